@@ -1,0 +1,85 @@
+"""The plain data a report is drawn from: sections, figures, tables, findings. JSON in, JSON out, no torch.
+
+A record keeps numbers, never pictures, so that ``armillary report RECORD`` can draw it again without a model.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+FigureKind = Literal["heatmap", "bars", "lines", "points"]
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One picture as data. ``data`` by kind (lists of equal length, None for a missing value):
+
+    heatmap  rows [r], columns [c], values [r][c], optional low, high (colour range), unit
+    bars     labels [k], values [k], optional low [k], high [k] (interval ends), reference [k] (null or chance), x_label
+    lines    x [k], series [{name, y [k], optional low [k], high [k]}], x_label, y_label, optional log_x
+    points   x [k], y [k], labels [k], groups [k], x_label, y_label
+    """
+
+    kind: FigureKind
+    title: str
+    data: dict[str, Any]
+    alt: str
+    """The picture in one sentence, for someone who can't see it."""
+
+    interactive: bool = False
+    """True where pointing at a mark tells something that the still picture can't."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows under named columns; floats are shown to three significant digits."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[Cell]]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One diagnosis as a reader meets it: what was found, what the picture means, where it misleads."""
+
+    id: str
+    title: str
+    summary: str
+    """What was found in this model, in one or two sentences with numbers."""
+
+    meaning: str
+    """What the picture shows, for somebody who has not read the paper."""
+
+    caution: str
+    """Where the picture can mislead."""
+
+    figures: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of ``to_dict``."""
+        return cls(
+            **{
+                **data,
+                "figures": [Figure(**figure) for figure in data["figures"]],
+                "tables": [Table(**table) for table in data["tables"]],
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One sentence worth telling first, with how surprising it is and the section that shows it."""
+
+    text: str
+    interest: float
+    """Between 0 (expected) and 1 (surprising or important); the command prints the highest three."""
+
+    section: str
