@@ -15,7 +15,8 @@ class Figure:
     """One picture as data. ``data`` by kind (lists of equal length, None for a missing value):
 
     heatmap  rows [r], columns [c], values [r][c], optional low, high (colour range), unit
-    bars     labels [k], values [k], optional low [k], high [k] (interval ends), reference [k] (null or chance), x_label
+    bars     labels [k], values [k], optional low [k], high [k] (interval ends), reference [k] (null or chance),
+             reference_name, x_label
     lines    x [k], series [{name, y [k], optional low [k], high [k]}], x_label, y_label, optional log_x
     points   x [k], y [k], labels [k], groups [k], x_label, y_label
     """

@@ -1,0 +1,63 @@
+"""What a run was made with: library versions and the class of machine. Nothing that tells whose machine it was."""
+
+import os
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = (
+    "armillary", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "scikit-learn",
+    "matplotlib", "altair",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a number can depend on; those not installed are left out. Imports none."""
+    found = {name: installed for name in PACKAGES if (installed := _version(name))}
+    return {"armillary": "unknown", **found}
+
+
+def machine() -> dict[str, str | int]:
+    """Cores this process may use, memory in GiB, processor class, system, Python: no host name, user or path."""
+    facts: dict[str, str | int | None] = {
+        "cores": _cores(),
+        "memory_gib": _memory_gib(),
+        "processor": _processor(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cores() -> int | None:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _memory_gib() -> int | None:
+    try:
+        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30)
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _processor() -> str | None:
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    if found is None:
+        return None
+    name = re.sub(r"\((?:R|TM)\)|\bCPU\b|\bProcessor\b|@.*$", " ", found[1], flags=re.IGNORECASE)
+    return " ".join(name.split())

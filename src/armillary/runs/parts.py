@@ -1,0 +1,127 @@
+"""Finished parts of a run, kept on disk so that a killed run goes on where it stopped."""
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from armillary.runs.atomic import remove_stale, write_atomic
+from armillary.runs.plain import dumps, plain
+
+if TYPE_CHECKING:
+    import numpy as np
+
+HIDDEN = ".parts"
+
+
+class Parts:
+    """Named values, each computed once for a fingerprint and read back after that.
+
+    A value takes the same way through its file form whether it was computed now or read back, so a resumed run sees
+    exactly what an uninterrupted one sees. For the same reason a part must not lean on what ran before it: a part that
+    draws random numbers seeds its own generator. A part that is missing, cut short or damaged is computed again.
+    """
+
+    def __init__(self, folder: Path | None, fingerprint: str) -> None:
+        """Parts under ``folder``; None keeps nothing on disk (values still take their file form)."""
+        self.folder = None if folder is None else folder / HIDDEN / _file_name(fingerprint)
+        if self.folder is not None:
+            remove_stale(self.folder)
+
+    def json(self, name: str, compute: Callable[[], Any]) -> Any:
+        """The value of ``compute`` as JSON data (see ``runs.plain``): tuples come back as lists, NaN as None."""
+        path = self._path(name, "json")
+        kept = _read_json(path, name)
+        if kept is not None:
+            return kept["value"]
+        text = dumps(compute())
+        if path is not None:
+            # The checksum finds damage that still parses; the name finds a file that was copied over another.
+            write_atomic(path, dumps({"name": name, "sha256": _sha256(text)})[:-1] + f', "value": {text}}}')
+        return json.loads(text)
+
+    def arrays(self, name: str, compute: Callable[[], dict[str, "np.ndarray[Any, Any]"]]) -> dict[str, Any]:
+        """The arrays of ``compute`` under their names, with dtype, shape and memory order kept bit for bit.
+
+        Raises:
+            TypeError: an array holds Python objects, which would need pickle.
+        """
+        path = self._path(name, "npz")
+        kept = _read_arrays(path)
+        if kept is not None:
+            return kept
+        content = _npz(compute())
+        if path is not None:
+            write_atomic(path, content)
+        return _from_npz(io.BytesIO(content))
+
+    def clear(self) -> None:
+        """Remove every part of every fingerprint beside this one: the run is finished."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder.parent, ignore_errors=True)
+
+    def _path(self, name: str, ending: str) -> Path | None:
+        return None if self.folder is None else self.folder / f"{_file_name(name)}.{ending}"
+
+
+def _file_name(name: str) -> str:
+    # Any text is a name; the digest keeps two names apart that look alike once cleaned, or to a caseless disk.
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name)[:60].strip('-')}-{_sha256(name)[:10]}"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _read_json(path: Path | None, name: str) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        kept = json.loads(path.read_bytes())
+        whole = kept["name"] == plain(name) and kept["sha256"] == _sha256(dumps(kept["value"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return kept if whole else None
+
+
+def _read_arrays(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            return _from_npz(file)
+    except Exception:  # damage surfaces as almost any error of zipfile or NumPy; each means "compute it again"
+        return None
+
+
+def _npz(arrays: dict[str, Any]) -> bytes:
+    """An npz file whose bytes depend on the arrays alone (np.savez may stamp the time)."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            if np.asarray(array).dtype.hasobject:
+                raise TypeError(
+                    f"The array {name!r} holds Python objects; only numbers, booleans and text can be kept."
+                )
+            member = io.BytesIO()
+            np.save(member, np.asarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), member.getvalue())
+    return buffer.getvalue()
+
+
+def _from_npz(file: Any) -> dict[str, Any]:
+    import numpy as np
+
+    with zipfile.ZipFile(file) as archive:
+        # read() checks the CRC of each member, so damage inside the numbers is found too.
+        return {
+            member.removesuffix(".npy"): np.load(io.BytesIO(archive.read(member)), allow_pickle=False)
+            for member in archive.namelist()
+        }
