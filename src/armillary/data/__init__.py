@@ -1,1 +1,29 @@
-""""""
+"""Small, real data with source and licence: relations between facts, and texts. Names resolve lazily."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from armillary.data.relation_file import load_relation_file as load_relation_file
+    from armillary.data.relations import Group as Group
+    from armillary.data.relations import Relation as Relation
+    from armillary.data.relations import relation as relation
+    from armillary.data.relations import relation_ids as relation_ids
+    from armillary.data.sources import Source as Source
+    from armillary.data.sources import sources_of as sources_of
+
+_NAMES = {
+    "relation_file": ("load_relation_file",),
+    "relations": ("Group", "Relation", "relation", "relation_ids"),
+    "sources": ("Source", "sources_of"),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = sorted(_HOMES)

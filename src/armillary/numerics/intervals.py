@@ -1,7 +1,20 @@
-"""An estimate with its uncertainty, and the resampling that gives it. Needs NumPy and SciPy, no torch."""
+"""An estimate with its uncertainty, and the resampling that gives it. Needs NumPy and SciPy, no torch.
 
+Legend: N things resampled, R replicates, Q columns.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from armillary.errors import NumericError, UsageError
+
+Array = NDArray[np.float64]
+BLOCK = 4_000_000
+"""Resampling weights held at once: 32 MB of float64 whatever the number of replicates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +51,243 @@ class Interval:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Inverse of ``to_dict``."""
         return cls(**data)
+
+
+def bootstrap(
+    statistic: Callable[[NDArray[np.int64]], ArrayLike],
+    n: int,
+    *,
+    seed: int,
+    replicates: int = 2000,
+    level: float = 0.95,
+    how: str = "",
+) -> Interval:
+    """Percentile bootstrap of any statistic of ``n`` things.
+
+    ``statistic`` gets row indices ``[r, n]`` and gives one value a row, ``[r]``; on ``arange(n)`` it gives
+    the estimate. NumericError when it gives NaN or infinity.
+    """
+
+    def of_indices(indices_RN: NDArray[np.int64]) -> Array:
+        return _finite(statistic(indices_RN), "the bootstrapped statistic")
+
+    _check_resampling(n, replicates, level)
+    estimate = float(of_indices(np.arange(n)[None]).reshape(-1)[0])
+    if n == 1:
+        return Interval(estimate=estimate, n=1, level=level, how="one value: no interval")
+    values_R = np.concatenate([of_indices(indices) for indices in _index_blocks(n, replicates, seed)])
+    return _percentile(estimate, values_R, n, level, how or f"percentile bootstrap, {replicates} replicates")
+
+
+def bootstrap_weighted(
+    statistic: Callable[[Array], ArrayLike],
+    n: int,
+    *,
+    seed: int,
+    replicates: int = 2000,
+    level: float = 0.95,
+    how: str = "",
+) -> Interval:
+    """Percentile bootstrap of a statistic that is computed from how often each of ``n`` things was drawn.
+
+    ``statistic`` gets counts ``[r, n]`` (each row sums to ``n``) and gives ``[r]``: sums become one matrix product,
+    so this is the fast way for means, correlations and their differences. The draws of a seed are ``bootstrap``'s.
+    """
+
+    def of_counts(counts_RN: Array) -> Array:
+        return _finite(statistic(counts_RN), "the bootstrapped statistic")
+
+    _check_resampling(n, replicates, level)
+    estimate = float(of_counts(np.ones((1, n))).reshape(-1)[0])
+    if n == 1:
+        return Interval(estimate=estimate, n=1, level=level, how="one value: no interval")
+    values_R = np.concatenate([of_counts(_counts(indices)) for indices in _index_blocks(n, replicates, seed)])
+    return _percentile(estimate, values_R, n, level, how or f"percentile bootstrap, {replicates} replicates")
+
+
+def bootstrap_mean(
+    values: ArrayLike,
+    *,
+    seed: int,
+    replicates: int = 2000,
+    level: float = 0.95,
+    method: Literal["percentile", "bca"] = "percentile",
+    how: str = "",
+) -> Interval:
+    """The mean of independent values with its bootstrap interval.
+
+    ``"bca"`` (Efron 1987) corrects for bias and skew: better for few or lopsided values.
+    """
+    values_N = _vector(values, "values")
+    n = len(values_N)
+    _check_resampling(n, replicates, level)
+    how = how or f"{'BCa' if method == 'bca' else 'percentile'} bootstrap over {n:,} values"
+    if n == 1:
+        return Interval(estimate=float(values_N[0]), n=1, level=level, how="one value: no interval")
+    estimate = float(values_N.mean())
+    means_R = np.concatenate([_counts(block) @ values_N / n for block in _index_blocks(n, replicates, seed)])
+    if method == "percentile" or np.ptp(values_N) == 0:
+        return _percentile(estimate, means_R, n, level, how)
+    if method != "bca":
+        raise UsageError(f"method must be 'percentile' or 'bca'; got {method!r}.")
+    low, high = np.quantile(means_R, _bca_levels(values_N - estimate, means_R - estimate, level))
+    return Interval(estimate=estimate, low=float(low), high=float(high), n=n, level=level, how=how)
+
+
+def paired_difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    seed: int,
+    replicates: int = 2000,
+    level: float = 0.95,
+    method: Literal["percentile", "bca"] = "percentile",
+    how: str = "",
+) -> Interval:
+    """Mean of ``a - b`` over things measured both ways (the same prompts, texts or words), resampled as pairs."""
+    a_N, b_N = _vector(a, "values"), _vector(b, "values")
+    if len(a_N) != len(b_N):
+        raise UsageError(f"a paired difference needs two lists of one length; got {len(a_N)} and {len(b_N)}.")
+    how = how or f"paired bootstrap over {len(a_N):,} pairs"
+    return bootstrap_mean(a_N - b_N, seed=seed, replicates=replicates, level=level, method=method, how=how)
+
+
+def mean_correlation_under_weights(a: ArrayLike, b: ArrayLike) -> Callable[[Array], Array]:
+    """The function of counts ``[r, n]`` that gives, per replicate, the mean Pearson correlation of matching columns.
+
+    For ``bootstrap_weighted``: the difference of two such functions is the paired bootstrap of two correlations over
+    the same rows. Columns constant in ``a`` or ``b`` are left out, also where only a replicate makes them so.
+    """
+    a_NQ, b_NQ = _standardised(a), _standardised(b)
+    if a_NQ.shape != b_NQ.shape:
+        raise UsageError(f"expected two tables of one shape; got {a_NQ.shape} and {b_NQ.shape}.")
+    varies = np.isfinite(a_NQ).all(0) & np.isfinite(b_NQ).all(0)
+    if not varies.any():
+        raise NumericError("every column is constant: no correlation is defined.")
+    a_NQ, b_NQ = a_NQ[:, varies], b_NQ[:, varies]
+    products = [np.ascontiguousarray(x) for x in (a_NQ, b_NQ, a_NQ * a_NQ, b_NQ * b_NQ, a_NQ * b_NQ)]
+
+    def statistic(counts_RN: Array) -> Array:
+        share_RN = counts_RN / counts_RN.sum(1, keepdims=True)
+        mean_a, mean_b, aa, bb, ab = (share_RN @ x for x in products)
+        spread = np.maximum(aa - mean_a**2, 0) * np.maximum(bb - mean_b**2, 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            r_RQ = np.where(spread > 1e-20, (ab - mean_a * mean_b) / np.sqrt(spread), np.nan)
+        return _mean_of_known(np.clip(r_RQ, -1.0, 1.0))
+
+    return statistic
+
+
+def bootstrap_mean_correlation(
+    a: ArrayLike, b: ArrayLike, *, seed: int, replicates: int = 2000, level: float = 0.95, how: str = ""
+) -> Interval:
+    """Mean over columns of the Pearson correlation of ``a`` and ``b``, with its percentile interval over rows."""
+    statistic = mean_correlation_under_weights(a, b)
+    n = len(np.asarray(a))
+    how = how or f"percentile bootstrap over {n:,} rows"
+    return bootstrap_weighted(statistic, n, seed=seed, replicates=replicates, level=level, how=how)
+
+
+def binomial(successes: int, n: int, *, level: float = 0.95, how: str = "") -> Interval:
+    """Share of successes with the exact interval of Clopper and Pearson (1934)."""
+    from scipy.stats import beta
+
+    if n < 1 or not 0 <= successes <= n:
+        raise UsageError(f"a share needs 0 <= successes <= n with n of at least 1; got {successes} of {n}.")
+    _check_level(level)
+    tail = (1 - level) / 2
+    low = float(beta.ppf(tail, successes, n - successes + 1)) if successes else 0.0
+    high = float(beta.ppf(1 - tail, successes + 1, n - successes)) if successes < n else 1.0
+    how = how or f"exact binomial, {successes} of {n}"
+    return Interval(estimate=successes / n, low=low, high=high, n=n, level=level, how=how)
+
+
+def across_seeds(values: Sequence[float] | ArrayLike, *, level: float = 0.95, how: str = "") -> Interval:
+    """Mean over independent runs with Student's t interval; of one run the value alone, without an interval."""
+    from scipy.stats import t
+
+    values_N = _vector(values, "values")
+    n = len(values_N)
+    _check_level(level)
+    estimate = float(values_N.mean())
+    if n == 1:
+        return Interval(estimate=estimate, n=1, level=level, how=how or "one run: no interval")
+    half = float(t.ppf((1 + level) / 2, n - 1) * values_N.std(ddof=1) / np.sqrt(n))
+    how = how or f"t interval over {n} runs"
+    return Interval(estimate=estimate, low=estimate - half, high=estimate + half, n=n, level=level, how=how)
+
+
+def _index_blocks(n: int, replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """``[r, n]`` drawn with replacement, in blocks whose size depends on ``n`` alone."""
+    generator = np.random.default_rng(seed)
+    rows = max(1, BLOCK // n)
+    for start in range(0, replicates, rows):
+        yield generator.integers(n, size=(min(rows, replicates - start), n))
+
+
+def _counts(indices_RN: NDArray[np.int64]) -> Array:
+    rows, n = indices_RN.shape
+    flat = (indices_RN + np.arange(rows)[:, None] * n).reshape(-1)
+    return np.bincount(flat, minlength=rows * n).reshape(rows, n).astype(np.float64)
+
+
+def _percentile(estimate: float, values_R: Array, n: int, level: float, how: str) -> Interval:
+    low, high = np.quantile(values_R, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(estimate=estimate, low=float(low), high=float(high), n=n, level=level, how=how)
+
+
+def _bca_levels(deviations_N: Array, shifts_R: Array, level: float) -> Array:
+    """The two quantiles that BCa reads; the acceleration of a mean is a sixth of its skewness over sqrt(n)."""
+    from scipy.stats import norm
+
+    below = (np.sum(shifts_R < 0) + np.sum(shifts_R == 0) / 2 + 0.5) / (len(shifts_R) + 1)
+    bias = norm.ppf(below)
+    acceleration = np.sum(deviations_N**3) / (6 * np.sum(deviations_N**2) ** 1.5)
+    z = bias + norm.ppf([(1 - level) / 2, (1 + level) / 2])
+    levels: Array = norm.cdf(bias + z / (1 - acceleration * z))
+    return levels
+
+
+def _standardised(table: ArrayLike) -> Array:
+    """Centred columns of unit spread, NaN where constant, so that the sums of a replicate lose no digits."""
+    x_NQ = np.asarray(table, np.float64)
+    if x_NQ.ndim != 2 or x_NQ.shape[0] < 2:
+        raise UsageError(f"expected a table of at least 2 rows; got shape {x_NQ.shape}.")
+    _finite(x_NQ, "the table")
+    centred = x_NQ - x_NQ.mean(0)
+    spread = np.sqrt((centred**2).mean(0))
+    unit: Array = np.divide(
+        centred, spread, out=np.full_like(centred, np.nan), where=spread > 1e-12 * np.abs(x_NQ).max(0)
+    )
+    return unit
+
+
+def _mean_of_known(r_RQ: Array) -> Array:
+    known = np.isfinite(r_RQ)
+    mean_R: Array = np.where(known, r_RQ, 0).sum(1) / np.maximum(known.sum(1), 1)
+    return mean_R
+
+
+def _vector(values: ArrayLike, what: str) -> Array:
+    x = np.asarray(values, np.float64)
+    if x.ndim != 1 or not len(x):
+        raise UsageError(f"{what} must be a list of at least one number; got shape {x.shape}.")
+    return _finite(x, what)
+
+
+def _finite(values: ArrayLike, what: str) -> Array:
+    x = np.asarray(values, np.float64)
+    if not np.isfinite(x).all():
+        raise NumericError(f"{what} must be finite; got {x[~np.isfinite(x)][0]} ({(~np.isfinite(x)).sum()} such).")
+    return x
+
+
+def _check_resampling(n: int, replicates: int, level: float) -> None:
+    if n < 1 or replicates < 2:
+        raise UsageError(f"a bootstrap needs n >= 1 and at least 2 replicates; got n={n}, replicates={replicates}.")
+    _check_level(level)
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise UsageError(f"the level of an interval must lie between 0 and 1, such as 0.95; got {level}.")
