@@ -1,0 +1,72 @@
+"""A key-value cache that grows in place: new tokens are written into spare room instead of copying all the old ones.
+
+Every attention layer keeps all its tokens, those with a sliding window too (the model's mask applies the window), so
+that cropping back is always possible and only moves the end of a view: branching from a stem costs no copy.
+"""
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache, DynamicLayer
+
+
+class GrowingLayer(DynamicLayer):
+    """Keys and values ``[b, heads, tokens, size]`` as views of a buffer that doubles when it is full."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)
+        self._room: tuple[Tensor, Tensor] | None = None
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Append the new states; the returned views are valid until the next crop and update."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        old, new = self.get_seq_length(), key_states.shape[-2]
+        room = self._room
+        if room is None or room[0].shape[-2] < old + new:
+            room = (self._larger(self.keys, key_states, old), self._larger(self.values, value_states, old))
+            self._room = room
+        self.keys, self.values = room[0][:, :, : old + new], room[1][:, :, : old + new]
+        self.keys[:, :, old:] = key_states
+        self.values[:, :, old:] = value_states
+        return self.keys, self.values
+
+    def select(self, rows_B: Tensor) -> None:
+        """Keep these rows of the batch, in this order; a row may come several times."""
+        if self._room is not None:
+            used = self.get_seq_length()
+            old_keys, old_values = self.keys, self.values
+            self._room = (
+                self._larger(old_keys.index_select(0, rows_B), old_keys, used),
+                self._larger(old_values.index_select(0, rows_B), old_values, used),
+            )
+            self.keys, self.values = self._room[0][:, :, :used], self._room[1][:, :, :used]
+
+    @staticmethod
+    def _larger(held: Tensor | None, like: Tensor, used: int) -> Tensor:
+        rows = held.shape[0] if held is not None and used else like.shape[0]
+        capacity = max(2 * used, used + like.shape[-2] + 8)
+        room = torch.empty((rows, like.shape[1], capacity, like.shape[-1]), dtype=like.dtype, device=like.device)
+        if held is not None and used:
+            room[:, :, :used] = held
+        return room
+
+
+def growing_cache() -> Cache:
+    """An empty cache for one batch."""
+    return Cache(layer_class_to_replicate=GrowingLayer)
+
+
+def select_rows(cache: Cache, rows_B: Tensor) -> None:
+    """Keep these rows of the batch in every layer of a ``growing_cache``."""
+    for layer in cache.layers:
+        if isinstance(layer, GrowingLayer):
+            layer.select(rows_B)
+
+
+def is_cacheable(model: PreTrainedModel) -> bool:
+    """False for models with recurrent state, whose past can't be cut back token by token."""
+    kinds = getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"]
+    return all(kind.endswith("_attention") and not kind.startswith("linear") for kind in kinds)
