@@ -1,0 +1,177 @@
+"""Where the parts of a decoder-only language model are, found by shape and class and verified on a small input.
+
+No table of architectures: layers are the module list as long as the model is deep, the FFN write of a layer is its one
+matrix outside the attention that maps the intermediate width to the hidden width, and what stands between the last
+hidden state and the logits (a factor, a soft cap) is measured, so that a wrong guess can't pass unnoticed.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from armillary.errors import ModelError
+from armillary.models.probe import config_numbers, observe, refuse_unsuitable
+
+_WIDTH_NAMES = ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner", "d_ff")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """The parts of one model; the modules are the model's own, not copies."""
+
+    layers: tuple[nn.Module, ...]
+    """Decoder blocks in order."""
+
+    ffn_writes: tuple[nn.Module | None, ...]
+    """Per layer the Linear or Conv1D from the intermediate to the hidden width, whose input holds the neurons'
+    activations; None where there is no single such module (experts stored as 3-D parameters)."""
+
+    embedding: nn.Embedding
+    head: nn.Module
+    """The unembedding; its weight is [vocabulary, width of the last hidden state] and may be the embedding's."""
+
+    base: nn.Module
+    """``base(input_ids=..., attention_mask=...).last_hidden_state`` is what the head reads, final norm included."""
+
+    hidden_size: int
+    intermediate_size: int
+    """Width of the FFN's activations in the first layer that has a single write; 0 where no layer has."""
+
+    vocabulary_size: int
+    num_layers: int
+    tied: bool
+    softcap: float | None
+    scale: float
+
+    def logits(
+        self, hidden: Float[Tensor, "*batch d"], token_ids: Int[Tensor, " m"] | None = None
+    ) -> Float[Tensor, "*batch _"]:
+        """Logits of the given tokens, or of the whole vocabulary: ``softcap * tanh(scale * (h @ U.T + b) / softcap)``.
+
+        Equal to the model's own logits (and to their columns ``token_ids``); only the rows asked for are multiplied.
+        """
+        if token_ids is None:
+            raw = cast(Tensor, self.head(hidden))
+        else:
+            ids = token_ids.to(hidden.device)
+            weight, bias = cast(Tensor, self.head.weight), cast(Tensor | None, getattr(self.head, "bias", None))
+            raw = functional.linear(hidden, weight[ids], None if bias is None else bias[ids])
+        return shaped(raw, self.scale, self.softcap)
+
+
+def shaped(raw: Tensor, scale: float, softcap: float | None) -> Tensor:
+    """The logits that a model returns, from the head's raw output."""
+    if scale != 1.0:
+        raw = raw * scale
+    return raw if softcap is None else torch.tanh(raw / softcap) * softcap
+
+
+def find_anatomy(model: PreTrainedModel) -> Anatomy:
+    """The parts of ``model``, checked: ``anatomy.logits(base(ids).last_hidden_state) == model(ids).logits``.
+
+    Raises ModelError for an encoder-decoder model, one without an unembedding, one that reads both ways, or one whose
+    logits are not an affine map of its last hidden state followed by a factor and a soft cap.
+    """
+    refuse_unsuitable(model)
+    head, base = model.get_output_embeddings(), model.base_model
+    embedding = model.get_input_embeddings()
+    kind = type(model).__name__
+    if not isinstance(head, nn.Module) or base is model:
+        raise ModelError(f"{kind} has no unembedding matrix, so it gives no next-token logits; give a causal model.")
+    if not isinstance(embedding, nn.Embedding):
+        raise ModelError(f"{kind} has no token embedding of class nn.Embedding; give a text model.")
+    layers = _layers(model, base)
+    config = model.config.get_text_config()
+    hidden_size = int(getattr(config, "hidden_size", embedding.embedding_dim))
+    writes = tuple(_ffn_write(layer, hidden_size, _widths(config, hidden_size)) for layer in layers)
+    scale, softcap = _shape_of_logits(model, head, base)
+    weight = cast(Tensor, head.weight)
+    return Anatomy(
+        layers=layers,
+        ffn_writes=writes,
+        embedding=embedding,
+        head=head,
+        base=base,
+        hidden_size=hidden_size,
+        intermediate_size=next((_shape(write)[0] for write in writes if write is not None), 0),
+        vocabulary_size=weight.shape[0],
+        num_layers=len(layers),
+        tied=weight.data_ptr() == embedding.weight.data_ptr(),
+        softcap=softcap,
+        scale=scale,
+    )
+
+
+def _layers(model: PreTrainedModel, base: nn.Module) -> tuple[nn.Module, ...]:
+    depth = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    lists = [m for m in base.modules() if isinstance(m, nn.ModuleList) and (len(m) == depth or depth is None)]
+    if not lists:
+        raise ModelError(f"{type(model).__name__} has no list of {depth} layers to look into.")
+    sizes = [sum(parameter.numel() for parameter in layers.parameters()) for layers in lists]
+    return tuple(lists[sizes.index(max(sizes))])
+
+
+def _widths(config: object, hidden_size: int) -> set[int]:
+    """Intermediate widths that the configuration names; four times the hidden width where it names none."""
+    widths: set[int] = set()
+    for name in _WIDTH_NAMES:
+        value = getattr(config, name, None)
+        widths.update([value] if isinstance(value, int) else value if isinstance(value, list | tuple) else [])
+    return widths or {4 * hidden_size}
+
+
+def _shape(matrix: nn.Module) -> tuple[int, int]:
+    """(in, out) of a Linear or of a Conv1D, which stores its weight transposed."""
+    rows, columns = cast(Tensor, matrix.weight).shape
+    return (rows, columns) if isinstance(matrix, Conv1D) else (columns, rows)
+
+
+def _ffn_write(layer: nn.Module, hidden_size: int, widths: set[int]) -> nn.Module | None:
+    if any(p.dim() == 3 for name, p in layer.named_parameters() if "conv" not in name):
+        return None  # experts as 3-D parameters: no module to hook
+    attention = [
+        name for name, module in layer.named_modules() if name and "attention" in type(module).__name__.lower()
+    ]
+    writes = [
+        module
+        for name, module in layer.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+        and not any(name.startswith(f"{inside}.") for inside in attention)
+        and _shape(module)[1] == hidden_size
+        and _shape(module)[0] in widths
+    ]
+    return writes[0] if len(writes) == 1 else None
+
+
+def _shape_of_logits(model: PreTrainedModel, head: nn.Module, base: nn.Module) -> tuple[float, float | None]:
+    """(scale, softcap) that reproduce the model, tried in order of likelihood; ModelError if none does."""
+    seen = observe(model, head, base)
+    factors, caps = config_numbers(model.config.get_text_config())
+    factors = [1.0, *factors, *(1 / factor for factor in factors)]
+    measured = _slope(seen.ramp, seen.ramp_logits)
+    for softcap in [*caps, None]:
+        for after in [*factors, measured]:
+            if not seen.agrees(shaped(seen.ramp, after, softcap), seen.ramp_logits):
+                continue
+            # A factor may also stand before the head, on the hidden state (MiniCPM).
+            for before in factors:
+                if seen.agrees(shaped(seen.raw, before * after, softcap), seen.logits):
+                    return before * after, softcap
+    raise ModelError(
+        f"the logits of {type(model).__name__} are not its last hidden state times an unembedding matrix "
+        "with a factor and a soft cap, so the methods here can't read them; give an ordinary causal language model."
+    )
+
+
+def _slope(x: Tensor, y: Tensor) -> float:
+    """Least-squares slope through the origin, 1 where it makes no sense."""
+    x64, y64 = x.double(), y.double()
+    slope = float((x64 * y64).sum() / (x64 * x64).sum())
+    return slope if math.isfinite(slope) and slope > 0 else 1.0

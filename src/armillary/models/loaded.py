@@ -1,0 +1,61 @@
+"""A model that is ready to be looked into, with what is known of it."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from armillary.models.anatomy import Anatomy
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Model, tokenizer and anatomy; the model is in eval mode, ``requires_grad`` as it was loaded."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    anatomy: Anatomy
+    name: str
+    """What the user asked for: "smollm2-135m-instruct"."""
+
+    source: str
+    """How it was obtained, in words."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of sha256 over name, shape, dtype and bytes of every parameter, one after the other.
+
+        Kept after the first use: a model trained further needs a new LoadedModel.
+        """
+        digest = hashlib.sha256()
+        for name, parameter in self.model.named_parameters():
+            digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}\n".encode())
+            values = parameter.detach().cpu().contiguous().reshape(-1)
+            digest.update(values.view(torch.uint8).numpy().data)
+        return digest.hexdigest()[:16]
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs have to be."""
+        return self.anatomy.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the parameters."""
+        return self.anatomy.embedding.weight.dtype
+
+    def facts(self) -> dict[str, str | int | float]:
+        """Plain data for a record: what the model is and where it came from."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "layers": self.anatomy.num_layers,
+            "hidden": self.anatomy.hidden_size,
+            "vocabulary": self.anatomy.vocabulary_size,
+            "architecture": type(self.model).__name__,
+            "dtype": str(self.dtype).removeprefix("torch."),
+        }
