@@ -1,0 +1,52 @@
+# Each target sets up what it needs, from nothing but Python and make.
+#   make demo    look inside a small real model and leave a report
+#   make test    lint, types and tests
+#   make lint    the same without the tests
+#   make bench   the benchmarks, as ratios
+#   make clean   remove what these made here (downloaded weights stay in the user's cache)
+
+PYTHON ?= python3
+WORKERS ?= 2
+MODEL ?= smollm2-135m-instruct
+# For instance the address of an index that has PyTorch without CUDA; see README.md.
+TORCH_INDEX ?=
+
+BIN = .venv/bin
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/.installed
+	$(BIN)/armillary checkup $(MODEL) --out armillary-runs/demo
+
+# Two workers with one thread each: tiny models gain nothing from more threads, and small machines lose by them.
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not weights and not gpu" -q
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.installed-dev
+	@for script in benchmarks/[a-z]*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Armillary needs Python 3.11 or newer; name one, as in: make demo PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# PyTorch goes first and alone, so that its version and index are chosen by us and not by a package that needs it.
+.venv/.installed: .venv/.created pyproject.toml constraints.txt
+	@echo "Installing into .venv (some minutes the first time)"
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) -c constraints.txt -e '.[data,report]'
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP) -c constraints.txt -e '.[data,report,dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis armillary-runs dist build

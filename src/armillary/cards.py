@@ -1,0 +1,60 @@
+"""What each method is, said once: help, docs, reports and tests read it from here. Imports nothing heavy."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodCard:
+    """One published method of the house."""
+
+    name: str
+    """As the command line and ``armillary.methods`` spell it."""
+
+    title: str
+    """What it shows or does, in a few words."""
+
+    paper: str
+    """Title of the paper."""
+
+    authors: str
+    """First author and year, as one cites it."""
+
+    arxiv: str
+    """Number on arXiv, e.g. "2502.04520"."""
+
+    claim: str
+    """The paper's claim in one sentence."""
+
+    commands: tuple[str, ...]
+    """Command lines that run it, each as a user would type it."""
+
+    @property
+    def link(self) -> str:
+        """Where the paper is read."""
+        return f"https://arxiv.org/abs/{self.arxiv}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {**asdict(self), "commands": list(self.commands), "link": self.link}
+
+
+LINCORR = MethodCard(
+    name="lincorr",
+    title="Linear correlation of next-token logits",
+    paper="Linear Correlation in LM's Compositional Generalization and Hallucination",
+    authors="Peng et al., 2025",
+    arxiv="2502.04520",
+    claim=(
+        "For some pairs of relations (city and country) one linear map turns a language model's next-token logits for "
+        "the first into those for the second; the map survives fine-tuning, and tells where a new fact carries over "
+        "rightly or wrongly."
+    ),
+    commands=(
+        "armillary lincorr smollm2-135m-instruct --relation city-country",
+        "armillary reproduce lincorr --preset laptop",
+    ),
+)
+
+CARDS: tuple[MethodCard, ...] = (LINCORR,)
+"""Every method, in the order in which the tables show them."""

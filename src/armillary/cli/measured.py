@@ -1,0 +1,32 @@
+"""The verdicts that ``armillary reproduce`` left in a folder of records."""
+
+from pathlib import Path
+
+from armillary.errors import ArmillaryError
+from armillary.runs.record import RunRecord
+
+
+def measured(method: str, results: Path) -> dict[str, RunRecord]:
+    """The records of ``method`` under ``results`` by model name, sorted; other files are passed over.
+
+    Of two records of one model the one that began later counts.
+    """
+    found: dict[str, RunRecord] = {}
+    for path in sorted(results.rglob("*.json")) if results.is_dir() else []:
+        try:
+            record = RunRecord.load(path)
+        except ArmillaryError:
+            continue
+        if record.kind != "reproduce" or record.config.get("method") != method:
+            continue
+        model = str(record.config.get("model", ""))
+        if model not in found or found[model].started < record.started:
+            found[model] = record
+    return dict(sorted(found.items()))
+
+
+def verdict_counts(record: RunRecord) -> str:
+    """ "5 hold, 1 fails, 2 undecided" """
+    counts = {kind: sum(claim.verdict == kind for claim in record.claims) for kind in ("holds", "fails", "undecided")}
+    words = {"holds": ("holds", "hold"), "fails": ("fails", "fail"), "undecided": ("undecided", "undecided")}
+    return ", ".join(f"{count} {words[kind][count != 1]}" for kind, count in counts.items() if count) or "no claims"

@@ -1,0 +1,52 @@
+"""The options that every run shares, and the one way a command line is read."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import tyro
+
+Options = TypeVar("Options")
+
+RUNS = Path("armillary-runs")
+"""Folder, under the one where the command is called, that holds the runs without ``--out``."""
+
+DRY_MODEL, DRY_BEFORE = "tiny-llama", "tiny-qwen3"
+"""Tiny random models that stand in for the real ones under ``--dry-run``."""
+
+JsonFlag = Annotated[bool, tyro.conf.arg(name="json")]
+ModelName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where a run goes and how it is told."""
+
+    seed: int = 0
+    """Seed of every draw: the same seed gives the same record."""
+
+    out: Folder = None
+    """Folder of the run (record.json, report.html); by default one under armillary-runs, named for what is run."""
+
+    json: bool = False
+    """Print the record as JSON on stdout, all else on stderr."""
+
+    dry_run: bool = False
+    """Take the whole path with a tiny random model and few prompts: seconds, no download, no meaning."""
+
+    fresh: bool = False
+    """Begin anew: forget what an earlier run left in the folder."""
+
+
+def read(options: type[Options], arguments: Sequence[str], command: str) -> Options:
+    """``arguments`` as ``options``; on --help or a wrong option tyro prints and raises SystemExit (0 or 2)."""
+    return tyro.cli(options, args=arguments, prog=f"armillary {command}", config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def default_folder(*words: str) -> Path:
+    """``armillary-runs/checkup-smollm2-135m`` for ("checkup", "smollm2-135m"); of a path the last name counts."""
+    parts = (re.sub(r"[^A-Za-z0-9._]+", "-", Path(word).name).strip("-.") for word in words)
+    return RUNS / "-".join(part for part in parts if part)

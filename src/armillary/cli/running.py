@@ -1,0 +1,45 @@
+"""A run from the command line: folder, bars, work; then where the report is and what to read first."""
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from armillary.cli.bars import bars_shown
+from armillary.runs.folder import REPORT_NAME, RunFolder
+from armillary.runs.parts import HIDDEN
+from armillary.runs.plain import dumps
+from armillary.runs.record import FILE_NAME, RunRecord
+
+Work = Callable[[RunFolder], RunRecord]
+
+
+def run_in(out: Path, config: Mapping[str, Any], work: Work, *, fresh: bool = False) -> RunRecord:
+    """The record of ``work``, done in the locked folder ``out`` with progress on stderr."""
+    with bars_shown(), RunFolder.open(out, config) as folder:
+        if fresh:
+            forget(out)
+        return work(folder)
+
+
+def forget(out: Path) -> None:
+    """Remove what an earlier run left in ``out``: record, report and unfinished parts; nothing else."""
+    for name in (FILE_NAME, REPORT_NAME):
+        with suppress(FileNotFoundError):
+            (out / name).unlink()
+    shutil.rmtree(out / HIDDEN, ignore_errors=True)
+
+
+def tell(record: RunRecord, out: Path, *, as_json: bool) -> None:
+    """The record on stdout as JSON; or, for a reader, where the report is and the three most interesting findings."""
+    if as_json:
+        sys.stdout.write(dumps(record.to_dict(), indent=1) + "\n")
+        return
+    print(f"Report: {out / REPORT_NAME}")
+    findings = sorted(record.findings, key=lambda finding: -finding.interest)[:3]
+    if findings:
+        print("\nMost interesting:")
+    for number, finding in enumerate(findings, 1):
+        print(f"  {number}. {finding.text}")
