@@ -2,5 +2,16 @@
 
 from armillary.scoring.branch import BranchLogits, branch_logits
 from armillary.scoring.next_token import next_token_logits
+from armillary.scoring.nll import SequenceNLL, sequence_nll, token_nll
+from armillary.scoring.sample import Samples, sample
 
-__all__ = ["BranchLogits", "branch_logits", "next_token_logits"]
+__all__ = [
+    "BranchLogits",
+    "Samples",
+    "SequenceNLL",
+    "branch_logits",
+    "next_token_logits",
+    "sample",
+    "sequence_nll",
+    "token_nll",
+]

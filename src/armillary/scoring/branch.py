@@ -1,8 +1,8 @@
 """Next-token logits of many stems with many endings, each stem computed once.
 
-"Anna lives in the city of", "Anna lives in the country of" and "Anna speaks the language of" share the stem "Anna" and,
-two of them, " lives in the". The stem's tokens fill a key-value cache; the tree of the endings' tokens is walked depth
-first and the cache is cut back between branches, which moves the end of a view and copies nothing.
+"Anna lives in the city of", "Anna lives in the country of" and "Anna speaks the language of" share the stem "Anna"
+and, two of them, " lives in the". The stem's tokens fill a key-value cache; the tree of the endings' tokens is walked
+depth first and the cache is cut back between branches, which moves the end of a view and copies nothing.
 """
 
 from collections import Counter
@@ -17,9 +17,9 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from armillary.errors import UsageError
-from armillary.models.load import LoadedModel
+from armillary.models.batches import encode, run_body
+from armillary.models.loaded import LoadedModel
 from armillary.progress import counted
-from armillary.scoring.batches import encode, run_body
 from armillary.scoring.kv_cache import growing_cache, is_cacheable
 from armillary.scoring.next_token import column_ids, finite
 from armillary.scoring.token_tree import TokenTree, token_tree

@@ -14,7 +14,7 @@ class GrowingLayer(DynamicLayer):
     """Keys and values ``[b, heads, tokens, size]`` as views of a buffer that doubles when it is full."""
 
     def __init__(self, **settings: object) -> None:
-        super().__init__(**settings)
+        super().__init__(**settings)  # type: ignore[no-untyped-call]
         self._room: tuple[Tensor, Tensor] | None = None
 
     def update(
@@ -37,11 +37,8 @@ class GrowingLayer(DynamicLayer):
         """Keep these rows of the batch, in this order; a row may come several times."""
         if self._room is not None:
             used = self.get_seq_length()
-            old_keys, old_values = self.keys, self.values
-            self._room = (
-                self._larger(old_keys.index_select(0, rows_B), old_keys, used),
-                self._larger(old_values.index_select(0, rows_B), old_values, used),
-            )
+            keys, values = (held[:, :, :used].index_select(0, rows_B) for held in self._room)
+            self._room = (self._larger(keys, keys, used), self._larger(values, values, used))
             self.keys, self.values = self._room[0][:, :, :used], self._room[1][:, :, :used]
 
     @staticmethod

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from armillary.errors import NumericError, UsageError
-from armillary.models.load import LoadedModel
+from armillary.models.batches import encode, equal_length_batches, run_body
+from armillary.models.loaded import LoadedModel
 from armillary.progress import counted
-from armillary.scoring.batches import encode, equal_length_batches, run_body
 
 
 @torch.inference_mode()

@@ -1,0 +1,110 @@
+"""Negative log-likelihood of texts by chunks of the head: ``[batch, length, vocabulary]`` is never stored.
+
+The hidden states of all scored positions go through the head a chunk at a time, so that only ``[chunk, vocabulary]``
+exists. Shapes: B texts of a batch, T tokens, N scored positions, D hidden size, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from armillary.errors import NumericError, UsageError
+from armillary.models.batches import encode, pad, padded_batches, run_body
+from armillary.models.loaded import LoadedModel
+from armillary.progress import counted
+
+CHUNK_ELEMENTS = 2**24
+"""Logits that exist at a time where no chunk is given: 64 MB in float32."""
+
+
+@dataclass(frozen=True)
+class SequenceNLL:
+    """How surprising each text is to the model; ``-log p(text | its first token)`` where no BOS token is added."""
+
+    nll: list[float]
+    """Summed over the scored tokens of each text, nats; every token but the first is scored."""
+
+    tokens: list[int]
+    """Number of scored tokens of each text."""
+
+    @property
+    def per_token(self) -> list[float]:
+        """Mean nats per scored token of each text."""
+        return [total / count for total, count in zip(self.nll, self.tokens, strict=True)]
+
+
+@torch.inference_mode()
+def sequence_nll(
+    loaded: LoadedModel,
+    texts: Sequence[str],
+    *,
+    max_tokens: int = 512,
+    tokens_per_batch: int = 2048,
+    chunk: int | None = None,
+    label: str | None = None,
+) -> SequenceNLL:
+    """Summed NLL (nats) and number of scored tokens of each text, in the order given.
+
+    Texts are tokenised with the tokenizer's defaults and cut after ``max_tokens``. Logits are brought to float32 for
+    the log-sum-exp, sums over tokens are float64. ``chunk`` is the number of positions in the head at a time;
+    ``label`` names a progress bar. Raises ``UsageError`` for a text with fewer than two tokens, ``NumericError``
+    naming a text whose NLL is not finite.
+    """
+    rows = encode(loaded, texts, max_tokens=max_tokens, least=2)
+    totals = [0.0] * len(rows)
+    with counted(label, len(rows)) if label else counted("", 0) as bar:
+        for batch in padded_batches(rows, tokens_per_batch):
+            ids_BT, mask_BT = pad([rows[index] for index in batch], device=loaded.device)
+            sums = token_nll(loaded, ids_BT, mask_BT, chunk=chunk).double().sum(dim=1).tolist()
+            for index, total in zip(batch, sums, strict=True):
+                if not abs(total) < float("inf"):
+                    raise NumericError(f"The model gave NaN or infinite logits within the text {texts[index][:60]!r}.")
+                totals[index] = total
+            bar.advance(len(batch))
+    return SequenceNLL(nll=totals, tokens=[len(row) - 1 for row in rows])
+
+
+@torch.inference_mode()
+def token_nll(
+    loaded: LoadedModel,
+    input_ids: Int[Tensor, "b t"],
+    attention_mask: Int[Tensor, "b t"] | None = None,
+    *,
+    chunk: int | None = None,
+) -> Float[Tensor, "b t-1"]:
+    """NLL (nats, float32) of token ``j + 1`` given the tokens up to ``j``; 0 where either is padding.
+
+    Rows may be padded on either side. Raises ``UsageError`` where ``chunk`` is less than 1.
+    """
+    if chunk is not None and chunk < 1:
+        raise UsageError(f"chunk must be 1 or more positions, got {chunk}.")
+    # Without padding no mask is passed: attention then takes its faster causal path.
+    padded = attention_mask is not None and not bool(attention_mask.all())
+    hidden_BTD = run_body(loaded, input_ids, attention_mask if padded else None)[:, :-1]
+    targets_BT = input_ids[:, 1:]
+    nll_BT = torch.zeros(targets_BT.shape, dtype=torch.float32, device=input_ids.device)
+    if attention_mask is None:
+        scored_BT = torch.ones_like(targets_BT, dtype=torch.bool)
+    else:
+        scored_BT = (attention_mask[:, :-1] * attention_mask[:, 1:]).bool()
+    size = chunk or max(1, CHUNK_ELEMENTS // loaded.anatomy.vocabulary_size)
+    nll_BT[scored_BT] = _chunked(loaded, hidden_BTD[scored_BT], targets_BT[scored_BT], size)
+    return nll_BT
+
+
+def _chunked(loaded: LoadedModel, hidden_ND: Tensor, targets_N: Tensor, chunk: int) -> Tensor:
+    parts = [
+        _negative_log_softmax(loaded.anatomy.logits(hidden_KD).float(), targets_K)
+        for hidden_KD, targets_K in zip(hidden_ND.split(chunk), targets_N.split(chunk), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def _negative_log_softmax(logits_KV: Tensor, targets_K: Tensor) -> Tensor:
+    # In place: the chunk of logits is the only array of its size.
+    logits_KV = logits_KV.sub_(logits_KV.amax(dim=-1, keepdim=True))
+    target_K = logits_KV.gather(1, targets_K[:, None])[:, 0]
+    return logits_KV.exp_().sum(dim=-1).log_() - target_K

@@ -1,0 +1,158 @@
+"""Ancestral sampling in batches, with the exact log-probability of every drawn sequence.
+
+Each distinct prompt of a batch is computed once and its cache rows are repeated. Every row has its own uniform
+numbers, drawn before the first step, so that a row's draw does not depend on which rows share its batch.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from armillary.errors import ModelError, NumericError, UsageError
+from armillary.models.batches import encode, pad, run_body
+from armillary.models.loaded import LoadedModel
+from armillary.progress import counted
+from armillary.scoring.draw import draw
+from armillary.scoring.kv_cache import growing_cache, is_cacheable, select_rows
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What was drawn: all samples of the first prompt, then all of the second, and so on."""
+
+    sequences: list[list[int]]
+    """New tokens of each sample, the end token included where it was drawn."""
+
+    logprobs: list[float]
+    """Log-probability (nats) of each sequence given its prompt, under the distribution it was drawn from: the softmax
+    of the logits divided by the temperature, whole vocabulary, end token included."""
+
+    texts: list[str]
+    """The new tokens as text, special tokens left out."""
+
+    prompt_index: list[int]
+    """Which prompt each sample continues."""
+
+
+@torch.inference_mode()
+def sample(
+    loaded: LoadedModel,
+    prompts: Sequence[str] | None = None,
+    *,
+    num_samples: int = 1,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    seed: int,
+    batch_size: int = 64,
+    stop_ids: Sequence[int] | None = None,
+    label: str | None = None,
+) -> Samples:
+    """``num_samples`` continuations of each prompt, each up to an end token or ``max_new_tokens``.
+
+    ``prompts=None`` starts from the beginning-of-text token alone. ``stop_ids=None`` takes the model's own end tokens;
+    an empty sequence never stops early. The same seed gives the same samples whatever ``batch_size`` is, up to
+    rounding of the logits. At temperature 1 a log-probability equals the negative sum of ``token_nll`` over the new
+    tokens. ``label`` names a progress bar over samples. Raises ``UsageError`` for settings out of range,
+    ``ModelError`` for models without a key-value cache, ``NumericError`` where logits are not finite.
+    """
+    _check(loaded, num_samples, max_new_tokens, temperature, batch_size)
+    rows = encode(loaded, prompts) if prompts is not None else [[_first_token(loaded)]]
+    owner = [index for index in range(len(rows)) for _ in range(num_samples)]
+    generator = torch.Generator().manual_seed(seed)
+    uniforms = torch.rand((len(owner), max_new_tokens), generator=generator, dtype=torch.float64)
+    job = _Job(loaded, rows, owner, uniforms.to(loaded.device), temperature, _stops(loaded, stop_ids))
+    order = sorted(range(len(owner)), key=lambda index: (len(rows[owner[index]]), index))
+    with counted(label, len(owner)) if label else counted("", 0) as bar:
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            job.run(batch)
+            bar.advance(len(batch))
+    texts = [str(loaded.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in job.sequences]
+    return Samples(sequences=job.sequences, logprobs=job.logprobs, texts=texts, prompt_index=owner)
+
+
+class _Job:
+    """The samples as they grow."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        rows: list[list[int]],
+        owner: list[int],
+        uniforms: Tensor,
+        temperature: float,
+        stops: Tensor,
+    ) -> None:
+        self.loaded, self.rows, self.owner = loaded, rows, owner
+        self.uniforms, self.temperature, self.stops = uniforms, temperature, stops
+        self.sequences: list[list[int]] = [[] for _ in owner]
+        self.logprobs = [0.0] * len(owner)
+
+    def run(self, batch: list[int]) -> None:
+        """Draw the samples with these indices together."""
+        device, cache = self.loaded.device, growing_cache()
+        distinct = sorted({self.owner[index] for index in batch})
+        ids_BT, mask_BS = pad([self.rows[prompt] for prompt in distinct], side="left", device=device)
+        padded = not bool(mask_BS.all())
+        hidden_BD = run_body(self.loaded, ids_BT, mask_BS if padded else None, cache=cache)[:, -1]
+        parents = torch.tensor([distinct.index(self.owner[index]) for index in batch], device=device)
+        select_rows(cache, parents)
+        hidden_BD, mask_BS = hidden_BD[parents], mask_BS[parents]
+        held = torch.tensor(batch, device=device)
+        alive = torch.ones(len(batch), dtype=torch.bool, device=device)
+        steps = self.uniforms.shape[1]
+        for step in range(steps):
+            logits_BV = self.loaded.anatomy.logits(hidden_BD)
+            token_B, logprob_B = draw(logits_BV, self.uniforms[held, step], self.temperature)
+            self._record(held, alive, token_B, logprob_B)
+            alive &= ~torch.isin(token_B, self.stops)
+            remaining = int(alive.sum())
+            if remaining == 0 or step + 1 == steps:
+                return
+            # Dropping finished rows copies the cache, so it waits until a quarter of the rows is finished.
+            if remaining <= 0.75 * len(alive):
+                keep = alive.nonzero()[:, 0]
+                select_rows(cache, keep)
+                held, alive, token_B, mask_BS = held[keep], alive[keep], token_B[keep], mask_BS[keep]
+            mask_BS = torch.cat([mask_BS, mask_BS.new_ones((len(held), 1))], dim=1)
+            hidden_BD = run_body(self.loaded, token_B[:, None], mask_BS if padded else None, cache=cache)[:, -1]
+
+    def _record(self, held: Tensor, alive: Tensor, token_B: Tensor, logprob_B: Tensor) -> None:
+        columns = zip(held.tolist(), alive.tolist(), token_B.tolist(), logprob_B.tolist(), strict=True)
+        for index, growing, token, logprob in columns:
+            if growing:
+                if math.isnan(logprob):
+                    prompt = self.loaded.tokenizer.decode(self.rows[self.owner[index]])
+                    raise NumericError(f"The model gave NaN or infinite logits while sampling after {prompt!r}.")
+                self.sequences[index].append(token)
+                self.logprobs[index] += logprob
+
+
+def _check(loaded: LoadedModel, num_samples: int, max_new_tokens: int, temperature: float, batch_size: int) -> None:
+    counts = {"num_samples": num_samples, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
+    for name, value in counts.items():
+        if value < 1:
+            raise UsageError(f"{name} must be 1 or more, got {value}.")
+    if not 0 < temperature < math.inf:
+        raise UsageError(f"temperature must be above 0 and finite, got {temperature}.")
+    if not is_cacheable(loaded.model):
+        raise ModelError(f"{loaded.name} has recurrent layers; sampling needs a model with a key-value cache.")
+
+
+def _first_token(loaded: LoadedModel) -> int:
+    token = loaded.tokenizer.bos_token_id
+    if not isinstance(token, int):
+        raise UsageError(f"The tokenizer of {loaded.name} has no beginning-of-text token; give prompts.")
+    return token
+
+
+def _stops(loaded: LoadedModel, stop_ids: Sequence[int] | None) -> Tensor:
+    if stop_ids is None:
+        settings = getattr(loaded.model, "generation_config", None)
+        own = getattr(settings, "eos_token_id", None)
+        found = {*(own if isinstance(own, (list, tuple)) else [own]), loaded.tokenizer.eos_token_id}
+        stop_ids = sorted(token for token in found if isinstance(token, int))
+    return torch.tensor(list(stop_ids), dtype=torch.long, device=loaded.device)
