@@ -1,0 +1,106 @@
+"""Correlation between every ordered pair of prompts: the heat map of a check-up."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armillary.errors import UsageError
+from armillary.methods.lincorr import core
+from armillary.methods.lincorr.config import LinCorrConfig
+from armillary.methods.lincorr.measurement import RelationTables, permuted_null
+from armillary.methods.lincorr.subjects import halves
+from armillary.methods.lincorr.tables import LogitTable
+from armillary.numerics import Interval, RidgePath
+from armillary.progress import counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrelationMatrix:
+    """Row: source prompt, column: target prompt. The diagonal is None: a prompt predicts itself."""
+
+    names: tuple[str, ...]
+    values: tuple[tuple[Interval | None, ...], ...]
+    """Mean test correlation over the column's tokens."""
+
+    null: tuple[tuple[Interval | None, ...], ...]
+    """The same after shuffling the pairing."""
+
+    def estimates(self) -> list[list[float | None]]:
+        """The correlations as nested lists, None on the diagonal."""
+        return [[cell.estimate if cell else None for cell in row] for row in self.values]
+
+    def pairs(self) -> list[tuple[str, str, Interval]]:
+        """(source, target, correlation), strongest first."""
+        cells = [
+            (self.names[i], self.names[j], cell)
+            for i, row in enumerate(self.values)
+            for j, cell in enumerate(row)
+            if cell is not None
+        ]
+        return sorted(cells, key=lambda cell: -cell[2].estimate)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        plain = {
+            name: [[cell.to_dict() if cell else None for cell in row] for row in grid]
+            for name, grid in (("values", self.values), ("null", self.null))
+        }
+        return {"names": list(self.names), **plain}
+
+
+def prompt_tables(tables: Mapping[str, RelationTables]) -> dict[str, LogitTable]:
+    """The distinct prompts of several relations by template; where two relations ask it, the larger domain is kept."""
+    found: dict[str, LogitTable] = {}
+    for one in tables.values():
+        for table in (one.source, one.target):
+            held = found.get(table.template)
+            if held is None or len(table.words.ids) > len(held.words.ids):
+                found[table.template] = table
+    return found
+
+
+def correlation_matrix(tables: Mapping[str, LogitTable], config: LinCorrConfig) -> CorrelationMatrix:
+    """Correlations ``[K, K]`` of K prompts read on the same subjects, each with its interval and null.
+
+    Each source is factorised once. UsageError for fewer than two prompts or tables of different subjects or models.
+    """
+    if len(tables) < 2:
+        raise UsageError(f"a matrix needs at least 2 prompts; got {len(tables)}.")
+    if len({(table.subjects, table.space, table.model) for table in tables.values()}) > 1:
+        raise UsageError("the prompts of a matrix must be read on the same subjects of one model.")
+    columns = list(tables.values())
+    train, test = halves(len(columns[0].subjects), seed=config.seed)
+    rows = core.TestRows(len(test), replicates=config.replicates, level=config.level, seed=config.seed)
+    values, null = [], []
+    with counted("correlating prompts", len(columns) ** 2) as bar:
+        for source in columns:
+            cells = _row(source, columns, (train, test), rows, config)
+            values.append(tuple(cell[0] if cell else None for cell in cells))
+            null.append(tuple(cell[1] if cell else None for cell in cells))
+            bar.advance(len(columns))
+    return CorrelationMatrix(names=tuple(tables), values=tuple(values), null=tuple(null))
+
+
+def _row(
+    source: LogitTable,
+    columns: Sequence[LogitTable],
+    halves_: tuple[NDArray[np.int64], NDArray[np.int64]],
+    rows: core.TestRows,
+    config: LinCorrConfig,
+) -> list[tuple[Interval, Interval] | None]:
+    train, test = halves_
+    core.rows_note(len(train), len(source.words.ids), config.ridge)
+    path, source_test = RidgePath(source.rows(train)), source.rows(test)
+    cells: list[tuple[Interval, Interval] | None] = []
+    for target in columns:
+        if target is source:
+            cells.append(None)
+            continue
+        target_train, target_test = target.rows(train), target.rows(test)
+        predicted = core.solve(path, target_train, config.ridge).predict(source_test)
+        value = rows.interval(rows.mean_correlation(predicted, target_test))
+        cells.append((value, permuted_null(path, target_train, (source_test, target_test), config)))
+    return cells

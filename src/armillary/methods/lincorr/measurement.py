@@ -1,0 +1,248 @@
+"""One relation's logit tables in, its result out: the fits, the controls, the precision of the weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from armillary.data import Relation
+from armillary.errors import UsageError
+from armillary.methods.lincorr import core
+from armillary.methods.lincorr.config import LinCorrConfig
+from armillary.methods.lincorr.fit import RelationFit
+from armillary.methods.lincorr.precision import HITS, Direction, Gold, HitRate, Weights, hit_at
+from armillary.methods.lincorr.result import Example, RelationResult
+from armillary.methods.lincorr.subjects import halves
+from armillary.methods.lincorr.tables import LogitTable
+from armillary.numerics import Interval, LinearFit, RidgePath, pearson_columns
+
+EXAMPLES = 12
+FEW_GOLD = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationTables:
+    """What is collected for one relation; all tables have the same subjects in the same rows."""
+
+    relation: Relation
+    model_name: str
+    source: LogitTable
+    target: LogitTable
+    control: LogitTable | None
+    """Random words under the target prompt."""
+
+    gold: Gold
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def relation_tables(
+    relation: Relation,
+    model_name: str,
+    tables: tuple[LogitTable, LogitTable, LogitTable | None],
+    gold: Gold,
+    config: LinCorrConfig,
+) -> RelationTables:
+    """Tables of source, target and control with the seeded split; UsageError when they are not of one collection."""
+    source, target, control = tables
+    for table in (target, control):
+        if table is not None and (table.subjects, table.space, table.model) != (
+            source.subjects,
+            source.space,
+            source.model,
+        ):
+            raise UsageError("the tables of a relation must have the same subjects, space and model.")
+    train, test = halves(len(source.subjects), seed=config.seed)
+    return RelationTables(
+        relation=relation,
+        model_name=model_name,
+        source=source,
+        target=target,
+        control=control,
+        gold=gold,
+        train=train,
+        test=test,
+    )
+
+
+def fit_relation(tables: RelationTables, config: LinCorrConfig) -> RelationFit:
+    """The map from source to target logits on the fitting half; UsageError for too few rows (see ``rows_note``)."""
+    core.rows_note(len(tables.train), len(tables.source.words.ids), config.ridge)
+    path = RidgePath(tables.source.rows(tables.train))
+    return _bound(tables, core.solve(path, tables.target.rows(tables.train), config.ridge), config)
+
+
+def measure(tables: RelationTables, config: LinCorrConfig) -> RelationResult:
+    """Every score of one relation (note the paper's score is ``correlation_ols``).
+
+    UsageError when ``config.ridge`` is 0 and there are too few rows; NumericError when all target logits are constant.
+    """
+    source, target = tables.source.rows(tables.train), tables.target.rows(tables.train)
+    source_test, target_test = tables.source.rows(tables.test), tables.target.rows(tables.test)
+    rows, sources = len(tables.train), source.shape[1]
+    notes = [note for note in (core.rows_note(rows, sources, config.ridge), _gold_note(tables)) if note]
+    path = RidgePath(source)
+    main = core.solve(path, target, config.ridge)
+    ols = path.solve(target) if rows >= 2 * sources else None
+    if ols is None:
+        notes.append(f"least squares left out: {rows} fitting rows for {sources} source tokens")
+    test = core.TestRows(len(tables.test), replicates=config.replicates, level=config.level, seed=config.seed)
+    predicted = main.predict(source_test)
+    correlation = test.mean_correlation(predicted, target_test)
+    baseline = test.mean_correlation(core.rank_one(source, target, source_test), target_test)
+    control = _control(tables, path, source_test, test, config)
+    per_token = pearson_columns(predicted, target_test)
+    known = per_token[torch.isfinite(per_token)]
+    excluded = len(per_token) - len(known)
+    if excluded:
+        notes.append(f"{excluded} target tokens have a constant logit and are left out of the mean")
+    fit = _bound(tables, main, config)
+    return RelationResult(
+        relation=tables.relation.id,
+        group=tables.relation.group,
+        model=tables.model_name,
+        source_template=tables.source.template,
+        target_template=tables.target.template,
+        space=tables.source.space,
+        fit_rows=rows,
+        test_rows=len(tables.test),
+        ridge=main.ridge,
+        effective_dof=main.effective_dof,
+        correlation=test.interval(correlation),
+        correlation_ols=test.interval(_ols(ols, source_test, target_test, test)) if ols else None,
+        spread=float(known.std(correction=0)),
+        per_word=dict(zip(tables.target.words.labels, per_token.tolist(), strict=True)),
+        excluded=excluded,
+        r_squared=test.interval(test.mean_r_squared(predicted, target_test)),
+        centred=_centred(tables, test, config),
+        rank_one=test.interval(baseline),
+        over_rank_one=test.interval(correlation, baseline),
+        permuted=permuted_null(path, target, (source_test, target_test), config),
+        random_domain=test.interval(control) if control else None,
+        excess=test.interval(correlation, control) if control else None,
+        hits=_hit_rates(tables, main, ols, config),
+        examples=_examples(fit),
+        notes=tuple(notes),
+        source_words=tables.source.words.to_dict(),
+        target_words=tables.target.words.to_dict(),
+        fit=fit,
+    )
+
+
+def permuted_null(path: RidgePath, target: Tensor, test: tuple[Tensor, Tensor], config: LinCorrConfig) -> Interval:
+    """Mean test correlation of fits to shuffled targets, with the smallest and the largest of them as the range."""
+    fits = core.shuffled_fits(path, target, config.ridge, permutations=config.permutations, seed=config.seed)
+    values = [float(pearson_columns(fit.predict(test[0]), test[1]).nanmean()) for fit in fits]
+    how = f"range over {len(values)} permutations of the fitting rows"
+    return Interval(
+        estimate=float(np.mean(values)),
+        low=min(values),
+        high=max(values),
+        n=len(values),
+        level=config.level,
+        how=how,
+    )
+
+
+def restricted(tables: RelationTables, columns: Sequence[int]) -> RelationTables:
+    """The same tables with only the given source columns: to compare kinds of source words."""
+    words, kept = tables.source.words, sorted(columns)
+    ids = tuple(words.ids[i] for i in kept)
+    entries = {word: entry for word, entry in words.entries.items() if entry[0] in ids}
+    table = replace(
+        words,
+        ids=ids,
+        tokens=tuple(words.tokens[i] for i in kept),
+        labels=tuple(words.labels[i] for i in kept),
+        statuses=tuple(words.statuses[i] for i in kept),
+        entries=entries,
+    )
+    source = replace(tables.source, words=table, values=tables.source.values[:, kept])
+    return replace(tables, source=source, gold=tuple(tables.gold[i] for i in kept))
+
+
+def _bound(tables: RelationTables, linear: LinearFit, config: LinCorrConfig) -> RelationFit:
+    source, target = tables.source.rows(tables.train), tables.target.rows(tables.train)
+    return RelationFit(
+        relation=tables.relation.id,
+        source_template=tables.source.template,
+        target_template=tables.target.template,
+        source=tables.source.words,
+        target=tables.target.words,
+        gold=tuple(tables.gold),
+        linear=linear,
+        standardized_ST=core.standardised_weight(linear.weight, source, target),
+        space=tables.source.space,
+        chat_template=config.chat_template,
+        model=tables.source.model,
+    )
+
+
+def _ols(fit: LinearFit, source_test: Tensor, target_test: Tensor, test: core.TestRows) -> core.Replicated:
+    return test.mean_correlation(fit.predict(source_test), target_test)
+
+
+def _control(
+    tables: RelationTables, path: RidgePath, source_test: Tensor, test: core.TestRows, config: LinCorrConfig
+) -> core.Replicated | None:
+    if tables.control is None:
+        return None
+    fit = core.solve(path, tables.control.rows(tables.train), config.ridge)
+    return test.mean_correlation(fit.predict(source_test), tables.control.rows(tables.test))
+
+
+def _centred(tables: RelationTables, test: core.TestRows, config: LinCorrConfig) -> Interval:
+    source, target = (core.row_centred(table.rows(tables.train)) for table in (tables.source, tables.target))
+    source_test, target_test = (core.row_centred(table.rows(tables.test)) for table in (tables.source, tables.target))
+    fit = core.solve(RidgePath(source), target, config.ridge)
+    return test.interval(test.mean_correlation(fit.predict(source_test), target_test))
+
+
+def _gold_note(tables: RelationTables) -> str | None:
+    linked = sum(1 for right in tables.gold if right)
+    if 0 < linked < FEW_GOLD:
+        return f"only {linked} source tokens have a gold partner: hit rates are coarse"
+    return None
+
+
+def _hit_rates(
+    tables: RelationTables, main: LinearFit, ols: LinearFit | None, config: LinCorrConfig
+) -> tuple[HitRate, ...]:
+    if not any(tables.gold):
+        return ()
+    source, target = tables.source.rows(tables.train), tables.target.rows(tables.train)
+    fits = {"ridge": main, "ols": ols} if main.ridge else {"ols": main}
+    rates = []
+    for name, fit in fits.items():
+        if fit is None:
+            continue
+        by_kind: dict[Weights, Tensor] = {
+            "raw": fit.weight,
+            "standardized": core.standardised_weight(fit.weight, source, target),
+        }
+        choices: dict[Direction, int] = {"influenced": target.shape[1], "influencing": source.shape[1]}
+        rates += [
+            hit_at(weight, tables.gold, n, direction=direction, weights=kind, fit=name, level=config.level)
+            for kind, weight in by_kind.items()
+            for direction, count in choices.items()
+            for n in HITS
+            if n < count
+        ]
+    return tuple(rates)
+
+
+def _examples(fit: RelationFit) -> tuple[Example, ...]:
+    """The source words with gold whose strongest standardized weight is largest; they show misses as well as hits."""
+    linked = [i for i, right in enumerate(fit.gold) if right]
+    strength = fit.standardized_ST.amax(dim=1)
+    examples = []
+    for i in sorted(linked, key=lambda i: -float(strength[i]))[:EXAMPLES]:
+        top = torch.topk(fit.weight_ST[i], min(5, fit.weight_ST.shape[1]))
+        pairs = tuple((fit.target.labels[int(j)], float(w)) for w, j in zip(top.values, top.indices, strict=True))
+        gold = tuple(fit.target.labels[j] for j in sorted(fit.gold[i]))
+        hit = int(top.indices[0]) in fit.gold[i]
+        examples.append(Example(source=fit.source.labels[i], gold=gold, top=pairs, hit=hit))
+    return tuple(examples)

@@ -1,0 +1,188 @@
+"""LinCorr bound to a model: one relation in one call, or many relations from one collection of logits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from armillary.data import Relation
+from armillary.data import relation as shipped_relation
+from armillary.errors import UsageError
+from armillary.methods.lincorr.config import LinCorrConfig
+from armillary.methods.lincorr.measurement import RelationTables, measure, relation_tables
+from armillary.methods.lincorr.result import RelationResult
+from armillary.methods.lincorr.subjects import random_words, vocabulary_subjects
+from armillary.methods.lincorr.tables import LogitTable, PromptDomain, Store, collect
+from armillary.methods.lincorr.words import LEAST, WordTable, gold_columns, resolve_words, token_table
+from armillary.models import LoadedModel
+from armillary.progress import track
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Several relations measured on the same subjects of one model, by relation id."""
+
+    results: Mapping[str, RelationResult]
+    tables: Mapping[str, RelationTables]
+    skipped: Mapping[str, str]
+    """Relations that this tokenizer can't express, with the reason."""
+
+    subjects: tuple[str, ...]
+    config: LinCorrConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data: results by id, and what was skipped."""
+        results = {id: result.to_dict() for id, result in self.results.items()}
+        return {"results": results, "skipped": dict(self.skipped)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Resolved:
+    relation: Relation
+    source: WordTable
+    target: WordTable
+    control: WordTable | None
+
+    def domains(self) -> list[PromptDomain]:
+        target = self.relation.target_template
+        found = [
+            PromptDomain(template=self.relation.source_template, words=self.source),
+            PromptDomain(template=target, words=self.target),
+        ]
+        return found + ([PromptDomain(template=target, words=self.control)] if self.control else [])
+
+
+def lincorr(
+    loaded: LoadedModel, relation: Relation | str, config: LinCorrConfig | None = None, **settings: Any
+) -> RelationResult:
+    """How far one linear map carries the source prompt's next-token logits to the target prompt's.
+
+    ``relation`` is a ``Relation`` or the id of a shipped one; ``settings`` are fields of ``LinCorrConfig``, as in
+    ``lincorr(model, "city-country", n=1000)``. Raises UsageError for words that this tokenizer can't say in one token
+    (saying which), or more subjects than the vocabulary has; NumericError for NaN logits.
+    """
+    config = configured(config, settings)
+    chosen = shipped_relation(relation) if isinstance(relation, str) else relation
+    done = study(loaded, [chosen], config)
+    if chosen.id in done.skipped:
+        raise UsageError(done.skipped[chosen.id])
+    return done.results[chosen.id]
+
+
+def study(
+    loaded: LoadedModel,
+    relations: Sequence[Relation | str],
+    config: LinCorrConfig | None = None,
+    *,
+    subjects: Sequence[str] | None = None,
+    store: Store | None = None,
+) -> Study:
+    """Each relation's result; the logits of all templates are collected together over the same subjects.
+
+    ``subjects`` replaces the draw from the vocabulary. ``store`` (such as ``Parts.arrays``) keeps the logits chunk by
+    chunk. A relation of which fewer than two words survive is skipped with the reason; all else raises as ``lincorr``.
+    """
+    config = config or LinCorrConfig()
+    chosen = [shipped_relation(one) if isinstance(one, str) else one for one in relations]
+    resolved, skipped = _resolve(loaded, chosen, config)
+    if subjects is None:
+        openings = {t for one in resolved for t in (one.relation.source_template, one.relation.target_template)}
+        keep_space = config.keep_space and all(template.startswith("{}") for template in openings)
+        subjects = vocabulary_subjects(loaded, config.n, seed=config.seed, keep_space=keep_space)
+    tables = _collected(loaded, resolved, subjects, config, store) if resolved else {}
+    results = {id: measure(one, config) for id, one in track(tables.items(), "fitting maps", len(tables))}
+    return Study(results=results, tables=tables, skipped=skipped, subjects=tuple(subjects), config=config)
+
+
+def recollect(
+    loaded: LoadedModel, before: RelationTables, config: LinCorrConfig, *, store: Store | None = None
+) -> RelationTables:
+    """The same prompts, words and subjects read from another model that has the same tokens: for ``transfer``.
+
+    UsageError when the tokenizers name these tokens differently.
+    """
+    words = [before.source.words, before.target.words]
+    for table in words:
+        ids = [loaded.tokenizer.convert_tokens_to_ids(token) for token in table.tokens]
+        if ids != list(table.ids):
+            raise UsageError(
+                f"{loaded.name} has another tokenizer than {before.model_name}: its ids for these words differ, so a "
+                "map fitted on one can't be used on the other."
+            )
+    domains = [PromptDomain(template=table.template, words=table.words) for table in (before.source, before.target)]
+    source, target = _collect(loaded, domains, before.source.subjects, config, store)
+    return replace(before, model_name=loaded.name, source=source, target=target, control=None)
+
+
+def configured(config: LinCorrConfig | None, settings: Mapping[str, Any]) -> LinCorrConfig:
+    """The configuration with these fields changed; UsageError naming a field that does not exist."""
+    base = config or LinCorrConfig()
+    unknown = sorted(set(settings) - set(LinCorrConfig.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(LinCorrConfig.__dataclass_fields__)
+        raise UsageError(f"LinCorr has no setting {unknown[0]!r}; its settings are {known}.")
+    return replace(base, **settings)
+
+
+def _resolve(
+    loaded: LoadedModel, relations: Sequence[Relation], config: LinCorrConfig
+) -> tuple[list[_Resolved], dict[str, str]]:
+    resolved: list[_Resolved] = []
+    skipped: dict[str, str] = {}
+    for one in relations:
+        if any(one.id == other.relation.id for other in resolved):
+            raise UsageError(f"the relation {one.id!r} was given twice.")
+        try:
+            source = resolve_words(loaded, one.source_words, prefix=one.prefix, policy=config.policy)
+            target = resolve_words(loaded, one.target_words, prefix=one.prefix, policy=config.policy)
+        except UsageError as error:
+            skipped[one.id] = f"relation {one.id}: {error}"
+            continue
+        control = _control_words(loaded, source, target, config)
+        resolved.append(_Resolved(relation=one, source=source, target=target, control=control))
+    return resolved, skipped
+
+
+def _control_words(
+    loaded: LoadedModel, source: WordTable, target: WordTable, config: LinCorrConfig
+) -> WordTable | None:
+    if not config.control_tokens:
+        return None
+    drawn = random_words(loaded, config.control_tokens, seed=config.seed, exclude=[*source.ids, *target.ids])
+    return token_table(loaded, drawn) if len(drawn) >= LEAST else None
+
+
+def _collected(
+    loaded: LoadedModel,
+    resolved: Sequence[_Resolved],
+    subjects: Sequence[str],
+    config: LinCorrConfig,
+    store: Store | None,
+) -> dict[str, RelationTables]:
+    domains = [domain for one in resolved for domain in one.domains()]
+    found = iter(_collect(loaded, domains, subjects, config, store))
+    tables: dict[str, RelationTables] = {}
+    for one in resolved:
+        source, target = next(found), next(found)
+        three = (source, target, next(found) if one.control else None)
+        gold = gold_columns(one.relation.gold, one.source, one.target)
+        tables[one.relation.id] = relation_tables(one.relation, loaded.name, three, gold, config)
+    return tables
+
+
+def _collect(
+    loaded: LoadedModel,
+    domains: Sequence[PromptDomain],
+    subjects: Sequence[str],
+    config: LinCorrConfig,
+    store: Store | None,
+) -> list[LogitTable]:
+    return collect(
+        loaded,
+        domains,
+        subjects,
+        space=config.space,
+        chat_template=config.chat_template,
+        batch_size=config.batch_size,
+        chunk=config.chunk,
+        store=store,
+    )

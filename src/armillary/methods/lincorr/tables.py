@@ -1,0 +1,173 @@
+"""Next-token logits of many templates over the same subjects, restricted to each template's answer words."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from armillary.errors import ModelError, NumericError, UsageError
+from armillary.methods.lincorr.config import Space
+from armillary.methods.lincorr.subjects import refuse_repeated
+from armillary.methods.lincorr.words import WordTable
+from armillary.models import LoadedModel
+from armillary.progress import counted
+from armillary.scoring import branch_logits
+
+Arrays = dict[str, NDArray[np.float32]]
+Store = Callable[[str, Callable[[], Arrays]], Arrays]
+"""Keeps named arrays: gives those of the name if it has them, else computes, keeps and gives them."""
+
+_CHAT_REQUEST = "Complete the sentence."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptDomain:
+    """A template with one slot and the words that may follow it."""
+
+    template: str
+    words: WordTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitTable:
+    """What the model says after one template: row i for subject i, column j for token ``words.ids[j]``."""
+
+    template: str
+    words: WordTable
+    subjects: tuple[str, ...]
+    values: NDArray[np.float32]
+    """``[subjects, words.ids]``, raw logits or log-probabilities by ``space``."""
+
+    space: Space
+    model: str
+    """Fingerprint of the model that gave the values."""
+
+    def rows(self, chosen: NDArray[np.int64]) -> Float[Tensor, "n m"]:
+        """The chosen rows in float64: half-precision or float32 values are widened before anything is summed."""
+        return torch.from_numpy(self.values[chosen].astype(np.float64))
+
+
+def collect(
+    loaded: LoadedModel,
+    domains: Sequence[PromptDomain],
+    subjects: Sequence[str],
+    *,
+    space: Space = "logits",
+    chat_template: bool = False,
+    batch_size: int = 128,
+    chunk: int = 256,
+    store: Store | None = None,
+) -> list[LogitTable]:
+    """One table a domain, in the order given, float32 ``[subjects, tokens]``.
+
+    Templates that have the same text before the slot share the work on it and on the subject; domains of one template
+    share everything. ``store`` (such as ``Parts.arrays``) keeps each chunk of subjects, so that a killed run goes on.
+    UsageError for a template without exactly one ``{}`` or a repeated subject; NumericError for NaN or infinity.
+    """
+    refuse_repeated(subjects)
+    opening = chat_opening(loaded) if chat_template else ""
+    columns = _columns_by_template(domains)
+    key = _digest(loaded.fingerprint, columns, space, opening)
+    blocks: dict[str, list[NDArray[np.float32]]] = {template: [] for template in columns}
+    with counted("reading next-token logits", len(subjects)) as bar:
+        for start in range(0, len(subjects), chunk):
+            rows = list(subjects[start : start + chunk])
+            compute = _reader(loaded, columns, rows, opening, space, batch_size)
+            name = f"logits-{start}-{_digest(key, rows)}"
+            arrays = compute() if store is None else store(name, compute)
+            for position, template in enumerate(columns):
+                blocks[template].append(_finite(arrays[f"t{position}"], template))
+            bar.advance(len(rows))
+    joined = {template: np.concatenate(parts) for template, parts in blocks.items()}
+    return [
+        LogitTable(
+            template=domain.template,
+            words=domain.words,
+            subjects=tuple(subjects),
+            values=joined[domain.template][:, np.searchsorted(columns[domain.template], domain.words.ids)],
+            space=space,
+            model=loaded.fingerprint,
+        )
+        for domain in domains
+    ]
+
+
+def split_template(template: str) -> tuple[str, str]:
+    """Text before and after the slot; UsageError unless there is exactly one ``{}`` and no white space at the end."""
+    before, slot, after = template.partition("{}")
+    if not slot or "{}" in after:
+        raise UsageError(f"a template needs exactly one {{}} for the subject; got {template!r}.")
+    if template != template.rstrip():
+        raise UsageError(f"a template must not end in white space, which belongs to the word; got {template!r}.")
+    return before, after
+
+
+def chat_opening(loaded: LoadedModel) -> str:
+    """The chat template up to where the model's own answer begins; ModelError when the tokenizer has none."""
+    tokenizer = loaded.tokenizer
+    if not tokenizer.chat_template:
+        raise ModelError(f"{loaded.name} has no chat template; leave chat_template off.")
+    request = [{"role": "user", "content": _CHAT_REQUEST}]
+    text = str(tokenizer.apply_chat_template(request, add_generation_prompt=True, tokenize=False))
+    # The tokenizer adds its beginning-of-text token itself when it reads the prompt.
+    adds = tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
+    return text.removeprefix(str(tokenizer.bos_token)) if adds else text
+
+
+def _columns_by_template(domains: Sequence[PromptDomain]) -> dict[str, list[int]]:
+    """All ids asked for after each template, sorted."""
+    if not domains:
+        raise UsageError("there is nothing to collect: give at least one template with its words.")
+    columns: dict[str, set[int]] = {}
+    for domain in domains:
+        split_template(domain.template)
+        columns.setdefault(domain.template, set()).update(domain.words.ids)
+    return {template: sorted(ids) for template, ids in columns.items()}
+
+
+def _reader(
+    loaded: LoadedModel,
+    columns: dict[str, list[int]],
+    subjects: list[str],
+    opening: str,
+    space: Space,
+    batch_size: int,
+) -> Callable[[], Arrays]:
+    """A function that reads one chunk: array ``t0`` for the first template, and so on."""
+    positions = {template: position for position, template in enumerate(columns)}
+    by_opening: dict[str, list[str]] = {}
+    for template in columns:
+        by_opening.setdefault(split_template(template)[0], []).append(template)
+
+    def read() -> Arrays:
+        arrays: Arrays = {}
+        for before, templates in by_opening.items():
+            stems = [opening + before + subject for subject in subjects]
+            endings = [split_template(template)[1] for template in templates]
+            ids = [columns[template] for template in templates]
+            if space == "logits":
+                values = branch_logits(loaded, stems, endings, ids, batch_size=batch_size)
+            else:
+                full = branch_logits(loaded, stems, endings, ids, batch_size=batch_size, normaliser=True)
+                values = [one.logits - one.normaliser[:, None] for one in full]
+            arrays.update({f"t{positions[t]}": value for t, value in zip(templates, values, strict=True)})
+        return arrays
+
+    return read
+
+
+def _finite(values: NDArray[np.float32], template: str) -> NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise NumericError(f"the model gave NaN or infinite logits after the template {template!r}.")
+    return values
+
+
+def _digest(*parts: object) -> str:
+    text = json.dumps(parts, ensure_ascii=True, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
