@@ -26,7 +26,7 @@ def bars_shown() -> Iterator[None]:
         return
     progress = Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -46,8 +46,8 @@ class Task:
     total: int | None
     outermost: bool
     done: int = 0
-    begun: float = field(default_factory=time.monotonic)
-    told: float = field(default_factory=time.monotonic)
+    begun: float = field(default_factory=lambda: time.monotonic())
+    told: float = field(default_factory=lambda: time.monotonic())
 
     @property
     def seconds(self) -> float:

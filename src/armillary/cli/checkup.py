@@ -1,13 +1,13 @@
 """``armillary checkup MODEL``: look inside a model, or at what changed between two, and leave a report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from armillary.checkup.config import CheckupConfig
-from armillary.cli.options import DRY_BEFORE, DRY_MODEL, ModelName, RunOptions, default_folder, read
-from armillary.cli.running import run_in, tell
+from armillary.cli.options import DRY_BEFORE, DRY_MODEL, EarlierModel, ModelName, RunOptions, default_folder, read
+from armillary.cli.running import run_in, settings_of, tell
 from armillary.runs.record import RunRecord
 
 
@@ -21,7 +21,7 @@ class CheckupOptions(RunOptions):
     model: ModelName
     """Packaged name, folder, .gguf file or hub id of the model (`armillary models list` tells the packaged ones)."""
 
-    before: str | None = None
+    before: EarlierModel = None
     """The model it came from, in the same forms: adds what changed between the two."""
 
     subjects: int = 1000
@@ -51,12 +51,12 @@ def execute(config: CheckupConfig, out: Path, *, fresh: bool) -> RunRecord:
     """The record of a check-up in the folder ``out``."""
     from armillary.checkup import run_checkup
 
-    return run_in(out, asdict(config), lambda folder: run_checkup(config, folder), fresh=fresh)
+    return run_in(out, lambda: run_checkup(config, out, fresh=fresh), fresh=fresh)
 
 
 def again(config: Mapping[str, Any], out: Path) -> RunRecord:
     """A check-up with the settings of a record."""
-    return execute(CheckupConfig(**config), out, fresh=True)
+    return execute(CheckupConfig(**settings_of(config)), out, fresh=True)
 
 
 def run(arguments: Sequence[str]) -> int:

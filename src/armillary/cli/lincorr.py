@@ -1,14 +1,14 @@
 """``armillary lincorr MODEL``: the linear map between two relations, one of ours or one from a file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from armillary.cli.options import DRY_MODEL, ModelName, RunOptions, default_folder, read
-from armillary.cli.running import run_in, tell
+from armillary.cli.running import run_in, settings_of, tell
 from armillary.errors import UsageError
 from armillary.runs.record import RunRecord
 
@@ -26,7 +26,7 @@ class LincorrOptions(RunOptions):
     model: ModelName
     """Packaged name, folder, .gguf file or hub id of the model."""
 
-    relation: str | None = None
+    relation: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Name of a shipped relation, e.g. city-country; a wrong name tells the nearest."""
 
     relation_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -71,14 +71,14 @@ def execute(config: "RelationRunConfig", out: Path, *, fresh: bool) -> RunRecord
     """The record of one relation in the folder ``out``."""
     from armillary.experiments.relation import run_relation
 
-    return run_in(out, asdict(config), lambda folder: run_relation(config, folder), fresh=fresh)
+    return run_in(out, lambda: run_relation(config, out, fresh=fresh), fresh=fresh)
 
 
 def again(config: Mapping[str, Any], out: Path) -> RunRecord:
     """The same relation with the settings of a record."""
     from armillary.experiments.relation import RelationRunConfig
 
-    return execute(RelationRunConfig(**config), out, fresh=True)
+    return execute(RelationRunConfig(**settings_of(config)), out, fresh=True)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -16,8 +16,8 @@ RUNS = Path("armillary-runs")
 DRY_MODEL, DRY_BEFORE = "tiny-llama", "tiny-qwen3"
 """Tiny random models that stand in for the real ones under ``--dry-run``."""
 
-JsonFlag = Annotated[bool, tyro.conf.arg(name="json")]
 ModelName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+EarlierModel = Annotated[str | None, tyro.conf.arg(metavar="MODEL")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 
 

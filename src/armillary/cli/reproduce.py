@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +12,7 @@ import tyro
 
 from armillary.cards import CARDS
 from armillary.cli.options import DRY_MODEL, RunOptions, default_folder, read
-from armillary.cli.running import run_in, tell
+from armillary.cli.running import run_in, settings_of, tell
 from armillary.errors import CheckFailed, UsageError
 from armillary.experiments.config import Preset, ReproduceConfig
 from armillary.runs.plain import dumps
@@ -51,12 +51,12 @@ def experiment(method: str) -> Any:
 def execute(config: ReproduceConfig, out: Path, *, fresh: bool) -> RunRecord:
     """The record of one experiment on one model in the folder ``out``."""
     module = experiment(config.method)
-    return run_in(out, asdict(config), lambda folder: module.run(config, folder), fresh=fresh)
+    return run_in(out, lambda: module.run(config, out, fresh=fresh), fresh=fresh)
 
 
 def again(config: Mapping[str, Any], out: Path) -> RunRecord:
     """The same experiment with the settings of a record."""
-    return execute(ReproduceConfig(**config), out, fresh=True)
+    return execute(ReproduceConfig(**settings_of(config)), out, fresh=True)
 
 
 def run(arguments: Sequence[str]) -> int:

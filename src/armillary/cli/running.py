@@ -13,23 +13,31 @@ from armillary.runs.parts import HIDDEN
 from armillary.runs.plain import dumps
 from armillary.runs.record import FILE_NAME, RunRecord
 
-Work = Callable[[RunFolder], RunRecord]
 
-
-def run_in(out: Path, config: Mapping[str, Any], work: Work, *, fresh: bool = False) -> RunRecord:
-    """The record of ``work``, done in the locked folder ``out`` with progress on stderr."""
-    with bars_shown(), RunFolder.open(out, config) as folder:
-        if fresh:
-            forget(out)
-        return work(folder)
+def run_in(out: Path, work: Callable[[], RunRecord], *, fresh: bool) -> RunRecord:
+    """The record that ``work`` makes in the folder ``out``, with progress on stderr; ``fresh`` begins anew."""
+    if fresh:
+        forget(out)
+    with bars_shown():
+        return work()
 
 
 def forget(out: Path) -> None:
-    """Remove what an earlier run left in ``out``: record, report and unfinished parts; nothing else."""
-    for name in (FILE_NAME, REPORT_NAME):
-        with suppress(FileNotFoundError):
-            (out / name).unlink()
-    shutil.rmtree(out / HIDDEN, ignore_errors=True)
+    """Remove what an earlier run left in ``out``: record, report and unfinished parts; nothing else.
+
+    Raises:
+        StorageError: another run is using the folder.
+    """
+    with RunFolder.open(out, {}):
+        for name in (FILE_NAME, REPORT_NAME):
+            with suppress(FileNotFoundError):
+                (out / name).unlink()
+        shutil.rmtree(out / HIDDEN, ignore_errors=True)
+
+
+def settings_of(record_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a record was made with, without the name of the command."""
+    return {name: value for name, value in record_config.items() if name != "command"}
 
 
 def tell(record: RunRecord, out: Path, *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -39,7 +39,7 @@ class RunFolder:
     @contextmanager
     def open(
         cls, out: Path | str, config: Mapping[str, Any], models: Mapping[str, str] | None = None
-    ) -> Iterator[Self]:
+    ) -> Iterator["RunFolder"]:
         """The folder ``out``, made if need be and locked until the block ends.
 
         ``config`` holds every setting that the result depends on; ``models`` the fingerprint of each model by its role

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from armillary.errors import StorageError, UsageError
 from armillary.numerics.intervals import Interval
@@ -56,7 +56,7 @@ class RunRecord:
         return {"schema": data.pop("schema"), **data}
 
     @classmethod
-    def from_dict(cls, data: Any) -> Self:
+    def from_dict(cls, data: Any) -> "RunRecord":
         """Inverse of ``to_dict``; a null where a number belongs reads as NaN.
 
         Raises:
@@ -75,7 +75,7 @@ class RunRecord:
         write_atomic(path, dumps(self.to_dict(), indent=1) + "\n")
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
+    def load(cls, path: Path | str) -> "RunRecord":
         """The record in the file ``path``, or in ``record.json`` of the folder ``path``.
 
         Raises:

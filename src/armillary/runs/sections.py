@@ -4,7 +4,7 @@ A record keeps numbers, never pictures, so that ``armillary report RECORD`` can 
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 FigureKind = Literal["heatmap", "bars", "lines", "points"]
 Cell = str | float | int | None
@@ -64,7 +64,7 @@ class Section:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: dict[str, Any]) -> "Section":
         """Inverse of ``to_dict``."""
         return cls(
             **{

@@ -1,0 +1,182 @@
+"""The outer shell of the command line: help, versions, wrong words, exit codes."""
+
+import errno
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from armillary.cli import console
+from armillary.cli.main import COMMANDS, main, overview
+from armillary.errors import ArmillaryError, CheckFailed, UsageError
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_overview_names_every_command(capsys: Capture) -> None:
+    for arguments in ([], ["--help"], ["-h"]):
+        assert main(arguments) == 0
+        assert capsys.readouterr().out.strip() == overview()
+    for command in COMMANDS:
+        assert f"  {command.name} " in overview() and command.summary in overview()
+
+
+def test_version(capsys: Capture) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == "armillary 0.1.0\n"
+
+
+@pytest.mark.parametrize("name", [command.name for command in COMMANDS])
+def test_help_of_every_command(name: str, capsys: Capture) -> None:
+    assert main([name, "--help"]) == 0
+    told = capsys.readouterr()
+    assert f"usage: armillary {name}" in told.out
+    assert "Any" not in told.out and told.err == ""
+
+
+@pytest.mark.parametrize("name", ["checkup", "lincorr", "reproduce"])
+def test_runs_share_their_options(name: str, capsys: Capture) -> None:
+    main([name, "--help"])
+    out = capsys.readouterr().out
+    for option in ("--seed INT", "--out DIR", "--json", "--dry-run", "--fresh"):
+        assert option in out
+
+
+@pytest.mark.parametrize("name", [command.name for command in COMMANDS])
+def test_help_loads_nothing_heavy(name: str) -> None:
+    code = (
+        "import sys\nfrom armillary.cli.main import main\n"
+        f"code = main([{name!r}, '--help'])\n"
+        "heavy = {'torch', 'transformers', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules)\n"
+        "sys.exit(code if not heavy else f'loaded: {heavy}')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_unknown_command_gets_near_names(capsys: Capture) -> None:
+    assert main(["chekup", "x"]) == 2
+    told = capsys.readouterr()
+    assert "did you mean checkup" in told.err and told.out == ""
+    assert main(["zzzz"]) == 2
+    assert "accepted: checkup, lincorr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["checkup"], "MODEL"),
+        (["checkup", "tiny-llama", "--sede", "3"], "--seed"),
+        (["checkup", "tiny-llama", "--seed", "three"], "three"),
+        (["lincorr", "tiny-llama", "--policy", "some"], "some"),
+        (["reproduce", "lincorr", "--preset", "huge"], "huge"),
+        (["models"], "fetch"),
+        (["report", "one", "two"], "two"),
+    ],
+)
+def test_wrong_options_exit_2_on_stderr(arguments: list[str], word: str, capsys: Capture) -> None:
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert word in told.err and told.out == ""
+
+
+def test_module_runs_like_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "armillary", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "armillary 0.1.0\n")
+
+
+def raising(error: BaseException) -> "Raise":
+    return Raise(error)
+
+
+class Raise:
+    """A command that does nothing but fail."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __call__(self, arguments: Sequence[str]) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "word"),
+    [
+        (UsageError("The list is empty."), 2, "armillary: The list is empty."),
+        (ArmillaryError("Odd."), 2, "Odd."),
+        (CheckFailed("A claim fails."), 1, "A claim fails."),
+        (KeyboardInterrupt(), 130, "run the same command again"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "record.json"),
+            2,
+            "no space left on the disk (record.json)",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "record.json"), 2, "no permission"),
+        (MemoryError(), 2, "not enough memory"),
+        (ZeroDivisionError("division by zero"), 1, "ZeroDivisionError: division by zero"),
+        (ValueError("x" * 1000), 1, "..."),
+    ],
+)
+def test_errors_become_one_sentence(error: BaseException, code: int, word: str, capsys: Capture) -> None:
+    assert console.guarded(raising(error), []) == code
+    told = capsys.readouterr()
+    assert told.out == "" and word in told.err
+    assert len(told.err.strip().splitlines()) == 1
+    assert "Traceback" not in told.err
+
+
+def test_debug_shows_the_trace(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(console.DEBUG, "1")
+    assert console.guarded(raising(UsageError("Wrong.")), []) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    # The command begins to write only when the other end of its pipe is closed.
+    read, write = os.pipe()
+    waiting = (
+        "import sys; sys.stdin.readline()\nfrom armillary.cli.main import main\nsys.exit(main(['list', '--json']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", waiting], stdin=subprocess.PIPE, stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    os.close(read)
+    _, err = process.communicate("go\n", timeout=60)
+    assert (process.returncode, err) == (0, "")
+
+
+def test_bars_tell_what_was_done(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    from armillary.cli import bars
+    from armillary.progress import reporting, track
+
+    clock = iter(range(0, 10_000, 8))
+    monkeypatch.setattr(bars.time, "monotonic", lambda: float(next(clock)))
+    with reporting(bars.Lines()):
+        for _ in track(range(10), "Reading"):
+            pass
+    told = capsys.readouterr()
+    lines = told.err.splitlines()
+    assert told.out == "" and 3 <= len(lines) <= 8
+    assert "of 10, about" in lines[0] and lines[-1].startswith("Reading: ")
+
+
+def test_bars_of_a_terminal_leave_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from armillary.cli import bars
+    from armillary.progress import counted, reporting, track
+
+    drawn = io.StringIO()
+    clock = iter(range(0, 10_000, 2))
+    progress = Progress(console=Console(file=drawn, force_terminal=True, width=100), transient=True)
+    monkeypatch.setattr(bars.time, "monotonic", lambda: float(next(clock)))
+    with progress, reporting(bars.Bars(progress)), counted("Outer [step]", None) as outer:
+        for _ in track(range(3), "Inner"):
+            outer.advance()
+    assert "Outer [step]: " in drawn.getvalue()
+    assert "Inner: " not in drawn.getvalue(), "only outermost tasks leave a line"

@@ -1,0 +1,61 @@
+"""What the README tells a newcomer to type really works."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from armillary.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+SHELL = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    if line.split("#")[0].strip()
+]
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def test_readme_begins_with_the_two_commands() -> None:
+    assert SHELL[:2] == ["make demo", "make test"]
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("make ")])
+def test_make_targets_exist(line: str) -> None:
+    targets = [word for word in shlex.split(line)[1:] if "=" not in word]
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert targets and all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL if re.match(r"(\.venv/bin/)?armillary ", line)])
+def test_commands_run_dry(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line)[1:]
+    if words[0] in ("checkup", "lincorr", "reproduce"):
+        words += ["--dry-run", "--out", str(tmp_path / "run")]
+    elif words[0] in ("report", "replay"):
+        assert main(["checkup", "any", "--dry-run", "--out", words[1]]) == 0
+    assert main(words) == 0
+
+
+def test_there_is_a_python_example_of_ten_lines() -> None:
+    lines = [line for line in PYTHON[0].splitlines() if line.strip()]
+    assert len(lines) <= 10
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
+def test_python_blocks_run(number: int, tmp_path: Path) -> None:
+    # A tiny model in place of the real one: the path is the same, and nothing has to be fetched.
+    code = re.sub(r'"(smollm2-135m-instruct|gemma-3-270m)"', '"tiny-llama"', PYTHON[number])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target

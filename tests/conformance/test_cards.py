@@ -1,0 +1,55 @@
+"""Every card stands for a method that is really there."""
+
+import importlib
+import shlex
+from pathlib import Path
+
+import pytest
+
+from armillary.cards import CARDS, MethodCard
+from armillary.cli.docs import BEGIN, END, methods_table, with_table
+from armillary.cli.main import COMMANDS
+from armillary.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+each_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+
+
+def test_names_are_unique() -> None:
+    assert len({card.name for card in CARDS}) == len(CARDS) > 0
+
+
+@each_card
+def test_card_has_room_experiment_example_and_page(card: MethodCard) -> None:
+    assert card == importlib.import_module(f"armillary.methods.{card.name}").CARD
+    experiment = importlib.import_module(f"armillary.experiments.{card.name}")
+    assert set(experiment.MODELS) == {"quick", "laptop", "gpu"}
+    assert callable(experiment.run)
+    assert (ROOT / "examples" / f"{card.name}.py").is_file()
+    assert card.claim.endswith(".") and "\n" not in card.claim
+
+
+@each_card
+def test_page_of_the_method_names_the_paper(card: MethodCard) -> None:
+    page = (ROOT / "docs" / "methods" / f"{card.name}.md").read_text("utf-8")
+    assert card.arxiv in page
+    assert "## When it helps" in page or "mislead" in page.lower(), "a page says when the method misleads"
+
+
+@each_card
+def test_commands_are_known(card: MethodCard) -> None:
+    for line in card.commands:
+        program, command, *_ = shlex.split(line)
+        assert program == "armillary"
+        assert command in {known.name for known in COMMANDS}
+
+
+def test_readme_table_is_fresh() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert text == with_table(text, methods_table(ROOT / "results")), "run: python -m armillary.cli.docs"
+
+
+def test_table_goes_between_the_markers() -> None:
+    assert with_table(f"a\n{BEGIN}\nold\n{END}\nb", "new") == f"a\n{BEGIN}\nnew\n{END}\nb"
+    with pytest.raises(UsageError, match="marker"):
+        with_table("no markers", "new")

@@ -1,0 +1,63 @@
+"""What every test runs under: no network, a cache of its own, one thread, fixed seeds."""
+
+import os
+import random
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Libraries read these when they are first imported, which is after this file.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["MPLBACKEND"] = "agg"
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+_CACHE = tempfile.TemporaryDirectory(prefix="armillary-test-cache-")
+_connect = socket.socket.connect
+
+
+class NetworkBlocked(RuntimeError):
+    """A test tried to leave the machine."""
+
+
+def _connect_locally(self: socket.socket, address: Any) -> None:
+    host = address[0] if isinstance(address, tuple) else ""
+    if self.family in (socket.AF_INET, socket.AF_INET6) and host not in ("127.0.0.1", "::1", "localhost"):
+        raise NetworkBlocked(f"tests may not use the network, but one asked for {address!r}")
+    _connect(self, address)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests of real weights see the user's own cache; all others an empty one."""
+    if item.get_closest_marker("weights") is None:
+        os.environ["ARMILLARY_CACHE"] = _CACHE.name
+    else:
+        os.environ.pop("ARMILLARY_CACHE", None)
+
+
+@pytest.fixture(autouse=True)
+def _one_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(socket.socket, "connect", _connect_locally)
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+        torch.use_deterministic_algorithms(True)
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
