@@ -5,7 +5,7 @@ Legend: N things resampled, R replicates, Q columns.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,7 +39,7 @@ class Interval:
     how: str = ""
     """Where the interval comes from, for a reader: "paired bootstrap over 1,000 prompts"."""
 
-    def excludes(self, value: float) -> bool:
+    def excludes(self, value: float | int) -> bool:
         """True when the interval is known and ``value`` lies outside it."""
         return self.low is not None and self.high is not None and not self.low <= value <= self.high
 
@@ -48,7 +48,7 @@ class Interval:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
+    def from_dict(cls, data: dict[str, Any]) -> "Interval":
         """Inverse of ``to_dict``."""
         return cls(**data)
 

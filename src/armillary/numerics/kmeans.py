@@ -97,6 +97,12 @@ def nearest_center(
     return rows.assign(centers / centers.norm(dim=1, keepdim=True) if cosine else centers - rows.origin)[0]
 
 
+def block_rows(x_ND: Shaped[Tensor, "n d"], k: int, block_bytes: int) -> int:
+    """Rows of a block: read, shifted and summed they take at most 16 bytes a value, and 8 a distance."""
+    n, d = x_ND.shape
+    return max(1, min(n, block_bytes // (16 * d + 8 * max(1, k))))
+
+
 class _Rows:
     """The rows, read by blocks, relative to their mean (so that far-off data keeps its digits) or as unit vectors."""
 
@@ -106,7 +112,7 @@ class _Rows:
         self.x_ND, self.cosine = x_ND, cosine
         self.n, dimensions = x_ND.shape
         self.dtype = torch.float64 if x_ND.dtype == torch.float64 else torch.float32
-        self.size = max(1, min(self.n, block_bytes // (16 * dimensions + 8 * max(1, k))))
+        self.size = block_rows(x_ND, k, block_bytes)
         self.origin = torch.zeros(dimensions, dtype=self.dtype, device=x_ND.device)
         mean, square = self._moments()
         self.variance = float((square - mean.square()).clamp_min(0).mean())
@@ -166,7 +172,7 @@ class _Rows:
         rows = rows.to(self.dtype)
         if not self.cosine:
             return rows - self.origin
-        size = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        size: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         if bool((size == 0).any()):
             zero = int((size[:, 0] == 0).nonzero()[0]) + start
             raise NumericError(f"row {zero} is zero, which has no direction; cosine k-means can't place it.")

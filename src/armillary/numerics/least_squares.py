@@ -75,7 +75,7 @@ class RidgePath:
         """``sum e / (e + ridge)`` over the kept eigenvalues, without the intercept."""
         return float((self._eigenvalues_K / (self._eigenvalues_K + ridge)).sum())
 
-    def solve(self, y_NQ: Shaped[Tensor, "n q"], ridge: float = 0.0) -> LinearFit:
+    def solve(self, y_NQ: Shaped[Tensor, "n q"], ridge: float | int = 0.0) -> LinearFit:
         """The fit at one absolute penalty; minimum norm when ``ridge=0`` and the regressors are rank-deficient."""
         y = self._targets(y_NQ)
         if not (ridge >= 0 and ridge < float("inf")):
@@ -124,7 +124,7 @@ class RidgePath:
 def fit_linear(
     x_NP: Shaped[Tensor, "n p"],
     y_NQ: Shaped[Tensor, "n q"],
-    ridge: float | Literal["gcv"] = 0.0,
+    ridge: float | int | Literal["gcv"] = 0.0,
 ) -> LinearFit:
     """Least squares (``ridge=0``), ridge, or ridge chosen by GCV, with an intercept that is never penalised.
 
