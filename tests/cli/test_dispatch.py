@@ -153,7 +153,7 @@ def test_bars_tell_what_was_done(monkeypatch: pytest.MonkeyPatch, capsys: Captur
     from armillary.cli import bars
     from armillary.progress import reporting, track
 
-    clock = iter(range(0, 10_000, 8))
+    clock = iter(range(0, 10_000, 3))
     monkeypatch.setattr(bars.time, "monotonic", lambda: float(next(clock)))
     with reporting(bars.Lines()):
         for _ in track(range(10), "Reading"):
