@@ -59,7 +59,8 @@ def _union(kinds: tuple[Any, ...], data: Any, where: str) -> Any:
     # None first, so that an absent number stays None instead of becoming NaN.
     if data is None and type(None) in kinds:
         return None
-    for kind in kinds:
+    # The very type next, so that a whole number stays one where any number is allowed.
+    for kind in sorted(kinds, key=lambda kind: type(data) is not kind):
         try:
             return _decode(kind, data, where)
         except UsageError:

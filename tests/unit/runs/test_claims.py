@@ -26,7 +26,7 @@ def claim(name: str = "c") -> Claim:
 )
 def test_the_rule_decides(low: float, high: float, verdict: Verdict) -> None:
     interval = Interval(estimate=(low + high) / 2, low=low, high=high)
-    (result,) = judge([claim()], {"r": interval, "other": Interval(estimate=1)})
+    (result,) = judge([claim()], {"r": interval, "other": Interval(estimate=1.0)})
     assert (result.verdict, result.measured, result.note) == (verdict, {"r": interval}, "")
 
 

@@ -23,7 +23,7 @@ def record(**changes: Any) -> RunRecord:
     plain_record = RunRecord(
         kind="checkup", title="Check-up", config={"n": 3}, models={"model": {"fingerprint": "ab"}}, seed=0,
         measures={"r": interval, "broken": Interval(estimate=math.nan)},
-        findings=[Finding(text="f", interest=1, section="s")],
+        findings=[Finding(text="f", interest=1.0, section="s")],
         sections=[section],
         claims=[ClaimResult(id="c", statement="s", paper="", quantity="q", rule="r", verdict="holds")],
         versions={"armillary": "1"}, machine={"cores": 2}, started="2026-01-01T00:00:00+00:00", seconds=1.5,
@@ -38,6 +38,7 @@ def test_a_record_survives_the_file(tmp_path: Path) -> None:
         assert read.to_dict() == record().to_dict()
         assert math.isnan(read.measures["broken"].estimate)
         assert read.sections == record().sections and read.claims == record().claims
+        assert [type(cell) for cell in read.sections[0].tables[0].rows[0]] == [str, int, float, type(None)]
     assert "NaN" not in (tmp_path / "record.json").read_text()
 
 

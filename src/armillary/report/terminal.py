@@ -1,0 +1,81 @@
+"""A record for the terminal: findings first, then the verdicts, then the numbers."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from armillary.numerics.intervals import Interval
+from armillary.report.wording import basis, duration, ends, number, visible
+from armillary.runs.record import RunRecord
+
+_STYLES = {"holds": "bold green", "fails": "bold red", "undecided": "bold yellow"}
+_MOST_MEASURES = 40
+
+
+def render_terminal(record: RunRecord) -> Group:
+    """Something ``rich`` prints in any width: the words of a model are text in it, never markup or control codes."""
+    parts: list[RenderableType] = [_text(record.title, "bold"), _text(_made(record), "dim")]
+    if record.findings:
+        parts += [Text(), _findings(record)]
+    if record.claims:
+        parts += [Text(), _claims(record)]
+    if record.measures:
+        parts += [Text(), _measures(record)]
+    return Group(*parts)
+
+
+def _text(words: str, style: str = "") -> Text:
+    return Text(visible(words), style=style, overflow="fold")
+
+
+def _made(record: RunRecord) -> str:
+    models = ", ".join(str(facts.get("name", role)) for role, facts in record.models.items())
+    return " · ".join(part for part in (models, f"seed {record.seed}", duration(record.seconds)) if part)
+
+
+def _findings(record: RunRecord) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", style="bold cyan", no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for order, finding in enumerate(sorted(record.findings, key=lambda one: -one.interest), 1):
+        table.add_row(str(order), _text(finding.text))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold", vertical="top")
+    return table
+
+
+def _claims(record: RunRecord) -> Table:
+    table = _table("Claims", "verdict", "claim", "measured")
+    table.columns[0].no_wrap = True
+    for claim in record.claims:
+        numbers = "\n".join(f"{name}: {_interval(interval)}" for name, interval in map(_named, claim.measured.items()))
+        statement = _text(claim.statement)
+        if claim.note:
+            statement.append(f"\n{visible(claim.note)}", style="dim")
+        table.add_row(Text(claim.verdict, style=_STYLES[claim.verdict]), statement, Text(numbers, overflow="fold"))
+    return table
+
+
+def _measures(record: RunRecord) -> Table:
+    shown = list(record.measures.items())[:_MOST_MEASURES]
+    table = _table("Measures", "measure", "estimate", "from")
+    table.columns[1].no_wrap = True
+    for name, interval in map(_named, shown):
+        table.add_row(Text(name, overflow="fold"), Text(_interval(interval)), _text(basis(interval), "dim"))
+    if len(record.measures) > len(shown):
+        table.add_row(Text(f"… and {len(record.measures) - len(shown)} more in the record", style="dim"), "", "")
+    return table
+
+
+def _named(item: tuple[str, Interval]) -> tuple[str, Interval]:
+    return visible(item[0]).replace("_", " "), item[1]
+
+
+def _interval(interval: Interval) -> str:
+    both = ends(interval)
+    return f"{number(interval.estimate)} ({both})" if both else number(interval.estimate)

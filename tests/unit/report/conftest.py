@@ -1,0 +1,67 @@
+"""A record with one of everything that a report can show, and one whose every word is hostile."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from armillary.numerics.intervals import Interval
+from armillary.runs import ClaimResult, Figure, Finding, RunRecord, Section, Table
+
+HOSTILE = (
+    "<script>alert(1)</script>\"'&</style><!--\u202eback\x00\n\u2028😀東京\ufffd\ud800"
+    "${x}{{7*7}}$\\frac{1}$<img src=x>"
+)
+
+
+def figures(word: str, interactive: bool) -> list[Figure]:
+    words = [word, "b", f"{word}2"]
+    return [
+        Figure(kind="heatmap", title=word, alt=word, interactive=interactive, data={
+            "rows": words, "columns": words, "values": [[0.1, None, 0.9], [0.2, 0.5, 1], [-0.1, 0, 0.3]],
+            "unit": word}),
+        Figure(kind="bars", title=word, alt=word, data={
+            "labels": words, "values": [0.5, None, -0.2], "low": [0.4, None, -0.3], "high": [0.6, None, 0.1],
+            "reference": [0.1, 0.2, None], "reference_name": word, "x_label": word}),
+        Figure(kind="lines", title=word, alt=word, data={
+            "x": [0, 1, 2], "x_label": word, "y_label": word,
+            "series": [{"name": word, "y": [1, None, 3], "low": [0, None, 2], "high": [2, None, 4]},
+                       {"name": "b", "y": [2, 2, 2]}]}),
+        Figure(kind="points", title=word, alt=word, interactive=interactive, data={
+            "x": [1, 2, None], "y": [1, 3, 2], "labels": words, "groups": words, "x_label": word, "y_label": word}),
+    ]  # fmt: skip
+
+
+def record(word: str = "plain words", *, interactive: bool = False) -> RunRecord:
+    interval = Interval(estimate=0.7, low=0.6, high=0.8, n=40, how=word)
+    claim: dict[str, Any] = {"statement": word, "paper": word, "quantity": word, "rule": word, "note": word}
+    section = Section(id=word, title=word, summary=word, meaning=word, caution=word,
+                      figures=figures(word, interactive),
+                      tables=[Table(title=word, columns=[word, "n"], rows=[[word, 0.12345], [None, 3]],
+                                    note=word)])  # fmt: skip
+    return RunRecord(
+        kind="checkup", title=word, config={word: [word], "n": None}, models={"model": {"name": word, "layers": 30}},
+        seed=0, measures={word: interval, "runs": Interval(estimate=float("nan"), n=3)},
+        findings=[Finding(text=f"second {word}", interest=0.1, section="nowhere"),
+                  Finding(text=f"first {word}", interest=0.9, section=word)],
+        sections=[section],
+        claims=[ClaimResult(id="a", verdict="holds", measured={word: interval}, **claim),
+                ClaimResult(id="b", verdict="fails", **claim), ClaimResult(id="c", verdict="undecided", **claim)],
+        data=[{"name": word, "url": "https://example.org/a?b=1&c=2"}, {"name": "x", "url": f"javascript:{word}"}],
+        versions={"armillary": word}, machine={"cores": 2}, started="2026-07-01T10:00:00+00:00", seconds=205.3,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def make_record() -> Callable[..., RunRecord]:
+    return record
+
+
+@pytest.fixture
+def hostile() -> str:
+    return HOSTILE
+
+
+@pytest.fixture
+def make_figures() -> Callable[[str, bool], list[Any]]:
+    return figures

@@ -1,0 +1,173 @@
+"""Figures: one themed SVG element each, the same for the same data, with nothing that leaks or breaks a page."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import matplotlib
+import pytest
+
+from armillary.errors import UsageError
+from armillary.report.canvas import INK, SERIES
+from armillary.report.figures import svg
+from armillary.report.heatmap import color_range, ink
+from armillary.report.lines import spread
+from armillary.report.pictures import Heatmap
+from armillary.runs import Figure
+
+Figures = Callable[[str, bool], list[Figure]]
+KINDS = range(4)
+NARROW = [False, True]
+
+
+def bars(**data: Any) -> Figure:
+    return Figure(kind="bars", title="B", alt="b", data={"labels": ["a", "b"], "values": [1, 2], **data})
+
+
+def texts(picture: str) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("narrow", NARROW)
+def test_a_figure_is_one_described_element(make_figures: Figures, kind: int, narrow: bool) -> None:
+    picture = svg(make_figures("word", False)[kind], narrow=narrow)
+    root = ET.fromstring(picture)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg" and root.attrib["role"] == "img"
+    assert [child.text for child in root[:2]] == ["word", "word"]
+    assert "<?xml" not in picture and "<style" not in picture and "<metadata" not in picture
+    assert "DejaVu" not in picture
+    if kind or not narrow:
+        assert float(root.attrib["width"]) <= (350 if narrow else 760)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_data_gives_the_same_bytes(make_figures: Figures, kind: int) -> None:
+    assert svg(make_figures("w", False)[kind]) == svg(make_figures("w", False)[kind])
+    assert svg(make_figures("w", False)[kind]) != svg(make_figures("v", False)[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("narrow", NARROW)
+def test_hostile_words_are_text(make_figures: Figures, hostile: str, kind: int, narrow: bool) -> None:
+    picture = svg(make_figures(hostile, False)[kind], narrow=narrow)
+    tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(picture).iter()}
+    assert tags <= {"svg", "title", "desc", "g", "defs", "path", "text", "clipPath", "rect", "use", "pattern"}
+    assert "<script>" not in picture and "\x00" not in picture and "\u202e" not in picture
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_colours_follow_the_page(make_figures: Figures, kind: int) -> None:
+    picture = svg(make_figures("w", False)[kind])
+    assert "currentColor" in picture and INK not in picture
+    assert all(f"{color};" not in picture.replace(f", {color})", "") for color in SERIES)
+
+
+def test_global_settings_stay(make_figures: Figures) -> None:
+    with matplotlib.rc_context({"font.size": 40, "axes.grid": True}):
+        before = matplotlib.rcParams.copy()
+        inside = svg(make_figures("w", False)[2])
+        assert matplotlib.rcParams == before
+    assert inside == svg(make_figures("w", False)[2])
+
+
+def test_ids_are_the_figures_own(make_figures: Figures) -> None:
+    first, second = (svg(make_figures("w", False)[0], prefix=prefix) for prefix in ("a-", "b-"))
+    for picture, prefix in ((first, "a-"), (second, "b-")):
+        ids = [element.attrib["id"] for element in ET.fromstring(picture).iter() if "id" in element.attrib]
+        assert len(ids) == len(set(ids)) and all(one.startswith(prefix) for one in ids)
+        assert picture.count("url(#") == picture.count(f"url(#{prefix}")
+
+
+def test_missing_cells_are_hatched_and_the_others_carry_numbers(make_figures: Figures) -> None:
+    picture = svg(make_figures("w", False)[0])
+    assert "<pattern" in picture
+    shown = texts(picture)
+    assert "0.10" in shown and "\N{MINUS SIGN}0.10" in shown and shown.count("0.90") == 1
+
+
+def test_a_large_heat_map_has_no_numbers_in_its_cells() -> None:
+    values = [[0.25] * 16 for _ in range(16)]
+    figure = Figure(kind="heatmap", title="H", alt="h", data={"rows": list(range(16)), "columns": list(range(16)),
+                                                             "values": values})  # fmt: skip
+    assert "0.25" not in texts(svg(figure))
+
+
+def test_a_huge_heat_map_stays_small() -> None:
+    values = [[float(row * column % 7) for column in range(100)] for row in range(100)]
+    data = {"rows": list(range(100)), "columns": list(range(100)), "values": values}
+    assert len(svg(Figure(kind="heatmap", title="H", alt="h", data=data))) < 200_000
+
+
+def test_the_range_is_symmetric_where_both_signs_occur() -> None:
+    heatmap = Heatmap(rows=["a"], columns=["b", "c"], values=[[-0.1, 0.5]])
+    assert color_range(heatmap) == (-0.5, 0.5)
+    assert color_range(replace(heatmap, low=0.0, high=1.0)) == (0.0, 1.0)
+    assert color_range(replace(heatmap, values=[[None, None]])) == (-0.5, 0.5)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0)])
+def test_cell_numbers_can_be_read(low: float, high: float) -> None:
+    import matplotlib.colors
+
+    from armillary.report.heatmap import colors
+
+    cmap = matplotlib.colors.LinearSegmentedColormap.from_list("cells", list(colors(low, high)))
+
+    def luminance(color: Any) -> float:
+        channels = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(color)
+        ]
+        return 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
+
+    for step in range(101):
+        value = low + (high - low) * step / 100
+        pair = sorted((luminance(cmap(step / 100)), luminance(ink(value, low, high))))
+        assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.2, value
+
+
+def test_names_at_line_ends_keep_their_distance() -> None:
+    placed = spread([10.0, 11.0, 12.0, 279.0, 280.0], 280.0)
+    assert all(b - a >= 15.999 for a, b in pairwise(placed))
+    assert placed[-1] <= 280 and placed[0] >= 8
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        bars(labels=[], values=[]),
+        bars(values=[None, None]),
+        Figure(kind="lines", title="L", alt="l", data={"x": [], "series": []}),
+        Figure(kind="lines", title="L", alt="l", data={"x": ["a"], "series": [{"name": "n", "y": [None]}] * 9}),
+        Figure(kind="points", title="P", alt="p", data={"x": [], "y": []}),
+        Figure(kind="points", title="P", alt="p", data={"x": [1, 1], "y": [2, 2], "labels": ["a", "b"]}),
+        Figure(kind="heatmap", title="H", alt="h", data={"rows": [], "columns": [], "values": []}),
+        Figure(kind="heatmap", title="H", alt="h", data={"rows": ["a"], "columns": ["b"], "values": [[3.0]]}),
+        Figure(kind="lines", title="L", alt="l", data={"x": [1, 10, 1000], "log_x": True,
+                                                       "series": [{"name": "n", "y": [1e9, 2e9, 3e9]}]}),
+    ],
+)  # fmt: skip
+def test_thin_data_is_drawn(figure: Figure) -> None:
+    for narrow in NARROW:
+        assert "mathdefault" not in svg(figure, narrow=narrow)
+
+
+@pytest.mark.parametrize(
+    ("figure", "sentence"),
+    [
+        (bars(values=[1]), "has 2 labels but 1 values"),
+        (bars(values=["x", 1]), r"values\[0\] must be"),
+        (bars(colour="red"), "unknown fields: colour"),
+        (bars(reference=[1]), "but 1 reference"),
+        (Figure(kind="points", title="P", alt="", data={"x": [1]}), "lacks y"),
+        (
+            Figure(kind="heatmap", title="H", alt="", data={"rows": ["a"], "columns": ["b"], "values": [[1, 2]]}),
+            "Row 0",
+        ),
+    ],
+)
+def test_broken_data_gets_one_sentence(figure: Figure, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        svg(figure)
