@@ -1,0 +1,63 @@
+"""GGUF files, unpacked once to float32 safetensors: packed weights can't be trained and are slower."""
+
+from pathlib import Path
+
+import torch
+from gguf import GGUFReader
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from armillary.errors import ModelError, StorageError
+from armillary.models import cache
+from armillary.models.quiet import quiet, reason
+from armillary.progress import counted
+
+
+def converted(path: Path) -> Path:
+    """The folder with the model of a ``.gguf`` file, converted at first use and then taken from the cache.
+
+    The cache goes by the file's sha256, so a renamed file is known and a changed one is not mixed up.
+    ModelError where the file is not GGUF, is cut short, or holds an architecture that transformers can't read.
+    """
+    name = f"gguf-{cache.sha256_of(path)[:32]}"
+    if cache.intact(cache.slot(name)):
+        return cache.slot(name)
+    parameters = count_parameters(path)
+
+    def make(result: Path, _scratch: Path) -> None:
+        with counted(f"convert {path.name}", 2) as steps:
+            convert(path, result)
+            steps.advance(2)
+
+    return cache.build(name, make, needed=4 * parameters + 100_000_000)
+
+
+def count_parameters(path: Path) -> int:
+    """Number of weights in a GGUF file; reading them all up shows that the file is whole."""
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ModelError(f"{path} is not a GGUF file (it does not begin with the letters GGUF).")
+    try:
+        return int(sum(int(tensor.n_elements) for tensor in GGUFReader(path).tensors))
+    except Exception as error:  # the reader meets a short file with whatever its parsing runs into
+        raise ModelError(f"{path} is cut short or damaged ({reason(error)}); fetch the file again.") from error
+
+
+def convert(path: Path, folder: Path) -> None:
+    """Writes config, float32 safetensors and the fast tokenizer of a GGUF file into ``folder``."""
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            model = AutoModelForCausalLM.from_pretrained(
+                path.parent,
+                gguf_file=path.name,
+                dtype=torch.float32,
+                quantization_config=GgufConfig(dequantize=True),
+            )
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except StorageError:
+        raise
+    except Exception as error:
+        if cache.no_space(error):
+            raise cache.storage_error(error, folder) from error
+        raise ModelError(f"transformers can't read {path.name} ({reason(error)}).") from error
