@@ -12,16 +12,21 @@ if TYPE_CHECKING:
     from armillary.methods.lincorr.method import lincorr as lincorr
 
 _NAMES = {
+    "completeness": ("Completeness", "by_completeness", "whole_word_advantage"),
     "config": ("LinCorrConfig",),
+    "edit": ("Edit", "edit_and_trace"),
     "fit": ("RelationFit",),
+    "gradient": ("GradientCorrelation", "gradient_correlation"),
     "matrix": ("CorrelationMatrix", "correlation_matrix", "prompt_tables"),
     "measurement": ("RelationTables", "fit_relation", "measure", "relation_tables", "restricted"),
     "method": ("Study", "lincorr", "recollect", "study"),
     "precision": ("HitRate", "chance_hit", "hit_at"),
     "resilience": ("TransferResult", "transfer"),
     "result": ("RelationResult",),
+    "spillover": ("SpilloverResult", "combine_edits"),
     "subjects": ("halves", "random_words", "vocabulary_subjects"),
     "tables": ("LogitTable", "PromptDomain", "collect"),
+    "vocabulary": ("VocabularyConfig", "VocabularyResult", "vocabulary_feed_forward"),
     "words": ("WordTable", "preferred_prefix", "resolve_words"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

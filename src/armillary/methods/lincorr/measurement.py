@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,12 +77,11 @@ def fit_relation(tables: RelationTables, config: LinCorrConfig) -> RelationFit:
 
 
 def measure(tables: RelationTables, config: LinCorrConfig) -> RelationResult:
-    """Every score of one relation (note the paper's score is ``correlation_ols``).
+    """Every score of one relation (the paper's own score is ``correlation_ols``).
 
     UsageError when ``config.ridge`` is 0 and there are too few rows; NumericError when all target logits are constant.
     """
     source, target = tables.source.rows(tables.train), tables.target.rows(tables.train)
-    source_test, target_test = tables.source.rows(tables.test), tables.target.rows(tables.test)
     rows, sources = len(tables.train), source.shape[1]
     notes = [note for note in (core.rows_note(rows, sources, config.ridge), _gold_note(tables)) if note]
     path = RidgePath(source)
@@ -89,12 +89,7 @@ def measure(tables: RelationTables, config: LinCorrConfig) -> RelationResult:
     ols = path.solve(target) if rows >= 2 * sources else None
     if ols is None:
         notes.append(f"least squares left out: {rows} fitting rows for {sources} source tokens")
-    test = core.TestRows(len(tables.test), replicates=config.replicates, level=config.level, seed=config.seed)
-    predicted = main.predict(source_test)
-    correlation = test.mean_correlation(predicted, target_test)
-    baseline = test.mean_correlation(core.rank_one(source, target, source_test), target_test)
-    control = _control(tables, path, source_test, test, config)
-    per_token = pearson_columns(predicted, target_test)
+    per_token = pearson_columns(main.predict(tables.source.rows(tables.test)), tables.target.rows(tables.test))
     known = per_token[torch.isfinite(per_token)]
     excluded = len(per_token) - len(known)
     if excluded:
@@ -111,18 +106,10 @@ def measure(tables: RelationTables, config: LinCorrConfig) -> RelationResult:
         test_rows=len(tables.test),
         ridge=main.ridge,
         effective_dof=main.effective_dof,
-        correlation=test.interval(correlation),
-        correlation_ols=test.interval(_ols(ols, source_test, target_test, test)) if ols else None,
-        spread=float(known.std(correction=0)),
+        **_correlations(tables, path, main, ols, config),
+        spread=float(known.std(correction=0)) if len(known) else float("nan"),
         per_word=dict(zip(tables.target.words.labels, per_token.tolist(), strict=True)),
         excluded=excluded,
-        r_squared=test.interval(test.mean_r_squared(predicted, target_test)),
-        centred=_centred(tables, test, config),
-        rank_one=test.interval(baseline),
-        over_rank_one=test.interval(correlation, baseline),
-        permuted=permuted_null(path, target, (source_test, target_test), config),
-        random_domain=test.interval(control) if control else None,
-        excess=test.interval(correlation, control) if control else None,
         hits=_hit_rates(tables, main, ols, config),
         examples=_examples(fit),
         notes=tuple(notes),
@@ -130,6 +117,31 @@ def measure(tables: RelationTables, config: LinCorrConfig) -> RelationResult:
         target_words=tables.target.words.to_dict(),
         fit=fit,
     )
+
+
+def _correlations(
+    tables: RelationTables, path: RidgePath, main: LinearFit, ols: LinearFit | None, config: LinCorrConfig
+) -> dict[str, Any]:
+    """The intervals of a ``RelationResult`` by field name; all are over the same resamples of the test half."""
+    source, target = tables.source.rows(tables.train), tables.target.rows(tables.train)
+    source_test, target_test = tables.source.rows(tables.test), tables.target.rows(tables.test)
+    test = core.TestRows(len(tables.test), replicates=config.replicates, level=config.level, seed=config.seed)
+    predicted = main.predict(source_test)
+    correlation = test.mean_correlation(predicted, target_test)
+    baseline = test.mean_correlation(core.rank_one(source, target, source_test), target_test)
+    control = _control(tables, path, source_test, test, config)
+    plain = test.mean_correlation(ols.predict(source_test), target_test) if ols else None
+    return {
+        "correlation": test.interval(correlation),
+        "correlation_ols": test.interval(plain) if plain else None,
+        "r_squared": test.interval(test.mean_r_squared(predicted, target_test)),
+        "centred": _centred(tables, test, config),
+        "rank_one": test.interval(baseline),
+        "over_rank_one": test.interval(correlation, baseline),
+        "permuted": permuted_null(path, target, (source_test, target_test), config),
+        "random_domain": test.interval(control) if control else None,
+        "excess": test.interval(correlation, control) if control else None,
+    }
 
 
 def permuted_null(path: RidgePath, target: Tensor, test: tuple[Tensor, Tensor], config: LinCorrConfig) -> Interval:
@@ -179,10 +191,6 @@ def _bound(tables: RelationTables, linear: LinearFit, config: LinCorrConfig) -> 
         chat_template=config.chat_template,
         model=tables.source.model,
     )
-
-
-def _ols(fit: LinearFit, source_test: Tensor, target_test: Tensor, test: core.TestRows) -> core.Replicated:
-    return test.mean_correlation(fit.predict(source_test), target_test)
 
 
 def _control(

@@ -40,8 +40,8 @@ class TransferResult:
 def transfer(fit: RelationFit, before: RelationTables, after: RelationTables, config: LinCorrConfig) -> TransferResult:
     """Score ``fit`` on the tuned model's tables (``recollect`` reads them), on the subjects left out of the fit.
 
-    UsageError when the two models are the same (the slip in the paper's published notebook), when the fit is of another
-    model than ``before``, or when subjects, prompts or tokens differ.
+    UsageError when the two models are the same (the slip in the paper's published notebook), when the fit is of
+    another model than ``before``, or when subjects, prompts or tokens differ.
     """
     if before.source.model == after.source.model:
         raise UsageError(f"the two models have equal weights (fingerprint {after.source.model}); nothing was tuned.")
