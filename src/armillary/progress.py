@@ -7,11 +7,12 @@ torch or rich until a bar is really drawn.
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 Item = TypeVar("Item")
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Draws the progress of labelled tasks."""
 

@@ -6,7 +6,7 @@ Shapes: N tokens that are not padding, D size of the site (hidden size for ``lay
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from armillary.progress import counted
 Site = Literal["ffn", "layer"]
 
 
+@runtime_checkable
 class Reducer(Protocol):
     """Takes in the values of one layer for some tokens and keeps only a summary."""
 
