@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from typecheck import checked, has_shape
 
 from armillary.numerics.least_squares import fit_linear
+from typecheck import checked, has_shape
 
 
 def test_wrong_shapes_are_caught() -> None:

@@ -7,6 +7,8 @@ arXiv 2502.04520. Names resolve lazily, so that the settings can be read without
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from armillary.cards import LINCORR as CARD
+
 if TYPE_CHECKING:
     from armillary.methods.lincorr.config import LinCorrConfig as LinCorrConfig
     from armillary.methods.lincorr.method import lincorr as lincorr
@@ -38,4 +40,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = sorted(_HOMES)
+__all__ = ["CARD", *sorted(_HOMES)]
