@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from armillary.errors import ModelError
-from armillary.models.probe import config_numbers, observe, refuse_unsuitable
+from armillary.models.probe import Observation, agree, config_numbers, observe, refuse_encoder_decoder
 
 _WIDTH_NAMES = ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner", "d_ff")
 
@@ -79,10 +79,10 @@ def find_anatomy(model: PreTrainedModel) -> Anatomy:
     Raises ModelError for an encoder-decoder model, one without an unembedding, one that reads both ways, or one whose
     logits are not an affine map of its last hidden state followed by a factor and a soft cap.
     """
-    refuse_unsuitable(model)
+    kind = type(model).__name__
+    refuse_encoder_decoder(model.config, kind)
     head, base = model.get_output_embeddings(), model.base_model
     embedding = model.get_input_embeddings()
-    kind = type(model).__name__
     if not isinstance(head, nn.Module) or base is model:
         raise ModelError(f"{kind} has no unembedding matrix, so it gives no next-token logits; give a causal model.")
     if not isinstance(embedding, nn.Embedding):
@@ -151,27 +151,34 @@ def _ffn_write(layer: nn.Module, hidden_size: int, widths: set[int]) -> nn.Modul
 
 
 def _shape_of_logits(model: PreTrainedModel, head: nn.Module, base: nn.Module) -> tuple[float, float | None]:
-    """(scale, softcap) that reproduce the model, tried in order of likelihood; ModelError if none does."""
+    """(scale, softcap) that reproduce the model's logits, tried in order of likelihood; ModelError if none does."""
     seen = observe(model, head, base)
     factors, caps = config_numbers(model.config.get_text_config())
-    factors = [1.0, *factors, *(1 / factor for factor in factors)]
-    measured = _slope(seen.ramp, seen.ramp_logits)
+    # A factor on the hidden state (MiniCPM) is the same as one on the logits, as long as the head adds no bias.
+    before = 1.0 if agree(seen.read, seen.hidden) else _slope(seen.hidden, seen.read)
     for softcap in [*caps, None]:
-        for after in [*factors, measured]:
-            if not seen.agrees(shaped(seen.ramp, after, softcap), seen.ramp_logits):
-                continue
-            # A factor may also stand before the head, on the hidden state (MiniCPM).
-            for before in factors:
-                if seen.agrees(shaped(seen.raw, before * after, softcap), seen.logits):
-                    return before * after, softcap
+        for after in [1.0, *factors, *(1 / factor for factor in factors), _slope(seen.ramp, seen.ramp_logits)]:
+            follows = agree(shaped(seen.ramp, after, softcap), seen.ramp_logits)
+            if follows and agree(shaped(_apply(head, seen, before), before * after, softcap), seen.logits):
+                return before * after, softcap
     raise ModelError(
         f"the logits of {type(model).__name__} are not its last hidden state times an unembedding matrix "
         "with a factor and a soft cap, so the methods here can't read them; give an ordinary causal language model."
     )
 
 
+def _apply(head: nn.Module, seen: Observation, before: float) -> Tensor:
+    """The head on the last hidden state: what it gave, unless it was given something else."""
+    if before == 1.0:
+        return seen.raw
+    with torch.no_grad():
+        return cast(Tensor, head(seen.hidden))
+
+
 def _slope(x: Tensor, y: Tensor) -> float:
-    """Least-squares slope through the origin, 1 where it makes no sense."""
+    """Least-squares slope through the origin; 1 where there is none."""
+    if x.shape != y.shape:
+        return 1.0
     x64, y64 = x.double(), y.double()
     slope = float((x64 * y64).sum() / (x64 * x64).sum())
     return slope if math.isfinite(slope) and slope > 0 else 1.0

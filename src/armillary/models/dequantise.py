@@ -1,12 +1,14 @@
 """GGUF files, unpacked once to float32 safetensors: packed weights can't be trained and are slower."""
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from gguf import GGUFReader
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
 
-from armillary.errors import ModelError, StorageError
+from armillary.errors import ModelError
 from armillary.models import cache
 from armillary.models.quiet import quiet, reason
 from armillary.progress import counted
@@ -24,9 +26,8 @@ def converted(path: Path) -> Path:
     parameters = count_parameters(path)
 
     def make(result: Path, _scratch: Path) -> None:
-        with counted(f"convert {path.name}", 2) as steps:
-            convert(path, result)
-            steps.advance(2)
+        with counted(f"convert {path.name}", CONVERT_STEPS) as steps:
+            convert(path, result, steps.advance)
 
     return cache.build(name, make, needed=4 * parameters + 100_000_000)
 
@@ -42,22 +43,48 @@ def count_parameters(path: Path) -> int:
         raise ModelError(f"{path} is cut short or damaged ({reason(error)}); fetch the file again.") from error
 
 
-def convert(path: Path, folder: Path) -> None:
-    """Writes config, float32 safetensors and the fast tokenizer of a GGUF file into ``folder``."""
+CONVERT_STEPS = 3
+
+
+def convert(path: Path, folder: Path, step: Callable[[], None]) -> None:
+    """Writes config, float32 safetensors and the fast tokenizer of a GGUF file into ``folder``.
+
+    ``step`` is called ``CONVERT_STEPS`` times. ModelError where transformers can't read the file.
+    """
     try:
-        with quiet():
+        with quiet(), _without_bar():
             tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+            step()
             model = AutoModelForCausalLM.from_pretrained(
                 path.parent,
                 gguf_file=path.name,
                 dtype=torch.float32,
                 quantization_config=GgufConfig(dequantize=True),
             )
+            step()
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-    except StorageError:
-        raise
+            step()
     except Exception as error:
         if cache.no_space(error):
             raise cache.storage_error(error, folder) from error
         raise ModelError(f"transformers can't read {path.name} ({reason(error)}).") from error
+
+
+@contextmanager
+def _without_bar() -> Iterator[None]:
+    """transformers counts a GGUF file's tensors by a bar that its own settings don't turn off."""
+    names = vars(modeling_gguf_pytorch_utils)
+    bar = names.get("tqdm")
+    if bar is None:
+        yield
+        return
+    names["tqdm"] = _plain
+    try:
+        yield
+    finally:
+        names["tqdm"] = bar
+
+
+def _plain(items: Iterable[object], *_: object, **__: object) -> Iterable[object]:
+    return items

