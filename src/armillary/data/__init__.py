@@ -4,6 +4,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from armillary.data.prompts import PROMPTS as PROMPTS
+    from armillary.data.prompts import prompt_words as prompt_words
     from armillary.data.relation_file import load_relation_file as load_relation_file
     from armillary.data.relations import Group as Group
     from armillary.data.relations import Relation as Relation
@@ -11,11 +13,15 @@ if TYPE_CHECKING:
     from armillary.data.relations import relation_ids as relation_ids
     from armillary.data.sources import Source as Source
     from armillary.data.sources import sources_of as sources_of
+    from armillary.data.texts import corpora as corpora
+    from armillary.data.texts import corpus_source as corpus_source
 
 _NAMES = {
+    "prompts": ("PROMPTS", "prompt_words"),
     "relation_file": ("load_relation_file",),
     "relations": ("Group", "Relation", "relation", "relation_ids"),
     "sources": ("Source", "sources_of"),
+    "texts": ("corpora", "corpus_source"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 

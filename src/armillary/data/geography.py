@@ -23,7 +23,7 @@ COUNTRY_IN = {"es": "{} vive en el país de", "fr": "{} vit dans le pays de", "d
 
 COLORS = (
     *("red", "blue", "green", "yellow", "orange", "purple", "pink", "brown"),
-    *("black", "white", "gray", "gold", "silver", "violet", "beige"),
+    *("black", "white", "gray", "gold", "silver", "violet", "tan"),
 )
 
 FIRST_WORD = "The Americas enter as North and South, the token where they differ. "

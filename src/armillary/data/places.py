@@ -145,7 +145,8 @@ def countries() -> dict[str, Country]:
 def cities() -> dict[str, tuple[str, ...]]:
     """City name -> code of its country: 300,000 people or more, and capitals; a shared name goes to the largest city.
 
-    A name with accents also stands without them, and some cities under a second English name.
+    A name with accents also stands without them, and some cities under a second English name; a name that is better
+    known as another country's is left out.
     """
     wanted = {country.capital for country in countries().values() if country.capital}
     largest: dict[str, tuple[int, str]] = {}
@@ -159,7 +160,13 @@ def cities() -> dict[str, tuple[str, ...]]:
         for name in _spellings(country.capital) if country.capital else ():
             wanted.add(name)
             largest.setdefault(name, (0, country.code))
-    return {name: (largest[name][1],) for name in sorted(wanted) if largest[name][1] in countries()}
+    return {name: (largest[name][1],) for name in sorted(wanted) if _is_own_name(name, largest[name][1])}
+
+
+def _is_own_name(city: str, code: str) -> bool:
+    """False for a city of a territory that is left out, or called like another country (Armenia in Colombia)."""
+    meant = {other for other, country in countries().items() if city in country.names}
+    return code in countries() and (not meant or code in meant)
 
 
 @cache

@@ -1,0 +1,56 @@
+"""Corpora: clean prose, a split that never leaks, and the same texts for the same seed."""
+
+import re
+
+import pytest
+
+from armillary.data import corpora, corpus_source
+from armillary.data.texts import _without_markup, texts
+from armillary.errors import UsageError
+
+NAMES = ("world-factbook", "python-reference")
+
+
+def test_corpora_are_told() -> None:
+    assert tuple(corpora()) == NAMES
+    assert "public domain" in corpus_source("world-factbook").licence
+    assert corpus_source("python-reference").licence == "PSF-2.0"
+    with pytest.raises(UsageError, match="'news'; known are world-factbook, python-reference"):
+        texts("news")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_train_and_test_share_no_text_and_are_deep_enough(name: str) -> None:
+    train, test = texts(name), texts(name, split="test")
+    assert not set(train) & set(test)
+    assert len(train) >= 250
+    assert len(test) >= 48
+    assert len(set(train)) == len(train)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_are_clean_prose_of_the_asked_length(name: str) -> None:
+    for text in texts(name, min_words=60, max_words=80):
+        assert 60 <= len(text.split()) <= 80
+        assert not re.search(r"</?\w+>|&\w+;|\n|::=|>>>", text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_repeats_and_another_reorders(name: str) -> None:
+    ten = texts(name, limit=10, seed=1)
+    assert ten == texts(name, limit=20, seed=1)[:10]
+    assert ten != texts(name, limit=10, seed=2)
+    assert sorted(texts(name, seed=1)) == sorted(texts(name, seed=2))
+
+
+def test_markup_is_removed() -> None:
+    assert _without_markup("<p>A&nbsp;B &amp;amp; C<br><b>D</b> 2 < 3</p>") == "A B & C D 2 < 3"
+
+
+def test_bad_arguments_are_one_sentence() -> None:
+    with pytest.raises(UsageError, match="min_words <= max_words; got 9 and 5"):
+        texts("world-factbook", min_words=9, max_words=5)
+    with pytest.raises(UsageError, match="at least 1; got 0"):
+        texts("world-factbook", limit=0)
+    with pytest.raises(UsageError, match="'train' or 'test'; got 'dev'"):
+        texts("world-factbook", split="dev")  # type: ignore[arg-type]
