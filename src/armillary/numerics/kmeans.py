@@ -134,7 +134,7 @@ class _Rows:
         labels = torch.empty(self.n, dtype=torch.int64, device=self.x_ND.device)
         distances = torch.empty(self.n, dtype=self.dtype, device=self.x_ND.device)
         for place, block in self.blocks():
-            distances[place], labels[place] = _squared_distances(block, centers_KD).min(1)
+            distances[place], labels[place] = _squared_distances(block, _squares(block), centers_KD).min(1)
         return labels, distances
 
     def means(self, labels: Tensor, distances: Tensor, centers_KD: Tensor) -> Tensor:
@@ -179,20 +179,27 @@ class _Rows:
         return rows / size
 
 
-def _squared_distances(block_BD: Tensor, centers_KD: Tensor) -> Tensor:
+def _squares(rows: Tensor) -> Tensor:
+    """``|x|^2`` of each row, without a copy of the rows."""
+    size: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return size.square_()
+
+
+def _squared_distances(block_BD: Tensor, squares_B: Tensor, centers_KD: Tensor) -> Tensor:
     """``|x|^2 - 2 x·c + |c|^2`` as one matrix product ``[b, k]``; never below 0."""
-    distances = torch.addmm(centers_KD.square().sum(1)[None, :], block_BD, centers_KD.T, alpha=-2.0)
-    return distances.add_(block_BD.square().sum(1)[:, None]).clamp_min_(0.0)
+    distances = torch.addmm(_squares(centers_KD)[None, :], block_BD, centers_KD.T, alpha=-2.0)
+    return distances.add_(squares_B[:, None]).clamp_min_(0.0)
 
 
 def _plus_plus(rows: _Rows, k: int, generator: torch.Generator) -> Tensor:
     """Greedy k-means++ on a sample of rows: of a few candidates drawn by squared distance, the one that helps most."""
     among = min(rows.n, max(SEEDING_ROWS, 10 * k))
     sample = rows.take(torch.randperm(rows.n, generator=generator)[:among])
+    squares = _squares(sample)
     trials = 2 + int(math.log(k))
     centers = torch.empty(k, sample.shape[1], dtype=rows.dtype, device=sample.device)
     centers[0] = sample[int(torch.randint(among, (1,), generator=generator))]
-    nearest = _squared_distances(sample, centers[:1])[:, 0]
+    nearest = _squared_distances(sample, squares, centers[:1])[:, 0]
     for index in range(1, k):
         mass = nearest.to("cpu", torch.float64).cumsum(0)
         if float(mass[-1]) == 0.0:  # fewer distinct rows than centers: any rows will do
@@ -200,7 +207,7 @@ def _plus_plus(rows: _Rows, k: int, generator: torch.Generator) -> Tensor:
             break
         draws = torch.rand(trials, generator=generator, dtype=torch.float64) * mass[-1]
         candidates = sample[torch.searchsorted(mass, draws, right=True).clamp_max(among - 1).to(sample.device)]
-        within = torch.minimum(_squared_distances(sample, candidates), nearest[:, None])
+        within = torch.minimum(_squared_distances(sample, squares, candidates), nearest[:, None])
         best = int(within.sum(0, dtype=torch.float64).argmin())
         centers[index], nearest = candidates[best], within[:, best]
     return centers
