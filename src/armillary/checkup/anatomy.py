@@ -1,0 +1,91 @@
+"""Diagnosis: what the model is made of and where its parameters sit."""
+
+from collections import Counter
+
+from torch import nn
+
+from armillary.checkup.diagnosis import Context, Diagnosis, Outcome, Payload
+from armillary.runs.sections import Figure, Finding, Section, Table
+
+
+def _owners(context: Context) -> dict[int, str]:
+    """Component of each module, by identity; the innermost named owner wins."""
+    anatomy = context.loaded.anatomy
+    owners: dict[int, str] = {id(anatomy.head): "unembedding (head)", id(anatomy.embedding): "embedding"}
+    for layer, write in zip(anatomy.layers, anatomy.ffn_writes, strict=True):
+        for module in layer.modules():
+            owners[id(module)] = "attention, norms and other"
+        if write is None:
+            continue
+        feed_forward = next(child for child in layer.modules() if write in child.children())
+        siblings = feed_forward.modules() if feed_forward is not layer else [write, *_reads(layer, context)]
+        for module in siblings:
+            owners[id(module)] = "feed-forward"
+    return owners
+
+
+def _reads(layer: nn.Module, context: Context) -> list[nn.Module]:
+    """Feed-forward read matrices of a layer that keeps them as direct children (OPT)."""
+    width = context.loaded.anatomy.intermediate_size
+    return [module for module in layer.children() if getattr(module, "out_features", None) == width]
+
+
+def measure(context: Context) -> Payload:
+    """Parameters by component, counted once where they are shared, and the facts of the model."""
+    owners, counts, seen = _owners(context), Counter[str](), set[int]()
+    for module in context.loaded.model.modules():
+        for parameter in module.parameters(recurse=False):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                counts[owners.get(id(module), "other")] += parameter.numel()
+    anatomy = context.loaded.anatomy
+    return {
+        "facts": context.loaded.facts(),
+        "tied": anatomy.tied,
+        "intermediate": anatomy.intermediate_size,
+        "parameters": dict(counts.most_common()),
+    }
+
+
+def describe(payload: Payload) -> Outcome:
+    """Component bars and the table of facts."""
+    facts, counts = payload["facts"], payload["parameters"]
+    total = sum(counts.values())
+    largest, size = max(counts.items(), key=lambda item: item[1])
+    tied = "shared between input and output" if payload["tied"] else "separate for input and output"
+    vocabulary = counts.get("embedding", 0) + counts.get("unembedding (head)", 0)
+    summary = (
+        f"{facts['name']} has {total / 1e6:,.1f} million parameters in {facts['layers']} layers of width "
+        f"{facts['hidden']:,}; the largest share, {size / total:.0%}, is {largest}. The vocabulary of "
+        f"{facts['vocabulary']:,} tokens takes {vocabulary / total:.0%}, {tied}."
+    )
+    figure = Figure(
+        kind="bars",
+        title="Where the parameters are (millions)",
+        data={
+            "labels": list(counts),
+            "values": [count / 1e6 for count in counts.values()],
+            "x_label": "million parameters",
+        },
+        alt=f"Bars of parameters by component; {largest} is the largest with {size / 1e6:,.1f} million.",
+    )
+    table = Table(title="The model", columns=["what", "value"], rows=[[key, value] for key, value in facts.items()])
+    section = Section(
+        id="anatomy",
+        title="Anatomy",
+        summary=summary,
+        meaning="How the parameters are divided between the vocabulary, the attention and the feed-forward blocks. "
+        "Everything below is read from these parts, found by shape and class and checked against the model's own "
+        "output.",
+        caution="A large share does not mean an important share: the vocabulary matrix of a small model dwarfs its "
+        "layers, "
+        "yet is touched one row a token.",
+        figures=[figure],
+        tables=[table],
+    )
+    interest = 0.25 if vocabulary / total > 0.4 else 0.1
+    text = f"{vocabulary / total:.0%} of the parameters are vocabulary, the rest does the computing."
+    return Outcome(section=section, findings=[Finding(text=text, interest=interest, section="anatomy")])
+
+
+ANATOMY = Diagnosis(name="anatomy", title="Anatomy", measure=measure, describe=describe)

@@ -1,0 +1,108 @@
+"""A short, real fine-tune on other text by the stock Trainer, watched at chosen steps."""
+
+import copy
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from armillary.models import LoadedModel, load
+from armillary.progress import Counter, counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneConfig:
+    """Full fine-tuning with AdamW at a constant rate."""
+
+    steps: int = 300
+    batch_size: int = 2
+    tokens: int = 64
+    learning_rate: float = 5e-5
+    seed: int = 0
+
+
+class _Windows(Dataset[dict[str, torch.Tensor]]):
+    """Windows of equal length cut from the texts joined by the end-of-text token, so that nothing is padded."""
+
+    def __init__(self, loaded: LoadedModel, texts: Sequence[str], tokens: int) -> None:
+        end = loaded.tokenizer.eos_token_id
+        rows = loaded.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        joined = [token for row in rows for token in [*row, *([] if end is None else [end])]]
+        self.rows = [torch.tensor(joined[i : i + tokens]) for i in range(0, len(joined) - tokens, tokens)]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"input_ids": self.rows[index], "labels": self.rows[index]}
+
+
+class _Watcher(TrainerCallback):
+    def __init__(self, steps: Sequence[int], look: Callable[[int], None], bar: Counter) -> None:
+        self.steps, self.look, self.bar = frozenset(steps), look, bar
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar.advance()
+        if state.global_step in self.steps:
+            model = kwargs["model"]
+            model.eval()
+            self.look(state.global_step)
+            model.train()
+
+
+def fine_tune(
+    loaded: LoadedModel,
+    texts: Sequence[str],
+    config: FineTuneConfig,
+    look: Callable[[int, LoadedModel], None] = lambda step, tuned: None,
+    look_at: Sequence[int] = (),
+) -> LoadedModel:
+    """A fine-tuned copy; the given model is left as it was.
+
+    ``look(step, copy)`` is called in evaluation mode after each step named in ``look_at``.
+    """
+    model = copy.deepcopy(loaded.model).train()
+
+    def looking(step: int) -> None:
+        # Opened anew at each look: a LoadedModel remembers the fingerprint of its weights.
+        look(step, load((model, loaded.tokenizer)))
+
+    with tempfile.TemporaryDirectory() as folder, counted("Fine-tuning on other text", config.steps) as bar:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            max_steps=config.steps,
+            per_device_train_batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type="constant",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            seed=config.seed,
+            data_seed=config.seed,
+            use_cpu=loaded.device.type == "cpu",
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+        )
+        Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=_Windows(loaded, texts, config.tokens),
+            callbacks=[_Watcher(look_at, looking, bar)],
+        ).train()
+    model.eval()
+    return load((model, loaded.tokenizer))
+
+
+def relative_change(before: LoadedModel, after: LoadedModel) -> float:
+    """Norm of the change of all parameters over their norm before."""
+    pairs = zip(before.model.parameters(), after.model.parameters(), strict=True)
+    changed = total = 0.0
+    for old, new in pairs:
+        changed += float((new.detach() - old.detach()).double().square().sum())
+        total += float(old.detach().double().square().sum())
+    return float((changed / total) ** 0.5)
