@@ -42,7 +42,7 @@ class LinCorrConfig:
     control_tokens: int = 128
     """Random tokens that take the target words' place in the control domain; 0 leaves the control out."""
 
-    permutations: int = 10
+    permutations: int = 100
     """Fits with the target rows shuffled, for the null."""
 
     replicates: int = 1000

@@ -141,8 +141,8 @@ def edit_and_trace(
     """Train until every subject's source prompt gives ``source_word`` with probability ``threshold``, then compare.
 
     Loss: mean over subjects of ``-log p(word | source prompt)`` over the whole vocabulary. The weights are put back
-    bit for bit, also after an error. UsageError for a word outside the source domain or without gold, or a fit of another
-    model; NumericError when the loss is not finite.
+    bit for bit, also after an error. UsageError for a word outside the source domain or without gold, or a fit of
+    another model; NumericError when the loss is not finite.
     """
     refuse_other_model(loaded, fit)
     column = fit.source.column(source_word)

@@ -1,7 +1,7 @@
 """Correlation between every ordered pair of prompts: the heat map of a check-up."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from armillary.methods.lincorr.subjects import halves
 from armillary.methods.lincorr.tables import LogitTable
 from armillary.numerics import Interval, RidgePath
 from armillary.progress import counted
+
+PERMUTATIONS = 20
+"""At most so many in a cell: there are as many cells as pairs of prompts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,7 @@ def correlation_matrix(tables: Mapping[str, LogitTable], config: LinCorrConfig) 
     columns = list(tables.values())
     train, test = halves(len(columns[0].subjects), seed=config.seed)
     rows = core.TestRows(len(test), replicates=config.replicates, level=config.level, seed=config.seed)
+    config = replace(config, permutations=min(config.permutations, PERMUTATIONS))
     values, null = [], []
     with counted("correlating prompts", len(columns) ** 2) as bar:
         for source in columns:
@@ -100,7 +104,7 @@ def _row(
             cells.append(None)
             continue
         target_train, target_test = target.rows(train), target.rows(test)
-        predicted = core.solve(path, target_train, config.ridge).predict(source_test)
-        value = rows.interval(rows.mean_correlation(predicted, target_test))
-        cells.append((value, permuted_null(path, target_train, (source_test, target_test), config)))
+        fit = core.solve(path, target_train, config.ridge)
+        value = rows.interval(rows.mean_correlation(fit.predict(source_test), target_test))
+        cells.append((value, permuted_null(path, target_train, (source_test, target_test), fit.ridge, config)))
     return cells

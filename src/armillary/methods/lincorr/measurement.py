@@ -138,24 +138,26 @@ def _correlations(
         "centred": _centred(tables, test, config),
         "rank_one": test.interval(baseline),
         "over_rank_one": test.interval(correlation, baseline),
-        "permuted": permuted_null(path, target, (source_test, target_test), config),
+        "permuted": permuted_null(path, target, (source_test, target_test), main.ridge, config),
         "random_domain": test.interval(control) if control else None,
         "excess": test.interval(correlation, control) if control else None,
     }
 
 
-def permuted_null(path: RidgePath, target: Tensor, test: tuple[Tensor, Tensor], config: LinCorrConfig) -> Interval:
-    """Mean test correlation of fits to shuffled targets, with the smallest and the largest of them as the range."""
-    fits = core.shuffled_fits(path, target, config.ridge, permutations=config.permutations, seed=config.seed)
+def permuted_null(
+    path: RidgePath, target: Tensor, test: tuple[Tensor, Tensor], ridge: float, config: LinCorrConfig
+) -> Interval:
+    """Mean test correlation of fits to shuffled targets, at the penalty of the real fit, and where such fits fall.
+
+    A penalty chosen anew would shrink a meaningless map to one direction, which correlates strongly by luck: all
+    tokens of a row rise and fall together.
+    """
+    fits = core.shuffled_fits(path, target, ridge, permutations=config.permutations, seed=config.seed)
     values = [float(pearson_columns(fit.predict(test[0]), test[1]).nanmean()) for fit in fits]
-    how = f"range over {len(values)} permutations of the fitting rows"
+    low, high = np.quantile(values, [(1 - config.level) / 2, (1 + config.level) / 2])
+    how = f"central {config.level:.0%} of {len(values)} permutations of the fitting rows"
     return Interval(
-        estimate=float(np.mean(values)),
-        low=min(values),
-        high=max(values),
-        n=len(values),
-        level=config.level,
-        how=how,
+        estimate=float(np.mean(values)), low=float(low), high=float(high), n=len(values), level=config.level, how=how
     )
 
 

@@ -65,5 +65,7 @@ def transfer(fit: RelationFit, before: RelationTables, after: RelationTables, co
         after=rows.interval(later),
         drop=rows.interval(first, later),
         refitted=rows.interval(rows.mean_correlation(refit.predict(source_after), target_after)),
-        permuted=permuted_null(path, before.target.rows(train), (source_after, target_after), config),
+        permuted=permuted_null(
+            path, before.target.rows(train), (source_after, target_after), fit.linear.ridge, config
+        ),
     )

@@ -65,7 +65,7 @@ class RelationResult:
     """``correlation - rank_one``, paired."""
 
     permuted: Interval
-    """Null: the rows of the targets shuffled before fitting; the range over permutations."""
+    """Null: the rows of the targets shuffled before fitting; the interval is where such fits fall."""
 
     random_domain: Interval | None
     """Control: random words in place of the target words, under the same target prompt."""
