@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from gguf import GGUFReader
@@ -10,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, modeli
 
 from armillary.errors import ModelError
 from armillary.models import cache
+from armillary.models.folder import refuse_gaps
 from armillary.models.quiet import quiet, reason
 from armillary.progress import counted
 
@@ -55,16 +57,21 @@ def convert(path: Path, folder: Path, step: Callable[[], None]) -> None:
         with quiet(), _without_bar():
             tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
             step()
-            model = AutoModelForCausalLM.from_pretrained(
+            opened: Any = AutoModelForCausalLM.from_pretrained(
                 path.parent,
                 gguf_file=path.name,
                 dtype=torch.float32,
                 quantization_config=GgufConfig(dequantize=True),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told by refuse_gaps in our words
             )
+            refuse_gaps(opened[1], path.name)
             step()
-            model.save_pretrained(folder)
+            opened[0].save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             step()
+    except ModelError:
+        raise
     except Exception as error:
         if cache.no_space(error):
             raise cache.storage_error(error, folder) from error

@@ -62,7 +62,7 @@ def open_pretrained(
         raise
     except Exception as error:
         raise _failure(error, location, label, online) from error
-    _refuse_gaps(opened[1], label)
+    refuse_gaps(opened[1], label)
     model: PreTrainedModel = opened[0]
     try:
         model.to(device)  # type: ignore[arg-type]
@@ -72,8 +72,11 @@ def open_pretrained(
     return model, tokenizer
 
 
-def _refuse_gaps(loading: Any, label: str) -> None:
-    """A weight that the file lacks would otherwise be drawn at random, with a warning that is easily missed."""
+def refuse_gaps(loading: Any, label: str) -> None:
+    """Raises ModelError where transformers' loading info tells of weights that are missing or of another shape.
+
+    They would otherwise be drawn at random, with a warning that is easily missed.
+    """
     missing = sorted(loading["missing_keys"])
     if missing:
         raise ModelError(f"{label} lacks {len(missing)} of its weights ({missing[0]}), so it is not a whole model.")

@@ -1,0 +1,204 @@
+"""Parts are found by shape and class, and what stands after the head is measured."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertLMHeadModel,
+    LlamaForCausalLM,
+    LlamaModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from armillary.errors import ModelError
+from armillary.models import KINDS, find_anatomy, tiny
+
+WRITES = {
+    "llama": "model.layers.{}.mlp.down_proj",
+    "gemma3": "model.layers.{}.mlp.down_proj",
+    "gemma2": "model.layers.{}.mlp.down_proj",
+    "qwen3": "model.layers.{}.mlp.down_proj",
+    "gpt_neox": "gpt_neox.layers.{}.mlp.dense_4h_to_h",
+    "gpt2": "transformer.h.{}.mlp.c_proj",
+    "opt": "model.decoder.layers.{}.fc2",
+}
+SMALL = {"vocab_size": 90, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+SMALL |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+WIDE = {"initializer_range": 0.3, "intermediate_size": 24}
+
+
+def model_of(kind: str, **settings: object) -> PreTrainedModel:
+    torch.manual_seed(0)
+    made: PreTrainedModel = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **{**SMALL, **settings}))
+    return made.eval()
+
+
+def check_logits(model: PreTrainedModel) -> None:
+    """Whole and restricted logits equal the model's own."""
+    anatomy = find_anatomy(model)
+    ids = torch.tensor([[3, 14, 15, 9, 26], [5, 35, 8, 9, 7]])
+    with torch.no_grad():
+        truth = model(ids).logits
+        hidden = anatomy.base(input_ids=ids).last_hidden_state
+        torch.testing.assert_close(anatomy.logits(hidden), truth, atol=1e-5, rtol=0)
+        some = torch.tensor([7, 0, 61, 7])
+        torch.testing.assert_close(anatomy.logits(hidden, some), truth[..., some], atol=1e-5, rtol=0)
+        last = anatomy.logits(hidden[:, -1], some)
+        torch.testing.assert_close(last, truth[:, -1][:, some], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_parts_of_every_tiny_kind(kind: str) -> None:
+    made = tiny(kind, layers=3)
+    anatomy, modules = made.anatomy, dict(made.model.named_modules())
+    assert [id(write) for write in anatomy.ffn_writes] == [id(modules[WRITES[kind].format(i)]) for i in range(3)]
+    assert (anatomy.num_layers, anatomy.hidden_size, anatomy.intermediate_size) == (3, 32, 48)
+    assert anatomy.vocabulary_size == len(made.tokenizer) == anatomy.embedding.num_embeddings
+    assert anatomy.head is made.model.get_output_embeddings()
+    assert anatomy.base is made.model.base_model
+    assert anatomy.tied == (kind in ("gemma3", "gemma2", "gpt2", "opt"))
+    check_logits(made.model)
+
+
+def test_the_write_reads_the_activations_of_the_neurons() -> None:
+    made = tiny("llama")
+    seen: list[Tensor] = []
+    mlp = made.anatomy.layers[0].mlp
+    assert isinstance(mlp, nn.Module) and made.anatomy.ffn_writes[0] is not None
+    made.anatomy.ffn_writes[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    x = torch.randn(1, 4, 32)
+    mlp(x)
+    torch.testing.assert_close(seen[0], nn.functional.silu(mlp.gate_proj(x)) * mlp.up_proj(x))  # type: ignore[operator]
+
+
+def test_the_soft_cap_is_found_and_matters() -> None:
+    made = tiny("gemma2")
+    assert made.anatomy.softcap == 3.0
+    hidden = made.anatomy.base(input_ids=torch.tensor([[4, 5, 6]])).last_hidden_state
+    assert (made.anatomy.head(hidden) - made.anatomy.logits(hidden)).abs().max() > 0.1
+
+
+def test_a_cap_that_the_models_own_logits_would_not_show_is_found() -> None:
+    made = tiny("gemma2", settings={"final_logit_softcapping": 30.0, "initializer_range": 0.001})
+    assert made.anatomy.softcap == 30.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "scale"),
+    [
+        ("cohere", {"logit_scale": 0.25}, 0.25),  # multiplies
+        ("granite", {"logits_scaling": 8.0}, 0.125),  # divides
+        ("llama", {"logit_scale": 0.25}, 1.0),  # has the name in its configuration and ignores it
+    ],
+)
+def test_factors_are_believed_only_when_they_act(kind: str, settings: dict[str, object], scale: float) -> None:
+    model = model_of(kind, **WIDE, **settings)
+    assert find_anatomy(model).scale == pytest.approx(scale)
+    check_logits(model)
+
+
+def test_a_factor_before_the_head_is_measured() -> None:
+    ranks = {"q_lora_rank": 4, "kv_lora_rank": 4, "qk_nope_head_dim": 4, "qk_rope_head_dim": 4, "v_head_dim": 8}
+    model = model_of("minicpm3", dim_model_base=4, **ranks, **WIDE)  # hidden / (16 / 4)
+    assert find_anatomy(model).scale == pytest.approx(0.25)
+    check_logits(model)
+
+
+def test_a_head_with_a_bias() -> None:
+    model = model_of("phi", **WIDE)
+    bias = model.get_output_embeddings().bias  # type: ignore[union-attr]
+    nn.init.normal_(bias)  # type: ignore[arg-type]
+    check_logits(model)
+
+
+def test_opt_that_projects_its_embedding() -> None:
+    model = model_of("opt", word_embed_proj_dim=8, ffn_dim=24, init_std=0.3, do_layer_norm_before=False)
+    anatomy = find_anatomy(model)
+    assert (anatomy.hidden_size, anatomy.embedding.embedding_dim, anatomy.intermediate_size) == (16, 8, 24)
+    assert None not in anatomy.ffn_writes
+    check_logits(model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("mixtral", {"num_local_experts": 3}),
+        ("qwen3_moe", {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "head_dim": 8}),
+    ],
+)
+def test_experts_in_one_parameter_leave_no_write(kind: str, settings: dict[str, object]) -> None:
+    model = model_of(kind, num_key_value_heads=2, **WIDE, **settings)
+    anatomy = find_anatomy(model)
+    assert anatomy.ffn_writes == (None, None) and anatomy.intermediate_size == 0
+    check_logits(model)
+
+
+def test_attention_is_not_taken_for_the_ffn() -> None:
+    # The output projection has the very shape of the write matrix.
+    made = tiny("gemma3", heads=4, intermediate=64, settings={"head_dim": 16})
+    assert made.anatomy.ffn_writes[0] is made.model.get_submodule("model.layers.0.mlp.down_proj")
+
+
+def test_half_precision() -> None:
+    anatomy = find_anatomy(tiny("gemma2").model.to(torch.bfloat16))
+    assert (anatomy.softcap, anatomy.scale) == (3.0, 1.0)
+
+
+def test_looking_changes_nothing() -> None:
+    model = tiny("opt", settings={"dropout": 0.5}).model.train()
+    model.get_submodule("model.decoder.layers.0").eval()
+    modes = [module.training for module in model.modules()]
+    state, hooks = torch.random.get_rng_state(), len(model.get_output_embeddings()._forward_hooks)
+    find_anatomy(model)
+    assert [module.training for module in model.modules()] == modes
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert len(model.get_output_embeddings()._forward_hooks) == hooks == 0
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+T5 = T5Config(d_model=8, d_ff=8, num_layers=1, num_heads=2, d_kv=4, vocab_size=20)
+BART = BartConfig(d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2)
+
+
+@pytest.mark.parametrize(("kind", "config"), [(T5ForConditionalGeneration, T5), (BartForConditionalGeneration, BART)])
+def test_encoder_decoders_are_refused_by_name(kind: type[PreTrainedModel], config: PreTrainedConfig) -> None:
+    with pytest.raises(ModelError, match=f"{kind.__name__} is an encoder-decoder model"):
+        find_anatomy(kind(config))
+
+
+def test_a_model_that_reads_both_ways_is_refused() -> None:
+    with pytest.raises(ModelError, match="BertLMHeadModel reads both ways"):
+        find_anatomy(BertLMHeadModel(BertConfig(**SMALL, **WIDE)))
+
+
+def test_a_model_without_a_head_is_refused() -> None:
+    with pytest.raises(ModelError, match="LlamaModel has no unembedding"):
+        find_anatomy(LlamaModel(AutoConfig.for_model("llama", **SMALL, **WIDE)))
+
+
+def test_logits_that_are_something_else_are_refused() -> None:
+    class Cubed(LlamaForCausalLM):
+        def forward(self, *args: object, **kwargs: object) -> object:
+            out = super().forward(*args, **kwargs)
+            out.logits = out.logits**3
+            return out
+
+    with pytest.raises(ModelError, match="logits of Cubed are not its last hidden state times"):
+        find_anatomy(Cubed(AutoConfig.for_model("llama", **SMALL, **WIDE)))
+
+
+def test_a_model_that_fails_is_one_sentence() -> None:
+    class Broken(LlamaForCausalLM):
+        def forward(self, *args: object, **kwargs: object) -> object:
+            raise RuntimeError("first line\nsecond line")
+
+    with pytest.raises(ModelError, match=r"Broken could not run four tokens \(first line\)\.$"):
+        find_anatomy(Broken(AutoConfig.for_model("llama", **SMALL, **WIDE)))
