@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from armillary.cards import CARDS, MethodCard
-from armillary.cli.docs import BEGIN, END, methods_table, with_table
+from armillary.cli.docs import BEGIN, END, pages, with_table
 from armillary.cli.main import COMMANDS
 from armillary.errors import UsageError
 
@@ -44,9 +44,9 @@ def test_commands_are_known(card: MethodCard) -> None:
         assert command in {known.name for known in COMMANDS}
 
 
-def test_readme_table_is_fresh() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert text == with_table(text, methods_table(ROOT / "results")), "run: python -m armillary.cli.docs"
+def test_tables_are_fresh() -> None:
+    for path, text in pages(ROOT).items():
+        assert path.read_text("utf-8") == text, "run: python -m armillary.cli.docs"
 
 
 def test_table_goes_between_the_markers() -> None:

@@ -36,7 +36,8 @@ class Context:
         """``(corpus, text)`` pairs, corpora in turn, the same for every model at a given seed."""
         half = max(1, self.config.texts // len(CORPORA))
         drawn = [texts(name, limit=half, seed=self.config.seed, split="test") for name in CORPORA]
-        return [(name, column[i]) for i in range(half) for name, column in zip(CORPORA, drawn, strict=True)]
+        # A corpus may hold fewer texts than were asked for; the corpora stay balanced.
+        return [pair for row in zip(*drawn, strict=False) for pair in zip(CORPORA, row, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

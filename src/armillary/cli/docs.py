@@ -1,6 +1,6 @@
-"""The README's table of methods, made from the cards and the committed records.
+"""The README's table of methods and each page's table of claims, made from the cards and the committed records.
 
-``python -m armillary.cli.docs`` rewrites the table; a test fails while it is stale.
+``python -m armillary.cli.docs`` rewrites the tables; a test fails while one is stale.
 """
 
 import sys
@@ -9,8 +9,11 @@ from pathlib import Path
 from armillary.cards import CARDS
 from armillary.cli.measured import measured, verdict_counts
 from armillary.errors import UsageError
+from armillary.numerics.intervals import Interval
 from armillary.runs.atomic import write_atomic
 
+CLAIMS_BEGIN = "<!-- claims: begin (made by python -m armillary.cli.docs) -->"
+CLAIMS_END = "<!-- claims: end -->"
 BEGIN, END = "<!-- methods: begin (made by python -m armillary.cli.docs) -->", "<!-- methods: end -->"
 
 
@@ -26,18 +29,54 @@ def methods_table(results: Path) -> str:
     return "\n".join(rows)
 
 
-def with_table(text: str, table: str) -> str:
+def claims_table(method: str, results: Path) -> str:
+    """A Markdown table with a row for each claim and model: verdict, rule and measures with their intervals."""
+    records = measured(method, results)
+    if not records:
+        return "No record is committed yet."
+    rows = ["| claim | paper | model | verdict | measured | rule |", "|---|---|---|---|---|---|"]
+    for number in range(max(len(record.claims) for record in records.values())):
+        for model, record in records.items():
+            claim = record.claims[number]
+            told = "<br>".join(f"{name}: {shown(value)}" for name, value in claim.measured.items())
+            note = f"<br>{claim.note}" if claim.note else ""
+            rows.append(
+                f"| {claim.statement} | {claim.paper} | {model} | **{claim.verdict}** | {told}{note} | {claim.rule} |"
+            )
+    return "\n".join(rows)
+
+
+def shown(value: Interval) -> str:
+    """ "0.812 [0.790, 0.833]" """
+    if value.low is None or value.high is None or value.low == value.high:
+        return f"{value.estimate:.3f}"
+    return f"{value.estimate:.3f} [{value.low:.3f}, {value.high:.3f}]"
+
+
+def with_table(text: str, table: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """``text`` with ``table`` between the two markers. Raises UsageError where they are missing."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise UsageError("README.md must hold each marker of the table of methods once.")
-    head, rest = text.split(BEGIN)
-    return f"{head}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
+    begin, end = markers
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise UsageError("The page must hold each marker of its table once.")
+    head, rest = text.split(begin)
+    return f"{head}{begin}\n{table}\n{end}{rest.split(end)[1]}"
+
+
+def pages(root: Path) -> dict[Path, str]:
+    """Every page with a table, by path, as it should read."""
+    readme = root / "README.md"
+    found = {readme: with_table(readme.read_text("utf-8"), methods_table(root / "results"))}
+    for card in CARDS:
+        page = root / "docs" / "methods" / f"{card.name}.md"
+        table = claims_table(card.name, root / "results")
+        found[page] = with_table(page.read_text("utf-8"), table, (CLAIMS_BEGIN, CLAIMS_END))
+    return found
 
 
 def main(root: Path) -> int:
-    """Rewrite the table in the README of the checkout ``root``."""
-    readme = root / "README.md"
-    write_atomic(readme, with_table(readme.read_text("utf-8"), methods_table(root / "results")))
+    """Rewrite the tables in the checkout ``root``."""
+    for path, text in pages(root).items():
+        write_atomic(path, text)
     return 0
 
 

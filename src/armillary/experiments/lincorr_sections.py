@@ -8,7 +8,7 @@ import numpy as np
 from armillary.experiments.lincorr_measures import envelope, forgetting
 from armillary.numerics.intervals import Interval, across_seeds
 from armillary.runs.claims import ClaimResult
-from armillary.runs.sections import Figure, Finding, Section, Table
+from armillary.runs.sections import Cell, Figure, Finding, Section, Table
 
 Found = dict[str, Any]
 
@@ -99,19 +99,28 @@ def _edits(found: Found) -> Section:
         "permuted map": Interval.from_dict(summary["agreement_permuted"]),
         "uniform map": Interval.from_dict(summary["agreement_uniform"]),
     }
-    rows = [
-        [
-            edit["source"],
-            ", ".join(edit["gold"]),
-            ", ".join(edit["after"]),
-            edit["success"],
-            edit["weight_reference"],
-            edit["weight_generalised"],
-            edit["weight_largest"],
-        ]
-        for edit in sorted(took, key=lambda edit: -edit["success"])
-    ]
-    points = Figure(
+    return Section(
+        id="edits",
+        title="Teaching a city, reading the country",
+        summary=f"{summary['edits']} edits took; the country followed rightly in {success.estimate:.0%} "
+        f"(chance {summary['chance']:.1%}). Predicted and measured change agree with Spearman "
+        f"{agreement.estimate:.2f}.",
+        meaning="Only the city is taught. The map predicts, from how the city logits moved, how each country logit "
+        "moves; the "
+        "bars compare that with a map of shuffled rows and with one that ignores which city was pushed.",
+        caution="The uniform map shows how much any push of the city prompt moves all countries alike; agreement up "
+        "to that bar "
+        "is no knowledge of the relation.",
+        figures=[
+            _bars("Predicted against measured change of the countries", bars, "Spearman over countries"),
+            _points(took),
+        ],
+        tables=[_outcomes(took)],
+    )
+
+
+def _points(took: Sequence[Found]) -> Figure:
+    return Figure(
         kind="points",
         title="Success of an edit against the weight of its right target",
         data={
@@ -125,39 +134,20 @@ def _edits(found: Found) -> Section:
         alt="Each edit as a point: weight of the right country against success.",
         interactive=True,
     )
+
+
+def _outcomes(took: Sequence[Found]) -> Table:
+    names = ("success", "weight_reference", "weight_generalised", "weight_largest")
+    rows: list[list[Cell]] = [
+        [edit["source"], ", ".join(edit["gold"]), ", ".join(edit["after"]), *(edit[name] for name in names)]
+        for edit in sorted(took, key=lambda edit: -edit["success"])
+    ]
     columns = ["city", "right", "told after the edit", "success", "W right", "W told", "W largest"]
-    return Section(
-        id="edits",
-        title="Teaching a city, reading the country",
-        summary=f"{summary['edits']} edits took; the country followed rightly in {success.estimate:.0%} "
-        f"(chance {summary['chance']:.1%}). Predicted and measured change agree with Spearman "
-        f"{agreement.estimate:.2f}.",
-        meaning="Only the city is taught. The map predicts, from how the city logits moved, how each country logit "
-        "moves; the "
-        "bars compare that with a map of shuffled rows and with one that ignores which city was pushed.",
-        caution="The uniform map shows how much any push of the city prompt moves all countries alike; agreement up "
-        "to that bar "
-        "is no knowledge of the relation.",
-        figures=[_bars("Predicted against measured change of the countries", bars, "Spearman over countries"), points],
-        tables=[Table(title="Edits that took", columns=columns, rows=rows)],
-    )
+    return Table(title="Edits that took", columns=columns, rows=rows)
 
 
 def _resilience(stage: Found) -> Section:
     looks = stage["looks"]
-    series = []
-    for key, name in (("after", "old map"), ("refitted", "refitted"), ("permuted", "shuffled pairing")):
-        intervals = [Interval.from_dict(look["transfer"][key]) for look in looks]
-        start = looks[0]["transfer"]["permuted" if key == "permuted" else "before"]
-        intervals = [Interval.from_dict(start), *intervals]
-        series.append(
-            {
-                "name": name,
-                "y": [interval.estimate for interval in intervals],
-                "low": [interval.low for interval in intervals],
-                "high": [interval.high for interval in intervals],
-            }
-        )
     before, after = (Interval.from_dict(looks[-1]["transfer"][key]) for key in ("before", "after"))
     learned = forgetting(stage)
     told = (
@@ -180,7 +170,7 @@ def _resilience(stage: Found) -> Section:
                 title="City to country: the old map during fine-tuning",
                 data={
                     "x": [0, *(look["step"] for look in looks)],
-                    "series": series,
+                    "series": _resilience_series(looks),
                     "x_label": "optimiser steps",
                     "y_label": "test correlation",
                 },
@@ -195,6 +185,16 @@ def _resilience(stage: Found) -> Section:
             )
         ],
     )
+
+
+def _resilience_series(looks: Sequence[Found]) -> list[dict[str, Any]]:
+    series = []
+    for key, name in (("after", "old map"), ("refitted", "refitted"), ("permuted", "shuffled pairing")):
+        start = looks[0]["transfer"]["permuted" if key == "permuted" else "before"]
+        intervals = [Interval.from_dict(one) for one in (start, *(look["transfer"][key] for look in looks))]
+        ends = {end: [getattr(interval, end) for interval in intervals] for end in ("low", "high")}
+        series.append({"name": name, "y": [interval.estimate for interval in intervals], **ends})
+    return series
 
 
 def _gradients(found: Found) -> Section:
