@@ -51,7 +51,8 @@ class Counter:
 def counted(label: str, total: int | None) -> Iterator[Counter]:
     """A bar of ``total`` steps named ``label``; silent where no reporter is installed."""
     reporter = _reporter.get()
-    if reporter is None:
+    # Work without a name is part of a bar that is already drawn.
+    if reporter is None or not label:
         yield Counter(None, 0)
         return
     task = reporter.start(label, total)

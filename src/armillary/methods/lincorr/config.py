@@ -48,10 +48,10 @@ class LinCorrConfig:
     replicates: int = 1000
     """Bootstrap resamples of the test subjects."""
 
-    batch_size: int = 128
+    batch_size: int = 256
     """Prompts in one forward pass."""
 
-    chunk: int = 256
+    chunk: int = 1024
     """Subjects whose logits are collected, and kept, together."""
 
     def __post_init__(self) -> None:

@@ -60,8 +60,8 @@ def collect(
     *,
     space: Space = "logits",
     chat_template: bool = False,
-    batch_size: int = 128,
-    chunk: int = 256,
+    batch_size: int = 256,
+    chunk: int = 1024,
     store: Store | None = None,
 ) -> list[LogitTable]:
     """One table a domain, in the order given, float32 ``[subjects, tokens]``.
