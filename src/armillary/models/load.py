@@ -53,7 +53,7 @@ def _locate(name: str | Path) -> tuple[Path | str, str, bool]:
         if text == entry.name:
             return packaged.fetch(text), entry.source, False
     path = Path(name).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         require_readable(path)
         return path, f"folder {path.name}", False
     if path.is_file():

@@ -24,25 +24,19 @@ def download(packages: Sequence[str], folder: Path, on_bytes: Callable[[int], No
     command += ["--disable-pip-version-check", "--retries", "2", "--dest", str(downloaded), *packages]
     # pip's own temporary files go beside ours: they count as progress, and a small system /tmp does not matter.
     environment = {**os.environ, "TMPDIR": str(working)}
-    pip = subprocess.Popen(
-        command,
-        env=environment,
-        text=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-    )
     complaint: str | None = None
-    try:
-        while complaint is None:
-            try:
-                complaint = pip.communicate(timeout=_POLL_SECONDS)[1]
-            except subprocess.TimeoutExpired:
-                on_bytes(_bytes_under(folder))
-    finally:
-        if pip.poll() is None:
-            pip.kill()
-            pip.wait()
+    nothing = subprocess.DEVNULL
+    with subprocess.Popen(
+        command, env=environment, text=True, stdin=nothing, stdout=nothing, stderr=subprocess.PIPE
+    ) as pip:
+        try:
+            while complaint is None:
+                try:
+                    complaint = pip.communicate(timeout=_POLL_SECONDS)[1]
+                except subprocess.TimeoutExpired:
+                    on_bytes(_bytes_under(folder))
+        finally:
+            pip.kill()  # nothing where it has ended by itself
     on_bytes(_bytes_under(folder))
     if pip.returncode != 0:
         raise DownloadError(_sentence(packages, complaint))
