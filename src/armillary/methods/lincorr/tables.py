@@ -16,7 +16,6 @@ from armillary.methods.lincorr.config import Space
 from armillary.methods.lincorr.subjects import refuse_repeated
 from armillary.methods.lincorr.words import WordTable
 from armillary.models import LoadedModel
-from armillary.progress import counted
 from armillary.scoring import branch_logits
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -24,6 +23,7 @@ Store = Callable[[str, Callable[[], Arrays]], Arrays]
 """Keeps named arrays: gives those of the name if it has them, else computes, keeps and gives them."""
 
 _CHAT_REQUEST = "Complete the sentence."
+_BAR = "reading next-token logits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +75,13 @@ def collect(
     columns = _columns_by_template(domains)
     key = _digest(loaded.fingerprint, columns, space, opening)
     blocks: dict[str, list[NDArray[np.float32]]] = {template: [] for template in columns}
-    with counted("reading next-token logits", len(subjects)) as bar:
-        for start in range(0, len(subjects), chunk):
-            rows = list(subjects[start : start + chunk])
-            compute = _reader(loaded, columns, rows, opening, space, batch_size)
-            name = f"logits-{start}-{_digest(key, rows)}"
-            arrays = compute() if store is None else store(name, compute)
-            for position, template in enumerate(columns):
-                blocks[template].append(_finite(arrays[f"t{position}"], template))
-            bar.advance(len(rows))
+    for start in range(0, len(subjects), chunk):
+        rows = list(subjects[start : start + chunk])
+        compute = _reader(loaded, columns, rows, opening, space, batch_size)
+        name = f"logits-{start}-{_digest(key, rows)}"
+        arrays = compute() if store is None else store(name, compute)
+        for position, template in enumerate(columns):
+            blocks[template].append(_finite(arrays[f"t{position}"], template))
     joined = {template: np.concatenate(parts) for template, parts in blocks.items()}
     return [
         LogitTable(
@@ -152,9 +150,9 @@ def _reader(
             endings = [split_template(template)[1] for template in templates]
             ids = [columns[template] for template in templates]
             if space == "logits":
-                values = branch_logits(loaded, stems, endings, ids, batch_size=batch_size)
+                values = branch_logits(loaded, stems, endings, ids, batch_size=batch_size, label=_BAR)
             else:
-                full = branch_logits(loaded, stems, endings, ids, batch_size=batch_size, normaliser=True)
+                full = branch_logits(loaded, stems, endings, ids, batch_size=batch_size, normaliser=True, label=_BAR)
                 values = [one.logits - one.normaliser[:, None] for one in full]
             arrays.update({f"t{positions[t]}": value for t, value in zip(templates, values, strict=True)})
         return arrays
