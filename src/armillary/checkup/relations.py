@@ -54,11 +54,14 @@ def _interval(result: dict[str, Any], name: str) -> Interval | None:
     return Interval.from_dict(result[name]) if result.get(name) else None
 
 
-def _hit(result: dict[str, Any], n: int) -> tuple[Interval, float] | None:
+def _hit(result: dict[str, Any]) -> tuple[int, Interval, float] | None:
+    """N, rate and chance: N is 5, or 1 where five guesses among few words would nearly always hit."""
     fit = "ridge" if result["ridge"] else "ols"
-    for hit in result["hits"]:
-        if (hit["n"], hit["direction"], hit["weights"], hit["fit"]) == (n, "influenced", "raw", fit):
-            return Interval.from_dict(hit["rate"]), float(hit["chance"])
+    for n in (5, 1):
+        for hit in result["hits"]:
+            same = (hit["n"], hit["direction"], hit["weights"], hit["fit"]) == (n, "influenced", "raw", fit)
+            if same and (n == 1 or hit["chance"] <= 0.2):
+                return n, Interval.from_dict(hit["rate"]), float(hit["chance"])
     return None
 
 
@@ -103,35 +106,34 @@ def describe(payload: Payload) -> Outcome:
 
 
 def _findings(results: dict[str, Any], correlation: dict[str, Interval], strongest: str) -> list[Finding]:
-    found = []
+    """The pair whose facts spread most rightly, and the one that is most likely to spread wrongly."""
+    right, wrong = [], []
     for name, result in results.items():
-        excess, hit = _interval(result, "excess"), _hit(result, 5)
+        excess, hit = _interval(result, "excess"), _hit(result)
         if excess is None or hit is None:
             continue
-        rate, chance = hit
-        if rate.excludes(chance) and rate.estimate > chance and excess.estimate > 0 and excess.excludes(0.0):
+        n, rate, chance = hit
+        said = f"{rate.estimate:.0%} of the words (chance {chance:.0%})"
+        known = rate.low is not None and rate.low > chance
+        if known and excess.low is not None and excess.low > 0:
             text = (
                 f"{name}: what it says after the first prompt predicts the second (correlation "
-                f"{correlation[name].estimate:.2f}, {excess.estimate:+.2f} over random words), and the weights name "
-                "a right "
-                f"answer in their top five for {rate.estimate:.0%} of the words (chance {chance:.0%}): facts taught "
-                "there "
-                "will spread, mostly rightly."
+                f"{correlation[name].estimate:.2f}, {excess.estimate:+.2f} over random words), and the {n} largest "
+                f"weights name a right answer for {said}: facts taught there will spread, often rightly."
             )
-            found.append(Finding(text=text, interest=min(1.0, 0.6 + excess.estimate), section="relations"))
-        elif correlation[name].estimate > 0.5 and rate.estimate <= 2 * chance:
+            right.append(Finding(text=text, interest=min(1.0, 0.8 + excess.estimate), section="relations"))
+        elif correlation[name].estimate > 0.5 and not known:
             text = (
-                f"{name}: high correlation ({correlation[name].estimate:.2f}) but the weights hit no better than "
-                "about "
-                f"chance ({rate.estimate:.0%} against {chance:.0%}): updates there are likely to spread wrongly."
+                f"{name}: high correlation ({correlation[name].estimate:.2f}), but the {n} largest weights name a right "
+                f"answer for only {said}: updates there are likely to spread wrongly."
             )
-            found.append(
-                Finding(text=text, interest=min(0.95, 0.45 + correlation[name].estimate / 2), section="relations")
-            )
+            interest = min(0.95, 0.45 + correlation[name].estimate / 2)
+            wrong.append(Finding(text=text, interest=interest, section="relations"))
+    found = [max(side, key=lambda finding: finding.interest) for side in (right, wrong) if side]
     if not found:
         text = f"The most strongly tied prompts are {strongest} at {correlation[strongest].estimate:.2f}."
         found.append(Finding(text=text, interest=0.4, section="relations"))
-    return sorted(found, key=lambda finding: -finding.interest)[:2]
+    return found
 
 
 def _heatmap(payload: Payload) -> Figure:
@@ -172,20 +174,21 @@ def _bars(results: dict[str, Any], correlation: dict[str, Interval]) -> Figure:
 def _precision(results: dict[str, Any]) -> Table:
     rows = []
     for name, result in results.items():
-        excess, hit = _interval(result, "excess"), _hit(result, 5)
+        excess, hit = _interval(result, "excess"), _hit(result)
         rows.append(
             [
                 name,
                 result["group"],
                 result["correlation"]["estimate"],
                 None if excess is None else excess.estimate,
-                None if hit is None else hit[0].estimate,
-                None if hit is None else f"{hit[0].low:.2f} to {hit[0].high:.2f}",
-                None if hit is None else hit[1],
+                None if hit is None else hit[0],
+                None if hit is None else hit[1].estimate,
+                None if hit is None else f"{hit[1].low:.2f} to {hit[1].high:.2f}",
+                None if hit is None else hit[2],
                 len(result["source_words"]["dropped"]) + len(result["target_words"]["dropped"]),
             ]
         )
-    columns = ["relation", "group", "correlation", "excess", "hit@5", "hit@5 interval", "chance", "words left out"]
+    columns = ["relation", "group", "correlation", "excess", "N", "hit@N", "interval", "chance", "words left out"]
     return Table(title="Do the weights name right answers?", columns=columns, rows=rows)
 
 

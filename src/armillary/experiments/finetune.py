@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 
 from armillary.models import LoadedModel, load
 from armillary.progress import Counter, counted
@@ -88,12 +89,15 @@ def fine_tune(
             remove_unused_columns=False,
             dataloader_pin_memory=False,
         )
-        Trainer(
+        trainer = Trainer(
             model=model,
             args=arguments,
             train_dataset=_Windows(loaded, texts, config.tokens),
             callbacks=[_Watcher(look_at, looking, bar)],
-        ).train()
+        )
+        # It would print its own summary on stdout, where --json leaves nothing but the record.
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
     model.eval()
     return load((model, loaded.tokenizer))
 

@@ -61,7 +61,7 @@ SCALES: dict[Preset, Scale] = {
         pilots=1,
         edit_steps=10,
         vocabulary_seeds=2,
-        vocabulary_names=200,
+        vocabulary_names=300,
         vocabulary_steps=30,
     ),
     "laptop": Scale(
