@@ -124,8 +124,8 @@ def _findings(results: dict[str, Any], correlation: dict[str, Interval], stronge
             right.append(Finding(text=text, interest=min(1.0, 0.8 + excess.estimate), section="relations"))
         elif correlation[name].estimate > 0.5 and not known:
             text = (
-                f"{name}: high correlation ({correlation[name].estimate:.2f}), but the {n} largest weights name a right "
-                f"answer for only {said}: updates there are likely to spread wrongly."
+                f"{name}: high correlation ({correlation[name].estimate:.2f}), but the {n} largest weights name a "
+                f"right answer for only {said}: updates there are likely to spread wrongly."
             )
             interest = min(0.95, 0.45 + correlation[name].estimate / 2)
             wrong.append(Finding(text=text, interest=interest, section="relations"))
