@@ -165,6 +165,7 @@ def _bars(results: dict[str, Any], correlation: dict[str, Interval]) -> Figure:
             "low": [correlation[name].low for name in order],
             "high": [correlation[name].high for name in order],
             "reference": [None if value is None else value.estimate for value in random],
+            "reference_name": "random words",
             "x_label": "mean test correlation over target words",
         },
         alt=f"Bars of correlation by relation, from {order[0]} down to {order[-1]}.",
