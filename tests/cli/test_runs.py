@@ -1,8 +1,6 @@
 """Commands that run a model, taken the whole way with tiny ones (``--dry-run``), and bad input to them."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,17 +14,6 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "run"
-
-
-@pytest.fixture(scope="module")
-def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one dry check-up, made by the command in a process of its own."""
-    folder = tmp_path_factory.mktemp("checkup") / "run"
-    command = [sys.executable, "-m", "armillary", "checkup", "any-model", "--dry-run", "--out", str(folder), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (folder.parent / "stdout.json").write_text(done.stdout)
-    return folder
 
 
 def test_json_is_the_record_and_nothing_else(checked: Path) -> None:

@@ -29,3 +29,28 @@ def test_ctrl_c_is_told_in_one_sentence_and_nothing_half_written_stays(tmp_path:
     assert not (out / "record.json").exists()
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode == 0 and (out / "record.json").exists()
+
+
+LOST = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from armillary.cli.console import guarded
+
+class Finaliser:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def run(arguments):
+    Finaliser()
+    for _ in range(200):
+        time.sleep(0.05)
+    return 0
+
+sys.exit(guarded(run, []))
+"""
+
+
+def test_ctrl_c_inside_a_finaliser_is_not_lost() -> None:
+    done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

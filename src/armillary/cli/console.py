@@ -1,8 +1,10 @@
 """Where errors become one sentence and an exit code, in one place for all commands."""
 
+import _thread
 import errno
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 
@@ -21,6 +23,8 @@ def say(*lines: str) -> None:
 
 def guarded(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     """The exit code of ``run(arguments)``; an error is told in one sentence on stderr."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda lost: _stop_again(lost, hook)
     try:
         code = run(arguments)
         sys.stdout.flush()
@@ -37,6 +41,19 @@ def guarded(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> in
         sentence, code = told(error)
         say(sentence)
         return code
+    finally:
+        sys.unraisablehook = hook
+
+
+def _stop_again(lost: "sys.UnraisableHookArgs", otherwise: Callable[["sys.UnraisableHookArgs"], object]) -> None:
+    # A Ctrl-C that arrives inside a finaliser or a weak reference's callback is dropped by Python: send it once more,
+    # from another thread and a moment later, or it would arrive here and be dropped again.
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        timer = threading.Timer(0.05, _thread.interrupt_main)
+        timer.daemon = True
+        timer.start()
+    else:
+        otherwise(lost)
 
 
 def told(error: BaseException) -> tuple[str, int]:
