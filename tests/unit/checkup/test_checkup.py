@@ -1,0 +1,82 @@
+"""The check-up: each listed diagnosis tells what it measured; a model compared with itself shows no change."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import armillary
+from armillary.checkup import CheckupConfig
+from armillary.checkup.diagnosis import Context, Diagnosis
+from armillary.checkup.run import DIAGNOSES
+from armillary.errors import UsageError
+from armillary.runs.parts import Parts
+from armillary.runs.sections import Section
+
+CONFIG = CheckupConfig(model="tiny-llama", subjects=60, texts=8, text_tokens=32, clusters=4)
+each_diagnosis = pytest.mark.parametrize("diagnosis", DIAGNOSES, ids=lambda one: one.title)
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    return Context(loaded=armillary.tiny("llama"), config=CONFIG, parts=Parts(None, ""), role="model")
+
+
+@each_diagnosis
+def test_diagnosis_is_told_in_words(diagnosis: Diagnosis, context: Context) -> None:
+    told = diagnosis.describe(context.parts.json(diagnosis.name, lambda: diagnosis.measure(context)))
+    section = told.section
+    assert section.summary and section.meaning and section.caution
+    assert Section.from_dict(section.to_dict()) == section
+    assert all(finding.section == section.id and 0 <= finding.interest <= 1 for finding in told.findings)
+    assert all(interval.how and interval.n > 0 for interval in told.measures.values())
+
+
+@each_diagnosis
+def test_a_model_does_not_differ_from_itself(diagnosis: Diagnosis, context: Context) -> None:
+    if diagnosis.compare is None:
+        return
+    payload = context.parts.json(diagnosis.name, lambda: diagnosis.measure(context))
+    told = diagnosis.compare(payload, payload)
+    assert all(interval.estimate == 0.0 for interval in told.measures.values())
+    assert all(finding.interest <= 0.5 for finding in told.findings)
+
+
+def test_parameters_are_counted_once(context: Context) -> None:
+    anatomy = next(one for one in DIAGNOSES if one.name == "anatomy")
+    counts = anatomy.measure(context)["parameters"]
+    assert sum(counts.values()) == sum(p.numel() for p in context.loaded.model.parameters())
+    width, inner = context.loaded.anatomy.hidden_size, context.loaded.anatomy.intermediate_size
+    assert counts["feed-forward"] == 3 * width * inner * context.loaded.anatomy.num_layers
+
+
+def test_planted_key_groups_are_found() -> None:
+    loaded = armillary.tiny("llama")
+    keys = next(one for one in DIAGNOSES if one.name == "keys")
+    context = Context(loaded=loaded, config=CONFIG, parts=Parts(None, ""), role="model")
+    centers = 10 * torch.nn.functional.one_hot(torch.arange(4), loaded.anatomy.hidden_size).float()
+    weight = loaded.anatomy.head.weight
+    assert isinstance(weight, torch.Tensor)
+    with torch.no_grad():
+        groups = torch.arange(len(weight)) % 4
+        weight.copy_(centers[groups] + 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    payload = keys.measure(context)
+    assert max(payload["shares"]) > 0.95 > max(payload["null_shares"]) + 0.2
+    sizes = [cluster["size"] for cluster in payload["clusters"]]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_wrong_settings_are_told() -> None:
+    with pytest.raises(UsageError, match="subjects must be"):
+        CheckupConfig(model="tiny-llama", subjects=3)
+    with pytest.raises(UsageError, match="names the"):
+        CheckupConfig(model="tiny-llama", before="tiny-llama")
+
+
+def test_unknown_model_leaves_nothing(tmp_path: Path) -> None:
+    from armillary.checkup import run_checkup
+    from armillary.errors import ArmillaryError
+
+    with pytest.raises(ArmillaryError, match="no-such-model"):
+        run_checkup(CheckupConfig(model="no-such-model"), tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {".lock"}
