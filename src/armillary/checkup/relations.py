@@ -118,14 +118,14 @@ def _findings(results: dict[str, Any], correlation: dict[str, Interval], stronge
         if known and excess.low is not None and excess.low > 0:
             text = (
                 f"{name}: what it says after the first prompt predicts the second (correlation "
-                f"{correlation[name].estimate:.2f}, {excess.estimate:+.2f} over random words), and the {n} largest "
-                f"weights name a right answer for {said}: facts taught there will spread, often rightly."
+                f"{correlation[name].estimate:.2f}, {excess.estimate:+.2f} over random words), and {_largest(n)} a "
+                f"right answer for {said}: facts taught there will spread, often rightly."
             )
             right.append(Finding(text=text, interest=min(1.0, 0.8 + excess.estimate), section="relations"))
         elif correlation[name].estimate > 0.5 and not known:
             text = (
-                f"{name}: high correlation ({correlation[name].estimate:.2f}), but the {n} largest weights name a "
-                f"right answer for only {said}: updates there are likely to spread wrongly."
+                f"{name}: high correlation ({correlation[name].estimate:.2f}), but {_largest(n)} a right answer for "
+                f"only {said}: updates there are likely to spread wrongly."
             )
             interest = min(0.95, 0.45 + correlation[name].estimate / 2)
             wrong.append(Finding(text=text, interest=interest, section="relations"))
@@ -134,6 +134,10 @@ def _findings(results: dict[str, Any], correlation: dict[str, Interval], stronge
         text = f"The most strongly tied prompts are {strongest} at {correlation[strongest].estimate:.2f}."
         found.append(Finding(text=text, interest=0.4, section="relations"))
     return found
+
+
+def _largest(n: int) -> str:
+    return "the largest weight of a word names" if n == 1 else f"the {n} largest weights of a word name"
 
 
 def _heatmap(payload: Payload) -> Figure:
