@@ -103,6 +103,7 @@ class RelationResult:
         return {
             **{name: getattr(self, name) for name in plain.split()},
             **{name: value.to_dict() for name, value in self.intervals().items()},
+            "chat_template": self.fit.chat_template,
             "spread": self.spread,
             "per_word": {word: r if math.isfinite(r) else None for word, r in self.per_word.items()},
             "excluded": self.excluded,

@@ -41,6 +41,7 @@ def test_result_tells_all_and_is_plain_data(result):
         assert {"estimate", "low", "high", "how"} <= set(told[name])
     assert told["correlation"]["low"] < told["correlation"]["estimate"] < told["correlation"]["high"]
     assert len(told["hits"]) == 2 * 2 * 2 * 3, "two fits, two weights, two directions, three N"
+    assert told["chat_template"] is False and told["space"] == "logits"
     assert told["fit_rows"] == told["test_rows"] == 150
     assert told["examples"][0]["top"][0][1] >= told["examples"][0]["top"][1][1]
     text = str(result)
