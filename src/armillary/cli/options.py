@@ -1,12 +1,16 @@
 """The options that every run shares, and the one way a command line is read."""
 
+import io
 import re
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import tyro
+
+from armillary.errors import UsageError
 
 Options = TypeVar("Options")
 
@@ -42,8 +46,26 @@ class RunOptions:
 
 
 def read(options: type[Options], arguments: Sequence[str], command: str) -> Options:
-    """``arguments`` as ``options``; on --help or a wrong option tyro prints and raises SystemExit (0 or 2)."""
-    return tyro.cli(options, args=arguments, prog=f"armillary {command}", config=(tyro.conf.FlagCreatePairsOff,))
+    """``arguments`` as ``options``; --help prints and raises SystemExit (0). UsageError for a wrong option."""
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            return tyro.cli(
+                options, args=arguments, prog=f"armillary {command}", config=(tyro.conf.FlagCreatePairsOff,)
+            )
+    except SystemExit as stop:
+        if stop.code:
+            help_of = f"`armillary {command} --help` tells what is accepted."
+            raise UsageError(f"{_sentence(complaint.getvalue())}; {help_of}") from None
+        raise
+
+
+def _sentence(box: str) -> str:
+    """What tyro says in a box of several lines, as one: without frame, title and the pointer to the help text."""
+    lines = [line.strip(" │|") for line in box.splitlines() if not line.startswith(("╭", "╰", "+"))]
+    said = " ".join(";" if line and set(line) in ({"─"}, {"-"}) else line for line in lines)
+    parts = (re.sub(r"\s+", " ", part).strip(" .").removesuffix("(required)") for part in said.split(";"))
+    return "; ".join(part.strip(" .") for part in parts if part.strip() and "full helptext" not in part)
 
 
 def default_folder(*words: str) -> Path:
