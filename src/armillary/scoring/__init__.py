@@ -1,15 +1,19 @@
-"""Log-probabilities done once: of the next token, of whole texts, and of what is sampled."""
+"""Log-probabilities and decoding done once: of the next token, of whole texts, and of what is sampled."""
 
 from armillary.scoring.branch import BranchLogits, branch_logits
+from armillary.scoring.greedy import greedy
+from armillary.scoring.growing import GrowingPrompts
 from armillary.scoring.next_token import next_token_logits
 from armillary.scoring.nll import SequenceNLL, sequence_nll, token_nll
 from armillary.scoring.sample import Samples, sample
 
 __all__ = [
     "BranchLogits",
+    "GrowingPrompts",
     "Samples",
     "SequenceNLL",
     "branch_logits",
+    "greedy",
     "next_token_logits",
     "sample",
     "sequence_nll",

@@ -41,6 +41,26 @@ class GrowingLayer(DynamicLayer):
             self._room = (self._larger(keys, keys, used), self._larger(values, values, used))
             self.keys, self.values = self._room[0][:, :, :used], self._room[1][:, :, :used]
 
+    def move(self, slots_BS: Tensor) -> None:
+        """Slot ``s`` of each row becomes what slot ``slots[b, s]`` holds now; the cache gets as wide as ``slots``."""
+        if self._room is not None:
+            index = slots_BS[:, None, :, None]
+            held = [room.gather(2, index.expand(-1, room.shape[1], -1, room.shape[3])) for room in self._room]
+            used = slots_BS.shape[1]
+            self._room = (self._larger(held[0], held[0], used), self._larger(held[1], held[1], used))
+            self.keys, self.values = self._room[0][:, :, :used], self._room[1][:, :, :used]
+
+    def copy(self) -> "GrowingLayer":
+        """The same states with room of their own."""
+        other = GrowingLayer()
+        if self._room is not None:
+            used = self.get_seq_length()
+            keys, values = (held[:, :, :used] for held in self._room)
+            other.lazy_initialization(keys, values)
+            other._room = (self._larger(keys, keys, used), self._larger(values, values, used))
+            other.keys, other.values = other._room[0][:, :, :used], other._room[1][:, :, :used]
+        return other
+
     @staticmethod
     def _larger(held: Tensor | None, like: Tensor, used: int) -> Tensor:
         rows = held.shape[0] if held is not None and used else like.shape[0]
@@ -61,6 +81,20 @@ def select_rows(cache: Cache, rows_B: Tensor) -> None:
     for layer in cache.layers:
         if isinstance(layer, GrowingLayer):
             layer.select(rows_B)
+
+
+def move_slots(cache: Cache, slots_BS: Tensor) -> None:
+    """In every layer of a ``growing_cache``, slot ``s`` of each row becomes what slot ``slots[b, s]`` holds now."""
+    for layer in cache.layers:
+        if isinstance(layer, GrowingLayer):
+            layer.move(slots_BS)
+
+
+def copy_cache(cache: Cache) -> Cache:
+    """A ``growing_cache`` with the same states, which can be changed without changing the first."""
+    other = growing_cache()
+    other.layers = [layer.copy() for layer in cache.layers if isinstance(layer, GrowingLayer)]
+    return other
 
 
 def is_cacheable(model: PreTrainedModel) -> bool:

@@ -15,7 +15,9 @@ from armillary.errors import ModelError, NumericError, UsageError
 from armillary.models.batches import encode, pad, run_body
 from armillary.models.loaded import LoadedModel
 from armillary.progress import counted
+from armillary.scoring.decoding import DecodingRows
 from armillary.scoring.draw import draw
+from armillary.scoring.greedy import end_tokens
 from armillary.scoring.kv_cache import growing_cache, is_cacheable, select_rows
 
 
@@ -100,28 +102,18 @@ class _Job:
         hidden_BD = run_body(self.loaded, ids_BT, mask_BS if padded else None, cache=cache)[:, -1]
         parents = torch.tensor([distinct.index(self.owner[index]) for index in batch], device=device)
         select_rows(cache, parents)
-        hidden_BD, mask_BS = hidden_BD[parents], mask_BS[parents]
-        held = torch.tensor(batch, device=device)
-        alive = torch.ones(len(batch), dtype=torch.bool, device=device)
-        steps = self.uniforms.shape[1]
+        rows = DecodingRows(self.loaded, cache, mask_BS[parents], hidden_BD[parents], self.stops)
+        uniforms = self.uniforms[torch.tensor(batch, device=device)]
+        steps = uniforms.shape[1]
         for step in range(steps):
-            logits_BV = self.loaded.anatomy.logits(hidden_BD)
-            token_B, logprob_B = draw(logits_BV, self.uniforms[held, step], self.temperature)
-            self._record(held, alive, token_B, logprob_B)
-            alive &= ~torch.isin(token_B, self.stops)
-            remaining = int(alive.sum())
-            if remaining == 0 or step + 1 == steps:
+            logits_BV = self.loaded.anatomy.logits(rows.hidden_BD)
+            token_B, logprob_B = draw(logits_BV, uniforms[rows.held, step], self.temperature)
+            self._record([batch[index] for index in rows.held.tolist()], rows.alive, token_B, logprob_B)
+            if step + 1 == steps or not rows.advance(token_B):
                 return
-            # Dropping finished rows copies the cache, so it waits until a quarter of the rows is finished.
-            if remaining <= 0.75 * len(alive):
-                keep = alive.nonzero()[:, 0]
-                select_rows(cache, keep)
-                held, alive, token_B, mask_BS = held[keep], alive[keep], token_B[keep], mask_BS[keep]
-            mask_BS = torch.cat([mask_BS, mask_BS.new_ones((len(held), 1))], dim=1)
-            hidden_BD = run_body(self.loaded, token_B[:, None], mask_BS if padded else None, cache=cache)[:, -1]
 
-    def _record(self, held: Tensor, alive: Tensor, token_B: Tensor, logprob_B: Tensor) -> None:
-        columns = zip(held.tolist(), alive.tolist(), token_B.tolist(), logprob_B.tolist(), strict=True)
+    def _record(self, held: list[int], alive: Tensor, token_B: Tensor, logprob_B: Tensor) -> None:
+        columns = zip(held, alive.tolist(), token_B.tolist(), logprob_B.tolist(), strict=True)
         for index, growing, token, logprob in columns:
             if growing:
                 if math.isnan(logprob):
@@ -151,8 +143,5 @@ def _first_token(loaded: LoadedModel) -> int:
 
 def _stops(loaded: LoadedModel, stop_ids: Sequence[int] | None) -> Tensor:
     if stop_ids is None:
-        settings = getattr(loaded.model, "generation_config", None)
-        own = getattr(settings, "eos_token_id", None)
-        found = {*(own if isinstance(own, (list, tuple)) else [own]), loaded.tokenizer.eos_token_id}
-        stop_ids = sorted(token for token in found if isinstance(token, int))
+        stop_ids = end_tokens(loaded)
     return torch.tensor(list(stop_ids), dtype=torch.long, device=loaded.device)
