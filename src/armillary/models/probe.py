@@ -82,7 +82,8 @@ def _quiet(model: nn.Module) -> Iterator[None]:
 
 def observe(model: PreTrainedModel, head: nn.Module, base: nn.Module) -> Observation:
     """One pass through the model and one through its base, on three rows of four tokens: a text, the same with another
-    last token, and one in whose place the head gives a ramp. ModelError where a pass fails or the model looks ahead.
+    last token, and one in whose place the head gives a ramp. ModelError where a pass fails, gives NaN, or
+    looks ahead.
     """
     weight = cast(Tensor, head.weight)
     vocabulary = weight.shape[0]
@@ -107,6 +108,11 @@ def observe(model: PreTrainedModel, head: nn.Module, base: nn.Module) -> Observa
             raise ModelError(f"{type(model).__name__} could not run four tokens ({reason(error)}).") from error
         finally:
             handle.remove()
+    if not bool(torch.isfinite(hidden).all() and torch.isfinite(raw).all()):
+        raise ModelError(
+            f"{type(model).__name__} gives NaN or infinite values for four ordinary tokens: its weights are damaged, "
+            "or too large for this dtype."
+        )
     if not agree(hidden[1, :-1], hidden[0, :-1]):
         raise ModelError(
             f"{type(model).__name__} reads both ways (a later token changes an earlier state), so it is not a "

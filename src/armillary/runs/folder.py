@@ -50,6 +50,7 @@ class RunFolder:
             StorageError: another run is using the folder, or it can't be written.
         """
         path = Path(out)
+        existed = path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path / LOCK_NAME)
@@ -66,6 +67,8 @@ class RunFolder:
             remove_stale(path)
             yield cls(path, config, models)
         finally:
+            if not existed:
+                _remove_if_unused(path)
             lock.release()
 
     def bind(self, models: Mapping[str, str]) -> None:
@@ -121,3 +124,11 @@ class RunFolder:
         from armillary.report.html import render_html
 
         write_atomic(self.path / REPORT_NAME, render_html(record))
+
+
+def _remove_if_unused(path: Path) -> None:
+    """Take away a folder that holds nothing but its lock: a run that was refused leaves no trace."""
+    with suppress(OSError):
+        if [entry.name for entry in path.iterdir()] == [LOCK_NAME]:
+            (path / LOCK_NAME).unlink()
+            path.rmdir()

@@ -174,6 +174,16 @@ def test_encoder_decoders_are_refused_by_name(kind: type[PreTrainedModel], confi
         find_anatomy(kind(config))
 
 
+def test_weights_that_are_not_numbers_are_refused() -> None:
+    model = tiny().model
+    write = find_anatomy(model).ffn_writes[0]
+    assert isinstance(write, nn.Linear)
+    with torch.no_grad():
+        write.weight[0, 0] = float("nan")
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        find_anatomy(model)
+
+
 def test_a_model_that_reads_both_ways_is_refused() -> None:
     with pytest.raises(ModelError, match="BertLMHeadModel reads both ways"):
         find_anatomy(BertLMHeadModel(BertConfig(**SMALL, **WIDE)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from armillary.errors import StorageError
+from armillary.errors import StorageError, UsageError
 from armillary.runs import RunFolder, RunRecord, versions
 
 CONFIG = {"n": 3, "words": ("a", "b")}
@@ -110,6 +110,16 @@ def test_a_second_run_is_kept_out_and_a_killed_one_is_not_in_the_way(tmp_path: P
         holder.kill()
     with RunFolder.open(tmp_path, {}):
         pass
+
+
+def test_a_refused_run_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError), RunFolder.open(tmp_path / "new", CONFIG):
+        raise UsageError("no such model")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    with pytest.raises(UsageError), RunFolder.open(tmp_path / "old", CONFIG):
+        raise UsageError("no such model")
+    assert (tmp_path / "old").exists()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
