@@ -1,9 +1,13 @@
-"""Small, real data with source and licence: relations between facts, and texts. Names resolve lazily."""
+"""Small, real data with source and licence: relations, classes with many members, and texts. Names resolve lazily."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from armillary.data.matching import Matcher as Matcher
+    from armillary.data.probes import Probe as Probe
+    from armillary.data.probes import probe as probe
+    from armillary.data.probes import probe_ids as probe_ids
     from armillary.data.prompts import PROMPTS as PROMPTS
     from armillary.data.prompts import prompt_words as prompt_words
     from armillary.data.relation_file import load_relation_file as load_relation_file
@@ -13,14 +17,18 @@ if TYPE_CHECKING:
     from armillary.data.relations import relation_ids as relation_ids
     from armillary.data.sources import Source as Source
     from armillary.data.sources import sources_of as sources_of
+    from armillary.data.spelling import normalised as normalised
     from armillary.data.texts import corpora as corpora
     from armillary.data.texts import corpus_source as corpus_source
 
 _NAMES = {
+    "matching": ("Matcher",),
+    "probes": ("Probe", "probe", "probe_ids"),
     "prompts": ("PROMPTS", "prompt_words"),
     "relation_file": ("load_relation_file",),
     "relations": ("Group", "Relation", "relation", "relation_ids"),
     "sources": ("Source", "sources_of"),
+    "spelling": ("normalised",),
     "texts": ("corpora", "corpus_source"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

@@ -79,6 +79,17 @@ def own_source(name: str) -> Source:
     )
 
 
+def wordnet_source() -> Source:
+    """The entry of what was taken from WordNet and is shipped with this package."""
+    return Source(
+        name="WordNet: nouns by class",
+        package="armillary",
+        version="3.0",
+        licence="WordNet 3.0 licence",
+        url="https://wordnet.princeton.edu",
+    )
+
+
 def sources_of(*items: _HasSource | Iterable[_HasSource]) -> list[dict[str, str]]:
     """The distinct sources of relations or corpora as plain data, in the order met: what a run record keeps."""
     found: dict[Source, None] = {}
