@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from armillary.cards import CARDS, MethodCard
     from armillary.errors import ArmillaryError
+    from armillary.methods.icn import Navigator
     from armillary.methods.lincorr import LinCorrConfig, lincorr
     from armillary.models import LoadedModel, load, tiny
     from armillary.runs import RunRecord
@@ -21,6 +22,7 @@ _HOMES = {
     "LinCorrConfig": "methods.lincorr",
     "LoadedModel": "models",
     "MethodCard": "cards",
+    "Navigator": "methods.icn",
     "RunRecord": "runs",
     "lincorr": "methods.lincorr",
     "load": "models",
@@ -44,6 +46,7 @@ __all__ = [
     "LinCorrConfig",
     "LoadedModel",
     "MethodCard",
+    "Navigator",
     "RunRecord",
     "__version__",
     "lincorr",

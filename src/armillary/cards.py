@@ -56,5 +56,22 @@ LINCORR = MethodCard(
     ),
 )
 
-CARDS: tuple[MethodCard, ...] = (LINCORR,)
+ICN = MethodCard(
+    name="icn",
+    title="Vocabulary key space and in-context navigation",
+    paper="Correlation and Navigation in the Vocabulary Key Representation Space of Language Models",
+    authors="Peng et al., 2024",
+    arxiv="2410.02284",
+    claim=(
+        "The next-token distribution ranks tokens whose keys resemble those of the top token, right or wrong; listing "
+        "explored answers in the context moves the query away from them, to correct answers far down the ranking."
+    ),
+    commands=(
+        'armillary icn ask smollm2-135m-instruct --prompt "Please show me some countries." --n 32',
+        "armillary icn keys smollm2-135m-instruct",
+        "armillary reproduce icn --preset laptop",
+    ),
+)
+
+CARDS: tuple[MethodCard, ...] = (LINCORR, ICN)
 """Every method, in the order in which the tables show them."""

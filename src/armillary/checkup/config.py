@@ -25,8 +25,8 @@ class CheckupConfig:
     text_tokens: int = 128
     """Tokens of each text that are read."""
 
-    clusters: int = 32
-    """Groups into which the vocabulary keys are split."""
+    clusters: int | None = None
+    """Clusters into which the vocabulary keys are split; None takes one for every hundred tokens, 512 at most."""
 
     trust_remote_code: bool = False
     """Run Python code that a hub repository ships with its weights; only for repositories that you trust."""
@@ -35,8 +35,9 @@ class CheckupConfig:
         from armillary.errors import UsageError
 
         for name, least in (("subjects", 40), ("texts", 8), ("text_tokens", 8), ("clusters", 2)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be {least} or more, got {getattr(self, name)}.")
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be {least} or more, got {value}.")
         if self.before is not None and self.before == self.model:
             raise UsageError(
                 f"--before names the same model as the one examined ({self.model}); give the earlier one."

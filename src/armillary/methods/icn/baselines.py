@@ -1,0 +1,124 @@
+"""The rivals of navigation: other ways to get many answers out of one prompt, each at the same number of answers.
+
+Orders of first tokens (the answers then follow greedily): ``static``, ``cluster cap``, ``key MMR``, ``query
+projection``. Answers drawn or searched by transformers: temperatures, nucleus, top-k, min-p, beams. And the model's
+own list in one pass. Diverse beam search has left transformers for a hub repository of remote code, which is not run
+here; plain beam search stands in for it.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from armillary.methods.icn.core import capped_order, mmr_order, project_out
+from armillary.methods.icn.keys import KeySpace
+from armillary.methods.icn.probing import Probing
+from armillary.scoring import greedy
+from armillary.scoring.greedy import end_tokens
+
+POOL = 1000
+"""Best first tokens among which an order chooses."""
+
+CAP, MMR_WEIGHT = 2, 4.0
+"""Answers a cluster may give; logits that a fully alike key costs (our choices, fixed before the runs)."""
+
+SAMPLINGS: dict[str, dict[str, Any]] = {
+    "temperature 0.7": {"temperature": 0.7, "top_k": 0},
+    "temperature 1": {"temperature": 1.0, "top_k": 0},
+    "temperature 1.5": {"temperature": 1.5, "top_k": 0},
+    "nucleus 0.95": {"top_p": 0.95, "top_k": 0},
+    "top-k 40": {"top_k": 40},
+    "min-p 0.1": {"min_p": 0.1, "top_k": 0},
+}
+"""Settings of ``generate`` by name."""
+
+
+def first_token_orders(
+    probing: Probing, count: int, clusters_V: Int[Tensor, " v"], keys: KeySpace
+) -> dict[str, list[int]]:
+    """First tokens by each order. Query projection goes one token after the other."""
+    pool = probing.ranked(min(POOL, len(clusters_V) // 2))
+    pool_P = torch.tensor(pool)
+    logits_P = probing.logits_V.cpu()[pool_P]
+    capped = capped_order(pool_P, clusters_V.cpu(), CAP).tolist()
+    mmr = mmr_order(logits_P, keys.centred(pool_P).cpu(), count, MMR_WEIGHT).tolist()
+    return {
+        "static": pool[:count],
+        "cluster cap": capped[:count],
+        "key MMR": [pool[place] for place in mmr],
+        "query projection": _projected(probing, pool, count),
+    }
+
+
+@torch.inference_mode()
+def _projected(probing: Probing, pool: Sequence[int], count: int) -> list[int]:
+    """Each next token is the best under the query without its component along the keys chosen before."""
+    head = probing.loaded.anatomy.head.weight
+    assert isinstance(head, Tensor)
+    keys_PD = head[torch.tensor(list(pool), device=head.device)].float()
+    query_1D = probing.query_1D.float()
+    chosen: list[int] = []
+    for _ in range(count):
+        left_1D = project_out(query_1D, keys_PD[chosen])
+        scores_P = (left_1D @ keys_PD.T)[0]
+        scores_P[chosen] = -torch.inf
+        chosen.append(int(scores_P.argmax()))
+    return [pool[place] for place in chosen]
+
+
+@torch.inference_mode()
+def generated(probing: Probing, count: int, seed: int, **settings: Any) -> list[str]:
+    """``count`` answers by ``generate`` with these settings: sampled, or the best beams for ``num_beams``."""
+    model: Any = probing.loaded.model
+    tokenizer = probing.loaded.tokenizer
+    ids = torch.tensor([probing.base], device=probing.loaded.device)
+    beams = {"num_beams": count, "do_sample": False} if settings.get("num_beams") else {"do_sample": True}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            **{**settings, **beams},
+            num_return_sequences=count,
+            max_new_tokens=probing.max_new_tokens,
+            eos_token_id=probing.first.stop_ids,
+            pad_token_id=end_tokens(probing.loaded)[0] if end_tokens(probing.loaded) else 0,
+        )
+    texts = tokenizer.batch_decode(drawn[:, ids.shape[1] :], skip_special_tokens=True)
+    return [str(text).split(probing.template.stop)[0].strip() for text in texts]
+
+
+def listed_at_once(probing: Probing, count: int) -> list[str]:
+    """The model's own greedy list from the open first item, one pass, at most ``count`` items.
+
+    Only closed items count; a model that stops early or loops gives fewer. For lists of quoted items.
+    """
+    branch = greedy(
+        probing.prompts,
+        probing.query_1D,
+        [0],
+        max_new_tokens=count * probing.max_new_tokens,
+        stop_ids=end_tokens(probing.loaded),
+    )[0]
+    text = '"' + str(probing.loaded.tokenizer.decode(branch, skip_special_tokens=True))
+    return [item.strip() for item in re.findall(r'"([^"\n]*)"', text)][:count]
+
+
+def rivals(
+    probing: Probing, count: int, clusters_V: Int[Tensor, " v"], keys: KeySpace, *, seed: int
+) -> dict[str, Callable[[], list[str]]]:
+    """Every rival by name, as a call that gives its answers."""
+    orders = first_token_orders(probing, count, clusters_V, keys)
+    arms: dict[str, Callable[[], list[str]]] = {
+        name: partial(probing.answers, tokens) for name, tokens in orders.items()
+    }
+    for name, settings in SAMPLINGS.items():
+        arms[name] = partial(generated, probing, count, seed, **settings)
+    arms["beams"] = partial(generated, probing, count, seed, num_beams=count)
+    arms["list at once"] = partial(listed_at_once, probing, count)
+    return arms

@@ -1,0 +1,74 @@
+"""Settings of in-context navigation; importable without torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from armillary.errors import UsageError
+
+LEAST_PER_ITEM = 4
+"""Tokens that an item of a list takes at least: its number, marks and one token of an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NavigationConfig:
+    """How many answers are looked for, and how. Defaults are those of the official code unless tagged."""
+
+    rounds: int = 10
+    """Times the explored answers are put into the context and the next first tokens are ranked."""
+
+    per_round: int = 10
+    """First tokens taken in each round; rounds x per_round answers come out."""
+
+    max_new_tokens: int = 64
+    """Length of one answer, first token included."""
+
+    navigate: bool = True
+    """False leaves the context as it was: the static ranking of the first prompt, the baseline at equal budget."""
+
+    continue_from: Literal["base", "navigated"] = "base"
+    """Which prompt an answer is continued from once its first token is chosen; "base" is the official way."""
+
+    explored_by: Literal["string", "normalised"] = "string"
+    """When a first token counts as explored: the same string (official), or the same up to case and spaces (ours)."""
+
+    pool: int | None = None
+    """Only this many top ranks of each round are looked at (100 for chains of thought); None looks at all (ours)."""
+
+    last: int | None = None
+    """Only so many of the latest answers stand in the context; None lists all (official)."""
+
+    batch_size: int = 8
+    """Instructions navigated together (ours); changes speed and memory, not results."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "per_round", "max_new_tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        for name in ("pool", "last"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be 1 or more, or None; got {value}.")
+        if self.pool is not None and self.pool < self.per_round:
+            raise UsageError(f"pool must hold at least per_round = {self.per_round} tokens, got {self.pool}.")
+
+    @property
+    def budget(self) -> int:
+        """Answers that come out for one instruction."""
+        return self.rounds * self.per_round
+
+
+def check_room(config: NavigationConfig, positions: int, prompt_tokens: int, item_tokens: int) -> None:
+    """UsageError, saying how many answers fit, where a full list could outgrow the model's positions.
+
+    ``prompt_tokens`` is the length of the longest first prompt; an answer takes up to ``max_new_tokens`` and its
+    marks ``item_tokens``.
+    """
+    listed = min(config.budget, config.last or config.budget) if config.navigate else 0
+    each = config.max_new_tokens + item_tokens
+    if prompt_tokens + listed * each + config.max_new_tokens > positions:
+        fits = max(0, (positions - prompt_tokens - config.max_new_tokens) // each)
+        raise UsageError(
+            f"{config.budget} answers of up to {config.max_new_tokens} tokens don't fit into this model's {positions} "
+            f"positions beside a prompt of {prompt_tokens}: {fits} fit; ask for fewer or shorter answers, or let "
+            "only the last of them stand in the context."
+        )

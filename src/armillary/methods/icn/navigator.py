@@ -1,0 +1,173 @@
+"""In-context navigation: put what was explored into the context, and ask for the next.
+
+Of each round the official code keeps only the ranking of first tokens: an answer is continued from the prompt without
+the list. Both prompts are read once and grow on their caches; the branches of a round are decoded together.
+
+Shapes: Q instructions of a batch, V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from armillary.errors import UsageError
+from armillary.methods.icn.config import NavigationConfig, check_room
+from armillary.methods.icn.result import Exploration, Finding, first_places
+from armillary.methods.icn.templates import NUMBERED_LIST, Template
+from armillary.methods.icn.vocabulary import FirstTokens, appended_ids
+from armillary.models import LoadedModel
+from armillary.models.batches import encode
+from armillary.progress import track
+from armillary.scoring import GrowingPrompts, greedy
+
+Keep = Callable[[str], bool]
+"""Whether an explored answer may stand in the context."""
+
+
+class Navigator:
+    """Explores many answers to an instruction without repeating itself."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        template: Template = NUMBERED_LIST,
+        config: NavigationConfig | None = None,
+        *,
+        keep: Keep | None = None,
+        **settings: Any,
+    ) -> None:
+        """``settings`` are fields of ``NavigationConfig``; ``keep`` (ours) leaves answers out of the context.
+
+        UsageError for a setting that does not exist or is out of range.
+        """
+        unknown = sorted(set(settings) - set(NavigationConfig.__dataclass_fields__))
+        if unknown:
+            known = ", ".join(NavigationConfig.__dataclass_fields__)
+            raise UsageError(f"Navigation has no setting {unknown[0]!r}; its settings are {known}.")
+        self.config = replace(config or NavigationConfig(), **settings)
+        self.loaded, self.template, self.keep = loaded, template, keep
+        self.first = FirstTokens(loaded, template.stop, normalised=self.config.explored_by == "normalised")
+
+    def explore(self, instructions: str | Sequence[str]) -> Any:
+        """An ``Exploration`` for each instruction; for a single text the one itself."""
+        if isinstance(instructions, str):
+            return self.explore([instructions])[0]
+        return self.continued([self.template.base(instruction) for instruction in instructions], instructions)
+
+    def continued(self, bases: Sequence[str], names: Sequence[str] | None = None) -> list[Exploration]:
+        """The same from prompts that already open their first item, such as a chat template makes.
+
+        UsageError for an empty prompt, or where the list could outgrow the model's positions (says how many fit).
+        """
+        if not bases or any(not base.strip() for base in bases):
+            raise UsageError("The prompt is empty; say what to list or solve.")
+        return self.continued_ids(encode(self.loaded, bases), names or bases)
+
+    def continued_ids(self, rows: Sequence[Sequence[int]], names: Sequence[str] | None = None) -> list[Exploration]:
+        """The same from the tokens of such prompts."""
+        names = names or [str(self.loaded.tokenizer.decode(list(row))) for row in rows]
+        self._check_room(max(map(len, rows)))
+        size = self.config.batch_size
+        starts = range(0, len(rows), size)
+        found: list[Exploration] = []
+        for start in track(starts, "exploring answers", len(starts)):
+            found += _Batch(self, rows[start : start + size], names[start : start + size]).run()
+        return found
+
+    def _check_room(self, longest: int) -> None:
+        positions = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        if positions:
+            marks = self.template.closing + self.template.opened(self.config.budget)
+            check_room(self.config, positions, longest, len(appended_ids(self.loaded, marks)))
+
+
+class _Batch:
+    """Some instructions that go through the rounds together."""
+
+    def __init__(self, navigator: Navigator, bases: Sequence[Sequence[int]], names: Sequence[str]) -> None:
+        self.navigator, self.bases, self.names = navigator, [list(row) for row in bases], names
+        self.config, self.template, self.first = navigator.config, navigator.template, navigator.first
+        self.explored: list[set[str]] = [set() for _ in bases]
+        self.found: list[list[Finding]] = [[] for _ in bases]
+        self.invalid = [0] * len(bases)
+
+    @torch.inference_mode()
+    def run(self) -> list[Exploration]:
+        loaded = self.navigator.loaded
+        base = GrowingPrompts(loaded)
+        base_hidden_QD = base.read(self.bases)
+        # A copy, so that the list's beginning is not read again.
+        navigated = base.copy() if self.config.navigate else base
+        hidden_QD = base_hidden_QD
+        for round in range(self.config.rounds):
+            if round and self.config.navigate:
+                hidden_QD = navigated.read([self._prompt(index) for index in range(len(self.bases))])
+            source, at = (base, base_hidden_QD) if self.config.continue_from == "base" else (navigated, hidden_QD)
+            if not self._round(round, hidden_QD, source, at):
+                break
+        read = base.computed + (navigated.computed if navigated is not base else 0)
+        return [self._exploration(index, read) for index in range(len(self.bases))]
+
+    def _prompt(self, index: int) -> list[int]:
+        """The tokens of the base prompt, then those of the list: the base's tokens never change."""
+        keep = self.navigator.keep or (lambda _answer: True)
+        listed = [finding.text for finding in self.found[index] if finding.text.strip() and keep(finding.text)]
+        listed = listed[-self.config.last :] if self.config.last else listed
+        return self.bases[index] + appended_ids(self.navigator.loaded, self.template.listed("", listed))
+
+    def _round(self, round: int, hidden_QD: Tensor, source: GrowingPrompts, at_QD: Tensor) -> bool:
+        """Choose first tokens by the ranking at ``hidden``, decode them from ``source``; False where none was left."""
+        logits_QV = self.navigator.loaded.anatomy.logits(hidden_QD).float()
+        normaliser_Q = logits_QV.logsumexp(dim=-1)
+        owners: list[int] = []
+        chosen: list[tuple[int, int]] = []
+        for index, logits_V in enumerate(logits_QV):
+            tokens, ranks, invalid = self.first.best(
+                logits_V, self.config.per_round, self.explored[index], self.config.pool
+            )
+            self.invalid[index] += invalid
+            owners += [index] * len(tokens)
+            chosen += list(zip(tokens, ranks, strict=True))
+        branches = greedy(
+            source,
+            at_QD,
+            owners,
+            [token for token, _ in chosen],
+            max_new_tokens=self.config.max_new_tokens,
+            stop_ids=self.first.stop_ids,
+        )
+        for owner, (token, rank), branch in zip(owners, chosen, branches, strict=True):
+            logit = float(logits_QV[owner, token])
+            text, complete = self._answer(branch)
+            self.found[owner].append(
+                Finding(
+                    text=text,
+                    token=token,
+                    tokens=tuple(branch),
+                    token_text=self.first.string(token),
+                    rank=rank,
+                    round=round,
+                    logit=logit,
+                    logprob=logit - float(normaliser_Q[owner]),
+                    complete=complete,
+                    duplicate_of=None,
+                )
+            )
+        return bool(owners)
+
+    def _answer(self, branch: list[int]) -> tuple[str, bool]:
+        """The text before the stop text, and whether the answer came to its end."""
+        decoded = str(self.navigator.loaded.tokenizer.decode(branch, skip_special_tokens=True))
+        text = decoded.split(self.template.stop)[0]
+        return text.strip() if self.template.one_line else text.rstrip(), branch[-1] in self.first.stop_ids
+
+    def _exploration(self, index: int, read: int) -> Exploration:
+        found = self.found[index]
+        places = first_places([finding.text for finding in found])
+        findings = tuple(replace(finding, duplicate_of=place) for finding, place in zip(found, places, strict=True))
+        return Exploration(
+            instruction=self.names[index], findings=findings, invalid=self.invalid[index], read_tokens=read
+        )
