@@ -53,6 +53,44 @@ def test_lincorr_dry(options: list[str], out: Path, capsys: Capture) -> None:
     assert told["kind"] == "lincorr" and told["measures"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["ask", "any", "--prompt", "Please show me some cities."],
+        ["ask", "any", "--prompt", "red 1", "--task", "cot", "--n", "3"],
+        ["ask", "any", "--prompt", "red", "--static", "--n", "5", "--per-round", "2"],
+        ["keys", "any", "--clusters", "9"],
+        ["keys", "any", "--metric", "euclidean"],
+    ],
+)
+def test_icn_dry_and_replayed(options: list[str], out: Path, capsys: Capture, tmp_path: Path) -> None:
+    assert main(["icn", *options, "--dry-run", "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["kind"] == "icn" and told["sections"] and told["findings"]
+    if "--n" in options:
+        rows = told["sections"][0]["tables"][0]["rows"]
+        assert len(rows) == int(options[options.index("--n") + 1])
+    assert main(["replay", str(out), "--out", str(tmp_path / "again")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["ask", "tiny-llama", "--prompt", " "], "The prompt is empty"),
+        (["ask", "tiny-llama", "--prompt", "red", "--n", "400"], "fit; ask for fewer"),
+        (["ask", "tiny-llama", "--prompt", "red", "--n", "0"], "n must be 1 or more"),
+        (["ask", "tiny-llama", "--prompt", "red", "--template", "none.toml"], "could not be read"),
+        (["ask", "tiny-llama", "--prompt", "red", "--task", "rhyme"], "rhyme"),
+        (["keys", "tiny-llama", "--clusters", "99999"], "clusters"),
+        (["keys", "tiny-llama", "--clusters", "1"], "clusters must be 2 or more"),
+    ],
+)
+def test_icn_refuses_in_one_sentence(options: list[str], told: str, out: Path, capsys: Capture) -> None:
+    assert main(["icn", *options, "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert told in said and "unforeseen" not in said and not out.exists()
+
+
 def test_lincorr_needs_exactly_one_relation(out: Path, capsys: Capture) -> None:
     assert main(["lincorr", "tiny-llama", "--out", str(out)]) == 2
     assert "either --relation" in capsys.readouterr().err

@@ -1,0 +1,167 @@
+"""Navigated answers against re-prompting with plain ``generate``, and against sampling the same number of tokens.
+
+    python benchmarks/icn.py [--model smollm2-135m-instruct] [--quick]
+
+Re-prompting does the same work the obvious way: in each round one ``generate`` call on the list prompt gives the
+ranking, and one call for each chosen first token continues the first prompt; nothing is shared. Both arms have to give
+the same answers. Sampling draws as many tokens from the same prompts with ``generate``, all rows together; there the
+ratio is of seconds for equal numbers of tokens, above 1 where we are faster.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import interleaved, medians, ratio, show_and_save
+
+import armillary
+from armillary.methods.icn import NUMBERED_LIST
+from armillary.methods.icn.vocabulary import FirstTokens, appended_ids
+from armillary.models import LoadedModel
+from armillary.models.batches import encode, pad
+
+QUESTIONS = [
+    f"Please show me some {name}."
+    for name in ("countries", "cities", "animals", "fruits", "colors", "sports", "languages", "occupations")
+]
+ROUNDS, PER_ROUND, LENGTH = 8, 4, 12
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=None, help="smollm2-135m-instruct; tiny-llama with --quick")
+    parser.add_argument("--quick", action="store_true", help="a tiny model, one repeat: shows that it runs")
+    options = parser.parse_args()
+    model = options.model or ("tiny-llama" if options.quick else "smollm2-135m-instruct")
+    loaded = armillary.load(model, device="cpu")
+    repeats = 1 if options.quick else 3
+    rows = [*against_prompting(loaded, repeats), *against_sampling(loaded, repeats)]
+    settings = {"answers": ROUNDS * PER_ROUND, "rounds": ROUNDS, "tokens of an answer at most": LENGTH}
+    show_and_save("icn", "In-context navigation", Path(model).name, settings, rows)
+
+
+def navigated(loaded: LoadedModel, questions: list[str]) -> list[Any]:
+    """Our arm."""
+    navigator = armillary.Navigator(loaded, rounds=ROUNDS, per_round=PER_ROUND, max_new_tokens=LENGTH)
+    found: list[Any] = navigator.explore(questions)
+    return found
+
+
+def against_prompting(loaded: LoadedModel, repeats: int) -> list[dict[str, object]]:
+    """One question, 32 answers; the texts of both arms have to agree."""
+    texts: dict[str, list[str]] = {}
+
+    def ours(_repeat: int) -> dict[str, float]:
+        started, cpu = time.perf_counter(), time.process_time()
+        texts["ours"] = navigated(loaded, QUESTIONS[:1])[0].texts
+        return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
+
+    def peer(_repeat: int) -> dict[str, float]:
+        started, cpu = time.perf_counter(), time.process_time()
+        texts["peer"] = prompted(loaded, QUESTIONS[0])
+        return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
+
+    ours(0)
+    found = interleaved({"peer": peer, "ours": ours}, repeats)
+    same = sum(a == b for a, b in zip(texts["peer"], texts["ours"], strict=True))
+    if same < 0.9 * len(texts["ours"]):
+        sys.exit(f"The arms agree on {same} of {len(texts['ours'])} answers only.")
+    return [
+        row("32 answers against re-prompting: time, s", found, "seconds"),
+        row("32 answers against re-prompting: CPU time, s", found, "cpu"),
+        {"what": "answers on which the two agree", "peer": len(texts["peer"]), "ours": same, "ratio": one(1.0)},
+    ]
+
+
+@torch.inference_mode()
+def prompted(loaded: LoadedModel, question: str) -> list[str]:
+    """The same by ``generate`` calls that share nothing."""
+    first = FirstTokens(loaded, NUMBERED_LIST.stop)
+    base = encode(loaded, [NUMBERED_LIST.base(question)])[0]
+    explored: set[str] = set()
+    answers: list[str] = []
+    for _ in range(ROUNDS):
+        row_ids = base + appended_ids(loaded, NUMBERED_LIST.listed("", answers))
+        ranked = generate(loaded, row_ids, 1, first.stop_ids, output_logits=True).logits[0][0].float()
+        for token in first.best(ranked, PER_ROUND, explored, None)[0]:
+            out = generate(loaded, [*base, token], LENGTH - 1, first.stop_ids).sequences[0, len(base) :].tolist()
+            out = [token] if token in first.stop_ids else out
+            answers.append(str(loaded.tokenizer.decode(out, skip_special_tokens=True)).split('"')[0].strip())
+    return answers
+
+
+def generate(loaded: LoadedModel, ids: list[int], new: int, stops: list[int], **settings: Any) -> Any:
+    rows = torch.tensor([ids])
+    model: Any = loaded.model
+    return model.generate(
+        rows,
+        attention_mask=torch.ones_like(rows),
+        do_sample=False,
+        max_new_tokens=new,
+        eos_token_id=stops,
+        pad_token_id=0,
+        return_dict_in_generate=True,
+        **settings,
+    )
+
+
+def against_sampling(loaded: LoadedModel, repeats: int) -> list[dict[str, object]]:
+    """Eight questions, 32 answers each, against as many sampled tokens from the same prompts."""
+    explored = navigated(loaded, QUESTIONS)
+    tokens = sum(len(finding.tokens) for one_question in explored for finding in one_question.findings)
+    answers = ROUNDS * PER_ROUND
+    length = max(1, round(tokens / (answers * len(QUESTIONS))))
+    ids, mask = pad(encode(loaded, [NUMBERED_LIST.base(question) for question in QUESTIONS]), side="left")
+
+    def ours(_repeat: int) -> dict[str, float]:
+        started, cpu = time.perf_counter(), time.process_time()
+        navigated(loaded, QUESTIONS)
+        return {
+            "seconds": (time.perf_counter() - started) / tokens,
+            "cpu": (time.process_time() - cpu) / tokens,
+        }
+
+    def peer(repeat: int) -> dict[str, float]:
+        torch.manual_seed(repeat)
+        started, cpu = time.perf_counter(), time.process_time()
+        model: Any = loaded.model
+        drawn = model.generate(
+            ids,
+            attention_mask=mask,
+            do_sample=True,
+            top_k=0,
+            num_return_sequences=answers,
+            max_new_tokens=length,
+            min_new_tokens=length,
+            pad_token_id=0,
+        )
+        count = drawn.shape[0] * (drawn.shape[1] - ids.shape[1])
+        return {"seconds": (time.perf_counter() - started) / count, "cpu": (time.process_time() - cpu) / count}
+
+    peer(0)
+    found = interleaved({"peer": peer, "ours": ours}, repeats)
+    return [
+        row("time of a token against sampling, s", found, "seconds"),
+        row("CPU time of a token against sampling, s", found, "cpu"),
+    ]
+
+
+def row(what: str, found: dict[str, list[dict[str, float]]], key: str) -> dict[str, object]:
+    peer, ours = ([run[key] for run in found[arm]] for arm in ("peer", "ours"))
+    return {
+        "what": what,
+        "peer": medians(found["peer"], key),
+        "ours": medians(found["ours"], key),
+        "ratio": ratio(peer, ours),
+    }
+
+
+def one(value: float) -> dict[str, float | int]:
+    return {"median": value, "low": value, "high": value, "repeats": 1}
+
+
+if __name__ == "__main__":
+    main()
