@@ -27,7 +27,7 @@ QUESTIONS = [
     f"Please show me some {name}."
     for name in ("countries", "cities", "animals", "fruits", "colors", "sports", "languages", "occupations")
 ]
-ROUNDS, PER_ROUND, LENGTH = 8, 4, 12
+ROUNDS, PER_ROUND = 8, 4
 
 
 def main() -> None:
@@ -37,31 +37,31 @@ def main() -> None:
     options = parser.parse_args()
     model = options.model or ("tiny-llama" if options.quick else "smollm2-135m-instruct")
     loaded = armillary.load(model, device="cpu")
-    repeats = 1 if options.quick else 3
-    rows = [*against_prompting(loaded, repeats), *against_sampling(loaded, repeats)]
-    settings = {"answers": ROUNDS * PER_ROUND, "rounds": ROUNDS, "tokens of an answer at most": LENGTH}
+    repeats, length = (1, 6) if options.quick else (3, 12)
+    rows = [*against_prompting(loaded, repeats, length), *against_sampling(loaded, repeats, length)]
+    settings = {"answers": ROUNDS * PER_ROUND, "rounds": ROUNDS, "tokens of an answer at most": length}
     show_and_save("icn", "In-context navigation", Path(model).name, settings, rows)
 
 
-def navigated(loaded: LoadedModel, questions: list[str]) -> list[Any]:
+def navigated(loaded: LoadedModel, questions: list[str], length: int) -> list[Any]:
     """Our arm."""
-    navigator = armillary.Navigator(loaded, rounds=ROUNDS, per_round=PER_ROUND, max_new_tokens=LENGTH)
+    navigator = armillary.Navigator(loaded, rounds=ROUNDS, per_round=PER_ROUND, max_new_tokens=length)
     found: list[Any] = navigator.explore(questions)
     return found
 
 
-def against_prompting(loaded: LoadedModel, repeats: int) -> list[dict[str, object]]:
+def against_prompting(loaded: LoadedModel, repeats: int, length: int) -> list[dict[str, object]]:
     """One question, 32 answers; the texts of both arms have to agree."""
     texts: dict[str, list[str]] = {}
 
     def ours(_repeat: int) -> dict[str, float]:
         started, cpu = time.perf_counter(), time.process_time()
-        texts["ours"] = navigated(loaded, QUESTIONS[:1])[0].texts
+        texts["ours"] = navigated(loaded, QUESTIONS[:1], length)[0].texts
         return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
 
     def peer(_repeat: int) -> dict[str, float]:
         started, cpu = time.perf_counter(), time.process_time()
-        texts["peer"] = prompted(loaded, QUESTIONS[0])
+        texts["peer"] = prompted(loaded, QUESTIONS[0], length)
         return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
 
     ours(0)
@@ -77,7 +77,7 @@ def against_prompting(loaded: LoadedModel, repeats: int) -> list[dict[str, objec
 
 
 @torch.inference_mode()
-def prompted(loaded: LoadedModel, question: str) -> list[str]:
+def prompted(loaded: LoadedModel, question: str, length: int) -> list[str]:
     """The same by ``generate`` calls that share nothing."""
     first = FirstTokens(loaded, NUMBERED_LIST.stop)
     base = encode(loaded, [NUMBERED_LIST.base(question)])[0]
@@ -87,7 +87,7 @@ def prompted(loaded: LoadedModel, question: str) -> list[str]:
         row_ids = base + appended_ids(loaded, NUMBERED_LIST.listed("", answers))
         ranked = generate(loaded, row_ids, 1, first.stop_ids, output_logits=True).logits[0][0].float()
         for token in first.best(ranked, PER_ROUND, explored, None)[0]:
-            out = generate(loaded, [*base, token], LENGTH - 1, first.stop_ids).sequences[0, len(base) :].tolist()
+            out = generate(loaded, [*base, token], length - 1, first.stop_ids).sequences[0, len(base) :].tolist()
             out = [token] if token in first.stop_ids else out
             answers.append(str(loaded.tokenizer.decode(out, skip_special_tokens=True)).split('"')[0].strip())
     return answers
@@ -108,9 +108,9 @@ def generate(loaded: LoadedModel, ids: list[int], new: int, stops: list[int], **
     )
 
 
-def against_sampling(loaded: LoadedModel, repeats: int) -> list[dict[str, object]]:
+def against_sampling(loaded: LoadedModel, repeats: int, most: int) -> list[dict[str, object]]:
     """Eight questions, 32 answers each, against as many sampled tokens from the same prompts."""
-    explored = navigated(loaded, QUESTIONS)
+    explored = navigated(loaded, QUESTIONS, most)
     tokens = sum(len(finding.tokens) for one_question in explored for finding in one_question.findings)
     answers = ROUNDS * PER_ROUND
     length = max(1, round(tokens / (answers * len(QUESTIONS))))
@@ -118,7 +118,7 @@ def against_sampling(loaded: LoadedModel, repeats: int) -> list[dict[str, object
 
     def ours(_repeat: int) -> dict[str, float]:
         started, cpu = time.perf_counter(), time.process_time()
-        navigated(loaded, QUESTIONS)
+        navigated(loaded, QUESTIONS, most)
         return {
             "seconds": (time.perf_counter() - started) / tokens,
             "cpu": (time.process_time() - cpu) / tokens,

@@ -102,7 +102,7 @@ def measure_arm(arm: str, model: str, clusters: int | None, passes: int) -> dict
     inertia = run(arm, keys, array, k, passes, kmeans)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     counts = {"keys": len(keys), "width": keys.shape[1], "clusters": k}
-    return {"seconds": seconds, "cpu": cpu, "above_mb": peak_mb() - before, "inertia": inertia, **counts}
+    return {"seconds": seconds, "cpu": cpu, "above_mb": max(0.1, peak_mb() - before), "inertia": inertia, **counts}
 
 
 def run(arm, keys, array, k, passes, kmeans):  # type: ignore[no-untyped-def]
