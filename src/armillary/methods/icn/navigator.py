@@ -8,7 +8,7 @@ Shapes: Q instructions of a batch, V vocabulary.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -51,10 +51,16 @@ class Navigator:
         self.loaded, self.template, self.keep = loaded, template, keep
         self.first = FirstTokens(loaded, template.stop, normalised=self.config.explored_by == "normalised")
 
-    def explore(self, instructions: str | Sequence[str]) -> Any:
+    @overload
+    def explore(self, instructions: str) -> Exploration: ...
+
+    @overload
+    def explore(self, instructions: list[str] | tuple[str, ...]) -> list[Exploration]: ...
+
+    def explore(self, instructions: str | list[str] | tuple[str, ...]) -> Exploration | list[Exploration]:
         """An ``Exploration`` for each instruction; for a single text the one itself."""
         if isinstance(instructions, str):
-            return self.explore([instructions])[0]
+            return self.continued([self.template.base(instructions)], [instructions])[0]
         return self.continued([self.template.base(instruction) for instruction in instructions], instructions)
 
     def continued(self, bases: Sequence[str], names: Sequence[str] | None = None) -> list[Exploration]:

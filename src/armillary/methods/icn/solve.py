@@ -11,7 +11,6 @@ import torch
 from armillary.errors import UsageError
 from armillary.methods.icn.config import NavigationConfig
 from armillary.methods.icn.navigator import Navigator
-from armillary.methods.icn.result import Exploration
 from armillary.methods.icn.templates import WAYS, Template
 from armillary.methods.icn.vocabulary import FirstTokens
 from armillary.models import LoadedModel
@@ -96,7 +95,7 @@ def solve(
     """
     if not template.readout:
         raise UsageError("The template has no `readout`, so no answer can be read out of a chain of thought.")
-    explored: list[Exploration] = Navigator(loaded, template, config, **settings).explore(list(questions))
+    explored = Navigator(loaded, template, config, **settings).explore(list(questions))
     prompts = [template.asked(one.instruction, finding.text) for one in explored for finding in one.findings]
     read = iter(_read_out(loaded, prompts, template.readout_stop, config.batch_size))
     solutions = []

@@ -5,7 +5,7 @@ Nothing is judged here, so it needs no data but the model's own vocabulary.
 
 import calendar
 import string
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -44,7 +44,13 @@ CLASSES = ("countries", "cities", "animals", "fruits", "colors", "sports", "lang
 """Lists that the model is asked for when the ranks are looked at."""
 
 
-def survey(loaded: LoadedModel, *, clusters: int | None = None, metric: Any = "cosine", seed: int = 0) -> Payload:
+def survey(
+    loaded: LoadedModel,
+    *,
+    clusters: int | None = None,
+    metric: Literal["cosine", "euclidean"] = "cosine",
+    seed: int = 0,
+) -> Payload:
     """Plain JSON data of the survey; UsageError for more clusters than tokens."""
     keys = KeySpace.from_model(loaded)
     count = min(MOST_CLUSTERS, auto_clusters(keys.vocabulary_size)) if clusters is None else clusters
