@@ -3,6 +3,7 @@
 ``python -m armillary.cli.docs`` rewrites the tables; a test fails while one is stale.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from armillary.runs.atomic import write_atomic
 
 CLAIMS_BEGIN = "<!-- claims: begin (made by python -m armillary.cli.docs) -->"
 CLAIMS_END = "<!-- claims: end -->"
+RATIOS_BEGIN = "<!-- ratios: begin (made by python -m armillary.cli.docs) -->"
+RATIOS_END = "<!-- ratios: end -->"
 BEGIN, END = "<!-- methods: begin (made by python -m armillary.cli.docs) -->", "<!-- methods: end -->"
 
 
@@ -46,6 +49,21 @@ def claims_table(method: str, results: Path) -> str:
     return "\n".join(rows)
 
 
+def benchmarks_table(results: Path) -> str:
+    """A Markdown table with a row for each thing that a committed benchmark measured: the peer over us."""
+    rows = ["| benchmark | model | what | peer | ours | peer / ours | range |", "|---|---|---|---|---|---|---|"]
+    for path in sorted(results.glob("*.json")):
+        record = json.loads(path.read_text("utf-8"))
+        for row in record["rows"]:
+            times, script = row["ratio"], f"../benchmarks/{record['benchmark'].split('-')[0]}.py"
+            rows.append(
+                f"| [`{record['benchmark']}`]({script}) | {record['model']} "
+                f"| {row['what']} | {row['peer']:.3g} | {row['ours']:.3g} | **{times['median']:.2f}x** "
+                f"| {times['low']:.2f} to {times['high']:.2f}, {times['repeats']} repeats |"
+            )
+    return "\n".join(rows)
+
+
 def shown(value: Interval) -> str:
     """ "0.812 [0.790, 0.833]" """
     if value.low is None or value.high is None or value.low == value.high:
@@ -66,6 +84,10 @@ def pages(root: Path) -> dict[Path, str]:
     """Every page with a table, by path, as it should read."""
     readme = root / "README.md"
     found = {readme: with_table(readme.read_text("utf-8"), methods_table(root / "results"))}
+    benchmarks = root / "docs" / "benchmarks.md"
+    found[benchmarks] = with_table(
+        benchmarks.read_text("utf-8"), benchmarks_table(root / "benchmarks" / "results"), (RATIOS_BEGIN, RATIOS_END)
+    )
     for card in CARDS:
         page = root / "docs" / "methods" / f"{card.name}.md"
         table = claims_table(card.name, root / "results")
