@@ -44,6 +44,7 @@ def test_checkup_against_an_earlier_model(out: Path, capsys: Capture) -> None:
     assert "Most interesting:" in told.out and "  1. " in told.out and "  4. " not in told.out
     record = RunRecord.load(out)
     assert set(record.models) == {"model", "before"} and record.seed == 3
+    assert all(finding.section.endswith("-change") for finding in record.findings[:2]), "what changed comes first"
 
 
 @pytest.mark.parametrize("options", [["--relation", "city-country"], ["--relation", "city-country", "--seed", "5"]])

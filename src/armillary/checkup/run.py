@@ -64,7 +64,13 @@ def _tell(payloads: dict[str, dict[str, Payload]]) -> list[Outcome]:
         if diagnosis.compare is not None
     ]
     earlier = [_as_before(diagnosis.describe(payloads["before"][diagnosis.name])) for diagnosis in DIAGNOSES]
-    return [*changes, *outcomes, *earlier]
+    return [*changes, *(_behind_changes(outcome) for outcome in outcomes), *earlier]
+
+
+def _behind_changes(outcome: Outcome) -> Outcome:
+    """With an earlier model beside it, what changed is what was asked for: the rest is told after it."""
+    findings = [replace(finding, interest=finding.interest / 4) for finding in outcome.findings]
+    return replace(outcome, findings=findings)
 
 
 def _as_before(outcome: Outcome) -> Outcome:
