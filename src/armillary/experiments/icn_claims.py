@@ -12,64 +12,56 @@ from armillary.runs.claims import Claim, Verdict
 Measures = Mapping[str, Interval]
 
 
-def _low(interval: Interval) -> float:
-    return interval.estimate if interval.low is None else interval.low
-
-
-def _high(interval: Interval) -> float:
-    return interval.estimate if interval.high is None else interval.high
-
-
 def _above(name: str, value: float = 0.0) -> Callable[[Measures], Verdict]:
     """Holds when the whole interval is above the value, fails when it is all at or below."""
 
     def decide(m: Measures) -> Verdict:
         one = m[name]
-        return "holds" if _low(one) > value else "fails" if _high(one) <= value else "undecided"
+        return "holds" if one.lower > value else "fails" if one.upper <= value else "undecided"
 
     return decide
 
 
 def _clusters(m: Measures) -> Verdict:
     gap, capitals = m["clusters/within minus between"], m["clusters/capital letters in two clusters"]
-    if _high(gap) <= 0.05:
+    if gap.upper <= 0.05:
         return "fails"
-    return "holds" if _low(gap) > 0.2 and capitals.estimate >= 0.8 else "undecided"
+    return "holds" if gap.lower > 0.2 and capitals.estimate >= 0.8 else "undecided"
 
 
 def _spread(m: Measures) -> Verdict:
     ratio = m["spread/ratio to frequency-matched"]
-    if _high(ratio) <= 1:
+    if ratio.upper <= 1:
         return "fails"
-    return "holds" if ratio.estimate > 2 and _low(ratio) > 1 else "undecided"
+    return "holds" if ratio.estimate > 2 and ratio.lower > 1 else "undecided"
 
 
 def _spurious(m: Measures) -> Verdict:
     difference, permuted = m["in-cluster/accuracy minus out, same ranks"], m["in-cluster/permutation p"]
-    if _low(difference) >= 0 or (difference.estimate >= 0 and permuted.estimate > 0.5):
+    if difference.lower >= 0 or (difference.estimate >= 0 and permuted.estimate > 0.5):
         return "fails"
-    return "holds" if _high(difference) < 0 and permuted.estimate < 0.05 else "undecided"
+    return "holds" if difference.upper < 0 and permuted.estimate < 0.05 else "undecided"
 
 
 def _fixed(m: Measures) -> Verdict:
     ratio, spearman = m["training/head over blocks"], m["training/spearman"]
-    if _low(ratio) >= 1 or _high(spearman) <= _high(m["training/spearman, shuffled keys"]):
+    if ratio.lower >= 1 or spearman.upper <= m["training/spearman, shuffled keys"].upper:
         return "fails"
-    return "holds" if _high(ratio) < 0.5 and _low(spearman) > 0 and spearman.estimate > 0.3 else "undecided"
+    return "holds" if ratio.upper < 0.5 and spearman.lower > 0 and spearman.estimate > 0.3 else "undecided"
 
 
 def _diverse(m: Measures) -> Verdict:
     gain, valid = m["open/distinct-2 minus static"], m["open/valid minus static"]
-    if _high(gain) <= 0:
+    if gain.upper <= 0:
         return "fails"
-    return "holds" if _low(gain) > 0 and _low(valid) > -0.1 else "undecided"
+    return "holds" if gain.lower > 0 and valid.lower > -0.1 else "undecided"
 
 
 def _votes(m: Measures) -> Verdict:
     gain = m["chains/vote minus static"]
     if max(m["chains/vote, navigation"].estimate, m["chains/vote, static"].estimate) < 0.1:
         return "undecided"  # the model can't do the task at all
-    return "holds" if _low(gain) >= 0 else "fails" if _high(gain) < 0 else "undecided"
+    return "holds" if gain.lower >= 0 else "fails" if gain.upper < 0 else "undecided"
 
 
 CLAIMS: tuple[Claim, ...] = (

@@ -7,8 +7,8 @@ import numpy as np
 
 from armillary.experiments.icn_measures import distinct_correct
 from armillary.numerics.intervals import Interval
-from armillary.runs.claims import ClaimResult
-from armillary.runs.sections import Cell, Figure, Finding, Section, Table
+from armillary.runs.claims import ClaimResult, verdict_findings
+from armillary.runs.sections import Cell, Figure, Finding, Section, Table, interval_bars
 
 Found = dict[str, Any]
 Measures = Mapping[str, Interval]
@@ -27,14 +27,8 @@ _SECTION = {
 
 
 def findings(claims: Sequence[ClaimResult]) -> list[Finding]:
-    """One sentence a claim; what fails is the most worth knowing."""
-    interest = {"fails": 0.9, "holds": 0.6, "undecided": 0.3}
-    return [
-        Finding(
-            text=f"{claim.verdict}: {claim.statement}", interest=interest[claim.verdict], section=_SECTION[claim.id]
-        )
-        for claim in claims
-    ]
+    """One sentence a claim."""
+    return verdict_findings(claims, _SECTION, "answers")
 
 
 def sections(found: Found, m: Measures) -> list[Section]:
@@ -47,20 +41,6 @@ def sections(found: Found, m: Measures) -> list[Section]:
         _open(found["open"], m),
         _training(found["training"], m),
     ]
-
-
-def _bars(title: str, values: Mapping[str, Interval], x_label: str, reference: float | None = None) -> Figure:
-    data: dict[str, Any] = {
-        "labels": list(values),
-        "values": [value.estimate for value in values.values()],
-        "low": [value.low for value in values.values()],
-        "high": [value.high for value in values.values()],
-        "x_label": x_label,
-    }
-    if reference is not None:
-        data["reference"] = [reference] * len(values)
-    said = ", ".join(f"{name} {value.estimate:.2f}" for name, value in values.items())
-    return Figure(kind="bars", title=title, data=data, alt=f"Bars: {said}.")
 
 
 def _under(m: Measures, prefix: str) -> dict[str, Interval]:
@@ -91,8 +71,8 @@ def _answers(probes: Sequence[Found], m: Measures) -> Section:
         "list at once may stop early, and then gives fewer answers. The list given for free was told ten right ones "
         "beforehand, which are still counted when it repeats them.",
         figures=[
-            _bars("Different correct answers, mean over probes", arms, "different correct answers"),
-            _bars("Precision of all answers, repeats included", _under(m, "precision/"), "share of answers"),
+            interval_bars("Different correct answers, mean over probes", arms, "different correct answers"),
+            interval_bars("Precision of all answers, repeats included", _under(m, "precision/"), "share of answers"),
         ],
         tables=[Table(title="By probe", columns=["probe", "right answers known", *arms], rows=rows)],
     )
@@ -116,7 +96,7 @@ def _lists(m: Measures) -> Section:
         caution="A foreign list also changes the topic, which pushes the explored tokens down for another reason; "
         "copying pulls the other way. Where the own list pushes less, the gain of navigation comes from skipping what "
         "was explored and from staying on topic, not from avoiding explored keys.",
-        figures=[_bars("Fall of explored first tokens", values, "doublings of the rank")],
+        figures=[interval_bars("Fall of explored first tokens", values, "doublings of the rank")],
     )
 
 
@@ -137,8 +117,8 @@ def _ranks(probes: Sequence[Found], m: Measures) -> Section:
         caution="In- and out-of-cluster tokens differ in rank as well; only the comparison within bands of ranks "
         "counts.",
         figures=[
-            _bars("Share of the middle ranks in clusters of the top ranks", shares, "share"),
-            _bars("Accuracy", accuracy, "share of right answers"),
+            interval_bars("Share of the middle ranks in clusters of the top ranks", shares, "share"),
+            interval_bars("Accuracy", accuracy, "share of right answers"),
             Figure(
                 kind="lines",
                 title="Accuracy by rank",
@@ -180,8 +160,8 @@ def _clusters(found: Found, m: Measures) -> Section:
         caution="k-means finds clusters in anything; the gap against pairs across clusters is what counts. Where "
         "embeddings are tied, a key is also the token's input, and clusters mix both roles.",
         figures=[
-            _bars("Alikeness of keys", values, "mean centred cosine"),
-            _bars("Share of a group in its two largest clusters", groups, "share"),
+            interval_bars("Alikeness of keys", values, "mean centred cosine"),
+            interval_bars("Share of a group in its two largest clusters", groups, "share"),
         ],
         tables=[
             Table(title="Largest clusters and a middling one", columns=["metric", "tokens", "nearest"], rows=rows)
@@ -209,9 +189,9 @@ def _open(stages: Sequence[Found], m: Measures) -> Section:
         caution="Valid means a sentence in form, not that it keeps to the instruction. Models this small solve few "
         "problems, so that votes say little.",
         figures=[
-            _bars("Distinct-2", distinct, "share"),
-            _bars("Sentences in form", valid, "share"),
-            _bars("Word problems", votes, "share right"),
+            interval_bars("Distinct-2", distinct, "share"),
+            interval_bars("Sentences in form", valid, "share"),
+            interval_bars("Word problems", votes, "share right"),
         ],
         tables=[Table(title="First texts to the first instruction", columns=["way", "text"], rows=rows)],
     )
@@ -250,8 +230,8 @@ def _training(stage: Found, m: Measures) -> Section:
         caution="Few steps on few prompts. Where embeddings are tied, training the head also trains the input."
         + (" They are tied here." if stage["tied"] else ""),
         figures=[
-            _bars("Relative change of the weights", change, "norm of the change over norm"),
-            _bars("Gain of a token against the likeness of its key", along, "Spearman"),
+            interval_bars("Relative change of the weights", change, "norm of the change over norm"),
+            interval_bars("Gain of a token against the likeness of its key", along, "Spearman"),
         ],
         tables=[
             Table(

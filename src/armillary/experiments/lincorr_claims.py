@@ -12,32 +12,24 @@ from armillary.runs.claims import Claim, Verdict
 Measures = Mapping[str, Interval]
 
 
-def _low(interval: Interval) -> float:
-    return interval.estimate if interval.low is None else interval.low
-
-
-def _high(interval: Interval) -> float:
-    return interval.estimate if interval.high is None else interval.high
-
-
 def _fit_exists(m: Measures) -> Verdict:
     gain, excess = m["city-country/correlation minus rank one"], m["city-country/excess over random words"]
-    if _low(gain) <= 0 or _high(excess) < 0:
+    if gain.lower <= 0 or excess.upper < 0:
         return "fails"
     permuted = abs(m["city-country/permuted"].estimate)
-    return "holds" if gain.estimate >= 0.05 and permuted <= 0.05 and _low(excess) > 0 else "undecided"
+    return "holds" if gain.estimate >= 0.05 and permuted <= 0.05 and excess.lower > 0 else "undecided"
 
 
 def _graded(m: Measures) -> Verdict:
     related, control = m["city-country/centred"], m["city-color/centred"]
     if control.estimate >= related.estimate:
         return "fails"
-    return "holds" if _low(related) > _high(control) else "undecided"
+    return "holds" if related.lower > control.upper else "undecided"
 
 
 def _mirrors(m: Measures) -> Verdict:
     hit, chance = m["city-country/influenced hit@5"], m["city-country/chance hit@5"].estimate
-    if _low(hit) <= chance:
+    if hit.lower <= chance:
         return "fails"
     return "holds" if hit.estimate >= 3 * chance else "undecided"
 
@@ -45,14 +37,14 @@ def _mirrors(m: Measures) -> Verdict:
 def _imprecise(m: Measures) -> Verdict:
     hit, chance = m["add1-add2/influenced hit@1"], m["add1-add2/chance hit@1"].estimate
     math, city = m["add1-add2/correlation"], m["city-country/correlation"]
-    if _low(hit) > 2 * chance or _high(math) < _low(city):
+    if hit.lower > 2 * chance or math.upper < city.lower:
         return "fails"
     return "holds" if hit.estimate <= 2 * chance and math.estimate >= city.estimate else "undecided"
 
 
 def _resilient(m: Measures) -> Verdict:
     before, after, null = m["resilience/before"], m["resilience/after"], m["resilience/permuted"]
-    if _low(after) <= _high(null):
+    if after.lower <= null.upper:
         return "fails"
     drop = before.estimate - after.estimate
     near = abs(after.estimate - null.estimate) >= 3 * abs(drop)
@@ -71,30 +63,30 @@ class _Sign:
 
     def __call__(self, m: Measures) -> Verdict:
         value = m[self.name]
-        return "holds" if _low(value) > 0 else "fails" if _high(value) <= 0 else "undecided"
+        return "holds" if value.lower > 0 else "fails" if value.upper <= 0 else "undecided"
 
 
 def _causal(m: Measures) -> Verdict:
     predicted, permuted = m["edits/predicted against measured"], m["edits/permuted weights"]
     success, chance = m["edits/success"], m["edits/chance"].estimate
-    if _high(predicted) <= _high(permuted):
+    if predicted.upper <= permuted.upper:
         return "fails"
-    good = predicted.estimate > 0.3 and abs(permuted.estimate) <= 0.1 and _low(predicted) > _high(permuted)
-    return "holds" if good and _low(success) > chance else "undecided"
+    good = predicted.estimate > 0.3 and abs(permuted.estimate) <= 0.1 and predicted.lower > permuted.upper
+    return "holds" if good and success.lower > chance else "undecided"
 
 
 def _imprecise_edits(m: Measures) -> Verdict:
     success, chance = m["edits add1-add2/success"], m["edits/chance add1-add2"].estimate
-    if _low(success) > 2 * chance:
+    if success.lower > 2 * chance:
         return "fails"
-    return "holds" if _high(success) <= 0.5 and success.estimate <= 2 * chance else "undecided"
+    return "holds" if success.upper <= 0.5 and success.estimate <= 2 * chance else "undecided"
 
 
 def _vocabulary(m: Measures) -> Verdict:
     real, random = m["vocabulary/true minus shuffled"], m["vocabulary/true minus shuffled, random embeddings"]
-    if _high(real) < 0.15 or _high(real) <= _low(random):
+    if real.upper < 0.15 or real.upper <= random.lower:
         return "fails"
-    return "holds" if real.estimate >= 0.15 and _low(real) > 0 and random.estimate < 0.10 else "undecided"
+    return "holds" if real.estimate >= 0.15 and real.lower > 0 and random.estimate < 0.10 else "undecided"
 
 
 CLAIMS: tuple[Claim, ...] = (

@@ -7,19 +7,26 @@ import numpy as np
 
 from armillary.experiments.lincorr_measures import envelope, forgetting
 from armillary.numerics.intervals import Interval, across_seeds
-from armillary.runs.claims import ClaimResult
-from armillary.runs.sections import Cell, Figure, Finding, Section, Table
+from armillary.runs.claims import ClaimResult, verdict_findings
+from armillary.runs.sections import Cell, Figure, Finding, Section, Table, interval_bars
 
 Found = dict[str, Any]
 
 
+_SECTION = {
+    "gradients": "gradients",
+    "resilient": "resilience",
+    "causal-transfer": "edits",
+    "no-transfer-without-precision": "edits",
+    "hallucination": "edits",
+    "vocabulary": "vocabulary",
+}
+"""Section that shows a claim, where it is not the first."""
+
+
 def findings(claims: Sequence[ClaimResult]) -> list[Finding]:
-    """One sentence a claim; what fails is the most worth knowing."""
-    interest = {"fails": 0.9, "holds": 0.6, "undecided": 0.3}
-    return [
-        Finding(text=f"{claim.verdict}: {claim.statement}", interest=interest[claim.verdict], section="correlations")
-        for claim in claims
-    ]
+    """One sentence a claim."""
+    return verdict_findings(claims, _SECTION, "correlations")
 
 
 def sections(found: Found, seeds: int) -> list[Section]:
@@ -31,22 +38,6 @@ def sections(found: Found, seeds: int) -> list[Section]:
         _gradients(found),
         _vocabulary(found["vocabulary"]),
     ]
-
-
-def _bars(
-    title: str, values: dict[str, Interval], x_label: str, reference: list[float | None] | None = None
-) -> Figure:
-    data: dict[str, Any] = {
-        "labels": list(values),
-        "values": [value.estimate for value in values.values()],
-        "low": [value.low for value in values.values()],
-        "high": [value.high for value in values.values()],
-        "x_label": x_label,
-    }
-    if reference is not None:
-        data["reference"] = reference
-    said = ", ".join(f"{name} {value.estimate:.2f}" for name, value in values.items())
-    return Figure(kind="bars", title=title, data=data, alt=f"Bars: {said}.")
 
 
 def _correlations(studies: Sequence[Found]) -> Section:
@@ -77,7 +68,9 @@ def _correlations(studies: Sequence[Found]) -> Section:
         "the "
         "same with random words in place of the targets, under the same target prompt.",
         caution="What the tick reaches belongs to the prompt, not to the relation.",
-        figures=[_bars("Correlation by relation; tick: random words", values, "mean test correlation", reference)],
+        figures=[
+            interval_bars("Correlation by relation; tick: random words", values, "mean test correlation", reference)
+        ],
         tables=[Table(title="All scores (mean over seeds)", columns=["relation", *keys], rows=rows)],
     )
 
@@ -112,7 +105,7 @@ def _edits(found: Found) -> Section:
         "to that bar "
         "is no knowledge of the relation.",
         figures=[
-            _bars("Predicted against measured change of the countries", bars, "Spearman over countries"),
+            interval_bars("Predicted against measured change of the countries", bars, "Spearman over countries"),
             _points(took),
         ],
         tables=[_outcomes(took)],
@@ -208,7 +201,7 @@ def _gradients(found: Found) -> Section:
         "is the mapped "
         "gradient of the source logits.",
         caution="Two logits of similar prompts share much of their gradient whatever the map says: see the tick.",
-        figures=[_bars("Gradient correlation; tick: shuffled map", values, "Pearson over coordinates", null)],
+        figures=[interval_bars("Gradient correlation; tick: shuffled map", values, "Pearson over coordinates", null)],
     )
 
 
@@ -223,5 +216,5 @@ def _vocabulary(stage: Found) -> Section:
         "of held-out names whose country is composed rightly.",
         caution="Three pairs and 128 held-out names a run; the output is restricted to the answer words and 1,000 "
         "others.",
-        figures=[_bars("Held-out accuracy", values, "share of names", [1 / 3] * len(values))],
+        figures=[interval_bars("Held-out accuracy", values, "share of names", [1 / 3] * len(values))],
     )

@@ -39,6 +39,16 @@ class Interval:
     how: str = ""
     """Where the interval comes from, for a reader: "paired bootstrap over 1,000 prompts"."""
 
+    @property
+    def lower(self) -> float:
+        """The lower end; the estimate where no interval is known."""
+        return self.estimate if self.low is None else self.low
+
+    @property
+    def upper(self) -> float:
+        """The upper end; the estimate where no interval is known."""
+        return self.estimate if self.high is None else self.high
+
     def excludes(self, value: float | int) -> bool:
         """True when the interval is known and ``value`` lies outside it."""
         return self.low is not None and self.high is not None and not self.low <= value <= self.high

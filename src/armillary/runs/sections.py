@@ -3,8 +3,11 @@
 A record keeps numbers, never pictures, so that ``armillary report RECORD`` can draw it again without a model.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from armillary.numerics.intervals import Interval
 
 FigureKind = Literal["heatmap", "bars", "lines", "points"]
 Cell = str | float | int | None
@@ -29,6 +32,23 @@ class Figure:
 
     interactive: bool = False
     """True where pointing at a mark tells something that the still picture can't."""
+
+
+def interval_bars(
+    title: str, values: Mapping[str, Interval], x_label: str, reference: Sequence[float | None] | None = None
+) -> Figure:
+    """A bar with its interval for each value; ``reference`` puts a tick (a null, chance) beside each."""
+    data: dict[str, Any] = {
+        "labels": list(values),
+        "values": [value.estimate for value in values.values()],
+        "low": [value.low for value in values.values()],
+        "high": [value.high for value in values.values()],
+        "x_label": x_label,
+    }
+    if reference is not None:
+        data["reference"] = list(reference)
+    said = ", ".join(f"{name} {value.estimate:.2f}" for name, value in values.items())
+    return Figure(kind="bars", title=title, data=data, alt=f"Bars: {said}.")
 
 
 @dataclass(frozen=True, kw_only=True)
