@@ -22,6 +22,10 @@ class NumericError(ArmillaryError):
     """The model or the data gave numbers that no method can use (NaN, infinite, constant)."""
 
 
+class InsufficientSamplesError(NumericError):
+    """No sample fell where something was to be counted; the sentence says what was seen and how many would do."""
+
+
 class DownloadError(ArmillaryError):
     """Something had to be fetched and could not be, or did not match its checksum."""
 

@@ -11,16 +11,17 @@ BLOCK = 256
 
 
 def draw(
-    logits_BV: Float[Tensor, "b v"], uniform_B: Float[Tensor, "b"], temperature: float = 1.0
+    logits_BV: Float[Tensor, "b v"], uniform_B: Float[Tensor, "b"], temperature: float | Float[Tensor, "b"] = 1.0
 ) -> tuple[Int[Tensor, "b"], Float[Tensor, "b"]]:
     """Token ids and their log-probabilities (nats, float64) under ``softmax(logits / temperature)``.
 
-    The token is the first whose cumulative probability exceeds ``uniform`` (float64, in [0, 1)). One pass of
-    exponentials: sums of blocks find the block, a cumulative sum inside it finds the token; both in float64, since a
-    float32 cumulative sum over a large vocabulary would move the boundaries. The logits are overwritten where they
-    are float32. A row with NaN or infinite logits gets a log-probability of NaN.
+    ``temperature`` is one number, or one a row. The token is the first whose cumulative probability exceeds
+    ``uniform`` (float64, in [0, 1)). One pass of exponentials: sums of blocks find the block, a cumulative sum inside
+    it finds the token; both in float64, since a float32 cumulative sum over a large vocabulary would move the
+    boundaries. The logits are overwritten where they are float32. A row with NaN or infinite logits gets a
+    log-probability of NaN.
     """
-    weights_BV = logits_BV.float().div_(temperature)
+    weights_BV = logits_BV.float().div_(temperature if isinstance(temperature, float) else temperature[:, None])
     weights_BV = weights_BV.sub_(weights_BV.amax(dim=-1, keepdim=True)).exp_()
     blocks_BK = _block_sums(weights_BV).double()
     upto_BK = blocks_BK.cumsum(dim=-1)

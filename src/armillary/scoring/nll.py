@@ -90,16 +90,29 @@ def token_nll(
         scored_BT = torch.ones_like(targets_BT, dtype=torch.bool)
     else:
         scored_BT = (attention_mask[:, :-1] * attention_mask[:, 1:]).bool()
-    size = chunk or max(1, CHUNK_ELEMENTS // loaded.anatomy.vocabulary_size)
-    nll_BT[scored_BT] = _chunked(loaded, hidden_BTD[scored_BT], targets_BT[scored_BT], size)
+    nll_BT[scored_BT] = chunked_nll(loaded, hidden_BTD[scored_BT], targets_BT[scored_BT], chunk=chunk)
     return nll_BT
 
 
-def _chunked(loaded: LoadedModel, hidden_ND: Tensor, targets_N: Tensor, chunk: int) -> Tensor:
-    parts = [
-        _negative_log_softmax(loaded.anatomy.logits(hidden_KD).float(), targets_K)
-        for hidden_KD, targets_K in zip(hidden_ND.split(chunk), targets_N.split(chunk), strict=True)
-    ]
+def chunked_nll(
+    loaded: LoadedModel,
+    hidden_ND: Float[Tensor, "n d"],
+    targets_N: Int[Tensor, " n"],
+    *,
+    chunk: int | None = None,
+    banned: Sequence[int] = (),
+) -> Float[Tensor, " n"]:
+    """NLL (nats, float32) of each target token after its hidden state, the head a chunk of positions at a time.
+
+    ``banned`` tokens have probability 0 (an infinite NLL) and the others are renormalised.
+    """
+    size = chunk or max(1, CHUNK_ELEMENTS // loaded.anatomy.vocabulary_size)
+    parts = []
+    for hidden_KD, targets_K in zip(hidden_ND.split(size), targets_N.split(size), strict=True):
+        logits_KV = loaded.anatomy.logits(hidden_KD).float()
+        if len(banned):
+            logits_KV[:, list(banned)] = -torch.inf
+        parts.append(_negative_log_softmax(logits_KV, targets_K))
     return torch.cat(parts)
 
 
