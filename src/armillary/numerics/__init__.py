@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from armillary.numerics.least_squares import LinearFit as LinearFit
     from armillary.numerics.least_squares import RidgePath as RidgePath
     from armillary.numerics.least_squares import fit_linear as fit_linear
+    from armillary.numerics.mixing import round_trips as round_trips
+    from armillary.numerics.mixing import split_r_hat as split_r_hat
+    from armillary.numerics.mixing import statistical_inefficiency as statistical_inefficiency
+    from armillary.numerics.pareto import fit_generalised_pareto as fit_generalised_pareto
+    from armillary.numerics.pareto import pareto_k as pareto_k
+    from armillary.numerics.reweighting import Mbar as Mbar
+    from armillary.numerics.reweighting import Wham as Wham
+    from armillary.numerics.reweighting import balance_log_weights as balance_log_weights
+    from armillary.numerics.reweighting import mbar as mbar
+    from armillary.numerics.reweighting import wham as wham
     from armillary.numerics.spectrum import effective_rank as effective_rank
     from armillary.numerics.spectrum import effective_rank_from_covariance as effective_rank_from_covariance
     from armillary.numerics.spectrum import effective_rank_from_singular_values as effective_rank_from_singular_values
@@ -45,6 +55,9 @@ _NAMES = {
     ),
     "kmeans": ("KMeans", "nearest_center"),
     "least_squares": ("LinearFit", "RidgePath", "fit_linear"),
+    "mixing": ("round_trips", "split_r_hat", "statistical_inefficiency"),
+    "pareto": ("fit_generalised_pareto", "pareto_k"),
+    "reweighting": ("Mbar", "Wham", "balance_log_weights", "mbar", "wham"),
     "spectrum": (
         "effective_rank",
         "effective_rank_from_covariance",
