@@ -14,10 +14,10 @@ from armillary.experiments.icn_measures import measures
 from armillary.experiments.icn_scale import SCALES
 from armillary.experiments.icn_sections import findings, sections
 from armillary.experiments.icn_training import fixed_keys
-from armillary.models import LoadedModel, load
+from armillary.experiments.reproduction import reproduced, reproduction_record
+from armillary.models import LoadedModel
 from armillary.progress import counted
 from armillary.runs.claims import judge
-from armillary.runs.environment import machine, versions
 from armillary.runs.folder import RunFolder
 from armillary.runs.record import RunRecord
 
@@ -30,19 +30,8 @@ MODELS: dict[Preset, tuple[str, ...]] = {
 
 
 def run(config: ReproduceConfig, out: Path, *, fresh: bool = False) -> RunRecord:
-    """The record with every claim judged, also left in ``out`` with its report.
-
-    Each stage is kept when it is finished; a killed run goes on with the next. Raises ``ArmillaryError``.
-    """
-    with RunFolder.open(out, {"command": "reproduce", **asdict(config)}) as folder:
-        loaded = load(config.model)
-        folder.bind({"model": loaded.fingerprint})
-        finished = None if fresh else folder.finished()
-        if finished is not None:
-            return finished
-        record = _record(config, loaded, folder)
-        folder.finish(record)
-        return record
+    """The record with every claim judged, also left in ``out`` with its report; see ``reproduced``."""
+    return reproduced(config, out, _judged, fresh=fresh)
 
 
 def _measured(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -> tuple[dict[str, Any], Laboratory]:
@@ -72,26 +61,21 @@ def _measured(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -
     return found, lab
 
 
-def _record(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -> RunRecord:
+def _judged(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -> RunRecord:
     found, lab = _measured(config, loaded, folder)
     measured = measures(found, lab.scale.seeds, lab.scale.top)
     claims = judge(CLAIMS, measured, _notes(found))
     sources = {source.name: source for one in lab.probes for source in one.source}
-    return RunRecord(
-        kind="reproduce",
-        title=f"ICN reproduced on {loaded.name} ({config.preset})",
-        config=folder.config,
-        models={"model": loaded.facts()},
-        seed=config.seed,
+    return reproduction_record(
+        config,
+        loaded,
+        folder,
+        title=f"ICN reproduced on {loaded.name}",
         measures=measured,
+        claims=claims,
         findings=findings(claims),
         sections=sections(found, measured),
-        claims=claims,
         data=[asdict(source) for source in sources.values()],
-        versions=versions(),
-        machine=machine(),
-        started=folder.started,
-        seconds=folder.seconds,
     )
 
 

@@ -14,10 +14,10 @@ from armillary.experiments.lincorr_claims import CLAIMS
 from armillary.experiments.lincorr_measures import measures, notes
 from armillary.experiments.lincorr_scale import RELATIONS, SCALES
 from armillary.experiments.lincorr_sections import findings, sections
-from armillary.models import LoadedModel, load
+from armillary.experiments.reproduction import reproduced, reproduction_record
+from armillary.models import LoadedModel
 from armillary.progress import counted
 from armillary.runs.claims import judge
-from armillary.runs.environment import machine, versions
 from armillary.runs.folder import RunFolder
 from armillary.runs.record import RunRecord
 
@@ -30,19 +30,8 @@ MODELS: dict[Preset, tuple[str, ...]] = {
 
 
 def run(config: ReproduceConfig, out: Path, *, fresh: bool = False) -> RunRecord:
-    """The record with every claim judged, also left in ``out`` with its report.
-
-    Each stage is kept when it is finished; a killed run goes on with the next. Raises ``ArmillaryError``.
-    """
-    with RunFolder.open(out, {"command": "reproduce", **asdict(config)}) as folder:
-        loaded = load(config.model)
-        folder.bind({"model": loaded.fingerprint})
-        finished = None if fresh else folder.finished()
-        if finished is not None:
-            return finished
-        record = _record(config, loaded, _measured(config, loaded, folder), folder)
-        folder.finish(record)
-        return record
+    """The record with every claim judged, also left in ``out`` with its report; see ``reproduced``."""
+    return reproduced(config, out, _judged, fresh=fresh)
 
 
 def _measured(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -> dict[str, Any]:
@@ -67,24 +56,19 @@ def _measured(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -
     return found
 
 
-def _record(config: ReproduceConfig, loaded: LoadedModel, found: dict[str, Any], folder: RunFolder) -> RunRecord:
-    seeds = SCALES[config.preset].seeds
+def _judged(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -> RunRecord:
+    found, seeds = _measured(config, loaded, folder), SCALES[config.preset].seeds
     measured = measures(found, seeds)
     claims = judge(CLAIMS, measured, notes(found))
     sources = {source.name: source for name in RELATIONS for source in relation(name).source}
-    return RunRecord(
-        kind="reproduce",
-        title=f"LinCorr reproduced on {loaded.name} ({config.preset})",
-        config=folder.config,
-        models={"model": loaded.facts()},
-        seed=config.seed,
+    return reproduction_record(
+        config,
+        loaded,
+        folder,
+        title=f"LinCorr reproduced on {loaded.name}",
         measures=measured,
+        claims=claims,
         findings=findings(claims),
         sections=sections(found, seeds),
-        claims=claims,
         data=[asdict(source) for source in (*sources.values(), corpus_source(stages.OTHER_TEXT))],
-        versions=versions(),
-        machine=machine(),
-        started=folder.started,
-        seconds=folder.seconds,
     )
