@@ -73,5 +73,22 @@ ICN = MethodCard(
     ),
 )
 
-CARDS: tuple[MethodCard, ...] = (LINCORR, ICN)
+MODELDIFF = MethodCard(
+    name="modeldiff",
+    title="Prediction differences over an input space",
+    paper="Model-diff: A Tool for Comparative Study of Language Models in the Input Space",
+    authors="Liu et al., 2024",
+    arxiv="2412.12177",
+    claim=(
+        "Sampling from two models and weighing each sample by what it stands for counts, without a benchmark, the "
+        "inputs that at least one of them finds plausible and on which they disagree, by how much, with examples."
+    ),
+    commands=(
+        "armillary modeldiff smollm2-135m-instruct my-tuned-model",
+        "armillary modeldiff lineage smollm2-135m-instruct my-tuned-model",
+        "armillary reproduce modeldiff --preset laptop",
+    ),
+)
+
+CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF)
 """Every method, in the order in which the tables show them."""

@@ -55,7 +55,7 @@ class Parts:
         kept = _read_arrays(path)
         if kept is not None:
             return kept
-        content = _npz(compute())
+        content = npz(compute())
         if path is not None:
             write_atomic(path, content)
         return _from_npz(io.BytesIO(content))
@@ -99,7 +99,7 @@ def _read_arrays(path: Path | None) -> dict[str, Any] | None:
         return None
 
 
-def _npz(arrays: dict[str, Any]) -> bytes:
+def npz(arrays: dict[str, Any]) -> bytes:
     """An npz file whose bytes depend on the arrays alone (np.savez may stamp the time)."""
     import numpy as np
 

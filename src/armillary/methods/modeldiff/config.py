@@ -1,0 +1,106 @@
+"""Settings of a comparison; importable without torch."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from armillary.errors import UsageError
+
+Weighting = Literal["count", "profile"]
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpace:
+    """All token sequences of one length that a model finds plausible: its NLL lies in a window."""
+
+    length: int = 16
+    """Tokens of a sequence, prefix not counted."""
+
+    window: Literal["pilot"] | Bounds | Mapping[str, Bounds] = "pilot"
+    """Lowest and highest NLL (nats, summed over the sequence). "pilot": the 5 % quantile and the median of a pilot
+    drawn at temperature 1 from each model; a pair: the same for both; {"a": pair, "b": pair}: one each."""
+
+    prefix: str | None = None
+    """Text in front of every sequence, not scored; None is the beginning-of-text token alone."""
+
+    ban_eos: bool = False
+    """Leave end tokens out: their probability is set to 0 and the others renormalised, in drawing and in scoring."""
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise UsageError(f"length must be 1 token or more, got {self.length}.")
+        if self.window != "pilot":
+            for low, high in self.bounds().values():
+                if not (math.isfinite(low) and math.isfinite(high) and 0 <= low < high):
+                    raise UsageError(f"window must be two numbers of nats, 0 <= low < high; got ({low}, {high}).")
+
+    def bounds(self) -> dict[str, Bounds]:
+        """The window of each model ("a", "b") where it is given; empty where a pilot chooses it."""
+        if isinstance(self.window, str):
+            if self.window != "pilot":
+                raise UsageError(f'window must be "pilot", a pair of nats, or one pair each; got {self.window!r}.')
+            return {}
+        if isinstance(self.window, Mapping):
+            if set(self.window) != {"a", "b"}:
+                raise UsageError(f'window needs a pair for "a" and one for "b"; got {sorted(self.window)}.')
+            return {side: (float(pair[0]), float(pair[1])) for side, pair in self.window.items()}
+        low, high = (float(end) for end in self.window)
+        return {"a": (low, high), "b": (low, high)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """How much is drawn and how it is summed."""
+
+    n_samples: int = 1024
+    """Sequences drawn from each model."""
+
+    temperatures: tuple[float, ...] = (1.0,)
+    """Temperatures of the draws, equally many sequences at each; 1 must be among them."""
+
+    weighting: Weighting = "count"
+    """"count": every sequence counts once (the paper's). "profile": flat over the NLL window, less noisy."""
+
+    bin_width: float = 0.1
+    """Width of a bin of the difference, nats per token."""
+
+    pilot: int = 256
+    """Sequences of the pilot that chooses the window."""
+
+    block: int = 256
+    """Sequences drawn, and kept on disk, together."""
+
+    batch_size: int = 64
+    """Sequences in one forward pass."""
+
+    replicates: int = 1000
+    """Bootstrap resamples."""
+
+    level: float = 0.95
+    """Coverage of the intervals."""
+
+    seed: int = 0
+    """Seed of every draw."""
+
+    half_precision: bool = False
+    """Compare models in bfloat16 or float16 too, whose rounding (about 0.05 nat a token) then enters the result."""
+
+    def __post_init__(self) -> None:
+        least = {"n_samples": 2, "pilot": 20, "block": 1, "batch_size": 1, "replicates": 2}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise UsageError(f"{name} must be {bound} or more, got {getattr(self, name)}.")
+        if not self.temperatures or any(not 0 < value < math.inf for value in self.temperatures):
+            raise UsageError(f"temperatures must be positive numbers, got {self.temperatures}.")
+        if 1.0 not in self.temperatures:
+            raise UsageError(f"temperatures must contain 1, which anchors the counts; got {self.temperatures}.")
+        if self.n_samples < len(self.temperatures):
+            raise UsageError(f"{self.n_samples} samples can't be shared among {len(self.temperatures)} temperatures.")
+        if self.weighting not in get_args(Weighting):
+            raise UsageError(f"weighting must be one of {', '.join(get_args(Weighting))}; got {self.weighting!r}.")
+        if not self.bin_width > 0:
+            raise UsageError(f"bin_width must be above 0, got {self.bin_width}.")
+        if not 0 < self.level < 1:
+            raise UsageError(f"level must be between 0 and 1, got {self.level}.")

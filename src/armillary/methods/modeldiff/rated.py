@@ -1,0 +1,198 @@
+"""Samples of one model with ratings, and what they say of the inputs that the model prefers by a threshold or more.
+
+Legend: N samples, R replicates (row 0 of a table of sums is the estimate itself), B bins of the difference, C sums.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from armillary.errors import UsageError
+from armillary.methods.modeldiff.direction import Direction, Side
+from armillary.methods.modeldiff.estimate import Integers, Mask, effective_size, resampled
+from armillary.methods.modeldiff.protocols import Floats
+from armillary.numerics.intervals import Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatedDirection:
+    """Samples of one model with what people said of some of them."""
+
+    side: Side
+    difference_N: Floats
+    """``D = z_A - z_B`` (nats, summed), the same sign for both sides; may be infinite."""
+
+    log_weight_N: Floats
+    """Log of the number of sequences that a sample stands for; minus infinity outside the model's window."""
+
+    rating_N: Floats
+    """0 to 1; NaN where nobody rated."""
+
+    overlap_N: Mask | None = None
+    """Which samples both models find plausible."""
+
+    log_overlap: float | None = None
+    """Log of the number of sequences that both find plausible, where it is known otherwise; then not resampled."""
+
+    unit_N: Integers | None = None
+    """What is resampled as one, such as a chain; each sample by default."""
+
+    stratum_N: Integers | None = None
+    """Rungs whose numbers of samples were fixed; one by default."""
+
+    def __post_init__(self) -> None:
+        n = len(self.difference_N)
+        for name in ("log_weight_N", "rating_N", "overlap_N", "unit_N", "stratum_N"):
+            column = getattr(self, name)
+            if column is not None and len(column) != n:
+                raise UsageError(f"{name} has {len(column)} values for {n} samples.")
+        if n == 0:
+            raise UsageError(f"model {self.side.upper()} has no samples.")
+        if np.isnan(self.difference_N).any() or not (self.log_weight_N < np.inf).all():
+            raise UsageError("differences must not be NaN, and log weights must be finite or minus infinity.")
+        rated_N = self.rating_N[~np.isnan(self.rating_N)]
+        if ((rated_N < 0) | (rated_N > 1)).any():
+            raise UsageError(f"ratings must lie between 0 and 1, or be NaN; got {rated_N.min()} to {rated_N.max()}.")
+
+    @classmethod
+    def of(cls, direction: Direction, rating_N: Floats) -> "RatedDirection":
+        """The samples of one direction of a comparison with their ratings."""
+        return cls(
+            side=direction.side,
+            difference_N=direction.difference_N,
+            log_weight_N=np.where(direction.inside_N, direction.log_weight_N, -np.inf),
+            rating_N=rating_N,
+            overlap_N=direction.overlap_N,
+            unit_N=direction.unit_N,
+            stratum_N=direction.stratum_N,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateInputs:
+    """The inputs of one model that it prefers by the threshold or more, in the eyes of people."""
+
+    precision: Interval | None
+    """Mean rating by count; None where nothing rated lies beyond the threshold."""
+
+    good: Interval | None
+    """Good inputs as multiples of the overlap, a lower bound where ``covered`` is below 1; None where the overlap is
+    empty or not known, or nothing rated lies beyond the threshold."""
+
+    found: int
+    """Samples beyond the threshold, inside the window."""
+
+    rated: int
+    """Those of them with a rating."""
+
+    effective: float
+    """As many equally weighted rated samples would tell as much."""
+
+    covered: float
+    """Share of the inputs beyond the threshold that lies in bins of the difference with a rating."""
+
+
+def private_inputs(
+    direction: RatedDirection,
+    thresholds: Sequence[float],
+    *,
+    bin_width: float | None,
+    replicates: int,
+    seed: int,
+    level: float,
+) -> list[PrivateInputs]:
+    """The figures of one model at each threshold (nats), with percentile bootstrap intervals over its samples.
+
+    For the meaning of ``bin_width`` see ``agreement_with_people``.
+    """
+    finite = direction.log_weight_N[np.isfinite(direction.log_weight_N)]
+    log_scale = float(finite.max()) if len(finite) else 0.0
+    weight_N = np.exp(direction.log_weight_N - log_scale)
+    preferred_N = -direction.difference_N if direction.side == "a" else direction.difference_N
+    bin_N = np.zeros(len(preferred_N)) if bin_width is None else np.floor(preferred_N / bin_width)
+    tails = [(preferred_N >= threshold) & (weight_N > 0) for threshold in thresholds]
+    overlap_N = np.zeros(len(weight_N)) if direction.overlap_N is None else weight_N * direction.overlap_N
+    parts = [*(_sums_by_bin(tail_N, bin_N, weight_N, direction.rating_N) for tail_N in tails), overlap_N[None]]
+    sums_RC = _replicated(direction, parts, replicates, seed)
+    known = direction.log_overlap is not None or direction.overlap_N is not None
+    overlap_R = sums_RC[:, -1]
+    if direction.log_overlap is not None:
+        overlap_R = np.full_like(overlap_R, math.exp(min(700.0, direction.log_overlap - log_scale)))
+    ends = np.cumsum([part.shape[0] for part in parts])
+    return [
+        _figures(direction, sums_RX, overlap_R if known else None, tail_N, level)
+        for sums_RX, tail_N in zip(np.split(sums_RC, ends[:-1], axis=1), tails, strict=False)
+    ]
+
+
+def _sums_by_bin(tail_N: Mask, bin_N: Floats, weight_N: Floats, rating_N: Floats) -> Any:
+    """What to multiply the samples by: for each bin of a tail all weight, rated weight, rated weight times rating."""
+    from scipy.sparse import csr_array
+
+    held = np.flatnonzero(tail_N)
+    occupied, place = np.unique(bin_N[held], return_inverse=True)
+    weights, ratings = weight_N[held], rating_N[held]
+    rated = np.where(np.isnan(ratings), 0.0, weights)
+    values = np.concatenate([weights, rated, rated * np.nan_to_num(ratings)])
+    rows = np.concatenate([place, place + len(occupied), place + 2 * len(occupied)])
+    return csr_array((values, (rows, np.tile(held, 3))), shape=(3 * len(occupied), len(tail_N)))
+
+
+def _replicated(direction: RatedDirection, parts: Sequence[Any], replicates: int, seed: int) -> Floats:
+    """The sums ``[1 + r, c]`` over the samples as drawn, then over each resampling of them."""
+    from scipy.sparse import csr_array, vstack
+
+    n = len(direction.log_weight_N)
+    table_CN = vstack([csr_array(part) for part in parts], format="csr")
+    unit_N = np.arange(n) if direction.unit_N is None else direction.unit_N
+    stratum_N = np.zeros(n, np.int64) if direction.stratum_N is None else direction.stratum_N
+    draws = resampled(unit_N, stratum_N, replicates, seed)
+    sums = [(table_CN @ np.ascontiguousarray(counts_RN.T)).T for counts_RN in (np.ones((1, n)), *draws)]
+    return np.concatenate(sums)
+
+
+def _figures(
+    direction: RatedDirection, sums_RX: Floats, overlap_R: Floats | None, tail_N: Mask, level: float
+) -> PrivateInputs:
+    all_RB, rated_RB, rating_RB = np.split(sums_RX, 3, axis=1)
+    known_RB = rated_RB > 0
+    mean_RB = np.divide(rating_RB, rated_RB, out=np.zeros_like(rating_RB), where=known_RB)
+    good_R, known_R = (mean_RB * all_RB).sum(axis=1), np.where(known_RB, all_RB, 0).sum(axis=1)
+    rated_N = tail_N & ~np.isnan(direction.rating_N)
+    found, rated = int(tail_N.sum()), int(rated_N.sum())
+    if known_R[0] == 0:
+        return PrivateInputs(precision=None, good=None, found=found, rated=rated, effective=0.0, covered=0.0)
+    precision_R = np.divide(good_R, known_R, out=np.full_like(good_R, np.nan), where=known_R > 0).clip(0, 1)
+    low, high = (1 - level) / 2, (1 + level) / 2
+    how = f"percentile bootstrap over {len(tail_N):,} samples; n counts those that are rated, beyond the threshold"
+    facts: dict[str, Any] = {"n": rated, "level": level}
+    return PrivateInputs(
+        precision=Interval(
+            estimate=float(precision_R[0]),
+            low=float(np.quantile(np.nan_to_num(precision_R[1:], nan=0.0), low)),
+            high=float(np.quantile(np.nan_to_num(precision_R[1:], nan=1.0), high)),
+            how=how,
+            **facts,
+        ),
+        good=None if overlap_R is None else _ratio(good_R, overlap_R, (low, high), how, facts),
+        found=found,
+        rated=rated,
+        effective=effective_size(direction.log_weight_N[rated_N]),
+        covered=float(known_R[0] / all_RB[0].sum()),
+    )
+
+
+def _ratio(
+    part_R: Floats, whole_R: Floats, levels: tuple[float, float], how: str, facts: dict[str, Any]
+) -> Interval | None:
+    if whole_R[0] == 0:
+        return None
+    estimate = float(part_R[0] / whole_R[0])
+    if not (whole_R > 0).all():
+        thin = "no interval: some replicates hold no input that both models find plausible"
+        return Interval(estimate=estimate, how=thin, **facts)
+    low, high = np.quantile(part_R[1:] / whole_R[1:], levels)
+    return Interval(estimate=estimate, low=float(low), high=float(high), how=how, **facts)

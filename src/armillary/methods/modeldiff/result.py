@@ -1,0 +1,290 @@
+"""The result of a comparison: raw samples of both directions, and every figure computed from them."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from armillary.errors import UsageError
+from armillary.methods.modeldiff.config import CompareConfig, InputSpace, Weighting
+from armillary.methods.modeldiff.curves import Bins, Table
+from armillary.methods.modeldiff.direction import SIDES, Direction, Side
+from armillary.methods.modeldiff.estimate import Reliability
+from armillary.methods.modeldiff.protocols import Floats
+from armillary.methods.modeldiff.readout import (
+    Agreement,
+    Spread,
+    agreement,
+    identities,
+    log_count,
+    ratio,
+    spread,
+)
+from armillary.numerics.intervals import Interval
+
+Unit = Literal["share", "overlap", "log count"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One direction's histogram of the difference with intervals. All arrays ``[d]``."""
+
+    difference: Floats
+    """Nats per token, the middle of each bin; the outermost bins hold all that lies further out."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A sequence with what both models make of it."""
+
+    text: str
+    tokens: tuple[str, ...]
+    difference: float
+    """``z_A - z_B``, nats summed: below 0 A likes it more."""
+
+    token_differences: tuple[float, ...]
+    """The same by token; empty where a model does not tell it."""
+
+    drawn_from: Side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How two models differ over the inputs that at least one of them finds plausible (arXiv 2412.12177)."""
+
+    names: tuple[str, str]
+    space: InputSpace
+    config: CompareConfig
+    a: Direction
+    b: Direction
+    seeds: tuple[int, int] = (0, 1)
+    """Seeds of the resamples of each direction."""
+
+    pieces: dict[int, str] = field(default_factory=dict, repr=False)
+    """The text of every token that was drawn."""
+
+    @cached_property
+    def bins(self) -> Bins:
+        """Bins of the difference, the same for both directions."""
+        inside = [one.difference_N[one.inside_N] for one in (self.a, self.b)]
+        return Bins.spanning(self.config.bin_width * self.space.length, inside)
+
+    @cached_property
+    def tables(self) -> tuple[Table, Table]:
+        """Weights by NLL and difference, A's direction and B's."""
+        first, second = (
+            Table(direction=held, bins=self.bins, replicates=self.config.replicates, seed=seed)
+            for held, seed in zip((self.a, self.b), self.seeds, strict=True)
+        )
+        return first, second
+
+    def _table(self, side: Side) -> Table:
+        return self.tables[0 if side == "a" else 1]
+
+    @property
+    def log_rho_ab(self) -> Floats:
+        """Natural log of the number of A's plausible inputs in each bin of D (Eq. 1)."""
+        return self._log_rho("a")
+
+    @property
+    def log_rho_ba(self) -> Floats:
+        """Natural log of the number of B's plausible inputs in each bin of D (Eq. 2), D with the same sign."""
+        return self._log_rho("b")
+
+    def _log_rho(self, side: Side) -> Floats:
+        table = self._table(side)
+        with np.errstate(divide="ignore"):
+            logs: Floats = np.log(table.count()[0]) + table.log_scale
+        return logs
+
+    @property
+    def log_total(self) -> dict[Side, Interval]:
+        """Natural log of the number of inputs that each model finds plausible."""
+        return {side: self._log(side, self._table(side).total()) for side in ("a", "b")}
+
+    @property
+    def log_overlap(self) -> dict[Side, Interval]:
+        """Natural log of the number of inputs plausible to both, once from A's samples and once from B's."""
+        return {side: self._log(side, self._table(side).overlap()) for side in ("a", "b")}
+
+    @property
+    def overlap_share(self) -> dict[Side, Interval]:
+        """Share of each model's plausible inputs that the other finds plausible too, by count."""
+        found: dict[Side, Interval] = {}
+        for side in ("a", "b"):
+            table = self._table(side)
+            found[side] = ratio(table.overlap(), table.total(), self.config.level, len(table.cell_N))
+        return found
+
+    def _log(self, side: Side, sums: tuple[float, Floats]) -> Interval:
+        table = self._table(side)
+        return log_count(sums, table.log_scale, self.config.level, len(table.cell_N))
+
+    @property
+    def reliability(self) -> dict[Side, Reliability]:
+        """On how many samples the counts rest."""
+        return {"a": self.a.reliability, "b": self.b.reliability}
+
+    @property
+    def ess(self) -> dict[Side, float]:
+        """Effective samples of each direction under the weighting of this comparison."""
+        if self.config.weighting == "profile":
+            return {side: self._table(side).profile_effective() for side in ("a", "b")}
+        return {side: found.effective for side, found in self.reliability.items()}
+
+    def curve(self, side: Side, *, weighting: Weighting | None = None, unit: Unit = "share") -> Curve:
+        """The histogram of D: as a share of the inputs, in multiples of the overlap, or as the log of the count.
+
+        Raises UsageError for the profile, which has no count, in another unit than "share", and for multiples of an
+        overlap that is empty.
+        """
+        table, weighting = self._table(side), weighting or self.config.weighting
+        value_D, value_RD = table.count() if weighting == "count" else table.profile()
+        if weighting == "profile" and unit != "share":
+            raise UsageError(
+                f"The profile is flat over the NLL window and has no counts; unit must be share: {unit!r}."
+            )
+        if weighting == "count" and unit != "log count":
+            whole, whole_R = table.total() if unit == "share" else table.overlap()
+            if whole <= 0:
+                raise UsageError("No sample lies in both windows: there is no overlap to measure by.")
+            with np.errstate(divide="ignore", invalid="ignore"):
+                value_D, value_RD = value_D / whole, value_RD / whole_R[:, None]
+        tail = (1 - self.config.level) / 2
+        ends = np.quantile(value_RD[np.isfinite(value_RD).all(axis=1)], [tail, 1 - tail], axis=0)
+        curve = [value_D, ends[0], ends[1]]
+        if unit == "log count":
+            with np.errstate(divide="ignore"):
+                curve = [np.log(values) + table.log_scale for values in curve]
+        centres = self.bins.centres_D / self.space.length
+        return Curve(difference=centres, value=curve[0], low=curve[1], high=curve[2])
+
+    def agreement(self, threshold: float) -> Agreement:
+        """Inputs seen alike and apart at a threshold on D (nats, summed over the sequence)."""
+        if not threshold > 0:
+            raise UsageError(f"threshold must be above 0 nats, got {threshold}.")
+        return agreement(self.tables, threshold, self.config.level)
+
+    def spread(self, side: Side) -> Spread:
+        """Mean and standard deviation of D per token over a model's window, flat over the NLL."""
+        return spread(self._table(side), self.config.level)
+
+    def identities(self) -> dict[Side, dict[str, float]]:
+        """Exact identities of samples at temperature 1, as free checks; empty with several temperatures."""
+        return {"a": identities(self.a), "b": identities(self.b)}
+
+    def examples(
+        self, d: tuple[float, float], k: int = 5, *, side: Side | None = None, seed: int = 0
+    ) -> list[Example]:
+        """At most ``k`` plausible sequences with D between the two numbers (nats, summed), most extreme first.
+
+        Drawn by their weight, without repeats, from one direction or from both.
+        """
+        found: list[Example] = []
+        for held in (self.a, self.b) if side is None else ((self.a if side == "a" else self.b),):
+            difference_N = held.difference_N
+            inside_N = held.inside_N & (difference_N >= d[0]) & (difference_N <= d[1])
+            _, first = np.unique(held.ids_NL, axis=0, return_index=True)
+            rows = np.intersect1d(np.flatnonzero(inside_N), first)
+            # The largest of log weight plus Gumbel noise: a draw by weight without repeats.
+            noise = np.random.default_rng(seed).gumbel(size=len(difference_N))
+            chosen = rows[np.argsort(-(held.log_weight_N + noise)[rows])][:k]
+            found += [self._example(held, int(row)) for row in chosen]
+        return sorted(found, key=lambda one: -abs(one.difference))[:k]
+
+    def _example(self, held: Direction, row: int) -> Example:
+        tokens = tuple(self.pieces.get(int(token), f"[{token}]") for token in held.ids_NL[row])
+        apart: tuple[float, ...] = ()
+        if held.own_tokens_NL is not None and held.other_tokens_NL is not None:
+            gap = held.own_tokens_NL[row] - held.other_tokens_NL[row]
+            apart = tuple((gap if held.side == "a" else -gap).tolist())
+        text = str(held.text_N[row]) if held.text_N is not None else "".join(tokens)
+        difference = float(held.difference_N[row])
+        return Example(text=text, tokens=tokens, difference=difference, token_differences=apart, drawn_from=held.side)
+
+    def table(self) -> list[tuple[str, str]]:
+        """A short table for the terminal: what was measured, and its value with its interval."""
+        log10 = 1 / np.log(10)
+        rows = []
+        for (side, _), name in zip(SIDES, self.names, strict=True):
+            total, share, apart = self.log_total[side], self.overlap_share[side], self.spread(side)
+            other = self.names[1] if side == "a" else self.names[0]
+            rows += [
+                (f"plausible to {name}", f"10^{total.estimate * log10:.1f} sequences of {self.space.length} tokens"),
+                (f"of these plausible to {other}", _percent(share)),
+                (f"D per token on {name}'s inputs", f"{_number(apart.mean)}, spread {_number(apart.deviation)} nats"),
+                (f"samples of {name}", self.reliability[side].sentence()),
+            ]
+        return rows
+
+    def to_frame(self) -> Any:
+        """One row a sample (side, text, nll_a, nll_b, difference, log_weight, inside, overlap) as a pandas frame."""
+        try:
+            import pandas as pd  # type: ignore[import-untyped]
+        except ImportError:
+            raise UsageError("to_frame needs pandas: pip install pandas.") from None
+
+        frames = []
+        for held in (self.a, self.b):
+            first, second = (held.own_N, held.other_N) if held.side == "a" else (held.other_N, held.own_N)
+            columns = {"side": held.side, "text": held.text_N, "nll_a": first, "nll_b": second}
+            columns |= {"difference": held.difference_N, "log_weight": held.log_weight_N}
+            columns |= {"inside": held.inside_N, "overlap": held.overlap_N}
+            frames.append(pd.DataFrame(columns))
+        return pd.concat(frames, ignore_index=True)
+
+    def save(self, path: Path | str) -> None:
+        """Raw samples and settings as an npz file: every figure can be computed again without the models."""
+        from armillary.runs.atomic import write_atomic
+        from armillary.runs.parts import npz
+
+        facts = {
+            "names": self.names,
+            "space": asdict(self.space),
+            "config": asdict(self.config),
+            "seeds": self.seeds,
+            "windows": [self.a.window, self.b.window],
+            "pieces": {str(token): piece for token, piece in self.pieces.items()},
+        }
+        arrays = {"facts": np.array(json.dumps(facts)), **self.a.arrays(), **self.b.arrays()}
+        write_atomic(Path(path), npz(arrays))
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Comparison":
+        """Inverse of ``save``. Raises UsageError for a file that is none."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                held = dict(file)
+            facts = json.loads(str(held["facts"]))
+        except (OSError, ValueError, KeyError) as error:
+            raise UsageError(f"{path} holds no saved comparison: {error}.") from error
+        window_a, window_b = ((float(low), float(high)) for low, high in facts["windows"])
+        space, config = facts["space"], facts["config"]
+        window = space["window"]
+        space["window"] = tuple(window) if isinstance(window, list) else window
+        return cls(
+            names=tuple(facts["names"]),
+            space=InputSpace(**space),
+            config=CompareConfig(**{**config, "temperatures": tuple(config["temperatures"])}),
+            a=Direction.from_arrays("a", window_a, window_b, held),
+            b=Direction.from_arrays("b", window_b, window_a, held),
+            seeds=tuple(facts["seeds"]),
+            pieces={int(token): piece for token, piece in facts["pieces"].items()},
+        )
+
+
+def _percent(share: Interval) -> str:
+    ends = "" if share.low is None or share.high is None else f" [{share.low:.1%}, {share.high:.1%}]"
+    return f"{share.estimate:.1%}{ends}"
+
+
+def _number(value: Interval) -> str:
+    ends = "" if value.low is None or value.high is None else f" [{value.low:+.3f}, {value.high:+.3f}]"
+    return f"{value.estimate:+.3f}{ends}"
