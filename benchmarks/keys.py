@@ -10,14 +10,13 @@ peak memory is its own; memory is what the peak rises above the keys.
 import argparse
 import contextlib
 import json
-import resource
 import subprocess
 import sys
 import time
 import warnings
 from pathlib import Path
 
-from measure import interleaved, medians, ratio, show_and_save
+from measure import current_mb, interleaved, medians, peak_mb, ratio, show_and_save
 
 
 def main() -> None:
@@ -120,21 +119,6 @@ def reset_peak() -> None:
     """Begin the high-water mark anew where the system can (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def current_mb() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():
-        return float(next(line.split()[1] for line in status.read_text().splitlines() if "VmRSS" in line)) / 1024
-    return peak_mb()
-
-
-def peak_mb() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():
-        return float(next(line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line)) / 1024
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 if __name__ == "__main__":

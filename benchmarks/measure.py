@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -64,3 +66,22 @@ def show_and_save(
 def medians(runs: Sequence[Mapping[str, float]], key: str) -> float:
     """Median of one measurement over the repeats."""
     return statistics.median(run[key] for run in runs)
+
+
+def current_mb() -> float:
+    """Memory of this process now, MB; the most it ever had where the system does not tell."""
+    return _status_mb("VmRSS") or peak_mb()
+
+
+def peak_mb() -> float:
+    """The most memory this process ever had, MB."""
+    # On Linux ru_maxrss of a child begins at its parent's, VmHWM does not.
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _status_mb("VmHWM") or used / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _status_mb(name: str) -> float | None:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    return float(next(line.split()[1] for line in status.read_text().splitlines() if name in line)) / 1024

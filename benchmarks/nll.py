@@ -9,13 +9,12 @@ Memory is what the peak rises above the loaded model's; "in all" includes the mo
 import argparse
 import json
 import random
-import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from measure import interleaved, medians, ratio, show_and_save
+from measure import interleaved, medians, peak_mb, ratio, show_and_save
 
 
 def main() -> None:
@@ -104,11 +103,6 @@ def some_texts(tokenizer, count):  # type: ignore[no-untyped-def]
     return [
         tokenizer.decode([draws.randrange(300, 30_000) for _ in range(draws.randrange(60, 250))]) for _ in range(count)
     ]
-
-
-def peak_mb() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 if __name__ == "__main__":
