@@ -26,6 +26,7 @@ _NAMES = {
     "rated": ("PrivateInputs", "RatedDirection"),
     "result": ("Comparison", "Curve", "Example"),
     "source": ("ModelSource",),
+    "tempered_source": ("TemperedSource",),
     "tempering": ("TemperedChains", "parallel_tempering"),
     "tempering_ladder": ("Redraw", "TemperedModel"),
     "tempering_model": ("LoadedTempered",),

@@ -69,8 +69,9 @@ class Direction:
         return cls(
             ids_NL=draws.ids_NL,
             log_weight_N=balance_log_weights(draws.log_q_KN, counts_K) - np.log(n),
-            unit_N=np.arange(n),
-            stratum_N=draws.rung_N,
+            unit_N=np.arange(n) if draws.unit_N is None else draws.unit_N,
+            # A chain visits all rungs, so chains are not drawn rung by rung.
+            stratum_N=draws.rung_N if draws.unit_N is None else np.zeros(n, dtype=np.int64),
             log_q_KN=draws.log_q_KN,
             **facts,
         )

@@ -168,7 +168,7 @@ def _draw(
 
         def make(size: int = size, number: int = number) -> Arrays:
             draws = as_draws(own.sample(size, seed=_block_seed(seed, number)), space.length)
-            return _scored(draws, own, other)
+            return _scored(draws, own, other, number)
 
         blocks.append(store(f"{side} samples {number}", make))
         advance(size)
@@ -178,8 +178,11 @@ def _draw(
     }
 
 
-def _scored(draws: Draws, own: Source, other: Source) -> Arrays:
+def _scored(draws: Draws, own: Source, other: Source, block: int) -> Arrays:
     found = {"ids": draws.ids_NL, "log_q": draws.log_q_KN, "rung": draws.rung_N}
+    if draws.unit_N is not None:
+        # Chains of one block are not those of another.
+        found["unit"] = draws.unit_N + block * 2**32
     if draws.nll_N is not None:
         own_N, own_tokens = draws.nll_N, draws.token_nll_NL
     else:
@@ -211,7 +214,7 @@ def _numbers(nll: Any, which: str) -> Floats:
 
 
 def _direction(side: Side, drawn: Arrays, window: Bounds, other_window: Bounds, source: Source) -> Direction:
-    draws = Draws(ids_NL=drawn["ids"], log_q_KN=drawn["log_q"], rung_N=drawn["rung"])
+    draws = Draws(ids_NL=drawn["ids"], log_q_KN=drawn["log_q"], rung_N=drawn["rung"], unit_N=drawn.get("unit"))
     return Direction.from_draws(
         draws,
         side=side,

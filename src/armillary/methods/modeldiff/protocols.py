@@ -32,6 +32,9 @@ class Draws:
     token_nll_NL: Floats | None = None
     """The same of each token, where drawing gave it."""
 
+    unit_N: NDArray[np.int64] | None = None
+    """What hangs together and is resampled as one, such as a chain; None where every draw is independent."""
+
     @classmethod
     def single(cls, ids_NL: Any, log_q_N: Any) -> "Draws":
         """Draws from one proposal that is known only by its log-probabilities."""

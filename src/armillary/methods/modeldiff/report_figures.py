@@ -18,8 +18,8 @@ from armillary.runs.sections import Figure
 MOST_CELLS = 24
 """Rows, and columns, of a heat map."""
 
-RANGES = (("lowest 5 %", 0.0, 0.05), ("low", 0.05, 0.25), ("middle half", 0.25, 0.75), ("high", 0.75, 0.95),
-          ("highest 5 %", 0.95, 1.0))  # fmt: skip
+RANGES = (("lowest 5 %", 0.0, 0.05), ("5 to 25 %", 0.05, 0.25), ("middle half", 0.25, 0.75),
+          ("75 to 95 %", 0.75, 0.95), ("highest 5 %", 0.95, 1.0))  # fmt: skip
 """Ranges of D, by its quantiles over the plausible samples of both models, from which examples are taken."""
 
 
@@ -137,7 +137,7 @@ def _row(name: str, example: Example, naming: Naming) -> dict[str, Any]:
     whom = "neither prefers it" if nobody else f"{naming.a if example.difference < 0 else naming.b} prefers it"
     return {
         "label": f"D {example.difference:+.1f} nats".replace("-", "\N{MINUS SIGN}"),
-        "note": f"{whom}; one of {naming.inputs(example.drawn_from)}; {name} of D",
+        "note": f"{whom}; one of {naming.inputs(example.drawn_from)}; {name} of all D",
         "tokens": list(example.tokens),
         "values": list(example.token_differences) or [None] * len(example.tokens),
     }

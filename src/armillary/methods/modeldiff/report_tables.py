@@ -35,7 +35,12 @@ def told(value: Interval, form: str = ".2f") -> str:
 def _number(value: float, form: str) -> str:
     if value == -math.inf:
         return "none"
-    return f"{value:{form}}".replace("-", "\N{MINUS SIGN}") if math.isfinite(value) else NOTHING
+    if not math.isfinite(value):
+        return NOTHING
+    shown = f"{value:{form}}"
+    # A difference that rounds to nothing has no sign.
+    shown = shown if float(shown.rstrip("%")) else shown.lstrip("+-")
+    return shown.replace("-", "\N{MINUS SIGN}")
 
 
 def decimal(log: Interval) -> Interval:
@@ -66,25 +71,27 @@ def agreement_table(comparison: Comparison, naming: Naming, *, reliable: bool) -
     length = comparison.space.length
     rows: list[list[Cell]] = []
     for threshold in THRESHOLDS:
+        level = f"{threshold:g}"
         found = comparison.agreement(threshold * length)
         times = [multiple(weights, threshold * length, comparison.config.level) for weights in comparison.tables]
         first, second = (f"{one}, worse for {other} by this or more"
                          for one, other in ((naming.inputs_a, naming.b), (naming.inputs_b, naming.a)))  # fmt: skip
         rows += [
-            [threshold, first, told(decimal(found.private_a), ".1f"), told(times[0]), told(found.share_a, ".1%")],
-            [threshold, second, told(decimal(found.private_b), ".1f"), told(times[1]), told(found.share_b, ".1%")],
-            [threshold, f"plausible to both and within this, from {naming.inputs_a}",
+            [level, first, told(decimal(found.private_a), ".1f"), told(times[0]), told(found.share_a, ".1%")],
+            [level, second, told(decimal(found.private_b), ".1f"), told(times[1]), told(found.share_b, ".1%")],
+            [level, f"plausible to both and within this, from {naming.inputs_a}",
              told(decimal(found.shared_a), ".1f"), NOTHING, NOTHING],
-            [threshold, f"plausible to both and within this, from {naming.inputs_b}",
+            [level, f"plausible to both and within this, from {naming.inputs_b}",
              told(decimal(found.shared_b), ".1f"), NOTHING, NOTHING],
         ]  # fmt: skip
     warning = "" if reliable else " These counts rest on too few samples: their intervals are too narrow."
     return Table(
         title="Agreement by threshold, by count" + ("" if reliable else " (not enough samples)"),
-        columns=["nats per token", "inputs", "log10 of their number", "times the overlap", "share of these inputs"],
+        columns=["nats per token", "inputs", "log10 of number", "times overlap", "share"],
         rows=rows,
         note=f"A threshold of 0.5 means {0.5 * length:g} nats over {length} tokens. The overlap is what both models "
-        "find plausible, each by its own window; its two last rows count the same inputs and should agree." + warning,
+        "find plausible, each by its own window. The last two rows of a threshold count the same inputs, from either "
+        "model's samples, and should agree." + warning,
     )
 
 

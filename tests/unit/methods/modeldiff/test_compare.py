@@ -10,9 +10,11 @@ import pytest
 from armillary.errors import InsufficientSamplesError, NumericError, UsageError
 from armillary.experiments.modeldiff_exact import exact_windows
 from armillary.experiments.modeldiff_grid import GridModel, known_grid
+from armillary.experiments.modeldiff_redraw import TemperedTable
 from armillary.experiments.modeldiff_tables import KnownPair, TableModel
 from armillary.methods.modeldiff import CompareConfig, Comparison, Draws, InputSpace, compare
 from armillary.methods.modeldiff.method import pilot_window
+from armillary.methods.modeldiff.tempered_source import TemperedSource
 from armillary.models import LoadedModel
 from armillary.models.tiny import tiny
 
@@ -70,6 +72,20 @@ def test_several_temperatures_give_the_same_counts() -> None:
     )
     for side in ("a", "b"):
         assert mixed.log_total[side].estimate == pytest.approx(KNOWN.log_size(side, WINDOWS[side]), abs=0.06)
+
+
+def test_parallel_tempering_gives_the_same_counts() -> None:
+    ladders = [
+        TemperedSource(scorer=table, model=TemperedTable(table), length=LENGTH, chains=32, sweeps=300)
+        for table in (A, B)
+    ]
+    found = compared(*ladders)
+    assert len(np.unique(found.a.unit_N)) == 32 * 3
+    for side in ("a", "b"):
+        total = found.log_total[side]
+        assert total.estimate == pytest.approx(KNOWN.log_size(side, WINDOWS[side]), abs=0.06)
+        assert total.low is not None
+        assert total.upper - total.lower < 0.3
 
 
 def test_coverage_of_the_intervals_in_repeated_runs() -> None:
