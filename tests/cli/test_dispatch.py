@@ -37,7 +37,7 @@ def test_help_of_every_command(name: str, capsys: Capture) -> None:
     assert "Any" not in told.out and told.err == ""
 
 
-@pytest.mark.parametrize("name", ["checkup", "lincorr", "reproduce"])
+@pytest.mark.parametrize("name", ["checkup", "lincorr", "modeldiff", "reproduce"])
 def test_runs_share_their_options(name: str, capsys: Capture) -> None:
     main([name, "--help"])
     out = capsys.readouterr().out

@@ -59,3 +59,16 @@ class Diagnosis:
     describe: Callable[[Payload], Outcome]
     compare: Callable[[Payload, Payload], Outcome] | None = None
     """Told when ``--before`` is given: (payload of the earlier model, payload of this one)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairDiagnosis:
+    """One thing that needs the earlier model and this one at once; listed in ``checkup.run.PAIR_DIAGNOSES``."""
+
+    name: str
+    title: str
+    measure: Callable[[Context, Context], Payload]
+    """Given the earlier model, then this one."""
+
+    describe: Callable[[Payload], Outcome]
+    """Told among what changed; its section's id ends in "-change"."""

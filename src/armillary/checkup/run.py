@@ -6,7 +6,8 @@ from pathlib import Path
 
 from armillary.checkup.anatomy import ANATOMY
 from armillary.checkup.config import CheckupConfig
-from armillary.checkup.diagnosis import CORPORA, Context, Diagnosis, Outcome, Payload
+from armillary.checkup.diagnosis import CORPORA, Context, Diagnosis, Outcome, PairDiagnosis, Payload
+from armillary.checkup.disagreement import DISAGREEMENT
 from armillary.checkup.keys import KEYS
 from armillary.checkup.layers import RANK, SPARSITY
 from armillary.checkup.predictions import PREDICTIONS
@@ -20,6 +21,9 @@ from armillary.runs.record import RunRecord
 
 DIAGNOSES: tuple[Diagnosis, ...] = (RELATIONS, KEYS, RANK, SPARSITY, PREDICTIONS, ANATOMY)
 """Everything the check-up looks at, in the order of the report. A new diagnosis is plugged in by being listed here."""
+
+PAIR_DIAGNOSES: tuple[PairDiagnosis, ...] = (DISAGREEMENT,)
+"""What needs the earlier model and this one at once; told after the other changes."""
 
 
 def run_checkup(config: CheckupConfig, out: Path, *, fresh: bool = False) -> RunRecord:
@@ -37,7 +41,8 @@ def run_checkup(config: CheckupConfig, out: Path, *, fresh: bool = False) -> Run
         if finished is not None:
             return finished
         payloads = {role: _measure(role, loaded, config, folder) for role, loaded in models.items()}
-        record = _record(config, models, _tell(payloads), folder)
+        pair = _measure_pair(models, config, folder) if "before" in models else {}
+        record = _record(config, models, _tell(payloads, pair), folder)
         folder.finish(record)
         return record
 
@@ -53,7 +58,16 @@ def _measure(role: str, loaded: LoadedModel, config: CheckupConfig, folder: RunF
     return payloads
 
 
-def _tell(payloads: dict[str, dict[str, Payload]]) -> list[Outcome]:
+def _measure_pair(models: dict[str, LoadedModel], config: CheckupConfig, folder: RunFolder) -> dict[str, Payload]:
+    before, after = (
+        Context(loaded=models[role], config=config, parts=folder.parts, role=role) for role in ("before", "model")
+    )
+    return {
+        one.name: folder.parts.json(f"pair {one.name}", partial(one.measure, before, after)) for one in PAIR_DIAGNOSES
+    }
+
+
+def _tell(payloads: dict[str, dict[str, Payload]], pair: dict[str, Payload]) -> list[Outcome]:
     """What changed first, then the examined model, then the earlier one."""
     outcomes = [diagnosis.describe(payloads["model"][diagnosis.name]) for diagnosis in DIAGNOSES]
     if "before" not in payloads:
@@ -63,6 +77,7 @@ def _tell(payloads: dict[str, dict[str, Payload]]) -> list[Outcome]:
         for diagnosis in DIAGNOSES
         if diagnosis.compare is not None
     ]
+    changes += [diagnosis.describe(pair[diagnosis.name]) for diagnosis in PAIR_DIAGNOSES]
     earlier = [_as_before(diagnosis.describe(payloads["before"][diagnosis.name])) for diagnosis in DIAGNOSES]
     return [*changes, *(_behind_changes(outcome) for outcome in outcomes), *earlier]
 

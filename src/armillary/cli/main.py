@@ -25,6 +25,7 @@ COMMANDS = (
     Command("checkup", "Look inside a model and leave a report: the main job.", "checkup"),
     Command("lincorr", "Fit the linear map between two relations' next-token logits.", "lincorr"),
     Command("icn", "Explore many answers to one prompt, or the space of the vocabulary's keys.", "icn"),
+    Command("modeldiff", "Find the inputs on which two models disagree, and by how much.", "modeldiff"),
     Command("reproduce", "Run a paper's claims at a preset and judge each.", "reproduce"),
     Command("models", "List the packaged models, or fetch one.", "models"),
     Command("report", "Draw the report of a record again.", "report"),

@@ -27,7 +27,7 @@ SAMPLES, TEXTS = "samples.npz", "texts.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ModeldiffConfig:
-    """What is compared and how; the fields are those of ``InputSpace`` and ``CompareConfig`` where names are shared."""
+    """What is compared and how; fields named as in ``InputSpace`` and ``CompareConfig`` mean the same."""
 
     model_a: str
     model_b: str

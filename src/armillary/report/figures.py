@@ -2,10 +2,11 @@
 
 import hashlib
 
+from armillary.errors import UsageError
 from armillary.report import bars, heatmap, lines, points
 from armillary.report.canvas import NARROW, WIDE, drawn
 from armillary.report.markup import themed
-from armillary.report.pictures import Bars, Heatmap, Lines, picture
+from armillary.report.pictures import Bars, Heatmap, Lines, Tokens, picture
 from armillary.report.wording import visible
 from armillary.runs.plain import digest
 from armillary.runs.sections import Figure
@@ -19,7 +20,7 @@ def svg(figure: Figure, *, narrow: bool = False, prefix: str = "") -> str:
     narrowed: its page lets it scroll). ids start with ``prefix``, or with a digest of the data.
 
     Raises:
-        UsageError: the data is not what the kind of figure needs.
+        UsageError: the data is not what the kind of figure needs, or the figure is one of text (``report.tokens``).
     """
     found = picture(figure)
     width: float = NARROW if narrow else WIDE
@@ -29,6 +30,8 @@ def svg(figure: Figure, *, narrow: bool = False, prefix: str = "") -> str:
         height, draw = bars.layout(found, width)
     elif isinstance(found, Lines):
         height, draw = lines.layout(found, width)
+    elif isinstance(found, Tokens):
+        raise UsageError(f"Figure {figure.title!r} is of kind 'tokens', which is text and not a drawing.")
     else:
         height, draw = points.layout(found, width)
     prefix = prefix or f"figure-{hashlib.sha256(f'{digest(figure)}{narrow}'.encode()).hexdigest()[:10]}-"

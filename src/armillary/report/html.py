@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from armillary.report.figures import svg
 from armillary.report.interactive import scripts, specification
+from armillary.report.tokens import markup
 from armillary.report.wording import NOTHING, basis, duration, ends, moment, number, visible
 from armillary.runs.record import RunRecord
 from armillary.runs.sections import Figure
@@ -74,6 +75,8 @@ def render_html(record: RunRecord) -> str:
 
 
 def _drawn(figure: Figure, prefix: str) -> Drawn:
+    if figure.kind == "tokens":
+        return Drawn(figure=figure, wide=markup(figure), narrow=None, specification=None)
     specified = specification(figure)
     # SVG and script data are made of escaped text only (report.markup, report.interactive).
     return Drawn(

@@ -70,8 +70,32 @@ class Points:
     y_label: str = ""
 
 
-Picture = Heatmap | Bars | Lines | Points
-_KINDS: dict[str, type[Picture]] = {"heatmap": Heatmap, "bars": Bars, "lines": Lines, "points": Points}
+@dataclass(frozen=True, kw_only=True)
+class TokenRow:
+    """One text of ``Tokens``, cut into its tokens."""
+
+    label: str
+    tokens: list[str]
+    values: list[float | None]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """Texts whose tokens are coloured by a number each, from ``-limit`` to ``limit``."""
+
+    rows: list[TokenRow]
+    limit: float
+    low_name: str
+    """What a value below 0 means."""
+
+    high_name: str
+    """What one above 0 means."""
+
+
+Picture = Heatmap | Bars | Lines | Points | Tokens
+_KINDS: dict[str, type[Picture]] = {"heatmap": Heatmap, "bars": Bars, "lines": Lines, "points": Points,
+                                    "tokens": Tokens}  # fmt: skip
 
 
 def picture(figure: Figure) -> Picture:
@@ -85,7 +109,7 @@ def picture(figure: Figure) -> Picture:
         raise UsageError(f"Figure {figure.title!r} is of kind {figure.kind!r}; accepted: {', '.join(_KINDS)}.")
     found = decode(_KINDS[figure.kind], _shown(plain(figure.data)), where)
     lengths = _lengths(found)
-    wanted = next(iter(lengths.values()))
+    wanted = next(iter(lengths.values()), 0)
     for name, length in lengths.items():
         if length != wanted:
             raise UsageError(f"{where} has {wanted} {next(iter(lengths))} but {length} {name}; they must be as many.")
@@ -117,6 +141,15 @@ def _lengths(found: Picture) -> dict[str, int]:
                  "reference": found.reference}  # fmt: skip
     elif isinstance(found, Points):
         lists = {"x": found.x, "y": found.y, "labels": found.labels or None, "groups": found.groups or None}
+    elif isinstance(found, Tokens):
+        if not found.limit > 0:
+            raise UsageError(f"The limit of coloured tokens must be above 0, got {found.limit}.")
+        for index, text in enumerate(found.rows):
+            if len(text.values) != len(text.tokens):
+                raise UsageError(
+                    f"Row {index} of coloured tokens has {len(text.values)} values for {len(text.tokens)} tokens."
+                )
+        lists = {}
     else:
         lists = {"x": found.x}
         for series in found.series:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from armillary.numerics.intervals import Interval
 
-FigureKind = Literal["heatmap", "bars", "lines", "points"]
+FigureKind = Literal["heatmap", "bars", "lines", "points", "tokens"]
 Cell = str | float | int | None
 
 
@@ -22,6 +22,8 @@ class Figure:
              reference_name, x_label
     lines    x [k], series [{name, y [k], optional low [k], high [k]}], x_label, y_label, optional log_x
     points   x [k], y [k], labels [k], groups [k], x_label, y_label
+    tokens   rows [{label, tokens [t], values [t], optional note}], limit (colours run from -limit to limit),
+             low_name, high_name (what a value below 0, and above it, means)
     """
 
     kind: FigureKind

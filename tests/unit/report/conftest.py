@@ -29,6 +29,10 @@ def figures(word: str, interactive: bool) -> list[Figure]:
                        {"name": "b", "y": [2, 2, 2]}]}),
         Figure(kind="points", title=word, alt=word, interactive=interactive, data={
             "x": [1, 2, None], "y": [1, 3, 2], "labels": words, "groups": words, "x_label": word, "y_label": word}),
+        Figure(kind="tokens", title=word, alt=word, data={
+            "rows": [{"label": word, "note": word, "tokens": words, "values": [-2.0, None, 0.7]},
+                     {"label": "b", "tokens": [], "values": []}],
+            "limit": 2.0, "low_name": word, "high_name": word}),
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from armillary.methods.modeldiff.estimate import Integers, log_sum, replicate_su
 from armillary.methods.modeldiff.protocols import Floats
 
 Z_BIN = 1.0
-"""Width of a bin of the NLL, nats."""
+"""Greatest width of a bin of the NLL, nats; all bins of a window are equally wide."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,12 @@ class Table:
         return max(1, int(np.ceil((high - low) / Z_BIN)))
 
     @property
+    def row_width(self) -> float:
+        """Nats of a bin of the NLL. A narrower last bin would weigh as much as the others in the profile."""
+        low, high = self.direction.window
+        return (high - low) / self.rows
+
+    @property
     def columns(self) -> int:
         """Bins of the difference."""
         return 2 * self.bins.half + 1
@@ -92,7 +98,8 @@ class Table:
     @cached_property
     def cell_N(self) -> Integers:
         """Cell of each sample, ``(row * columns + column) * 2 + in overlap``; -1 outside the window."""
-        row_N = np.clip(((self.direction.own_N - self.direction.window[0]) / Z_BIN), 0, self.rows - 1).astype(np.int64)
+        place_N = (self.direction.own_N - self.direction.window[0]) / self.row_width
+        row_N = np.clip(place_N, 0, self.rows - 1).astype(np.int64)
         cell_N = (row_N * self.columns + self.bins.index(self.direction.difference_N)) * 2 + self.direction.overlap_N
         return np.where(self.direction.inside_N, cell_N, -1)
 
@@ -145,7 +152,7 @@ class Table:
         table_ZD = flat.reshape(self.rows, self.columns)
         with np.errstate(invalid="ignore"):
             table_ZD = table_ZD / table_ZD.sum(axis=1, keepdims=True)
-        return table_ZD, np.asarray(self.direction.window[0] + Z_BIN * np.arange(self.rows), dtype=np.float64)
+        return table_ZD, np.asarray(self.direction.window[0] + self.row_width * np.arange(self.rows), dtype=np.float64)
 
     def profile_effective(self) -> float:
         """Effective samples behind the profile: the mean over NLL bins of ratios with each bin's own ESS."""

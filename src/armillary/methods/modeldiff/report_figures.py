@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from armillary.methods.modeldiff.config import Weighting
-from armillary.methods.modeldiff.curves import Z_BIN
 from armillary.methods.modeldiff.direction import Side
 from armillary.methods.modeldiff.result import Comparison, Example
 from armillary.runs.sections import Figure
@@ -76,12 +75,9 @@ def conditional(comparison: Comparison, side: Side, naming: Naming) -> Figure:
     columns = np.array_split(span_D, min(MOST_CELLS, len(span_D)))
     centres_D = comparison.bins.centres_D / comparison.space.length
     values = [[_share(table_ZD[np.ix_(row, column)]) for column in columns] for row in rows]
-    high = table.direction.window[1]
+    ends_Z = [*edges_Z[1:].tolist(), table.direction.window[1]]
     samples_Z = np.bincount(table.cell_N[table.cell_N >= 0] // 2 // table.columns, minlength=table.rows)
-    labels = [
-        f"{edges_Z[row[0]]:.1f} to {min(high, edges_Z[row[-1]] + Z_BIN):.1f} (n {samples_Z[row].sum()})"
-        for row in rows
-    ]
+    labels = [f"{edges_Z[row[0]]:.1f} to {ends_Z[row[-1]]:.1f} (n {samples_Z[row].sum()})" for row in rows]
     name = naming.inputs(side)
     return Figure(
         kind="heatmap",

@@ -58,7 +58,8 @@ def test_enough_samples_are_told_by_count_and_by_profile() -> None:
     assert ["by count" in title for title in kinds(made)] == [True, False]
     found = measures(comparison)
     assert found["count/plausible to both, share of A's inputs"] == comparison.overlap_share["a"]
-    exact = np.log10(((A.enumerate()[1] >= comparison.a.window[0]) & (A.enumerate()[1] <= comparison.a.window[1])).sum())
+    nll_N, (low, high) = A.enumerate()[1], comparison.a.window
+    exact = np.log10(((nll_N >= low) & (nll_N <= high)).sum())
     counted = found["count/log10 of A's inputs"]
     assert counted.lower - 0.01 <= exact <= counted.upper + 0.01
 
@@ -92,7 +93,8 @@ def test_a_profile_of_too_few_samples_is_not_drawn_either() -> None:
 
 def test_a_heavy_tail_gets_no_number() -> None:
     comparison = compared(120)
-    heavy = replace(comparison.a, log_weight_N=comparison.a.own_N * 6)
+    # Weights exp(3 E) of an exponential E have a Pareto tail of shape 3.
+    heavy = replace(comparison.a, log_weight_N=3 * np.random.default_rng(0).standard_exponential(120))
     assert heavy.reliability.pareto_k > 0.7
     assert "more may not help" in str(shortage(replace(comparison, a=heavy)))
 
@@ -102,6 +104,7 @@ def test_the_profile_rests_on_what_the_table_says() -> None:
         found = profile_reliability(table)
         assert found.effective == pytest.approx(table.profile_effective(), rel=1e-9)
         assert found.inside == table.direction.inside_N.sum() and 0 < found.largest < 1
+        assert found.enough == (table.profile_effective() >= 100)
 
 
 def test_multiples_are_counts_over_the_overlap() -> None:
@@ -188,7 +191,9 @@ def test_sections_are_plain_data_that_a_page_can_draw() -> None:
 
 
 def test_numbers_in_words() -> None:
-    assert told(Interval(estimate=-0.5, low=-1.0, high=0.001), "+.2f") == "−0.50 [−1.00, 0.00]"
+    assert (
+        told(Interval(estimate=-0.5, low=-1.0, high=0.001), "+.2f") == "\N{MINUS SIGN}0.50 [\N{MINUS SIGN}1.00, 0.00]"
+    )
     assert told(Interval(estimate=math.nan)) == "\N{EN DASH}"
     assert told(Interval(estimate=-math.inf, low=-math.inf, high=2.0), ".1f") == "none [none, 2.0]"
     assert told(Interval(estimate=0.25, low=0.0, high=1.0), ".0%") == "25% [0%, 100%]"

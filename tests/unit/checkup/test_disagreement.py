@@ -1,0 +1,93 @@
+"""Where a tuned model changed its mind: nothing against itself, something against another, and why not where not."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from armillary.checkup import CheckupConfig, disagreement, run_checkup
+from armillary.checkup.diagnosis import Context, Outcome, Payload
+from armillary.checkup.disagreement import DISAGREEMENT
+from armillary.checkup.run import PAIR_DIAGNOSES
+from armillary.methods.modeldiff.derivations import noisy
+from armillary.models import LoadedModel, tiny
+from armillary.runs.parts import Parts
+
+CONFIG = CheckupConfig(model="tiny-llama", before="tiny-qwen3", subjects=60, texts=8, text_tokens=32, clusters=4)
+DRAWN = 400
+
+
+@pytest.fixture(autouse=True)
+def more_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The NLL of a tiny model lies in few bins, whose thin last one a lone sample may fill.
+    monkeypatch.setattr(disagreement, "SEQUENCES", DRAWN)
+
+
+def told(before: LoadedModel, after: LoadedModel) -> tuple[Payload, Outcome]:
+    parts = Parts(None, "")
+    first, second = (
+        Context(loaded=loaded, config=CONFIG, parts=parts, role=role)
+        for role, loaded in (("before", before), ("model", after))
+    )
+    payload = parts.json("pair", lambda: DISAGREEMENT.measure(first, second))
+    return payload, DISAGREEMENT.describe(payload)
+
+
+@cache
+def against_noise(size: float) -> tuple[Payload, Outcome]:
+    return told(tiny("llama"), noisy(tiny("llama"), size, seed=0))
+
+
+def test_a_model_does_not_disagree_with_itself() -> None:
+    _, outcome = told(tiny("llama"), tiny("llama"))
+    spreads = [value for name, value in outcome.measures.items() if "spread" in name]
+    assert len(spreads) == 2 and all(value.estimate == pytest.approx(0.0, abs=1e-5) for value in spreads)
+    assert outcome.findings[0].interest <= 0.31
+
+
+def test_more_change_is_told_as_more() -> None:
+    spreads = [against_noise(size)[1].measures["disagreement/spread of D, inputs of before"] for size in (0.1, 0.6)]
+    assert spreads[0].upper < spreads[1].lower
+    interests = [against_noise(size)[1].findings[0].interest for size in (0.1, 0.6)]
+    assert interests[0] < interests[1] <= 0.85
+
+
+def test_each_model_prefers_what_it_writes() -> None:
+    payload, outcome = against_noise(0.6)
+    means = {name: value for name, value in outcome.measures.items() if "mean of D" in name}
+    assert means["disagreement/mean of D, inputs of before"].upper < 0
+    assert means["disagreement/mean of D, inputs of after"].lower > 0
+    assert [figure.kind for figure in outcome.section.figures] == ["lines", "tokens"]
+    assert outcome.section.id.endswith("-change") and outcome.section.figures[0].data["series"][0]["name"] == (
+        "inputs of before"
+    )
+    assert payload["drawn"] == DRAWN
+
+
+def test_too_few_sequences_are_told_without_a_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disagreement, "SEQUENCES", 40)
+    _, outcome = told(tiny("llama"), noisy(tiny("llama"), 0.6, seed=0))
+    assert outcome.section.summary.startswith("not enough samples: ")
+    assert [figure.kind for figure in outcome.section.figures] == ["tokens"]
+    assert outcome.measures == {} and outcome.findings == []
+
+
+def test_what_can_not_be_compared_says_why() -> None:
+    other = tiny("llama", vocabulary=1500)
+    other.tokenizer.add_tokens(["xylophonist"])
+    payload, outcome = told(tiny("llama"), other)
+    assert payload["compared"] is False
+    assert "were not compared" in outcome.section.summary and "different vocabularies" in outcome.section.summary
+    assert outcome.findings == [] and outcome.section.figures == []
+
+
+def test_the_checkup_of_a_pair_holds_it_and_of_one_model_does_not(tmp_path: Path) -> None:
+    record = run_checkup(CONFIG, tmp_path / "pair")
+    ids = [section.id for section in record.sections]
+    assert "disagreement-change" in ids
+    last_change = max(index for index, name in enumerate(ids) if name.endswith("-change"))
+    assert ids[: last_change + 1] == [name for name in ids if name.endswith("-change")], "changes come first"
+    alone = run_checkup(replace(CONFIG, before=None), tmp_path / "alone")
+    assert not any(one.name in name for one in PAIR_DIAGNOSES for name in alone.measures)
+    assert "disagreement-change" not in [section.id for section in alone.sections]
