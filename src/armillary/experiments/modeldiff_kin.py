@@ -24,8 +24,8 @@ from armillary.experiments.modeldiff_zoo import (
 )
 from armillary.experiments.modeldiff_zoo import opened as opened_from
 from armillary.methods.modeldiff import CompareConfig, Comparison, InputSpace, compare, expected_effective_size
-from armillary.methods.modeldiff.human_agreement import agreement_with_people
 from armillary.methods.modeldiff.descent import lineage
+from armillary.methods.modeldiff.human_agreement import agreement_with_people
 from armillary.methods.modeldiff.rated import RatedDirection
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
@@ -111,11 +111,12 @@ def rated(models: Mapping[Kind, LoadedModel], seed: int, scale: Scale) -> Found:
         seed=seed,
         replicates=scale.replicates,
     )
-    # The null: the same ratings handed out at random within each direction.
-    shuffle = np.random.default_rng(seed)
+    # The null: the same ratings handed out at random over both models' samples. Within one model's samples alone they
+    # would keep that model's mean, and with it the effect.
+    mixed = np.split(np.random.default_rng(seed).permutation(np.concatenate(good)), [len(good[0])])
     null = agreement_with_people(
-        RatedDirection.of(result.a, shuffle.permutation(good[0])),
-        RatedDirection.of(result.b, shuffle.permutation(good[1])),
+        RatedDirection.of(result.a, mixed[0]),
+        RatedDirection.of(result.b, mixed[1]),
         [value * scale.zoo_length for value in THRESHOLDS],
         seed=seed,
         replicates=scale.replicates,

@@ -96,9 +96,9 @@ def _zoo(found: Found, measured: Measured) -> Section:
         summary=f"The spread of the difference is {bars['noise 0.01'].estimate:.3f} nats per character for a copy "
         f"with 1 % noise and {bars['other seed'].estimate:.3f} for a model trained from another seed; AUC of copies "
         f"against independent models {auc.estimate:.2f}.",
-        meaning="Character models of one architecture, trained here on a small artificial language. A copy that was "
-        "disturbed, rounded or tuned further stays near its origin over the origin's own plausible inputs; a model "
-        "trained anew on the same language does not.",
+        meaning="Character models of one architecture, trained here on a small artificial language: copies that were "
+        "disturbed, rounded or tuned further on shifted text, beside models trained anew on the same language, less "
+        "long, or on another language, all over the base model's own plausible inputs.",
         caution="Small models and an artificial language: where the line between a copy and a sibling lies has to be "
         "calibrated for each model. Few seeds, hence wide intervals.",
         figures=[interval_bars("Spread of the difference by kin", bars, "nats per character")],
