@@ -1,4 +1,4 @@
-"""Where does a disturbed copy of a model disagree with it? Counts, overlap, and the inputs with the largest difference.
+"""Where does a disturbed copy of a model disagree with it? Counts, overlap, and the inputs most unlike.
 
     python examples/modeldiff.py [MODEL]
 

@@ -1,6 +1,7 @@
 """The rules of the house, read from the code itself: who imports whom, sizes, names, what loads when."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -156,6 +157,15 @@ def test_public_names_resolve() -> None:
         assert getattr(armillary, name) is not None
     with pytest.raises(AttributeError, match="nothing_here"):
         armillary.nothing_here  # noqa: B018
+
+
+def test_no_public_name_is_hidden_by_a_file() -> None:
+    """Importing ``package.name`` as a module would put the module where the function of that name is looked for."""
+    for path in SOURCE.rglob("__init__.py"):
+        package = ".".join(path.parent.relative_to(SOURCE.parent).parts)
+        homes = getattr(importlib.import_module(package), "_HOMES", {})
+        files = {other.stem for other in path.parent.iterdir() if other.stem != "__init__"}
+        assert not set(homes) & files, f"{package}: rename the files {sorted(set(homes) & files)}"
 
 
 def test_version_and_changelog_agree() -> None:

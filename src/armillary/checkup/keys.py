@@ -1,7 +1,7 @@
 """Diagnosis: how the vocabulary keys (rows of the unembedding) fall into clusters, and what that does to the ranks."""
 
 from armillary.checkup.diagnosis import Context, Diagnosis, Outcome, Payload
-from armillary.methods.icn.survey import survey
+from armillary.methods.icn.key_survey import survey
 from armillary.methods.icn.survey_section import finding, measures, section
 
 

@@ -132,7 +132,7 @@ def _listed(loaded: "LoadedModel", template: "Template", config: AskConfig) -> t
 
 
 def _solved(loaded: "LoadedModel", template: "Template", config: AskConfig) -> tuple[Section, Finding]:
-    from armillary.methods.icn.solve import PATHS, solve
+    from armillary.methods.icn.chains import PATHS, solve
 
     settings = {**_settings(config, PATHS.max_new_tokens), "pool": None if config.n > 100 else PATHS.pool}
     solution = solve(loaded, [config.prompt], template=template, config=PATHS, **settings)[0]

@@ -31,7 +31,7 @@ def run_keys(config: KeysConfig, out: Path, *, fresh: bool = False) -> RunRecord
     """The record of a survey, also left in ``out`` with its report. Raises ``ArmillaryError``."""
     with RunFolder.open(out, {"command": "icn keys", **asdict(config)}) as folder:
         # Opened late, so that a wrong option is told before torch and a model are loaded.
-        from armillary.methods.icn.survey import survey
+        from armillary.methods.icn.key_survey import survey
         from armillary.methods.icn.survey_section import finding, measures, section
         from armillary.models import load
 

@@ -10,12 +10,12 @@ from armillary.data.probes import Probe
 from armillary.experiments.icn_lab import Laboratory, Metric
 from armillary.experiments.icn_scale import OPEN
 from armillary.methods.icn.baselines import generated, rivals
+from armillary.methods.icn.chains import PATHS, Solution, solve
 from armillary.methods.icn.core import expected_share, in_top_clusters
-from armillary.methods.icn.diversity import diversity
+from armillary.methods.icn.distinct import diversity
+from armillary.methods.icn.key_survey import groups
 from armillary.methods.icn.navigator import Navigator
 from armillary.methods.icn.probing import Probing, unreachable
-from armillary.methods.icn.solve import PATHS, Solution, solve
-from armillary.methods.icn.survey import groups
 from armillary.models import LoadedModel
 
 Payload = dict[str, Any]

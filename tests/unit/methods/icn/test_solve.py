@@ -3,7 +3,7 @@
 import pytest
 
 from armillary.errors import UsageError
-from armillary.methods.icn.solve import letter_parser, number_parser, official_parser, solve, vote
+from armillary.methods.icn.chains import letter_parser, number_parser, official_parser, solve, vote
 from armillary.methods.icn.templates import NUMBERED_LIST
 from armillary.models import tiny
 
