@@ -4,6 +4,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from armillary.data.capability import capabilities as capabilities
+    from armillary.data.capability import capability_counts as capability_counts
+    from armillary.data.capability import capability_source as capability_source
+    from armillary.data.capability import capability_texts as capability_texts
+    from armillary.data.capability import equal_capability_texts as equal_capability_texts
     from armillary.data.matching import Matcher as Matcher
     from armillary.data.probes import Probe as Probe
     from armillary.data.probes import probe as probe
@@ -22,6 +27,13 @@ if TYPE_CHECKING:
     from armillary.data.texts import corpus_source as corpus_source
 
 _NAMES = {
+    "capability": (
+        "capabilities",
+        "capability_counts",
+        "capability_source",
+        "capability_texts",
+        "equal_capability_texts",
+    ),
     "matching": ("Matcher",),
     "probes": ("Probe", "probe", "probe_ids"),
     "prompts": ("PROMPTS", "prompt_words"),
