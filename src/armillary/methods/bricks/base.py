@@ -1,0 +1,109 @@
+"""The base model that a brick belongs to: what it must look like for the brick to mean what it meant."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from armillary.errors import UsageError
+from armillary.methods.bricks.ledger import base_parameters
+from armillary.models.loaded import LoadedModel
+from armillary.runs.plain import digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseRef:
+    """Hashes of a base model: of its shape, its tokenizer and, byte for byte, of the tensors that a brick touches."""
+
+    model_type: str
+    """Architecture as transformers names it: "llama"."""
+
+    shapes: str
+    """sha256 over name and shape of every parameter. Without the dtype, so that a cast shows in ``touched`` alone."""
+
+    touched: Mapping[str, str]
+    """Tensor name to sha256 over its shape, dtype and bytes."""
+
+    tokenizer: str
+    """sha256 over the vocabulary and the special tokens."""
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, tensors: Iterable[str]) -> "BaseRef":
+        """The reference of an open model; ``tensors`` are names of its parameters.
+
+        What bricks mounted at the moment change does not count. Raises UsageError naming a tensor that the model does
+        not have.
+        """
+        parameters = base_parameters(loaded.model)
+        wanted = sorted(set(tensors))
+        for name in wanted:
+            if name not in parameters:
+                raise UsageError(f"{loaded.name} has no tensor {name!r}; give names of its parameters.")
+        return cls(
+            model_type=str(loaded.model.config.model_type),
+            shapes=digest({name: list(value.shape) for name, value in parameters.items()}),
+            touched={name: tensor_hash(parameters[name]) for name in wanted},
+            tokenizer=tokenizer_hash(loaded.tokenizer),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits for the whole reference."""
+        return digest(self.to_dict())[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {**asdict(self), "touched": dict(self.touched)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "BaseRef":
+        """Inverse of ``to_dict``; UsageError where a field is missing or unknown."""
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise UsageError(
+                f"a base reference has model_type, shapes, touched and tokenizer; got {sorted(data)}."
+            ) from error
+
+    def same_shape(self, other: "BaseRef") -> bool:
+        """True where architecture and all shapes agree, whatever the values."""
+        return (self.model_type, self.shapes) == (other.model_type, other.shapes)
+
+    def first_difference(self, other: "BaseRef") -> str | None:
+        """The first differing touched tensor (of those both name) or other part, in words; None where all agree."""
+        if self.model_type != other.model_type:
+            return f"the architecture ({self.model_type} and {other.model_type})"
+        shared = sorted(set(self.touched) & set(other.touched))
+        differing = next((name for name in shared if self.touched[name] != other.touched[name]), None)
+        if differing is not None:
+            return f"the tensor {differing}"
+        if self.shapes != other.shapes:
+            return "the names or shapes of the tensors"
+        return "the tokenizer" if self.tokenizer != other.tokenizer else None
+
+    def mismatch(self, other: "BaseRef", mine: str, others: str) -> str | None:
+        """One sentence where the two are not the same base; None where they are."""
+        difference = self.first_difference(other)
+        if difference is None:
+            return None
+        return (
+            f"{mine} was made for the base {self.fingerprint}, but {others} is {other.fingerprint}: "
+            f"the first difference is {difference}."
+        )
+
+
+def tensor_hash(value: Tensor) -> str:
+    """sha256 over shape, dtype and bytes."""
+    found = hashlib.sha256(f"{tuple(value.shape)} {value.dtype}\n".encode())
+    found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """sha256 over the vocabulary with its ids and the special tokens; padding and cutting do not count."""
+    specials = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
+    return digest({"vocabulary": tokenizer.get_vocab(), "special": specials})

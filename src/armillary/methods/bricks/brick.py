@@ -1,0 +1,253 @@
+"""One typed object for every functional part of a model, found inside it or added to it; it never holds a model.
+
+Definitions follow "Configurable Foundation Models", Xiao and others, 2024, arXiv 2409.02877, section 2; the object
+itself is ours.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armillary.errors import NumericError, UsageError
+from armillary.methods.bricks.base import BaseRef, tensor_hash
+from armillary.methods.bricks.payload_tensors import payload_spec, payload_tensors
+from armillary.methods.bricks.payloads import Index, LowRank, Payload
+from armillary.methods.bricks.sites import Op, Site, sites_of, touched_tensors
+from armillary.models.loaded import LoadedModel
+from armillary.numerics.intervals import Interval
+from armillary.runs.environment import versions
+from armillary.runs.plain import digest
+
+Origin = Literal["emergent", "customised"]
+Kind = Literal["human_defined", "self_organised", "task", "knowledge", "modality", "other"]
+Granularity = Literal["neuron", "ffn_partition", "expert", "adapter", "layer", "model"]
+MOST_KEYS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How well a brick does something: a number with its interval and what the number is."""
+
+    metric: str
+    value: Interval
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {"metric": self.metric, "value": self.value.to_dict()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """Unit vectors that a brick is retrieved by, and the encoder that made them."""
+
+    values_KQ: NDArray[np.float32]
+    encoder: str
+    """Name of the encoder; keys of different encoders are never compared."""
+
+    def __post_init__(self) -> None:
+        values = self.values_KQ
+        if values.ndim != 2 or not 1 <= len(values) <= MOST_KEYS or values.dtype != np.float32:
+            raise UsageError(
+                f"a brick has 1 to {MOST_KEYS} keys of float32, [k, q]; got {values.dtype} {values.shape}."
+            )
+        if not np.isfinite(values).all() or np.abs(np.linalg.norm(values, axis=1) - 1).max() > 1e-4:
+            raise NumericError("the keys of a brick must be finite vectors of length 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a brick comes from."""
+
+    method: str = ""
+    """What made it: "LoRA, 60 steps", "ROME", "merge: average"."""
+
+    base: str = ""
+    """Name of the base model, as the user gave it."""
+
+    data: str = ""
+    """What it was made from, with a hash where there is one."""
+
+    licence: str = ""
+    """Of the brick: that of its data and its base, as far as known."""
+
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Libraries it was made with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrickMeta:
+    """What is known of a brick beside its payload."""
+
+    capability: Mapping[str, Score] = field(default_factory=dict)
+    """What it does, by the name of the capability."""
+
+    collateral: Mapping[str, Score] = field(default_factory=dict)
+    """What it does to everything else."""
+
+    keys: Keys | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+    latency_ratio: Interval | None = None
+    """Measured time with the brick over time without it, where it was measured."""
+
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Plain facts to keep: the errors of a merge, a base that was allowed to differ."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data; float32 keys as the shortest decimals that give them back."""
+        keys = None
+        if self.keys is not None:
+            # repr of a float32's own decimals: a third of the digits that its float64 value would take
+            rows = [[float(str(number)) for number in row] for row in self.keys.values_KQ]
+            keys = {"values": rows, "encoder": self.keys.encoder}
+        return {
+            "capability": {name: score.to_dict() for name, score in sorted(self.capability.items())},
+            "collateral": {name: score.to_dict() for name, score in sorted(self.collateral.items())},
+            "keys": keys,
+            "provenance": asdict(self.provenance),
+            "latency_ratio": None if self.latency_ratio is None else self.latency_ratio.to_dict(),
+            "notes": dict(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "BrickMeta":
+        """Inverse of ``to_dict``."""
+
+        def scores(which: str) -> dict[str, Score]:
+            return {
+                name: Score(metric=one["metric"], value=Interval.from_dict(one["value"]))
+                for name, one in data[which].items()
+            }
+
+        keys, ratio = data["keys"], data["latency_ratio"]
+        return cls(
+            capability=scores("capability"),
+            collateral=scores("collateral"),
+            keys=keys and Keys(values_KQ=np.array(keys["values"], dtype=np.float32), encoder=keys["encoder"]),
+            provenance=Provenance(**data["provenance"]),
+            latency_ratio=ratio and Interval.from_dict(ratio),
+            notes=data["notes"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a brick adds to its base, computed from shapes."""
+
+    params: int
+    """Numbers of its own: none for neurons and partitions, which belong to the base."""
+
+    bytes: int
+    """Its payload as it is stored."""
+
+    flops_per_token: int
+    """Multiplications and additions, run beside the base; none once added to the weights."""
+
+    bytes_per_token: int
+    """Bytes of its own weights read for a token, run beside the base."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brick:
+    """A functional part of a language model. Make one with ``Brick.of``."""
+
+    name: str
+    origin: Origin
+    kind: Kind
+    granularity: Granularity
+    base: BaseRef
+    sites: tuple[Site, ...]
+    payload: Payload
+    meta: BrickMeta = field(default_factory=BrickMeta)
+    parents: tuple[str, ...] = ()
+    """Ids of the bricks that this one was made from."""
+
+    def __post_init__(self) -> None:
+        for name, value, accepted in (
+            ("origin", self.origin, get_args(Origin)),
+            ("kind", self.kind, get_args(Kind)),
+            ("granularity", self.granularity, get_args(Granularity)),
+        ):
+            if value not in accepted:
+                raise UsageError(f"the {name} of a brick is one of {', '.join(accepted)}; got {value!r}.")
+        if not self.name.strip() or not self.sites:
+            raise UsageError(
+                f"a brick has a name and at least one site; got {self.name!r} and {len(self.sites)} sites."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        loaded: LoadedModel,
+        payload: Payload,
+        *,
+        name: str,
+        op: Op | None = None,
+        origin: Origin | None = None,
+        kind: Kind | None = None,
+        granularity: Granularity | None = None,
+        meta: BrickMeta | None = None,
+        parents: Sequence[str] = (),
+    ) -> "Brick":
+        """The brick of a payload in the model it belongs to: sites, hashes of what it touches, and defaults.
+
+        A low-rank change is by default a customised task adapter; an edit is ``kind="knowledge"``, which is bound to
+        the very bytes of its base. Neurons and partitions are by default emergent and self-organised. Raises
+        UsageError where the payload does not fit the model.
+        """
+        sites = sites_of(loaded, payload, op)
+        added = isinstance(payload, LowRank)
+        alone = isinstance(payload, Index) and payload.size == 1
+        return cls(
+            name=name,
+            origin=origin or ("customised" if added else "emergent"),
+            kind=kind or ("task" if added else "self_organised"),
+            granularity=granularity or ("adapter" if added else "neuron" if alone else "ffn_partition"),
+            base=BaseRef.of(loaded, touched_tensors(sites)),
+            sites=sites,
+            payload=payload,
+            meta=meta or BrickMeta(provenance=Provenance(base=loaded.name, versions=versions())),
+            parents=tuple(parents),
+        )
+
+    @cached_property
+    def id(self) -> str:
+        """sha256 over the canonical specification and every tensor: 64 hex digits."""
+        found = hashlib.sha256(digest(self.to_dict()).encode())
+        for name, value in sorted(payload_tensors(self.payload, self.sites).items()):
+            found.update(f"{name} {tensor_hash(value)}\n".encode())
+        return found.hexdigest()
+
+    @property
+    def cost(self) -> Cost:
+        """What it adds to the base, from shapes."""
+        tensors = payload_tensors(self.payload, self.sites).values()
+        params = sum(value.numel() for value in tensors) if isinstance(self.payload, LowRank) else 0
+        stored = sum(value.numel() * value.element_size() for value in tensors)
+        return Cost(params=params, bytes=stored, flops_per_token=2 * params, bytes_per_token=4 * params)
+
+    @property
+    def bound_to_bytes(self) -> bool:
+        """True where another value of a touched tensor makes the brick meaningless: neurons, partitions and edits."""
+        return not (isinstance(self.payload, LowRank) and self.kind == "task")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The specification as plain JSON data, without tensors and id."""
+        return {
+            "format": 1,
+            "name": self.name,
+            "origin": self.origin,
+            "kind": self.kind,
+            "granularity": self.granularity,
+            "base": self.base.to_dict(),
+            "sites": [site.to_dict() for site in self.sites],
+            "payload": payload_spec(self.payload),
+            "meta": self.meta.to_dict(),
+            "cost": asdict(self.cost),
+            "parents": list(self.parents),
+        }

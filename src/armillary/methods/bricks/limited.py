@@ -1,0 +1,182 @@
+"""Training of a few parts: the chosen rows and columns, or a low-rank path, are parameters of their own.
+
+Masking the gradients of whole matrices would not do: weight decay and the moments of Adam still move what is masked.
+So the parts stand apart and are put into the matrix at each forward. Legend: I inputs, O outputs, N neurons, R rank.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Literal, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from transformers.pytorch_utils import Conv1D
+
+from armillary.errors import UsageError
+from armillary.methods.bricks.feed_forward import feed_forward, weight_OI
+from armillary.methods.bricks.payloads import Index, LowRank
+from armillary.models import LoadedModel
+
+
+class _Part(Protocol):
+    """A parametrisation that knows its change and can be written into the stored weight."""
+
+    def change(self, weight_OI: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def write(self, stored: Tensor) -> None: ...
+
+
+class _Slices(nn.Module):
+    """Some rows (of a read) or columns (of a write) of a matrix."""
+
+    def __init__(self, matrix: nn.Module, chosen_N: Tensor, side: Literal["rows", "columns"]) -> None:
+        super().__init__()
+        self.is_rows, is_transposed = side == "rows", isinstance(matrix, Conv1D)
+        self.axis = int(self.is_rows == is_transposed)
+        stored = cast(Tensor, matrix.weight).detach()
+        self.register_buffer("chosen_N", chosen_N.to(stored.device))
+        self.part = nn.Parameter(stored.index_select(self.axis, chosen_N.to(stored.device)).clone())
+
+    def forward(self, stored: Tensor) -> Tensor:
+        return stored.index_copy(self.axis, cast(Tensor, self.chosen_N), self.part)
+
+    def change(self, weight_OI: Tensor) -> tuple[Tensor, Tensor]:
+        chosen_N = cast(Tensor, self.chosen_N)
+        part = self.part.detach()
+        oriented = part if (self.axis == 0) == self.is_rows else part.T
+        old = weight_OI.index_select(0 if self.is_rows else 1, chosen_N)
+        moved = (oriented.double() - old.double()).float()
+        places = nn.functional.one_hot(chosen_N, weight_OI.shape[0 if self.is_rows else 1]).float()
+        return (moved, places.T) if self.is_rows else (places, moved)
+
+    def write(self, stored: Tensor) -> None:
+        stored.index_copy_(self.axis, cast(Tensor, self.chosen_N), self.part.detach())
+
+
+class _Adapter(nn.Module):
+    """``B @ A`` beside a matrix; B starts at zero, so that nothing changes before the first step."""
+
+    def __init__(self, matrix: nn.Module, rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.is_transposed = isinstance(matrix, Conv1D)
+        weight = weight_OI(matrix)
+        a_RI = torch.randn(rank, weight.shape[1], generator=generator) / weight.shape[1] ** 0.5
+        self.a_RI = nn.Parameter(a_RI.to(weight))
+        self.b_OR = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
+
+    def forward(self, stored: Tensor) -> Tensor:
+        change_OI = self.b_OR @ self.a_RI
+        return stored + (change_OI.T if self.is_transposed else change_OI)
+
+    def change(self, weight_OI: Tensor) -> tuple[Tensor, Tensor]:
+        return self.a_RI.detach().float().clone(), self.b_OR.detach().float().clone()
+
+    def write(self, stored: Tensor) -> None:
+        stored.copy_(self(stored.clone()))
+
+
+class TrainingParts:
+    """Parameters that stand apart while a training block is open."""
+
+    def __init__(self, loaded: LoadedModel, parts: Mapping[str, _Part]) -> None:
+        self.loaded, self._parts = loaded, parts
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What an optimiser gets; nothing else requires a gradient inside the block."""
+        return [p for part in self._parts.values() for p in cast(nn.Module, part).parameters()]
+
+    @property
+    def count(self) -> int:
+        """Numbers that are trained."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @torch.no_grad()
+    def change(self) -> LowRank:
+        """What training has changed so far, as a brick: of slices the rank is the number of neurons."""
+        return LowRank({path: self._factors(path, part) for path, part in self._parts.items()})
+
+    def _factors(self, path: str, part: _Part) -> tuple[Tensor, Tensor]:
+        module = self.loaded.model.get_submodule(path)
+        original = _original(module)
+        a_RI, b_OR = part.change(original.T if isinstance(module, Conv1D) else original)
+        return a_RI.cpu(), b_OR.cpu()
+
+
+@contextmanager
+def limited(loaded: LoadedModel, index: Index, *, keep: bool = False) -> Iterator[TrainingParts]:
+    """Inside, only the neurons of ``index`` can be trained: their rows of gate and up, their columns of down.
+
+    Biases stay. After the block the matrices are as before bit for bit, unless ``keep`` is True and no error left it:
+    then the trained rows and columns are in them and every other element is untouched. UsageError for no neuron or
+    one that the model lacks.
+    """
+    if index.size == 0:
+        raise UsageError("the brick names no neuron, so there is nothing to train.")
+    parts: dict[str, _Slices] = {}
+    for layer, chosen in index.neurons.items():
+        block = feed_forward(loaded, layer)
+        if len(chosen) and chosen[-1] >= block.width:
+            raise UsageError(f"layer {layer} has {block.width} neurons; the brick names neuron {chosen[-1]}.")
+        if len(chosen):
+            chosen_N = torch.from_numpy(chosen)
+            for path, matrix in block.matrices.items():
+                parts[path] = _Slices(matrix, chosen_N, "columns" if matrix is block.write else "rows")
+    with _standing_apart(loaded, parts, keep) as training:
+        yield training
+
+
+@contextmanager
+def adapter_training(
+    loaded: LoadedModel, paths: Sequence[str], rank: int, *, seed: int = 0, keep: bool = False
+) -> Iterator[TrainingParts]:
+    """Inside, a low-rank path beside each named matrix can be trained; it starts at zero, so logits are bit-equal.
+
+    After the block the matrices are as before bit for bit, unless ``keep`` is True and no error left it. UsageError
+    for a rank below 1, no path, or a path that is no Linear or Conv1D.
+    """
+    if rank < 1 or not paths:
+        raise UsageError(f"adapters need a rank of at least 1 and at least one module; got {rank} and {len(paths)}.")
+    generator = torch.Generator().manual_seed(seed)
+    modules = dict(loaded.model.named_modules())
+    for path in paths:
+        if not isinstance(modules.get(path), nn.Linear | Conv1D):
+            raise UsageError(f"{loaded.name} has no Linear or Conv1D called {path!r}.")
+    parts = {path: _Adapter(modules[path], rank, generator) for path in paths}
+    with _standing_apart(loaded, parts, keep) as training:
+        yield training
+
+
+@contextmanager
+def only_trainable(model: nn.Module, chosen: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Inside, only these parameters get gradients; after it every ``requires_grad`` and ``grad`` is as before."""
+    kept = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    wanted = {id(parameter) for parameter in chosen}
+    try:
+        for parameter, _, _ in kept:
+            parameter.grad = None
+            parameter.requires_grad_(id(parameter) in wanted)
+        yield
+    finally:
+        for parameter, needed, gradient in kept:
+            parameter.requires_grad_(needed)
+            parameter.grad = gradient
+
+
+@contextmanager
+def _standing_apart(loaded: LoadedModel, parts: Mapping[str, nn.Module], keep: bool) -> Iterator[TrainingParts]:
+    modules = {path: loaded.model.get_submodule(path) for path in parts}
+    with ExitStack() as stack:
+        stack.enter_context(only_trainable(loaded.model, []))
+        for path, part in parts.items():
+            parametrize.register_parametrization(modules[path], "weight", part)
+            stack.callback(parametrize.remove_parametrizations, modules[path], "weight", leave_parametrized=False)
+        yield TrainingParts(loaded, cast(Mapping[str, _Part], parts))
+        if keep:
+            with torch.no_grad():
+                for path, part in parts.items():
+                    cast(_Part, part).write(_original(modules[path]).data)
+
+
+def _original(module: nn.Module) -> Tensor:
+    return cast(Tensor, module.parametrizations["weight"].original)  # type: ignore[index, union-attr]

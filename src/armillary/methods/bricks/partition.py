@@ -1,0 +1,137 @@
+"""Splitting every FFN into experts of equal size: by weights, by what fires together, by a table of scores, by lot.
+
+MoEfication (Zhang and others, 2022, arXiv 2110.01786) groups the rows of the first matrix by balanced k-means, and
+LLaMA-MoE the rows of gate or up; gate rows are the default here. Where MoEfication cuts the graph of co-activation, we
+group neurons by the tokens at which they are among the largest: our own choice.
+Legend: L layers, M neurons of an FFN, D hidden size, T tokens, G groups.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from armillary.errors import NumericError, UsageError
+from armillary.methods.bricks.balanced_kmeans import (
+    ITERATIONS,
+    balanced_kmeans,
+    best_assignment,
+    group_sizes,
+    unit_rows,
+)
+from armillary.methods.bricks.feed_forward import weight_OI
+from armillary.methods.bricks.ffn_function import FfnFunction, ffn_functions
+from armillary.methods.bricks.ffn_stream import stream_ffns
+from armillary.methods.bricks.neurons import column_norms, ffn_writes
+from armillary.methods.bricks.payloads import Partition
+from armillary.models import LoadedModel
+from armillary.progress import track
+
+Rows = Literal["gate", "gate_up"]
+
+
+def random_partition(layers: int, width: int, experts: int, *, seed: int) -> Partition:
+    """A split by lot, the baseline of every other; UsageError for ``experts`` outside 1 to ``width``."""
+    generator = np.random.default_rng(seed)
+    labels_M = np.repeat(np.arange(experts), group_sizes(width, experts))
+    return Partition(np.stack([generator.permutation(labels_M) for _ in range(layers)]), experts)
+
+
+def partition_by_weights(
+    loaded: LoadedModel, experts: int, *, rows: Rows = "gate", seed: int = 0, iterations: int = ITERATIONS
+) -> Partition:
+    """Neurons whose rows point the same way together: of the gate, or of unit gate and unit up side by side.
+
+    A plain FFN has one matrix that reads, and its rows are taken. UsageError for ``experts`` outside 1 to the number
+    of neurons, ModelError where an FFN is neither plain nor gated.
+    """
+    if rows not in ("gate", "gate_up"):
+        raise UsageError(f"rows must be 'gate' or 'gate_up'; got {rows!r}.")
+    ffn_writes(loaded)  # refuses layers of different width
+    functions = ffn_functions(loaded)
+    labels = [
+        balanced_kmeans(_read_rows(function, rows), experts, seed=seed + layer, iterations=iterations)
+        for layer, function in enumerate(track(functions, "grouping neurons by weights", len(functions)))
+    ]
+    return Partition(np.stack(labels), experts)
+
+
+def partition_by_coactivation(
+    loaded: LoadedModel,
+    texts: Sequence[str],
+    experts: int,
+    *,
+    share: float = 0.2,
+    tokens: int = 2048,
+    max_tokens: int = 128,
+    seed: int = 0,
+    iterations: int = ITERATIONS,
+) -> Partition:
+    """Neurons that are large at the same tokens together.
+
+    A neuron's profile is 1 at the tokens where its output magnitude is within the largest ``share`` of the layer, 0
+    elsewhere, centred; profiles are grouped by direction. About ``tokens`` tokens, evenly spaced in all texts, are
+    kept as bits (``tokens * L * M / 8`` bytes). UsageError for a share outside (0, 1), no texts or too many experts.
+    """
+    if not 0 < share < 1 or tokens < 2:
+        raise UsageError(f"share must lie between 0 and 1 and tokens be 2 or more; got {share} and {tokens}.")
+    functions = ffn_functions(loaded)
+    group_sizes(functions[0].parts.width, experts)
+    profiles = _Profiles(loaded, share, -(-tokens // max(1, len(texts))))
+    stream_ffns(loaded, functions, texts, profiles.receive, max_tokens=max_tokens, label="reading what fires together")
+    labels = [
+        balanced_kmeans(profiles.layer(layer), experts, seed=seed + layer, iterations=iterations)
+        for layer in track(range(len(functions)), "grouping neurons by co-activation", len(functions))
+    ]
+    return Partition(np.stack(labels), experts)
+
+
+def partition_by_score(table_GLM: NDArray[np.floating[Any]]) -> Partition:
+    """One expert for each row of a table of scores: neurons go where they score highest, as far as there is room.
+
+    With a capability's functional scores as rows, and firing shares as a last row, the experts are capabilities and
+    resident neurons. The sum of scores is as large as equal sizes allow; rows should share a scale. UsageError unless
+    the table is ``[groups, layers, neurons]``, NumericError for scores that are not finite.
+    """
+    if table_GLM.ndim != 3 or 0 in table_GLM.shape:
+        raise UsageError(f"scores must be a table [groups, layers, neurons]; got shape {table_GLM.shape}.")
+    if not np.isfinite(table_GLM).all():
+        raise NumericError("the scores to group neurons by must be finite.")
+    sizes_G = group_sizes(table_GLM.shape[2], len(table_GLM))
+    rows = [best_assignment(scores_GM.T.astype(np.float64), sizes_G) for scores_GM in table_GLM.transpose(1, 0, 2)]
+    return Partition(np.stack(rows), len(table_GLM))
+
+
+def _read_rows(function: FfnFunction, rows: Rows) -> NDArray[np.float64]:
+    chosen = function.reads if rows == "gate_up" else (function.gate,)
+    return np.concatenate([unit_rows(weight_OI(one).detach().cpu().double().numpy()) for one in chosen], axis=1)
+
+
+class _Profiles:
+    """At which of some tokens each neuron was among the largest, as bits."""
+
+    def __init__(self, loaded: LoadedModel, share: float, per_text: int) -> None:
+        self._norms_LM = torch.from_numpy(column_norms(loaded)).float().to(loaded.device)
+        self._count = max(1, round(share * self._norms_LM.shape[1]))
+        self._per_text = per_text
+        self._bits: dict[int, list[NDArray[np.uint8]]] = {}
+
+    def receive(self, layer: int, texts: list[int], x_BTD: Tensor, a_BTM: Tensor) -> None:
+        """Take in evenly spaced tokens of each text."""
+        length = a_BTM.shape[1]
+        places = torch.linspace(0, length - 1, min(length, self._per_text), device=a_BTM.device).round().long()
+        size_NM = (a_BTM[:, places].float().abs() * self._norms_LM[layer]).flatten(0, 1)
+        largest = size_NM.topk(self._count, dim=1).indices
+        # A neuron that wrote nothing did not fire, however few others did.
+        fired_NM = torch.zeros_like(size_NM, dtype=torch.bool).scatter_(1, largest, True) & (size_NM > 0)
+        self._bits.setdefault(layer, []).append(np.packbits(fired_NM.cpu().numpy(), axis=1))
+
+    def layer(self, layer: int) -> NDArray[np.float32]:
+        """Centred profiles ``[M, T]``."""
+        width = self._norms_LM.shape[1]
+        profile_MT = np.unpackbits(np.concatenate(self._bits[layer]), axis=1, count=width).T.astype(np.float32)
+        centred: NDArray[np.float32] = profile_MT - profile_MT.mean(axis=1, keepdims=True)
+        return centred
