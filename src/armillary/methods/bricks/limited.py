@@ -17,6 +17,7 @@ from armillary.errors import UsageError
 from armillary.methods.bricks.feed_forward import feed_forward, weight_OI
 from armillary.methods.bricks.payloads import Index, LowRank
 from armillary.models import LoadedModel
+from armillary.training.trainable import only_trainable
 
 
 class _Part(Protocol):
@@ -145,22 +146,6 @@ def adapter_training(
     parts = {path: _Adapter(modules[path], rank, generator) for path in paths}
     with _standing_apart(loaded, parts, keep) as training:
         yield training
-
-
-@contextmanager
-def only_trainable(model: nn.Module, chosen: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Inside, only these parameters get gradients; after it every ``requires_grad`` and ``grad`` is as before."""
-    kept = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    wanted = {id(parameter) for parameter in chosen}
-    try:
-        for parameter, _, _ in kept:
-            parameter.grad = None
-            parameter.requires_grad_(id(parameter) in wanted)
-        yield
-    finally:
-        for parameter, needed, gradient in kept:
-            parameter.requires_grad_(needed)
-            parameter.grad = gradient
 
 
 @contextmanager

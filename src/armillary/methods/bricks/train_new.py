@@ -12,9 +12,10 @@ from transformers.pytorch_utils import Conv1D
 from armillary.errors import CheckFailed, NumericError, UsageError
 from armillary.methods.bricks.feed_forward import feed_forward
 from armillary.methods.bricks.grown import Grown
-from armillary.methods.bricks.limited import limited, only_trainable
+from armillary.methods.bricks.limited import limited
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, pad, run_body
+from armillary.training.trainable import only_trainable
 
 
 @contextmanager

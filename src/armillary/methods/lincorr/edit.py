@@ -18,7 +18,6 @@ from armillary.methods.lincorr.trainable import (
     Part,
     chosen_parameters,
     last_hidden,
-    only_trainable,
     prompts_of,
     refuse_other_model,
     restored,
@@ -26,6 +25,7 @@ from armillary.methods.lincorr.trainable import (
 )
 from armillary.models import LoadedModel
 from armillary.numerics.correlation import spearman
+from armillary.training.trainable import only_trainable
 
 Optimiser = Literal["adam", "sgd"]
 SHUFFLES = 20

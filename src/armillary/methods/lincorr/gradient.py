@@ -16,7 +16,6 @@ from armillary.methods.lincorr.trainable import (
     Part,
     chosen_parameters,
     last_hidden,
-    only_trainable,
     prompts_of,
     refuse_other_model,
     values_of,
@@ -25,6 +24,7 @@ from armillary.models import LoadedModel
 from armillary.numerics import Interval, bootstrap_mean
 from armillary.numerics.correlation import pearson
 from armillary.progress import track
+from armillary.training.trainable import only_trainable
 
 Picks = Sequence[Tensor]
 """For each parameter the flat coordinates that are compared."""
