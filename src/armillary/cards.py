@@ -90,5 +90,18 @@ MODELDIFF = MethodCard(
     ),
 )
 
-CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF)
+BRICKS = MethodCard(
+    name="bricks",
+    title="Functional parts: find, route, merge, update, grow",
+    paper="Configurable Foundation Models: Building LLMs from a Modular Perspective",
+    authors="Xiao et al., 2024",
+    arxiv="2409.02877",
+    claim=(
+        "A language model can be treated as a set of functional parts: neurons specialised for capabilities are found "
+        "in it, adapters are added to it, and parts can be routed, merged, edited and grown without touching the rest."
+    ),
+    commands=("armillary reproduce bricks --preset laptop",),
+)
+
+CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS)
 """Every method, in the order in which the tables show them."""
