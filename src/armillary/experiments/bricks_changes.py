@@ -8,11 +8,11 @@ import torch
 
 from armillary.experiments.bricks_lab import Laboratory
 from armillary.experiments.bricks_scale import OTHERS
-from armillary.methods.bricks.edit import edit_fact
-from armillary.methods.bricks.edit_keys import KeyCovariance, key_covariances
+from armillary.methods.bricks.edit import edit_fact, key_direction
+from armillary.methods.bricks.edit_keys import KeyCovariance, key_covariances, read_subject
 from armillary.methods.bricks.edit_metrics import FactOutcome, edit_outcome, score_edits
 from armillary.methods.bricks.edit_sweep import choose_layer
-from armillary.methods.bricks.fact_rows import base_answers_right
+from armillary.methods.bricks.fact_rows import base_answers_right, fact_rows
 from armillary.methods.bricks.facts import Fact, capital_facts
 from armillary.methods.bricks.grow import grow_neurons, split_neurons
 from armillary.methods.bricks.grow_layers import grow_layers
@@ -48,8 +48,10 @@ def edits(lab: Laboratory) -> Payload:
     )
     arms: dict[str, list[Payload]] = {"general": [], "identity": [], "random": []}
     scored: dict[str, list[FactOutcome]] = {name: [] for name in arms}
+    payloads: list[LowRank] = []
     for fact in facts:
         made = _edits(lab, fact, sweep.best, covariances[sweep.best])
+        payloads.append(made["general"])
         for name, change in made.items():
             outcome = edit_outcome(lab.loaded, [fact], change)[0]
             scored[name].append(outcome)
@@ -60,7 +62,7 @@ def edits(lab: Laboratory) -> Payload:
         "sweep": sweep.to_dict(),
         "arms": {name: {"facts": rows, "scores": score_edits(scored[name]).to_dict()} for name, rows in arms.items()},
         "facts": [fact.to_dict() for fact in facts],
-        "side effects": _side(lab, facts[0], sweep.best, covariances[sweep.best]),
+        "side effects": _side(lab, payloads[0]),
     }
 
 
@@ -81,13 +83,18 @@ def _layers(lab: Laboratory) -> list[int]:
 
 
 def _edits(lab: Laboratory, fact: Fact, layer: int, covariance: KeyCovariance) -> dict[str, LowRank]:
-    found: dict[str, LowRank] = {}
-    for name, metric in (("general", covariance), ("identity", None)):
-        found[name] = edit_fact(lab.loaded, fact, layer, metric, require_known=False).payload
-    # The same residual along a key that has nothing to do with the subject: the direction's entries in another order.
-    order_M = torch.randperm(lab.loaded.anatomy.intermediate_size, generator=torch.Generator().manual_seed(lab.seed))
-    found["random"] = LowRank({path: (a[:, order_M], b) for path, (a, b) in found["general"].factors.items()})
-    return found
+    """The same value written along three directions: only the first search for a value is paid."""
+    general = edit_fact(lab.loaded, fact, layer, covariance, require_known=False).payload
+    ((path, (direction_1M, value_D1)),) = general.factors.items()
+    key_M = read_subject(lab.loaded, fact_rows(lab.loaded, fact), [layer])[layer].key_M
+    plain_M = key_direction(key_M, None).direction_M
+    # A key that has nothing to do with the subject: the direction's entries in another order.
+    order_M = torch.randperm(len(key_M), generator=torch.Generator().manual_seed(lab.seed))
+    return {
+        "general": general,
+        "identity": LowRank({path: (plain_M[None].float(), value_D1)}),
+        "random": LowRank({path: (direction_1M[:, order_M], value_D1)}),
+    }
 
 
 def _told(outcome: FactOutcome) -> Payload:
@@ -103,11 +110,10 @@ def _told(outcome: FactOutcome) -> Payload:
     }
 
 
-def _side(lab: Laboratory, fact: Fact, layer: int, covariance: KeyCovariance) -> Payload:
+def _side(lab: Laboratory, change: LowRank) -> Payload:
     """What one edit does to unrelated prose."""
-    made = edit_fact(lab.loaded, fact, layer, covariance, require_known=False)
     prose = lab.texts("test", SIDE_TEXTS)["writing"]
-    return side_effects(lab.loaded, made.payload, prose, max_tokens=lab.scale.tokens).to_dict()
+    return side_effects(lab.loaded, change, prose, max_tokens=lab.scale.tokens).to_dict()
 
 
 def preserved(lab: Laboratory) -> Payload:
