@@ -4,14 +4,17 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+from armillary.checkup import neurons, relations
 from armillary.checkup.anatomy import ANATOMY
 from armillary.checkup.config import CheckupConfig
 from armillary.checkup.diagnosis import CORPORA, Context, Diagnosis, Outcome, PairDiagnosis, Payload
 from armillary.checkup.disagreement import DISAGREEMENT
 from armillary.checkup.keys import KEYS
 from armillary.checkup.layers import RANK, SPARSITY
+from armillary.checkup.neurons import NEURONS
 from armillary.checkup.predictions import PREDICTIONS
-from armillary.checkup.relations import RELATIONS, sources
+from armillary.checkup.relations import RELATIONS
+from armillary.data.sources import Source
 from armillary.data.texts import corpus_source
 from armillary.models import LoadedModel, load
 from armillary.progress import counted
@@ -19,7 +22,7 @@ from armillary.runs.environment import machine, versions
 from armillary.runs.folder import RunFolder
 from armillary.runs.record import RunRecord
 
-DIAGNOSES: tuple[Diagnosis, ...] = (RELATIONS, KEYS, RANK, SPARSITY, PREDICTIONS, ANATOMY)
+DIAGNOSES: tuple[Diagnosis, ...] = (RELATIONS, KEYS, RANK, SPARSITY, NEURONS, PREDICTIONS, ANATOMY)
 """Everything the check-up looks at, in the order of the report. A new diagnosis is plugged in by being listed here."""
 
 PAIR_DIAGNOSES: tuple[PairDiagnosis, ...] = (DISAGREEMENT,)
@@ -106,9 +109,15 @@ def _record(
         measures={name: value for outcome in outcomes for name, value in outcome.measures.items()},
         findings=sorted(findings, key=lambda finding: -finding.interest),
         sections=[outcome.section for outcome in outcomes],
-        data=[asdict(source) for source in (*sources(), *(corpus_source(name) for name in CORPORA))],
+        data=[asdict(source) for source in _sources(config)],
         versions=versions(),
         machine=machine(),
         started=folder.started,
         seconds=folder.seconds,
     )
+
+
+def _sources(config: CheckupConfig) -> tuple[Source, ...]:
+    """Where words and texts come from, each source once."""
+    corpora = (corpus_source(name) for name in CORPORA)
+    return tuple(dict.fromkeys((*relations.sources(), *corpora, *neurons.sources(config))))
