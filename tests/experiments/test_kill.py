@@ -18,6 +18,7 @@ COMMANDS = {
     "reproduce": ["reproduce", "lincorr"],
     "reproduce icn": ["reproduce", "icn"],
     "modeldiff": ["modeldiff", "one-model", "another"],
+    "bricks": ["bricks", "partition", "any-model"],
 }
 KILLS = int(os.environ.get("ARMILLARY_KILLS", "3"))
 """How many kills each command has to survive; by hand more: ARMILLARY_KILLS=20."""
@@ -63,4 +64,4 @@ def compare(folder: Path, whole: RunRecord) -> None:
     """The record is the uninterrupted run's, and nothing else is left."""
     assert RunRecord.load(folder).comparable() == whole.comparable()
     left = {path.name for path in folder.iterdir()}
-    assert left - {"samples.npz"} == {"record.json", "report.html", ".lock"}
+    assert left - {"samples.npz", "brick"} == {"record.json", "report.html", ".lock"}

@@ -26,6 +26,7 @@ COMMANDS = (
     Command("lincorr", "Fit the linear map between two relations' next-token logits.", "lincorr"),
     Command("icn", "Explore many answers to one prompt, or the space of the vocabulary's keys.", "icn"),
     Command("modeldiff", "Find the inputs on which two models disagree, and by how much.", "modeldiff"),
+    Command("bricks", "Find, split, route, merge, edit and grow a model's functional parts.", "bricks"),
     Command("reproduce", "Run a paper's claims at a preset and judge each.", "reproduce"),
     Command("models", "List the packaged models, or fetch one.", "models"),
     Command("report", "Draw the report of a record again.", "report"),

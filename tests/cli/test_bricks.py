@@ -1,0 +1,333 @@
+"""``armillary bricks``: each action the whole way with tiny models, delivered, replayed, resumed, refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from armillary.cli.main import main
+from armillary.methods.bricks.adapters import brick_from_adapter, read_adapter, write_adapter
+from armillary.methods.bricks.applied import applied
+from armillary.methods.bricks.brick import Brick
+from armillary.methods.bricks.brick_folder import read_brick
+from armillary.methods.bricks.feed_forward import feed_forward
+from armillary.methods.bricks.library import BrickLibrary
+from armillary.methods.bricks.payloads import LowRank, Partition
+from armillary.models import load
+from armillary.runs.record import RunRecord
+
+Capture = pytest.CaptureFixture[str]
+FACT = ["--prompt", "The capital of France is", "--subject", "France", "--answer", "Paris", "--new", "Rome"]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+def bricks(*arguments: str | Path) -> int:
+    return main(["bricks", *map(str, arguments)])
+
+
+def adapter(folder: Path, *, seed: int, kind: str = "llama", rank: int = 2) -> Path:
+    """A random adapter of a tiny model, as a PEFT folder."""
+    loaded = load(f"tiny-{kind}")
+    generator = torch.Generator().manual_seed(seed)
+    factors = {
+        feed_forward(loaded, layer).write_path: (
+            torch.randn(rank, loaded.anatomy.intermediate_size, generator=generator),
+            torch.randn(loaded.anatomy.hidden_size, rank, generator=generator),
+        )
+        for layer in range(loaded.anatomy.num_layers)
+    }
+    return write_adapter(Brick.of(loaded, LowRank(factors), name=folder.name), folder)
+
+
+def model_folder(folder: Path, *, shift: float) -> Path:
+    """The tiny Llama with every number moved by ``shift``, as transformers saves it."""
+    loaded = load("tiny-llama")
+    with torch.no_grad():
+        for parameter in loaded.model.parameters():
+            parameter.add_(shift)
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "measure"),
+    [
+        (["profile"], ""),
+        (["partition", "--by", "coactivation", "--capabilities", "code", "german"], "functional experts above"),
+        (["route", "--by", "random"], "rise of the loss/1 of 4 experts"),
+        (["route", "--share", "0.9", "--router", "mlp"], "router recall/"),
+        (["merge", "one", "two", "--method", "dare", "--seed", "3"], ""),
+        (["edit", *FACT], "efficacy"),
+        (
+            ["grow", "--to", "unused", "--layers", "1", "--train-on", "german"],
+            "change of the loss after training/german",
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_dry_and_replayed(options: list[str], measure: str, out: Path, tmp_path: Path, capsys: Capture) -> None:
+    options = [str(tmp_path / "grown") if one == "unused" else one for one in options]
+    assert bricks(options[0], "any", *options[1:], "--dry-run", "--out", out, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["kind"] == "bricks" and told["sections"] and told["findings"]
+    assert told["config"]["command"] == f"bricks {options[0]}" and told["models"]["model"]["name"] == "tiny-llama"
+    assert any(name.startswith(measure) for name in told["measures"]) or not measure
+    assert main(["replay", str(out), "--out", str(tmp_path / "again")]) == 0, capsys.readouterr().out
+
+
+def test_partition_goes_into_a_library_again_without_the_work(out: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    command = ["partition", "tiny-llama", "--experts", "6", "--by", "random", "--capabilities", "code", "german"]
+    assert bricks(*command, "--out", out) == 0
+    kept = read_brick(out / "brick")
+    assert isinstance(kept.payload, Partition) and kept.payload.experts == 6
+    assert kept.meta.provenance.base == "tiny-llama"
+    monkeypatch.setattr("armillary.experiments.bricks_partition_run.partitioned", None)
+    library = tmp_path / "library"
+    for _ in range(2):
+        assert bricks(*command, "--out", out, "--library", library) == 0, "a finished run is only delivered"
+        assert [one["id"] for one in BrickLibrary(library).entries()] == [kept.id]
+
+
+def test_a_killed_run_goes_on_where_it_was(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from armillary.methods.bricks import partition, partition_quality
+
+    made: list[int] = []
+    original, judged = partition.random_partition, partition_quality.functional_experts
+
+    def counted(*arguments: Any, **settings: Any) -> Partition:
+        made.append(1)
+        return original(*arguments, **settings)
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(partition, "random_partition", counted)
+    monkeypatch.setattr(partition_quality, "functional_experts", stopped)
+    command = ["partition", "any", "--by", "random", "--capabilities", "code", "german", "--dry-run"]
+    library = tmp_path / "library"
+    assert bricks(*command, "--out", out, "--library", library) == 130
+    assert not (out / "record.json").exists() and not (out / "brick").exists() and not library.exists()
+    monkeypatch.setattr(partition_quality, "functional_experts", judged)
+    assert bricks(*command, "--out", out) == 0
+    assert made == [1], "the split was kept"
+    assert bricks(*command, "--out", tmp_path / "whole") == 0
+    assert RunRecord.load(out).comparable() == RunRecord.load(tmp_path / "whole").comparable()
+
+
+def test_route_all_experts_costs_nothing_and_fewer_read_less(out: Path, tmp_path: Path) -> None:
+    for k in ("4", "1"):
+        command = ["route", "any", "--k", k, "--by", "weights", "--dry-run", "--out", out / k]
+        assert bricks(*command, *(["--mixtral", tmp_path / "mixtral"] if k == "1" else [])) == 0
+    dense, few = RunRecord.load(out / "4"), RunRecord.load(out / "1")
+    assert abs(dense.measures["rise of the loss/4 of 4 experts"].estimate) < 1e-5
+    assert abs(few.measures["rise of the loss/1 of 4 experts"].estimate) > 1e-3
+    limits = [record.sections[0].tables[1].rows[0][-1] for record in (dense, few)]
+    assert isinstance(limits[0], float) and isinstance(limits[1], float) and limits[0] < 1 < limits[1]
+    opened = load(tmp_path / "mixtral")
+    assert opened.model.config.model_type == "mixtral" and opened.model.config.num_experts_per_tok == 1
+
+
+def test_merge_of_adapters_is_the_exact_sum(out: Path, tmp_path: Path) -> None:
+    first, second = (adapter(tmp_path / name, seed=seed, rank=1 + seed) for seed, name in enumerate("ab"))
+    library = tmp_path / "library"
+    kept = BrickLibrary(library).add(brick_from_adapter(second, load("tiny-llama")))
+    command = ["merge", "tiny-llama", first, kept[:8], "--method", "task_arithmetic", "--weights", "2", "-1"]
+    assert bricks(*command, "--library", library, "--to", tmp_path / "sum", "--out", out) == 0
+    parts, found = [read_adapter(folder) for folder in (first, second)], read_adapter(tmp_path / "sum")
+    for path in found.factors:
+        wanted = 2 * parts[0].delta(path).double() - parts[1].delta(path).double()
+        assert torch.allclose(found.delta(path).double(), wanted, atol=1e-5)
+    assert len(BrickLibrary(library).entries()) == 2
+    assert "rank 3" in RunRecord.load(out).findings[0].text
+    assert bricks("merge", "tiny-llama", out, "--rank", "1", "--out", tmp_path / "cut") == 0, "a run's own brick"
+    assert isinstance(read_brick(tmp_path / "cut" / "brick").payload, LowRank)
+    assert main(["replay", str(out), "--out", str(tmp_path / "again")]) == 0
+    assert len(BrickLibrary(library).entries()) == 2, "a replay puts nothing into a library"
+
+
+def test_merge_of_models(out: Path, tmp_path: Path) -> None:
+    base, one, two = (model_folder(tmp_path / name, shift=s) for name, s in (("base", 0.0), ("m1", 0.5), ("m2", 1.5)))
+    assert bricks("merge", base, one, two, "--to", tmp_path / "merged", "--out", out) == 0
+    found, start = (load(folder).model.state_dict() for folder in (tmp_path / "merged", base))
+    assert all(torch.allclose(found[name], start[name] + 1.0, atol=1e-5) for name in start)
+    assert {path.name for path in out.iterdir()} == {".lock", "record.json", "report.html"}
+    assert main(["replay", str(out), "--out", str(tmp_path / "again")]) == 0
+    mixed = adapter(tmp_path / "adapter", seed=0)
+    assert bricks("merge", base, one, mixed, "--to", tmp_path / "no", "--out", tmp_path / "x") == 2
+
+
+def test_recipe_names_adapters_on_their_base(tmp_path: Path, capsys: Capture) -> None:
+    folders = [adapter(tmp_path / name, seed=0) for name in "ab"]
+    command = ["merge", "owner/base", *folders, "--method", "dare", "--density", "0.25", "--recipe"]
+    assert bricks(*command) == 0
+    told = capsys.readouterr().out
+    assert "merge_method: dare_linear" in told and told.count("density: 0.25") == 2
+    assert f'model: "owner/base+{folders[1]}"' in told
+    assert bricks(*command, "--to", tmp_path / "recipe.yaml") == 0
+    assert (tmp_path / "recipe.yaml").read_text() == told
+    assert bricks(*command, "--to", tmp_path / "recipe.yaml") == 2
+
+
+def test_edit_leaves_an_adapter_that_makes_the_new_answer_likelier(out: Path, tmp_path: Path) -> None:
+    from armillary.methods.bricks.edit_metrics import read_fact
+    from armillary.methods.bricks.facts import Fact
+
+    options = ["--identity", "--layer", "0", "--neighbours", "Spain=Madrid", "--paraphrases", "In France it is"]
+    assert bricks("edit", "any", *FACT, *options, "--dry-run", "--to", tmp_path / "edit", "--out", out) == 0
+    loaded, fact = load("tiny-llama"), Fact.from_prompt(FACT[1], "France", "Paris", "Rome")
+    before = read_fact(loaded, fact).new[0]
+    with applied(loaded, read_adapter(tmp_path / "edit")):
+        after = read_fact(loaded, fact).new[0]
+    answers, neighbours = RunRecord.load(out).sections[0].tables[:2]
+    assert answers.rows[0][2] == before and answers.rows[0][4] == pytest.approx(after, abs=1e-4) and after > before
+    assert answers.rows[1][0] == "In France it is" and [row[0] for row in neighbours.rows] == ["Spain"]
+
+
+@pytest.mark.parametrize(("way", "kind"), [("--neurons", "llama"), ("--layers", "llama"), ("--experts", "mixtral")])
+def test_grown_folder_says_the_same(way: str, kind: str, out: Path, tmp_path: Path) -> None:
+    assert bricks("grow", "any", way, "2", "--dry-run", "--to", tmp_path / "grown", "--out", out) == 0
+    base, grown = load("tiny-llama"), load(tmp_path / "grown")
+    ids = torch.arange(3, 40)[None]
+    with torch.no_grad():
+        assert torch.allclose(base.model(ids).logits, grown.model(ids).logits, atol=1e-4)
+    assert grown.model.config.model_type == kind
+    assert sum(p.numel() for p in grown.model.parameters()) > sum(p.numel() for p in base.model.parameters())
+    assert {path.name for path in out.iterdir()} == {".lock", "record.json", "report.html"}
+
+
+def test_a_library_from_add_to_remove(tmp_path: Path, capsys: Capture) -> None:
+    library, first = tmp_path / "library", adapter(tmp_path / "first", seed=1)
+    (tmp_path / "texts").write_text("red green blue\nred blue\n")
+    add = ["add", first, "--model", "tiny-llama", "--keys-from", tmp_path / "texts", "--name", "colours", "--json"]
+    assert bricks("library", library, *add) == 0
+    kept = json.loads(capsys.readouterr().out)["id"]
+    assert bricks("library", library, "add", adapter(tmp_path / "second", seed=2), "--model", "tiny-llama") == 0
+    assert "no keys" in capsys.readouterr().out
+    assert bricks("library", library, "list") == 0
+    assert kept[:12] in (told := capsys.readouterr().out) and "colours" in told and "second" in told
+    assert bricks("library", library, "show", kept[:6]) == 0
+    assert "mean state after layer 1 of tiny-llama" in capsys.readouterr().out
+    assert bricks("library", library, "search", "red green blue", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["brick"] for one in found["chosen"]] == [kept] and found["chosen"][0]["score"] > 0.5
+    assert bricks("library", library, "search", "seven", "--threshold", "0.999") == 0
+    assert "No brick comes near enough" in capsys.readouterr().out
+    assert bricks("library", library, "export", kept[:6], "--to", tmp_path / "out") == 0
+    path = next(iter(read_adapter(first).factors))
+    assert torch.allclose(read_adapter(tmp_path / "out").delta(path), read_adapter(first).delta(path), atol=1e-6)
+    (library / "library.json").unlink()
+    assert bricks("library", library, "rebuild") == 0 and bricks("library", library, "remove", kept) == 0
+    assert [one["name"] for one in BrickLibrary(library).entries()] == ["second"]
+
+
+def test_own_texts_of_a_profile(out: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "red").write_text("".join(f"red {'blue ' * (1 + n % 5)}{n}\n" for n in range(40)))
+    command = ["profile", "tiny-llama", "--text-file", f"mine={tmp_path / 'red'}", "--texts", "20", "--out", out]
+    assert bricks(*command) == 2
+    assert "at least two capabilities" in capsys.readouterr().err and not out.exists()
+    assert bricks(*command, "--capabilities", "code") == 0
+    assert "mine" in json.dumps(RunRecord.load(out).to_dict()["sections"])
+    (tmp_path / "red").write_text("red\n" * 39)
+    assert bricks(*command, "--capabilities", "code") == 2
+    assert "39 texts" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["partition", "--experts", "0"], "experts must be 1 or more"),
+        (["partition", "--experts", "99"], "experts must be 1 to 48"),
+        (["partition", "--capabilities", "code", "cooking"], "no capability is called 'cooking'"),
+        (["partition", "--capabilities", "code"], "at least two"),
+        (["partition", "--texts", "5"], "texts must be 20 or more"),
+        (["partition", "--by", "taste"], "taste"),
+        (["route", "--k", "2", "--share", "0.5"], "either k or share"),
+        (["route", "--k", "33"], "k must be 1 to 32"),
+        (["route", "--share", "1.5"], "share must lie above 0"),
+        (["route", "--share", "0.5", "--router", "centroid"], "can't tell a share"),
+        (["route", "--k", "2", "--router", "mlp", "--mixtral", "new"], "linear router"),
+        (["route", "--experts", "5", "--k", "2", "--mixtral", "new"], "do not divide"),
+        (["merge"], "one or more folders"),
+        (["merge", "nowhere"], "there is no folder 'nowhere'"),
+        (["merge", "abcd", "--library", "nowhere"], "there is no library at nowhere"),
+        (["merge", "."], "it is no adapter and no model"),
+        (["merge", "x", "--method", "best"], "best"),
+        (["edit", *FACT], "does not answer"),
+        (["edit", *FACT[:3], "Spain", *FACT[4:]], "must stand exactly once"),
+        (["edit", *FACT, "--neighbours", "Spain"], "SUBJECT=ANSWER"),
+        (["edit", *FACT, "--layer", "9", "--dry-run"], "layer must be 0 to 1"),
+        (["grow", "--to", "new"], "one of neurons, layers and experts"),
+        (["grow", "--to", "new", "--neurons", "2", "--layers", "1"], "one of neurons, layers and experts"),
+        (["grow", "--to", "new", "--layers", "9"], "number of new layers"),
+        (["grow", "--to", "new", "--experts", "2", "--top-k", "3"], "top_k must be 1 to 2"),
+        (["grow", "--to", "new", "--neurons", "2", "--train-on", "cooking"], "no capability is called 'cooking'"),
+        (["grow", "--to", ".", "--neurons", "2"], "exists already"),
+        (["grow", "--neurons", "2"], "--to"),
+        (["profile", "--texts", "3"], "texts must be 20 or more"),
+        (["profile", "--text-file", "nothing"], "NAME=FILE"),
+        (["profile", "--text-file", "a=nowhere.txt"], "could not be read"),
+    ],
+)
+def test_refuses_in_one_sentence(
+    options: list[str], told: str, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert bricks(options[0], "tiny-llama", *options[1:], "--out", out) == 2
+    said = capsys.readouterr().err
+    assert told in said and "unforeseen" not in said and len(said.strip().splitlines()) == 1
+    assert not out.exists() and not any((tmp_path / "here").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["list"], "there is no library"),
+        (["show"], "needs the id of a brick"),
+        (["add", "nowhere", "--model", "tiny-llama"], "there is no folder 'nowhere'"),
+        (["add", "nowhere"], "needs --model"),
+        (["rebuild", "more"], "takes nothing more"),
+        (["bake"], "bake"),
+    ],
+)
+def test_library_refuses(options: list[str], told: str, tmp_path: Path, capsys: Capture) -> None:
+    assert bricks("library", tmp_path / "none", *options) == 2
+    assert told in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
+def test_library_refuses_what_it_does_not_hold(tmp_path: Path, capsys: Capture) -> None:
+    BrickLibrary(tmp_path / "library").add(brick_from_adapter(adapter(tmp_path / "a", seed=0), load("tiny-llama")))
+    for options, told in (
+        (["show", "abcdef"], "no brick whose id begins with abcdef"),
+        (["show", "zz"], "4 to 64 hex digits"),
+        (["search", "red"], "no brick of"),
+        (["export", "abcdef"], "needs --to"),
+        (["add", tmp_path / "a", "--model", "tiny-qwen3", "--keys-from", "cooking"], "no capability is called"),
+    ):
+        assert bricks("library", tmp_path / "library", *options) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_adapters_of_another_base_are_refused(out: Path, tmp_path: Path, capsys: Capture) -> None:
+    library = BrickLibrary(tmp_path / "library")
+    other = library.add(brick_from_adapter(adapter(tmp_path / "q", seed=0, kind="qwen3"), load("tiny-qwen3")))
+    assert bricks("merge", "tiny-llama", other[:8], "--library", library.path, "--out", out) == 2
+    said = capsys.readouterr().err
+    assert "was made for the base" in said and not out.exists() and len(library.entries()) == 1
+
+
+def test_what_exists_is_refused_before_any_work(tmp_path: Path, out: Path, capsys: Capture, monkeypatch: Any) -> None:
+    monkeypatch.setattr("armillary.models.load", None)
+    (tmp_path / "there").mkdir()
+    for options in (["edit", "any", *FACT, "--to"], ["route", "any", "--k", "1", "--mixtral"]):
+        assert bricks(*options, tmp_path / "there", "--out", out, "--dry-run", "--fresh") == 2
+        assert "exists already" in capsys.readouterr().err and not out.exists()
+    assert bricks("edit", "any", *FACT, "--to", out, "--out", out, "--dry-run") == 2
+    assert "is the folder of the run" in capsys.readouterr().err and not out.exists()
