@@ -1,4 +1,4 @@
-"""Which neurons serve code, and what does switching them off cost code and prose, beside as many others by lot?
+"""Which neurons are specialised for code or prose, and what does the model lose without them?
 
     python examples/bricks.py [MODEL]
 
@@ -16,16 +16,14 @@ from armillary.methods.bricks.sets import random_like, specialised
 
 
 def main(model: str = "smollm2-135m-instruct") -> None:
-    """Print what each set of neurons costs each capability."""
-    loaded, names = armillary.load(model), ("code", "knowledge")
-    seen = profile(loaded, equal_capability_texts(names, limit=20))
-    code = specialised(functional_scores(seen).of("code"))
-    sets = {"neurons of code": code, "as many by lot": random_like(code, seen.width, seed=0)}
-    table = knock_out(loaded, sets, equal_capability_texts(names, split="test", limit=4))
-    for row, chosen in sets.items():
-        for name in names:
-            rise = table.effect(row, name).delta_nll
-            print(f"{row} ({chosen.size}) off: {name} {rise.estimate:+.3f} [{rise.lower:+.3f}, {rise.upper:+.3f}]")
+    """Print the rise of the loss without each capability's best 5 % of neurons, and without as many by lot."""
+    loaded, names = armillary.load(model), ("code", "writing")
+    scores = functional_scores(profile(loaded, equal_capability_texts(names, limit=24)))
+    sets = {name: specialised(scores.of(name), 0.05) for name in names}
+    sets["random"] = random_like(sets["code"], loaded.anatomy.intermediate_size, seed=0)
+    table = knock_out(loaded, sets, equal_capability_texts(names, split="test", limit=8))
+    for row in sets:
+        print(f"without {row}:", *(f"{on} {table.effect(row, on).delta_nll.estimate:+.3f} nats;" for on in names))
 
 
 if __name__ == "__main__":

@@ -100,7 +100,12 @@ BRICKS = MethodCard(
         "A language model can be treated as a set of functional parts: neurons specialised for capabilities are found "
         "in it, adapters are added to it, and parts can be routed, merged, edited and grown without touching the rest."
     ),
-    commands=("armillary reproduce bricks --preset laptop",),
+    commands=(
+        "armillary bricks profile smollm2-135m-instruct",
+        'armillary bricks edit smollm2-135m-instruct --prompt "The capital of France is" --subject France '
+        "--answer Paris --new Rome",
+        "armillary reproduce bricks --preset laptop",
+    ),
 )
 
 CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS)
