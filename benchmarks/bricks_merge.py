@@ -54,7 +54,7 @@ def main() -> None:
         library = BrickLibrary(folder)
         for brick in bricks:
             library.add(brick)
-        found = measured(bricks, Path(folder), 1 if options.quick else 5)
+        found = measured(bricks, Path(folder), 1 if options.quick else 3)
     rows = [row for peer in ("cat", "svd", "linear") for row in against(peer, found)]
     settings = {"adapters": ADAPTERS, "rank": RANK, "modules": len(bricks[0].sites), "weights": "equal"}
     show_and_save("bricks_merge", "Ten adapters merged", Path(model).name, settings, rows)
