@@ -8,6 +8,7 @@ from torch import Tensor
 
 from armillary.errors import NumericError, UsageError
 from armillary.models.loaded import LoadedModel
+from armillary.scoring.few_rows import few_rows
 from armillary.scoring.growing import GrowingPrompts
 
 
@@ -35,13 +36,14 @@ def greedy(
     rows = prompts.decoding(owners, hidden_BD, torch.tensor(list(stop_ids), dtype=torch.long, device=loaded.device))
     out: list[list[int]] = [[] for _ in owners]
     given = None if first is None else torch.tensor(list(first), device=loaded.device)
-    for step in range(max_new_tokens):
-        token_B = given if step == 0 and given is not None else _likeliest(loaded, rows.hidden_BD)
-        for index, alive, token in zip(rows.held.tolist(), rows.alive.tolist(), token_B.tolist(), strict=True):
-            if alive:
-                out[index].append(token)
-        if step + 1 == max_new_tokens or not rows.advance(token_B):
-            break
+    with few_rows(loaded.model):
+        for step in range(max_new_tokens):
+            token_B = given if step == 0 and given is not None else _likeliest(loaded, rows.hidden_BD)
+            for index, alive, token in zip(rows.held.tolist(), rows.alive.tolist(), token_B.tolist(), strict=True):
+                if alive:
+                    out[index].append(token)
+            if step + 1 == max_new_tokens or not rows.advance(token_B):
+                break
     return out
 
 
