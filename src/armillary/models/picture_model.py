@@ -109,9 +109,10 @@ def _joined(
     return model
 
 
-def _processor(tokenizer: PreTrainedTokenizerBase, image_size: int, patch: int) -> LlavaProcessor:
+def picture_processor(image_size: int) -> LlavaImageProcessorPil:
+    """From pictures to ``pixel_values``: resized to a square and normalised as for DINOv2."""
     square = {"height": image_size, "width": image_size}
-    images = LlavaImageProcessorPil(
+    return LlavaImageProcessorPil(
         size=square,
         crop_size=square,
         do_center_crop=False,
@@ -119,8 +120,11 @@ def _processor(tokenizer: PreTrainedTokenizerBase, image_size: int, patch: int) 
         image_mean=list(_MEAN),
         image_std=list(_STD),
     )
+
+
+def _processor(tokenizer: PreTrainedTokenizerBase, image_size: int, patch: int) -> LlavaProcessor:
     return LlavaProcessor(
-        image_processor=images,
+        image_processor=picture_processor(image_size),
         tokenizer=tokenizer,
         patch_size=patch,
         vision_feature_select_strategy="default",
