@@ -1,0 +1,46 @@
+"""A run that goes on from a checkpoint, or ends with its best one, has that checkpoint's weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Trainer, TrainingArguments
+
+from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.training.checkpoint_weights import CheckpointWeightsMixin
+
+
+class Ours(CheckpointWeightsMixin, Trainer):
+    """The stock Trainer with the mixin."""
+
+
+def saved(kind: str, folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that stand in the folder."""
+    model = tiny_vision(kind).model
+    Trainer(model=model, args=TrainingArguments(output_dir=str(folder), use_cpu=True)).save_model(str(folder))
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("kind", VISION_KINDS)
+@pytest.mark.parametrize("best", [False, True])
+def test_weights_of_the_checkpoint_are_in_the_model(tmp_path: Path, kind: str, best: bool) -> None:
+    wanted = saved(kind, tmp_path)
+    model = tiny_vision(kind, seed=1).model
+    trainer = Ours(model=model, args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True))
+    random = torch.get_rng_state()
+    if best:
+        trainer.state.best_model_checkpoint = str(tmp_path)
+        trainer._load_best_model()
+    else:
+        trainer._load_from_checkpoint(str(tmp_path))
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())
+
+
+def test_the_stock_trainer_still_needs_it(tmp_path: Path) -> None:
+    """If this fails, transformers has mended it and the mixin can go."""
+    wanted = saved("llava", tmp_path)
+    model = tiny_vision("llava", seed=1).model
+    trainer = Trainer(model=model, args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True))
+    trainer._load_from_checkpoint(str(tmp_path))
+    assert not any(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())
