@@ -14,7 +14,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from armillary.errors import UsageError
 from armillary.models.tiny import tiny
-from armillary.training.second_gradient import Gradients, SecondGradientMixin
+from armillary.training.second_gradient import Gradients, SecondGradientMixin, _refuse_unsupported
 
 from .two_processes import run_two
 
@@ -166,6 +166,7 @@ def test_what_can_not_be_done_is_refused_in_one_sentence(tmp_path: Path) -> None
     for changes, words in (
         ({"optim": "galore_adamw_layerwise", "optim_target_modules": ["q_proj"]}, "optimiser galore"),
         ({"torch_compile": True}, "torch_compile"),
+        ({"activation_checkpointing_kwargs": {"use_reentrant": True}}, "reentrant activation checkpointing"),
     ):
         with pytest.raises(UsageError, match=words):
             Plain(model=tiny("llama").model, args=arguments(tmp_path, **changes), train_dataset=Rows())
@@ -173,6 +174,13 @@ def test_what_can_not_be_done_is_refused_in_one_sentence(tmp_path: Path) -> None
     given.fp16 = True  # refused by the library itself where there is no such device
     with pytest.raises(UsageError, match="fp16; use bf16"):
         Plain(model=tiny("llama").model, args=given, train_dataset=Rows())
+    trainer = Plain(model=tiny("llama").model, args=arguments(tmp_path), train_dataset=Rows())
+    for name, words in (("is_fsdp_enabled", "FSDP"), ("is_deepspeed_enabled", "DeepSpeed")):
+        setattr(trainer, name, True)
+        with pytest.raises(UsageError, match=f"with {words}; use bf16"):
+            _refuse_unsupported(trainer)
+        setattr(trainer, name, False)
+    _refuse_unsupported(trainer)
     args = arguments(tmp_path)
     model = copy.deepcopy(tiny("llama").model).requires_grad_(False)
     model.lm_head.weight.requires_grad_(True)
@@ -181,7 +189,7 @@ def test_what_can_not_be_done_is_refused_in_one_sentence(tmp_path: Path) -> None
         def second_loss(self, model: nn.Module, inputs: dict[str, Any], outputs: Any, seen: Any) -> Tensor | None:
             return outputs.logits.detach().mean()
 
-    with pytest.raises(UsageError, match="use_reentrant"):
+    with pytest.raises(UsageError, match="second loss has no gradient"):
         Detached(model=model, args=args, train_dataset=Rows()).train()
 
 

@@ -1,0 +1,227 @@
+"""Modality-decoupled gradient descent as a trainer: ``MDGDTrainer``, and ``MDGDMixin`` for trainers of one's own."""
+
+import warnings
+from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer
+from transformers.trainer_utils import TrainOutput
+
+from armillary.errors import UsageError
+from armillary.methods.mdgd.calibration import kept_positions
+from armillary.methods.mdgd.config import MDGDSettings, chosen_layers
+from armillary.methods.mdgd.core import decouple_
+from armillary.methods.mdgd.drift import OWN_COLUMNS, ROUNDING, drift_loss, image_token_mask, watch
+from armillary.methods.mdgd.kept_reference import take_reference
+from armillary.methods.mdgd.masked_adamw import MaskedAdamW
+from armillary.methods.mdgd.rank_callback import VisualRankCallback
+from armillary.methods.mdgd.reference import StateReference
+from armillary.methods.mdgd.update_projection import UpdateProjection
+from armillary.models.vision import VisionAnatomy, find_vision_anatomy
+from armillary.training.second_gradient import Gradients, SecondGradientMixin
+
+STALLED_AFTER, STALLED_SHARE = 0.1, 0.05
+TEXT_ONLY_ROWS = 64
+
+
+class MDGDMixin(SecondGradientMixin):
+    """To stand before a trainer class: ``class Mine(MDGDMixin, SFTTrainer)``.
+
+    ``settings`` may be left out where ``args`` are an ``MDGDConfig`` or the like. ``reference_model`` is the model
+    before training, where it is not the one that is given to be trained. ``rank_batch`` are the pictures that
+    ``log_erank_steps`` looks at. ``processor_marks`` are token ids that a processor puts before images, for the cache.
+
+    The reference is taken when ``train`` is first called, and kept with the run: a resumed run measures drift from the
+    same weights, or refuses. Columns ``image_token_mask`` and ``image_key`` of a batch are read and not shown to the
+    model (set ``remove_unused_columns=False``).
+
+    The log gets ``visual_drift``, ``gradient_cosine``, ``gradient_removed`` (share of the task gradient's squared
+    norm) and ``gradient_conflicting``. A batch without images makes a plain step.
+    ModelError for a model without images, UsageError for settings that are not accepted.
+    """
+
+    own_columns = OWN_COLUMNS
+
+    def __init__(
+        self,
+        *args: Any,
+        settings: MDGDSettings | None = None,
+        reference_model: nn.Module | None = None,
+        rank_batch: dict[str, Any] | None = None,
+        processor_marks: Collection[int] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        own: object = self.args
+        self.settings: MDGDSettings = settings or (own if isinstance(own, MDGDSettings) else MDGDSettings())
+        self.settings.resolve()
+        if getattr(self, "model_init", None) is not None:
+            raise UsageError("model_init makes other weights at each training; give the model itself.")
+        self.anatomy: VisionAnatomy = find_vision_anatomy(self.network)
+        self.layers: tuple[int, ...] = chosen_layers(self.settings.visual_layers, self.anatomy.num_layers)
+        self.reference_model: nn.Module | None = reference_model
+        self.processor_marks: tuple[int, ...] = tuple(processor_marks)
+        self._reference: StateReference | None = None
+        self._resuming: bool = False
+        self._rows: int = 0
+        self._rows_with_images: int = 0
+        self._early_losses: list[Tensor] = []
+        if self.settings.freeze_vision:
+            for name, parameter in self.network.named_parameters():
+                if parameter.requires_grad and self.anatomy.component(name) == "vision_tower":
+                    parameter.requires_grad_(False)
+        if self.settings.projection_of == "update":
+            self.add_callback(UpdateProjection(self.settings))
+        if self.settings.log_erank_steps:
+            if rank_batch is None:
+                raise UsageError("log_erank_steps needs rank_batch: a collated batch of pictures to look at.")
+            self.add_callback(VisualRankCallback([rank_batch], every=self.settings.log_erank_steps))
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+        """The stock training; the reference is taken, or found again, before it."""
+        self._resuming = bool(resume_from_checkpoint)
+        if self.settings.reads_images and self._reference is None:
+            self._reference = take_reference(self, resuming=resume_from_checkpoint)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def watch_forward(self, model: nn.Module, inputs: dict[str, Any]) -> AbstractContextManager[Any]:
+        """Catches the image states of the forward, where the batch has images."""
+        if not self.settings.reads_images:
+            return nullcontext()
+        mask = image_token_mask(self.anatomy, inputs)
+        rows = int(mask.any(1).sum())
+        self._rows, self._rows_with_images = self._rows + len(mask), self._rows_with_images + rows
+        if not rows:
+            return nullcontext()
+        return watch({layer: self.anatomy.layers[layer] for layer in self.layers}, mask)
+
+    def second_items(self, inputs: dict[str, Any]) -> int | None:
+        """The number of image tokens: the drift is a mean over them."""
+        return int(image_token_mask(self.anatomy, inputs).sum()) if self.settings.reads_images else None
+
+    def second_loss(self, model: nn.Module, inputs: dict[str, Any], outputs: Any, seen: Any) -> Tensor | None:
+        """The visual drift of this batch."""
+        if seen is None:
+            return None
+        if self._reference is None:
+            self._reference = take_reference(self, resuming=None)
+        now = seen.states(self.layers)
+        with self.accelerator.autocast():
+            before = self._reference.states(inputs, seen.mask)
+        precision = torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else now[0].dtype
+        tolerance = self.settings.drift_tolerance
+        loss = drift_loss(
+            now,
+            before,
+            self.settings.drift_loss,
+            normalise=self.settings.normalise_rows,
+            tolerance=ROUNDING[precision] if tolerance is None else tolerance,
+        )
+        self.note("visual_drift", loss)
+        return loss
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Tensor | Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """The stock step with decoupled gradients."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self._warn(loss.detach())
+        return loss
+
+    def edit_gradients(self, model: nn.Module, second: Gradients) -> None:
+        """Project, align and mask the gradients of the step."""
+        settings, parameters = self.settings, self.trainable()
+        if second:
+            later = settings.projection_of == "update"
+            statistics = decouple_(
+                parameters,
+                [second.get(parameter) for parameter in parameters],
+                mode="none" if later else cast(Any, settings.projection),
+                scope=settings.projection_scope,
+                align_weight=settings.align_weight,
+                random_seed=self.direction_seed,
+            )
+            for name in ("cosine", "removed", "conflicting"):
+                self.note(f"gradient_{name}", getattr(statistics, name))
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, UpdateProjection):
+                callback.begin(parameters, second, self.direction_seed)
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        if isinstance(optimizer, MaskedAdamW):
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    _keep_only(parameter.grad, optimizer.index(parameter))
+
+    @property
+    def direction_seed(self) -> int | None:
+        """The seed of this step's random direction; None for the visual one."""
+        random = self.settings.projection_direction == "random"
+        return self.args.seed * 100_003 + self.state.global_step if random else None
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The stock optimiser, or with a mask the AdamW that moves and remembers the kept entries only."""
+        if self.settings.mask_ratio == 1 or isinstance(self.optimizer, MaskedAdamW):
+            return super().create_optimizer(model)
+        kind = str(getattr(self.args.optim, "value", self.args.optim))
+        if self.optimizer is not None or self.optimizer_cls_and_kwargs is not None or "adamw_torch" not in kind:
+            what = kind if self.optimizer is None else type(self.optimizer).__name__
+            raise UsageError(
+                f"mask_ratio below 1 needs the AdamW that stores the kept entries only (optim='adamw_torch'); got "
+                f"{what}."
+            )
+        groups = [
+            {"params": group["params"], "weight_decay": group["weight_decay"]}
+            for group in super().create_optimizer(model).param_groups
+        ]
+        self.optimizer = None
+        positions = None if self._resuming else kept_positions(self, self.settings)
+        self.optimizer = MaskedAdamW(
+            groups,
+            positions,
+            lr=self.args.learning_rate,
+            betas=(self.args.adam_beta1, self.args.adam_beta2),
+            eps=self.args.adam_epsilon,
+        )
+        return self.optimizer
+
+    def _warn(self, loss: Tensor) -> None:
+        """Say once when most rows have no image, and when alignment seems to hold the task back."""
+        if self._rows >= TEXT_ONLY_ROWS:
+            if self._rows_with_images < self._rows / 2:
+                warnings.warn(
+                    f"only {self._rows_with_images} of the first {self._rows} rows have an image; the others make "
+                    "plain steps.",
+                    stacklevel=2,
+                )
+            self._rows = -(10**12)
+        end = int(STALLED_AFTER * self.state.max_steps)
+        if self.settings.align_weight == 0 or end < 10 or self.state.global_step >= end:
+            return
+        self._early_losses.append(loss)
+        if self.state.global_step == end - 1 and self.accelerator.sync_gradients:
+            some = max(1, len(self._early_losses) // 5)
+            first, last = (float(torch.stack(part).mean()) for part in _ends(self._early_losses, some))
+            if last > (1 - STALLED_SHARE) * first:
+                warnings.warn(
+                    f"the task loss went from {first:.3g} to {last:.3g} in the first {end} steps; "
+                    f"visual_align_weight={self.settings.align_weight:g} may hold it back.",
+                    stacklevel=2,
+                )
+
+
+def _ends(values: list[Tensor], some: int) -> tuple[list[Tensor], list[Tensor]]:
+    return values[:some], values[-some:]
+
+
+def _keep_only(gradient: Tensor, index_K: Tensor) -> None:
+    flat = gradient.view(-1)
+    kept_K = flat[index_K]
+    flat.zero_()
+    flat[index_K] = kept_K
+
+
+class MDGDTrainer(MDGDMixin, Trainer):
+    """``transformers.Trainer`` with decoupled gradients; takes an ``MDGDConfig`` as ``args``."""
