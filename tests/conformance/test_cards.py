@@ -10,6 +10,7 @@ from armillary.cards import CARDS, MethodCard
 from armillary.cli.docs import BEGIN, END, pages, with_table
 from armillary.cli.main import COMMANDS
 from armillary.errors import UsageError
+from armillary.runs.record import RunRecord
 
 ROOT = Path(__file__).parents[2]
 each_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
@@ -47,6 +48,13 @@ def test_commands_are_known(card: MethodCard) -> None:
 def test_tables_are_fresh() -> None:
     for path, text in pages(ROOT).items():
         assert path.read_text("utf-8") == text, "run: python -m armillary.cli.docs"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").rglob("*.json")), ids=lambda path: path.stem)
+def test_a_committed_record_can_be_read(path: Path) -> None:
+    """One that can't be would silently be missing from every table."""
+    read = RunRecord.load(path)
+    assert read.sections and read.started
 
 
 def test_table_goes_between_the_markers() -> None:

@@ -20,7 +20,7 @@ COMMANDS = {
     "modeldiff": ["modeldiff", "one-model", "another"],
     "bricks": ["bricks", "partition", "any-model"],
 }
-KILLS = int(os.environ.get("ARMILLARY_KILLS", "3"))
+KILLS = int(os.environ.get("ARMILLARY_KILLS", "1"))
 """How many kills each command has to survive; by hand more: ARMILLARY_KILLS=20."""
 
 MODEL = os.environ.get("ARMILLARY_KILL_MODEL", "")

@@ -24,6 +24,7 @@ from armillary.methods.mdgd.config import MDGDSettings
 from armillary.methods.mdgd.rank_callback import VisualRankCallback
 from armillary.methods.mdgd.rivals import DistillationMixin, L2SPMixin, language_lora
 from armillary.methods.mdgd.trainer import MDGDTrainer
+from armillary.models.quiet import quiet
 from armillary.progress import counted
 from armillary.runs.parts import Parts
 
@@ -130,7 +131,8 @@ class Laboratory:
         if arm.kind == "lora":
             from peft import get_peft_model
 
-            with torch.random.fork_rng(devices=[]):
+            # quiet: PEFT asks a model for an attribute that transformers is about to rename.
+            with torch.random.fork_rng(devices=[]), quiet():
                 torch.manual_seed(self.seed)
                 model = get_peft_model(model, language_lora(model, settings.pop("rank")))
         arguments = self.arguments(

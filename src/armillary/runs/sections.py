@@ -10,7 +10,7 @@ from typing import Any, Literal
 from armillary.numerics.intervals import Interval
 
 FigureKind = Literal["heatmap", "bars", "lines", "points", "tokens"]
-Cell = str | float | int | None
+Cell = str | float | int | bool | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ def record(**changes: Any) -> RunRecord:
     figure = Figure(kind="bars", title="F", data={"labels": ["a"], "values": [None]}, alt="one bar")
     section = Section(
         id="s", title="S", summary="s", meaning="m", caution="c", figures=[figure],
-        tables=[Table(title="T", columns=["x"], rows=[["grün", 1, 2.5, None]])],
+        tables=[Table(title="T", columns=["x"], rows=[["grün", 1, 2.5, None, True]])],
     )  # fmt: skip
     plain_record = RunRecord(
         kind="checkup", title="Check-up", config={"n": 3}, models={"model": {"fingerprint": "ab"}}, seed=0,
@@ -38,7 +38,7 @@ def test_a_record_survives_the_file(tmp_path: Path) -> None:
         assert read.to_dict() == record().to_dict()
         assert math.isnan(read.measures["broken"].estimate)
         assert read.sections == record().sections and read.claims == record().claims
-        assert [type(cell) for cell in read.sections[0].tables[0].rows[0]] == [str, int, float, type(None)]
+        assert [type(cell) for cell in read.sections[0].tables[0].rows[0]] == [str, int, float, type(None), bool]
     assert "NaN" not in (tmp_path / "record.json").read_text()
 
 
