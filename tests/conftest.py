@@ -1,5 +1,6 @@
 """What every test runs under: no network, a cache of its own, one thread, fixed seeds."""
 
+import gc
 import os
 import random
 import socket
@@ -33,6 +34,11 @@ def _connect_locally(self: socket.socket, address: Any) -> None:
     if self.family in (socket.AF_INET, socket.AF_INET6) and host not in ("127.0.0.1", "::1", "localhost"):
         raise NetworkBlocked(f"tests may not use the network, but one asked for {address!r}")
     _connect(self, address)
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the garbage collection that a Trainer asks for before every training."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -108,5 +108,24 @@ BRICKS = MethodCard(
     ),
 )
 
-CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS)
+MDGD = MethodCard(
+    name="mdgd",
+    title="Modality-decoupled gradient descent",
+    paper=(
+        "Mitigating Visual Knowledge Forgetting in MLLM Instruction-tuning via Modality-decoupled Gradient Descent"
+    ),
+    authors="Wu et al., 2025",
+    arxiv="2502.11740",
+    claim=(
+        "Instruction tuning on text-driven data flattens an image-text model's visual representations and destroys "
+        "visual skills; taking the drift's direction out of the task gradient, and pulling image states back, keeps "
+        "them."
+    ),
+    commands=(
+        "armillary train mdgd examples/train_mdgd.toml",
+        "armillary reproduce mdgd --preset laptop",
+    ),
+)
+
+CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS, MDGD)
 """Every method, in the order in which the tables show them."""

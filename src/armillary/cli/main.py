@@ -27,6 +27,7 @@ COMMANDS = (
     Command("icn", "Explore many answers to one prompt, or the space of the vocabulary's keys.", "icn"),
     Command("modeldiff", "Find the inputs on which two models disagree, and by how much.", "modeldiff"),
     Command("bricks", "Find, split, route, merge, edit and grow a model's functional parts.", "bricks"),
+    Command("train", "Train image-text models: a connector, or a tuning that does not forget.", "train"),
     Command("reproduce", "Run a paper's claims at a preset and judge each.", "reproduce"),
     Command("models", "List the packaged models, or fetch one.", "models"),
     Command("data", "List the picture and text data, or fetch the emoji pictures.", "data"),

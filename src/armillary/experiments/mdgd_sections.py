@@ -1,6 +1,6 @@
 """How an MDGD reproduction is told: plain data of the stages to sections with pictures. Needs no model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,26 +107,10 @@ def _curves(seeds: Sequence[Found]) -> Figure:
 def _tasks(seeds: Sequence[Found]) -> Section:
     columns = [*OLD_TASKS, TARGET]
     names = [*ARMS, *AFTERWARDS]
-
-    def last(seed: Found, name: str) -> Mapping[str, float]:
-        if name in AFTERWARDS:
-            after: Mapping[str, float] = seed["fine_tuning"]["afterwards"][name]["accuracies"]
-            return after
-        end: Mapping[str, float] = seed[name]["accuracies"][-1]
-        return end
-
     change = [
-        [float(np.mean([last(seed, name)[t] - seed["start"]["accuracies"][t] for seed in seeds])) for t in columns]
+        [float(np.mean([_end(seed, name)[t] - seed["start"]["accuracies"][t] for seed in seeds])) for t in columns]
         for name in names
     ]
-    probed = [name for name in ARMS if "probe" in seeds[0][name]]
-    rows: list[list[Cell]] = []
-    for name in ["start", *probed]:
-        values = [
-            [np.mean(seed[name]["probe"][task][:-1] or seed[name]["probe"][task]) for seed in seeds]
-            for task in PURELY_VISUAL
-        ]
-        rows.append(["before" if name == "start" else title(name), *(float(np.mean(value)) for value in values)])
     return Section(
         id="tasks",
         title="Which skills go, and whether the image states still hold them",
@@ -149,38 +133,34 @@ def _tasks(seeds: Sequence[Found]) -> Section:
                 alt="Table of colours: change of accuracy by arm and task.",
             )
         ],
-        tables=[
-            Table(
-                title="Linear read-out of the image states, mean over layers but the last",
-                columns=["after", *PURELY_VISUAL],
-                rows=rows,
-            )
-        ],
+        tables=[_probes(seeds)],
+    )
+
+
+def _end(seed: Found, name: str) -> Mapping[str, float]:
+    if name in AFTERWARDS:
+        after: Mapping[str, float] = seed["fine_tuning"]["afterwards"][name]["accuracies"]
+        return after
+    end: Mapping[str, float] = seed[name]["accuracies"][-1]
+    return end
+
+
+def _probes(seeds: Sequence[Found]) -> Table:
+    rows: list[list[Cell]] = []
+    for name in ["start", *(arm for arm in ARMS if "probe" in seeds[0][arm])]:
+        found = [seed[name]["probe"] for seed in seeds]
+        values = [float(np.mean([one[task][:-1] or one[task] for one in found])) for task in PURELY_VISUAL]
+        rows.append(["before" if name == "start" else title(name), *values])
+    return Table(
+        title="Linear read-out of the image states, mean over layers but the last",
+        columns=["after", *PURELY_VISUAL],
+        rows=rows,
     )
 
 
 def _ranks(seeds: Sequence[Found], m: Measures) -> Section:
-    steps = seeds[0]["fine_tuning"]["steps"]
-
-    def over(value: Any) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": title(name),
-                "y": np.mean(
-                    [[value(r, seed["start"]["ranks"]) for r in seed[name]["ranks"]] for seed in seeds], axis=0
-                ).tolist(),
-            }
-            for name in DRAWN
-        ]
-
     fell, tracks = m["fine-tuning/change of rank"], m["ranks/correlation with accuracy kept"]
     follows = m["drift/correlation with accuracy lost"]
-    layers = range(len(seeds[0]["start"]["ranks"]))
-    table: list[list[Cell]] = []
-    for layer in layers:
-        before = np.mean([seed["start"]["ranks"][layer]["dataset_centred"] for seed in seeds])
-        ends = [np.mean([last_ranks(s, n)[layer]["dataset_centred"] for s in seeds]) for n in DRAWN]
-        table.append([layer, float(before), *(float(end) for end in ends)])
     return Section(
         id="ranks",
         title="Effective rank and drift of the image states",
@@ -191,31 +171,41 @@ def _ranks(seeds: Sequence[Found], m: Measures) -> Section:
         "have moved from where they were before tuning, relative to their size.",
         caution="The rank can rise while skills are lost. The last layer is left out: answers never attend to it.",
         figures=[
-            Figure(
-                kind="lines",
-                title="Effective rank over training, relative change",
-                data={
-                    "x": steps,
-                    "series": over(lambda r, b: rank_change(r, b)),
-                    "x_label": "step",
-                    "y_label": "change",
-                },
-                alt="Lines: relative change of effective rank over training for each arm.",
-            ),
-            Figure(
-                kind="lines",
-                title="Drift over training",
-                data={"x": steps, "series": over(lambda r, b: drift(r)), "x_label": "step", "y_label": "drift"},
-                alt="Lines: relative drift of image states over training for each arm.",
-            ),
+            _over_training(seeds, "Effective rank over training, relative change", "change", rank_change),
+            _over_training(seeds, "Drift over training", "drift", lambda readings, _: drift(readings)),
         ],
-        tables=[
-            Table(
-                title="Effective rank by layer (centred, over pictures)",
-                columns=["layer", "before", *(title(name) for name in DRAWN)],
-                rows=table,
-            )
-        ],
+        tables=[_ranks_by_layer(seeds)],
+    )
+
+
+def _over_training(seeds: Sequence[Found], words: str, label: str, value: Callable[[Any, Any], float]) -> Figure:
+    series = [
+        {
+            "name": title(name),
+            "y": np.mean(
+                [[value(r, seed["start"]["ranks"]) for r in seed[name]["ranks"]] for seed in seeds], axis=0
+            ).tolist(),
+        }
+        for name in DRAWN
+    ]
+    return Figure(
+        kind="lines",
+        title=words,
+        data={"x": seeds[0]["fine_tuning"]["steps"], "series": series, "x_label": "step", "y_label": label},
+        alt=f"Lines: {words.lower()}, for each arm.",
+    )
+
+
+def _ranks_by_layer(seeds: Sequence[Found]) -> Table:
+    rows: list[list[Cell]] = []
+    for layer in range(len(seeds[0]["start"]["ranks"])):
+        before = np.mean([seed["start"]["ranks"][layer]["dataset_centred"] for seed in seeds])
+        ends = [np.mean([last_ranks(s, n)[layer]["dataset_centred"] for s in seeds]) for n in DRAWN]
+        rows.append([layer, float(before), *(float(end) for end in ends)])
+    return Table(
+        title="Effective rank by layer (centred, over pictures)",
+        columns=["layer", "before", *(title(name) for name in DRAWN)],
+        rows=rows,
     )
 
 

@@ -7,6 +7,8 @@ others, 2025, arXiv 2502.11740. Names resolve lazily, so that the settings can b
 import importlib
 from typing import Any
 
+from armillary.cards import MDGD as CARD
+
 _NAMES = {
     "arguments": ("MDGDConfig",),
     "config": ("MDGDSettings", "PRESETS"),
@@ -39,4 +41,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = sorted(_HOMES)
+__all__ = ["CARD", *sorted(_HOMES)]

@@ -1,0 +1,174 @@
+"""Stage 1 of an image-text model: only the connector learns, from questions about pictures (LLaVA, section 4.2).
+
+[derived] The mix of questions and the settings are ours; LLaVA's first stage captions pictures.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import LlavaForConditionalGeneration, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from armillary.data.emoji import Emoji
+from armillary.data.picture_tasks import PictureExample, PictureTask, picture_examples
+from armillary.errors import NumericError
+from armillary.models.vision import find_vision_anatomy
+from armillary.progress import Counter, counted
+from armillary.scoring.answers import answer_log_probabilities
+from armillary.training.answer_loss import answer_loss, with_answer_positions
+from armillary.training.picture_rows import PictureRows
+from armillary.training.trainable import only_trainable
+from armillary.training.trainable_weights import TrainableWeightsMixin, last_checkpoint
+
+MIX: tuple[PictureTask, ...] = ("name", "group", "style", "colour", "keyword")
+"""Tasks that are learned, each as often as the others while its pictures last."""
+
+_SCORED_AT_ONCE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectorTraining:
+    """AdamW with a cosine schedule."""
+
+    steps: int = 500
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    warmup: float = 0.03
+    """Share of the steps in which the rate rises."""
+
+    save_every: int = 50
+    """Steps between checkpoints."""
+
+    seed: int = 0
+
+
+def mixed_examples(emoji: Emoji, split: str, count: int, *, seed: int) -> list[PictureExample]:
+    """About ``count`` examples of the mix in a random order; fewer where a task has no more pictures."""
+    each = max(2, math.ceil(count / len(MIX)))
+    examples = [example for task in MIX for example in picture_examples(emoji, task, split, limit=each, seed=seed)]
+    random.Random(f"mix {split} {seed}").shuffle(examples)
+    return examples
+
+
+def train_connector(
+    model: LlavaForConditionalGeneration,
+    rows: PictureRows,
+    examples: Sequence[PictureExample],
+    settings: ConnectorTraining,
+    folder: Path,
+    *,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> list[tuple[int, float]]:
+    """Trains the connector in place; (step, mean training loss in nats since the step before) along the way.
+
+    Checkpoints of the connector alone go to ``folder``; a run that was killed goes on from the last one there, to the
+    same weights. With stored states in ``rows`` call it inside ``stored_states(model)``. NumericError where the loss
+    stops being finite.
+    """
+    connector = find_vision_anatomy(model).connector
+    assert connector is not None
+    with only_trainable(model, list(connector.parameters())), counted("Training the connector", settings.steps) as bar:
+        trainer = _ConnectorTrainer(
+            model=model,
+            args=_arguments(settings, folder, on_cpu=model.device.type == "cpu"),
+            train_dataset=_Rows([rows.row(example) for example in examples]),
+            data_collator=with_answer_positions(rows.collate),
+            compute_loss_func=answer_loss,
+            callbacks=[_Bar(bar), *callbacks],
+        )
+        # It would print its own summary on stdout, where --json leaves nothing but the record.
+        trainer.remove_callback(PrinterCallback)
+        trainer.train_or_resume(last_checkpoint(folder))
+    model.eval()
+    curve = [(int(log["step"]), float(log["loss"])) for log in trainer.state.log_history if "loss" in log]
+    if not all(math.isfinite(loss) for _, loss in curve) or not _finite(connector):
+        raise NumericError(
+            f"the training loss stopped being finite; lower the learning rate of {settings.learning_rate:g}."
+        )
+    return curve
+
+
+def answer_nats(
+    model: LlavaForConditionalGeneration, rows: PictureRows, examples: Sequence[PictureExample]
+) -> NDArray[np.float64]:
+    """Negative log-likelihood (nats a token) of each right answer with its end token."""
+    found = []
+    for start in range(0, len(examples), _SCORED_AT_ONCE):
+        asked = examples[start : start + _SCORED_AT_ONCE]
+        prompts = rows.collate([rows.row(example, answered=False) for example in asked])
+        scores = answer_log_probabilities(model, prompts, [[rows.answer(example.answer)] for example in asked])
+        found += [-float(score.mean[0]) for score in scores]
+    return np.array(found)
+
+
+class _ConnectorTrainer(TrainableWeightsMixin, Trainer):
+    """The stock Trainer; its checkpoints hold the connector alone, and it does nothing where all steps are done."""
+
+    def train_or_resume(self, checkpoint: Path | None) -> None:
+        if checkpoint is not None:
+            state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+            if state.global_step >= self.args.max_steps:
+                # Resumed from its last checkpoint the stock Trainer takes one step too many.
+                self._load_from_checkpoint(str(checkpoint))
+                self.state = state
+                return
+        self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+
+
+class _Rows(Dataset[dict[str, Any]]):
+    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._rows[index]
+
+
+class _Bar(TrainerCallback):
+    def __init__(self, bar: Counter) -> None:
+        self._bar = bar
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._bar.advance(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._bar.advance()
+
+
+def _arguments(settings: ConnectorTraining, folder: Path, *, on_cpu: bool) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(settings.warmup * settings.steps),
+        weight_decay=0.0,
+        save_strategy="steps",
+        save_steps=settings.save_every,
+        save_total_limit=2,
+        logging_steps=max(1, settings.steps // 40),
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        use_cpu=on_cpu,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+
+
+def _finite(module: nn.Module) -> bool:
+    return all(bool(torch.isfinite(cast(torch.Tensor, weight)).all()) for weight in module.parameters())

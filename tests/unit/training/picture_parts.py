@@ -1,0 +1,38 @@
+"""A tiny image-text model with rows of questions about made-up pictures, and the slow way to score answers."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+
+from armillary.data.picture_tasks import PictureExample, PictureTask, picture_examples
+from armillary.experiments.made_up_pictures import IMAGE_SIZE, made_up_emoji, random_tower
+from armillary.experiments.picture_ground import states_of
+from armillary.models import tiny
+from armillary.models.picture_model import assemble_picture_model
+from armillary.training.picture_rows import PictureRows
+
+
+@cache
+def picture_rows(kind: str = "llama", *, stored: bool = False) -> tuple[Any, PictureRows]:
+    """The model and its rows, of pixels or of stored states; made once, not to be changed."""
+    model, processor = assemble_picture_model(tiny(kind), image_size=IMAGE_SIZE, tower=random_tower(), vision_layers=2)
+    emoji = made_up_emoji()
+    return model, PictureRows.of(model, processor, emoji, states_of(model, processor, emoji) if stored else None)
+
+
+def some_examples(rows: PictureRows, tasks: Sequence[PictureTask], each: int = 4) -> list[PictureExample]:
+    """A few training examples of each task."""
+    return [one for task in tasks for one in picture_examples(rows.emoji, task, "train", limit=each)]
+
+
+@torch.no_grad()
+def log_probability(model: Any, rows: PictureRows, example: PictureExample, answer: Sequence[int]) -> float:
+    """Of the answer's tokens after one prompt, from logits at every position of one unpadded row, in float64."""
+    prompt = rows.prompt(example.question)
+    batch = rows.collate([{**rows.row(example, answered=False), "input_ids": prompt, "labels": prompt}])
+    ids = torch.tensor([[*prompt, *answer]])
+    logits = model(input_ids=ids, pixel_values=batch["pixel_values"]).logits[0].double()
+    told = logits[len(prompt) - 1 : -1].log_softmax(-1)
+    return float(told[torch.arange(len(answer)), torch.tensor(list(answer))].sum())

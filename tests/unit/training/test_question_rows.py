@@ -1,0 +1,174 @@
+"""Rows and batches of any processor, and scores that equal what the whole logits say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from armillary.data.picture_files import AskedPicture
+from armillary.errors import UsageError
+from armillary.models.picture_folder import PictureModel, tiny_picture_model
+from armillary.training.answer_loss import IGNORED
+from armillary.training.question_rows import QuestionEncoder, QuestionRows, picture_of
+from armillary.training.question_scores import answer_scores, right_answers
+
+
+@pytest.fixture(scope="module")
+def tiny() -> PictureModel:
+    return tiny_picture_model()
+
+
+def asked(count: int = 4, choices: tuple[str, ...] | None = ("red", "very dark blue", "green")) -> list[AskedPicture]:
+    drawn = np.random.default_rng(0).integers(0, 256, (count, 20, 24, 3), dtype=np.uint8)
+    return [
+        AskedPicture(
+            picture=drawn[place],
+            question="Which colour is this?" + " Say." * (place % 3),
+            answer="red" if choices is None else choices[place % len(choices)],
+            choices=choices,
+        )
+        for place in range(count)
+    ]
+
+
+def test_only_answer_and_end_are_learned(tiny: PictureModel) -> None:
+    encoder = QuestionEncoder(tiny.processor)
+    one = asked(1)[0]
+    row = encoder.row(one)
+    prompt = encoder.prompt_row(one)["input_ids"].shape[1]
+    assert row["labels"][0, :prompt].eq(IGNORED).all()
+    assert row["labels"][0, prompt:].tolist() == [*encoder.answer_ids("red"), 2]
+    assert torch.equal(row["labels"][0, prompt:], row["input_ids"][0, prompt:])
+    assert row["attention_mask"].all()
+    text = encoder.tokenizer.decode(row["input_ids"][0], skip_special_tokens=True)
+    assert text == "\nWhich colour is this?\nAnswer: red"
+    assert tiny.anatomy.image_mask(row["input_ids"]).sum() == 4
+
+
+def test_a_batch_is_its_rows_with_filling_at_the_right(tiny: PictureModel) -> None:
+    encoder = QuestionEncoder(tiny.processor)
+    rows = [encoder.row(one) for one in asked(3)]
+    batch = encoder.collate(rows)
+    for place, row in enumerate(rows):
+        length = row["input_ids"].shape[1]
+        for name in ("input_ids", "labels", "attention_mask"):
+            assert torch.equal(batch[name][place, :length], row[name][0])
+        assert batch["labels"][place, length:].eq(IGNORED).all() and not batch["attention_mask"][place, length:].any()
+        assert torch.equal(batch["pixel_values"][place], row["pixel_values"][0])
+    with torch.no_grad():
+        together = tiny.model(**batch).loss
+        parts = [(tiny.model(**row).loss, int((row["labels"] != IGNORED).sum())) for row in rows]
+    expected = sum(loss * count for loss, count in parts) / sum(count for _, count in parts)
+    torch.testing.assert_close(together, expected)
+
+
+def test_pictures_of_other_sizes_are_filled_with_zeros(tiny: PictureModel) -> None:
+    encoder = QuestionEncoder(tiny.processor)
+    ids = torch.ones(1, 3, dtype=torch.long)
+    rows = [{"input_ids": ids, "pixel_values": torch.ones(1, tiles, 3, 2, 2)} for tiles in (1, 3)]
+    pixels = encoder.collate(rows)["pixel_values"]
+    assert pixels.shape == (2, 3, 3, 2, 2) and pixels[0, 0].eq(1).all() and not pixels[0, 1:].any()
+    grids = [{"input_ids": ids, "image_grid_thw": torch.tensor([[1, side, side]])} for side in (2, 4)]
+    assert encoder.collate(grids)["image_grid_thw"].tolist() == [[1, 2, 2], [1, 4, 4]]
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 64])
+def test_scores_are_those_of_the_whole_logits(tiny: PictureModel, at_once: int) -> None:
+    encoder, questions = QuestionEncoder(tiny.processor), asked()
+    tiny.model.train()
+    found = answer_scores(
+        tiny.model, encoder, questions, [one.choices or () for one in questions], rows_at_once=at_once
+    )
+    assert tiny.model.training
+    tiny.model.eval()
+    rights = right_answers(tiny.model, encoder, questions, rows_at_once=at_once)
+    for one, scores, right in zip(questions, found, rights, strict=True):
+        means = []
+        for choice, score in zip(one.choices or (), scores, strict=True):
+            prompt, ids = encoder.prompt_row(one), encoder.answer_ids(choice)
+            with torch.no_grad():
+                logits = tiny.model(**encoder.answered(prompt, ids)).logits[0].double()
+            start = prompt["input_ids"].shape[1] - 1
+            logs = torch.log_softmax(logits, -1)[start : start + len(ids)]
+            means.append(float(logs[torch.arange(len(ids)), ids].mean()))
+            assert score.mean == pytest.approx(means[-1], abs=1e-4)
+        best = (one.choices or ())[int(np.argmax(means))]
+        assert right == float(best == one.answer)
+    assert len({len(encoder.answer_ids(choice)) for choice in questions[0].choices or ()}) > 1
+
+
+def test_a_free_answer_is_right_where_greedy_decoding_gives_it(tiny: PictureModel) -> None:
+    encoder, one = QuestionEncoder(tiny.processor), asked(1, None)[0]
+    prompt = encoder.prompt_row(one)
+    with torch.no_grad():
+        new = tiny.model.generate(**prompt, max_new_tokens=2, do_sample=False, eos_token_id=None)
+    ids = new[0, prompt["input_ids"].shape[1] :].tolist()
+    encoder.answer_ids = lambda answer: ids[:1]  # type: ignore[method-assign]
+    tail = ids[1]
+    assert right_answers(tiny.model, encoder, [one]) == [float(tail == encoder.end[0])]
+    encoder.tokenizer = _Ending(encoder.tokenizer, tail)
+    assert right_answers(tiny.model, encoder, [one]) == [1.0]
+    encoder.answer_ids = lambda answer: [ids[0] + 1]  # type: ignore[method-assign]
+    assert right_answers(tiny.model, encoder, [one]) == [0.0]
+
+
+class _Ending:
+    """A tokenizer with another end token."""
+
+    def __init__(self, tokenizer: object, end: int) -> None:
+        self._tokenizer, self.eos_token_id = tokenizer, end
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._tokenizer, name)
+
+
+def test_the_picture_decides(tiny: PictureModel) -> None:
+    encoder = QuestionEncoder(tiny.processor)
+    same = asked(1)[0]
+    others = [
+        AskedPicture(picture=one.picture, question=same.question, answer=same.answer, choices=same.choices)
+        for one in asked(3)
+    ]
+    scores = answer_scores(tiny.model, encoder, others, [("red",)] * 3)
+    assert len({score[0].mean for score in scores}) == 3
+
+
+def test_files_are_read_late_and_unreadable_ones_told(tmp_path: Path, tiny: PictureModel) -> None:
+    Image.new("L", (9, 7), 200).save(tmp_path / "grey.png")
+    good = AskedPicture(picture=tmp_path / "grey.png", question="What?", answer="red")
+    assert picture_of(good).mode == "RGB"
+    (tmp_path / "bad.png").write_bytes((tmp_path / "grey.png").read_bytes()[:40])
+    bad = AskedPicture(picture=tmp_path / "bad.png", question="What?", answer="red")
+    rows = QuestionRows(QuestionEncoder(tiny.processor), [good, bad])
+    assert len(rows) == 2 and set(rows[0]) >= {"input_ids", "labels", "pixel_values"}
+    with pytest.raises(UsageError, match=r"bad\.png can't be read as an image"):
+        rows[1]
+
+
+def test_prompts_need_their_places(tiny: PictureModel) -> None:
+    with pytest.raises(UsageError, match="chat template"):
+        QuestionEncoder(tiny.processor, "chat")
+    with pytest.raises(UsageError, match=r"needs \{image\} and \{question\}"):
+        QuestionEncoder(tiny.processor, "{question} Answer:")
+    spaced = QuestionEncoder(tiny.processor, "{image}{question} ")
+    assert spaced.answer_ids("red") != QuestionEncoder(tiny.processor).answer_ids("red")
+    with pytest.raises(UsageError, match="makes nothing"):
+        spaced.answer_ids("")
+
+
+def test_a_chat_template_is_followed(tiny: PictureModel) -> None:
+    processor = tiny_picture_model().processor
+    processor.chat_template = (
+        "{% for m in messages %}User:{% for c in m['content'] %}{% if c['type'] == 'image' %}<image>"
+        "{% else %}{{ c['text'] }}{% endif %}{% endfor %}\n{% endfor %}"
+        "{% if add_generation_prompt %}Bot: {% endif %}"
+    )
+    row = QuestionEncoder(processor, "chat").prompt_row(asked(1)[0])
+    text = tiny.processor.tokenizer.decode(row["input_ids"][0], skip_special_tokens=True)
+    assert text == "User:Which colour is this?Bot: "
+    blind = tiny_picture_model().processor
+    blind.chat_template = "{% for m in messages %}Hello.{% endfor %}"
+    with pytest.raises(UsageError, match="has no place for the picture"):
+        QuestionEncoder(blind, "chat").prompt_row(asked(1)[0])
