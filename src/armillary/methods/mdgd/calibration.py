@@ -89,12 +89,16 @@ def _measure(
             _probe(trainer, settings, parameters, batches[0])
         for batch in track(batches, "Scoring the entries that may change"):
             task, visual = trainer.gradients(model, batch)
-            task_P, visual_P = [task.get(p) for p in parameters], [visual.get(p) for p in parameters]
-            decoupled, _ = decouple(
-                task_P, visual_P, mode=settings.projection or "none", scope=settings.projection_scope
-            )
-            for total, g, v, edited in zip(sums, task_P, visual_P, decoupled, strict=True):
-                total.add(g, v, edited)
+            # One tensor at a time where the scope allows, so that gradients are let go as their scores are added.
+            everything = list(zip(parameters, sums, strict=True))
+            for some in [everything] if settings.projection_scope == "global" else [[one] for one in everything]:
+                task_P = [task.pop(parameter, None) for parameter, _ in some]
+                visual_P = [visual.pop(parameter, None) for parameter, _ in some]
+                decoupled, _ = decouple(
+                    task_P, visual_P, mode=settings.projection or "none", scope=settings.projection_scope
+                )
+                for (_, total), g, v, edited in zip(some, task_P, visual_P, decoupled, strict=True):
+                    total.add(g, v, edited)
     finally:
         with torch.no_grad():
             for parameter, before in zip(parameters, saved, strict=False):
