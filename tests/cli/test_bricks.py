@@ -175,6 +175,20 @@ def test_recipe_names_adapters_on_their_base(tmp_path: Path, capsys: Capture) ->
     assert bricks(*command, "--to", tmp_path / "recipe.yaml") == 2
 
 
+def test_an_edit_stands_beside_the_forecast_of_its_spill_over(out: Path) -> None:
+    """Asked in the words of a relation, the fact's edit is compared with what LinCorr's map foretells."""
+    asked = ["--prompt", "Amanda lives in the city of", "--subject", "Amanda", "--answer", "London", "--new", "Paris"]
+    assert bricks("edit", "any", *asked, "--identity", "--layer", "0", "--dry-run", "--out", out) == 0
+    record = RunRecord.load(out)
+    (section,) = [one for one in record.sections if one.id == "forecast"]
+    rows = {row[0]: row for row in section.tables[0].rows}
+    assert rows["city-country"][1] == "Amanda lives in the country of"
+    for id, row in rows.items():
+        null = record.measures[f"forecast/{id}, permuted"]
+        assert record.measures[f"forecast/{id}"].estimate == row[4] and -1 <= row[4] <= 1
+        assert null.low is not None and null.high is not None and null.low < null.high
+
+
 def test_edit_leaves_an_adapter_that_makes_the_new_answer_likelier(out: Path, tmp_path: Path) -> None:
     from armillary.methods.bricks.edit_metrics import read_fact
     from armillary.methods.bricks.facts import Fact
@@ -185,6 +199,7 @@ def test_edit_leaves_an_adapter_that_makes_the_new_answer_likelier(out: Path, tm
     before = read_fact(loaded, fact).new[0]
     with applied(loaded, read_adapter(tmp_path / "edit")):
         after = read_fact(loaded, fact).new[0]
+    assert [section.id for section in RunRecord.load(out).sections] == ["edit"], "no relation asks for capitals so"
     answers, neighbours = RunRecord.load(out).sections[0].tables[:2]
     assert answers.rows[0][2] == before and answers.rows[0][4] == pytest.approx(after, abs=1e-4) and after > before
     assert answers.rows[1][0] == "In France it is" and [row[0] for row in neighbours.rows] == ["Spain"]

@@ -53,7 +53,11 @@ ACTIONS = {
     "route": Action("bricks_route_run", "RouteConfig", "run_route", {"experts": 4, "texts": 2}, _SMALL),
     "merge": Action("bricks_merge_run", "MergeConfig", "run_either", {}, {"inputs": (), "library": None}),
     "edit": Action(
-        "bricks_edit_run", "EditConfig", "run_edit", {}, {"tokens": 16, "general_texts": 8, "texts": 2, "known": False}
+        "bricks_edit_run",
+        "EditConfig",
+        "run_edit",
+        {},
+        {"tokens": 16, "general_texts": 8, "texts": 2, "subjects": 40, "known": False},
     ),
     "grow": Action("bricks_grow_run", "GrowConfig", "run_grow", {"steps": 2}, {"tokens": 16, "texts": 2}),
 }

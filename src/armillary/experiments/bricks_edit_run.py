@@ -54,6 +54,9 @@ class EditConfig:
     """Unrelated texts on which side effects are measured."""
 
     tokens: int = 128
+    subjects: int = 400
+    """Words on which LinCorr's map is fitted, where the prompt is a relation's; 0 for no forecast of spill-over."""
+
     known: bool = True
     """Refuse a fact that the model does not answer rightly."""
 
@@ -61,7 +64,7 @@ class EditConfig:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        for name, number in {"general_texts": 1, "texts": 1, "trials": 0, "tokens": 2}.items():
+        for name, number in {"general_texts": 1, "texts": 1, "trials": 0, "tokens": 2, "subjects": 0}.items():
             if getattr(self, name) < number:
                 raise UsageError(f"{name} must be {number} or more, got {getattr(self, name)}.")
         self.fact()
@@ -98,6 +101,7 @@ def run_edit(config: EditConfig, out: Path, *, fresh: bool = False, delivery: De
     elsewhere = capability_texts(ELSEWHERE, split="test", limit=config.texts, seed=config.seed)
 
     def work(loaded: "LoadedModel", folder: RunFolder) -> Outcome:
+        from armillary.experiments.bricks_edit_forecast import forecast_measures, forecast_section, forecasts
         from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
         from armillary.methods.bricks.edit_metrics import edit_outcome, score_edits
         from armillary.methods.bricks.side_effects import side_effects
@@ -113,13 +117,18 @@ def run_edit(config: EditConfig, out: Path, *, fresh: bool = False, delivery: De
         )  # fmt: skip
         name = f"{config.subject}: {config.answer} to {config.new}"
         meta = BrickMeta(provenance=made, notes={"fact": fact.to_dict(), "edit": edit.to_dict()})
+        brick = Brick.of(loaded, edit.payload, name=name, kind="knowledge", meta=meta)
+        told = forecasts(loaded, fact, brick, subjects=config.subjects, seed=config.seed) if config.subjects else []
         return Outcome(
             title=f"{config.prompt} {config.new} ({loaded.name})",
-            sections=[edit_section(outcome[0], scores, side, edit, sweep)],
+            sections=[
+                edit_section(outcome[0], scores, side, edit, sweep),
+                *([forecast_section(told)] if told else []),
+            ],
             findings=[edit_finding(outcome[0], side, edit)],
-            measures=edit_measures(scores, side),
+            measures=edit_measures(scores, side) | forecast_measures(told),
             data=[corpus_source(GENERAL), capability_source(ELSEWHERE)],
-            brick=Brick.of(loaded, edit.payload, name=name, kind="knowledge", meta=meta),
+            brick=brick,
         )
 
     return run_on_model("edit", config, out, work, fresh=fresh, delivery=delivery)
