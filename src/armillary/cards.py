@@ -127,5 +127,21 @@ MDGD = MethodCard(
     ),
 )
 
-CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS, MDGD)
+COMMIT = MethodCard(
+    name="commit",
+    title="Balanced learning of encoder and language model",
+    paper="CoMMIT: Coordinated Multimodal Instruction Tuning",
+    authors="Li et al., 2025",
+    arxiv="2407.20454",
+    claim=(
+        "When a feature encoder and a language model are tuned together, one often moves the answers much further than "
+        "the other; measuring this balance on line and setting the two learning rates by it speeds learning up."
+    ),
+    commands=(
+        "armillary train commit examples/train_commit.toml",
+        "armillary reproduce commit --preset laptop",
+    ),
+)
+
+CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS, MDGD, COMMIT)
 """Every method, in the order in which the tables show them."""

@@ -10,7 +10,7 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
 def test_there_are_examples() -> None:
-    assert {"bricks", "checkup", "icn", "lincorr", "mdgd", "modeldiff"} <= {path.stem for path in EXAMPLES}
+    assert {"bricks", "checkup", "commit", "icn", "lincorr", "mdgd", "modeldiff"} <= {path.stem for path in EXAMPLES}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

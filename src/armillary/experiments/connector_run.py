@@ -14,11 +14,11 @@ from armillary.runs.folder import RunFolder
 from armillary.runs.record import RunRecord
 
 if TYPE_CHECKING:
-    from armillary.data.picture_tasks import PictureExample
+    from armillary.data.picture_tasks import PictureExample, PictureTask
     from armillary.experiments.picture_ground import PictureGround
 
 MODEL_FOLDER = "model"
-TASKS = ("group", "style", "colour", "keyword", "keyword-choice", "name")
+TASKS: "tuple[PictureTask, ...]" = ("group", "style", "colour", "keyword", "keyword-choice", "name")
 """What sight is measured on; "keyword-choice" is never asked in training."""
 
 _HELD_OUT = 100
@@ -121,8 +121,7 @@ def _asked(config: ConnectorConfig, ground: "PictureGround") -> dict[str, list["
     from armillary.data.picture_tasks import picture_examples
 
     return {
-        task: picture_examples(ground.emoji, task, "test", limit=config.questions, seed=config.seed)  # type: ignore[arg-type]
-        for task in TASKS
+        task: picture_examples(ground.emoji, task, "test", limit=config.questions, seed=config.seed) for task in TASKS
     }
 
 

@@ -24,7 +24,7 @@ def measures(found: Found) -> dict[str, Interval]:
     rows = {f"{task} accuracy": row for task, row in found["tasks"].items()}
     rows |= {f"{task} accuracy by the whole answer": row["whole"] for task, row in found["tasks"].items()}
     rows |= {f"caption: {name}": found["captions"][key] for key, name in _CAPTIONS.items() if found["captions"]}
-    told = {}
+    told: dict[str, Interval] = {}
     for name, row in rows.items():
         told |= {f"{name}, {who}": Interval.from_dict(row[key]) for key, who in _WHO.items()}
         told[f"{name}, gain by the right picture"] = Interval.from_dict(row["gain"])

@@ -72,4 +72,6 @@ def random_tower(seed: int = 0) -> Dinov2Model:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Dinov2Model(config).eval()
+        tower = Dinov2Model(config)
+    tower.eval()
+    return tower

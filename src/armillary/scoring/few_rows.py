@@ -7,6 +7,7 @@ Reading the weights is what a step costs. BLAS libraries are tuned for one row o
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,6 @@ def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
     rows = x.numel() // x.shape[-1]
     if not FEWEST <= rows <= MOST or torch.is_grad_enabled():
         return nn.functional.linear(x, layer.weight, layer.bias)
-    columns, bias = x.reshape(rows, -1).t(), layer.bias
+    columns, bias = x.reshape(rows, -1).t(), cast(Tensor | None, layer.bias)
     product = layer.weight @ columns if bias is None else torch.addmm(bias[:, None], layer.weight, columns)
     return product.t().reshape(*x.shape[:-1], -1)

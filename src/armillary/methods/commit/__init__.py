@@ -8,6 +8,8 @@ not at hand: what was rebuilt from descriptions or chosen by us is named as ours
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from armillary.cards import COMMIT as CARD
+
 if TYPE_CHECKING:
     from armillary.methods.commit.callback import BalanceMonitor as BalanceMonitor
     from armillary.methods.commit.callback import CoMMITCallback as CoMMITCallback
@@ -35,4 +37,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = sorted(_HOMES)
+__all__ = ["CARD", *sorted(_HOMES)]

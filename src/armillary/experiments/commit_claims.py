@@ -1,0 +1,240 @@
+"""The claims of CoMMIT (arXiv 2407.20454) with the rules that decide them at laptop scale, written before the runs.
+
+No figure of the paper could be had: of its claims only the direction is known, and the quantities, thresholds and
+controls are ours throughout. A rule reads intervals only.
+"""
+
+from collections.abc import Callable, Mapping
+
+from armillary.experiments.commit_scale import BASELINES
+from armillary.numerics.intervals import Interval
+from armillary.runs.claims import Claim, Verdict
+
+Measures = Mapping[str, Interval]
+Rule = Callable[[Measures], Verdict]
+
+LAW = 0.15
+"""Deviation of kappa's change from the square of the rate's change that is still the law."""
+
+BALANCED = 0.2
+"""|log kappa| of components that move the output alike: less than a fifth apart."""
+
+HARM = 0.05
+"""Relative loss to the best pair below which a start has nothing that could be repaired."""
+
+SHARE = 0.7
+"""Of the steps, in which a scheduled run must reach the constant run's final loss."""
+
+NO_HARM = 0.02
+NOTHING = 0.01
+"""Relative gain of the loss below which there is none to speak of."""
+
+OVERHEAD = 1.15
+
+
+def _least(names: tuple[str, ...], value: float = 0.0) -> Rule:
+    """Holds when all intervals lie above the value, fails when one lies at or below it."""
+
+    def decide(m: Measures) -> Verdict:
+        if any(m[name].upper <= value for name in names):
+            return "fails"
+        return "holds" if all(m[name].lower > value for name in names) else "undecided"
+
+    return decide
+
+
+def _most(names: tuple[str, ...], value: float = 0.0) -> Rule:
+    """Holds when all intervals end at the value or below, fails when one begins above it."""
+
+    def decide(m: Measures) -> Verdict:
+        if any(m[name].lower > value for name in names):
+            return "fails"
+        return "holds" if all(m[name].upper <= value for name in names) else "undecided"
+
+    return decide
+
+
+def _below(names: tuple[str, ...]) -> Rule:
+    """Holds when all intervals lie below 0, fails when one lies at or above it."""
+
+    def decide(m: Measures) -> Verdict:
+        if any(m[name].lower >= 0 for name in names):
+            return "fails"
+        return "holds" if all(m[name].upper < 0 for name in names) else "undecided"
+
+    return decide
+
+
+def _apart(m: Measures) -> Verdict:
+    kappa = m["kappa/log kappa at equal rates"]
+    if kappa.lower > BALANCED or kappa.upper < -BALANCED:
+        return "holds"
+    return "fails" if kappa.lower >= -BALANCED and kappa.upper <= BALANCED else "undecided"
+
+
+def _faster(start: str) -> Rule:
+    """Undecided where the start does no harm, or the control does as well."""
+
+    def decide(m: Measures) -> Verdict:
+        share, control = m[f"speed/{start}, lift"], m[f"speed/{start}, exchanged"]
+        if m[f"harm/{start}"].lower <= HARM:
+            return "undecided"
+        if share.lower > SHARE:
+            return "fails"
+        return "holds" if share.upper <= SHARE and control.estimate > share.upper else "undecided"
+
+    return decide
+
+
+def _gains(m: Measures) -> Verdict:
+    gain = m["budget/lift over matched"]
+    if gain.lower >= -NOTHING:
+        return "fails"
+    return "holds" if gain.upper < 0 else "undecided"
+
+
+def _regularised(m: Measures) -> Verdict:
+    loss, spread = m["regulariser/loss, full over lift"], m["regulariser/oscillation, full minus lift"]
+    if loss.lower >= -NOTHING or spread.lower >= 0:
+        return "fails"
+    return "holds" if loss.upper < 0 and spread.upper < 0 else "undecided"
+
+
+def _needs_of_speed(start: str) -> tuple[str, ...]:
+    return f"harm/{start}", f"speed/{start}, lift", f"speed/{start}, exchanged"
+
+
+_DEVIATION = "law/largest deviation, small steps"
+_ENDS = {path: tuple(f"ratio/{path}, rise to slow {name}" for name in ("encoder", "llm")) for path in ("one lowered",)}
+_ENDS["fixed mean"] = tuple(name.replace("one lowered", "fixed mean") for name in _ENDS["one lowered"])
+_STARVED = ("gradient/encoder, slow over equal", "gradient/llm, slow over equal")
+_AGAINST = tuple(f"loss/equal, full over {name}" for name in BASELINES)
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        id="kappa-follows-rates",
+        statement="The balance coefficient answers to the rates: scaling one component's rate by a scales it by a "
+        "squared, or one over that.",
+        paper="Adjusting both rates by the coefficient is the method; the square is our theory of small steps.",
+        quantity="Kappa of one step of AdamW with one rate times 3 or 1/3, over kappa of the same step, over the "
+        "square of the factor (encoder: its inverse), less 1; the largest of the four in size, over seeds.",
+        rule="Holds if the interval ends at 15 % (ours) or below; fails if it begins above.",
+        decide=_most((_DEVIATION,), LAW),
+        needs=(_DEVIATION,),
+    ),
+    Claim(
+        id="unbalanced-at-equal-rates",
+        statement="At equal rates one component moves the output more than the other.",
+        paper="The language model dominates in BLIP-2 on TextVQA (empirical study).",
+        quantity="Mean log kappa of training at equal constant rates, over seeds.",
+        rule="Holds if the interval lies above 0.2 or below -0.2 (ours); fails if it lies between.",
+        decide=_apart,
+        needs=("kappa/log kappa at equal rates",),
+    ),
+    Claim(
+        id="imbalance-hurts",
+        statement="Learning that is slowed in one of the two components ends at a higher loss.",
+        paper="Insufficient and biased learning of one component slows convergence; no figure could be had.",
+        quantity="Final loss with one rate a hundred times below the other, relative to the best pair between the two "
+        "ends, less 1; the larger rate is the same for all; paired by seed.",
+        rule="Holds if both intervals lie above 0; fails if one lies at or below.",
+        decide=_least(_ENDS["one lowered"]),
+        needs=_ENDS["one lowered"],
+    ),
+    Claim(
+        id="ratio-has-an-optimum",
+        statement="After as many steps the loss is U-shaped in the ratio of the rates.",
+        paper="Follows from its bound, in which either extreme starves one component.",
+        quantity="The same at a fixed geometric mean of the two rates, so that only their ratio changes.",
+        rule="Holds if both intervals lie above 0; fails if one lies at or below.",
+        decide=_least(_ENDS["fixed mean"]),
+        needs=_ENDS["fixed mean"],
+    ),
+    Claim(
+        id="lagging-gradients-diminish",
+        statement="The component that lags behind gets smaller gradients than in balanced learning.",
+        paper="Gradient diminishing, in its theory and its empirical study.",
+        quantity="Mean log gradient norm of the component whose rate is a hundred times lower, less that at equal "
+        "rates, second half of training; paired by seed.",
+        rule="Holds if both intervals (encoder, language model) lie below 0; fails if one lies at or above.",
+        decide=_below(_STARVED),
+        needs=_STARVED,
+    ),
+    *(
+        Claim(
+            id=f"repairs-{start.replace(' ', '-')}",
+            statement=f"From rates of which the {told}'s is a hundred times too low, the scheduler gets to the "
+            "constant run's final loss in 70 % of the steps.",
+            paper="CoMMIT-CLR converges faster than constant rates; no figure could be had.",
+            quantity="Share of the steps after which CoMMIT-CLR (lift) has a validation loss as low as the constant "
+            "run's last; a run that never gets there counts as one reading more than it had. Over seeds; the control "
+            "gives lift's mean multipliers to the wrong component.",
+            rule="Undecided unless the constant run is worse than the best pair by more than 5 % (ours; interval). "
+            "Holds if the interval ends at 0.7 (ours) or below, and below the control; fails if it begins above 0.7.",
+            decide=_faster(start),
+            needs=_needs_of_speed(start),
+        )
+        for start, told in (("slow encoder", "encoder"), ("slow llm", "language model"))
+    ),
+    Claim(
+        id="no-harm",
+        statement="From well-chosen rates the scheduler does no harm.",
+        paper="It is recommended throughout; no experiment from tuned rates is known.",
+        quantity="Final loss of lift from the best pair of the grid, relative to that pair left alone, less 1; paired "
+        "by seed.",
+        rule="Holds if the interval ends at 2 % (ours) or below; fails if it begins above.",
+        decide=_most(("loss/best, lift over constant",), NO_HARM),
+        needs=("loss/best, lift over constant",),
+    ),
+    Claim(
+        id="more-than-larger-rates",
+        statement="The scheduler gains more than the larger rates that it ends up with.",
+        paper="The factor greater than one in its convergence bound is all that is proved; no such control is known.",
+        quantity="Final loss of lift relative to constant rates equal to lift's own means over time (hindsight), less "
+        "1; mean of the two slow starts, paired by seed.",
+        rule="Fails if all of the interval is above -1 % (ours), which is to gain nothing; else holds if it lies "
+        "below 0.",
+        decide=_gains,
+        needs=("budget/lift over matched",),
+    ),
+    Claim(
+        id="oscillation-shrinks",
+        statement="With the scheduler the balance oscillates less than at constant rates.",
+        paper="Oscillation is one of the two failures that it sets out to cure.",
+        quantity="Standard deviation of log kappa over the second half of the probes, lift less constant, mean over "
+        "all starts, paired by seed.",
+        rule="Holds if the interval lies below 0; fails if it lies at or above.",
+        decide=_below(("kappa/oscillation, lift minus constant",)),
+        needs=("kappa/oscillation, lift minus constant",),
+    ),
+    Claim(
+        id="regulariser-adds",
+        statement="The auxiliary regulariser lowers the loss further and steadies the balance.",
+        paper="CoMMIT does better than CoMMIT-CLR; no figure could be had, and the regulariser is rebuilt by us.",
+        quantity="Final loss of full CoMMIT relative to lift, less 1, and standard deviation of log kappa less "
+        "lift's; means over the starts that have both, paired by seed.",
+        rule="Fails if the first interval is all above -1 % (ours) or the second lies at or above 0; else holds if "
+        "both lie below 0.",
+        decide=_regularised,
+        needs=("regulariser/loss, full over lift", "regulariser/oscillation, full minus lift"),
+    ),
+    Claim(
+        id="beats-baselines",
+        statement="From equal rates CoMMIT ends at a lower loss than constant rates, Feature CD and Language CD.",
+        paper="Faster and to lower loss on image and audio tasks; no figure could be had.",
+        quantity="Final loss of full CoMMIT relative to each of the three, less 1, paired by seed; blocks of "
+        "coordinate descent are of 50 steps (ours).",
+        rule="Holds if all three intervals lie below 0; fails if one lies at or above.",
+        decide=_below(_AGAINST),
+        needs=_AGAINST,
+    ),
+    Claim(
+        id="overhead",
+        statement="Measuring the balance every ten steps costs little.",
+        paper="Rates are refreshed every few steps to limit the cost; no figure of time is known.",
+        quantity="Time of ten steps with one probe over ten plain ones, by turns; on a CPU the time of this process.",
+        rule="Holds if the interval ends at 1.15 (ours) or below; fails if it begins above.",
+        decide=_most(("overhead/time ratio",), OVERHEAD),
+        needs=("overhead/time ratio",),
+    ),
+)

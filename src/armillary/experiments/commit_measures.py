@@ -1,0 +1,179 @@
+"""From the plain data of the CoMMIT stages to the named measures that the claims read. Needs no model.
+
+Paired things (arms and starts of one seed share weights and order of rows) are compared seed by seed.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from armillary.experiments.commit_scale import BASELINES, RUNS, SLOW
+from armillary.numerics.intervals import Interval, across_seeds, bootstrap_mean
+from armillary.training.component_groups import FEATURE_ENCODER, LLM
+
+Found = dict[str, Any]
+Runs = Sequence[Found]
+SHORT = {FEATURE_ENCODER: "encoder", LLM: "llm"}
+
+
+def measures(found: Found) -> dict[str, Interval]:
+    """Every measure by name; what could not be measured is absent."""
+    return {
+        **_law(found["law"]),
+        **_kappa(found["arms"]),
+        **_ratios(found["paths"]),
+        **_gradients(found["arms"]),
+        **_losses(found["arms"]),
+        **_speeds(found["arms"]),
+        **_comparisons(found["arms"]),
+        **_time(found["overhead"]),
+        "ground/right, best pair": _seeds([run["right"] for run in found["arms"]["best"]["constant"]]),
+        "ground/right without pictures": Interval(estimate=found["majority"], how="most frequent answers"),
+    }
+
+
+def _seeds(values: Sequence[float]) -> Interval:
+    return across_seeds(values, how=f"t interval over {len(values)} seeds")
+
+
+def _law(draws: Runs) -> dict[str, Interval]:
+    """Deviation from the square, and the exponent: the change of log kappa from factor 1/3 to 3, over 2 log 3."""
+    out: dict[str, Interval] = {}
+    for told in draws[0]:
+        largest, exponents = [], {name: [] for name in SHORT}  # type: ignore[var-annotated]
+        for one in draws:
+            off = []
+            for name, sign in ((FEATURE_ENCODER, -2.0), (LLM, 2.0)):
+                lower, upper = one[told][name]
+                off += [abs(math.exp(value - sign * at) - 1) for value, at in ((lower, -_LOG3), (upper, _LOG3))]
+                exponents[name].append((upper - lower) / (2 * _LOG3))
+            largest.append(max(off))
+        out[f"law/largest deviation, {told}"] = _seeds(largest)
+        out |= {f"law/exponent of {SHORT[name]}, {told}": _seeds(values) for name, values in exponents.items()}
+    return out
+
+
+_LOG3 = math.log(3)
+
+
+def oscillation(run: Found) -> float | None:
+    """Standard deviation of log kappa over the second half of the probes; None where fewer than two are left."""
+    values = run["record"]["log_kappa"]
+    later = values[len(values) // 2 :]
+    return float(np.std(later, ddof=1)) if len(later) > 1 else None
+
+
+def _kappa(arms: Found) -> dict[str, Interval]:
+    out = {
+        "kappa/log kappa at equal rates": _seeds(
+            [float(np.mean(run["record"]["log_kappa"])) for run in arms["equal"]["constant"]]
+        )
+    }
+    for start, names in RUNS.items():
+        for arm in names:
+            means = [run["record"]["log_kappa"] for run in arms[start][arm]]
+            if all(means):
+                out[f"kappa/late log kappa, {start}, {arm}"] = _seeds(
+                    [float(np.mean(values[len(values) // 2 :])) for values in means]
+                )
+    out |= _spread(arms, "lift", "constant", "kappa/oscillation, lift minus constant")
+    return out
+
+
+def _spread(arms: Found, arm: str, other: str, name: str) -> dict[str, Interval]:
+    """Difference of oscillation, mean over the starts that have both arms; absent where a run has too few probes."""
+    starts = [start for start, names in RUNS.items() if {arm, other} <= set(names)]
+    pairs = [
+        [(oscillation(a), oscillation(b)) for a, b in zip(arms[start][arm], arms[start][other], strict=True)]
+        for start in starts
+    ]
+    differences = [[a - b for a, b in row if a is not None and b is not None] for row in pairs]
+    if any(len(row) < len(pairs[0]) for row in differences):
+        return {}
+    return {name: _seeds(np.mean(differences, axis=0).tolist())}
+
+
+def _ratios(paths: Found) -> dict[str, Interval]:
+    """Relative rise from the best pair between the ends (the one with the lowest mean) to each end."""
+    out: dict[str, Interval] = {}
+    for path, rows in paths.items():
+        losses = np.array(rows)
+        inner = losses[1:-1]
+        best = inner[int(inner.mean(axis=1).argmin())]
+        for end, name in ((losses[0], "encoder"), (losses[-1], "llm")):
+            out[f"ratio/{path}, rise to slow {name}"] = _seeds((end / best - 1).tolist())
+    return out
+
+
+def _late_norm(run: Found, name: str) -> float:
+    values = run["record"]["norms"][name]
+    return float(np.mean(np.log(np.maximum(values[len(values) // 2 :], 1e-30))))
+
+
+def _gradients(arms: Found) -> dict[str, Interval]:
+    out: dict[str, Interval] = {}
+    for name, start in zip((FEATURE_ENCODER, LLM), SLOW, strict=True):
+        pairs = zip(arms[start]["constant"], arms["equal"]["constant"], strict=True)
+        out[f"gradient/{SHORT[name]}, slow over equal"] = _seeds(
+            [_late_norm(slow, name) - _late_norm(equal, name) for slow, equal in pairs]
+        )
+    return out
+
+
+def _relative(arm: Runs, other: Runs) -> list[float]:
+    return [a["final"] / b["final"] - 1 for a, b in zip(arm, other, strict=True)]
+
+
+def _losses(arms: Found) -> dict[str, Interval]:
+    out: dict[str, Interval] = {}
+    for start, runs in arms.items():
+        out |= {f"final/{start}, {arm}": _seeds([run["final"] for run in some]) for arm, some in runs.items()}
+        out |= {f"right/{start}, {arm}": _seeds([run["right"] for run in some]) for arm, some in runs.items()}
+        out |= {
+            f"loss/{start}, {arm} over constant": _seeds(_relative(some, runs["constant"]))
+            for arm, some in runs.items()
+            if arm != "constant"
+        }
+    for start in SLOW:
+        out[f"harm/{start}"] = _seeds(_relative(arms[start]["constant"], arms["best"]["constant"]))
+    return out
+
+
+def reached(run: Found, goal: float) -> float:
+    """Share of the steps at the first reading with a loss of ``goal`` or less; a reading past the end if none has."""
+    steps, losses = run["watch"]["steps"], run["watch"]["loss"]
+    last = steps[-1]
+    first = next((step for step, loss in zip(steps, losses, strict=True) if loss <= goal), 2 * last - steps[-2])
+    return float(first / last)
+
+
+def _speeds(arms: Found) -> dict[str, Interval]:
+    out: dict[str, Interval] = {}
+    for start, runs in arms.items():
+        goals = [run["watch"]["loss"][-1] for run in runs["constant"]]
+        out |= {
+            f"speed/{start}, {arm}": _seeds([reached(run, goal) for run, goal in zip(some, goals, strict=True)])
+            for arm, some in runs.items()
+        }
+    return out
+
+
+def _comparisons(arms: Found) -> dict[str, Interval]:
+    out: dict[str, Interval] = {}
+    gains = [_relative(arms[start]["lift"], arms[start]["matched"]) for start in SLOW]
+    out["budget/lift over matched"] = _seeds(np.mean(gains, axis=0).tolist())
+    both = [start for start, names in RUNS.items() if {"lift", "full"} <= set(names)]
+    added = [_relative(arms[start]["full"], arms[start]["lift"]) for start in both]
+    out["regulariser/loss, full over lift"] = _seeds(np.mean(added, axis=0).tolist())
+    out |= _spread(arms, "full", "lift", "regulariser/oscillation, full minus lift")
+    for name in BASELINES:
+        out[f"loss/equal, full over {name}"] = _seeds(_relative(arms["equal"]["full"], arms["equal"][name]))
+    return out
+
+
+def _time(found: Found) -> dict[str, Interval]:
+    ratios = [ours / plain for ours, plain in zip(found["commit"], found["plain"], strict=True)]
+    how = f"bootstrap over {len(ratios)} pairs of ten steps"
+    return {"overhead/time ratio": bootstrap_mean(ratios, seed=0, how=how)}
