@@ -134,8 +134,8 @@ COMMIT = MethodCard(
     authors="Li et al., 2025",
     arxiv="2407.20454",
     claim=(
-        "When a feature encoder and a language model are tuned together, one often moves the answers much further than "
-        "the other; measuring this balance on line and setting the two learning rates by it speeds learning up."
+        "When a feature encoder and a language model are tuned together, one often moves the answers much further "
+        "than the other; measuring this balance on line and setting the two learning rates by it speeds learning up."
     ),
     commands=(
         "armillary train commit examples/train_commit.toml",
