@@ -1,0 +1,108 @@
+"""Vectors in the place of tokens: embedding sequences with boxes in them, and their way through the model's body.
+
+Legend: B rows, T tokens, S cached and new tokens, N tokens, K boxes, D hidden size, V vocabulary.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers.cache_utils import Cache
+
+from armillary.errors import ModelError, NumericError
+from armillary.models.batches import positions
+from armillary.models.loaded import LoadedModel
+
+SLOT = -1
+"""Stands in a row of token ids where a box comes."""
+
+_ROWS = 8192
+
+
+def embed_tokens(loaded: LoadedModel, ids: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+    """What the model's embedding module gives, a factor that it applies (Gemma) included."""
+    return cast(Tensor, loaded.anatomy.embedding(ids))
+
+
+def embed_with_boxes(
+    loaded: LoadedModel, ids_BT: Int[Tensor, "b t"], boxes_KD: Float[Tensor, "k d"]
+) -> Float[Tensor, "b t d"]:
+    """Embeddings of the tokens, and box ``k`` at the ``k``-th ``SLOT`` (row by row), in the model's dtype."""
+    embeds_BTD = embed_tokens(loaded, ids_BT.clamp_min(0))
+    slots_BT = ids_BT == SLOT
+    return embeds_BTD.masked_scatter(slots_BT[..., None], boxes_KD.to(embeds_BTD))
+
+
+def run_embeds(
+    loaded: LoadedModel,
+    embeds_BTD: Float[Tensor, "b t d"],
+    mask_BS: Int[Tensor, "b s"] | None = None,
+    *,
+    cache: Cache | None = None,
+) -> Float[Tensor, "b t d"]:
+    """Last hidden state (after the final norm) of the ``t`` new embeddings; masks as in ``run_body``.
+
+    Raises ModelError for a model that takes no embeddings.
+    """
+    base = loaded.anatomy.base
+    accepted = inspect.signature(base.forward).parameters
+    if "inputs_embeds" not in accepted:
+        raise ModelError(f"{type(base).__name__} takes no inputs_embeds, so no vector can be put into its context.")
+    arguments: dict[str, object] = {"inputs_embeds": embeds_BTD, "use_cache": cache is not None}
+    if mask_BS is not None:
+        arguments["attention_mask"] = mask_BS
+        if "position_ids" in accepted:
+            arguments["position_ids"] = positions(mask_BS)[:, -embeds_BTD.shape[1] :]
+    if cache is not None:
+        arguments["past_key_values"] = cache
+    return cast(Tensor, base(**arguments).last_hidden_state)
+
+
+def positions_of(loaded: LoadedModel) -> int | None:
+    """Positions that the model has; None where its configuration names none."""
+    return getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenStatistics:
+    """Mean token embedding (float64), and the root-mean-square norm around it."""
+
+    mean_D: Float[Tensor, " d"]
+    norm: float
+
+
+@torch.inference_mode()
+def token_statistics(loaded: LoadedModel) -> TokenStatistics:
+    """Of all rows of the embedding table, as the embedding module gives them."""
+    size = loaded.anatomy.embedding.num_embeddings
+    parts = torch.arange(size, device=loaded.device).split(_ROWS)
+    mean_D = sum((_embed64(loaded, part).sum(0) for part in parts), start=torch.zeros((), dtype=torch.float64)) / size
+    square = sum(float((_embed64(loaded, part) - mean_D).square().sum()) for part in parts) / size
+    return TokenStatistics(mean_D=mean_D, norm=square**0.5)
+
+
+@torch.inference_mode()
+def mean_embeddings(
+    loaded: LoadedModel, rows: Sequence[Sequence[int]], weights: Mapping[int, float] | None = None
+) -> Float[Tensor, "n d"]:
+    """Mean embedding of each row's tokens, float64; ``weights`` (of tokens, such as ``idf_weights``) weigh them.
+
+    NumericError naming a row whose tokens weigh nothing.
+    """
+    means = []
+    for index, row in enumerate(rows):
+        weight_T = torch.tensor([1.0 if weights is None else weights.get(t, 0.0) for t in row], dtype=torch.float64)
+        if not float(weight_T.sum()) > 0:
+            raise NumericError(f"the tokens of text {index} weigh nothing, so they have no mean embedding.")
+        embeds_TD = _embed64(loaded, torch.tensor(list(row), device=loaded.device))
+        means.append(weight_T @ embeds_TD / weight_T.sum())
+    return torch.stack(means)
+
+
+def _embed64(loaded: LoadedModel, ids_N: Tensor) -> Tensor:
+    """float64 on the host: some accelerators have none."""
+    return embed_tokens(loaded, ids_N).cpu().double()

@@ -1,0 +1,93 @@
+"""What users give: vectors, or things that an encoder makes vectors of; labels and their words.
+
+Legend: N inputs, E encoder width.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armillary.errors import UsageError
+from armillary.methods.vector_icl.saved import EncoderFacts
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Anything with ``encode(list) -> [n, e]``, such as a sentence-transformers model."""
+
+    def encode(self, inputs: list[Any], /) -> Any: ...
+
+
+AnyEncoder = Encoder | Callable[[list[Any]], Any]
+
+
+def encoded(encoder: AnyEncoder, inputs: Sequence[Any]) -> NDArray[np.float64]:
+    """Checked vectors of the inputs, one each; UsageError where the encoder gives another number of them."""
+    items = list(inputs)
+    given = encoder.encode(items) if isinstance(encoder, Encoder) else encoder(items)
+    vectors = checked_vectors(np.asarray(given))
+    if len(vectors) != len(items):
+        raise UsageError(f"the encoder gave {len(vectors)} vectors for {len(items)} inputs; it must give one each.")
+    return vectors
+
+
+def checked_vectors(X: Any, *, size: int | None = None) -> NDArray[np.float64]:
+    """``X`` as float64 ``[n, e]``. A vector of zeros is allowed with a warning.
+
+    UsageError (a ValueError) where it has not two dimensions, has another width than ``size``, or holds NaN or
+    infinity, naming the row.
+    """
+    try:
+        vectors = np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError("vectors must be a table of numbers, one row an input.") from error
+    if vectors.ndim != 2:
+        raise UsageError(f"vectors must have two dimensions, one row an input; got shape {vectors.shape}.")
+    if size is not None and vectors.shape[1] != size:
+        raise UsageError(f"row 0 has {vectors.shape[1]} numbers; the projector takes vectors of {size}.")
+    refuse_not_finite(vectors)
+    empty = np.flatnonzero(~vectors.any(axis=1))
+    if len(empty):
+        warnings.warn(f"row {empty[0]} is a vector of zeros: its box says nothing of it.", UserWarning, stacklevel=2)
+    return vectors
+
+
+def refuse_not_finite(vectors: NDArray[np.float64]) -> None:
+    """UsageError naming the first row with NaN or infinity (inf)."""
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise UsageError(f"row {bad[0]} holds NaN or infinity (inf); vectors must be finite.")
+
+
+def label_words(classes: Sequence[Any], words: Mapping[Any, str] | None) -> list[str]:
+    """The text of each class, beginning with a space: ``words[class]``, or ``str(class)``.
+
+    UsageError where one is missing or empty, or two are the same up to case and spaces.
+    """
+    missing = [one for one in classes if words is not None and one not in words]
+    if missing:
+        raise UsageError(f"class {missing[0]!r} has no word; give one for each class.")
+    texts = [str(one if words is None else words[one]) for one in classes]
+    folded = [text.strip().casefold() for text in texts]
+    if not all(folded):
+        raise UsageError(f"the word of class {classes[folded.index('')]!r} is empty.")
+    twice = next((text for text in folded if folded.count(text) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two classes have the word {twice!r} (case and spaces don't count); give different words.")
+    return [text if text[0].isspace() else f" {text}" for text in texts]
+
+
+def encoder_facts(encoder: AnyEncoder | None, vector_size: int) -> EncoderFacts:
+    """What is known of an encoder: its own ``name`` or class; "vectors" where they came ready."""
+    if encoder is None:
+        return EncoderFacts(name="vectors", vector_size=vector_size)
+    name = getattr(encoder, "name", None) or getattr(encoder, "__name__", None) or type(encoder).__name__
+    return EncoderFacts(
+        name=str(name),
+        vector_size=vector_size,
+        normalised=bool(getattr(encoder, "normalised", False)),
+        prefix=str(getattr(encoder, "prefix", "")),
+    )

@@ -1,0 +1,143 @@
+"""The projector: the only trained part, from an encoder's vectors to token embeddings of a language model.
+
+Legend: N vectors, E encoder width, D width of the token embeddings, R hidden width of the gated projector.
+"""
+
+import copy
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from armillary.errors import NumericError, UsageError
+from armillary.methods.vector_icl import core
+from armillary.methods.vector_icl.config import Kind, Norm
+from armillary.methods.vector_icl.embedding import TokenStatistics
+
+
+class Projector(nn.Module):
+    """``boxes = projector(vectors)``, ``[n, e]`` to ``[n, d]``; linear (the default) or gated ("mlp").
+
+    Without ``norm`` a linear one has ``d * e`` parameters, a gated one ``e + d * e + 3 * r * d`` with
+    ``r = expansion * d``. With ``norm="match"`` (ours) boxes get the mean and spread of the token embeddings:
+    ``fit_scale`` measures them, and gain and centre train unless ``train_scale`` is False.
+    """
+
+    gain: nn.Parameter
+    centre: nn.Parameter
+    input_mean: Tensor
+    raw_mean: Tensor
+    raw_norm: Tensor
+
+    def __init__(
+        self,
+        vector_size: int,
+        hidden_size: int,
+        *,
+        kind: Kind = "linear",
+        norm: Norm = "none",
+        expansion: int = 1,
+        train_scale: bool = True,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Random weights of PyTorch's usual spread, the same for the same seed. UsageError for a bad argument."""
+        super().__init__()
+        _check(vector_size, hidden_size, kind, norm, expansion)
+        self.vector_size, self.hidden_size, self.expansion = vector_size, hidden_size, expansion
+        self.kind, self.norm, self.train_scale = kind, norm, train_scale
+        inner = expansion * hidden_size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.into = nn.Linear(vector_size, hidden_size, bias=False, dtype=dtype)
+            if kind == "mlp":
+                self.vector_gain = nn.Parameter(torch.ones(vector_size, dtype=dtype))
+                self.gate = nn.Linear(hidden_size, inner, bias=False, dtype=dtype)
+                self.up = nn.Linear(hidden_size, inner, bias=False, dtype=dtype)
+                self.down = nn.Linear(inner, hidden_size, bias=False, dtype=dtype)
+        if norm == "match":
+            self.gain = nn.Parameter(torch.ones((), dtype=dtype), requires_grad=train_scale)
+            self.centre = nn.Parameter(torch.zeros(hidden_size, dtype=dtype), requires_grad=train_scale)
+            self.register_buffer("input_mean", torch.zeros(vector_size, dtype=dtype))
+            self.register_buffer("raw_mean", torch.zeros(hidden_size, dtype=dtype))
+            self.register_buffer("raw_norm", torch.ones((), dtype=dtype))
+
+    def forward(self, vectors: Float[Tensor, "n e"]) -> Float[Tensor, "n d"]:
+        """One box a vector, in the projector's dtype. UsageError for vectors of another width."""
+        if vectors.ndim != 2 or vectors.shape[1] != self.vector_size:
+            raise UsageError(f"the projector takes vectors of {self.vector_size} numbers, got {tuple(vectors.shape)}.")
+        vectors = vectors.to(self.into.weight)
+        if self.norm == "none":
+            return self._raw(vectors)
+        raw_ND = self._raw(vectors - self.input_mean)
+        return core.scaled_boxes(raw_ND, self.raw_mean, self.raw_norm, self.gain, self.centre)
+
+    def _raw(self, vectors_NE: Tensor) -> Tensor:
+        if self.kind == "linear":
+            return core.linear_boxes(vectors_NE, self.into.weight)
+        return core.gated_boxes(
+            vectors_NE, self.vector_gain, self.into.weight, self.gate.weight, self.up.weight, self.down.weight
+        )
+
+    @torch.no_grad()
+    def fit_scale(self, vectors: Float[Tensor, "n e"], tokens: TokenStatistics) -> None:
+        """With ``norm="match"``: from now on the boxes of these vectors have the tokens' mean and spread.
+
+        NumericError where the projector maps all of them to one point. Nothing happens with ``norm="none"``.
+        """
+        if self.norm == "none":
+            return
+        vectors = vectors.to(self.into.weight)
+        self.input_mean.copy_(vectors.mean(0))
+        raw_ND = self._raw(vectors - self.input_mean)
+        spread = core.centred_norm(raw_ND)
+        if not bool(spread > 0):
+            raise NumericError("the scale of boxes can't be matched: all vectors are the same.")
+        self.raw_mean.copy_(raw_ND.mean(0))
+        self.raw_norm.copy_(spread)
+        self.gain.fill_(tokens.norm)
+        self.centre.copy_(tokens.mean_D)
+
+    @torch.no_grad()
+    def start_from_ridge(
+        self,
+        vectors: Float[Tensor, "n e"],
+        targets: Float[Tensor, "n d"],
+        tokens: TokenStatistics,
+        *,
+        ridge: float | Literal["gcv"] = "gcv",
+    ) -> None:
+        """The centred ridge start (ours), in place of the random weights; of a gated one the last matrix gets zeros.
+
+        UsageError without ``norm="match"``: the start needs the tokens' mean.
+        """
+        if self.norm != "match":
+            raise UsageError('the ridge start adds the tokens\' mean to a box; give the projector norm="match".')
+        given_NE = vectors.to(self.into.weight)
+        given_NE = given_NE - given_NE.mean(0)
+        if self.kind == "mlp":
+            self.vector_gain.fill_(1.0)
+            given_NE = core.rms_normalised(given_NE, self.vector_gain)
+            self.down.weight.zero_()
+        start = core.ridge_start(given_NE, targets, centre=tokens.mean_D, norm=tokens.norm, ridge=ridge)
+        self.into.weight.copy_(start.weight)
+        self.fit_scale(vectors, tokens)
+
+    def copy(self) -> "Projector":
+        """The same projector with weights of its own."""
+        return copy.deepcopy(self)
+
+    def settings(self) -> dict[str, object]:
+        """Arguments that make a projector of this shape."""
+        names = ("vector_size", "hidden_size", "kind", "norm", "expansion", "train_scale")
+        return {name: getattr(self, name) for name in names}
+
+
+def _check(vector_size: int, hidden_size: int, kind: str, norm: str, expansion: int) -> None:
+    if min(vector_size, hidden_size, expansion) < 1:
+        raise UsageError(f"sizes of a projector are 1 or more; got {vector_size}, {hidden_size} and {expansion}.")
+    if kind not in get_args(Kind):
+        raise UsageError(f"a projector is 'linear' or 'mlp'; got {kind!r}.")
+    if norm not in get_args(Norm):
+        raise UsageError(f"norm is 'none' (the paper's) or 'match'; got {norm!r}.")

@@ -1,0 +1,174 @@
+"""Training of a projector through a frozen language model: packs of examples, one optimiser step a batch.
+
+Legend: N examples, E encoder width.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import get_cosine_schedule_with_warmup
+
+from armillary.errors import NumericError, UsageError
+from armillary.methods.vector_icl.config import TrainingConfig
+from armillary.methods.vector_icl.embedding import positions_of
+from armillary.methods.vector_icl.layout import Row
+from armillary.methods.vector_icl.losses import token_losses
+from armillary.methods.vector_icl.projector import Projector
+from armillary.models.batches import padded_batches
+from armillary.models.loaded import LoadedModel
+from armillary.progress import track
+from armillary.training.trainable import only_trainable
+
+Pack = list[int]
+"""Indices of examples that stand in one sequence."""
+
+Lesson = Callable[[Pack, torch.Generator], Row]
+"""Makes the sequence of a pack."""
+
+Order = Callable[[torch.Generator], list[Pack]]
+"""Lists of examples in a new order, one for each group whose examples may stand in one sequence."""
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """Mean loss (nats a learned token) before each step."""
+
+    losses: tuple[float, ...]
+    stopped_early: bool
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps taken."""
+        return len(self.losses)
+
+
+def train(
+    loaded: LoadedModel,
+    projector: Projector,
+    vectors: Float[Tensor, "n e"],
+    lesson: Lesson,
+    order: Order,
+    config: TrainingConfig,
+    *,
+    label: str,
+) -> TrainingCurve:
+    """Change ``projector`` in place by AdamW on the mean loss of all learned tokens of a batch.
+
+    Nothing of the language model changes or gets a gradient. UsageError where
+    a sequence is longer than the model has positions, NumericError where the loss is not finite.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    first = _steps_of(order(generator), config, generator)
+    total = config.epochs * len(first) if config.steps is None else config.steps
+    projector.to(loaded.device).train()
+    optimiser = torch.optim.AdamW(_groups(projector, config), lr=config.learning_rate)
+    schedule = get_cosine_schedule_with_warmup(optimiser, round(config.warmup * total), total)
+    losses: list[float] = []
+    best, best_step, stopped = math.inf, 0, False
+    table_NE = vectors.to(device=loaded.device, dtype=projector.into.weight.dtype)
+    with only_trainable(loaded.model, []):
+        for step, packs in enumerate(track(_repeated(first, order, config, generator, total), label, total)):
+            rows = [row for pack in packs for row in _rows(loaded, pack, lesson, config, generator)]
+            losses.append(_step(loaded, projector, table_NE, rows, config, optimiser))
+            schedule.step()
+            if losses[-1] < best:
+                best, best_step = losses[-1], step
+            if config.patience is not None and step - best_step >= config.patience:
+                stopped = True
+                break
+    projector.eval()
+    return TrainingCurve(losses=tuple(losses), stopped_early=stopped)
+
+
+def _step(
+    loaded: LoadedModel,
+    projector: Projector,
+    table_NE: Tensor,
+    rows: Sequence[Row],
+    config: TrainingConfig,
+    optimiser: torch.optim.Optimizer,
+) -> float:
+    """One optimiser step; the gradient is that of the mean over all learned tokens, however the rows are split."""
+    count = sum(sum(row.learned) for row in rows)
+    total = 0.0
+    optimiser.zero_grad()
+    for batch in padded_batches([row.tokens for row in rows], config.tokens_per_batch):
+        losses_N, _ = token_losses(
+            loaded, [rows[index] for index in batch], lambda chosen: projector(table_NE[list(chosen)])
+        )
+        loss = losses_N.sum() / count
+        loss.backward()
+        total += loss.item()
+    if not math.isfinite(total):
+        raise NumericError(f"the loss became {total}; a smaller learning_rate or smaller vectors may help.")
+    if config.clip is not None:
+        torch.nn.utils.clip_grad_norm_(projector.parameters(), config.clip)
+    optimiser.step()
+    return total
+
+
+def _groups(projector: Projector, config: TrainingConfig) -> list[dict[str, object]]:
+    """Parameters with and without decay: the matched scale is not pulled to zero."""
+    scale = {"gain", "centre"}
+    named = [(name, p) for name, p in projector.named_parameters() if p.requires_grad]
+    groups: list[dict[str, object]] = [
+        {"params": [p for name, p in named if name not in scale], "weight_decay": config.weight_decay},
+        {"params": [p for name, p in named if name in scale], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _steps_of(groups: Sequence[Pack], config: TrainingConfig, generator: torch.Generator) -> list[list[Pack]]:
+    """The packs of one pass, as many a step as hold ``batch_size`` examples."""
+    packs = [pack for group in groups for pack in _cut(group, config, generator)]
+    if len(groups) > 1:
+        packs = [packs[index] for index in torch.randperm(len(packs), generator=generator).tolist()]
+    steps: list[list[Pack]] = []
+    held = config.batch_size
+    for pack in packs:
+        if held >= config.batch_size:
+            steps.append([])
+            held = 0
+        steps[-1].append(pack)
+        held += len(pack)
+    return steps
+
+
+def _cut(group: Pack, config: TrainingConfig, generator: torch.Generator) -> Iterator[Pack]:
+    least, most = (1, 1) if config.attend == "isolated" else config.pack or (config.batch_size, config.batch_size)
+    start = 0
+    while start < len(group):
+        length = int(torch.randint(least, most + 1, (), generator=generator))
+        yield group[start : start + length]
+        start += length
+
+
+def _repeated(
+    first: list[list[Pack]], order: Order, config: TrainingConfig, generator: torch.Generator, total: int
+) -> Iterator[list[Pack]]:
+    steps, taken = first, 0
+    while taken < total:
+        yield from steps[: total - taken]
+        taken += len(steps)
+        if taken < total:
+            steps = _steps_of(order(generator), config, generator)
+
+
+def _rows(
+    loaded: LoadedModel, pack: Pack, lesson: Lesson, config: TrainingConfig, generator: torch.Generator
+) -> list[Row]:
+    """The sequence of a pack; where no length was asked for and it does not fit, those of its halves."""
+    row, room = lesson(pack, generator), positions_of(loaded)
+    if room is None or len(row) <= room:
+        return [row]
+    if config.pack is None and len(pack) > 1:
+        halves = (pack[: len(pack) // 2], pack[len(pack) // 2 :])
+        return [row for half in halves for row in _rows(loaded, half, lesson, config, generator)]
+    raise UsageError(
+        f"{len(pack)} examples in one sequence take {len(row)} tokens and {loaded.name} has {room} positions; "
+        "shorten the texts or the packs."
+    )

@@ -1,0 +1,175 @@
+"""The estimators: what they find, what they refuse, and what scikit-learn asks of them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from armillary.errors import UsageError
+from armillary.methods.vector_icl.config import Template, TrainingConfig
+from armillary.methods.vector_icl.embedding import embed_tokens
+from armillary.methods.vector_icl.estimators import VectorICLClassifier, VectorICLGenerator, VectorICLRegressor
+from armillary.methods.vector_icl.inputs import checked_vectors, label_words
+from armillary.methods.vector_icl.layout import text_ids
+from armillary.methods.vector_icl.projector import Projector
+from armillary.models.load import load
+from armillary.models.loaded import LoadedModel
+
+QUICK = TrainingConfig(steps=1, batch_size=4)
+LEFT_OUT = {
+    "check_estimators_overwrite_params": "hashes a deep copy of the model: unchanged, it still differs",
+    "check_array_api_input": "needs SCIPY_ARRAY_API in the environment",
+}
+"""Checks of scikit-learn that are left out, and why; all others are run."""
+
+
+@pytest.fixture(scope="module")
+def lm() -> LoadedModel:
+    return load("tiny-llama", dtype="float64", device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_own_checks(lm: LoadedModel, kind: str) -> None:
+    given: Any = VectorICLClassifier(lm, shots=1, training=QUICK)
+    if kind == "regressor":
+        given = VectorICLRegressor(lm, shots=1, levels=10, constrain=True, training=QUICK)
+    names = []
+    for estimator, check in estimator_checks_generator(given, legacy=True, mark=None):
+        names.append(getattr(check, "func", check).__name__)
+        if names[-1] not in LEFT_OUT:
+            check(estimator)
+    assert len(names) > 40 and set(LEFT_OUT) <= set(names)
+
+
+def data(rows: int = 8, width: int = 4) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    X = np.random.RandomState(0).randn(rows, width)
+    return X, np.array(["cat", "dog"])[np.arange(rows) % 2]
+
+
+def test_fixed_demonstrations_are_read_once_and_give_what_a_rebuilt_prompt_gives(lm: LoadedModel) -> None:
+    X, y = data()
+    fitted = VectorICLClassifier(lm, shots=2, training=QUICK).fit(X, y)
+    found = fitted.decision_scores(X)
+    labels = [text_ids(lm, word) for word in (" cat", " dog")]
+    with torch.inference_mode():
+        for row, prompt in enumerate(fitted.prompt_embeds(X)):
+            for place, label in enumerate(labels):
+                embeds = torch.cat([prompt[None], embed_tokens(lm, torch.tensor([label]))], dim=1)
+                logp = lm.model(inputs_embeds=embeds).logits[0].log_softmax(-1)
+                wanted = sum(float(logp[len(prompt) - 1 + step, token]) for step, token in enumerate(label))
+                assert found[row, place] == pytest.approx(wanted, abs=1e-5)
+    assert len(fitted.demonstrations_) == 4 and fitted.predict_proba(X).sum(1) == pytest.approx(np.ones(8))
+    again = clone(fitted)
+    assert again.lm is lm and not hasattr(again, "projector_")
+
+
+def test_every_way_of_starting_drawing_and_scoring_gives_probabilities(lm: LoadedModel) -> None:
+    X, y = data()
+    for settings in (
+        {"calibrate": True, "norm": "match", "start": "ridge"},
+        {"label_mode": "episodic", "demos": "per_query", "average": True},
+        {"projector": "mlp", "tune": False, "shots": 0, "template": Template(("<", "|", "> is"))},
+    ):
+        found = VectorICLClassifier(lm, training=QUICK, **settings).fit(X, y).predict_proba(X[:2])
+        assert found.sum(1) == pytest.approx(np.ones(2)) and (found > 0).all()
+
+
+def test_tuning_learns_separable_classes(lm: LoadedModel) -> None:
+    X, y = data(16)
+    X[:, 0] = np.where(y == "cat", 3.0, -3.0)
+    config = TrainingConfig(steps=30, batch_size=8, learning_rate=0.1, pack=(1, 4))
+    assert VectorICLClassifier(lm, shots=1, training=config, norm="match").fit(X, y).score(X, y) == 1.0
+
+
+def test_pretrained_projectors_are_what_a_fit_begins_with(lm: LoadedModel) -> None:
+    X, y = data()
+    estimator = VectorICLClassifier(lm, shots=1, tune=False, pretraining=QUICK)
+    estimator.pretrain(X, [" red dog"] * 8).fit(X, y)
+    assert torch.equal(estimator.projector_.into.weight, estimator.pretrained_.into.weight)
+    given = VectorICLClassifier(lm, shots=1, tune=False, projector=estimator.pretrained_).fit(X, y)
+    assert (given.decision_scores(X) == estimator.decision_scores(X)).all()
+    with pytest.raises(UsageError, match="needs an encoder"):
+        estimator.pretrain(["some long text of many words"])
+    with pytest.raises(UsageError, match="maps 4 numbers"):
+        given.fit(X[:, :3], y)
+
+
+def test_an_encoder_takes_anything(lm: LoadedModel) -> None:
+    def lengths(items: list[str]) -> np.ndarray[Any, Any]:
+        return np.array([[len(item), 1.0] for item in items])
+
+    estimator = VectorICLClassifier(lm, encoder=lengths, shots=1, training=QUICK, pretraining=QUICK)
+    estimator.pretrain(["a text of some words. Another one.", "a second text of words"])
+    assert set(estimator.fit(["a", "bb"], ["x", "y"]).predict(["a", "ccc"])) <= {"x", "y"}
+
+
+def test_numbers_are_written_and_read(lm: LoadedModel) -> None:
+    X = np.random.RandomState(0).randint(0, 99, (8, 2))
+    digits = VectorICLRegressor(lm, shots=2, features="digits", digits=2, training=QUICK, constrain=True)
+    found = digits.fit(X, X.sum(1)).predict(X[:3])
+    assert (found >= 0).all() and (found == found.astype(int)).all()
+    assert digits.projector_.vector_size == 20
+    free = VectorICLRegressor(lm, shots=2, training=QUICK, levels=10).fit(X.astype(float), X.sum(1))
+    with pytest.warns(UserWarning, match="of 8 answers hold no number"):
+        assert np.isnan(free.predict(X.astype(float))).any()
+    with pytest.warns(UserWarning, match="no number"):
+        assert np.isfinite(free.score(X.astype(float), X.sum(1)))
+    with pytest.raises(UsageError, match=r"target 0\.5 is not a whole number"):
+        VectorICLRegressor(lm).fit(X.astype(float), np.full(8, 0.5))
+
+
+def test_text_is_generated_with_other_demonstrations_too(lm: LoadedModel) -> None:
+    X, _ = data()
+    fitted = VectorICLGenerator(lm, shots=2, max_new_tokens=3, training=QUICK).fit(X, ["red dog"] * 8)
+    assert len(fitted.generate(X[:2])) == len(fitted.generate(X[:2], demos=([], []))) == 2
+    assert fitted.generate(X[:2], demos=(X[:1], ["moon"])) == fitted.generate(X[:2], demos=(X[:1], ["moon"]))
+    assert 0 <= fitted.score(X[:2], ["red", "dog"]) <= 1
+    with pytest.raises(UsageError, match="target 1 is empty"):
+        VectorICLGenerator(lm).fit(X[:2], ["red", " "])
+
+
+def test_bad_vectors_are_refused_by_row(lm: LoadedModel) -> None:
+    X, y = data()
+    fitted = VectorICLClassifier(lm, shots=1, training=QUICK).fit(X, y)
+    with pytest.raises(NotFittedError):
+        VectorICLClassifier(lm).predict(X)
+    with pytest.raises(ValueError, match="row 3 holds NaN"):
+        fitted.predict(np.where(np.arange(8)[:, None] == 3, np.nan, X))
+    with pytest.raises(UsageError, match="two dimensions"):
+        checked_vectors(np.zeros((2, 2, 2)))
+    with pytest.raises(UsageError, match="row 0 has 3 numbers"):
+        checked_vectors(np.ones((2, 3)), size=4)
+    with pytest.warns(UserWarning, match="row 1 is a vector of zeros"):
+        fitted.predict(np.vstack([X[:1], np.zeros((1, 4))]))
+    assert len(fitted.predict(X[:1])) == 1
+
+
+def test_bad_labels_shots_and_settings_are_refused(lm: LoadedModel) -> None:
+    X, y = data()
+    with pytest.raises(UsageError, match="two classes have the word 'cat'"):
+        label_words(["cat", " Cat"], None)
+    with pytest.raises(UsageError, match="class 'b' has no word"):
+        label_words(["a", "b"], {"a": "x"})
+    with pytest.warns(UserWarning, match="class 'cat' has 4 examples, fewer than the 9"):
+        VectorICLClassifier(lm, shots=9, training=QUICK).fit(X, y)
+    with pytest.raises(UsageError, match="fewer than the 9"):
+        VectorICLClassifier(lm, shots=9, strict=True, training=QUICK).fit(X, y)
+    X, y = data(120)
+    with pytest.raises(UsageError, match=r"has 512 positions; at most \d+ shots fit"):
+        VectorICLClassifier(lm, shots=60, tune=False).fit(X, y)
+    cut = VectorICLClassifier(lm, shots=60, tune=False, truncate="demos").fit(X, y)
+    assert 0 < len(cut.demonstrations_) < 120 and len(cut.predict(X[:2])) == 2
+    with pytest.raises(UsageError, match="start is"):
+        VectorICLClassifier(lm, start="warm").fit(X, y)  # type: ignore[arg-type]
+
+
+def test_a_projector_knows_its_width() -> None:
+    with pytest.raises(UsageError, match="vectors of 3 numbers"):
+        Projector(3, 4)(torch.ones(2, 5))
+    with pytest.raises(UsageError, match="norm is"):
+        Projector(3, 4, norm="all")  # type: ignore[arg-type]
