@@ -29,6 +29,9 @@ class MethodCard:
     commands: tuple[str, ...]
     """Command lines that run it, each as a user would type it."""
 
+    judged_on: str = ""
+    """What its claims are judged on where that is not the model named in a record; tables show it in its place."""
+
     @property
     def link(self) -> str:
         """Where the paper is read."""
@@ -125,6 +128,7 @@ MDGD = MethodCard(
         "armillary train mdgd examples/train_mdgd.toml",
         "armillary reproduce mdgd --preset laptop",
     ),
+    judged_on="small models trained here",
 )
 
 COMMIT = MethodCard(
@@ -141,6 +145,7 @@ COMMIT = MethodCard(
         "armillary train commit examples/train_commit.toml",
         "armillary reproduce commit --preset laptop",
     ),
+    judged_on="small models trained here",
 )
 
 CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS, MDGD, COMMIT)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from armillary.cards import CARDS
 from armillary.errors import ArmillaryError
 from armillary.runs.record import RunRecord
 
@@ -9,8 +10,10 @@ from armillary.runs.record import RunRecord
 def measured(method: str, results: Path) -> dict[str, RunRecord]:
     """The records of ``method`` under ``results`` by model name, sorted; other files are passed over.
 
-    Of two records of one model the one that began later counts.
+    Where its card says that other models are judged than the one a record names, by the card's words. Of two records
+    of one name the one that began later counts.
     """
+    judged_on = next((card.judged_on for card in CARDS if card.name == method), "")
     found: dict[str, RunRecord] = {}
     for path in sorted(results.rglob("*.json")) if results.is_dir() else []:
         try:
@@ -19,7 +22,7 @@ def measured(method: str, results: Path) -> dict[str, RunRecord]:
             continue
         if record.kind != "reproduce" or record.config.get("method") != method:
             continue
-        model = str(record.config.get("model", ""))
+        model = judged_on or str(record.config.get("model", ""))
         if model not in found or found[model].started < record.started:
             found[model] = record
     return dict(sorted(found.items()))

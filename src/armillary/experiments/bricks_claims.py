@@ -5,13 +5,8 @@ what it says of routing, combining, updating and growing is a survey of others' 
 nulls and controls are ours throughout. A rule reads intervals only.
 """
 
-from collections.abc import Callable, Mapping
-
-from armillary.numerics.intervals import Interval
 from armillary.runs.claims import Claim, Verdict
-
-Measures = Mapping[str, Interval]
-Rule = Callable[[Measures], Verdict]
+from armillary.runs.rules import Measures, above
 
 HIGH = ("code", "mathematics", "translation")
 """Capabilities whose best neurons the paper puts above 0.8 in most layers."""
@@ -19,15 +14,6 @@ HIGH = ("code", "mathematics", "translation")
 LOWER = ("german", "knowledge", "writing")
 ALMOST_NOTHING = 0.02
 """Relative rise of the loss that counts as almost nothing."""
-
-
-def _above(name: str, value: float = 0.0) -> Rule:
-    """Holds when the whole interval is above the value, fails when it is all at or below."""
-
-    def decide(m: Measures) -> Verdict:
-        return "holds" if m[name].lower > value else "fails" if m[name].upper <= value else "undecided"
-
-    return decide
 
 
 def _sparse(m: Measures) -> Verdict:
@@ -167,7 +153,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="Magnitude stays free up to 80 %, activation up to 70 % (section 4.2).",
         quantity="Loss masked by activation less loss masked by magnitude at 70 %, nats per token, paired by text.",
         rule="Holds if the interval lies above 0; fails if it lies at or below 0.",
-        decide=_above("masking/activation minus magnitude, 70 %"),
+        decide=above("masking/activation minus magnitude, 70 %"),
         needs=("masking/activation minus magnitude, 70 %",),
     ),
     Claim(
@@ -309,7 +295,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Rise of the loss on the adapter's own texts when it is subtracted, less the rise on those of the "
         "two others; over texts and draws.",
         rule="Holds if the interval lies above 0; fails if it lies at or below.",
-        decide=_above("merging/negation, own minus others"),
+        decide=above("merging/negation, own minus others"),
         needs=("merging/negation, own minus others",),
     ),
     Claim(
@@ -331,7 +317,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="The closed form of ROME, which the paper surveys.",
         quantity="Share of neighbours unchanged with the second moment less that with the identity, paired by fact.",
         rule="Holds if the interval lies above 0; fails if it lies at or below.",
-        decide=_above("edits/unchanged, general minus identity"),
+        decide=above("edits/unchanged, general minus identity"),
         needs=("edits/unchanged, general minus identity",),
     ),
     Claim(

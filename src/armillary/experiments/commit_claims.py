@@ -4,14 +4,9 @@ No figure of the paper could be had: of its claims only the direction is known, 
 controls are ours throughout. A rule reads intervals only.
 """
 
-from collections.abc import Callable, Mapping
-
 from armillary.experiments.commit_scale import BASELINES
-from armillary.numerics.intervals import Interval
 from armillary.runs.claims import Claim, Verdict
-
-Measures = Mapping[str, Interval]
-Rule = Callable[[Measures], Verdict]
+from armillary.runs.rules import Measures, Rule, above, at_most, below, every
 
 LAW = 0.15
 """Deviation of kappa's change from the square of the rate's change that is still the law."""
@@ -30,39 +25,6 @@ NOTHING = 0.01
 """Relative gain of the loss below which there is none to speak of."""
 
 OVERHEAD = 1.15
-
-
-def _least(names: tuple[str, ...], value: float = 0.0) -> Rule:
-    """Holds when all intervals lie above the value, fails when one lies at or below it."""
-
-    def decide(m: Measures) -> Verdict:
-        if any(m[name].upper <= value for name in names):
-            return "fails"
-        return "holds" if all(m[name].lower > value for name in names) else "undecided"
-
-    return decide
-
-
-def _most(names: tuple[str, ...], value: float = 0.0) -> Rule:
-    """Holds when all intervals end at the value or below, fails when one begins above it."""
-
-    def decide(m: Measures) -> Verdict:
-        if any(m[name].lower > value for name in names):
-            return "fails"
-        return "holds" if all(m[name].upper <= value for name in names) else "undecided"
-
-    return decide
-
-
-def _below(names: tuple[str, ...]) -> Rule:
-    """Holds when all intervals lie below 0, fails when one lies at or above it."""
-
-    def decide(m: Measures) -> Verdict:
-        if any(m[name].lower >= 0 for name in names):
-            return "fails"
-        return "holds" if all(m[name].upper < 0 for name in names) else "undecided"
-
-    return decide
 
 
 def _apart(m: Measures) -> Verdict:
@@ -119,7 +81,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Kappa of one step of AdamW with one rate times 3 or 1/3, over kappa of the same step, over the "
         "square of the factor (encoder: its inverse), less 1; the largest of the four in size, over seeds.",
         rule="Holds if the interval ends at 15 % (ours) or below; fails if it begins above.",
-        decide=_most((_DEVIATION,), LAW),
+        decide=at_most(_DEVIATION, LAW),
         needs=(_DEVIATION,),
     ),
     Claim(
@@ -138,7 +100,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Final loss with one rate a hundred times below the other, relative to the best pair between the two "
         "ends, less 1; the larger rate is the same for all; paired by seed.",
         rule="Holds if both intervals lie above 0; fails if one lies at or below.",
-        decide=_least(_ENDS["one lowered"]),
+        decide=every(*map(above, _ENDS["one lowered"])),
         needs=_ENDS["one lowered"],
     ),
     Claim(
@@ -147,7 +109,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="Follows from its bound, in which either extreme starves one component.",
         quantity="The same at a fixed geometric mean of the two rates, so that only their ratio changes.",
         rule="Holds if both intervals lie above 0; fails if one lies at or below.",
-        decide=_least(_ENDS["fixed mean"]),
+        decide=every(*map(above, _ENDS["fixed mean"])),
         needs=_ENDS["fixed mean"],
     ),
     Claim(
@@ -157,7 +119,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Mean log gradient norm of the component whose rate is a hundred times lower, less that at equal "
         "rates, second half of training; paired by seed.",
         rule="Holds if both intervals (encoder, language model) lie below 0; fails if one lies at or above.",
-        decide=_below(_STARVED),
+        decide=every(*map(below, _STARVED)),
         needs=_STARVED,
     ),
     *(
@@ -183,7 +145,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Final loss of lift from the best pair of the grid, relative to that pair left alone, less 1; paired "
         "by seed.",
         rule="Holds if the interval ends at 2 % (ours) or below; fails if it begins above.",
-        decide=_most(("loss/best, lift over constant",), NO_HARM),
+        decide=at_most("loss/best, lift over constant", NO_HARM),
         needs=("loss/best, lift over constant",),
     ),
     Claim(
@@ -204,7 +166,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Standard deviation of log kappa over the second half of the probes, lift less constant, mean over "
         "all starts, paired by seed.",
         rule="Holds if the interval lies below 0; fails if it lies at or above.",
-        decide=_below(("kappa/oscillation, lift minus constant",)),
+        decide=below("kappa/oscillation, lift minus constant"),
         needs=("kappa/oscillation, lift minus constant",),
     ),
     Claim(
@@ -225,7 +187,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Final loss of full CoMMIT relative to each of the three, less 1, paired by seed; blocks of "
         "coordinate descent are of 50 steps (ours).",
         rule="Holds if all three intervals lie below 0; fails if one lies at or above.",
-        decide=_below(_AGAINST),
+        decide=every(*map(below, _AGAINST)),
         needs=_AGAINST,
     ),
     Claim(
@@ -234,7 +196,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="Rates are refreshed every few steps to limit the cost; no figure of time is known.",
         quantity="Time of ten steps with one probe over ten plain ones, by turns; on a CPU the time of this process.",
         rule="Holds if the interval ends at 1.15 (ours) or below; fails if it begins above.",
-        decide=_most(("overhead/time ratio",), OVERHEAD),
+        decide=at_most("overhead/time ratio", OVERHEAD),
         needs=("overhead/time ratio",),
     ),
 )

@@ -42,7 +42,8 @@ def _law(draws: Runs) -> dict[str, Interval]:
     """Deviation from the square, and the exponent: the change of log kappa from factor 1/3 to 3, over 2 log 3."""
     out: dict[str, Interval] = {}
     for told in draws[0]:
-        largest, exponents = [], {name: [] for name in SHORT}  # type: ignore[var-annotated]
+        largest: list[float] = []
+        exponents: dict[str, list[float]] = {name: [] for name in SHORT}
         for one in draws:
             off = []
             for name, sign in ((FEATURE_ENCODER, -2.0), (LLM, 2.0)):

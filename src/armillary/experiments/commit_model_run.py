@@ -5,11 +5,13 @@ language model, from rates of which the encoder's is a hundred times the lower. 
 """
 
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
 from peft import LoraConfig, get_peft_model
-from torch import nn
+from torch import Tensor, nn
 from transformers import TrainingArguments
 
 from armillary.data.picture_tasks import picture_examples
@@ -41,9 +43,7 @@ def on_given_model(loaded: LoadedModel, scale: Scale, seed: int) -> Payload:
                 model,
                 _arguments(scale, seed, on_cpu=loaded.device.type == "cpu"),
                 _rows(ground, scale, seed),
-                lambda rows, own=ground.rows: {  # type: ignore[misc]
-                    name: value for name, value in own.collate(rows).items() if name != "image_key"
-                },
+                partial(_collated, ground),
                 (RATE / FACTOR, RATE),
                 config,
                 watched_only=arm == "constant",
@@ -60,6 +60,11 @@ def on_given_model(loaded: LoadedModel, scale: Scale, seed: int) -> Payload:
                 name: sum(parameter.numel() for parameter in part.values()) for name, part in controller.parts.items()
             }
     return found
+
+
+def _collated(ground: PictureGround, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """A batch without the numbers of its pictures, which are for caches."""
+    return {name: value for name, value in ground.rows.collate(rows).items() if name != "image_key"}
 
 
 def with_lora(ground: PictureGround, scale: Scale, seed: int) -> nn.Module:

@@ -4,22 +4,8 @@ The claims are the paper's; its result tables could not be read, so no figure of
 thresholds, nulls and controls are ours. A rule reads intervals only.
 """
 
-from collections.abc import Callable, Mapping
-
-from armillary.numerics.intervals import Interval
 from armillary.runs.claims import Claim, Verdict
-
-Measures = Mapping[str, Interval]
-
-
-def _above(name: str, value: float = 0.0) -> Callable[[Measures], Verdict]:
-    """Holds when the whole interval is above the value, fails when it is all at or below."""
-
-    def decide(m: Measures) -> Verdict:
-        one = m[name]
-        return "holds" if one.lower > value else "fails" if one.upper <= value else "undecided"
-
-    return decide
+from armillary.runs.rules import Measures, above
 
 
 def _clusters(m: Measures) -> Verdict:
@@ -89,7 +75,7 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Answers that begin with the top-ranked tokens are more accurate than those from the middle ranks.",
         quantity="Accuracy of ranks 1 to 10 less that of ranks 11 to 100, paired over probes.",
         rule="Holds if the interval lies above 0; fails if it lies at or below 0.",
-        decide=_above("ranks/top minus middle"),
+        decide=above("ranks/top minus middle"),
         needs=("ranks/top minus middle",),
     ),
     Claim(
@@ -109,7 +95,7 @@ CLAIMS: tuple[Claim, ...] = (
         "equally long list of another class; paired over probes, 10 items.",
         rule="Holds if the interval lies above 0 (they fall more than under a foreign list); fails if it lies at or "
         "below 0 (they fall less, or rise: copying).",
-        decide=_above("lists/own fall minus foreign fall, 10"),
+        decide=above("lists/own fall minus foreign fall, 10"),
         needs=("lists/own fall minus foreign fall, 10", "lists/own fall, 10"),
     ),
     Claim(
@@ -117,7 +103,7 @@ CLAIMS: tuple[Claim, ...] = (
         statement="At an equal number of answers, navigation finds more different correct ones than the ranking.",
         quantity="Distinct correct answers by navigation less those of the static ranks, paired over probes.",
         rule="Holds if the interval lies above 0; fails if it lies at or below 0.",
-        decide=_above("answers/navigation minus static"),
+        decide=above("answers/navigation minus static"),
         needs=("answers/navigation minus static", "answers/navigation", "answers/static"),
     ),
     Claim(

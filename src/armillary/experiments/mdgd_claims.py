@@ -4,14 +4,9 @@ The statements are the paper's; quantities, thresholds, controls and nulls are o
 were not at hand, so ``paper`` is the literal reading of its text, and ``recommended`` our signed variant of it.
 """
 
-from collections.abc import Callable, Mapping
-
 from armillary.experiments.mdgd_measures import RIVALS
-from armillary.numerics.intervals import Interval
 from armillary.runs.claims import Claim, Verdict
-
-Measures = Mapping[str, Interval]
-Rule = Callable[[Measures], Verdict]
+from armillary.runs.rules import Measures, Rule, above, below, every
 
 LOST = 0.10
 TRACKS = 0.6
@@ -20,34 +15,6 @@ LEARNED = "before/above the majority answer"
 """The control of most claims: a model that has learned nothing can't forget."""
 
 LEAST_LEARNED = 0.15
-
-
-def _above(name: str, value: float = 0.0) -> Rule:
-    """Holds when the whole interval is above the value, fails when it is all at or below."""
-
-    def decide(m: Measures) -> Verdict:
-        return "holds" if m[name].lower > value else "fails" if m[name].upper <= value else "undecided"
-
-    return decide
-
-
-def _below(name: str, value: float = 0.0) -> Rule:
-    def decide(m: Measures) -> Verdict:
-        return "holds" if m[name].upper < value else "fails" if m[name].lower >= value else "undecided"
-
-    return decide
-
-
-def _all(*rules: Rule) -> Rule:
-    """Fails when one does, holds when all do."""
-
-    def decide(m: Measures) -> Verdict:
-        verdicts = [rule(m) for rule in rules]
-        if "fails" in verdicts:
-            return "fails"
-        return "undecided" if "undecided" in verdicts else "holds"
-
-    return decide
 
 
 def _if_learned(rule: Rule, *, forgets: bool = True) -> Rule:
@@ -79,7 +46,7 @@ def _retains(name: str, id: str, what: str) -> Claim:
         "Loss on the old tasks minus a third of fine-tuning's, where both first reach the same accuracy on the "
         "target; mean over seeds.",
         "Holds when the interval is at or below 0, fails when it is above." + _VOID,
-        _if_learned(_below(measure, 1e-12)),
+        _if_learned(below(measure, 1e-12)),
         _FELL,
         measure,
         paper="best averages on LLaVA-1.5 and MiniCPM-V-2.0; no table at hand" if name == "paper" else "",
@@ -95,7 +62,7 @@ def _beats(name: str, id: str, what: str) -> Claim:
         "WiSE-FT and a patch after Model Tailor, at equal accuracy on the target. Early stopping is in every "
         "comparison: curves are read where they first reach the level.",
         "Holds when it is above 0 against each, fails when it is at or below 0 against one." + _VOID,
-        _if_learned(_all(*(_above(rival) for rival in rivals))),
+        _if_learned(every(*(above(rival) for rival in rivals))),
         _FELL,
         *rivals,
     )
@@ -108,7 +75,7 @@ CLAIMS = (
         "Points of accuracy on the old tasks that fine-tuning loses.",
         "Holds when the interval is above 10 points, fails when it is below. Undecided where the old tasks were not "
         "learned.",
-        _if_learned(_above(_FELL, LOST), forgets=False),
+        _if_learned(above(_FELL, LOST), forgets=False),
         _FELL,
         paper="LLaVA-1.5 tuned on Flickr30K: 61.94 to 47.97 on six benchmarks (as quoted by others)",
     ),
@@ -117,7 +84,7 @@ CLAIMS = (
         "The effective rank of the image states falls under fine-tuning.",
         "Relative change of the centred effective rank over pictures, mean over all layers but the last.",
         "Holds when the interval is below 0, fails when it is above." + _VOID,
-        _if_learned(_below("fine-tuning/change of rank")),
+        _if_learned(below("fine-tuning/change of rank")),
         _FELL,
         "fine-tuning/change of rank",
     ),
@@ -127,7 +94,7 @@ CLAIMS = (
         "Spearman correlation over arms of the change of rank and the accuracy kept, mean over seeds; that of the "
         "drift of image states stands beside it.",
         "Holds when the interval is above 0.6, fails when it is below." + _VOID,
-        _if_learned(_above("ranks/correlation with accuracy kept", TRACKS)),
+        _if_learned(above("ranks/correlation with accuracy kept", TRACKS)),
         _FELL,
         "ranks/correlation with accuracy kept",
         "drift/correlation with accuracy lost",
@@ -139,7 +106,7 @@ CLAIMS = (
         "MDGD keeps the effective rank that fine-tuning loses.",
         "Change of rank under MDGD minus that under fine-tuning.",
         "Holds when the interval is above 0, fails when it is below." + _VOID,
-        _if_learned(_above("paper/rank kept beyond fine-tuning's")),
+        _if_learned(above("paper/rank kept beyond fine-tuning's")),
         _FELL,
         "paper/rank kept beyond fine-tuning's",
     ),
@@ -149,7 +116,7 @@ CLAIMS = (
         "Accuracy on the old tasks at equal target: projection and alignment minus alignment alone; and projection "
         "alone minus projection along a random direction.",
         "Holds when both intervals are above 0, fails when one is at or below." + _VOID,
-        _if_learned(_all(_above("paper/kept beyond align"), _above("full/kept beyond random"))),
+        _if_learned(every(above("paper/kept beyond align"), above("full/kept beyond random"))),
         _FELL,
         "paper/kept beyond align",
         "full/kept beyond random",
@@ -159,7 +126,7 @@ CLAIMS = (
         "Removing it only where it raises the drift helps by itself (ours).",
         "The same with the signed projection.",
         "Holds when both intervals are above 0, fails when one is at or below." + _VOID,
-        _if_learned(_all(_above("recommended/kept beyond align"), _above("conflict/kept beyond random"))),
+        _if_learned(every(above("recommended/kept beyond align"), above("conflict/kept beyond random"))),
         _FELL,
         "recommended/kept beyond align",
         "conflict/kept beyond random",
@@ -172,11 +139,11 @@ CLAIMS = (
         "Holds when it is at most a point below MDGD on both, and above 0 against both controls; fails when one of "
         "these is the other way." + _VOID,
         _if_learned(
-            _all(
-                _above("masked/kept beyond paper", -POINT),
-                _above("masked/target beyond paper", -POINT),
-                _above("masked/kept beyond random_mask"),
-                _above("masked/kept beyond lora"),
+            every(
+                above("masked/kept beyond paper", -POINT),
+                above("masked/target beyond paper", -POINT),
+                above("masked/kept beyond random_mask"),
+                above("masked/kept beyond lora"),
             )
         ),
         _FELL,
@@ -192,7 +159,7 @@ CLAIMS = (
         statement="A step of MDGD costs less than two plain ones.",
         quantity="Time of training with MDGD over plain training, with a frozen copy and with cached states, paired.",
         rule="Holds when both are below: 2 with the copy, 1.8 with the cache; fails when one is above.",
-        decide=_all(_below("cost/copy over plain", 2.0), _below("cost/cached over plain", 1.8)),
+        decide=every(below("cost/copy over plain", 2.0), below("cost/cached over plain", 1.8)),
         needs=("cost/copy over plain", "cost/cached over plain"),
     ),
 )

@@ -1,12 +1,12 @@
 """From answers to numbers: accuracy of seeing, blind and untrained, with intervals and the difference of seeing."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from armillary.data.emoji import Emoji
-from armillary.data.picture_tasks import PictureExample, picture_examples
+from armillary.data.picture_tasks import PictureExample, PictureTask, picture_examples
 from armillary.experiments.picture_sight import NAMES, majority, over_identities
 from armillary.numerics.intervals import Interval
 
@@ -52,7 +52,7 @@ def _task(
     emoji: Emoji,
     seed: int,
 ) -> dict[str, Any]:
-    train = picture_examples(emoji, task, "train", limit=2000, seed=seed)  # type: ignore[arg-type]
+    train = picture_examples(emoji, cast(PictureTask, task), "train", limit=2000, seed=seed)
     firsts = _with_firsts(told)
     row = _compared("right", examples, firsts, emoji, seed)
     row["whole"] = _compared("first_whole", examples, firsts, emoji, seed)

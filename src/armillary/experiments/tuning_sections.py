@@ -1,6 +1,6 @@
 """What the record and the report of a tuning run say: what was learned and forgotten, and how the training went."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -270,8 +270,8 @@ def _by_layer(log: Sequence[Mapping[str, Any]], reading: str, title: str, y_labe
 
 def _with_prefix(log: Sequence[Mapping[str, Any]], prefix: str, suffix: str = "") -> dict[str, str]:
     """Name in the log -> what stands between prefix and suffix, in the order met."""
-    fits: Callable[[str], bool] = lambda name: name.startswith(prefix) and name.endswith(suffix)  # noqa: E731
-    names = dict.fromkeys(name for line in log for name in line if fits(name))
+    every = (name for line in log for name in line)
+    names = dict.fromkeys(name for name in every if name.startswith(prefix) and name.endswith(suffix))
     return {name: name.removeprefix(prefix).removesuffix(suffix) for name in names}
 
 

@@ -61,12 +61,12 @@ class MaskedAdamW(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._step_one(parameter, group)
+                    self._step_one(parameter, parameter.grad, group)
         return loss
 
-    def _step_one(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
+    def _step_one(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
         index = self.index(parameter)
-        gradient_K = parameter.grad.reshape(-1)[index]  # type: ignore[union-attr]
+        gradient_K = gradient.reshape(-1)[index]
         flat = parameter.detach().view(-1)
         weight_K = flat[index]
         state = self.state[parameter]

@@ -102,7 +102,7 @@ class CachedReference:
         try:
             with safe_open(path, framework="pt") as file:
                 layers = [int(word) for word in (file.metadata() or {})["layers"].split(",")]
-                return cls(layers, {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+                return cls(layers, {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118  (no iterator)
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise StorageError(f"{path} could not be read as a reference cache: {error}.") from error
 
