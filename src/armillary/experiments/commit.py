@@ -27,6 +27,7 @@ from armillary.progress import counted
 from armillary.runs.claims import judge
 from armillary.runs.folder import RunFolder
 from armillary.runs.record import RunRecord
+from armillary.training.peft_package import peft_package
 
 MODELS: dict[Preset, tuple[str, ...]] = {
     "quick": ("tiny-llama",),
@@ -41,6 +42,7 @@ def run(config: ReproduceConfig, out: Path, *, fresh: bool = False) -> RunRecord
 
     UsageError where the emoji have not been fetched; the quick preset needs none.
     """
+    peft_package()  # of the last stage; without it the run would end there
     return reproduced(config, out, _judged, fresh=fresh)
 
 

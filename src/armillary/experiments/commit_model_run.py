@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import TrainingArguments
 
@@ -79,6 +78,8 @@ def with_lora(ground: PictureGround, scale: Scale, seed: int) -> nn.Module:
         for name, module in ground.model.named_modules()
         if module in inside and name.rsplit(".", 1)[-1] in ("q_proj", "v_proj")
     ]
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(r=scale.lora["rank"], lora_alpha=2 * scale.lora["rank"], target_modules=targets)
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(seed)

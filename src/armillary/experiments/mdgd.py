@@ -27,6 +27,7 @@ from armillary.progress import counted
 from armillary.runs.claims import judge
 from armillary.runs.folder import RunFolder
 from armillary.runs.record import RunRecord
+from armillary.training.peft_package import peft_package
 
 MODELS: dict[Preset, tuple[str, ...]] = {
     "quick": ("tiny-llama",),
@@ -38,6 +39,7 @@ MODELS: dict[Preset, tuple[str, ...]] = {
 
 def run(config: ReproduceConfig, out: Path, *, fresh: bool = False) -> RunRecord:
     """The record with every claim judged, also left in ``out`` with its report; see ``reproduced``."""
+    peft_package()  # of one arm; without it the run would end there
     return reproduced(config, out, _judged, fresh=fresh)
 
 

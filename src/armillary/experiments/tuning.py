@@ -30,6 +30,7 @@ from armillary.progress import counted
 from armillary.runs.environment import machine, versions
 from armillary.runs.folder import RunFolder
 from armillary.runs.record import RunRecord
+from armillary.training.peft_package import peft_package
 from armillary.training.question_rows import QuestionEncoder, QuestionRows
 from armillary.training.question_scores import right_answers
 from armillary.training.trainable_weights import last_checkpoint
@@ -48,6 +49,8 @@ def run_tuning(config: TuningConfig, out: Path, *, fresh: bool = False) -> RunRe
     Raises ``ArmillaryError``.
     """
     check_training(config)
+    if config.lora is not None:
+        peft_package()
     questions = tuning_questions(config)
     identity = {"command": f"train {config.method}", **asdict(config), "files": file_digests(config.data)}
     with RunFolder.open(out, identity) as folder:

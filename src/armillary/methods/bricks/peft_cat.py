@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from armillary.errors import UsageError
 from armillary.methods.bricks.brick import Brick
 from armillary.methods.bricks.payloads import LowRank
+from armillary.training.peft_package import peft_package
 
 
 def peft_cat(bricks: Sequence[Brick], weights: Sequence[float]) -> LowRank:
@@ -36,10 +37,9 @@ def read_combined(combined: nn.Module) -> LowRank:
 
 def peft_combined(bricks: Sequence[Brick], weights: Sequence[float], how: Any, **settings: Any) -> nn.Module:
     """Bare modules wrapped by PEFT, with the bricks as adapters and their combination as the adapter "merged"."""
-    try:
-        from peft import LoraConfig, LoraModel
-    except ImportError:
-        raise UsageError("this needs the package peft; install armillary[adapters].") from None
+    peft_package()
+    from peft import LoraConfig, LoraModel
+
     if not all(isinstance(brick.payload, LowRank) for brick in bricks):
         raise UsageError("PEFT combines low-rank bricks only.")
     body = _skeleton(bricks)

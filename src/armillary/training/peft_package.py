@@ -1,0 +1,16 @@
+"""The package peft, which is optional: asked for before long work begins, so that nobody waits in vain."""
+
+from importlib import import_module
+from types import ModuleType
+
+from armillary.errors import UsageError
+
+
+def peft_package() -> ModuleType:
+    """The module ``peft``; UsageError naming the extra where it is not installed."""
+    try:
+        return import_module("peft")
+    except ModuleNotFoundError:
+        raise UsageError(
+            "this needs the package peft, which is not installed: pip install 'armillary[adapters]'."
+        ) from None
