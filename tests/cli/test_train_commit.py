@@ -9,8 +9,8 @@ import pytest
 
 from armillary.cli import train_commit
 from armillary.cli.console import guarded
-from armillary.experiments import tuning_trainer
 from armillary.runs.record import RunRecord
+from armillary.training.step_bar import StepBar
 
 from .picture_run import same, tables, write_model, write_toml
 
@@ -77,7 +77,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(tuned: Path, tmp_path: Path, mon
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(tuning_trainer.Advance, "on_step_end", killed)
+        patched.setattr(StepBar, "on_step_end", killed)
         assert guarded(train_commit.run, [config, "--out", str(out)]) == 130
     assert guarded(train_commit.run, [config, "--out", str(out)]) == 0
     assert same(out, tuned)

@@ -11,8 +11,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from armillary.cli import train_mdgd
 from armillary.cli.console import guarded
-from armillary.experiments import tuning, tuning_trainer
+from armillary.experiments import tuning
 from armillary.runs.record import RunRecord
+from armillary.training.step_bar import StepBar
 
 from .picture_run import same, tables, weights, write_model, write_questions, write_toml
 
@@ -53,7 +54,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         if state.global_step == step:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(tuning_trainer.Advance, "on_step_end", killed)
+    monkeypatch.setattr(StepBar, "on_step_end", killed)
 
 
 def test_the_model_is_an_ordinary_folder(tuned: Path) -> None:
@@ -126,9 +127,7 @@ def test_another_setting_begins_anew(here: Path, monkeypatch: pytest.MonkeyPatch
         stop_at(2, patched)
         assert guarded(train_mdgd.run, [str(config)]) == 130
     seen: list[object] = []
-    monkeypatch.setattr(
-        tuning_trainer.Advance, "on_train_begin", lambda s, a, state, c, **k: seen.append(state.global_step)
-    )
+    monkeypatch.setattr(StepBar, "on_train_begin", lambda s, a, state, c, **k: seen.append(state.global_step))
     assert guarded(train_mdgd.run, [str(config), "--set", "training.learning_rate=0.002"]) == 0
     assert seen == [0]
 

@@ -22,10 +22,11 @@ from armillary.data.emoji import Emoji
 from armillary.data.picture_tasks import PictureExample, PictureTask, picture_examples
 from armillary.errors import NumericError
 from armillary.models.vision import find_vision_anatomy
-from armillary.progress import Counter, counted
+from armillary.progress import counted
 from armillary.scoring.answers import answer_log_probabilities
 from armillary.training.answer_loss import answer_loss, with_answer_positions
 from armillary.training.picture_rows import PictureRows
+from armillary.training.step_bar import StepBar
 from armillary.training.trainable import only_trainable
 from armillary.training.trainable_weights import TrainableWeightsMixin, last_checkpoint
 
@@ -83,7 +84,7 @@ def train_connector(
             train_dataset=_Rows([rows.row(example) for example in examples]),
             data_collator=with_answer_positions(rows.collate),
             compute_loss_func=answer_loss,
-            callbacks=[_Bar(bar), *callbacks],
+            callbacks=[StepBar(bar), *callbacks],
         )
         # It would print its own summary on stdout, where --json leaves nothing but the record.
         trainer.remove_callback(PrinterCallback)
@@ -133,17 +134,6 @@ class _Rows(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self._rows[index]
-
-
-class _Bar(TrainerCallback):
-    def __init__(self, bar: Counter) -> None:
-        self._bar = bar
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._bar.advance(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._bar.advance()
 
 
 def _arguments(settings: ConnectorTraining, folder: Path, *, on_cpu: bool) -> TrainingArguments:

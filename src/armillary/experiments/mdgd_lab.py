@@ -5,7 +5,7 @@ Shapes: T evaluations, A accuracies of the old tasks.
 
 import copy
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -22,26 +22,15 @@ from armillary.experiments.mdgd_scale import ARMS, OLD_TASKS, TARGET, Arm, Scale
 from armillary.experiments.picture_course import Course, Shape
 from armillary.methods.mdgd.config import MDGDSettings
 from armillary.methods.mdgd.rank_callback import VisualRankCallback
-from armillary.methods.mdgd.rivals import DistillationMixin, L2SPMixin, language_lora
+from armillary.methods.mdgd.rivals import DistillationTrainer, L2SPTrainer, language_lora
 from armillary.methods.mdgd.trainer import MDGDTrainer
 from armillary.models.quiet import quiet
 from armillary.progress import counted
 from armillary.runs.parts import Parts
+from armillary.training.step_bar import StepBar
 
 Payload = dict[str, Any]
 REPLAY_BATCHES = 16
-
-
-class L2SPTrainer(L2SPMixin, Trainer):
-    """The stock Trainer with L2-SP."""
-
-    own_columns = ("image_key",)
-
-
-class DistillationTrainer(DistillationMixin, Trainer):
-    """The stock Trainer with learning without forgetting."""
-
-    own_columns = ("image_key",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,20 +196,12 @@ class _Watcher(TrainerCallback):
         self.model.train(was)
 
 
-class _Advancing(TrainerCallback):
-    def __init__(self, advance: Callable[[], None]) -> None:
-        self.advance = advance
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.advance()
-
-
 def advanced(trainer: Trainer, title: str, steps: int) -> None:
     """Train, with a bar of ours."""
     # It would print its own summary on stdout, where --json leaves nothing but the record.
     trainer.remove_callback(PrinterCallback)
     with counted(title, steps) as bar:
-        advancing = _Advancing(bar.advance)
+        advancing = StepBar(bar)
         trainer.add_callback(advancing)
         trainer.train()
         trainer.remove_callback(advancing)

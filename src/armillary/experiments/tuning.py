@@ -22,7 +22,7 @@ from armillary.experiments.tuning_arguments import (
 from armillary.experiments.tuning_config import TuningConfig
 from armillary.experiments.tuning_data import TuningQuestions, file_digests, tuning_questions
 from armillary.experiments.tuning_sections import TuningResult, tuning_findings, tuning_measures, tuning_sections
-from armillary.experiments.tuning_trainer import Advance, arm_trainer, trained_network
+from armillary.experiments.tuning_trainer import arm_trainer, trained_network
 from armillary.methods.mdgd.rank_callback import VisualRankCallback
 from armillary.models.picture_folder import TINY, PictureModel, open_picture_model
 from armillary.models.quiet import quiet
@@ -33,6 +33,7 @@ from armillary.runs.record import RunRecord
 from armillary.training.peft_package import peft_package
 from armillary.training.question_rows import QuestionEncoder, QuestionRows
 from armillary.training.question_scores import right_answers
+from armillary.training.step_bar import StepBar
 from armillary.training.trainable_weights import last_checkpoint
 
 MODEL = "model"
@@ -128,7 +129,7 @@ class _Run:
         network.to(self.arguments.device)
         readings.take_baseline(network)  # of a resumed run too: the checkpoint is loaded later
         with counted(f"Tuning with {self.config.arm} (steps)", steps) as bar:
-            callbacks = [Advance(bar), readings]
+            callbacks = [StepBar(bar), readings]
             trainer = arm_trainer(self.config, network, self.arguments, self.encoder, rows, callbacks)
             checkpoint = last_checkpoint(self.checkpoints)
             with _without_library_bars():

@@ -14,35 +14,17 @@ from armillary.experiments.tuning_config import TuningConfig, TuningLora
 from armillary.methods.commit import CoMMITConfig, CoMMITTrainer
 from armillary.methods.commit.rivals import CoordinateDescent, feature_cd, language_cd
 from armillary.methods.mdgd.config import MDGDSettings
-from armillary.methods.mdgd.rivals import L2SPMixin, language_lora
+from armillary.methods.mdgd.rivals import L2SPTrainer, language_lora
 from armillary.methods.mdgd.trainer import MDGDTrainer
 from armillary.models.picture_folder import PictureModel
 from armillary.models.quiet import quiet
 from armillary.models.vision import find_vision_anatomy
-from armillary.progress import Counter
 from armillary.training.component_groups import Components, vision_components
 from armillary.training.component_norms import ComponentNorms
 from armillary.training.component_trainer import ComponentTrainer
 from armillary.training.question_rows import QuestionEncoder, QuestionRows
 
 _CD = {"feature_cd": feature_cd, "language_cd": language_cd}
-
-
-class L2SPTrainer(L2SPMixin, Trainer):
-    """The stock Trainer with L2-SP."""
-
-
-class Advance(TrainerCallback):
-    """Moves a bar with the steps, from where a resumed run begins."""
-
-    def __init__(self, bar: Counter) -> None:
-        self._bar = bar
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._bar.advance(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._bar.advance()
 
 
 def trained_network(config: TuningConfig, opened: PictureModel) -> nn.Module:

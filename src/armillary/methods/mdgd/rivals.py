@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import Trainer
 
 from armillary.errors import UsageError
+from armillary.methods.mdgd.drift import OWN_COLUMNS
 from armillary.methods.mdgd.mask import topk_mask
 from armillary.methods.mdgd.reference import frozen_copy
 from armillary.models.vision import find_vision_anatomy
@@ -43,6 +45,8 @@ class L2SPMixin(SecondGradientMixin):
     ``theta_0`` are the weights at construction, so a resumed trainer must be given those. Memory: one copy of them.
     """
 
+    own_columns = OWN_COLUMNS
+
     def __init__(self, *args: Any, weight: float = 0.01, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if weight < 0:
@@ -65,6 +69,8 @@ class DistillationMixin(SecondGradientMixin):
     ``labels`` are not -100 (all attended ones without labels), times ``weight``. The old model is a frozen copy made
     at construction. Costs one forward of each model a micro-batch.
     """
+
+    own_columns = OWN_COLUMNS
 
     def __init__(self, *args: Any, replay: Sequence[Mapping[str, Any]], weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -101,6 +107,14 @@ class DistillationMixin(SecondGradientMixin):
                 parameter.grad = self.weight * gradient
             else:
                 parameter.grad.add_(gradient, alpha=self.weight)
+
+
+class L2SPTrainer(L2SPMixin, Trainer):
+    """The stock Trainer with L2-SP."""
+
+
+class DistillationTrainer(DistillationMixin, Trainer):
+    """The stock Trainer with learning without forgetting."""
 
 
 def _answer_positions(batch: Mapping[str, Any]) -> Tensor:
