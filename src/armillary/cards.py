@@ -148,5 +148,22 @@ COMMIT = MethodCard(
     judged_on="small models trained here",
 )
 
-CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS, MDGD, COMMIT)
+VECTOR_ICL = MethodCard(
+    name="vector_icl",
+    title="In-context learning from vectors",
+    paper="Vector-ICL: In-context Learning with Continuous Vector Representations",
+    authors="Zhuang et al., 2025",
+    arxiv="2410.05629",
+    claim=(
+        "A frozen language model learns in context from the vectors of any encoder (of texts, numbers, series, "
+        "molecules, graphs), one token each, once a light projector into its embedding space is trained."
+    ),
+    commands=(
+        "armillary vector-icl fit vectors.csv --targets label --out armillary-runs/vectors",
+        "armillary vector-icl predict armillary-runs/vectors new.csv",
+        "armillary reproduce vector_icl --preset laptop",
+    ),
+)
+
+CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS, MDGD, COMMIT, VECTOR_ICL)
 """Every method, in the order in which the tables show them."""

@@ -9,6 +9,8 @@ be read without torch.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from armillary.cards import VECTOR_ICL as CARD
+
 if TYPE_CHECKING:
     from armillary.methods.vector_icl.config import Template as Template
     from armillary.methods.vector_icl.config import TrainingConfig as TrainingConfig
@@ -45,4 +47,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = sorted(_HOMES)
+__all__ = ["CARD", *sorted(_HOMES)]

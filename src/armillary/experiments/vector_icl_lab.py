@@ -1,0 +1,124 @@
+"""What the stages of the Vector-ICL reproduction share: projectors, which are trained once and kept, and null ones.
+
+Legend: N inputs, E encoder width.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from armillary.experiments.vector_icl_scale import Scale, Training
+from armillary.methods.vector_icl.config import Kind, Norm, TrainingConfig
+from armillary.methods.vector_icl.core import idf_weights
+from armillary.methods.vector_icl.embedding import TokenStatistics, mean_embeddings, token_statistics
+from armillary.methods.vector_icl.layout import text_ids
+from armillary.methods.vector_icl.projector import Projector
+from armillary.methods.vector_icl.training import TrainingCurve
+from armillary.models import LoadedModel
+from armillary.runs.parts import Parts
+
+Payload = dict[str, Any]
+Vectors = NDArray[np.float32]
+Train = Callable[[Projector, Tensor, TrainingConfig], TrainingCurve]
+
+
+@dataclass(frozen=True, eq=False)
+class Laboratory:
+    """One language model at one scale. What is slow is computed once and kept as parts of the run."""
+
+    loaded: LoadedModel
+    scale: Scale
+    seed: int
+    parts: Parts
+    tokens: TokenStatistics
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, scale: Scale, seed: int, parts: Parts) -> "Laboratory":
+        return cls(loaded, scale, seed, parts, token_statistics(loaded))
+
+    def new_projector(
+        self,
+        vectors: Vectors,
+        *,
+        kind: Kind = "linear",
+        norm: Norm = "match",
+        start_texts: Sequence[str] | None = None,
+        seed: int | None = None,
+    ) -> Projector:
+        """A projector for vectors like these; with ``start_texts`` (one a vector) it begins with the centred ridge."""
+        table_NE = torch.as_tensor(np.asarray(vectors, dtype=np.float32))
+        projector = Projector(
+            table_NE.shape[1],
+            self.loaded.anatomy.embedding.embedding_dim,
+            kind=kind,
+            norm=norm,
+            seed=self.seed if seed is None else seed,
+        )
+        if start_texts is None:
+            projector.fit_scale(table_NE, self.tokens)
+        else:
+            rows = [text_ids(self.loaded, text) for text in start_texts]
+            projector.start_from_ridge(table_NE, mean_embeddings(self.loaded, rows, idf_weights(rows)), self.tokens)
+        return projector.to(self.loaded.device).eval()
+
+    @torch.no_grad()
+    def soft_prompt(self) -> Projector:
+        """One box for all inputs (of ``constant`` vectors), which begins with the mean token embedding."""
+        projector = Projector(1, self.loaded.anatomy.embedding.embedding_dim)
+        projector.into.weight.copy_(self.tokens.mean_D[:, None])
+        return projector.to(self.loaded.device).eval()
+
+    def trained(
+        self,
+        name: str,
+        start: Callable[[], Projector],
+        vectors: Vectors,
+        train: Train,
+        training: Training,
+        *,
+        seed: int | None = None,
+    ) -> tuple[Projector, list[float]]:
+        """The projector after training by ``train`` and its loss before each step; trained once and kept by name."""
+        projector = start().copy()
+        table_NE = torch.as_tensor(np.asarray(vectors, dtype=np.float32))
+
+        def compute() -> dict[str, NDArray[Any]]:
+            config = self.config(training, self.seed if seed is None else seed)
+            curve = train(projector, table_NE, config)
+            weights = {key: value.detach().cpu().numpy() for key, value in projector.state_dict().items()}
+            return {**weights, "losses": np.array(curve.losses)}
+
+        kept = dict(self.parts.arrays(f"projector {name}", compute))
+        losses = [float(loss) for loss in kept.pop("losses")]
+        projector.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in kept.items()})
+        return projector.to(self.loaded.device).eval(), losses
+
+    @staticmethod
+    def config(training: Training, seed: int) -> TrainingConfig:
+        """Of a training of so many steps; the decay is the paper's of the text tasks."""
+        return TrainingConfig(
+            steps=training.steps,
+            batch_size=training.batch,
+            pack=training.pack,
+            learning_rate=training.rate,
+            patience=None,
+            clip=1.0,
+            seed=seed,
+        )
+
+
+def constant(vectors: Vectors) -> Vectors:
+    """Vectors for a soft prompt: every input is the same, so that only one box can be learned."""
+    return np.ones((len(vectors), 1), dtype=np.float32)
+
+
+def standardised(train: NDArray[Any], *others: NDArray[Any]) -> tuple[Vectors, ...]:
+    """Zero mean and unit deviation in each column, then unit length on the mean; all fitted on ``train`` alone."""
+    mean, spread = train.mean(0), np.maximum(train.std(0), 1e-6)
+    scale = spread * np.sqrt(train.shape[1])
+    return tuple(np.asarray((some - mean) / scale, dtype=np.float32) for some in (train, *others))

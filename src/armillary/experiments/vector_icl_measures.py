@@ -1,0 +1,192 @@
+"""From the plain data of the classification rows to named measures with intervals. Needs no model.
+
+Arms of one query are compared in pairs; where a row has several seeds, all their queries are resampled together.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armillary.numerics.intervals import Interval, bootstrap, bootstrap_mean, paired_difference
+
+Found = dict[str, Any]
+Array = NDArray[np.float64]
+VECTORS, SHUFFLED, TEXT, NEIGHBOUR, SYMBOLS = "vectors", "shuffled", "text", "1-NN", "symbols"
+PLAIN = ("topics", "emoji", "graphs", "tables")
+
+
+def measures(found: Found, text_measures: dict[str, Interval]) -> dict[str, Interval]:
+    """Every measure by name; what could not be measured is absent. ``text_measures`` are those of the other rows."""
+    out = dict(text_measures)
+    gains = [name for name in out if name.startswith("molecules/vectors minus text at ")]
+    if gains:  # the claims read the one with the most shots
+        out["molecules/vectors minus text"] = out[max(gains, key=lambda name: int(name.rsplit(" ", 1)[1]))]
+    for name in PLAIN:
+        out |= plain_measures(name, [found[name]])
+    out |= _topics(found["topics"]) | _digits(found["digits"]) | _series(found["series"])
+    out |= _worst_slope(out)
+    return out
+
+
+def right(row: Found, arm: str, shots: int | str) -> Array:
+    """1 for each query that the arm answered rightly, else 0."""
+    predicted = row["arms"][arm][str(shots)]
+    return (np.array(predicted) == np.array(row["truth"][: len(predicted)])).astype(float)
+
+
+def pooled(rows: Sequence[Found], arm: str, shots: int | str) -> Array:
+    """Over rows that have the arm with so many shots."""
+    return np.concatenate([right(row, arm, shots) for row in rows if str(shots) in row["arms"].get(arm, {})])
+
+
+def plain_measures(name: str, rows: Sequence[Found]) -> dict[str, Interval]:
+    """Accuracy of every arm at every number of shots, differences to controls, ceilings, lengths of prompts."""
+    out = {}
+    for arm in dict.fromkeys(arm for row in rows for arm in row["arms"]):
+        for shots in dict.fromkeys(k for row in rows for k in row["arms"].get(arm, {})):
+            out[f"{name}/accuracy at {shots}, {arm}"] = _mean(pooled(rows, arm, shots))
+    most = rows[0]["shots"][-1]
+    for rival, told in ((SHUFFLED, "shuffled"), (TEXT, "text"), (NEIGHBOUR, "1-NN")):
+        having = [row for row in rows if str(most) in row["arms"].get(rival, {})]
+        if having:
+            out[f"{name}/vectors minus {told}"] = _difference(having, rival, most)
+    truth = [(row["truth"], row["words"], row["majority"], row["whole"]) for row in rows]
+    majority = [float(words[answer] == usual) for answers, words, usual, _ in truth for answer in answers]
+    whole = [
+        float(a == b) for answers, _, _, all_data in truth for a, b in zip(answers, *all_data.values(), strict=True)
+    ]
+    out[f"{name}/accuracy, most frequent class"] = _mean(majority)
+    out[f"{name}/accuracy, logistic regression on all"] = _mean(whole)
+    if TEXT in rows[0]["tokens"]:
+        ratios = [row["tokens"][TEXT] / row["tokens"][VECTORS] for row in rows]
+        out[f"{name}/tokens, text over vectors"] = Interval(estimate=float(np.mean(ratios)), how="means of examples")
+    return out
+
+
+def _difference(rows: Sequence[Found], rival: str, shots: int | str, arm: str = VECTORS) -> Interval:
+    ours, theirs = [], []
+    for row in rows:
+        other = right(row, rival, shots)
+        ours.append(right(row, arm, shots)[: len(other)])
+        theirs.append(other)
+    return paired_difference(np.concatenate(ours), np.concatenate(theirs), seed=0)
+
+
+def _mean(values: Array | Sequence[float]) -> Interval:
+    return bootstrap_mean(values, seed=0, how=f"percentile bootstrap over {len(values):,} queries")
+
+
+def _topics(row: Found) -> dict[str, Interval]:
+    shots = 4 if 4 in row["shots"] else row["shots"][-1]
+    out = {
+        "topics/tuned minus pretrained": _difference([row], "pretrained", shots),
+        "topics/mlp minus linear": _difference([row], "linear", shots, "mlp"),
+        "topics/pretrained minus text": _difference([row], TEXT, row["shots"][-1], "pretrained"),
+    }
+    truth = np.array(row["truth"])
+    tables = {kind: np.stack([np.array(one[kind]) == truth for one in row["encoders"].values()]) for kind in _KINDS}
+    for place, name in enumerate(row["encoders"]):
+        out[f"encoders/accuracy, {name}"] = _mean(tables["predicted"][place].astype(float))
+        out[f"encoders/probe, {name}"] = _mean(tables["probe"][place].astype(float))
+    out["encoders/rank correlation"] = bootstrap(_rank(tables), len(truth), seed=0)
+    return out
+
+
+_KINDS = ("predicted", "probe")
+
+
+def _rank(tables: dict[str, NDArray[np.bool_]]) -> Callable[[NDArray[np.int64]], Array]:
+    """Spearman's over encoders, of the queries drawn; 0 where all encoders are alike."""
+    from scipy.stats import rankdata
+
+    def of_draws(indices_RN: NDArray[np.int64]) -> Array:
+        out = []
+        for chosen in indices_RN:
+            a, b = (rankdata(table[:, chosen].mean(1)) for table in tables.values())
+            spread = a.std() * b.std()
+            out.append(((a - a.mean()) * (b - b.mean())).mean() / spread if spread > 0 else 0.0)
+        return np.array(out)
+
+    return of_draws
+
+
+def _digits(found: Found) -> dict[str, Interval]:
+    rows, fixed = found["episodes"], found["fixed"]
+    out = plain_measures("digits, fixed labels", [fixed]) | _episodes("digits", rows)
+    most = rows[0]["shots"][-1]
+    for place, row in enumerate(rows):
+        out[f"digits/slope in shots, seed {place}"] = _slope(row)
+    gain = np.concatenate([_right(row, VECTORS, most) - _right(row, SHUFFLED, most) for row in rows])
+    flat = right(fixed, VECTORS, fixed["shots"][-1]) - right(fixed, SHUFFLED, fixed["shots"][-1])
+    out["digits/gain over shuffled, episodic minus fixed"] = _unpaired(gain, flat)
+    return out
+
+
+def _series(found: Found) -> dict[str, Interval]:
+    out = plain_measures("series", found["fixed"])
+    for name in dict.fromkeys(row["task"] for row in found["fixed"]):
+        out |= plain_measures(f"series, {name}", [row for row in found["fixed"] if row["task"] == name])
+    return out | {f"{name}, episodes": value for name, value in _episodes("series", found["episodes"]).items()}
+
+
+def _right(row: Found, arm: str, shots: int) -> Array:
+    return np.array(row["arms"][arm][str(shots)], dtype=float)
+
+
+def _episodes(name: str, rows: Sequence[Found]) -> dict[str, Interval]:
+    """Accuracy by arm and shots over all episodes of all rows; arms that show text have fewer episodes."""
+    out = {}
+    shots = rows[0]["shots"]
+    for arm in dict.fromkeys(arm for row in rows for arm in row["arms"]):
+        having = [row for row in rows if arm in row["arms"]]
+        for k in shots:
+            out[f"{name}/accuracy at {k}, {arm}"] = _mean(np.concatenate([_right(row, arm, k) for row in having]))
+    for rival in (SHUFFLED, NEIGHBOUR, TEXT):
+        having = [row for row in rows if rival in row["arms"]]
+        if having:
+            pairs = [(_right(row, VECTORS, shots[-1]), _right(row, rival, shots[-1])) for row in having]
+            gains = [ours[: len(theirs)] - theirs for ours, theirs in pairs]
+            out[f"{name}/vectors minus {rival}"] = _mean(np.concatenate(gains))
+    symbols = [_right(row, SYMBOLS, shots[-1]) for row in rows if SYMBOLS in row["arms"]]
+    out[f"{name}/symbols"] = _mean(np.concatenate(symbols))
+    out[f"{name}/chance"] = Interval(
+        estimate=float(np.mean([row["chance"] for row in rows])), how="one in the classes"
+    )
+    return out
+
+
+def _slope(row: Found) -> Interval:
+    """Of accuracy in log2 of the shots; the same queries stand in every column."""
+    shots = np.log2(np.array(row["shots"], dtype=float))
+    weights = (shots - shots.mean()) / ((shots - shots.mean()) ** 2).sum()
+    table = np.stack([_right(row, VECTORS, k) for k in row["shots"]], axis=1)
+    return _mean(table @ weights)
+
+
+def _worst_slope(out: dict[str, Interval]) -> dict[str, Interval]:
+    """The seed with the least gain by shots; the sign of errors is turned, so that above 0 is better in both."""
+    digits = [value for name, value in out.items() if name.startswith("digits/slope in shots, seed")]
+    numbers = [value for name, value in out.items() if name.startswith("numbers/slope of error, seed")]
+    found = {"digits/slope in shots, least of the seeds": min(digits, key=lambda value: value.lower)}
+    if numbers:
+        worst = max(numbers, key=lambda value: value.upper)
+        found["numbers/slope of error, worst of the seeds"] = Interval(
+            estimate=-worst.estimate, low=-worst.upper, high=-worst.lower, n=worst.n, level=worst.level, how=worst.how
+        )
+    return found
+
+
+def _unpaired(a: Array, b: Array) -> Interval:
+    """Difference of two means, each resampled by itself."""
+    generator = np.random.default_rng(0)
+    draws = [generator.choice(a, len(a)).mean() - generator.choice(b, len(b)).mean() for _ in range(2000)]
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Interval(
+        estimate=float(a.mean() - b.mean()),
+        low=float(low),
+        high=float(high),
+        n=len(a) + len(b),
+        how="bootstrap of two means",
+    )
