@@ -71,7 +71,7 @@ def _measured(config: ReproduceConfig, loaded: LoadedModel, lab: Laboratory) -> 
         stage("arms", partial(stages.arms, lab, best))
         stage("paths", partial(stages.paths, lab))
         stage("majority", partial(stages.majority, lab))
-        stage("model", partial(on_given_model, loaded, lab.scale, config.seed))
+        stage("model", partial(on_given_model, loaded, lab.scale, config.seed, lab.parts))
     return found
 
 

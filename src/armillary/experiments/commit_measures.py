@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from armillary.experiments.commit_model_section import model_measures
 from armillary.experiments.commit_scale import BASELINES, RUNS, SLOW
 from armillary.numerics.intervals import Interval, across_seeds, bootstrap_mean
 from armillary.training.component_groups import FEATURE_ENCODER, LLM
@@ -31,6 +32,7 @@ def measures(found: Found) -> dict[str, Interval]:
         **_time(found["overhead"]),
         "ground/right, best pair": _seeds([run["right"] for run in found["arms"]["best"]["constant"]]),
         "ground/right without pictures": Interval(estimate=found["majority"], how="most frequent answers"),
+        **model_measures(found["model"]),
     }
 
 

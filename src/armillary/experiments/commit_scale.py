@@ -72,6 +72,9 @@ RUNS: dict[Start, tuple[str, ...]] = {
 }
 """Arms that are run from each start: all where a rate is mis-set, elsewhere those that a claim reads."""
 
+MODEL_ARMS = ("constant", "lift", "matched", "exchanged")
+"""Of the given model, from a slow encoder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
@@ -116,6 +119,10 @@ class Scale:
     """Of the given model with its new connector."""
 
     model_batch: int
+    model_seeds: int = 2
+    model_asked: int = 16
+    """Held-out questions of the given model, for each task."""
+
     lora: dict[str, int] = field(default_factory=lambda: {"rank": 8, "layers": 6})
     made_up: bool = False
     """Made-up pictures instead of emoji: for CI, which has no network."""
@@ -142,6 +149,7 @@ SCALES: dict[Preset, Scale] = {
         timed_rounds=2,
         model_steps=4,
         model_batch=2,
+        model_asked=2,
         lora={"rank": 2, "layers": 1},
         made_up=True,
     ),
@@ -163,7 +171,7 @@ SCALES: dict[Preset, Scale] = {
         asked=120,
         law_steps=60,
         timed_rounds=20,
-        model_steps=31,
+        model_steps=51,
         model_batch=4,
     ),
     "gpu": Scale(
@@ -186,6 +194,7 @@ SCALES: dict[Preset, Scale] = {
         timed_rounds=40,
         model_steps=200,
         model_batch=16,
+        model_asked=100,
     ),
 }
 """At laptop scale a step takes about 35 ms of one core and the whole about 150 runs of 300 steps: the model is the

@@ -1,21 +1,18 @@
 """How a CoMMIT reproduction is told: plain data of the stages to sections with pictures. Needs no model."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from armillary.experiments.commit_claims import HARM
+from armillary.experiments.commit_curves import training_picture
+from armillary.experiments.commit_model_section import model_section
 from armillary.experiments.commit_scale import ARMS, RUNS, SLOW, Scale
 from armillary.numerics.intervals import Interval, across_seeds
 from armillary.runs.claims import ClaimResult, verdict_findings
 from armillary.runs.sections import Cell, Figure, Finding, Section, Table, interval_bars
-from armillary.training.component_groups import FEATURE_ENCODER, LLM
 
 Found = dict[str, Any]
 Measures = Mapping[str, Interval]
-Line = list[float | None]
 
 _SECTION = {
     **dict.fromkeys(("kappa-follows-rates", "overhead"), "measuring"),
@@ -50,42 +47,8 @@ def sections(found: Found, m: Measures, scale: Scale) -> list[Section]:
         _ratio(found["paths"], m, scale),
         _arms(m),
         _measuring(m),
-        _model(found["model"]),
+        model_section(found["model"], m),
     ]
-
-
-def _log10(values: Sequence[float]) -> Line:
-    return [math.log10(value) if value > 0 else None for value in values]
-
-
-def _mean(lines: Sequence[Line]) -> Line:
-    """Of each step over what is known there."""
-    columns = [[value for value in column if value is not None] for column in zip(*lines, strict=True)]
-    return [float(np.mean(column)) if column else None for column in columns]
-
-
-def _kappas(record: Found) -> Line:
-    known = dict(zip(record["steps"], record["log_kappa"], strict=True))
-    return [known[step] / math.log(10) if step in known else None for step in record["noted"]]
-
-
-def training_picture(records: Sequence[Found], title: str) -> Figure:
-    """Rates, balance and gradient norms of both components over training, means over runs, as powers of ten."""
-    parts = {FEATURE_ENCODER: "encoder", LLM: "llm"}
-    lines = {f"rate, {told}": [_log10(one["rates"][name]) for one in records] for name, told in parts.items()}
-    lines["kappa"] = [_kappas(one) for one in records]
-    lines |= {f"gradient, {told}": [_log10(one["norms"][name]) for one in records] for name, told in parts.items()}
-    return Figure(
-        kind="lines",
-        title=title,
-        data={
-            "x": list(records[0]["noted"]),
-            "series": [{"name": name, "y": _mean(rows)} for name, rows in lines.items()],
-            "x_label": "step",
-            "y_label": "power of ten",
-        },
-        alt="Five lines over training: two learning rates, the balance coefficient and two gradient norms.",
-    )
 
 
 def _balance(arms: Found, m: Measures) -> Section:
@@ -206,32 +169,6 @@ def _measuring(m: Measures) -> Section:
                 exponents,
                 "exponent",
                 reference=[-2.0 if name.startswith("encoder") else 2.0 for name in exponents],
-            )
-        ],
-    )
-
-
-def _model(found: Found) -> Section:
-    arm, parts = found["lift"], found["parameters"]
-    first, last = (arm["log_kappa"][place] if arm["log_kappa"] else math.nan for place in (0, -1))
-    multiplier = arm["multipliers"][-1][0] if arm["multipliers"] else 1.0
-    table: list[list[Cell]] = [
-        [name, float(np.mean(found[name]["loss"][:5])), float(np.mean(found[name]["loss"][-5:]))]
-        for name in ("constant", "lift")
-    ]
-    return Section(
-        id="model",
-        title="On the given language model",
-        summary=f"With a new connector ({parts[FEATURE_ENCODER]:,} numbers) and LoRA ({parts[LLM]:,}), the encoder's "
-        f"rate a hundred times below: log kappa goes from {first:+.1f} to {last:+.1f}, the encoder's multiplier to "
-        f"{multiplier:.1f}.",
-        meaning="The model was put together from DINOv2-small, a random connector and the language model, and trained "
-        "on questions about pictures.",
-        caution="One run of a few steps: it shows that the method works on real weights, not what it is worth.",
-        figures=[training_picture([arm], "With CoMMIT-CLR")],
-        tables=[
-            Table(
-                title="Training loss, nats per token", columns=["rates", "first 5 steps", "last 5 steps"], rows=table
             )
         ],
     )
