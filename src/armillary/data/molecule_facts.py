@@ -6,7 +6,7 @@ RDKit is imported inside the functions; ``slots`` needs none. A string that is n
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,13 +20,14 @@ from armillary.errors import UsageError
 FINGERPRINT_SIZE, GRAPH_SIZE = 1024, 128
 _RADIUS, _ROUNDS = 2, 2
 
-DESCRIPTORS = (
-    *("MolWt", "HeavyAtomCount", "NumValenceElectrons", "NHOHCount", "NOCount", "NumHeteroatoms"),
-    *("NumHAcceptors", "NumHDonors", "NumRotatableBonds", "RingCount", "NumAromaticRings", "NumAliphaticRings"),
-    *("FractionCSP3", "TPSA", "MolLogP", "MolMR", "HallKierAlpha", "LabuteASA"),
-    *(f"SlogP_VSA{bin_}" for bin_ in range(1, 13)),
-    *(f"SMR_VSA{bin_}" for bin_ in range(1, 11)),
+_WEIGHT = "MolWt"
+_SINGLE = (
+    *(_WEIGHT, "HeavyAtomCount", "NumValenceElectrons", "NHOHCount", "NOCount", "NumHeteroatoms", "NumHAcceptors"),
+    *("NumHDonors", "NumRotatableBonds", "RingCount", "NumAromaticRings", "NumAliphaticRings", "FractionCSP3"),
+    *("TPSA", "MolLogP", "MolMR", "HallKierAlpha", "LabuteASA"),
 )
+_BINNED = {"SlogP_VSA": 12, "SMR_VSA": 10}
+DESCRIPTORS = (*_SINGLE, *(f"{name}{place + 1}" for name, bins in _BINNED.items() for place in range(bins)))
 """The 40 columns of ``descriptors``, by RDKit's names: size, rings, polarity, and the surface in bins of solubility
 and refractivity."""
 
@@ -75,26 +76,31 @@ def fingerprints(smiles: Sequence[str]) -> Float32[np.ndarray, "n 1024"]:
 def descriptors(smiles: Sequence[str]) -> Float32[np.ndarray, "n d"]:
     """The numbers named in ``DESCRIPTORS``, as RDKit gives them: not standardised."""
     with _molecules(smiles) as parsed:
-        from rdkit.Chem import Descriptors
+        from rdkit.Chem import rdMolDescriptors
 
-        functions = [getattr(Descriptors, name) for name in DESCRIPTORS]
-        rows = [[function(molecule) for function in functions] for molecule in parsed]
+        single = [_descriptor(name) for name in _SINGLE]
+        binned = [getattr(rdMolDescriptors, f"{name}_") for name in _BINNED]
+        rows = [
+            [*(tell(molecule) for tell in single), *(value for tell in binned for value in tell(molecule))]
+            for molecule in parsed
+        ]
     return np.array(rows, dtype=np.float32).reshape(len(rows), len(DESCRIPTORS))
 
 
 def captions(smiles: Sequence[str]) -> list[str]:
     """A line for each: weight, rings and the first three groups it has, in the order of ``GROUPS``.
 
-    "a light molecule with one ring, an alcohol and an amine"; at most 13 words.
+    "a light molecule with one ring, an alcohol and an amine"; about 9 words, at most 15.
     """
     with _molecules(smiles) as parsed:
         from rdkit.Chem import MolFromSmarts
 
+        weight_of = _descriptor(_WEIGHT)
         patterns = {name: MolFromSmarts(pattern) for name, pattern in GROUPS.items()}
         found = []
         for molecule in parsed:
             groups = [name for name, pattern in patterns.items() if molecule.HasSubstructMatch(pattern)]
-            found.append(_caption(_weight(molecule), molecule.GetRingInfo().NumRings(), groups))
+            found.append(_caption(weight_of(molecule), _ring_count(molecule), groups))
     return found
 
 
@@ -153,10 +159,11 @@ def _molecules(smiles: Sequence[str]) -> Iterator[list[Any]]:
         yield parsed
 
 
-def _weight(molecule: Any) -> float:
-    from rdkit.Chem import rdMolDescriptors
+def _descriptor(name: str) -> Callable[[Any], float]:
+    from rdkit.Chem import Descriptors
 
-    return float(rdMolDescriptors._CalcMolWt(molecule))
+    found: Callable[[Any], float] = getattr(Descriptors, name)
+    return found
 
 
 def _caption(weight: float, rings: int, groups: Sequence[str]) -> str:
@@ -169,6 +176,13 @@ def _caption(weight: float, rings: int, groups: Sequence[str]) -> str:
 def _with_article(group: str) -> str:
     noun = f"{group} group" if group in _ADJECTIVES else group
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _ring_count(molecule: Any) -> int:
+    """Independent cycles; RDKit counts more in cages, where it adds equivalent rings (adamantane: 4 instead of 3)."""
+    from rdkit.Chem import GetMolFrags
+
+    return int(molecule.GetNumBonds() - molecule.GetNumAtoms() + len(GetMolFrags(molecule)))
 
 
 def _aromatic_rings(molecule: Any) -> Iterator[list[Any]]:

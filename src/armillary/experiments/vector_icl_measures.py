@@ -33,7 +33,8 @@ def measures(found: Found, text_measures: dict[str, Interval]) -> dict[str, Inte
 def right(row: Found, arm: str, shots: int | str) -> Array:
     """1 for each query that the arm answered rightly, else 0."""
     predicted = row["arms"][arm][str(shots)]
-    return (np.array(predicted) == np.array(row["truth"][: len(predicted)])).astype(float)
+    found: Array = (np.array(predicted) == np.array(row["truth"][: len(predicted)])).astype(np.float64)
+    return found
 
 
 def pooled(rows: Sequence[Found], arm: str, shots: int | str) -> Array:

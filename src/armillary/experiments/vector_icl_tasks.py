@@ -271,7 +271,8 @@ def _same_length(series: NDArray[np.float64], length: int = 96) -> NDArray[np.fl
     """Each series at so many points, with mean 0 and deviation 1."""
     given = np.linspace(0, 1, series.shape[1])
     even = np.stack([np.interp(np.linspace(0, 1, length), given, row) for row in series])
-    return (even - even.mean(1, keepdims=True)) / np.maximum(even.std(1, keepdims=True), 1e-6)
+    found: NDArray[np.float64] = (even - even.mean(1, keepdims=True)) / np.maximum(even.std(1, keepdims=True), 1e-6)
+    return found
 
 
 def cut(task: ClassTask, queries: int, seed: int) -> ClassTask:

