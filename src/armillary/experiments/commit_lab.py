@@ -1,4 +1,4 @@
-"""What the stages of the CoMMIT reproduction share: pictures, rows, questions to be asked, and one run of an arm.
+"""What the stages of the CoMMIT reproduction share: lessons, rows, questions to be asked, and one run of an arm.
 
 Shapes: T steps at which something was read.
 """
@@ -8,16 +8,17 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import LlavaForConditionalGeneration, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
-from armillary.data.picture_tasks import PictureExample
-from armillary.experiments.commit_scale import ARMS, TASKS, Rates, Scale
+from armillary.experiments.commit_scale import ARMS, Rates, Scale
 from armillary.experiments.commit_trainer import WatchedTrainer, trained, trainer_of
-from armillary.experiments.picture_course import Course, Shape
+from armillary.experiments.picture_course import Shape
 from armillary.methods.commit import CoMMITConfig
 from armillary.methods.commit.rivals import FixedMultipliers, feature_cd, fixed_ratio, language_cd, mean_multipliers
 from armillary.runs.parts import Parts
@@ -28,15 +29,37 @@ Payload = dict[str, Any]
 _AT_ONCE = 128
 
 
+class Lessons(Protocol):
+    """Questions about pictures or sounds, as data for a small model that reads them: what a laboratory needs."""
+
+    @property
+    def tasks(self) -> Sequence[Any]: ...
+
+    @property
+    def words(self) -> Mapping[str, int]: ...
+
+    def examples(self, task: Any, split: str, *, limit: int | None = None, seed: int = 0) -> list[Any]: ...
+
+    def row(self, example: Any, *, answered: bool = True) -> dict[str, Any]: ...
+
+    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]: ...
+
+    def new_model(self, shape: Shape, seed: int) -> PreTrainedModel: ...
+
+    def right(self, model: nn.Module, examples: Sequence[Any]) -> NDArray[np.float64]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Laboratory:
     """One course at one scale. Every run is kept as a part of the whole."""
 
-    course: Course
+    course: Lessons
     scale: Scale
     seed: int
     parts: Parts
     device: torch.device
+    named: str = ""
+    """What the names of its parts begin with, where there is another laboratory beside it."""
 
     @property
     def judged(self) -> list[int]:
@@ -45,28 +68,28 @@ class Laboratory:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """Every question about training pictures, with its answer."""
-        return [self.course.row(one) for task in TASKS for one in self.course.examples(task, "train")]
+        """Every question about the training split, with its answer."""
+        return [self.course.row(one) for task in self.course.tasks for one in self.course.examples(task, "train")]
 
     @cached_property
-    def asked(self) -> list[PictureExample]:
+    def asked(self) -> list[Any]:
         """Validation questions, the tasks by turns, so that a beginning has as many of each."""
         limit = self.scale.asked
-        found = [self.course.examples(task, "validation", limit=limit, seed=self.seed) for task in TASKS]
+        found = [self.course.examples(task, "validation", limit=limit, seed=self.seed) for task in self.course.tasks]
         shortest = min(len(examples) for examples in found)
         return [examples[place] for place in range(shortest) for examples in found]
 
     @property
-    def watched(self) -> list[PictureExample]:
+    def watched(self) -> list[Any]:
         """The first of the validation questions."""
-        return self.asked[: self.scale.watched * len(TASKS)]
+        return self.asked[: self.scale.watched * len(self.course.tasks)]
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """A batch as the model takes it."""
         return {name: value for name, value in self.course.collate(rows).items() if name != "image_key"}
 
     @torch.inference_mode()
-    def loss(self, model: nn.Module, examples: Sequence[PictureExample]) -> float:
+    def loss(self, model: nn.Module, examples: Sequence[Any]) -> float:
         """Mean negative log-likelihood of the answers' tokens, nats; that of chance where it is not finite."""
         was = model.training
         model.eval()
@@ -82,7 +105,7 @@ class Laboratory:
         model.train(was)
         return total / tokens if math.isfinite(total) else math.log(len(self.course.words))
 
-    def new_model(self, seed: int) -> LlavaForConditionalGeneration:
+    def new_model(self, seed: int) -> PreTrainedModel:
         """A random model of this scale, where the lab trains."""
         scale = self.scale
         shape = Shape(layers=scale.layers, width=scale.width, heads=scale.heads, inner=scale.inner)
@@ -117,7 +140,7 @@ class Laboratory:
 
     def run(self, arm: str, rates: Rates, seed: int) -> Payload:
         """What a run of an arm left, from this pair of rates; see ``_run``."""
-        name = f"run {arm} {rates[0]:.3g} {rates[1]:.3g} seed {seed}"
+        name = f"{self.named}run {arm} {rates[0]:.3g} {rates[1]:.3g} seed {seed}"
         found: Payload = self.parts.json(name, lambda: self._run(arm, rates, seed))
         return found
 

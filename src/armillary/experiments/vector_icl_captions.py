@@ -32,7 +32,7 @@ TEMPLATE = Template(CAPTION.pieces, end="separator")
 """A caption ends where the next demonstration begins."""
 
 _LONGEST_SMILES = 40
-_MOST_QUERIES = 100
+_MOST_QUERIES = 64
 
 
 @dataclass(frozen=True, eq=False)

@@ -100,10 +100,10 @@ def _of_seed(lab: Laboratory, seed: int) -> Payload:
     for number in range(lab.scale.number_episodes):
         points = Points.drawn(test[number % len(test)], shots[-1] + ASKED, generator)
         told = {
-            VECTORS: _Reader.of_vectors(lab, points, projector).answers(shots),
-            SHUFFLED: _Reader.of_vectors(lab, points, projector).answers(shots, exchanged=True),
-            RANDOM: _Reader.of_vectors(lab, points, blind).answers(most),
-            TEXT: _Reader.of_text(lab, points).answers(shots),
+            VECTORS: Reader.of_vectors(lab, points, projector).answers(shots),
+            SHUFFLED: Reader.of_vectors(lab, points, projector).answers(shots, exchanged=True),
+            RANDOM: Reader.of_vectors(lab, points, blind).answers(most),
+            TEXT: Reader.of_text(lab, points).answers(shots),
             **{name: {k: guess(points, k) for k in shots} for name, guess in WITHOUT_MODEL.items()},
         }
         for arm, by_shots in told.items():
@@ -142,18 +142,18 @@ def _trained(lab: Laboratory, seed: int) -> tuple[Projector, list[float]]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Reader:
+class Reader:
     """One episode in one arm: the demonstrations are read once, and cut back for fewer shots."""
 
     carrier: Carrier
     points: Points
 
     @classmethod
-    def of_vectors(cls, lab: Laboratory, points: Points, projector: Projector) -> "_Reader":
+    def of_vectors(cls, lab: Laboratory, points: Points, projector: Projector) -> "Reader":
         return cls(Carrier.of_vectors(lab.loaded, FUNCTION, projector, points.vectors), points)
 
     @classmethod
-    def of_text(cls, lab: Laboratory, points: Points) -> "_Reader":
+    def of_text(cls, lab: Laboratory, points: Points) -> "Reader":
         texts = [(str(a), str(b)) for a, b in points.pairs]
         return cls(Carrier.of_texts(lab.loaded, FUNCTION, texts), points)
 
@@ -236,6 +236,6 @@ def _tokens_per_example(lab: Laboratory) -> dict[str, float]:
     answer = len(text_ids(lab.loaded, "789" + FUNCTION.separator))
     asked = {
         VECTORS: len(Layout.of(lab.loaded, FUNCTION).question(0)),
-        TEXT: _Reader.of_text(lab, points).carrier.length(0),
+        TEXT: Reader.of_text(lab, points).carrier.length(0),
     }
     return {name: float(length + answer) for name, length in asked.items()}

@@ -38,13 +38,13 @@ def told(value: Interval, unit: str = "") -> str:
     return f"{value.estimate:.2f}{unit} [{value.lower:.2f}, {value.upper:.2f}]"
 
 
-def _table(title: str, prefix: str, m: Measures, things: str) -> Table:
+def _table(title: str, prefix: str, m: Measures) -> Table:
     rows: list[list[Cell]] = [
         [name.removeprefix(prefix), value.estimate, value.low, value.high, value.n]
         for name, value in m.items()
         if name.startswith(prefix)
     ]
-    return Table(title=title, columns=["measure", "estimate", "low", "high", things], rows=rows)
+    return Table(title=title, columns=["measure", "estimate", "low", "high", "n"], rows=rows)
 
 
 def _shots_picture(
@@ -71,8 +71,8 @@ def _texts(row: Found, m: Measures) -> Section:
         id="texts",
         title="Pretraining: does a box tell its text?",
         summary="A gloss is likelier behind its own vector than behind another's by "
-        f"{told(gaps[0])} nats a token from the paper's start and {told(gaps[1])} from the ridge start, which has {told(before)} before any training. "
-        f"Against a soft prompt: {told(soft)}.",
+        f"{told(gaps[0])} nats a token from the paper's start and {told(gaps[1])} from the ridge start, which has "
+        f"{told(before)} before any training. Against a soft prompt: {told(soft)}.",
         meaning="One box stands for a whole gloss, and the language model is asked how likely the gloss is behind it. "
         "The difference to another gloss's box is what the box tells of its text; a soft prompt (one trained box for "
         "all) shows what a box is worth that tells nothing.",
@@ -81,7 +81,7 @@ def _texts(row: Found, m: Measures) -> Section:
         f"pairs the gap is {told(m['texts/shuffled minus true, warm start, behind pairs'])} from the ridge start.",
         figures=[interval_bars("Loss of held-out glosses by projector and box", bars, "nats a token")],
         tables=[
-            _table("Texts", "texts/", m, "texts"),
+            _table("Texts", "texts/", m),
             Table(
                 title="Said again from its own box, ridge start",
                 columns=["gloss", "greedy text"],
@@ -104,7 +104,7 @@ def _numbers(row: Found, m: Measures) -> Section:
         title="Numbers: an unknown function of two",
         summary=f"Behind {k} points the relative error is {told(ours)} by digit vectors and {told(text)} by text; the "
         f"mean of the points that are shown gives {told(m[f'numbers/error at {k}, mean'])}. With answers exchanged "
-        f"among the points it grows by {told(m[f'numbers/shuffled minus vectors at {k}'])}.",
+        f"among the points it changes by {told(m[f'numbers/shuffled minus vectors at {k}'])}.",
         meaning="A and B are whole numbers of three digits, F = aA + bB is rounded, and a and b must be found from "
         f"points. Episodes ask functions that the training of the projector did not have; {seeds} "
         f"training{'s' if seeds > 1 else ''} of their own. Least squares knows that F is linear: {told(best)}.",
@@ -120,14 +120,14 @@ def _numbers(row: Found, m: Measures) -> Section:
                 "mean of |error| / (value + 1)",
             )
         ],
-        tables=[_table("Numbers", "numbers/", m, "episodes")],
+        tables=[_table("Numbers", "numbers/", m)],
     )
 
 
 def _molecules(row: Found, m: Measures) -> Section:
     shots = row["shots"]
     most = shots[-1]
-    arms = ("vectors", "zero-shot", "shuffled", "random projector", "soft prompt", "text", "1-NN")
+    arms = ("vectors", "shuffled", "random projector", "soft prompt", "text", "1-NN")
     return Section(
         id="molecules",
         title="Molecules: text is a poor carrier",
@@ -153,7 +153,7 @@ def _molecules(row: Found, m: Measures) -> Section:
             interval_bars("Without demonstrations of use", _at_zero(m), "F1 of parts"),
         ],
         tables=[
-            _table("Molecules", "molecules/", m, "queries"),
+            _table("Molecules", "molecules/", m),
             Table(
                 title=f"Captions at {most} demonstrations",
                 columns=["right", "by descriptors", "by SMILES"],
@@ -195,5 +195,5 @@ def _signals(row: Found, m: Measures) -> Section:
         caution="Real recordings have noise that is not white and are no linear mixture of one encoder's vector: this "
         "shows what noise does, not what brains would give.",
         figures=figures,
-        tables=[_table("Signals", "signals/", m, "texts")],
+        tables=[_table("Signals", "signals/", m)],
     )
