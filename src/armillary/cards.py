@@ -32,6 +32,9 @@ class MethodCard:
     judged_on: str = ""
     """What its claims are judged on where that is not the model named in a record; tables show it in its place."""
 
+    more: tuple[str, ...] = ()
+    """Further experiments of the method beside the one of its name, as ``armillary reproduce`` takes them."""
+
     @property
     def link(self) -> str:
         """Where the paper is read."""
@@ -39,7 +42,7 @@ class MethodCard:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return {**asdict(self), "commands": list(self.commands), "link": self.link}
+        return {**asdict(self), "commands": list(self.commands), "more": list(self.more), "link": self.link}
 
 
 LINCORR = MethodCard(
@@ -129,6 +132,7 @@ MDGD = MethodCard(
         "armillary reproduce mdgd --preset laptop",
     ),
     judged_on="small models trained here",
+    more=("mdgd_real",),
 )
 
 COMMIT = MethodCard(

@@ -90,9 +90,18 @@ def pages(root: Path) -> dict[Path, str]:
     )
     for card in CARDS:
         page = root / "docs" / "methods" / f"{card.name}.md"
-        table = claims_table(card.name, root / "results")
-        found[page] = with_table(page.read_text("utf-8"), table, (CLAIMS_BEGIN, CLAIMS_END))
+        text = with_table(
+            page.read_text("utf-8"), claims_table(card.name, root / "results"), (CLAIMS_BEGIN, CLAIMS_END)
+        )
+        for name in card.more:
+            text = with_table(text, claims_table(name, root / "results"), markers_of(name))
+        found[page] = text
     return found
+
+
+def markers_of(experiment: str) -> tuple[str, str]:
+    """Around the claims of a further experiment in its method's page."""
+    return CLAIMS_BEGIN.replace("claims:", f"claims of {experiment}:"), f"<!-- claims of {experiment}: end -->"
 
 
 def main(root: Path) -> int:

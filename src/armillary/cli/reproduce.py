@@ -27,7 +27,7 @@ class ReproduceOptions(RunOptions):
     """
 
     method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
-    """Which method (`armillary list` tells them)."""
+    """Which method (`armillary list` tells them), or one of its further experiments (its page tells them)."""
 
     preset: Preset = "laptop"
     """quick proves that the path works, laptop is the scale of the committed results, gpu is larger."""
@@ -41,7 +41,7 @@ class ReproduceOptions(RunOptions):
 
 def experiment(method: str) -> Any:
     """The module ``armillary.experiments.<method>`` with ``MODELS`` and ``run``."""
-    names = [card.name for card in CARDS]
+    names = [name for card in CARDS for name in (card.name, *card.more)]
     if method not in names:
         near = get_close_matches(method, names, n=1, cutoff=0.4) or names
         raise UsageError(f"There is no method {method!r}; did you mean {', '.join(near)}?")
