@@ -37,16 +37,56 @@ def embed_with_boxes(
     return embeds_BTD.masked_scatter(slots_BT[..., None], boxes_KD.to(embeds_BTD))
 
 
+@dataclass(frozen=True, eq=False)
+class Branches:
+    """Branches of one stem side by side in one row, for models that ``takes_branches`` is true of."""
+
+    positions_1T: Int[Tensor, "1 t"]
+    seen_11TS: Float[Tensor, "1 1 t s"]
+    """0 where the token sees the slot, else -inf: what is added to the scores of attention."""
+
+
+def side_by_side(stem: int, count: int, length: int, like: Tensor) -> Branches:
+    """``count`` branches of ``length`` tokens after a stem in the cache; each sees the stem and itself alone."""
+    place_T = torch.arange(length, device=like.device)
+    own_T = torch.arange(count, device=like.device).repeat_interleave(length)
+    later_TT = place_T.repeat(count)[:, None] < place_T.repeat(count)
+    hidden_TT = later_TT | (own_T[:, None] != own_T)
+    seen_TS = torch.zeros((count * length, stem + count * length), dtype=like.dtype, device=like.device)
+    seen_TS[:, stem:].masked_fill_(hidden_TT, -torch.inf)
+    return Branches(positions_1T=(stem + place_T).repeat(count)[None], seen_11TS=seen_TS[None, None])
+
+
+def takes_branches(loaded: LoadedModel, length: int) -> bool:
+    """Whether positions and a mask alone say what a token sees, for tokens with ``length`` positions up to them.
+
+    True for rotary positions with attention in plain PyTorch and no window shorter than that.
+    """
+    base, config = loaded.anatomy.base, loaded.model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None)
+    return (
+        hasattr(base, "rotary_emb")
+        and not getattr(config, "alibi", False)
+        and "position_ids" in inspect.signature(base.forward).parameters
+        and config._attn_implementation in ("sdpa", "eager")
+        and kinds <= {"full_attention", "sliding_attention"}
+        and (window is None or length <= window)
+    )
+
+
 def run_embeds(
     loaded: LoadedModel,
     embeds_BTD: Float[Tensor, "b t d"],
     mask_BS: Int[Tensor, "b s"] | None = None,
     *,
     cache: Cache | None = None,
+    branches: Branches | None = None,
 ) -> Float[Tensor, "b t d"]:
     """Last hidden state (after the final norm) of the ``t`` new embeddings; masks as in ``run_body``.
 
-    Raises ModelError for a model that takes no embeddings.
+    ``branches`` say instead where each of them stands and what it sees. Raises ModelError for a model that takes no
+    embeddings.
     """
     base = loaded.anatomy.base
     accepted = inspect.signature(base.forward).parameters
@@ -57,6 +97,8 @@ def run_embeds(
         arguments["attention_mask"] = mask_BS
         if "position_ids" in accepted:
             arguments["position_ids"] = positions(mask_BS)[:, -embeds_BTD.shape[1] :]
+    if branches is not None:
+        arguments |= {"position_ids": branches.positions_1T, "attention_mask": branches.seen_11TS}
     if cache is not None:
         arguments["past_key_values"] = cache
     return cast(Tensor, base(**arguments).last_hidden_state)

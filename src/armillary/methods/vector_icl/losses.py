@@ -5,14 +5,15 @@ Legend: B rows of a batch, T tokens, N learned tokens, K boxes, D hidden size, V
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from armillary.errors import NumericError
 from armillary.methods.vector_icl.embedding import embed_with_boxes, run_embeds
@@ -43,7 +44,8 @@ def token_losses(
 ) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
     """``-log p`` (nats, float32 or wider) of every learned token, row by row, and the row that each belongs to.
 
-    Gradients flow into the boxes. Rows are padded at the right and run together.
+    Gradients flow into the boxes and the model's body, not into its head. Rows are padded at the right and run
+    together.
     """
     ids_BT, mask_BT = pad([row.tokens for row in rows], device=loaded.device)
     learned_BT, _ = pad([[int(flag) for flag in row.learned] for row in rows], device=loaded.device)
@@ -70,14 +72,34 @@ def row_losses(loaded: LoadedModel, rows: Sequence[Row], boxes: Boxes, *, tokens
 
 
 def _losses(loaded: LoadedModel, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
-    def of_chunk(some_ND: Tensor, some_N: Tensor) -> Tensor:
-        logits_NV = loaded.anatomy.logits(some_ND)
-        wide = torch.promote_types(logits_NV.dtype, torch.float32)
-        return functional.cross_entropy(logits_NV.to(wide), some_N, reduction="none")
+    losses_N: Tensor = _HeadLosses.apply(hidden_ND, targets_N, loaded)  # type: ignore[no-untyped-call]
+    return losses_N
 
-    size = max(1, CHUNK_ELEMENTS // loaded.anatomy.vocabulary_size)
-    parts = list(zip(hidden_ND.split(size), targets_N.split(size), strict=True))
-    if len(parts) == 1 or not torch.is_grad_enabled():
-        return torch.cat([of_chunk(*part) for part in parts])
-    # The logits of a chunk are computed again for its gradient, so that no two chunks' logits exist at a time.
-    return torch.cat([checkpoint(of_chunk, *part, use_reentrant=False) for part in parts])
+
+class _HeadLosses(torch.autograd.Function):
+    """The head and the loss by chunks. A chunk's gradient is taken while its logits exist, so they are made once."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, targets_N: Tensor, loaded: LoadedModel) -> Tensor:
+        size = max(1, CHUNK_ELEMENTS // (2 * loaded.anatomy.vocabulary_size))  # logits exist beside their gradient
+        losses, gradients = [], []
+        for some_ND, some_N in zip(hidden_ND.split(size), targets_N.split(size), strict=True):
+            with torch.set_grad_enabled(ctx.needs_input_grad[0]):
+                given_ND = some_ND.detach().requires_grad_(ctx.needs_input_grad[0])
+                logits_NV = loaded.anatomy.logits(given_ND)
+                wide = torch.promote_types(logits_NV.dtype, torch.float32)
+                losses_N = functional.cross_entropy(logits_NV.to(wide), some_N, reduction="none")
+                total = losses_N.sum()  # each loss depends on its own hidden state alone
+            losses.append(losses_N.detach())
+            if ctx.needs_input_grad[0]:
+                gradients += torch.autograd.grad(total, given_ND)
+            del logits_NV, losses_N, total
+        if gradients:
+            ctx.save_for_backward(torch.cat(gradients))
+        return torch.cat(losses)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream_N: Tensor) -> tuple[Tensor, None, None]:
+        (gradient_ND,) = ctx.saved_tensors
+        return gradient_ND * upstream_N[:, None].to(gradient_ND.dtype), None, None

@@ -3,8 +3,9 @@
 Legend: B queries, T tokens of one, D hidden size, L labels, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -12,11 +13,14 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from armillary.errors import ModelError, NumericError, UsageError
-from armillary.methods.vector_icl.embedding import run_embeds
+from armillary.methods.vector_icl.embedding import run_embeds, side_by_side, takes_branches
 from armillary.models.batches import run_body
 from armillary.models.loaded import LoadedModel
-from armillary.scoring.kv_cache import copy_cache, growing_cache, is_cacheable, select_rows
+from armillary.scoring.kv_cache import GrowingLayer, copy_cache, growing_cache, is_cacheable, select_rows
 from armillary.scoring.token_tree import TokenTree, token_tree
+
+_SIDE_BY_SIDE = 2
+"""Lengths of the prefix up to which queries stand side by side: beyond, they'd mostly be hidden from each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +30,13 @@ class Asked:
     hidden_BD: Float[Tensor, "b d"]
     """Last hidden state after each query."""
 
-    cache: Cache
-    """Prefix and queries of all rows."""
+    held: Cache | Callable[[], Cache]
+    """The cache, or what lays it out."""
+
+    @cached_property
+    def cache(self) -> Cache:
+        """Prefix and query of each row; laid out at the first use, since labels of one token need none."""
+        return self.held if isinstance(self.held, Cache) else self.held()
 
 
 class SharedPrefix:
@@ -42,24 +51,59 @@ class SharedPrefix:
         self._cache = growing_cache()
         if self.length:
             run_embeds(loaded, embeds_1TD, cache=self._cache)
-        self._rows, self._expanded = 1, copy_cache(self._cache)
+        self._rows, self._expanded = 1, self._cache
 
     @torch.inference_mode()
     def ask(self, embeds_BTD: Float[Tensor, "b t d"]) -> Asked:
         """Read the queries, each as if it stood alone behind the prefix."""
-        hidden_BTD = run_embeds(self.loaded, embeds_BTD, cache=self._ready(embeds_BTD.shape[0]))
-        return Asked(hidden_BTD[:, -1], self._expanded)
+        rows, tokens = embeds_BTD.shape[:2]
+        together = rows > 1 and 0 < rows * tokens <= _SIDE_BY_SIDE * self.length
+        if together and takes_branches(self.loaded, self.length + tokens):
+            return self._ask_side_by_side(embeds_BTD)
+        cache = self._ready(rows)
+        return Asked(run_embeds(self.loaded, embeds_BTD, cache=cache)[:, -1], cache)
+
+    def _ask_side_by_side(self, embeds_BTD: Tensor) -> Asked:
+        """All queries in one row: each layer reads the prefix once, not once a query."""
+        rows, tokens = embeds_BTD.shape[:2]
+        self._cut(self._cache)
+        branches = side_by_side(self.length, rows, tokens, embeds_BTD)
+        row_1TD = embeds_BTD.reshape(1, rows * tokens, -1)
+        hidden_1TD = run_embeds(self.loaded, row_1TD, cache=self._cache, branches=branches)
+        return Asked(hidden_1TD[0, tokens - 1 :: tokens], lambda: self._rows_of(rows))
+
+    @torch.inference_mode()
+    def _rows_of(self, rows: int) -> Cache:
+        """A row for each of the queries that stand side by side."""
+        layers = [layer for layer in self._cache.layers if isinstance(layer, GrowingLayer)]
+        new = [(self._split(layer.keys, rows), self._split(layer.values, rows)) for layer in layers]
+        cache = self._ready(rows)
+        for place, (keys, values) in enumerate(new):
+            cache.update(keys, values, place)
+        return cache
+
+    def _split(self, held_1HSD: Tensor | None, rows: int) -> Tensor:
+        """Of one row the states behind the prefix, as so many rows."""
+        assert held_1HSD is not None
+        new_HTD = held_1HSD[0, :, self.length :]
+        return new_HTD.reshape(len(new_HTD), rows, -1, new_HTD.shape[-1]).transpose(0, 1)
 
     def _ready(self, rows: int) -> Cache:
         """A cache of so many rows that holds the prefix; batches of one size share it and copy nothing."""
         if not self.length:
-            self._expanded = growing_cache()
-        elif rows != self._rows:
+            return growing_cache()
+        self._cut(self._cache)
+        if rows == 1:
+            return self._cache
+        if rows != self._rows:
             self._rows, self._expanded = rows, copy_cache(self._cache)
             select_rows(self._expanded, torch.zeros(rows, dtype=torch.long, device=self.loaded.device))
-        elif (more := self._expanded.get_seq_length() - self.length) > 0:
-            self._expanded.crop(-more)
+        self._cut(self._expanded)
         return self._expanded
+
+    def _cut(self, cache: Cache) -> None:
+        if (more := cache.get_seq_length() - self.length) > 0:
+            cache.crop(-more)
 
 
 @torch.inference_mode()
@@ -76,7 +120,7 @@ def label_log_probabilities(
         raise UsageError("each label needs one token or more.")
     tree = token_tree(dict(enumerate(labels)))
     root = TokenTree(run=(), ends=(), branches=(tree,)) if tree.run else tree
-    walk = _Walk(loaded, asked.cache, torch.empty((len(asked.hidden_BD), len(labels)), dtype=torch.float64))
+    walk = _Walk(loaded, asked, torch.empty((len(asked.hidden_BD), len(labels)), dtype=torch.float64))
     walk.branch(root, asked.hidden_BD, torch.zeros(len(asked.hidden_BD), dtype=torch.float64))
     return walk.out_BL
 
@@ -86,7 +130,7 @@ class _Walk:
     """Depth first through the tree of labels; ``total`` holds the log-probability of the way so far."""
 
     loaded: LoadedModel
-    cache: Cache
+    asked: Asked
     out_BL: Tensor
 
     def branch(self, node: TokenTree, hidden_BD: Tensor, total_B: Tensor) -> None:
@@ -99,7 +143,7 @@ class _Walk:
         hidden_BTD = None
         if fed:
             ids_BT = torch.tensor([fed], device=self.loaded.device).expand(len(total_B), -1)
-            hidden_BTD = run_body(self.loaded, ids_BT, cache=self.cache)
+            hidden_BTD = run_body(self.loaded, ids_BT, cache=self.asked.cache)
             for place, token in enumerate(node.run[1:]):
                 total_B = total_B + self._chosen(hidden_BTD[:, place], [token])[:, 0]
         for end in node.ends:
@@ -107,7 +151,7 @@ class _Walk:
         if node.branches and hidden_BTD is not None:
             self.branch(node, hidden_BTD[:, -1], total_B)
         if fed:
-            self.cache.crop(-len(fed))
+            self.asked.cache.crop(-len(fed))
 
     def _chosen(self, hidden_BD: Tensor, tokens: Sequence[int]) -> Tensor:
         logits_BV = self.loaded.anatomy.logits(hidden_BD)
