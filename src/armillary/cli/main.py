@@ -27,6 +27,7 @@ COMMANDS = (
     Command("icn", "Explore many answers to one prompt, or the space of the vocabulary's keys.", "icn"),
     Command("modeldiff", "Find the inputs on which two models disagree, and by how much.", "modeldiff"),
     Command("bricks", "Find, split, route, merge, edit and grow a model's functional parts.", "bricks"),
+    Command("vector-icl", "Let a language model learn in context from your vectors, and predict.", "vector_icl"),
     Command("train", "Train image-text models: a connector, or a tuning that does not forget.", "train"),
     Command("reproduce", "Run a paper's claims at a preset and judge each.", "reproduce"),
     Command("models", "List the packaged models, or fetch one.", "models"),

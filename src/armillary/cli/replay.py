@@ -18,7 +18,7 @@ from armillary.runs.record import RunRecord
 SHOWN = 20
 """Differences that are printed; the rest is counted."""
 
-KINDS = ("bricks", "checkup", "icn", "lincorr", "modeldiff", "reproduce", "train")
+KINDS = ("bricks", "checkup", "icn", "lincorr", "modeldiff", "reproduce", "train", "vector_icl")
 """Kinds of record, each with the command module that has ``again(config, out)``."""
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from armillary.methods.vector_icl.estimators import VectorICLClassifier as VectorICLClassifier
     from armillary.methods.vector_icl.estimators import VectorICLGenerator as VectorICLGenerator
     from armillary.methods.vector_icl.estimators import VectorICLRegressor as VectorICLRegressor
+    from armillary.methods.vector_icl.fitted_folder import load_fitted as load_fitted
+    from armillary.methods.vector_icl.fitted_folder import save_fitted as save_fitted
     from armillary.methods.vector_icl.projector import Projector as Projector
     from armillary.methods.vector_icl.saved import EncoderFacts as EncoderFacts
     from armillary.methods.vector_icl.saved import load_projector as load_projector
@@ -28,6 +30,7 @@ _NAMES = {
     "digits": ("decode_digits", "encode_digits", "first_integer"),
     "embedding": ("TokenStatistics", "embed_with_boxes", "mean_embeddings", "token_statistics"),
     "estimators": ("VectorICLClassifier", "VectorICLGenerator", "VectorICLRegressor"),
+    "fitted_folder": ("load_fitted", "save_fitted"),
     "generate": ("continue_queries",),
     "layout": ("Layout", "Row"),
     "losses": ("RowLoss", "row_losses"),

@@ -90,6 +90,17 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         projector: Projector = self.projector_ if hasattr(self, "projector_") else self.pretrained_
         save_projector(folder, projector, self._open(), encoder_facts(self.encoder, projector.vector_size))
 
+    def save_fitted(self, folder: Path | str) -> None:
+        """All that predicting needs, without pickle; ``load_fitted`` gives the same predictions, bit for bit.
+
+        Raises as ``fitted_folder.save_fitted``.
+        """
+        # Late: that file imports the three estimators, which are made of this class; it refuses any other.
+        from armillary.methods.vector_icl.fitted_folder import save_fitted
+
+        one_of_three: Any = self
+        save_fitted(folder, one_of_three)
+
     def prompt_embeds(self, X: Any) -> list[Float[Tensor, "t d"]]:
         """Of each input the embeddings of its whole prompt, for servers that take prompt embeddings."""
         check_is_fitted(self)
