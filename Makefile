@@ -20,8 +20,9 @@ demo: .venv/.installed
 	$(BIN)/armillary checkup $(MODEL) --out armillary-runs/demo
 
 # Two workers with one thread each: tiny models gain nothing from more threads, and small machines lose by them.
+# Files go out in their order (whole commands first), or the few long tests would come last and leave a worker idle.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not weights and not gpu" -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not weights and not gpu" -q
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ os.environ["MPLBACKEND"] = "agg"
 
 import pytest
 
+from typecheck import check_shapes
+
 ROOT = Path(__file__).parent.parent
 _CACHE = tempfile.TemporaryDirectory(prefix="armillary-test-cache-")
 _connect = socket.socket.connect
+
+check_shapes("armillary")
 
 
 class NetworkBlocked(RuntimeError):
@@ -36,8 +41,13 @@ def _connect_locally(self: socket.socket, address: Any) -> None:
     _connect(self, address)
 
 
-def pytest_collection_finish() -> None:
-    """Take what was imported out of the garbage collection that a Trainer asks for before every training."""
+@pytest.fixture(scope="module", autouse=True)
+def _little_garbage() -> None:
+    """Take what has been imported out of the garbage collection that a Trainer asks for before every training.
+
+    Tests import too; without this the last files would look through all the libraries at every collection.
+    """
+    gc.collect()
     gc.freeze()
 
 
@@ -56,11 +66,21 @@ def _one_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(0)
     if torch := sys.modules.get("torch"):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed notes a trace for every kind of device
         torch.use_deterministic_algorithms(True)
     yield
     if torch := sys.modules.get("torch"):
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _versions_read_once() -> Iterator[None]:
+    """Every record names the versions of the libraries, and to look them up takes longer than a short test."""
+    from armillary.runs import environment
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(environment, "_version", cache(environment._version))
+        yield
 
 
 @pytest.fixture(scope="session")

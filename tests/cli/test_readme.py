@@ -3,15 +3,14 @@
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from armillary.cli import checkup
+from armillary.cli import checkup, reproduce
 from armillary.cli.main import main
 from armillary.runs.record import RunRecord
+from processes import run_script
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -43,9 +42,10 @@ def test_commands_run_dry(line: str, checked: Path, tmp_path: Path, monkeypatch:
         words += ["--dry-run", "--out", str(tmp_path / "run")]
     elif words[0] in ("report", "replay"):
         shutil.copytree(checked, words[1])
-    if words[0] == "replay":
-        # The run itself is replayed in test_runs.py; here it matters that the line is understood.
-        monkeypatch.setattr(checkup, "again", lambda config, out: RunRecord.load(checked))
+    # What takes longest is run, and replayed, in test_runs.py; here it matters that the line is understood.
+    monkeypatch.setattr(checkup, "again", lambda config, out: RunRecord.load(checked))
+    for slow in (checkup, reproduce):
+        monkeypatch.setattr(slow, "execute", lambda config, out, *, fresh: RunRecord.load(checked))
     assert main(words) == 0
 
 
@@ -58,8 +58,10 @@ def test_there_is_a_python_example_of_ten_lines() -> None:
 def test_python_blocks_run(number: int, tmp_path: Path) -> None:
     # A tiny model in place of the real one: the path is the same, and nothing has to be fetched.
     code = re.sub(r'"(smollm2-135m-instruct|gemma-3-270m)"', '"tiny-llama"', PYTHON[number])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    script = tmp_path / "block.py"
+    script.write_text(code, "utf-8")
+    exit_code, _, error = run_script(script, [], tmp_path)
+    assert exit_code == 0, error
 
 
 def test_links_lead_somewhere() -> None:

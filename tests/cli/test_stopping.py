@@ -1,34 +1,33 @@
 """Ctrl-C: one sentence, exit code 130, and the same command goes on."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-# The parent of the tests may ignore SIGINT (a shell's background job does); a person's terminal doesn't.
-COMMAND = (
-    "import signal, sys\n"
-    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "from armillary.cli.main import main\n"
-    "sys.exit(main(sys.argv[1:]))"
-)
+from processes import start_command
 
 
 def test_ctrl_c_is_told_in_one_sentence_and_nothing_half_written_stays(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    arguments = [sys.executable, "-c", COMMAND, "checkup", "any", "--dry-run", "--out", str(out)]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    arguments = ["modeldiff", "any", "other", "--dry-run", "--out", str(out)]
+    process = start_command(arguments, tmp_path, interactive=False)
     while not (out / ".parts").exists():
-        assert process.poll() is None, process.communicate()
+        assert process.exitcode is None, (tmp_path / "stderr").read_text("utf-8")
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    told, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "run the same command again" in err and "Traceback" not in err and told == ""
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    process.join(timeout=60)
+    err = (tmp_path / "stderr").read_text("utf-8")
+    assert process.exitcode == 130, err
+    assert "run the same command again" in err and "Traceback" not in err
+    assert (tmp_path / "stdout").read_text("utf-8") == ""
     assert not (out / "record.json").exists()
-    done = subprocess.run(arguments, capture_output=True, text=True)
-    assert done.returncode == 0 and (out / "record.json").exists()
+    again = start_command(arguments, tmp_path, interactive=False)
+    again.join()
+    assert again.exitcode == 0 and (out / "record.json").exists()
 
 
 LOST = """

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ALL_PYTHON = sorted(
     path for room in ("src", "tests", "examples", "benchmarks") for path in (ROOT / room).rglob("*.py")
 )
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
 
 LEAVES = {"errors", "progress", "cards"}
 FOUNDATIONS = {"numerics", "models", "scoring", "activations", "data", "training", "runs", "report"}
@@ -47,7 +54,7 @@ HEAVY = ("torch", "transformers", "matplotlib", "numpy", "scipy", "sklearn", "al
 def imports(path: Path) -> Iterator[str]:
     """Every module of ours that ``path`` imports, at its top or inside a function."""
     package = ("armillary", *path.relative_to(SOURCE).parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "armillary")
         elif isinstance(node, ast.ImportFrom):
@@ -79,9 +86,8 @@ def violations(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_point_the_right_way(path: Path) -> None:
-    assert violations(path) == []
+def test_imports_point_the_right_way() -> None:
+    assert {str(path): found for path in MODULES if (found := violations(path))} == {}
 
 
 def test_the_import_rule_can_fail() -> None:
@@ -95,35 +101,34 @@ def test_the_import_rule_can_fail() -> None:
 @pytest.mark.parametrize("name", ["runs", "report"])
 def test_records_need_no_torch(name: str) -> None:
     for path in (SOURCE / name).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(tree(path)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not [found for found in names if found.split(".")[0] in ("torch", "transformers")], path
 
 
-@pytest.mark.parametrize("path", ALL_PYTHON, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_and_functions_stay_small(path: Path) -> None:
-    text = path.read_text("utf-8")
-    assert text.count("\n") <= MAX_FILE
-    if path.is_relative_to(SOURCE):
-        long = [
-            f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
-            for node in ast.walk(ast.parse(text))
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-            and node.end_lineno is not None
-            and node.end_lineno - node.lineno + 1 > MAX_FUNCTION
-        ]
-        assert long == []
+def test_files_and_functions_stay_small() -> None:
+    files = {str(path): lines for path in ALL_PYTHON if (lines := path.read_text("utf-8").count("\n")) > MAX_FILE}
+    assert files == {}
+    functions = {
+        f"{path} {node.name}": lines
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.end_lineno is not None
+        and (lines := node.end_lineno - node.lineno + 1) > MAX_FUNCTION
+    }
+    assert functions == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_modules_say_what_they_are(path: Path) -> None:
-    tree = ast.parse(path.read_text("utf-8"))
-    assert path.stem not in ("utils", "util", "helpers", "common", "misc")
-    stars = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"]
-    assert stars == []
-    assert ast.get_docstring(tree) or path.stat().st_size < 10, "a module begins with what it holds"
-    assert not re.search(r"\b(TODO|FIXME|XXX)\b", path.read_text("utf-8"))
+def test_modules_say_what_they_are() -> None:
+    for path in MODULES:
+        assert path.stem not in ("utils", "util", "helpers", "common", "misc"), path
+        taken = [node for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom)]
+        stars = [node.module for node in taken if node.names[0].name == "*"]
+        assert stars == [], path
+        assert ast.get_docstring(tree(path)) or path.stat().st_size < 10, f"{path}: a module begins with what it holds"
+        assert not re.search(r"\b(TODO|FIXME|XXX)\b", path.read_text("utf-8")), path
 
 
 def loaded_by(code: str) -> set[str]:

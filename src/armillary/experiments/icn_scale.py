@@ -59,7 +59,7 @@ class Scale:
 
 SCALES: dict[Preset, Scale] = {
     "quick": Scale(
-        probes=4,
+        probes=2,
         ranks=30,
         top=10,
         rounds=3,

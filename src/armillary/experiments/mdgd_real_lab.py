@@ -79,7 +79,7 @@ class RealLaboratory:
                 ("both", [*bridge, *self._layers], self.scale.joint_steps),
             )
             for name, trained, steps in stages:
-                self._kept(f"{name} {self.seed}", trained, lambda t=trained, s=steps: self._learn(t, s))  # type: ignore[misc]
+                self._kept(f"{name} {self.seed}", trained, lambda t=trained, s=steps: self._learn(t, s))
             yield
 
     def start(self) -> Payload:

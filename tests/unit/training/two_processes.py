@@ -2,12 +2,13 @@
 
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from processes import start_script
 
 
 def run_two(folder: Path, script: Path) -> list[dict[str, Any]]:
@@ -15,25 +16,22 @@ def run_two(folder: Path, script: Path) -> list[dict[str, Any]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    common |= {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(Path(__file__).parents[2])}
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    places = [folder / f"process-{rank}" for rank in range(2)]
+    for place in places:
+        place.mkdir()
     processes = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(folder)],
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
+        start_script(script, [str(folder)], place, place, {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank, place in enumerate(places)
     ]
-    told = []
     try:
-        told = [process.communicate(timeout=180)[0] for process in processes]
+        for process in processes:
+            process.join(timeout=180)
     finally:
         for process in processes:
             process.kill()
-    assert all(process.returncode == 0 for process in processes), "\n".join(told)
+    told = [(place / "stderr").read_text("utf-8") for place in places]
+    assert all(process.exitcode == 0 for process in processes), "\n".join(told)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

@@ -18,7 +18,7 @@ from armillary.methods.bricks.train_new import train_on_texts, train_only_new
 from armillary.methods.bricks.upcycle import add_expert, split_into_experts, upcycle
 from armillary.models import KINDS, LoadedModel, tiny
 
-TEXTS = ["Paris is the capital of France.", "one two three four five", "red and blue and green"]
+TEXTS = ["Paris is the capital.", "red and blue and green"]
 CHOSEN = Index({0: np.array([0, 3, 40]), 1: np.array([7])})
 
 

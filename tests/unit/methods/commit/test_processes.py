@@ -5,12 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from armillary.methods.commit import CoMMITConfig, CoMMITController
 from armillary.training.component_groups import component_groups
+from processes import start
 
 from .commit_toy import TWO, Batch, Modules, loss_of, modules_batch
 
@@ -54,8 +55,7 @@ def train_together(rank: int, folder: str) -> None:
 
 
 def test_both_processes_have_the_same_multipliers(tmp_path: Path) -> None:
-    other = multiprocessing.get_context("spawn").Process(target=train, args=(1, str(tmp_path)))
-    other.start()
+    other = start(train, 1, str(tmp_path))
     train(0, str(tmp_path))
     other.join()
     assert other.exitcode == 0
