@@ -8,6 +8,7 @@ from armillary.experiments.commit import run
 from armillary.experiments.commit_claims import CLAIMS
 from armillary.experiments.commit_measures import oscillation, reached
 from armillary.experiments.commit_scale import (
+    AUDIO_RUNS,
     BASELINES,
     MODEL_ARMS,
     RATE,
@@ -119,7 +120,8 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     assert record.measures["kappa/late log kappa, slow encoder, exchanged"].estimate > (
         record.measures["kappa/late log kappa, slow encoder, lift"].estimate
     )
-    assert len(record.sections) == 5 and (tmp_path / "run" / "report.html").exists()
+    assert all(f"audio/final/{start}, {arm}" in record.measures for start, arms in AUDIO_RUNS.items() for arm in arms)
+    assert len(record.sections) == 6 and (tmp_path / "run" / "report.html").exists()
     given_model_was_trained(record.measures)
 
 

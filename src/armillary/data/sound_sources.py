@@ -26,7 +26,6 @@ SAMPLES = RATE
 
 KINDS: tuple[tuple[str, str], ...] = (
     ("loop", r"^(loop|arovane_beat|tbd_fxbed)"),
-    ("robot", r"robot"),
     ("tabla", r"^tabla_"),
     ("kick", r"^bd_|_kick$|^drum_bass"),
     ("snare", r"^sn_|snare$|^drum_snare"),

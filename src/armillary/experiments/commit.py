@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from armillary.data import load_emoji
+from armillary.data.sounds import load_sounds
 from armillary.experiments import commit_stages as stages
+from armillary.experiments.commit_audio_made_up import made_up_sounds
+from armillary.experiments.commit_audio_run import audio_laboratory, on_sounds
 from armillary.experiments.commit_claims import CLAIMS
 from armillary.experiments.commit_lab import Laboratory
 from armillary.experiments.commit_measures import measures
@@ -56,7 +59,7 @@ def course(loaded: LoadedModel, *, made_up: bool) -> Course:
     return Course(emoji, picture_states(emoji), TASKS)
 
 
-def _measured(config: ReproduceConfig, loaded: LoadedModel, lab: Laboratory) -> dict[str, Any]:
+def _measured(config: ReproduceConfig, loaded: LoadedModel, lab: Laboratory, sounds: Laboratory) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def stage(name: str, compute: Callable[[], Any]) -> Any:
@@ -64,7 +67,7 @@ def _measured(config: ReproduceConfig, loaded: LoadedModel, lab: Laboratory) -> 
         bar.advance()
         return found[name]
 
-    with counted("CoMMIT on small models", 7) as bar:
+    with counted("CoMMIT on small models", 8) as bar:
         best = tuple(stage("grid", partial(stages.best_pair, lab))["best"])
         stage("law", lambda: [stages.law(lab, seed) for seed in lab.judged])
         stage("overhead", partial(stages.overhead, lab))
@@ -72,13 +75,17 @@ def _measured(config: ReproduceConfig, loaded: LoadedModel, lab: Laboratory) -> 
         stage("paths", partial(stages.paths, lab))
         stage("majority", partial(stages.majority, lab))
         stage("model", partial(on_given_model, loaded, lab.scale, config.seed, lab.parts))
+        stage("audio", partial(on_sounds, sounds))
     return found
 
 
 def _judged(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -> RunRecord:
     scale = SCALES[config.preset]
-    lab = Laboratory(course(loaded, made_up=scale.made_up), scale, config.seed, folder.parts, loaded.device)
-    found = _measured(config, loaded, lab)
+    pictures = course(loaded, made_up=scale.made_up)
+    lab = Laboratory(pictures, scale, config.seed, folder.parts, loaded.device)
+    sounds = made_up_sounds() if scale.made_up else load_sounds()
+    heard = audio_laboratory(sounds, config, folder.parts, loaded.device)
+    found = _measured(config, loaded, lab, heard)
     measured = measures(found)
     claims = judge(CLAIMS, measured, notes(found, measured))
     return reproduction_record(
@@ -90,5 +97,5 @@ def _judged(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -> 
         claims=claims,
         findings=findings(claims),
         sections=sections(found, measured, scale),
-        data=[dict(source.to_dict()) for source in lab.course.emoji.source],
+        data=[dict(source.to_dict()) for source in (*pictures.emoji.source, *sounds.source)],
     )

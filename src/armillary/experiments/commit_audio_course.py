@@ -39,9 +39,7 @@ class SoundCourse:
         """Spectrograms ``[N, M, F]``."""
         return log_mel(self.sounds)
 
-    def examples(
-        self, task: SoundTask, split: str, *, limit: int | None = None, seed: int = 0
-    ) -> list[SoundExample]:
+    def examples(self, task: SoundTask, split: str, *, limit: int | None = None, seed: int = 0) -> list[SoundExample]:
         """Examples of one task."""
         return sound_examples(self.sounds, task, split, limit=limit, seed=seed)
 
@@ -54,7 +52,9 @@ class SoundCourse:
 
     def row(self, example: SoundExample, *, answered: bool = True) -> dict[str, Any]:
         """One row; without its answer, for asking."""
-        prompt = [AUDIO] * self.audio_shape(Shape()).audio_tokens + [self.words[word] for word in split_words(example.question)]
+        prompt = [AUDIO] * self.audio_shape(Shape()).audio_tokens + [
+            self.words[word] for word in split_words(example.question)
+        ]
         answer = [self.words[example.answer], END] if answered else []
         labels = [IGNORED] * len(prompt) + answer
         return {"input_ids": prompt + answer, "labels": labels, "sound": example.sound}

@@ -33,6 +33,7 @@ def measures(found: Found) -> dict[str, Interval]:
         "ground/right, best pair": _seeds([run["right"] for run in found["arms"]["best"]["constant"]]),
         "ground/right without pictures": Interval(estimate=found["majority"], how="most frequent answers"),
         **model_measures(found["model"]),
+        **_audio(found["audio"]),
     }
 
 
@@ -76,13 +77,16 @@ def _kappa(arms: Found) -> dict[str, Interval]:
     }
     for start, names in RUNS.items():
         for arm in names:
-            means = [run["record"]["log_kappa"] for run in arms[start][arm]]
-            if all(means):
-                out[f"kappa/late log kappa, {start}, {arm}"] = _seeds(
-                    [float(np.mean(values[len(values) // 2 :])) for values in means]
-                )
+            late = _late_kappas(arms[start][arm])
+            out |= {f"kappa/late log kappa, {start}, {arm}": _seeds(late)} if late else {}
     out |= _spread(arms, "lift", "constant", "kappa/oscillation, lift minus constant")
     return out
+
+
+def _late_kappas(runs: Runs) -> list[float]:
+    """Mean of the second half of each run's probes; nothing where a run has none."""
+    traces = [run["record"]["log_kappa"] for run in runs]
+    return [float(np.mean(values[len(values) // 2 :])) for values in traces] if all(traces) else []
 
 
 def _spread(arms: Found, arm: str, other: str, name: str) -> dict[str, Interval]:
@@ -129,7 +133,7 @@ def _relative(arm: Runs, other: Runs) -> list[float]:
     return [a["final"] / b["final"] - 1 for a, b in zip(arm, other, strict=True)]
 
 
-def _losses(arms: Found) -> dict[str, Interval]:
+def _by_arm(arms: Found) -> dict[str, Interval]:
     out: dict[str, Interval] = {}
     for start, runs in arms.items():
         out |= {f"final/{start}, {arm}": _seeds([run["final"] for run in some]) for arm, some in runs.items()}
@@ -139,9 +143,12 @@ def _losses(arms: Found) -> dict[str, Interval]:
             for arm, some in runs.items()
             if arm != "constant"
         }
-    for start in SLOW:
-        out[f"harm/{start}"] = _seeds(_relative(arms[start]["constant"], arms["best"]["constant"]))
     return out
+
+
+def _losses(arms: Found) -> dict[str, Interval]:
+    harm = {f"harm/{start}": _relative(arms[start]["constant"], arms["best"]["constant"]) for start in SLOW}
+    return _by_arm(arms) | {name: _seeds(values) for name, values in harm.items()}
 
 
 def reached(run: Found, goal: float) -> float:
@@ -180,3 +187,24 @@ def _time(found: Found) -> dict[str, Interval]:
     ratios = [ours / plain for ours, plain in zip(found["commit"], found["plain"], strict=True)]
     how = f"bootstrap over {len(ratios)} pairs of ten steps"
     return {"overhead/time ratio": bootstrap_mean(ratios, seed=0, how=how)}
+
+
+def _audio(found: Found) -> dict[str, Interval]:
+    """On sounds: as ``_losses`` and ``_speeds``, with what lift's controls end at, balance and mean multipliers."""
+    arms = found["arms"]
+    out = _by_arm(arms) | _speeds(arms)
+    lift = arms["slow encoder"]["lift"]
+    for other in ("matched", "exchanged"):
+        out[f"loss/slow encoder, lift over {other}"] = _seeds(_relative(lift, arms["slow encoder"][other]))
+    for start in SLOW:
+        out[f"harm/{start}"] = _seeds(_relative(arms[start]["constant"], arms["equal"]["constant"]))
+    for start, runs in arms.items():
+        for arm, some in runs.items():
+            late = _late_kappas(some)
+            out |= {f"late log kappa/{start}, {arm}": _seeds(late)} if late else {}
+        if "lift" in runs:
+            for name, told in SHORT.items():
+                means = [run["multipliers"][name] for run in runs["lift"]]
+                out[f"mean multiplier of {told}/{start}, lift"] = _seeds(means)
+    out["right without sounds"] = Interval(estimate=found["majority"], how="most frequent answers")
+    return {f"audio/{name}": value for name, value in out.items()}

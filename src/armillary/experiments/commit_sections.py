@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from armillary.experiments.commit_audio_section import audio_section
 from armillary.experiments.commit_claims import HARM
 from armillary.experiments.commit_curves import training_picture
 from armillary.experiments.commit_model_section import model_section
@@ -41,13 +42,14 @@ def notes(found: Found, m: Measures) -> dict[str, str]:
 
 
 def sections(found: Found, m: Measures, scale: Scale) -> list[Section]:
-    """Balance over training, the ratio of rates, all arms, what measuring is worth and costs, the given model."""
+    """Balance over training, ratio of rates, all arms, what measuring is worth and costs, the given model, sounds."""
     return [
         _balance(found["arms"], m),
         _ratio(found["paths"], m, scale),
         _arms(m),
         _measuring(m),
         model_section(found["model"], m),
+        audio_section(found["audio"], m),
     ]
 
 

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from armillary.errors import UsageError
+from armillary.models.audio import audio_language_model, hears_only
 from armillary.models.vision import find_vision_anatomy
 
 Components = Mapping[str, Sequence[str]] | Callable[[str], str]
@@ -24,7 +25,13 @@ _SHOWN = 5
 
 
 def vision_components(model: nn.Module) -> Callable[[str], str]:
-    """Parameter name -> ``feature_encoder`` (vision tower and connector) or ``llm``; ModelError for other models."""
+    """Parameter name -> ``feature_encoder`` (vision or audio tower and connector) or ``llm``.
+
+    ModelError for a model that neither sees nor hears.
+    """
+    if hears_only(model):
+        of_language_model = audio_language_model(model)
+        return lambda name: LLM if of_language_model(name) else FEATURE_ENCODER
     anatomy = find_vision_anatomy(model)
 
     def component(name: str) -> str:
