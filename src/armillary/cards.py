@@ -150,6 +150,7 @@ COMMIT = MethodCard(
         "armillary reproduce commit --preset laptop",
     ),
     judged_on="small models trained here",
+    more=("commit_real",),
 )
 
 VECTOR_ICL = MethodCard(

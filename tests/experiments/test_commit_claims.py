@@ -8,9 +8,7 @@ from armillary.experiments.commit import run
 from armillary.experiments.commit_claims import CLAIMS
 from armillary.experiments.commit_measures import oscillation, reached
 from armillary.experiments.commit_scale import (
-    AUDIO_RUNS,
     BASELINES,
-    MODEL_ARMS,
     RATE,
     RUNS,
     SCALES,
@@ -120,24 +118,4 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     assert record.measures["kappa/late log kappa, slow encoder, exchanged"].estimate > (
         record.measures["kappa/late log kappa, slow encoder, lift"].estimate
     )
-    assert all(f"audio/final/{start}, {arm}" in record.measures for start, arms in AUDIO_RUNS.items() for arm in arms)
-    assert len(record.sections) == 6 and (tmp_path / "run" / "report.html").exists()
-    given_model_was_trained(record.measures)
-
-
-def given_model_was_trained(measured: dict[str, Interval]) -> None:
-    """By every arm from the same weights, at the rates that the arm stands for."""
-    multiplier = {
-        arm: {name: measured[f"model/mean multiplier of {name}, {arm}"].estimate for name in ("encoder", "llm")}
-        for arm in MODEL_ARMS
-    }
-    lift = multiplier["lift"]
-    assert multiplier["constant"] == {"encoder": 1.0, "llm": 1.0} and lift["encoder"] > 1.0
-    assert multiplier["matched"] == pytest.approx(lift)
-    assert multiplier["exchanged"] == pytest.approx({"encoder": lift["llm"], "llm": lift["encoder"]})
-    for arm in MODEL_ARMS:
-        gain = measured[f"model/loss, {arm} minus before"]
-        assert gain.estimate == pytest.approx(
-            measured[f"model/loss, {arm}"].estimate - measured["model/loss, before"].estimate
-        )
-        assert gain.upper < 0  # a loss of one training batch would not be compared with the same questions
+    assert len(record.sections) == 4 and (tmp_path / "run" / "report.html").exists()

@@ -1,7 +1,7 @@
 """The claims of CoMMIT (arXiv 2407.20454), run, measured, judged. ``armillary reproduce commit``.
 
-Claims are judged on small image-text models trained from scratch. The model given is made into an image-text model
-and trained for some steps, to show that the method runs on real weights; no claim reads it.
+Claims are judged on small image-text models trained from scratch; ``commit_real`` has those on sounds and on the given
+model, which lends its place to the computation here and nothing else.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from armillary.data import load_emoji
-from armillary.data.sounds import load_sounds
 from armillary.experiments import commit_stages as stages
-from armillary.experiments.commit_audio_made_up import made_up_sounds
-from armillary.experiments.commit_audio_run import audio_laboratory, on_sounds
 from armillary.experiments.commit_claims import CLAIMS
 from armillary.experiments.commit_lab import Laboratory
 from armillary.experiments.commit_measures import measures
-from armillary.experiments.commit_model_run import on_given_model
 from armillary.experiments.commit_scale import SCALES, TASKS
 from armillary.experiments.commit_sections import findings, notes, sections
 from armillary.experiments.config import Preset, ReproduceConfig
@@ -30,14 +26,13 @@ from armillary.progress import counted
 from armillary.runs.claims import judge
 from armillary.runs.folder import RunFolder
 from armillary.runs.record import RunRecord
-from armillary.training.peft_package import peft_package
 
 MODELS: dict[Preset, tuple[str, ...]] = {
     "quick": ("tiny-llama",),
     "laptop": ("smollm2-135m-instruct",),
     "gpu": ("smollm2-135m-instruct",),
 }
-"""Language models that are given pictures, one record each."""
+"""Of each, the device and the name of the record."""
 
 
 def run(config: ReproduceConfig, out: Path, *, fresh: bool = False) -> RunRecord:
@@ -45,7 +40,6 @@ def run(config: ReproduceConfig, out: Path, *, fresh: bool = False) -> RunRecord
 
     UsageError where the emoji have not been fetched; the quick preset needs none.
     """
-    peft_package()  # of the last stage; without it the run would end there
     return reproduced(config, out, _judged, fresh=fresh)
 
 
@@ -59,7 +53,7 @@ def course(loaded: LoadedModel, *, made_up: bool) -> Course:
     return Course(emoji, picture_states(emoji), TASKS)
 
 
-def _measured(config: ReproduceConfig, loaded: LoadedModel, lab: Laboratory, sounds: Laboratory) -> dict[str, Any]:
+def _measured(lab: Laboratory) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def stage(name: str, compute: Callable[[], Any]) -> Any:
@@ -67,15 +61,13 @@ def _measured(config: ReproduceConfig, loaded: LoadedModel, lab: Laboratory, sou
         bar.advance()
         return found[name]
 
-    with counted("CoMMIT on small models", 8) as bar:
+    with counted("CoMMIT on small models", 6) as bar:
         best = tuple(stage("grid", partial(stages.best_pair, lab))["best"])
         stage("law", lambda: [stages.law(lab, seed) for seed in lab.judged])
         stage("overhead", partial(stages.overhead, lab))
         stage("arms", partial(stages.arms, lab, best))
         stage("paths", partial(stages.paths, lab))
         stage("majority", partial(stages.majority, lab))
-        stage("model", partial(on_given_model, loaded, lab.scale, config.seed, lab.parts))
-        stage("audio", partial(on_sounds, sounds))
     return found
 
 
@@ -83,9 +75,7 @@ def _judged(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -> 
     scale = SCALES[config.preset]
     pictures = course(loaded, made_up=scale.made_up)
     lab = Laboratory(pictures, scale, config.seed, folder.parts, loaded.device)
-    sounds = made_up_sounds() if scale.made_up else load_sounds()
-    heard = audio_laboratory(sounds, config, folder.parts, loaded.device)
-    found = _measured(config, loaded, lab, heard)
+    found = _measured(lab)
     measured = measures(found)
     claims = judge(CLAIMS, measured, notes(found, measured))
     return reproduction_record(
@@ -97,5 +87,5 @@ def _judged(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -> 
         claims=claims,
         findings=findings(claims),
         sections=sections(found, measured, scale),
-        data=[dict(source.to_dict()) for source in (*pictures.emoji.source, *sounds.source)],
+        data=[dict(source.to_dict()) for source in pictures.emoji.source],
     )

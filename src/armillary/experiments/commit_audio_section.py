@@ -30,13 +30,12 @@ def audio_section(found: Found, m: Mapping[str, Interval]) -> Section:
         meaning="A small audio-text model (Whisper's encoder over log-mel spectrograms, a connector, Llama) learns to "
         "answer of what kind a sound is, how long it lasts and how high it is. The encoder is trained whole, so that "
         "it has much to learn; all arms of a seed share weights and batches. Loss and answers are of sounds held out.",
-        caution="Some hundred sounds, ten kinds and one package: too small a set to say much about audio models. No "
-        "claim reads these runs.",
+        caution="Some hundred sounds, ten kinds and one package: too small a set to say much about audio models.",
         figures=[
             _lines(found, "loss"),
             _lines(found, "kappa"),
             training_picture([run["record"] for run in runs[_SLOW]["lift"]], "From a slow encoder, with CoMMIT-CLR"),
-            *(_bars(start, m) for start in AUDIO_RUNS if len(AUDIO_RUNS[start]) > 1),
+            *(_bars(start, m) for start in AUDIO_RUNS),
         ],
         tables=[Table(title="All arms", columns=_COLUMNS, rows=_rows(m), note=_NOTE)],
     )

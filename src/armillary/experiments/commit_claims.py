@@ -34,12 +34,12 @@ def _apart(m: Measures) -> Verdict:
     return "fails" if kappa.lower >= -BALANCED and kappa.upper <= BALANCED else "undecided"
 
 
-def _faster(start: str) -> Rule:
-    """Undecided where the start does no harm, or the control does as well."""
+def faster(start: str, prefix: str = "") -> Rule:
+    """Undecided where the start does no harm, or the control does as well. Names of measures begin with ``prefix``."""
 
     def decide(m: Measures) -> Verdict:
-        share, control = m[f"speed/{start}, lift"], m[f"speed/{start}, exchanged"]
-        if m[f"harm/{start}"].lower <= HARM:
+        share, control = (m[f"{prefix}speed/{start}, {arm}"] for arm in ("lift", "exchanged"))
+        if m[f"{prefix}harm/{start}"].lower <= HARM:
             return "undecided"
         if share.lower > SHARE:
             return "fails"
@@ -48,11 +48,15 @@ def _faster(start: str) -> Rule:
     return decide
 
 
-def _gains(m: Measures) -> Verdict:
-    gain = m["budget/lift over matched"]
-    if gain.lower >= -NOTHING:
-        return "fails"
-    return "holds" if gain.upper < 0 else "undecided"
+def gains(name: str) -> Rule:
+    """Fails where next to nothing is gained; else holds when the whole interval is below 0."""
+
+    def decide(m: Measures) -> Verdict:
+        if m[name].lower >= -NOTHING:
+            return "fails"
+        return "holds" if m[name].upper < 0 else "undecided"
+
+    return decide
 
 
 def _regularised(m: Measures) -> Verdict:
@@ -133,7 +137,7 @@ CLAIMS: tuple[Claim, ...] = (
             "gives lift's mean multipliers to the wrong component.",
             rule="Undecided unless the constant run is worse than the best pair by more than 5 % (ours; interval). "
             "Holds if the interval ends at 0.7 (ours) or below, and below the control; fails if it begins above 0.7.",
-            decide=_faster(start),
+            decide=faster(start),
             needs=_needs_of_speed(start),
         )
         for start, told in (("slow encoder", "encoder"), ("slow llm", "language model"))
@@ -156,7 +160,7 @@ CLAIMS: tuple[Claim, ...] = (
         "1; mean of the two slow starts, paired by seed.",
         rule="Fails if all of the interval is above -1 % (ours), which is to gain nothing; else holds if it lies "
         "below 0.",
-        decide=_gains,
+        decide=gains("budget/lift over matched"),
         needs=("budget/lift over matched",),
     ),
     Claim(

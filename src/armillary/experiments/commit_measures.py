@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from armillary.experiments.commit_model_section import model_measures
 from armillary.experiments.commit_scale import BASELINES, RUNS, SLOW
 from armillary.numerics.intervals import Interval, across_seeds, bootstrap_mean
 from armillary.training.component_groups import FEATURE_ENCODER, LLM
@@ -27,17 +26,15 @@ def measures(found: Found) -> dict[str, Interval]:
         **_ratios(found["paths"]),
         **_gradients(found["arms"]),
         **_losses(found["arms"]),
-        **_speeds(found["arms"]),
+        **speeds(found["arms"]),
         **_comparisons(found["arms"]),
         **_time(found["overhead"]),
-        "ground/right, best pair": _seeds([run["right"] for run in found["arms"]["best"]["constant"]]),
+        "ground/right, best pair": over_seeds([run["right"] for run in found["arms"]["best"]["constant"]]),
         "ground/right without pictures": Interval(estimate=found["majority"], how="most frequent answers"),
-        **model_measures(found["model"]),
-        **_audio(found["audio"]),
     }
 
 
-def _seeds(values: Sequence[float]) -> Interval:
+def over_seeds(values: Sequence[float]) -> Interval:
     return across_seeds(values, how=f"t interval over {len(values)} seeds")
 
 
@@ -54,8 +51,8 @@ def _law(draws: Runs) -> dict[str, Interval]:
                 off += [abs(math.exp(value - sign * at) - 1) for value, at in ((lower, -_LOG3), (upper, _LOG3))]
                 exponents[name].append((upper - lower) / (2 * _LOG3))
             largest.append(max(off))
-        out[f"law/largest deviation, {told}"] = _seeds(largest)
-        out |= {f"law/exponent of {SHORT[name]}, {told}": _seeds(values) for name, values in exponents.items()}
+        out[f"law/largest deviation, {told}"] = over_seeds(largest)
+        out |= {f"law/exponent of {SHORT[name]}, {told}": over_seeds(values) for name, values in exponents.items()}
     return out
 
 
@@ -71,19 +68,19 @@ def oscillation(run: Found) -> float | None:
 
 def _kappa(arms: Found) -> dict[str, Interval]:
     out = {
-        "kappa/log kappa at equal rates": _seeds(
+        "kappa/log kappa at equal rates": over_seeds(
             [float(np.mean(run["record"]["log_kappa"])) for run in arms["equal"]["constant"]]
         )
     }
     for start, names in RUNS.items():
         for arm in names:
-            late = _late_kappas(arms[start][arm])
-            out |= {f"kappa/late log kappa, {start}, {arm}": _seeds(late)} if late else {}
+            late = late_kappas(arms[start][arm])
+            out |= {f"kappa/late log kappa, {start}, {arm}": over_seeds(late)} if late else {}
     out |= _spread(arms, "lift", "constant", "kappa/oscillation, lift minus constant")
     return out
 
 
-def _late_kappas(runs: Runs) -> list[float]:
+def late_kappas(runs: Runs) -> list[float]:
     """Mean of the second half of each run's probes; nothing where a run has none."""
     traces = [run["record"]["log_kappa"] for run in runs]
     return [float(np.mean(values[len(values) // 2 :])) for values in traces] if all(traces) else []
@@ -99,7 +96,7 @@ def _spread(arms: Found, arm: str, other: str, name: str) -> dict[str, Interval]
     differences = [[a - b for a, b in row if a is not None and b is not None] for row in pairs]
     if any(len(row) < len(pairs[0]) for row in differences):
         return {}
-    return {name: _seeds(np.mean(differences, axis=0).tolist())}
+    return {name: over_seeds(np.mean(differences, axis=0).tolist())}
 
 
 def _ratios(paths: Found) -> dict[str, Interval]:
@@ -110,7 +107,7 @@ def _ratios(paths: Found) -> dict[str, Interval]:
         inner = losses[1:-1]
         best = inner[int(inner.mean(axis=1).argmin())]
         for end, name in ((losses[0], "encoder"), (losses[-1], "llm")):
-            out[f"ratio/{path}, rise to slow {name}"] = _seeds((end / best - 1).tolist())
+            out[f"ratio/{path}, rise to slow {name}"] = over_seeds((end / best - 1).tolist())
     return out
 
 
@@ -123,23 +120,23 @@ def _gradients(arms: Found) -> dict[str, Interval]:
     out: dict[str, Interval] = {}
     for name, start in zip((FEATURE_ENCODER, LLM), SLOW, strict=True):
         pairs = zip(arms[start]["constant"], arms["equal"]["constant"], strict=True)
-        out[f"gradient/{SHORT[name]}, slow over equal"] = _seeds(
+        out[f"gradient/{SHORT[name]}, slow over equal"] = over_seeds(
             [_late_norm(slow, name) - _late_norm(equal, name) for slow, equal in pairs]
         )
     return out
 
 
-def _relative(arm: Runs, other: Runs) -> list[float]:
+def relative(arm: Runs, other: Runs) -> list[float]:
     return [a["final"] / b["final"] - 1 for a, b in zip(arm, other, strict=True)]
 
 
-def _by_arm(arms: Found) -> dict[str, Interval]:
+def by_arm(arms: Found) -> dict[str, Interval]:
     out: dict[str, Interval] = {}
     for start, runs in arms.items():
-        out |= {f"final/{start}, {arm}": _seeds([run["final"] for run in some]) for arm, some in runs.items()}
-        out |= {f"right/{start}, {arm}": _seeds([run["right"] for run in some]) for arm, some in runs.items()}
+        out |= {f"final/{start}, {arm}": over_seeds([run["final"] for run in some]) for arm, some in runs.items()}
+        out |= {f"right/{start}, {arm}": over_seeds([run["right"] for run in some]) for arm, some in runs.items()}
         out |= {
-            f"loss/{start}, {arm} over constant": _seeds(_relative(some, runs["constant"]))
+            f"loss/{start}, {arm} over constant": over_seeds(relative(some, runs["constant"]))
             for arm, some in runs.items()
             if arm != "constant"
         }
@@ -147,8 +144,8 @@ def _by_arm(arms: Found) -> dict[str, Interval]:
 
 
 def _losses(arms: Found) -> dict[str, Interval]:
-    harm = {f"harm/{start}": _relative(arms[start]["constant"], arms["best"]["constant"]) for start in SLOW}
-    return _by_arm(arms) | {name: _seeds(values) for name, values in harm.items()}
+    harm = {f"harm/{start}": relative(arms[start]["constant"], arms["best"]["constant"]) for start in SLOW}
+    return by_arm(arms) | {name: over_seeds(values) for name, values in harm.items()}
 
 
 def reached(run: Found, goal: float) -> float:
@@ -159,12 +156,12 @@ def reached(run: Found, goal: float) -> float:
     return float(first / last)
 
 
-def _speeds(arms: Found) -> dict[str, Interval]:
+def speeds(arms: Found) -> dict[str, Interval]:
     out: dict[str, Interval] = {}
     for start, runs in arms.items():
         goals = [run["watch"]["loss"][-1] for run in runs["constant"]]
         out |= {
-            f"speed/{start}, {arm}": _seeds([reached(run, goal) for run, goal in zip(some, goals, strict=True)])
+            f"speed/{start}, {arm}": over_seeds([reached(run, goal) for run, goal in zip(some, goals, strict=True)])
             for arm, some in runs.items()
         }
     return out
@@ -172,14 +169,14 @@ def _speeds(arms: Found) -> dict[str, Interval]:
 
 def _comparisons(arms: Found) -> dict[str, Interval]:
     out: dict[str, Interval] = {}
-    gains = [_relative(arms[start]["lift"], arms[start]["matched"]) for start in SLOW]
-    out["budget/lift over matched"] = _seeds(np.mean(gains, axis=0).tolist())
+    gains = [relative(arms[start]["lift"], arms[start]["matched"]) for start in SLOW]
+    out["budget/lift over matched"] = over_seeds(np.mean(gains, axis=0).tolist())
     both = [start for start, names in RUNS.items() if {"lift", "full"} <= set(names)]
-    added = [_relative(arms[start]["full"], arms[start]["lift"]) for start in both]
-    out["regulariser/loss, full over lift"] = _seeds(np.mean(added, axis=0).tolist())
+    added = [relative(arms[start]["full"], arms[start]["lift"]) for start in both]
+    out["regulariser/loss, full over lift"] = over_seeds(np.mean(added, axis=0).tolist())
     out |= _spread(arms, "full", "lift", "regulariser/oscillation, full minus lift")
     for name in BASELINES:
-        out[f"loss/equal, full over {name}"] = _seeds(_relative(arms["equal"]["full"], arms["equal"][name]))
+        out[f"loss/equal, full over {name}"] = over_seeds(relative(arms["equal"]["full"], arms["equal"][name]))
     return out
 
 
@@ -187,24 +184,3 @@ def _time(found: Found) -> dict[str, Interval]:
     ratios = [ours / plain for ours, plain in zip(found["commit"], found["plain"], strict=True)]
     how = f"bootstrap over {len(ratios)} pairs of ten steps"
     return {"overhead/time ratio": bootstrap_mean(ratios, seed=0, how=how)}
-
-
-def _audio(found: Found) -> dict[str, Interval]:
-    """On sounds: as ``_losses`` and ``_speeds``, with what lift's controls end at, balance and mean multipliers."""
-    arms = found["arms"]
-    out = _by_arm(arms) | _speeds(arms)
-    lift = arms["slow encoder"]["lift"]
-    for other in ("matched", "exchanged"):
-        out[f"loss/slow encoder, lift over {other}"] = _seeds(_relative(lift, arms["slow encoder"][other]))
-    for start in SLOW:
-        out[f"harm/{start}"] = _seeds(_relative(arms[start]["constant"], arms["equal"]["constant"]))
-    for start, runs in arms.items():
-        for arm, some in runs.items():
-            late = _late_kappas(some)
-            out |= {f"late log kappa/{start}, {arm}": _seeds(late)} if late else {}
-        if "lift" in runs:
-            for name, told in SHORT.items():
-                means = [run["multipliers"][name] for run in runs["lift"]]
-                out[f"mean multiplier of {told}/{start}, lift"] = _seeds(means)
-    out["right without sounds"] = Interval(estimate=found["majority"], how="most frequent answers")
-    return {f"audio/{name}": value for name, value in out.items()}

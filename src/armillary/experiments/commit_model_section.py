@@ -7,7 +7,7 @@ import numpy as np
 
 from armillary.experiments.commit_curves import Line, kappas, mean_lines, training_picture
 from armillary.experiments.commit_scale import ARMS, MODEL_ARMS
-from armillary.numerics.intervals import Interval, across_seeds, bootstrap_mean, paired_difference
+from armillary.numerics.intervals import Interval, across_seeds, bootstrap_mean, paired_difference, range_over_seeds
 from armillary.runs.sections import Cell, Figure, Section, Table, interval_bars
 from armillary.training.component_groups import FEATURE_ENCODER, LLM
 
@@ -36,7 +36,18 @@ def model_measures(found: Found) -> dict[str, Interval]:
         )
     for arm in MODEL_ARMS:
         out |= _balance(arm, found["runs"][arm])
+    left, lift = (_late(found["runs"][arm]) for arm in ("constant", "lift"))
+    if left and lift:
+        out["model/late log kappa of rates left alone"] = range_over_seeds(left)
+        closer = [abs(ours) - abs(theirs) for ours, theirs in zip(lift, left, strict=True)]
+        out["model/late |log kappa|, lift minus constant"] = range_over_seeds(closer)
     return out
+
+
+def _late(runs: Sequence[Found]) -> list[float]:
+    """Mean log kappa over the second half of each run's probes; nothing where a run has none."""
+    traces = [run["log_kappa"] for run in runs]
+    return [float(np.mean(trace[len(trace) // 2 :])) for trace in traces] if all(traces) else []
 
 
 def _balance(arm: str, runs: Sequence[Found]) -> dict[str, Interval]:
@@ -46,10 +57,9 @@ def _balance(arm: str, runs: Sequence[Found]) -> dict[str, Interval]:
     for short, name in told.items():
         means = [run["mean_multipliers"][name] for run in runs]
         out[f"model/mean multiplier of {short}, {arm}"] = across_seeds(means, how=how)
-    traces = [run["log_kappa"] for run in runs]
-    if all(traces):
-        late = [float(np.mean(trace[len(trace) // 2 :])) for trace in traces]
-        out[f"model/first log kappa, {arm}"] = across_seeds([trace[0] for trace in traces], how=how)
+    late = _late(runs)
+    if late:
+        out[f"model/first log kappa, {arm}"] = across_seeds([run["log_kappa"][0] for run in runs], how=how)
         out[f"model/late log kappa, {arm}"] = across_seeds(late, how=how)
     return out
 

@@ -201,16 +201,25 @@ SCALES: dict[Preset, Scale] = {
 smallest that answers well above chance after so many."""
 
 AUDIO_RUNS: dict[Start, tuple[str, ...]] = {
-    "equal": ("constant",),
+    "equal": (*BASELINES, "full"),
     "slow encoder": MODEL_ARMS,
-    "slow llm": ("constant", "lift"),
+    "slow llm": MODEL_ARMS,
 }
 """Arms that are run on sounds from each start."""
 
 _EVERY_SOUND = {"watched": 1000, "asked": 1000}
 AUDIO_SIZES: dict[Preset, dict[str, int]] = {
     "quick": {"steps": 6, "watch_every": 3, **_EVERY_SOUND},
-    "laptop": {"seeds": 5, "steps": 120, "watch_every": 20, **_EVERY_SOUND},
-    "gpu": {"seeds": 10, "steps": 240, "watch_every": 20, "layers": 2, "width": 64, "inner": 176, **_EVERY_SOUND},
+    "laptop": {"seeds": 5, "steps": 120, "block": 20, "watch_every": 10, **_EVERY_SOUND},
+    "gpu": {
+        "seeds": 10,
+        "steps": 240,
+        "block": 20,
+        "watch_every": 20,
+        "layers": 2,
+        "width": 64,
+        "inner": 176,
+        **_EVERY_SOUND,
+    },
 }
 """What differs on sounds from the scale of a preset: they are few, and longer training learns them by heart."""

@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from armillary.experiments.commit_audio_section import audio_section
 from armillary.experiments.commit_claims import HARM
 from armillary.experiments.commit_curves import training_picture
-from armillary.experiments.commit_model_section import model_section
 from armillary.experiments.commit_scale import ARMS, RUNS, SLOW, Scale
 from armillary.numerics.intervals import Interval, across_seeds
 from armillary.runs.claims import ClaimResult, verdict_findings
@@ -42,14 +40,12 @@ def notes(found: Found, m: Measures) -> dict[str, str]:
 
 
 def sections(found: Found, m: Measures, scale: Scale) -> list[Section]:
-    """Balance over training, ratio of rates, all arms, what measuring is worth and costs, the given model, sounds."""
+    """Balance over training, ratio of rates, all arms, what measuring is worth and costs."""
     return [
         _balance(found["arms"], m),
         _ratio(found["paths"], m, scale),
         _arms(m),
         _measuring(m),
-        model_section(found["model"], m),
-        audio_section(found["audio"], m),
     ]
 
 

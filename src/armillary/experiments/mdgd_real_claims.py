@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from armillary.experiments.mdgd_measures import drift, rank_change
 from armillary.experiments.mdgd_real_scale import ARMS
 from armillary.experiments.mdgd_scale import OLD_TASKS, TARGET
-from armillary.numerics.intervals import Interval, bootstrap_mean, paired_difference
+from armillary.numerics.intervals import Interval, bootstrap_mean, paired_difference, range_over_seeds
 from armillary.runs.claims import Claim, Verdict
 from armillary.runs.rules import Measures
 
@@ -45,8 +45,10 @@ def measures(seeds: Sequence[Found]) -> dict[str, Interval]:
             pooled(seeds, name, (TARGET,)), pooled(seeds, "fine_tuning", (TARGET,)), seed=0
         )
         readings = [(seed[name]["ranks"], seed["start"]["ranks"]) for seed in seeds]
-        out[f"real/{name}, drift"] = _alone([drift(after) for after, _ in readings])
-        out[f"real/{name}, change of rank"] = _alone([rank_change(after, before) for after, before in readings])
+        out[f"real/{name}, drift"] = range_over_seeds([drift(after) for after, _ in readings])
+        out[f"real/{name}, change of rank"] = range_over_seeds(
+            [rank_change(after, before) for after, before in readings]
+        )
     for rival in ("align", "lower_rate"):
         out[f"real/paper, kept beyond {rival}"] = paired_difference(
             pooled(seeds, "paper"), pooled(seeds, rival), seed=0
@@ -56,13 +58,6 @@ def measures(seeds: Sequence[Found]) -> dict[str, Interval]:
 
 def _mean(values: Array) -> Interval:
     return bootstrap_mean(values, seed=0, how=f"percentile bootstrap over {len(values)} questions")
-
-
-def _alone(values: Sequence[float]) -> Interval:
-    """Of few seeds the range."""
-    return Interval(
-        estimate=float(np.mean(values)), low=min(values), high=max(values), n=len(values), how="range over seeds"
-    )
 
 
 def _follows(seeds: Sequence[Found]) -> Interval:
@@ -75,7 +70,7 @@ def _follows(seeds: Sequence[Found]) -> Interval:
         drifts = [drift(seed[name]["ranks"]) for name in ARMS]
         alike = np.ptp(lost) == 0 or np.ptp(drifts) == 0
         found.append(0.0 if alike else float(spearmanr(drifts, lost).statistic))
-    return _alone(found)
+    return range_over_seeds(found)
 
 
 def _sees(m: Measures) -> bool:

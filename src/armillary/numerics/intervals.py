@@ -227,6 +227,13 @@ def across_seeds(values: Sequence[float] | ArrayLike, *, level: float = 0.95, ho
     return Interval(estimate=estimate, low=estimate - half, high=estimate + half, n=n, level=level, how=how)
 
 
+def range_over_seeds(values: Sequence[float] | ArrayLike) -> Interval:
+    """Mean and range of what too few runs gave for an interval: all lies above a value where each of them does."""
+    values_N = _vector(values, "values")
+    low, high = float(values_N.min()), float(values_N.max())
+    return Interval(estimate=float(values_N.mean()), low=low, high=high, n=len(values_N), how="range over seeds")
+
+
 def _index_blocks(n: int, replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """``[r, n]`` drawn with replacement, in blocks whose size depends on ``n`` alone."""
     generator = np.random.default_rng(seed)

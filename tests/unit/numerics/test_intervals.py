@@ -18,6 +18,7 @@ from armillary.numerics.intervals import (
     bootstrap_weighted,
     mean_correlation_under_weights,
     paired_difference,
+    range_over_seeds,
 )
 
 
@@ -104,6 +105,12 @@ def test_binomial_equals_scipy_exact(successes: int, n: int) -> None:
     ours = binomial(successes, n)
     assert ours.estimate == successes / n
     np.testing.assert_allclose(ends(ours), (reference.low, reference.high), atol=1e-12)
+
+
+def test_range_over_seeds_is_mean_and_ends() -> None:
+    found = range_over_seeds([3.0, -1.0, 1.0])
+    assert (found.estimate, found.low, found.high, found.n) == (1.0, -1.0, 3.0, 3)
+    assert range_over_seeds([2.0]).excludes(1.9)
 
 
 def test_across_seeds_is_students_interval() -> None:
