@@ -54,6 +54,7 @@ KEY = {
     "masking": ("masked/kept beyond paper", -0.05, -0.01),
     "beats-simple-controls": ("paper/kept beyond lower_rate", -0.05, 0.0),
     "signed-beats-simple-controls": ("recommended/kept beyond wise", -0.05, 0.0),
+    "beats-osf": ("paper/kept beyond osf", -0.05, 0.0),
     "cost": ("cost/cached over plain", 2.5, 1.8),
 }
 """A measure of each claim, with a value that refutes it and one at its threshold."""

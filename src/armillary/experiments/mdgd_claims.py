@@ -54,7 +54,9 @@ def _retains(name: str, id: str, what: str) -> Claim:
 
 
 def _beats(name: str, id: str, what: str) -> Claim:
-    rivals = [f"{name}/kept beyond {rival}" for rival in RIVALS if rival not in ("fine_tuning", "align", "lora")]
+    rivals = [
+        f"{name}/kept beyond {rival}" for rival in RIVALS if rival not in ("fine_tuning", "align", "lora", "osf")
+    ]
     return _claim(
         id,
         f"{what} keeps more than simple ways of forgetting less do.",
@@ -154,6 +156,16 @@ CLAIMS = (
     ),
     _beats("paper", "beats-simple-controls", "MDGD"),
     _beats("recommended", "signed-beats-simple-controls", "MDGD with the signed projection (ours)"),
+    _claim(
+        "beats-osf",
+        "MDGD keeps more than orthogonal subspace fine-tuning (PEFT's OSF) does.",
+        "Accuracy on the old tasks minus that of OSF, which keeps half of each matrix's singular directions, at equal "
+        "accuracy on the target.",
+        "Holds when it is above 0, fails when it is at or below 0." + _VOID,
+        _if_learned(above("paper/kept beyond osf")),
+        _FELL,
+        "paper/kept beyond osf",
+    ),
     Claim(
         id="cost",
         statement="A step of MDGD costs less than two plain ones.",

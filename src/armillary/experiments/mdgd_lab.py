@@ -22,7 +22,7 @@ from armillary.experiments.mdgd_scale import ARMS, OLD_TASKS, TARGET, Arm, Scale
 from armillary.experiments.picture_course import Course, Shape
 from armillary.methods.mdgd.config import MDGDSettings
 from armillary.methods.mdgd.rank_callback import VisualRankCallback
-from armillary.methods.mdgd.rivals import DistillationTrainer, L2SPTrainer, language_lora
+from armillary.methods.mdgd.rivals import DistillationTrainer, L2SPTrainer, language_lora, orthogonal_subspace
 from armillary.methods.mdgd.trainer import MDGDTrainer
 from armillary.models.quiet import quiet
 from armillary.progress import counted
@@ -117,13 +117,9 @@ class Laboratory:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("vision_tower" not in name)
         settings = dict(arm.settings)
-        if arm.kind == "lora":
-            from peft import get_peft_model
-
-            # quiet: PEFT asks a model for an attribute that transformers is about to rename.
-            with torch.random.fork_rng(devices=[]), quiet():
-                torch.manual_seed(self.seed)
-                model = get_peft_model(model, language_lora(model, settings.pop("rank")))
+        if arm.kind in ("lora", "osf"):
+            model = self._adapted(arm, model)
+            settings = {}
         arguments = self.arguments(
             max_steps=scale.tune_steps,
             per_device_train_batch_size=scale.tune_batch,
@@ -141,6 +137,16 @@ class Laboratory:
         if arm.kind == "lwf":
             return DistillationTrainer(**given, replay=self._replay(), **settings)
         return MDGDTrainer(**given, settings=MDGDSettings(**(settings or {"projection": "none"})))
+
+    def _adapted(self, arm: Arm, model: nn.Module) -> nn.Module:
+        """With PEFT's adapter of this arm, the one part that is then trained."""
+        from peft import get_peft_model
+
+        made = language_lora if arm.kind == "lora" else orthogonal_subspace
+        # quiet: PEFT asks a model for an attribute that transformers is about to rename.
+        with torch.random.fork_rng(devices=[]), quiet():
+            torch.manual_seed(self.seed)
+            return cast(nn.Module, get_peft_model(cast(Any, model), made(model, **arm.settings)))
 
     def _replay(self) -> list[dict[str, torch.Tensor]]:
         """Old questions about the pictures of the target's training: the old model answers them."""

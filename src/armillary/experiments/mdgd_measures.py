@@ -17,7 +17,7 @@ Curve = list[tuple[float, float]]
 """(accuracy on the target, mean accuracy on the old tasks) at each evaluation."""
 
 COMPARED = ("paper", "recommended")
-RIVALS = ("fine_tuning", "lower_rate", "l2sp", "lwf", "lora", "align", *AFTERWARDS)
+RIVALS = ("fine_tuning", "lower_rate", "l2sp", "lwf", "lora", "osf", "align", *AFTERWARDS)
 
 
 def old(accuracies: Mapping[str, float]) -> float:

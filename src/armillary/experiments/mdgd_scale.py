@@ -15,7 +15,7 @@ PURELY_VISUAL: tuple[Task, ...] = ("style", "colour")
 TARGET: Task = "code"
 """The new task: an arbitrary word for a picture's group, with no word about style or colour."""
 
-Kind = Literal["mdgd", "l2sp", "lwf", "lora"]
+Kind = Literal["mdgd", "l2sp", "lwf", "lora", "osf"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ ARMS: dict[str, Arm] = {
     "l2sp": Arm(title="L2-SP", kind="l2sp", settings={"weight": 0.05}),
     "lwf": Arm(title="learning without forgetting (KL)", kind="lwf", settings={"weight": 1.0}),
     "lora": Arm(title="LoRA, rank 4", kind="lora", settings={"rank": 4}, rate=2.0),
+    "osf": Arm(title="OSF, half of each matrix's directions fixed", kind="osf", settings={"keep": 0.5}),
     "align": Arm(title="alignment only", settings={"projection": "none", "visual_align_weight": 1.0}),
     "full": Arm(title="full projection only", settings={"projection": "full", "visual_align_weight": 0.0}),
     "conflict": Arm(title="signed projection only", settings={"projection": "conflict", "visual_align_weight": 0.0}),
