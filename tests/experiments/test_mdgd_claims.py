@@ -1,16 +1,20 @@
 """The rules of MDGD's claims decide as they say; curves are compared at equal target; the quick scale runs through."""
 
+import copy
 from pathlib import Path
 
 import pytest
 
 from armillary.experiments import mdgd_measures as measured
 from armillary.experiments.config import ReproduceConfig
-from armillary.experiments.mdgd import run
+from armillary.experiments.mdgd import course, run
 from armillary.experiments.mdgd_claims import CLAIMS
-from armillary.experiments.mdgd_scale import ARMS
+from armillary.experiments.mdgd_lab import Laboratory
+from armillary.experiments.mdgd_scale import ARMS, SCALES
+from armillary.methods.mdgd import MDGDTrainer
 from armillary.numerics.intervals import Interval
 from armillary.runs.claims import judge
+from armillary.runs.parts import Parts
 
 
 def about(value: float, width: float = 0.005) -> Interval:
@@ -110,3 +114,16 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     assert {section.id for section in record.sections} == {"forgetting", "tasks", "ranks", "projection", "cost"}
     assert all(arm.title in str(record.sections[1].figures[0].data["rows"]) for arm in ARMS.values())
     assert run(config, tmp_path / "out").measures == record.measures
+
+
+@pytest.mark.parametrize("name", ["lora", "osf"])
+def test_adapters_are_rivals_without_anything_of_the_method(name: str) -> None:
+    """Their trainer is the stock one in all but name, and trains nothing but the adapter."""
+    lab = Laboratory(course(SCALES["quick"], 0), SCALES["quick"], 0, Parts(None, "test"))
+    model = lab.pretrained()
+    seen, tuned = lab.tuned(name, model)
+    trainer = lab.trainer_of(ARMS[name], copy.deepcopy(model))
+    assert isinstance(trainer, MDGDTrainer) and not trainer.settings.reads_images and not seen["log"]
+    trained = [name for name, parameter in tuned.named_parameters() if parameter.requires_grad]
+    assert trained and all("lora" in one or "osf" in one for one in trained)
+    assert seen["ranks"][-1][1]["drift"] > 0

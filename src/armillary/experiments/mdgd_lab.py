@@ -18,7 +18,7 @@ from transformers import LlavaForConditionalGeneration, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from armillary.data.picture_tasks import PictureExample
-from armillary.experiments.mdgd_scale import ARMS, OLD_TASKS, TARGET, Arm, Scale
+from armillary.experiments.mdgd_scale import ARMS, OLD_TASKS, PLAIN, TARGET, Arm, Scale
 from armillary.experiments.picture_course import Course, Shape
 from armillary.methods.mdgd.config import MDGDSettings
 from armillary.methods.mdgd.rank_callback import VisualRankCallback
@@ -92,7 +92,7 @@ class Laboratory:
     def tuned(self, name: str, model: LlavaForConditionalGeneration) -> tuple[Payload, nn.Module]:
         """A copy of the model after learning the target by an arm, and what was seen on the way."""
         arm = ARMS[name]
-        trainer = self._trainer(arm, copy.deepcopy(model))
+        trainer = self.trainer_of(arm, copy.deepcopy(model))
         tuned = cast(nn.Module, trainer.model)
         watcher = _Watcher(self, tuned)
         ranks = VisualRankCallback(self.watched, every=self.scale.evaluate_every)
@@ -112,14 +112,15 @@ class Laboratory:
         }
         return seen, tuned
 
-    def _trainer(self, arm: Arm, model: nn.Module) -> Trainer:
+    def trainer_of(self, arm: Arm, model: nn.Module) -> Trainer:
+        """A trainer of this arm; the model is changed in place."""
         scale = self.scale
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("vision_tower" not in name)
         settings = dict(arm.settings)
         if arm.kind in ("lora", "osf"):
             model = self._adapted(arm, model)
-            settings = {}
+            settings = dict(PLAIN)
         arguments = self.arguments(
             max_steps=scale.tune_steps,
             per_device_train_batch_size=scale.tune_batch,
@@ -136,7 +137,7 @@ class Laboratory:
             return L2SPTrainer(**given, **settings)
         if arm.kind == "lwf":
             return DistillationTrainer(**given, replay=self._replay(), **settings)
-        return MDGDTrainer(**given, settings=MDGDSettings(**(settings or {"projection": "none"})))
+        return MDGDTrainer(**given, settings=MDGDSettings(**settings))
 
     def _adapted(self, arm: Arm, model: nn.Module) -> nn.Module:
         """With PEFT's adapter of this arm, the one part that is then trained."""

@@ -4,6 +4,7 @@ Shapes: P pictures, D hidden size.
 """
 
 import copy
+import gc
 import time
 from collections.abc import Sequence
 
@@ -134,12 +135,15 @@ def cost(lab: Laboratory) -> Payload:
         for name, one in settings.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
+    gc.collect()
+    gc.freeze()  # a Trainer collects garbage before every training, which would make plain and ours more alike
     for turn in range(1 + ROUNDS):
         for name, trainer in trainers.items():
             started = time.perf_counter()
             advanced(trainer, f"timing: {name}", lab.scale.timed_steps)
             if turn:  # the first turn warms up, and fills the cache
                 seconds[name].append(time.perf_counter() - started)
+    gc.unfreeze()
     return seconds
 
 

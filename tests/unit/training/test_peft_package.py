@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from armillary.errors import UsageError
-from armillary.experiments import commit, mdgd
+from armillary.experiments import commit_real, mdgd
 from armillary.experiments.config import ReproduceConfig
 from armillary.training.peft_package import peft_package
 
@@ -18,7 +18,7 @@ def test_the_package_or_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         peft_package()
 
 
-@pytest.mark.parametrize("experiment", [mdgd, commit])
+@pytest.mark.parametrize("experiment", [mdgd, commit_real])
 def test_a_reproduction_asks_first(experiment: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     config = ReproduceConfig(method=str(experiment.__name__).rpartition(".")[2], model="tiny-llama", preset="quick")
