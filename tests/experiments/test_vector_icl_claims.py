@@ -179,6 +179,6 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     record = run(ReproduceConfig(method="vector_icl", model="tiny-llama", preset="quick"), tmp_path / "run")
     assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
     shown = {section.id for section in record.sections}
-    assert {"texts", "topics", "digits", "series", "others"} <= shown and len(STAGES) == 10
+    assert {"texts", "topics", "digits", "series", "others"} <= shown and len(STAGES) == 11
     assert all(section.figures for section in record.sections)
     assert (tmp_path / "run" / "report.html").exists()

@@ -43,6 +43,7 @@ STAGES: dict[str, Callable[[Laboratory], dict[str, Any]]] = {
     "graphs": stages.graphs,
     "emoji": stages.emoji,
     "signals": signal_rows,
+    "brain": stages.brain,
 }
 
 

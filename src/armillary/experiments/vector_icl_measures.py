@@ -14,7 +14,7 @@ from armillary.numerics.intervals import Interval, bootstrap, bootstrap_mean, pa
 Found = dict[str, Any]
 Array = NDArray[np.float64]
 VECTORS, SHUFFLED, TEXT, NEIGHBOUR, SYMBOLS = "vectors", "shuffled", "text", "1-NN", "symbols"
-PLAIN = ("topics", "emoji", "graphs", "tables")
+PLAIN = ("topics", "emoji", "graphs", "tables", "brain")
 
 
 def measures(found: Found, text_measures: dict[str, Interval]) -> dict[str, Interval]:

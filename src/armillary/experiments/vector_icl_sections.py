@@ -151,7 +151,12 @@ def _series(found: Found, m: Measures) -> Section:
 
 
 def _others(found: Found, m: Measures) -> Section:
-    rows = {"emoji": "Groups of emoji", "graphs": "Graphs of molecules", "tables": "Breast tumours"}
+    rows = {
+        "emoji": "Groups of emoji",
+        "graphs": "Graphs of molecules",
+        "tables": "Breast tumours",
+        "brain": "Event-related fMRI",
+    }
     most = found["emoji"]["shots"][-1]
     told = [
         f"{title}: {m[f'{name}/accuracy at {most}, vectors'].estimate:.0%} at {most} shots, "
@@ -162,10 +167,11 @@ def _others(found: Found, m: Measures) -> Section:
     ]
     return Section(
         id="others",
-        title="Pictures, graphs and tables",
+        title="Pictures, graphs, tables and a brain scan",
         summary=". ".join(told) + ".",
-        meaning="The same classifier on three more encoders: DINOv2's mean state of a picture, hashed neighbourhoods "
-        "of a graph, standardised measurements. Text is a list of edges, or of named measurements.",
+        meaning="The same classifier on four more encoders: DINOv2's mean state of a picture, hashed neighbourhoods "
+        "of a graph, standardised measurements, eight volumes of a region's signal (was something shown?). Text is a "
+        "list of edges, of named measurements, or of numbers.",
         caution="One training each; intervals are over queries. A logistic regression on all training vectors, which "
         "has no language model, is the ceiling to beat.",
         figures=[

@@ -9,12 +9,13 @@ from armillary.data.sources import Source
 def sources() -> list[dict[str, Any]]:
     """One entry a package or data set."""
     from armillary.data.emoji import load_emoji
+    from armillary.data.event_fmri import EVENT_FMRI_SOURCE
     from armillary.data.glosses import GLOSS_SOURCE
     from armillary.data.molecules import MOLECULE_SOURCE
     from armillary.data.series import load_series
     from armillary.experiments.vector_icl_tasks import SERIES_WORDS
 
-    found = [GLOSS_SOURCE, MOLECULE_SOURCE, *_of_scikit_learn(), *load_emoji().source]
+    found = [GLOSS_SOURCE, MOLECULE_SOURCE, EVENT_FMRI_SOURCE, *_of_scikit_learn(), *load_emoji().source]
     found += [load_series(name).source for name in SERIES_WORDS]
     return [dict(source.to_dict()) for source in found]
 

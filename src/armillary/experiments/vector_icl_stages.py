@@ -1,4 +1,4 @@
-"""The classification rows of the Vector-ICL reproduction: topics, digits, series, emoji, graphs, tables.
+"""The classification rows of the Vector-ICL reproduction: topics, digits, series, emoji, graphs, tables, scans.
 
 Every function gives plain JSON data.
 """
@@ -15,6 +15,7 @@ from armillary.experiments.vector_icl_series import jittered
 from armillary.experiments.vector_icl_tasks import (
     ClassTask,
     Part,
+    brain_task,
     digit_task,
     emoji_task,
     graph_task,
@@ -125,6 +126,11 @@ def emoji(lab: Laboratory) -> Payload:
 def graphs(lab: Laboratory) -> Payload:
     """R8."""
     return _plain(lab, graph_task(lab))
+
+
+def brain(lab: Laboratory) -> Payload:
+    """Beside R9, whose signals are simulated: a scan."""
+    return _plain(lab, brain_task(lab))
 
 
 def tables(lab: Laboratory) -> Payload:

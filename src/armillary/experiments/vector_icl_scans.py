@@ -1,0 +1,54 @@
+"""Windows of a brain scan in which something was shown, or nothing was. [derived]
+
+Legend: N windows, T volumes of the scan, W volumes of a window.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from armillary.data.event_fmri import EventFMRI
+
+VOLUMES, TRAINED = 8, 0.7
+_BEFORE, _AFTER = 2, 4
+"""Volumes around a window's first in which a window of rest has no event."""
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Some windows of one scan."""
+
+    volumes: Float64[np.ndarray, "n w"]
+    shown: Bool[np.ndarray, " n"]
+
+
+def windows(scan: EventFMRI, queries: int, seed: int) -> tuple[Windows, Windows]:
+    """Training windows of the scan's first part and at most ``queries`` test windows of the rest, none in both.
+
+    As many with an event as without; the seed draws which.
+    """
+    border = int(TRAINED * len(scan.bold))
+    train = _balanced(scan, 0, border, None, seed)
+    return train, _balanced(scan, border, len(scan.bold), queries // 2, seed + 1)
+
+
+def _balanced(scan: EventFMRI, begin: int, end: int, each: int | None, seed: int) -> Windows:
+    starts = np.arange(begin, end - VOLUMES + 1)
+    shown = scan.events[starts] > 0
+    busy = np.array([scan.events[max(0, at - _BEFORE) : at + _AFTER].any() for at in starts])
+    generator = np.random.default_rng(seed)
+    kinds = [generator.permutation(starts[shown]), generator.permutation(starts[~busy])]
+    count = min(*map(len, kinds), *(() if each is None else (each,)))
+    chosen = np.stack([kind[:count] for kind in kinds], axis=1).reshape(-1)
+    return Windows(scan.bold[chosen[:, None] + np.arange(VOLUMES)], scan.events[chosen] > 0)
+
+
+def made_up_scan() -> EventFMRI:
+    """400 volumes whose signal rises behind each event, for where nothing is fetched."""
+    generator = np.random.default_rng(0)
+    events = np.zeros(400, dtype=np.int64)
+    events[np.arange(5, 395, 13)] = generator.integers(1, 7, size=30)
+    response = np.array([0.0, 0.3, 0.9, 1.2, 0.8, 0.3, 0.0, -0.2])
+    bold = np.convolve(events > 0, response)[:400] + generator.normal(scale=0.1, size=400)
+    return EventFMRI(bold, events)
