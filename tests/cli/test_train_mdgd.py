@@ -216,7 +216,11 @@ WRONG: list[tuple[Change, str]] = [
     (lambda t, f: t["mdgd"].update(mask_ratio=2), "mask_ratio is a share"),
     (lambda t, f: t["mdgd"].update(freeze_vision="yes"), "freeze_vision in [mdgd] must be true or false"),
     (lambda t, f: t.update(freeze=["eyes"]), "freeze names parts of the model"),
-    (lambda t, f: t.update(freeze=["vision_tower", "connector", "language_model"]), "leaves nothing to be trained"),
+    (
+        lambda t, f: t.update(freeze=["vision_tower", "connector", "language_model"]),
+        "connector, language_model are frozen",
+    ),
+    (lambda t, f: t.update(freeze=["connector", "language_model"]), "(freeze_vision stands for vision_tower)"),
     (lambda t, f: t.update(lora={"rank": 0}), "[lora] needs a rank of 1 or more"),
     (lambda t, f: t.update(commit={}), "no 'commit' in the configuration"),
 ]

@@ -82,7 +82,7 @@ def _judged(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -> 
         config,
         loaded,
         folder,
-        title=f"CoMMIT reproduced on small models, and run on {loaded.name}",
+        title=f"CoMMIT reproduced on small models, {scale.seeds} seeds",
         measures=measured,
         claims=claims,
         findings=findings(claims),

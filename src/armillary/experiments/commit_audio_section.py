@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from armillary.experiments.commit_curves import kappas, mean_lines, training_picture
+from armillary.experiments.commit_curves import arms_pictures, mean_lines
 from armillary.experiments.commit_scale import ARMS, AUDIO_RUNS, Start
 from armillary.numerics.intervals import Interval
 from armillary.runs.sections import Cell, Figure, Section, Table, interval_bars
@@ -15,7 +15,7 @@ _CONTROLS = ("constant", "matched", "exchanged")
 
 def audio_section(found: Found, m: Mapping[str, Interval]) -> Section:
     """Losses and balance from a slow encoder, and a table of all arms and starts."""
-    runs = found["arms"]
+    records = {ARMS[arm].title: [run["record"] for run in some] for arm, some in found["arms"][_SLOW].items()}
     lift, matched, exchanged = (m[f"audio/loss/{_SLOW}, lift over {name}"] for name in _CONTROLS)
     other = m["audio/loss/slow llm, lift over constant"]
     right, blind = m["audio/right/equal, constant"], m["audio/right without sounds"]
@@ -32,9 +32,8 @@ def audio_section(found: Found, m: Mapping[str, Interval]) -> Section:
         "it has much to learn; all arms of a seed share weights and batches. Loss and answers are of sounds held out.",
         caution="Some hundred sounds, ten kinds and one package: too small a set to say much about audio models.",
         figures=[
-            _lines(found, "loss"),
-            _lines(found, "kappa"),
-            training_picture([run["record"] for run in runs[_SLOW]["lift"]], "From a slow encoder, with CoMMIT-CLR"),
+            _losses(found),
+            *arms_pictures(records, "From a slow encoder"),
             *(_bars(start, m) for start in AUDIO_RUNS),
         ],
         tables=[Table(title="All arms", columns=_COLUMNS, rows=_rows(m), note=_NOTE)],
@@ -45,17 +44,12 @@ def _percent(value: Interval) -> str:
     return f"{value.estimate:+.1%} [{value.lower:+.1%}, {value.upper:+.1%}]"
 
 
-def _lines(found: Found, what: str) -> Figure:
-    """Of each arm from the slow encoder, held-out loss or log kappa over the steps."""
+def _losses(found: Found) -> Figure:
+    """Of each arm from the slow encoder, held-out loss over the steps."""
     runs = found["arms"][_SLOW]
-    if what == "loss":
-        steps = runs["lift"][0]["watch"]["steps"]
-        lines = {ARMS[arm].title: [run["watch"]["loss"] for run in some] for arm, some in runs.items()}
-        return mean_lines("From a slow encoder: held-out loss", steps, lines, "nats a token", "Lines of the loss.")
-    steps = runs["lift"][0]["record"]["noted"]
-    lines = {ARMS[arm].title: [kappas(run["record"]) for run in some] for arm, some in runs.items()}
-    alt = "Lines of log kappa, one for each arm."
-    return mean_lines("From a slow encoder: balance", steps, lines, "log kappa; 0 is balanced", alt)
+    steps = runs["lift"][0]["watch"]["steps"]
+    lines = {ARMS[arm].title: [run["watch"]["loss"] for run in some] for arm, some in runs.items()}
+    return mean_lines("From a slow encoder: held-out loss", steps, lines, "nats a token", "Lines of the loss.")
 
 
 def _bars(start: Start, m: Mapping[str, Interval]) -> Figure:

@@ -28,6 +28,24 @@ def training_picture(records: Sequence[Found], title: str) -> Figure:
     )
 
 
+def arms_pictures(runs: Mapping[str, Sequence[Found]], where: str) -> list[Figure]:
+    """Of every arm (its title: the records of its runs) balance, rates and gradient norms, a picture each."""
+    noted = next(iter(runs.values()))[0]["noted"]
+    lines: dict[str, tuple[str, dict[str, list[Line]]]] = {
+        "balance": ("log kappa; 0 is balanced", {arm: [kappas(one) for one in some] for arm, some in runs.items()})
+    }
+    for part, told in ((FEATURE_ENCODER, "encoder"), (LLM, "language model")):
+        for key, what in (("rates", "rate"), ("norms", "gradient norm")):
+            lines[f"{what} of the {told}"] = (
+                f"{what}, power of ten",
+                {arm: [_log10(one[key][part]) for one in some] for arm, some in runs.items()},
+            )
+    return [
+        mean_lines(f"{where}: {what}", noted, rows, label, f"Lines over training, one for each arm: {what}.")
+        for what, (label, rows) in lines.items()
+    ]
+
+
 def mean_lines(
     title: str, steps: Sequence[int], lines: Mapping[str, Sequence[Line]], y_label: str, alt: str
 ) -> Figure:

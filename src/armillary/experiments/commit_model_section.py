@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.experiments.commit_curves import Line, kappas, mean_lines, training_picture
+from armillary.experiments.commit_curves import Line, arms_pictures, mean_lines
 from armillary.experiments.commit_scale import ARMS, MODEL_ARMS
 from armillary.numerics.intervals import Interval, across_seeds, bootstrap_mean, paired_difference, range_over_seeds
 from armillary.runs.sections import Cell, Figure, Section, Table, interval_bars
@@ -84,8 +84,7 @@ def model_section(found: Found, m: Mapping[str, Interval]) -> Section:
         "balance are over the few seeds, and wide.",
         figures=[
             _losses(runs),
-            _kappa_lines(runs),
-            *(training_picture(runs[arm], f"{ARMS[arm].title}: rates, balance, gradients") for arm in MODEL_ARMS[:2]),
+            *arms_pictures({ARMS[arm].title: runs[arm] for arm in MODEL_ARMS}, "Over training"),
             interval_bars(
                 "Held-out loss over the same questions before training",
                 {ARMS[arm].title: m[f"model/loss, {arm} minus before"] for arm in MODEL_ARMS},
@@ -118,12 +117,6 @@ def _losses(runs: Found) -> Figure:
     lines = {ARMS[arm].title: [_windows(run["loss"]) for run in runs[arm]] for arm in MODEL_ARMS}
     alt = "Lines of the training loss over the steps, one for each arm."
     return mean_lines(f"Training loss, means of {_WINDOW} steps", steps, lines, "nats a token", alt)
-
-
-def _kappa_lines(runs: Found) -> Figure:
-    lines = {ARMS[arm].title: [kappas(run) for run in runs[arm]] for arm in MODEL_ARMS}
-    alt = "Lines of log kappa over the steps, one for each arm."
-    return mean_lines("Balance", runs["lift"][0]["noted"], lines, "log kappa; 0 is balanced", alt)
 
 
 def _cells(told: str, value: Interval | None) -> list[Cell]:

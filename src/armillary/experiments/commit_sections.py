@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from armillary.experiments.commit_claims import HARM
-from armillary.experiments.commit_curves import training_picture
+from armillary.experiments.commit_curves import arms_pictures, training_picture
 from armillary.experiments.commit_scale import ARMS, RUNS, SLOW, Scale
 from armillary.numerics.intervals import Interval, across_seeds
 from armillary.runs.claims import ClaimResult, verdict_findings
@@ -19,6 +19,7 @@ _SECTION = {
     **dict.fromkeys(("imbalance-hurts", "ratio-has-an-optimum"), "ratio"),
 }
 _WATCHED = "slow encoder"
+_DRAWN = ("constant", "feature_cd", "language_cd", "lift", "balance", "full")
 
 
 def findings(claims: Sequence[ClaimResult]) -> list[Finding]:
@@ -69,6 +70,10 @@ def _balance(arms: Found, m: Measures) -> Section:
             *(
                 training_picture([run["record"] for run in arms[_WATCHED][arm]], f"From a slow encoder, {title}")
                 for arm, title in told.items()
+            ),
+            *arms_pictures(
+                {ARMS[arm].title: [run["record"] for run in arms[_WATCHED][arm]] for arm in _DRAWN},
+                "From a slow encoder",
             ),
             interval_bars("Log kappa in the second half of training", bars, "log kappa; 0 is balanced"),
         ],

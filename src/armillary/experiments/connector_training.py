@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import Dataset
-from transformers import LlavaForConditionalGeneration, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import LlavaForConditionalGeneration, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from armillary.data.emoji import Emoji
@@ -25,6 +25,7 @@ from armillary.models.vision import find_vision_anatomy
 from armillary.progress import counted
 from armillary.scoring.answers import answer_log_probabilities
 from armillary.training.answer_loss import answer_loss, with_answer_positions
+from armillary.training.checkpoint_weights import train_or_resume
 from armillary.training.picture_rows import PictureRows
 from armillary.training.step_bar import StepBar
 from armillary.training.trainable import only_trainable
@@ -88,7 +89,7 @@ def train_connector(
         )
         # It would print its own summary on stdout, where --json leaves nothing but the record.
         trainer.remove_callback(PrinterCallback)
-        trainer.train_or_resume(last_checkpoint(folder))
+        train_or_resume(trainer, last_checkpoint(folder))
     model.eval()
     curve = [(int(log["step"]), float(log["loss"])) for log in trainer.state.log_history if "loss" in log]
     if not all(math.isfinite(loss) for _, loss in curve) or not _finite(connector):
@@ -112,17 +113,7 @@ def answer_nats(
 
 
 class _ConnectorTrainer(TrainableWeightsMixin, Trainer):
-    """The stock Trainer; its checkpoints hold the connector alone, and it does nothing where all steps are done."""
-
-    def train_or_resume(self, checkpoint: Path | None) -> None:
-        if checkpoint is not None:
-            state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-            if state.global_step >= self.args.max_steps:
-                # Resumed from its last checkpoint the stock Trainer takes one step too many.
-                self._load_from_checkpoint(str(checkpoint))
-                self.state = state
-                return
-        self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    """The stock Trainer; its checkpoints hold the connector alone."""
 
 
 class _Rows(Dataset[dict[str, Any]]):

@@ -173,6 +173,8 @@ def _ranks(seeds: Sequence[Found], m: Measures) -> Section:
         figures=[
             _over_training(seeds, "Effective rank over training, relative change", "change", rank_change),
             _over_training(seeds, "Drift over training", "drift", lambda readings, _: drift(readings)),
+            _by_layer(seeds, "Effective rank by layer over training, relative change", _rank_changes),
+            _by_layer(seeds, "Drift by layer over training", lambda readings, _: [r["drift"] for r in readings]),
         ],
         tables=[_ranks_by_layer(seeds)],
     )
@@ -193,6 +195,29 @@ def _over_training(seeds: Sequence[Found], words: str, label: str, value: Callab
         title=words,
         data={"x": seeds[0]["fine_tuning"]["steps"], "series": series, "x_label": "step", "y_label": label},
         alt=f"Lines: {words.lower()}, for each arm.",
+    )
+
+
+def _rank_changes(readings: Sequence[Found], before: Sequence[Found]) -> list[float]:
+    return [new["dataset_centred"] / was["dataset_centred"] - 1 for new, was in zip(readings, before, strict=True)]
+
+
+def _by_layer(seeds: Sequence[Found], words: str, values: Callable[[Any, Any], list[float]]) -> Figure:
+    """A row for each arm and layer but the last, a column for each reading; means over seeds."""
+    rows, cells = [], []
+    for name in ARMS:
+        read = [[values(r, seed["start"]["ranks"]) for r in seed[name]["ranks"]] for seed in seeds]
+        by_step = np.mean(read, axis=0)
+        for layer in range(max(1, by_step.shape[1] - 1)):
+            rows.append(f"{title(name)}, layer {layer}")
+            cells.append([float(value) for value in by_step[:, layer]])
+    largest = max(abs(value) for row in cells for value in row)
+    columns = [str(step) for step in seeds[0]["fine_tuning"]["steps"]]
+    return Figure(
+        kind="heatmap",
+        title=words,
+        data={"rows": rows, "columns": columns, "values": cells, "low": -largest, "high": largest},
+        alt=f"Table of colours: {words.lower()}, by arm and layer (rows) and step (columns).",
     )
 
 

@@ -30,6 +30,7 @@ from armillary.progress import counted
 from armillary.runs.environment import machine, versions
 from armillary.runs.folder import RunFolder
 from armillary.runs.record import RunRecord
+from armillary.training.checkpoint_weights import train_or_resume
 from armillary.training.peft_package import peft_package
 from armillary.training.question_rows import QuestionEncoder, QuestionRows
 from armillary.training.question_scores import right_answers
@@ -133,7 +134,7 @@ class _Run:
             trainer = arm_trainer(self.config, network, self.arguments, self.encoder, rows, callbacks)
             checkpoint = last_checkpoint(self.checkpoints)
             with _without_library_bars():
-                trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+                train_or_resume(trainer, checkpoint)
         log = cast(list[dict[str, Any]], trainer.state.log_history)
         _refuse_diverged(log)
         save_tuned(cast(nn.Module, trainer.model), self.opened, self.folder.path)

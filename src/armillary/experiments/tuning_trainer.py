@@ -59,9 +59,8 @@ def arm_trainer(
         "train_dataset": rows,
         "data_collator": encoder.collate,
     }
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise UsageError("freeze leaves nothing to be trained.")
     settings = method_settings(config)
+    _refuse_all_frozen(network, isinstance(settings, MDGDSettings) and settings.freeze_vision)
     if isinstance(settings, MDGDSettings):
         trainer: Trainer = _mdgd(config, settings, common, callbacks, encoder)
     else:
@@ -69,6 +68,18 @@ def arm_trainer(
     # It would print its lines on stdout, where --json leaves nothing but the record.
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _refuse_all_frozen(network: nn.Module, freeze_vision: bool) -> None:
+    """UsageError where no part is left to be trained; each part is named."""
+    anatomy = find_vision_anatomy(network)
+    parts = {anatomy.component(name): False for name, _ in network.named_parameters()}
+    for name, parameter in network.named_parameters():
+        part = anatomy.component(name)
+        parts[part] |= parameter.requires_grad and not (freeze_vision and part == "vision_tower")
+    if not any(parts.values()):
+        also = " (freeze_vision stands for vision_tower)" if freeze_vision else ""
+        raise UsageError(f"freeze leaves nothing to be trained: {', '.join(parts)} are frozen{also}.")
 
 
 def _mdgd(

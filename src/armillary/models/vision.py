@@ -7,7 +7,9 @@ else (Qwen2-VL), the connector is the part of the tower behind its blocks that w
 Shapes: B rows, T tokens.
 """
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal, cast
@@ -182,10 +184,35 @@ def check_image_tokens(
         ]
     for where, count, wanted in pairs:
         if count != wanted:
-            raise UsageError(
-                f"{where} has {count} image tokens for {wanted} image features; give as many image tokens as features "
-                "(a maximum length that cuts the text may have cut the image)."
-            )
+            raise _cut(where, "image", count, wanted)
+
+
+_DIFFER = re.compile(
+    r"(image|audio) features and \w+ tokens do not match, tokens: \D*(\d+).*?, features: \D*(\d+)", re.I
+)
+
+
+@contextmanager
+def cut_images_are_told(model: nn.Module) -> Iterator[None]:
+    """Inside, the error of a model of transformers whose batch has other numbers of image tokens and features (or of
+    audio) becomes a UsageError with both numbers and the likely cause."""
+    config: Any = getattr(model, "config", None)
+    # LLaVA of transformers 5.23 names how many numbers its features consist of.
+    each = config.get_text_config().hidden_size if getattr(config, "model_type", "") == "llava" else 1
+    try:
+        yield
+    except ValueError as error:
+        found = _DIFFER.search(str(error))
+        if found is None:
+            raise
+        raise _cut("the batch", found[1].lower(), int(found[2]), int(found[3]) // each) from error
+
+
+def _cut(where: str, what: str, count: int, wanted: int) -> UsageError:
+    return UsageError(
+        f"{where} has {count} {what} tokens for {wanted} {what} features; give as many {what} tokens as features "
+        f"(a maximum length that cuts the text may have cut the {what})."
+    )
 
 
 def text_before_images(

@@ -6,9 +6,10 @@ with the weights that the model had.
 """
 
 import os
+from pathlib import Path
 
 from torch import nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel, Trainer, TrainerState
 
 
 class CheckpointWeightsMixin(Trainer):
@@ -27,3 +28,18 @@ class CheckpointWeightsMixin(Trainer):
         super()._load_best_model()
         if self.state.best_model_checkpoint is not None and not self.is_deepspeed_enabled:
             self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+
+def train_or_resume(trainer: Trainer, checkpoint: Path | None) -> None:
+    """Trains, from a checkpoint if there is one; one that has all steps already is only read.
+
+    Resumed from its last checkpoint the Trainer of transformers 5.23 takes one step too many, unless an epoch ends
+    there.
+    """
+    if checkpoint is not None:
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if state.global_step >= (trainer.args.max_steps if trainer.args.max_steps > 0 else state.max_steps):
+            trainer._load_from_checkpoint(str(checkpoint))
+            trainer.state = state
+            return
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))

@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import Trainer
 
+from armillary.models.vision import cut_images_are_told
 from armillary.training.checkpoint_weights import CheckpointWeightsMixin
 from armillary.training.component_groups import ComponentLR, Components, RatesLog, split_groups, vision_components
 
@@ -44,6 +45,11 @@ class ComponentMixin(CheckpointWeightsMixin):
             components: Components = self.component_patterns or vision_components(target)
             split_groups(optimizer, target, components, self.component_learning_rates)
         return optimizer
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The stock loss; UsageError with both numbers where image tokens and image features are not as many."""
+        with cut_images_are_told(cast(nn.Module, self.model)):
+            return super().compute_loss(*args, **kwargs)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
         """The stock schedule times the groups' multipliers; kinds that are no function of the step stay stock."""

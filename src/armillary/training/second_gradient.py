@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 from armillary.errors import UsageError
+from armillary.models.vision import cut_images_are_told
 from armillary.training.checkpoint_weights import CheckpointWeightsMixin
 
 Gradients = dict[nn.Parameter, Tensor]
@@ -104,8 +105,13 @@ class SecondGradientMixin(CheckpointWeightsMixin):
         if self.own_columns:
             inputs = {name: value for name, value in inputs.items() if name not in self.own_columns}
         if not self._taking_second:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        with self.watch_forward(model, given) as seen, _first_output(model) as outputs:
+            with cut_images_are_told(self.network):
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        with (
+            cut_images_are_told(self.network),
+            self.watch_forward(model, given) as seen,
+            _first_output(model) as outputs,
+        ):
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         second = self.second_loss(model, given, outputs[0], seen)
         if second is not None:
@@ -128,7 +134,11 @@ class SecondGradientMixin(CheckpointWeightsMixin):
         return batches, items
 
     def gradients(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Gradients, Gradients]:
-        """Task and second gradient of one batch by itself, outside training: averaged over processes, nothing kept."""
+        """Task and second gradient of one batch by itself, outside training: averaged over processes, nothing kept.
+
+        What the second loss notes for the log is dropped.
+        """
+        noted, self._noted = self._noted, {}
         parameters = self.trainable()
         given = dict(self._prepare_inputs(inputs))
         inputs = {name: value for name, value in given.items() if name not in self.own_columns}
@@ -136,6 +146,7 @@ class SecondGradientMixin(CheckpointWeightsMixin):
             loss = cast(Tensor, super().compute_loss(model, inputs))
         second = self.second_loss(model, given, outputs[0], seen)
         later = {} if second is None else _gradients(second, parameters, retain_graph=True)
+        self._noted = noted
         return self._averaged(_gradients(loss, parameters)), self._averaged(later)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

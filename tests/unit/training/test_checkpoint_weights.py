@@ -7,7 +7,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
-from armillary.training.checkpoint_weights import CheckpointWeightsMixin
+from armillary.training.checkpoint_weights import CheckpointWeightsMixin, train_or_resume
 
 
 class Ours(CheckpointWeightsMixin, Trainer):
@@ -44,3 +44,37 @@ def test_the_stock_trainer_still_needs_it(tmp_path: Path) -> None:
     trainer = Trainer(model=model, args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True))
     trainer._load_from_checkpoint(str(tmp_path))
     assert not any(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())
+
+
+class _Lines(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {name: value[0] for name, value in tiny_vision("llava").batch(1, seed=index).items()}
+
+
+@pytest.mark.parametrize("stopped_at", [2, 5])
+def test_a_run_killed_behind_its_last_checkpoint_takes_no_step_more(tmp_path: Path, stopped_at: int) -> None:
+    """Five steps of epochs of three: where the last step is no epoch's end, the stock Trainer would take a sixth."""
+
+    def trained(checkpoint: Path | None) -> Ours:
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path),
+            max_steps=5,
+            per_device_train_batch_size=2,
+            save_strategy="steps",
+            save_steps=1,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = Ours(model=tiny_vision("llava").model, args=arguments, train_dataset=_Lines())
+        train_or_resume(trainer, checkpoint)
+        return trainer
+
+    whole = trained(None)
+    resumed = trained(tmp_path / f"checkpoint-{stopped_at}")
+    assert resumed.state.global_step == 5
+    pairs = zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)

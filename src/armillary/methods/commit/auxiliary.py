@@ -53,6 +53,8 @@ def auxiliary_gain(controller: CoMMITController, batch: Mapping[str, Any], task_
 
 
 def _agrees(term: Tensor, task_loss: Tensor, parameters: list[torch.nn.Parameter]) -> bool:
+    if not term.requires_grad:  # a component that this batch does not reach, as the encoder in a batch of text
+        return True
     pairs = [
         torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True) for value in (term, task_loss)
     ]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -13,6 +13,7 @@ from transformers.trainer_callback import ExportableState
 from armillary.errors import UsageError
 from armillary.methods.commit.config import CoMMITConfig
 from armillary.methods.commit.controller import CoMMITController
+from armillary.runs.atomic import write_atomic
 from armillary.training.component_groups import RateMultipliers, log_figures, set_multipliers
 
 
@@ -44,6 +45,9 @@ class BalanceMonitor(TrainerCallback, ExportableState):
         self.in_loss = False
         """Set by ``CoMMITMixin``, which adds the regulariser to the loss."""
 
+        self.has_reference = False
+        """Of a checkpoint: whether the regulariser's snapshot was written beside it."""
+
         self.resumed: dict[str, Any] | None = None
         """What the Trainer restores from a checkpoint, if told to; the same is read from its state in any case."""
 
@@ -66,7 +70,8 @@ class BalanceMonitor(TrainerCallback, ExportableState):
         if saved:
             # The Trainer itself restores callbacks only if told to.
             self.controller.load_state_dict(saved["attributes"]["resumed"])
-            self._load_reference(_reference_path(args, state))
+            had_one = bool(saved["attributes"].get("has_reference"))
+            self._load_reference(_reference_path(args, state), had_one=had_one)
         self.controller.step = state.global_step
         self._unhook()
         self._handle = model.register_forward_pre_hook(self._see, with_kwargs=True)
@@ -125,12 +130,17 @@ class BalanceMonitor(TrainerCallback, ExportableState):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         reference = None if self.controller is None else self.controller.reference
         if reference is not None and state.is_world_process_zero:
-            path = _reference_path(args, state)
-            save_file({name: value.contiguous() for name, value in reference.items()}, path)
+            content = save({name: value.contiguous() for name, value in reference.items()})
+            write_atomic(_reference_path(args, state), content)
 
-    def _load_reference(self, path: Path) -> None:
-        """The regulariser's snapshot; without it the term rests until the next probe."""
-        if self.controller is not None and self.config.aux_weight and path.exists():
+    def _load_reference(self, path: Path, *, had_one: bool) -> None:
+        """The regulariser's snapshot. UsageError where the checkpoint had one and it is not there."""
+        if self.controller is not None and self.config.aux_weight and had_one:
+            if not path.exists():
+                raise UsageError(
+                    f"{path} is missing, so this checkpoint would not go on as it was: the run was killed while it "
+                    "was written, or it was moved; resume from another, in the folder that it was written to."
+                )
             loaded = load_file(path)
             self.controller.reference = {
                 name: loaded[name].to(parameter.device) for name, parameter in self.controller.parameters.items()
@@ -140,7 +150,8 @@ class BalanceMonitor(TrainerCallback, ExportableState):
         """For the checkpoint: settings, moving average, multipliers, counts and trace."""
         patterns = None if self.components is None else {name: list(value) for name, value in self.components.items()}
         resumed = None if self.controller is None else self.controller.state_dict()
-        attributes = {"resumed": resumed, "in_loss": self.in_loss}
+        has_reference = self.controller is not None and self.controller.reference is not None
+        attributes = {"resumed": resumed, "in_loss": self.in_loss, "has_reference": has_reference}
         return {"args": {"config": self.config.to_dict(), "components": patterns}, "attributes": attributes}
 
 

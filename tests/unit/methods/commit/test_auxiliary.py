@@ -94,6 +94,15 @@ def test_the_gate_drops_what_opposes_the_task() -> None:
     torch.testing.assert_close(kept, 0.5 * one["feature_encoder"].float())
 
 
+def test_the_gate_passes_over_what_a_batch_of_text_does_not_reach() -> None:
+    controller = controlled(0.2, aux_gate=True, aux_cap=1e6)
+    reached = moved_by(controller)["llm"]
+    for parameter in controller.parts["feature_encoder"].values():
+        parameter.requires_grad_(False)  # as where the encoder is not run at all
+    found = auxiliary_gain(controller, BATCH, -reached)
+    assert found is not None and bool(torch.isfinite(found))
+
+
 def test_no_term_without_a_snapshot_or_answers() -> None:
     controller = controlled(0.2)
     empty = {**BATCH, "labels": torch.full_like(BATCH["labels"], -100)}

@@ -118,6 +118,31 @@ def test_resuming_goes_on_as_if_never_stopped(tmp_path: Path, restore: bool, aux
     assert first.state_dict() == second.state_dict() and len(first.trace) == 3
 
 
+def test_a_checkpoint_without_its_snapshot_is_refused(tmp_path: Path) -> None:
+    config = CoMMITConfig(aux_weight=0.5, **OFTEN)
+    settings = {"save_strategy": "steps", "save_steps": 4}
+    trained(tmp_path, config, **settings)
+    (tmp_path / "checkpoint-4" / "commit_reference.safetensors").unlink()
+    with pytest.raises(UsageError, match=r"commit_reference\.safetensors is missing, so this checkpoint would not go"):
+        trained(tmp_path, config, resume=str(tmp_path / "checkpoint-4"), **settings)
+
+
+@pytest.mark.parametrize("kind", VISION_KINDS)
+def test_a_cut_image_is_told_with_both_numbers(tmp_path: Path, kind: str) -> None:
+    data = rows(kind)
+    image = tiny_vision(kind).anatomy.image_token_id
+    for row in data:
+        place = int((row["input_ids"] == image).nonzero()[-1])
+        row["input_ids"] = row["input_ids"].clone()
+        row["input_ids"][place] = 7
+    there = 2 * int((data[0]["input_ids"] == image).sum())
+    trainer = CoMMITTrainer(
+        model=tiny_vision(kind).model, args=arguments(tmp_path), train_dataset=data, data_collator=collate
+    )
+    with pytest.raises(UsageError, match=rf"the batch has {there} image tokens for {there + 2} image features; give"):
+        trainer.train()
+
+
 def test_the_regulariser_is_in_the_loss(tmp_path: Path) -> None:
     """A large weight moves the output more; with accumulation it counts once, not once a micro-batch."""
     moved = {}

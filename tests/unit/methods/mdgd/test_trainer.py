@@ -178,6 +178,28 @@ def test_a_batch_without_images_is_a_plain_step(tmp_path: Path) -> None:
     assert logged(ours, "visual_drift") == []
 
 
+@pytest.mark.parametrize("kind", VISION_KINDS)
+def test_a_cut_image_is_told_with_both_numbers(kind: str, tmp_path: Path) -> None:
+    data = Pictures(tiny_vision(kind))
+    image = tiny_vision(kind).anatomy.image_token_id
+    for row in data.rows:
+        row["input_ids"][row["input_ids"] == image] = torch.tensor([image] * (_images(row, image) - 1) + [7])
+    there = 2 * _images(data.rows[0], image)
+    with pytest.raises(UsageError, match=rf"the batch has {there} image tokens for {there + 2} image features; give"):
+        run(tmp_path, kind=kind, data=data)
+
+
+def _images(row: dict[str, Tensor], image: int) -> int:
+    return int((row["input_ids"] == image).sum())
+
+
+def test_what_gradients_outside_training_note_is_not_logged(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    trainer.note("visual_drift", 1.0)
+    trainer.gradients(trainer.model, collated(Pictures(tiny_vision()).rows[:2]))
+    assert trainer._noted == {"visual_drift": [1.0]}
+
+
 def test_mostly_text_is_said_once(tmp_path: Path) -> None:
     data = Pictures(tiny_vision(), 8, images=False)
     with pytest.warns(UserWarning, match=r"only 0 of the first 64 rows"):
