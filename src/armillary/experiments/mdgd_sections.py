@@ -116,7 +116,7 @@ def _tasks(seeds: Sequence[Found]) -> Section:
         title="Which skills go, and whether the image states still hold them",
         summary="Changes of accuracy by task at the end of training, and what a linear read-out of the image states "
         "still tells.",
-        meaning="Red is lost, blue is gained. The read-out is fitted anew on the states after training: where it "
+        meaning="Blue is lost, orange is gained. The read-out is fitted anew on the states after training: where it "
         "still works while the answers fail, the knowledge is there and the way of answering was lost.",
         caution="A read-out that works does not show that the model uses it.",
         figures=[
