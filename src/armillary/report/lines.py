@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
 from armillary.report.canvas import DASHES, FONT, MARKERS, MUTED, NARROW, SERIES, Canvas, grid, text_width
 from armillary.report.pictures import Lines, Series, names
 from armillary.report.wording import shortened, tick
 
-_NAME_LIMIT, _LEGEND_ROW, _MANY_POINTS = 26, 20.0, 40
+_NAME_LIMIT, _LEGEND_ROW, _MANY_POINTS, _FEW_POINTS = 26, 20.0, 40, 8
 
 
 def layout(lines: Lines, width: float) -> tuple[float, Callable[[Canvas], None]]:
@@ -66,9 +66,10 @@ def _numbers(values: list[float | None]) -> list[float]:
 
 
 def _finish(axes: Axes, lines: Lines) -> None:
-
     if lines.log_x:
         axes.set_xscale("log")
+        if len(lines.x) <= _FEW_POINTS:  # powers of ten alone would leave "1, 4, 8" with one mark or none
+            axes.xaxis.set_major_locator(FixedLocator(lines.x))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     elif all(isinstance(x, int) for x in lines.x):

@@ -154,6 +154,12 @@ def test_thin_data_is_drawn(figure: Figure) -> None:
         assert "mathdefault" not in svg(figure, narrow=narrow)
 
 
+def test_few_places_of_a_logarithmic_axis_are_all_named() -> None:
+    data = {"x": [2, 4, 8], "log_x": True, "series": [{"name": "n", "y": [0.1, 0.2, 0.3]}]}
+    drawn = svg(Figure(kind="lines", title="L", alt="l", data=data))
+    assert all(f">{place}<" in drawn for place in (2, 4, 8))
+
+
 @pytest.mark.parametrize(
     ("figure", "sentence"),
     [
