@@ -9,7 +9,7 @@ import pytest
 from armillary.experiments.config import ReproduceConfig
 from armillary.experiments.vector_icl import STAGES, run
 from armillary.experiments.vector_icl_claims import CLAIMS
-from armillary.experiments.vector_icl_classes import Asked, logistic
+from armillary.experiments.vector_icl_classes import Asked, exchanged, logistic
 from armillary.experiments.vector_icl_episodes import drawn
 from armillary.experiments.vector_icl_lab import Laboratory, standardised
 from armillary.experiments.vector_icl_measures import plain_measures
@@ -182,3 +182,11 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     assert {"texts", "topics", "digits", "series", "others"} <= shown and len(STAGES) == 11
     assert all(section.figures for section in record.sections)
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_exchanged_answers_are_the_same_in_another_order() -> None:
+    for seed in range(20):
+        assert exchanged([" a", " b"], seed) == [" b", " a"]
+        mixed = exchanged([" a", " b", " a"], seed)
+        assert sorted(mixed) == [" a", " a", " b"] and mixed != [" a", " b", " a"]
+    assert exchanged([" a", " a"], 0) == [" a", " a"]

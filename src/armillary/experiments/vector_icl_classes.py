@@ -25,6 +25,16 @@ VECTORS, SHUFFLED, RANDOM, SOFT, TEXT = "vectors", "shuffled", "random projector
 NEIGHBOUR, NEIGHBOURS, LOGISTIC = "1-NN", "3-NN", "logistic regression"
 
 
+def exchanged(answers: Sequence[str], seed: int) -> list[str]:
+    """The answers in a random order that is another one, unless they are all the same."""
+    generator, told = np.random.default_rng(seed), list(answers)
+    if len(set(told)) < 2:
+        return told
+    while (mixed := [told[place] for place in generator.permutation(len(told))]) == told:
+        pass
+    return mixed
+
+
 @dataclass(frozen=True, eq=False)
 class Asked:
     """A task with its queries and the demonstrations of each number of shots."""
@@ -50,8 +60,7 @@ class Asked:
         told = [self.task.train.words[index] for index in self.demonstrations[shots]]
         if permuted is None:
             return told
-        order = np.random.default_rng(permuted).permutation(len(told))
-        return [told[place] for place in order]
+        return exchanged(told, permuted)
 
     def predicted(
         self, shown: Carrier, queries: Carrier, shots: int, *, count: int | None = None, permuted: int | None = None

@@ -16,6 +16,7 @@ from armillary.experiments.vector_icl_classes import (
     SHUFFLED,
     TEXT,
     VECTORS,
+    exchanged,
 )
 from armillary.experiments.vector_icl_lab import Laboratory, Payload, Vectors
 from armillary.experiments.vector_icl_prompt import Carrier, Prompt
@@ -109,7 +110,7 @@ class _Carriers:
         labels = list(episode.words.values())
         answers = episode.told(self.task.train.words, episode.shown)
         truth = [labels.index(word) for word in episode.told(self.task.test.words, episode.asked)]
-        mixed = [answers[place] for place in np.random.default_rng(len(answers)).permutation(len(answers))]
+        mixed = exchanged(answers, len(answers) + sum(episode.asked))
         found = {}
         for arm, carrier in self.shown.items():
             if arm in (TEXT, SYMBOLS, RANDOM) and not text:

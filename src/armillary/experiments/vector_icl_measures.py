@@ -119,8 +119,12 @@ def _digits(found: Found) -> dict[str, Interval]:
     most = rows[0]["shots"][-1]
     for place, row in enumerate(rows):
         out[f"digits/slope in shots, seed {place}"] = _slope(row)
-    gain = np.concatenate([_right(row, VECTORS, most) - _right(row, SHUFFLED, most) for row in rows])
+    # Of what is possible above chance: episodes have fewer classes.
+    gain = np.concatenate(
+        [(_right(row, VECTORS, most) - _right(row, SHUFFLED, most)) / (1 - row["chance"]) for row in rows]
+    )
     flat = right(fixed, VECTORS, fixed["shots"][-1]) - right(fixed, SHUFFLED, fixed["shots"][-1])
+    flat /= 1 - 1 / len(fixed["words"])
     out["digits/gain over shuffled, episodic minus fixed"] = _unpaired(gain, flat)
     return out
 

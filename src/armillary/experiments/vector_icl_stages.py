@@ -94,7 +94,7 @@ def series(lab: Laboratory) -> Payload:
             lab,
             together,
             f"series fixed {seed}",
-            lambda: lab.new_projector(together.train.vectors),
+            partial(lab.new_projector, together.train.vectors, seed=seed),
             lab.scale.series,
             seed=seed,
         )

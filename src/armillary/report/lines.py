@@ -69,7 +69,7 @@ def _finish(axes: Axes, lines: Lines) -> None:
     if lines.log_x:
         axes.set_xscale("log")
         if len(lines.x) <= _FEW_POINTS:  # powers of ten alone would leave "1, 4, 8" with one mark or none
-            axes.xaxis.set_major_locator(FixedLocator(lines.x))
+            axes.xaxis.set_major_locator(FixedLocator([float(x) for x in lines.x]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     elif all(isinstance(x, int) for x in lines.x):

@@ -31,7 +31,7 @@ from armillary.methods.vector_icl.config import PRETRAINING, Template, TrainingC
 from armillary.methods.vector_icl.core import idf_weights
 from armillary.methods.vector_icl.demonstrations import Draw, fitting
 from armillary.methods.vector_icl.embedding import embed_with_boxes, mean_embeddings, token_statistics
-from armillary.methods.vector_icl.inputs import checked_vectors, encoded, encoder_facts, refuse_not_finite
+from armillary.methods.vector_icl.inputs import checked_vectors, encoded, encoder_facts, refuse_rows
 from armillary.methods.vector_icl.layout import Layout, Row, check_room, check_targets, text_ids
 from armillary.methods.vector_icl.prefix import Asked, SharedPrefix
 from armillary.methods.vector_icl.pretrain import continuations, pretrain_projector
@@ -202,8 +202,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         """``X`` encoded, or checked as scikit-learn checks it."""
         if self.encoder is not None:
             return encoded(self.encoder, X)
-        if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind == "f":
-            refuse_not_finite(X)
+        refuse_rows(X, None if reset else getattr(self, "n_features_in_", None), type(self).__name__)
         checked: NDArray[Any] = validate_data(self, X, reset=reset, dtype=dtype)
         return checked_vectors(checked) if dtype is np.float64 else checked
 
@@ -294,6 +293,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         for start in range(0, queries, step):
             if prefix is None or not fixed:
                 shown = self._shown(self._demonstrations(start))
+                check_room(self.lm_, len(shown) + len(self._layout.question(0)) + 1)
                 prefix = SharedPrefix(self.lm_, self._embeds(shown, self._table))
             stop = min(start + step, queries)
             yield (

@@ -55,6 +55,31 @@ def checked_vectors(X: Any, *, size: int | None = None) -> NDArray[np.float64]:
     return vectors
 
 
+def refuse_rows(X: Any, size: int | None, name: str) -> None:
+    """UsageError in one sentence for a table of numbers that is flat, not ``size`` wide or not finite.
+
+    Whatever is no such table is left to scikit-learn's checks. The sentences begin with what its own begin with.
+    """
+    try:
+        table = np.asarray(X)
+    except ValueError:
+        return
+    if table.dtype.kind not in "fiub" or type(X).__module__.startswith("scipy"):
+        return
+    if table.ndim == 1 and len(table):
+        raise UsageError(
+            "Expected 2D array, got 1D array instead: vectors must have two dimensions, one row an input. "
+            "Reshape your data."
+        )
+    if table.ndim == 2 and size is not None and table.shape[1] != size and len(table):
+        raise UsageError(
+            f"X has {table.shape[1]} features, but {name} is expecting {size} features as input: row 0 is no vector "
+            "like those of the fit."
+        )
+    if table.ndim == 2 and table.dtype.kind == "f":
+        refuse_not_finite(table)
+
+
 def refuse_not_finite(vectors: NDArray[np.float64]) -> None:
     """UsageError naming the first row with NaN or infinity (inf)."""
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))

@@ -58,6 +58,23 @@ def test_ridge_start_with_few_rows_is_the_ridge_solution() -> None:
     assert torch.allclose(start.weight.T, wanted, atol=1e-9)
 
 
+def test_a_linear_read_out_is_fitted_by_the_map_that_made_it() -> None:
+    """``y = C W* v`` with squared loss, C of full column rank: gradient steps find W* itself."""
+    wanted, read_out, vectors = drawn(4, 6), drawn(9, 4, seed=1), drawn(40, 6, seed=2)
+    targets = vectors @ wanted.T @ read_out.T
+    projector = Projector(6, 4, dtype=torch.float64)
+    optimiser = torch.optim.LBFGS(projector.parameters(), lr=1, max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        value = (projector(vectors) @ read_out.T - targets).square().mean()
+        value.backward()
+        return value
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    assert torch.allclose(projector.into.weight, wanted, atol=1e-3)
+
+
 def test_ridge_start_refuses_targets_without_variation() -> None:
     with pytest.raises(NumericError, match="same point"):
         core.ridge_start(drawn(5, 3), torch.ones(5, 2), centre=torch.zeros(2), norm=1.0, ridge=0.1)

@@ -173,3 +173,28 @@ def test_a_projector_knows_its_width() -> None:
         Projector(3, 4)(torch.ones(2, 5))
     with pytest.raises(UsageError, match="norm is"):
         Projector(3, 4, norm="all")  # type: ignore[arg-type]
+
+
+def test_a_wrong_table_is_one_sentence_from_every_estimator() -> None:
+    model = load("tiny-llama")
+    table, labels = np.random.default_rng(0).normal(size=(8, 3)), ["a", "b"] * 4
+    fitted = VectorICLClassifier(model, shots=1, tune=False).fit(table, labels)
+    holed = table.tolist()
+    holed[5][1] = float("inf")
+    for wrong, sentence in (
+        (table[0], "Expected 2D array, got 1D array instead: vectors must have two dimensions"),
+        (table[:, :2], "X has 2 features, but VectorICLClassifier is expecting 3 features as input: row 0"),
+        (holed, "row 5 holds NaN or infinity"),
+    ):
+        with pytest.raises(UsageError, match=sentence) as told:
+            fitted.predict(wrong)
+        assert "\n" not in str(told.value)
+
+
+def test_a_query_whose_own_demonstrations_do_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load("tiny-llama")
+    vectors, values = np.random.default_rng(0).normal(size=(12, 3)), [1.0] * 6 + [123456.0] * 6
+    fitted = VectorICLRegressor(model, shots=4, tune=False, demos="per_query", random_state=0).fit(vectors, values)
+    monkeypatch.setattr("armillary.methods.vector_icl.layout.positions_of", lambda loaded: 40)
+    with pytest.raises(UsageError, match=r"the prompt needs \d+ tokens and tiny-llama has 40 positions"):
+        fitted.predict(vectors)

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from armillary.errors import UsageError
+from armillary.methods.vector_icl import losses as losses_module
 from armillary.methods.vector_icl.config import Template, TrainingConfig
 from armillary.methods.vector_icl.embedding import SLOT, embed_tokens, embed_with_boxes, run_embeds, token_statistics
 from armillary.methods.vector_icl.generate import continue_queries
-from armillary.methods.vector_icl.layout import Layout, Row, check_room, text_ids
+from armillary.methods.vector_icl.layout import Layout, Row, check_room, joined, text_ids
 from armillary.methods.vector_icl.losses import row_losses, token_losses
 from armillary.methods.vector_icl.prefix import SharedPrefix, distinct_labels, label_log_probabilities
 from armillary.methods.vector_icl.pretrain import continuations, pretrain_projector
@@ -43,11 +44,11 @@ def test_a_box_that_is_a_tokens_embedding_is_that_token(kind: str) -> None:
                 ids, mask = pad(slotted, side=side)
                 hidden = run_embeds(model, embed_with_boxes(model, ids, boxes), mask)
                 found = model.anatomy.logits(hidden)[rows.index(row)][mask[rows.index(row)].bool()]
-                assert torch.allclose(found, single[0], atol=1e-4)
+                assert torch.allclose(found, single[0], atol=1e-5)
         packed = [token for row in rows for token in row]
         slots = torch.tensor([[SLOT if place in (2, 11) else token for place, token in enumerate(packed)]])
         found = model.anatomy.logits(run_embeds(model, embed_with_boxes(model, slots, boxes)))
-        assert torch.allclose(found, model.model(input_ids=torch.tensor([packed])).logits, atol=1e-4)
+        assert torch.allclose(found, model.model(input_ids=torch.tensor([packed])).logits, atol=1e-5)
 
 
 def test_layout_counts_demonstrations_and_separators(loaded: LoadedModel) -> None:
@@ -71,6 +72,39 @@ def test_loss_is_on_targets_only(loaded: LoadedModel) -> None:
     logits = loaded.anatomy.logits(run_embeds(loaded, embed_with_boxes(loaded, ids, boxes[2:3])))[0]
     wanted = -logits.log_softmax(-1)[torch.arange(len(row) - 4, len(row) - 1), ids[0, -3:]]
     assert losses[:3].tolist() == pytest.approx(wanted.tolist(), rel=1e-4)
+
+
+def test_other_labels_do_not_matter_and_target_labels_do(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token that stands behind each place, as the head is told it, changed where nothing is learned."""
+    boxes, layout = torch.randn(4, 32), Layout.of(loaded, Template())
+    row = layout.lesson(1, (5, 6, 7))
+    told: list[torch.Tensor] = []
+    plain = losses_module._losses
+
+    def noted(model: LoadedModel, hidden_ND: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
+        told.append(targets_N)
+        return plain(model, hidden_ND, targets_N)
+
+    monkeypatch.setattr(losses_module, "_losses", noted)
+    token_losses(loaded, [row], lambda chosen: boxes[list(chosen)])
+    learned = [token for token, flag in zip(row.tokens, row.learned, strict=True) if flag]
+    assert told[0].tolist() == learned and len(learned) == 4  # the targets and their separator, and no other label
+
+
+def test_isolated_examples_are_trained_on_as_separate_runs(loaded: LoadedModel) -> None:
+    """By the settings: the first loss is the mean over all learned tokens of what each example costs alone."""
+    table, targets = torch.randn(6, 5), [" one", " seven two", " red", " river", " green dog", " music"]
+    first = {}
+    for attend in ("isolated", "packed"):
+        projector = Projector(5, 32, seed=3)
+        settings = TrainingConfig(steps=1, batch_size=6, attend=attend)  # type: ignore[arg-type]
+        first[attend] = tune_projector(loaded, projector, table, targets, Template(), settings).losses[0]
+    fresh, layout = Projector(5, 32, seed=3), Layout.of(loaded, Template())
+    told = [text_ids(loaded, target) for target in targets]
+    lessons = [joined([layout.start(), layout.lesson(index, told[index])]) for index in range(6)]
+    alone = [token_losses(loaded, [row], lambda chosen: fresh(table[list(chosen)]))[0] for row in lessons]
+    assert first["isolated"] == pytest.approx(float(torch.cat(alone).detach().mean()), rel=1e-4)
+    assert abs(first["packed"] - first["isolated"]) > 0.01
 
 
 def test_isolated_rows_are_alone_and_packed_ones_are_not(loaded: LoadedModel) -> None:
@@ -109,6 +143,15 @@ def test_labels_are_scored_with_all_their_tokens(kind: str) -> None:
                 assert float(found[row, place]) == pytest.approx(wanted, abs=1e-4)
     alone = label_log_probabilities(model, prefix.ask(queries[1:2]), labels)
     assert torch.allclose(alone[0], found[1], atol=1e-4)
+
+
+def test_a_constant_on_all_logits_changes_no_score(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, queries = prefix_and_queries(loaded)
+    asked, labels = SharedPrefix(loaded, shown).ask(queries), [(5,), (5, 9), (7, 8, 9)]
+    before = label_log_probabilities(loaded, asked, labels)
+    plain = type(loaded.anatomy).logits
+    monkeypatch.setattr(type(loaded.anatomy), "logits", lambda self, hidden: plain(self, hidden) + 3.0)
+    assert torch.allclose(label_log_probabilities(loaded, asked, labels), before, atol=1e-5)
 
 
 def test_labels_that_begin_another_get_the_separator() -> None:
