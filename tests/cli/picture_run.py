@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from armillary.models import tiny
 from armillary.models.picture_folder import tiny_picture_model
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 40, 220), "green": (20, 180, 40)}
@@ -22,6 +23,12 @@ def write_model(folder: Path) -> Path:
     made.model.save_pretrained(folder)
     made.processor.save_pretrained(folder)
     return folder
+
+
+def text_model(table: dict[str, Any], folder: Path) -> None:
+    """The table with a model that neither sees nor hears."""
+    tiny().model.save_pretrained(folder / "text")
+    table["model"] = str(folder / "text")
 
 
 def write_questions(folder: Path, name: str, *, count: int = 9, ask: str = "colour", start: int = 0) -> Path:

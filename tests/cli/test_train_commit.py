@@ -12,7 +12,7 @@ from armillary.cli.console import guarded
 from armillary.runs.record import RunRecord
 from armillary.training.step_bar import StepBar
 
-from .picture_run import same, tables, write_model, write_toml
+from .picture_run import same, tables, text_model, write_model, write_toml
 
 Capture = pytest.CaptureFixture[str]
 OWN = {"interval": 1, "first_probe": 1, "ema": 0.5}
@@ -115,7 +115,7 @@ WRONG: list[tuple[Change, str]] = [
     (lambda t: t.update(components={"eyes": "vision"}), "eyes in components in the configuration must be a list"),
     (lambda t: t.update(components={"eyes": ["vision"], "words": ["nothing"]}), "in exactly one of the components"),
     (lambda t: t.update(learning_rates={"eyes": 1.0}), "must name the components"),
-    (lambda t: t.update(freeze=["vision_tower", "connector"]), "needs trainable parameters in both"),
+    (lambda t: t.update(freeze=["vision_tower", "connector"]), "feature_encoder is frozen"),
 ]
 
 
@@ -126,3 +126,10 @@ def test_wrong_input_is_one_sentence(change: Change, words: str, here: Path, cap
     assert guarded(train_commit.run, [str(write_toml(here / "run.toml", table))]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert words in last and last.startswith("armillary: ")
+
+
+def test_a_text_model_is_refused(here: Path, capsys: Capture) -> None:
+    table = tables(here, "commit", {})
+    text_model(table, here)
+    assert guarded(train_commit.run, [str(write_toml(here / "run.toml", table))]) == 2
+    assert "is a text model; give an image-text model" in capsys.readouterr().err.strip().splitlines()[-1]

@@ -15,7 +15,7 @@ from armillary.experiments import tuning
 from armillary.runs.record import RunRecord
 from armillary.training.step_bar import StepBar
 
-from .picture_run import same, tables, weights, write_model, write_questions, write_toml
+from .picture_run import same, tables, text_model, weights, write_model, write_questions, write_toml
 
 Capture = pytest.CaptureFixture[str]
 
@@ -165,13 +165,6 @@ def bad_line(line: str) -> Change:
 
 def bad_image(table: dict[str, Any], folder: Path) -> None:
     (folder / "3.png").write_text("no picture")
-
-
-def text_model(table: dict[str, Any], folder: Path) -> None:
-    from armillary.models import tiny
-
-    tiny().model.save_pretrained(folder / "text")
-    table["model"] = str(folder / "text")
 
 
 def few_images(table: dict[str, Any], folder: Path) -> None:

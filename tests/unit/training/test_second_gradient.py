@@ -65,6 +65,30 @@ def trained(kind: type[Trainer], folder: Path, **changes: Any) -> Trainer:
     return trainer
 
 
+class Enlarged(SecondGradientMixin, Trainer):
+    """An edit that makes the gradients a thousand times as long."""
+
+    def edit_gradients(self, model: nn.Module, second: Gradients) -> None:
+        for parameter in self.trainable():
+            if parameter.grad is not None:
+                parameter.grad.mul_(1000)
+
+
+def test_gradients_are_edited_before_they_are_clipped(tmp_path: Path) -> None:
+    """Clipped to a norm of 1 behind the edit, one step of SGD is as long as the rate."""
+    settings = {
+        "optim": "sgd",
+        "max_steps": 1,
+        "max_grad_norm": 1.0,
+        "weight_decay": 0.0,
+        "lr_scheduler_type": "constant",
+    }
+    enlarged, before = trained(Enlarged, tmp_path, **settings), tiny("llama").model
+    begun = torch.cat([parameter.detach().reshape(-1) for parameter in before.parameters()])
+    assert float((weights(enlarged) - begun).norm()) == pytest.approx(1e-3, rel=1e-3)
+    assert enlarged.state.log_history[0]["grad_norm"] > 100
+
+
 def weights(trainer: Trainer) -> Tensor:
     model = trainer.model
     assert isinstance(model, PreTrainedModel)

@@ -71,7 +71,14 @@ class CoMMITController:
         if callable(components) or components is None:
             parts = dict(sorted(parts.items()))  # a function has no order of its own; feature_encoder before llm
         if len(parts) < 2:
-            raise UsageError(f"CoMMIT needs trainable parameters in both groups; only {', '.join(parts)} has any.")
+            every = (
+                {vision_components(model)(name) for name, _ in model.named_parameters()} if not components else set()
+            )
+            frozen = ", ".join(sorted(every - set(parts)))
+            raise UsageError(
+                f"CoMMIT needs trainable parameters in both groups; only {', '.join(parts)} has any"
+                + (f", {frozen} is frozen." if frozen else ".")
+            )
         self.parts = parts
         self.names = tuple(parts)
         self.parameters = {name: parameter for part in parts.values() for name, parameter in part.items()}

@@ -189,7 +189,9 @@ def test_components_that_cannot_be_balanced() -> None:
     model = tiny_vision("llava").model
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("language" in name or "lm_head" in name)
-    with pytest.raises(UsageError, match="needs trainable parameters in both groups; only llm has any"):
+    with pytest.raises(
+        UsageError, match="needs trainable parameters in both groups; only llm has any, feature_encoder is frozen"
+    ):
         CoMMITController(model)
     frozen = Modules()
     frozen.encoder.requires_grad_(False)

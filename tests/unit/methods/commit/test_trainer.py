@@ -143,6 +143,34 @@ def test_a_cut_image_is_told_with_both_numbers(tmp_path: Path, kind: str) -> Non
         trainer.train()
 
 
+@pytest.mark.parametrize("aux", [{}, {"aux_weight": 0.1, "aux_gate": True}])
+def test_batches_without_images_are_passed_over(tmp_path: Path, aux: dict[str, Any]) -> None:
+    """The encoder moves no answer of theirs: such a probe is skipped, and the training goes on."""
+    batch = tiny_vision("llava").batch(6, images=False)
+    data = [{name: value[row] for name, value in batch.items()} for row in range(6)]
+    trainer = CoMMITTrainer(
+        model=tiny_vision("llava").model,
+        args=arguments(tmp_path),
+        train_dataset=data,
+        commit=CoMMITConfig(**OFTEN, **aux),
+    )
+    trainer.train()
+    controller = trainer.commit_callback.controller
+    assert (
+        controller is not None and not controller.trace and controller.multipliers == {"feature_encoder": 1, "llm": 1}
+    )
+    assert controller.skipped + controller.invalid > 0 and trainer.state.global_step == 8
+
+
+@pytest.mark.parametrize("setting", [{"deepspeed": "x"}, {"fsdp": "full_shard"}])
+def test_shards_are_refused_in_one_sentence(tmp_path: Path, setting: dict[str, str]) -> None:
+    trainer = CoMMITTrainer(model=tiny_vision("llava").model, args=arguments(tmp_path), train_dataset=rows())
+    for name, value in setting.items():
+        setattr(trainer.args, name, value)
+    with pytest.raises(UsageError, match="tested on one process and on plain data parallelism"):
+        trainer.commit_callback.on_train_begin(trainer.args, trainer.state, trainer.control, model=trainer.model)
+
+
 def test_the_regulariser_is_in_the_loss(tmp_path: Path) -> None:
     """A large weight moves the output more; with accumulation it counts once, not once a micro-batch."""
     moved = {}

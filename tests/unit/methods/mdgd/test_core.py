@@ -186,6 +186,9 @@ def test_isotropic_quadratic_has_its_closed_form() -> None:
     both = descend(a, 4, mode="full", align=1.0, **(run | {"steps": 20}))
     expected = [whole * (eta * (1 - eta) ** t) ** 2 for t in range(20)]
     torch.testing.assert_close(both[:-1], torch.tensor(expected, dtype=torch.float64))
+    # Later the drift's gradient is rounding noise, its direction chance, and drift comes back: by one step at most.
+    late = descend(a, 4, mode="full", align=1.0, **run)
+    assert float(late[20:-1].max()) <= eta**2 * whole * (1 + 1e-9)
 
 
 def test_one_direction_leaks_where_the_task_is_steeper_in_some() -> None:
