@@ -31,6 +31,7 @@ class CachedReference:
     def __init__(self, layers: Sequence[int], states: dict[str, Float[Tensor, "l n d"]] | None = None) -> None:
         self.layers = tuple(layers)
         self._states = states or {}
+        self._bytes = sum(map(_size, self._states.values()))
 
     @classmethod
     def build(
@@ -112,13 +113,17 @@ class CachedReference:
         for key, states in zip(keys, stacked.split(counts, dim=1), strict=True):
             if key is not None and key not in self._states:
                 self._states[key] = states.clone()
-        one = next(iter(self._states.values()))
-        size = one.numel() * one.element_size() * len(self._states) / 2**30
+                self._bytes += _size(states)  # images of many tiles have more tokens than others
+        size = self._bytes / 2**30
         if size > limit_gib:
             raise UsageError(
                 f"the reference cache has grown to {size:.2f} GiB with {len(self._states)} images, above the limit of "
                 f"{limit_gib:g}; raise reference_cache_gib, name fewer visual_layers, or use reference='copy'."
             )
+
+
+def _size(states: Tensor) -> int:
+    return states.numel() * states.element_size()
 
 
 def image_keys(batch: Batch, mask: Bool[Tensor, "b t"]) -> list[str | None]:
