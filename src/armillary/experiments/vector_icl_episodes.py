@@ -46,12 +46,20 @@ class Episode:
 
 
 def episode_projector(
-    lab: Laboratory, name: str, vectors: Vectors, classes: Sequence[int], ways: int, training: Training, seed: int
+    lab: Laboratory,
+    name: str,
+    vectors: Vectors,
+    classes: Sequence[int],
+    ways: int,
+    training: Training,
+    seed: int,
+    *,
+    sets: Sequence[int] | None = None,
 ) -> Projector:
-    """A projector that was trained on episodes of ``ways`` classes."""
+    """A projector that was trained on episodes of ``ways`` classes (or fewer) of one of the data ``sets``."""
 
     def train(projector: Projector, table: Any, config: Any) -> Any:
-        return tune_on_episodes(lab.loaded, projector, table, classes, _WORDS, TEMPLATE, config, ways=ways)
+        return tune_on_episodes(lab.loaded, projector, table, classes, _WORDS, TEMPLATE, config, ways=ways, sets=sets)
 
     return lab.trained(name, lambda: lab.new_projector(vectors, seed=seed), vectors, train, training, seed=seed)[0]
 

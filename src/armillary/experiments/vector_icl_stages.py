@@ -88,6 +88,7 @@ def series(lab: Laboratory) -> Payload:
     tasks = series_tasks(lab)
     together = _together(lab, tasks)
     classes = [together.words.index(word) for word in together.train.words]
+    sets = [place for place, task in enumerate(tasks) for _ in range((1 + _COPIES) * len(task.train))]
     found: Payload = {"fixed": [], "episodes": []}
     for seed in track(_seeds(lab), "series"):
         fixed = tuned(
@@ -100,7 +101,7 @@ def series(lab: Laboratory) -> Payload:
         )
         ways = max(len(task.words) for task in tasks)
         episodic = episode_projector(
-            lab, f"series {seed}", together.train.vectors, classes, ways, lab.scale.series, seed
+            lab, f"series {seed}", together.train.vectors, classes, ways, lab.scale.series, seed, sets=sets
         )
         for task in tasks:
             found["fixed"].append(few_shot(lab, task, fixed, with_text=seed == lab.seed, seed=seed))

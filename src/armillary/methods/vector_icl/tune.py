@@ -3,7 +3,7 @@
 Legend: N vectors (as many neighbours an example as the template has slots), E encoder width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -56,12 +56,14 @@ def tune_on_episodes(
     config: TrainingConfig | None = None,
     *,
     ways: int | None = None,
+    sets: Sequence[int] | None = None,
 ) -> TrainingCurve:
     """As ``tune_projector``, but every sequence draws anew which word stands for which class (ours).
 
     Only the demonstrations of the sequence say what a word means, so the projector can't learn the classes' names.
-    With ``ways`` a sequence keeps examples of so many classes, drawn anew; others of its pack are left out. UsageError
-    for fewer words than classes.
+    With ``ways`` a sequence keeps examples of so many classes, drawn anew; others of its pack are left out. ``sets``
+    tell which data set each example is of: the classes of one sequence then come from one. UsageError for fewer words
+    than classes.
     """
     layout, known = Layout.of(loaded, template), sorted(set(classes))
     _check_numbers(vectors, len(classes), template, None)
@@ -70,11 +72,11 @@ def tune_on_episodes(
         raise UsageError(f"{count} classes in a sequence need as many classes and words; there are {len(known)} "
                          f"and {len(words)}.")  # fmt: skip
     told = [text_ids(loaded, word) for word in words]
+    set_of = dict(zip(classes, sets or [0] * len(classes), strict=True))
 
     def lesson(pack: Pack, generator: torch.Generator) -> Row:
         drawn = [known[index] for index in torch.randperm(len(known), generator=generator).tolist()]
-        present = {classes[index] for index in pack}
-        chosen = [one for one in drawn if one in present][:count]
+        chosen = together(drawn, {classes[index] for index in pack}, set_of)[:count]
         names: dict[int, Ids] = {
             one: told[word]
             for one, word in zip(chosen, torch.randperm(len(told), generator=generator).tolist(), strict=False)
@@ -88,6 +90,12 @@ def tune_on_episodes(
 
     order = _order(len(classes), classes, None)
     return train(loaded, projector, vectors, lesson, order, config or TrainingConfig(), label="tuning on episodes")
+
+
+def together(drawn: Sequence[int], present: Container[int], set_of: Mapping[int, int]) -> list[int]:
+    """Of the classes in their drawn order those that are present and of the first such one's data set."""
+    there = [one for one in drawn if one in present]
+    return [one for one in there if set_of[one] == set_of[there[0]]]
 
 
 def balanced_order(classes: Sequence[int], generator: torch.Generator) -> Pack:

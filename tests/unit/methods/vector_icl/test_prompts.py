@@ -13,7 +13,7 @@ from armillary.methods.vector_icl.losses import row_losses, token_losses
 from armillary.methods.vector_icl.prefix import SharedPrefix, distinct_labels, label_log_probabilities
 from armillary.methods.vector_icl.pretrain import continuations, pretrain_projector
 from armillary.methods.vector_icl.projector import Projector
-from armillary.methods.vector_icl.tune import balanced_order, tune_on_episodes, tune_projector
+from armillary.methods.vector_icl.tune import balanced_order, together, tune_on_episodes, tune_projector
 from armillary.models.batches import pad
 from armillary.models.loaded import LoadedModel
 from armillary.models.tiny import tiny
@@ -239,3 +239,10 @@ def test_token_statistics_are_those_of_the_module() -> None:
 def test_a_long_prompt_is_refused_with_the_shots_that_fit(loaded: LoadedModel) -> None:
     with pytest.raises(UsageError, match="needs 600 tokens and tiny-llama has 512 positions; at most 3 shots fit"):
         check_room(loaded, 600, fits=3)
+
+
+def test_classes_of_a_sequence_come_from_one_data_set() -> None:
+    set_of = {0: 0, 1: 0, 2: 1, 3: 1, 4: 1}
+    assert together([2, 0, 4, 1, 3], {0, 1, 3, 4}, set_of) == [0, 1]
+    assert together([2, 0, 4, 1, 3], {0, 2, 3, 4}, set_of) == [2, 4, 3]
+    assert together([1, 0], {0, 1}, dict.fromkeys((0, 1), 0)) == [1, 0]
