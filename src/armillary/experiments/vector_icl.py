@@ -60,10 +60,12 @@ def run(config: ReproduceConfig, out: Path, *, fresh: bool = False) -> RunRecord
 def _check_packages() -> None:
     """Now, not after an hour."""
     from armillary.data.emoji import fetch_emoji
+    from armillary.data.event_fmri import load_event_fmri
     from armillary.data.molecule_facts import captions
 
     captions(["CCO"])
     fetch_emoji()
+    load_event_fmri()  # of the last row
 
 
 def _judged(config: ReproduceConfig, loaded: LoadedModel, folder: RunFolder) -> RunRecord:
