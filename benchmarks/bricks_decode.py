@@ -19,15 +19,14 @@ import torch
 from measure import ratio, show_and_save
 
 import armillary
-from armillary.data.texts import texts
-from armillary.methods.bricks.decode_cost import DecodeCost, decode_cost, static_cost
-from armillary.methods.bricks.decode_speed import Arm, decode_times
+from armillary.data.texts.corpora import texts
+from armillary.methods.bricks.experts.cost import Arm, DecodeCost, decode_cost, decode_times, static_cost
+from armillary.methods.bricks.experts.partition import partition_by_weights
+from armillary.methods.bricks.experts.routed_model import routed, sliced
+from armillary.methods.bricks.experts.router_fit import ridge_router
 from armillary.methods.bricks.losses import Effect, effect, text_losses
-from armillary.methods.bricks.partition import partition_by_weights
+from armillary.methods.bricks.neurons.sparsity import keep_like, neuron_energy
 from armillary.methods.bricks.payloads import Index
-from armillary.methods.bricks.routed import routed, sliced
-from armillary.methods.bricks.router_fit import ridge_router
-from armillary.methods.bricks.static_sets import keep_like, neuron_energy
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
 

@@ -26,11 +26,14 @@ from transformers.pytorch_utils import Conv1D
 
 import armillary
 from armillary.methods.bricks.brick import Brick
-from armillary.methods.bricks.library import BrickLibrary
-from armillary.methods.bricks.low_rank_sums import distance, norm, weighted_sum
-from armillary.methods.bricks.merge import merge
+from armillary.methods.bricks.library.library import BrickLibrary
+from armillary.methods.bricks.low_rank import distance, norm, weighted_sum
+from armillary.methods.bricks.merging.adapters import merge
 from armillary.methods.bricks.payloads import LowRank
-from armillary.methods.bricks.peft_cat import peft_combined, read_combined
+from armillary.methods.bricks.peft_cat import (
+    peft_combined,  # left the package
+    read_combined,  # left the package
+)
 from armillary.models import LoadedModel
 
 ADAPTERS, RANK = 10, 8

@@ -35,9 +35,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import armillary
-from armillary.data.texts import texts
-from armillary.methods.bricks.config import ProfileConfig
-from armillary.methods.bricks.profile import profile
+from armillary.data.texts.corpora import texts
+from armillary.methods.bricks.neurons.config import ProfileConfig
+from armillary.methods.bricks.neurons.profile import profile
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, pad, padded_batches, run_body
 

@@ -19,7 +19,7 @@ from measure import interleaved, medians, ratio, show_and_save
 
 import armillary
 from armillary.methods.icn import NUMBERED_LIST
-from armillary.methods.icn.vocabulary import FirstTokens, appended_ids
+from armillary.methods.icn.templates import FirstTokens, appended_ids
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, pad
 

@@ -85,7 +85,7 @@ def measure_arm(arm: str, model: str, clusters: int | None, passes: int) -> dict
 
     import armillary
     from armillary.methods.icn import KeySpace, auto_clusters
-    from armillary.numerics.kmeans import kmeans
+    from armillary.numerics.clustering import kmeans
 
     loaded = armillary.load(model, device="cpu")
     keys = KeySpace.from_model(loaded).keys_VD.clone()

@@ -32,7 +32,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from armillary.methods.mdgd import MDGDSettings, MDGDTrainer, drift_loss, visual_hidden_states
 from armillary.methods.mdgd.drift import watch
-from armillary.models.picture_model import assemble_picture_model, smooth_pictures
+from armillary.models.image_text import assemble_picture_model, smooth_pictures
 from armillary.models.tiny_vision import tiny_vision
 from armillary.models.vision import find_vision_anatomy
 

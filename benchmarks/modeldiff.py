@@ -17,7 +17,7 @@ import torch
 from measure import interleaved, medians, ratio, show_and_save
 
 import armillary
-from armillary.methods.modeldiff.estimate import replicate_sums, resampled
+from armillary.methods.modeldiff.core import replicate_sums, resampled
 from armillary.models import LoadedModel
 from armillary.scoring.fixed_length import draw_fixed_length
 

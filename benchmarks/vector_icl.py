@@ -33,9 +33,9 @@ from armillary.methods.vector_icl import (
     row_losses,
     token_statistics,
 )
-from armillary.methods.vector_icl.layout import Row, joined, text_ids
-from armillary.methods.vector_icl.losses import token_losses
-from armillary.methods.vector_icl.pretrain import pretraining_row
+from armillary.methods.vector_icl.projector_fit import pretraining_row
+from armillary.methods.vector_icl.prompts import Row, joined, text_ids
+from armillary.methods.vector_icl.training import token_losses
 from armillary.models import LoadedModel, load
 
 WORDS = ("red", "dog", "seven", "river", "green", "house", "music", "paper")
@@ -63,8 +63,8 @@ def main() -> None:
 
 def glosses(count: int) -> tuple[list[str], NDArray[np.float32]]:
     """Texts of WordNet and their vectors by MiniLM, in random order."""
-    from armillary.data.glosses import load_glosses
-    from armillary.models.text_encoder import load_text_encoder
+    from reproductions.vector_icl.data.glosses import load_glosses
+    from reproductions.vector_icl.data.text_encoder import load_text_encoder
 
     known = load_glosses()
     texts = [known[int(i)].text for i in np.random.default_rng(0).permutation(len(known))[:count]]

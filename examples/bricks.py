@@ -9,10 +9,10 @@ import sys
 
 import armillary
 from armillary.data import equal_capability_texts
-from armillary.methods.bricks.knockout import knock_out
-from armillary.methods.bricks.profile import profile
-from armillary.methods.bricks.scores import functional_scores
-from armillary.methods.bricks.sets import random_like, specialised
+from armillary.methods.bricks.neurons.ablation import knock_out
+from armillary.methods.bricks.neurons.profile import profile
+from armillary.methods.bricks.neurons.scores import functional_scores
+from armillary.methods.bricks.neurons.sets import random_like, specialised
 
 
 def main(model: str = "smollm2-135m-instruct") -> None:

@@ -15,7 +15,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from armillary.data.spelling import normalised
+from reproductions.icn.probes.probe import normalised
 
 WRITTEN = Path(__file__).parents[1] / "src" / "armillary" / "data" / "written"
 

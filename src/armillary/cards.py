@@ -29,10 +29,10 @@ class MethodCard:
     commands: tuple[str, ...]
     """Command lines that run it, each as a user would type it."""
 
-    judged_on: str = ""
+    evidence_models: str = ""
     """What its claims are judged on where that is not the model named in a record; tables show it in its place."""
 
-    more: tuple[str, ...] = ()
+    experiments: tuple[str, ...] = ()
     """Further experiments of the method beside the one of its name, as ``armillary reproduce`` takes them."""
 
     @property
@@ -42,7 +42,12 @@ class MethodCard:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return {**asdict(self), "commands": list(self.commands), "more": list(self.more), "link": self.link}
+        return {
+            **asdict(self),
+            "commands": list(self.commands),
+            "experiments": list(self.experiments),
+            "link": self.link,
+        }
 
 
 LINCORR = MethodCard(
@@ -131,8 +136,8 @@ MDGD = MethodCard(
         "armillary train mdgd examples/train_mdgd.toml",
         "armillary reproduce mdgd --preset laptop",
     ),
-    judged_on="small models trained here",
-    more=("mdgd_real",),
+    evidence_models="small models trained here",
+    experiments=("mdgd_real",),
 )
 
 COMMIT = MethodCard(
@@ -149,8 +154,8 @@ COMMIT = MethodCard(
         "armillary train commit examples/train_commit.toml",
         "armillary reproduce commit --preset laptop",
     ),
-    judged_on="small models trained here",
-    more=("commit_real",),
+    evidence_models="small models trained here",
+    experiments=("commit_real",),
 )
 
 VECTOR_ICL = MethodCard(

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from armillary.models import tiny
-from armillary.models.picture_folder import tiny_picture_model
+from armillary.models.image_text import tiny_picture_model
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 40, 220), "green": (20, 180, 40)}
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from armillary.cli.main import main
-from armillary.methods.bricks.adapters import brick_from_adapter, read_adapter, write_adapter
-from armillary.methods.bricks.applied import applied
 from armillary.methods.bricks.brick import Brick
-from armillary.methods.bricks.brick_folder import read_brick
-from armillary.methods.bricks.feed_forward import feed_forward
-from armillary.methods.bricks.library import BrickLibrary
+from armillary.methods.bricks.library.folder import read_brick
+from armillary.methods.bricks.library.library import BrickLibrary
+from armillary.methods.bricks.library.peft import brick_from_adapter, read_adapter, write_adapter
+from armillary.methods.bricks.low_rank import applied
 from armillary.methods.bricks.payloads import LowRank, Partition
 from armillary.models import load
-from armillary.runs.record import RunRecord
+from armillary.models.feed_forward import feed_forward
+from armillary.records.record import RunRecord
 
 Capture = pytest.CaptureFixture[str]
 FACT = ["--prompt", "The capital of France is", "--subject", "France", "--answer", "Paris", "--new", "Rome"]
@@ -88,7 +88,7 @@ def test_partition_goes_into_a_library_again_without_the_work(out: Path, tmp_pat
     kept = read_brick(out / "brick")
     assert isinstance(kept.payload, Partition) and kept.payload.experts == 6
     assert kept.meta.provenance.base == "tiny-llama"
-    monkeypatch.setattr("armillary.experiments.bricks_partition_run.partitioned", None)
+    monkeypatch.setattr("armillary.cli.bricks.partition.partitioned", None)
     library = tmp_path / "library"
     for _ in range(2):
         assert bricks(*command, "--out", out, "--library", library) == 0, "a finished run is only delivered"
@@ -96,7 +96,7 @@ def test_partition_goes_into_a_library_again_without_the_work(out: Path, tmp_pat
 
 
 def test_a_killed_run_goes_on_where_it_was(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from armillary.methods.bricks import partition, partition_quality
+    from armillary.methods.bricks.experts import partition, partition as partition_quality
 
     made: list[int] = []
     original, judged = partition.random_partition, partition_quality.functional_experts
@@ -190,8 +190,8 @@ def test_an_edit_stands_beside_the_forecast_of_its_spill_over(out: Path) -> None
 
 
 def test_edit_leaves_an_adapter_that_makes_the_new_answer_likelier(out: Path, tmp_path: Path) -> None:
-    from armillary.methods.bricks.edit_metrics import read_fact
-    from armillary.methods.bricks.facts import Fact
+    from armillary.methods.bricks.editing.facts import Fact
+    from armillary.methods.bricks.editing.metrics import read_fact
 
     options = ["--identity", "--layer", "0", "--neighbours", "Spain=Madrid", "--paraphrases", "In France it is"]
     assert bricks("edit", "any", *FACT, *options, "--dry-run", "--to", tmp_path / "edit", "--out", out) == 0
@@ -339,7 +339,7 @@ def test_adapters_of_another_base_are_refused(out: Path, tmp_path: Path, capsys:
 
 
 def test_what_exists_is_refused_before_any_work(tmp_path: Path, out: Path, capsys: Capture, monkeypatch: Any) -> None:
-    monkeypatch.setattr("armillary.models.load", None)
+    monkeypatch.setattr("armillary.models.loading", None)
     (tmp_path / "there").mkdir()
     for options in (["edit", "any", *FACT, "--to"], ["route", "any", "--k", "1", "--mixtral"]):
         assert bricks(*options, tmp_path / "there", "--out", out, "--dry-run", "--fresh") == 2

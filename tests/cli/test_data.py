@@ -8,9 +8,9 @@ import pytest
 
 from armillary.cli import data
 from armillary.cli.console import guarded
-from armillary.data import emoji
-from armillary.data.emoji import Emoji, EmojiLabel
-from armillary.data.sources import Source
+from armillary.data.images import emoji
+from armillary.data.images.emoji import Emoji, EmojiLabel
+from armillary.data.sources import DataSource
 from armillary.errors import UsageError
 
 Capture = pytest.CaptureFixture[str]
@@ -44,14 +44,14 @@ def test_list_as_json(capsys: Capture) -> None:
 
 def test_counting_reads_the_texts(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setattr("armillary.data.capability_counts", lambda name: {"score": 1000, "test": 234})
-    monkeypatch.setattr("armillary.data.texts.texts", lambda name, split="train": ["text"] * 3)
+    monkeypatch.setattr("armillary.data.texts.corpora.texts", lambda name, split="train": ["text"] * 3)
     assert guarded(data.run, ["list", "--count"]) == 0
     out = capsys.readouterr().out
     assert "1,234 texts; PSF-2.0; installed" in out and "6 texts; PSF-2.0; installed" in out
 
 
 def test_texts_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    def missing(name: str) -> Source:
+    def missing(name: str) -> DataSource:
         raise UsageError("not installed")
 
     monkeypatch.setattr("armillary.data.corpus_source", missing)
@@ -73,7 +73,7 @@ def test_what_was_fetched_is_told_and_what_was_there_is_verified(
     known: bool, verified: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     label = EmojiLabel(hexcode="1F989", character="x", label="owl", tags=(), group="animals", subgroup="birds")
-    source = Source(
+    source = DataSource(
         name="Drawings", package="@tiny/drawings", version="1.0.0", licence="MIT", url="https://example.org"
     )
     pictures = np.zeros((1, 2, 4, 4, 3), dtype=np.uint8)

@@ -150,7 +150,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 
 
 def test_bars_tell_what_was_done(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    from armillary.cli import bars
+    from armillary.cli import console as bars
     from armillary.progress import reporting, track
 
     clock = iter(range(0, 10_000, 3))
@@ -168,7 +168,7 @@ def test_bars_of_a_terminal_leave_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
     from rich.console import Console
     from rich.progress import Progress
 
-    from armillary.cli import bars
+    from armillary.cli import console as bars
     from armillary.progress import counted, reporting, track
 
     drawn = io.StringIO()

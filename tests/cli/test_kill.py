@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from armillary.runs.record import RunRecord
+from armillary.records.record import RunRecord
 from processes import start_command
 
 COMMANDS = {

@@ -10,7 +10,7 @@ import pytest
 
 from armillary.cli.main import main
 from armillary.methods.modeldiff.result import Comparison
-from armillary.runs.record import RunRecord
+from armillary.records.record import RunRecord
 
 Capture = pytest.CaptureFixture[str]
 PAIR = ["modeldiff", "tiny-llama", "tiny-qwen3", "--length", "6"]

@@ -9,7 +9,7 @@ import pytest
 
 from armillary.cli import checkup, reproduce
 from armillary.cli.main import main
-from armillary.runs.record import RunRecord
+from armillary.records.record import RunRecord
 from processes import run_script
 
 ROOT = Path(__file__).parents[2]

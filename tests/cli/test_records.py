@@ -9,11 +9,11 @@ import pytest
 from armillary.cards import CARDS
 from armillary.cli import checkup, replay
 from armillary.cli.main import main
-from armillary.cli.measured import measured, verdict_counts
+from armillary.cli.methods import measured, verdict_counts
 from armillary.numerics.intervals import Interval
-from armillary.runs.claims import ClaimResult
-from armillary.runs.record import RunRecord
-from armillary.runs.sections import Finding, Section
+from armillary.records.claims import ClaimResult
+from armillary.records.record import RunRecord
+from armillary.records.sections import Finding, Section
 
 Capture = pytest.CaptureFixture[str]
 

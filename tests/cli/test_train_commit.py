@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from armillary.cli import train_commit
 from armillary.cli.console import guarded
-from armillary.runs.record import RunRecord
-from armillary.training.step_bar import StepBar
+from armillary.cli.train import commit as train_commit
+from armillary.records.record import RunRecord
+from armillary.training.checkpoints import StepBar
 
 from .picture_run import same, tables, text_model, write_model, write_toml
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from armillary.cli import train_commit, train_mdgd
 from armillary.cli.console import guarded
-from armillary.runs.record import RunRecord
+from armillary.cli.train import commit as train_commit, mdgd as train_mdgd
+from armillary.records.record import RunRecord
 from processes import start_command
 
 from .picture_run import same, tables, write_model, write_toml

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from armillary.cli import train_mdgd
 from armillary.cli.console import guarded
-from armillary.experiments import tuning
-from armillary.runs.record import RunRecord
-from armillary.training.step_bar import StepBar
+from armillary.cli.train import mdgd as train_mdgd
+from armillary.finetuning import run as tuning
+from armillary.records.record import RunRecord
+from armillary.training.checkpoints import StepBar
 
 from .picture_run import same, tables, text_model, weights, write_model, write_questions, write_toml
 

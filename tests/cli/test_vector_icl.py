@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from armillary.cli.main import main
-from armillary.runs.record import RunRecord
+from armillary.records.record import RunRecord
 
 Capture = pytest.CaptureFixture[str]
 FAST = ["--model", "tiny-llama", "--steps", "2", "--shots", "2"]
@@ -123,7 +123,7 @@ def test_texts(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_a_killed_run_does_not_train_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from armillary.experiments import vector_icl_fit_arms
+    from armillary.methods.vector_icl import evaluation as vector_icl_fit_arms
     from armillary.methods.vector_icl.estimators import VectorICLClassifier
 
     fits: list[int] = []
@@ -165,7 +165,7 @@ def test_more_shots_than_a_class_has_are_told(tmp_path: Path, capsys: Capture) -
 
 
 def test_another_fit_is_not_taken_for_that_of_an_old_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from armillary.experiments import vector_icl_fit_arms
+    from armillary.methods.vector_icl import evaluation as vector_icl_fit_arms
 
     def killed(*_: Any) -> Any:
         raise KeyboardInterrupt

@@ -6,12 +6,17 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tools.docs_tables import (
+    BEGIN,  # left the package
+    END,  # left the package
+    pages,  # left the package
+    with_table,  # left the package
+)
 
 from armillary.cards import CARDS, MethodCard
-from armillary.cli.docs import BEGIN, END, pages, with_table
 from armillary.cli.main import COMMANDS
 from armillary.errors import UsageError
-from armillary.runs.record import RunRecord
+from armillary.records.record import RunRecord
 
 ROOT = Path(__file__).parents[2]
 each_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
@@ -24,9 +29,8 @@ def test_names_are_unique() -> None:
 @each_card
 def test_card_has_room_experiment_example_and_page(card: MethodCard) -> None:
     assert card == importlib.import_module(f"armillary.methods.{card.name}").CARD
-    experiment = importlib.import_module(f"armillary.experiments.{card.name}")
-    assert set(experiment.MODELS) == {"quick", "laptop", "gpu"}
-    assert callable(experiment.run)
+    experiment = importlib.import_module(f"reproductions.{card.name}.run")
+    assert {card.name, *card.experiments} == set(experiment.REPRODUCTIONS)
     assert (ROOT / "examples" / f"{card.name}.py").is_file()
     assert card.claim.endswith(".") and "\n" not in card.claim
 

@@ -25,29 +25,43 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
-LEAVES = {"errors", "progress", "cards"}
-FOUNDATIONS = {"numerics", "models", "scoring", "activations", "data", "training", "runs", "report"}
+LEAVES = {"errors", "progress", "cards", "files", "extras"}
+FOUNDATIONS = {
+    "numerics",
+    "fetch",
+    "models",
+    "scoring",
+    "activations",
+    "data",
+    "training",
+    "records",
+    "report",
+    "runs",
+}
 ALLOWED = {
     "errors": set(),
     "progress": set(),
     "cards": set(),
+    "files": set(),
+    "extras": set(),
     "numerics": set(),
-    "models": {"numerics"},
+    "fetch": set(),
+    "records": {"numerics"},
+    "models": {"fetch", "numerics"},
     "scoring": {"models", "numerics"},
     "activations": {"models", "numerics"},
-    "data": {"models", "numerics"},
-    "training": {"models", "activations", "data", "numerics"},
-    # The folder of a run draws its report when it is finished; the report reads the record. Both are plain data.
-    "runs": {"numerics", "report"},
-    "report": {"numerics", "runs"},
+    "data": {"models", "fetch", "numerics"},
+    "training": {"models", "activations", "scoring", "data", "numerics"},
+    "report": {"records", "numerics"},
+    "runs": {"records", "report", "models", "numerics"},
     "methods": FOUNDATIONS,
     "checkup": FOUNDATIONS | {"methods"},
-    "experiments": FOUNDATIONS | {"methods"},
-    "cli": FOUNDATIONS | {"methods", "checkup", "experiments", "armillary"},
+    "finetuning": FOUNDATIONS | {"methods"},
+    "cli": FOUNDATIONS | {"methods", "checkup", "finetuning", "armillary"},
 }
 """Rooms that each room may import, beside itself and the leaves."""
 
-MAX_FILE, MAX_FUNCTION = 400, 50
+MAX_FILE, MAX_FUNCTION = 600, 50
 HEAVY = ("torch", "transformers", "matplotlib", "numpy", "scipy", "sklearn", "altair", "pandas")
 
 
@@ -95,10 +109,10 @@ def test_the_import_rule_can_fail() -> None:
     assert room("armillary.__version__") == "armillary"
     assert "methods" not in ALLOWED["runs"] and "cli" not in ALLOWED["checkup"]
     found = {room(name) for name in imports(SOURCE / "cli" / "checkup.py")}
-    assert {"checkup", "runs", "cli"} <= found
+    assert {"checkup", "records", "cli"} <= found
 
 
-@pytest.mark.parametrize("name", ["runs", "report"])
+@pytest.mark.parametrize("name", ["records", "report"])
 def test_records_need_no_torch(name: str) -> None:
     for path in (SOURCE / name).rglob("*.py"):
         for node in ast.walk(tree(path)):

@@ -4,8 +4,8 @@ from collections import Counter
 
 from torch import nn
 
-from armillary.checkup.diagnosis import Context, Diagnosis, Outcome, Payload
-from armillary.runs.sections import Figure, Finding, Section, Table
+from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, Payload
+from armillary.records.sections import Figure, Finding, Section, Table
 
 
 def _owners(context: Context) -> dict[int, str]:
@@ -47,7 +47,7 @@ def measure(context: Context) -> Payload:
     }
 
 
-def describe(payload: Payload) -> Outcome:
+def describe(payload: Payload) -> Diagnosed:
     """Component bars and the table of facts."""
     facts, counts = payload["facts"], payload["parameters"]
     total = sum(counts.values())
@@ -85,7 +85,7 @@ def describe(payload: Payload) -> Outcome:
     )
     interest = 0.25 if vocabulary / total > 0.4 else 0.1
     text = f"{vocabulary / total:.0%} of the parameters are vocabulary, the rest does the computing."
-    return Outcome(section=section, findings=[Finding(text=text, interest=interest, section="anatomy")])
+    return Diagnosed(section=section, findings=[Finding(text=text, interest=interest, section="anatomy")])
 
 
 ANATOMY = Diagnosis(name="anatomy", title="Anatomy", measure=measure, describe=describe)

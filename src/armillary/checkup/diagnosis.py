@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from armillary.checkup.config import CheckupConfig
-from armillary.data.texts import texts
+from armillary.data.texts.corpora import texts
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
+from armillary.records.sections import Finding, Section
 from armillary.runs.parts import Parts
-from armillary.runs.sections import Finding, Section
 
 Payload = dict[str, Any]
 """JSON data of one diagnosis of one model."""
@@ -41,7 +41,7 @@ class Context:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Diagnosed:
     """What one diagnosis adds to the record."""
 
     section: Section
@@ -56,8 +56,8 @@ class Diagnosis:
     name: str
     title: str
     measure: Callable[[Context], Payload]
-    describe: Callable[[Payload], Outcome]
-    compare: Callable[[Payload, Payload], Outcome] | None = None
+    describe: Callable[[Payload], Diagnosed]
+    compare: Callable[[Payload, Payload], Diagnosed] | None = None
     """Told when ``--before`` is given: (payload of the earlier model, payload of this one)."""
 
 
@@ -70,5 +70,5 @@ class PairDiagnosis:
     measure: Callable[[Context, Context], Payload]
     """Given the earlier model, then this one."""
 
-    describe: Callable[[Payload], Outcome]
+    describe: Callable[[Payload], Diagnosed]
     """Told among what changed; its section's id ends in "-change"."""

@@ -4,19 +4,16 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from armillary.checkup.diagnosis import Context, Outcome, PairDiagnosis, Payload
+from armillary.checkup.diagnosis import Context, Diagnosed, PairDiagnosis, Payload
 from armillary.errors import InsufficientSamplesError, ModelError, UsageError
+from armillary.methods.modeldiff.comparison import compare
 from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace
-from armillary.methods.modeldiff.method import compare
-from armillary.methods.modeldiff.report_figures import Naming, curves, examples
-from armillary.methods.modeldiff.report_tables import told
-from armillary.methods.modeldiff.result import Comparison
-from armillary.methods.modeldiff.source import ModelSource
-from armillary.methods.modeldiff.sufficiency import enough, shortage
-from armillary.methods.modeldiff.vocabulary import same_vocabulary
+from armillary.methods.modeldiff.figures import Naming, curves, examples, told
+from armillary.methods.modeldiff.result import Comparison, enough, shortage
+from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
-from armillary.runs.sections import Figure, Finding, Section
+from armillary.records.sections import Figure, Finding, Section
 
 LENGTH, SEQUENCES, PILOT = 12, 256, 64
 """Tokens of a sequence; sequences drawn from each model; sequences more that choose its window."""
@@ -75,13 +72,13 @@ def _figures(comparison: Comparison) -> Payload:
     }
 
 
-def describe(payload: Payload) -> Outcome:
+def describe(payload: Payload) -> Diagnosed:
     """Both directions on one axis and texts by token; where the pair can't be compared, why."""
     if not payload["compared"]:
-        return Outcome(section=_section(f"The two models were not compared: {payload['reason']}", []))
+        return Diagnosed(section=_section(f"The two models were not compared: {payload['reason']}", []))
     figures = [Figure(**figure) for figure in payload["figures"]]
     if payload["shortage"] is not None:
-        return Outcome(section=_section(payload["shortage"], figures))
+        return Diagnosed(section=_section(payload["shortage"], figures))
     mean, spread, overlap = (
         {role: Interval.from_dict(payload[name][role]) for role in ("before", "after")}
         for name in ("mean", "spread", "overlap")
@@ -96,7 +93,7 @@ def describe(payload: Payload) -> Outcome:
     measures |= {f"disagreement/plausible to both, inputs of {role}": value for role, value in overlap.items()}
     # The spread is near 0 for a copy and grows with what the tuning changed.
     interest = min(0.85, 0.3 + max(value.estimate for value in spread.values()))
-    return Outcome(
+    return Diagnosed(
         section=_section(text, figures),
         measures=measures,
         findings=[Finding(text=text, interest=interest, section=SECTION)],

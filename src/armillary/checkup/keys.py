@@ -1,8 +1,8 @@
 """Diagnosis: how the vocabulary keys (rows of the unembedding) fall into clusters, and what that does to the ranks."""
 
-from armillary.checkup.diagnosis import Context, Diagnosis, Outcome, Payload
+from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, Payload
 from armillary.methods.icn.key_survey import survey
-from armillary.methods.icn.survey_section import finding, measures, section
+from armillary.methods.icn.report import finding, measures, section
 
 
 def measure(context: Context) -> Payload:
@@ -10,9 +10,9 @@ def measure(context: Context) -> Payload:
     return survey(context.loaded, clusters=context.config.clusters, seed=context.config.seed)
 
 
-def describe(payload: Payload) -> Outcome:
+def describe(payload: Payload) -> Diagnosed:
     """Map of the clusters, groups, ranks and tables of tokens."""
-    return Outcome(section=section(payload), measures=measures(payload), findings=[finding(payload)])
+    return Diagnosed(section=section(payload), measures=measures(payload), findings=[finding(payload)])
 
 
 KEYS = Diagnosis(name="keys", title="Vocabulary key space", measure=measure, describe=describe)

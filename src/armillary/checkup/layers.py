@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from functools import partial
 
 from armillary.activations import Moments, Sparsity, run_texts, streaming
-from armillary.checkup.diagnosis import Context, Diagnosis, Outcome, Payload
+from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, Payload
 from armillary.numerics.intervals import Interval, across_seeds
 from armillary.numerics.spectrum import effective_rank_from_covariance
 from armillary.progress import track
-from armillary.runs.sections import Figure, Finding, Section
+from armillary.records.sections import Figure, Finding, Section
 
 GROUPS = 4
 
@@ -73,7 +73,7 @@ def _series(name: str, intervals: list[Interval]) -> dict[str, object]:
     }
 
 
-def describe_rank(payload: Payload) -> Outcome:
+def describe_rank(payload: Payload) -> Diagnosed:
     """Effective rank over depth."""
     ranks, width = _by_layer(payload["rank"]), payload["width"]
     values = [rank.estimate for rank in ranks]
@@ -113,10 +113,10 @@ def describe_rank(payload: Payload) -> Outcome:
         f"{values[high]:,.0f}."
     )
     finding = Finding(text=text, interest=min(0.8, 0.15 + 0.08 * ratio), section="rank")
-    return Outcome(section=section, measures=measures, findings=[finding])
+    return Diagnosed(section=section, measures=measures, findings=[finding])
 
 
-def compare_rank(before: Payload, after: Payload) -> Outcome:
+def compare_rank(before: Payload, after: Payload) -> Diagnosed:
     """Change of the effective rank, paired by group of texts."""
     if len(before["rank"][0]) != len(after["rank"][0]):
         return _incomparable("rank-change", "Effective rank: before and after", "different numbers of layers")
@@ -152,12 +152,12 @@ def compare_rank(before: Payload, after: Payload) -> Outcome:
     )
     measures = {f"rank change/layer {layer}": change for layer, change in enumerate(changes)}
     interest = 0.8 if moved else 0.3
-    return Outcome(
+    return Diagnosed(
         section=section, measures=measures, findings=[Finding(text=summary, interest=interest, section="rank-change")]
     )
 
 
-def _incomparable(id: str, title: str, reason: str) -> Outcome:
+def _incomparable(id: str, title: str, reason: str) -> Diagnosed:
     section = Section(
         id=id,
         title=title,
@@ -165,10 +165,10 @@ def _incomparable(id: str, title: str, reason: str) -> Outcome:
         meaning="This comparison needs two models of one shape.",
         caution="Nothing was measured here.",
     )
-    return Outcome(section=section)
+    return Diagnosed(section=section)
 
 
-def describe_sparsity(payload: Payload) -> Outcome:
+def describe_sparsity(payload: Payload) -> Diagnosed:
     """Feed-forward sparsity over depth."""
     if not payload["half"][0]:
         return _incomparable("sparsity", "Feed-forward sparsity", "this model keeps its experts as stacked matrices")
@@ -208,7 +208,7 @@ def describe_sparsity(payload: Payload) -> Outcome:
     measures = {f"half energy/layer {layer}": half for layer, half in enumerate(halves)}
     text = f"In layer {low}, {values[low]:.1%} of the neurons carry half of the feed-forward energy of a token."
     finding = Finding(text=text, interest=min(0.75, 0.2 + 0.05 / max(values[low], 0.05)), section="sparsity")
-    return Outcome(section=section, measures=measures, findings=[finding])
+    return Diagnosed(section=section, measures=measures, findings=[finding])
 
 
 RANK = Diagnosis(

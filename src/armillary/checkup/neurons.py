@@ -5,19 +5,19 @@ from dataclasses import replace
 import numpy as np
 
 from armillary.checkup.config import CheckupConfig
-from armillary.checkup.diagnosis import Context, Diagnosis, Outcome, Payload
-from armillary.data.capability import capability_source, equal_capability_texts
-from armillary.data.sources import Source
+from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, Payload
+from armillary.data.sources import DataSource
+from armillary.data.texts.capability import capability_source, equal_capability_texts
 from armillary.errors import ModelError
-from armillary.methods.bricks.config import LEAST_TEXTS
-from armillary.methods.bricks.neuron_section import finding, measures, section
-from armillary.methods.bricks.neuron_survey import CAPABILITIES, READING, specialised_sets, survey
-from armillary.methods.bricks.overlap import overlap
+from armillary.methods.bricks.neurons.config import LEAST_TEXTS
+from armillary.methods.bricks.neurons.profile import profile
+from armillary.methods.bricks.neurons.report import finding, measures, section
+from armillary.methods.bricks.neurons.scores import functional_scores
+from armillary.methods.bricks.neurons.sets import overlap
+from armillary.methods.bricks.neurons.survey import CAPABILITIES, READING, specialised_sets, survey
 from armillary.methods.bricks.payloads import Index
-from armillary.methods.bricks.profile import profile
-from armillary.methods.bricks.scores import functional_scores
 from armillary.numerics.intervals import Interval, paired_difference
-from armillary.runs.sections import Figure, Finding, Section, Table, interval_bars
+from armillary.records.sections import Figure, Finding, Section, Table, interval_bars
 
 QUICK = ("mathematics", "translation", "german")
 """What a check-up of few texts looks for: capabilities whose texts are read in no time."""
@@ -27,7 +27,7 @@ KNOCKOUT_TEXTS = 3
 """Held-out texts of a capability: few, since each is read nine times."""
 
 
-def sources(config: CheckupConfig) -> tuple[Source, ...]:
+def sources(config: CheckupConfig) -> tuple[DataSource, ...]:
     """Where the texts come from, each source once."""
     return tuple(dict.fromkeys(capability_source(name) for name in _asked(config)))
 
@@ -52,14 +52,14 @@ def measure(context: Context) -> Payload:
     return found
 
 
-def describe(payload: Payload) -> Outcome:
+def describe(payload: Payload) -> Diagnosed:
     """Scores, knock-outs, overlaps and firing examples; where neurons can't be told apart, why."""
     if "reason" in payload:
         return _without("neurons", TITLE, f"Not available for this model: {payload['reason']}")
-    return Outcome(section=section(payload), measures=measures(payload), findings=[finding(payload)])
+    return Diagnosed(section=section(payload), measures=measures(payload), findings=[finding(payload)])
 
 
-def compare(before: Payload, after: Payload) -> Outcome:
+def compare(before: Payload, after: Payload) -> Diagnosed:
     """How many neurons of each set are still in it, beside what other texts do, and what became of the best scores."""
     title = f"{TITLE}: what changed"
     shapes = [(one.get("layers"), one.get("neurons")) for one in (before, after)]
@@ -96,7 +96,7 @@ def compare(before: Payload, after: Payload) -> Outcome:
     found = {f"neurons change/set replaced, {name}": _rest(one) for name, one in kept.items()}
     found |= {f"neurons change/best of a layer, {name}": one for name, one in better.items()}
     interest = 0.75 if moved else 0.3
-    return Outcome(
+    return Diagnosed(
         section=told,
         measures=found,
         findings=[Finding(text=summary, interest=interest, section="neurons-change")],
@@ -134,9 +134,9 @@ def _table(kept: dict[str, Interval], redrawn: dict[str, Interval], better: dict
     )
 
 
-def _without(id: str, title: str, reason: str) -> Outcome:
+def _without(id: str, title: str, reason: str) -> Diagnosed:
     """A section that says why there is nothing to see."""
-    return Outcome(
+    return Diagnosed(
         section=Section(
             id=id,
             title=title,

@@ -2,9 +2,9 @@
 
 import math
 
-from armillary.checkup.diagnosis import CORPORA, Context, Diagnosis, Outcome, Payload
+from armillary.checkup.diagnosis import CORPORA, Context, Diagnosed, Diagnosis, Payload
 from armillary.numerics.intervals import Interval, bootstrap_mean, paired_difference
-from armillary.runs.sections import Figure, Finding, Section
+from armillary.records.sections import Figure, Finding, Section
 from armillary.scoring import sequence_nll
 
 CHARACTERS = 600
@@ -37,7 +37,7 @@ def _bars(title: str, intervals: dict[str, Interval], x_label: str, alt: str) ->
     )
 
 
-def describe(payload: Payload) -> Outcome:
+def describe(payload: Payload) -> Diagnosed:
     """Mean bits per byte by corpus."""
     means = {name: bootstrap_mean(_of(payload, name), seed=0) for name in CORPORA}
     said = ", ".join(f"{mean.estimate:.2f} on {name}" for name, mean in means.items())
@@ -57,14 +57,14 @@ def describe(payload: Payload) -> Outcome:
     text = (
         f"It predicts {best} at {means[best].estimate:.2f} bits per byte and {worst} at {means[worst].estimate:.2f}."
     )
-    return Outcome(
+    return Diagnosed(
         section=section,
         measures={f"bits per byte/{name}": mean for name, mean in means.items()},
         findings=[Finding(text=text, interest=0.2, section="predictions")],
     )
 
 
-def compare(before: Payload, after: Payload) -> Outcome:
+def compare(before: Payload, after: Payload) -> Diagnosed:
     """Paired change of bits per byte, text by text."""
     changes = {name: paired_difference(_of(after, name), _of(before, name), seed=0) for name in CORPORA}
     said = "; ".join(f"{name} {_signed(change)}" for name, change in changes.items())
@@ -78,7 +78,7 @@ def compare(before: Payload, after: Payload) -> Outcome:
     )
     worst = max(changes.values(), key=lambda change: abs(change.estimate))
     interest = 0.9 if worst.excludes(0.0) else 0.3
-    return Outcome(
+    return Diagnosed(
         section=section,
         measures={f"bits per byte change/{name}": change for name, change in changes.items()},
         findings=[Finding(text=section.summary, interest=interest, section="predictions-change")],

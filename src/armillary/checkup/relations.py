@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from armillary.checkup.diagnosis import Context, Diagnosis, Outcome, Payload
+from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, Payload
 from armillary.data import relation, relation_ids
-from armillary.data.sources import Source
+from armillary.data.sources import DataSource
 from armillary.methods.lincorr import LinCorrConfig, correlation_matrix, prompt_tables, study
 from armillary.numerics.intervals import Interval
-from armillary.runs.sections import Figure, Finding, Section, Table
+from armillary.records.sections import Figure, Finding, Section, Table
 
 RELATIONS_SHOWN = (
     "city-country",
@@ -23,9 +23,9 @@ RELATIONS_SHOWN = (
 """Related, arithmetic, weak and control pairs; a relation that the tokenizer can't express is named and left out."""
 
 
-def sources() -> tuple[Source, ...]:
+def sources() -> tuple[DataSource, ...]:
     """Where the words and gold pairs come from, each source once."""
-    found: dict[str, Source] = {}
+    found: dict[str, DataSource] = {}
     for name in RELATIONS_SHOWN:
         for source in relation(name).source if name in relation_ids() else ():
             found.setdefault(source.name, source)
@@ -65,7 +65,7 @@ def _hit(result: dict[str, Any]) -> tuple[int, Interval, float] | None:
     return None
 
 
-def describe(payload: Payload) -> Outcome:
+def describe(payload: Payload) -> Diagnosed:
     """Heat map of prompts, bars of relations against random words, tables of precision and examples."""
     results = payload["results"]
     if not results:
@@ -102,7 +102,7 @@ def describe(payload: Payload) -> Outcome:
             value = _interval(result, key)
             if value is not None:
                 measures[f"{name}/{label}"] = value
-    return Outcome(section=section, measures=measures, findings=_findings(results, correlation, strongest))
+    return Diagnosed(section=section, measures=measures, findings=_findings(results, correlation, strongest))
 
 
 def _findings(results: dict[str, Any], correlation: dict[str, Interval], strongest: str) -> list[Finding]:
@@ -216,7 +216,7 @@ def _skipped(payload: Payload) -> Table:
     return Table(title="Relations this tokenizer can't express", columns=["relation", "reason"], rows=rows)
 
 
-def _nothing(payload: Payload) -> Outcome:
+def _nothing(payload: Payload) -> Diagnosed:
     section = Section(
         id="relations",
         title="Linear correlation between prompts",
@@ -225,10 +225,10 @@ def _nothing(payload: Payload) -> Outcome:
         caution="Nothing was measured here.",
         tables=[_skipped(payload)],
     )
-    return Outcome(section=section)
+    return Diagnosed(section=section)
 
 
-def compare(before: Payload, after: Payload) -> Outcome:
+def compare(before: Payload, after: Payload) -> Diagnosed:
     """Which relations moved."""
     names = [name for name in before["results"] if name in after["results"]]
     old = {name: Interval.from_dict(before["results"][name]["correlation"]) for name in names}
@@ -259,7 +259,7 @@ def compare(before: Payload, after: Payload) -> Outcome:
         ],
     )
     finding = Finding(text=summary, interest=0.85 if moved else 0.3, section="relations-change")
-    return Outcome(section=section, findings=[finding])
+    return Diagnosed(section=section, findings=[finding])
 
 
 def _apart(one: Interval, other: Interval) -> bool:

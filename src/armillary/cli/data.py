@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from armillary.cli.bars import bars_shown
-from armillary.cli.console import say
+from armillary.cli.console import bars_shown, say
 from armillary.cli.options import read
 from armillary.errors import UsageError
 from armillary.progress import counted
-from armillary.runs.plain import dumps
+from armillary.records.plain import dumps
 
 if TYPE_CHECKING:
-    from armillary.data import Source
+    from armillary.data import DataSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +95,7 @@ def listed(options: ListOptions) -> int:
 
 def fetched(options: EmojiOptions) -> int:
     """Fetch or find the pictures, verify them, and say where they are and who drew them."""
-    from armillary.data.emoji import cached_emoji, fetch_emoji, load_emoji, verify_emoji
+    from armillary.data.images.emoji import cached_emoji, fetch_emoji, load_emoji, verify_emoji
 
     with bars_shown():
         known = cached_emoji() is not None
@@ -131,8 +130,8 @@ def _facts(row: DataRow) -> str:
 
 
 def _emoji_row() -> DataRow:
-    from armillary.data.emoji import cached_emoji
-    from armillary.data.emoji_sources import CACHE_MB, DOWNLOAD_MB, LICENCE, PICTURE_SIZE, PICTURES
+    from armillary.data.images.emoji import cached_emoji
+    from armillary.data.images.packages import CACHE_MB, DOWNLOAD_MB, LICENCE, PICTURE_SIZE, PICTURES
 
     return DataRow(
         name="emoji",
@@ -147,7 +146,7 @@ def _emoji_row() -> DataRow:
 
 def _text_rows(count: bool) -> list[DataRow]:
     from armillary.data import capabilities, capability_counts, capability_source, corpora, corpus_source
-    from armillary.data.texts import texts
+    from armillary.data.texts.corpora import texts
 
     def pieces(name: str) -> int:
         return sum(capability_counts(name).values())
@@ -168,7 +167,7 @@ def _text_rows(count: bool) -> list[DataRow]:
 
 
 def _text_row(
-    kind: str, name: str, title: str, source: "Callable[[str], Source]", number: Callable[[str], int] | None
+    kind: str, name: str, title: str, source: "Callable[[str], DataSource]", number: Callable[[str], int] | None
 ) -> DataRow:
     try:
         licence, found = source(name).licence, number(name) if number is not None else None

@@ -1,91 +1,87 @@
 """``armillary lincorr MODEL``: the linear map between two relations, one of ours or one from a file."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import tyro
 
-from armillary.cli.options import DRY_MODEL, ModelName, RunOptions, default_folder, read
-from armillary.cli.running import run_in, settings_of, tell
+from armillary.cli.command import run_job
 from armillary.errors import UsageError
-from armillary.runs.record import RunRecord
+from armillary.methods.lincorr.config import LinCorrConfig
+from armillary.runs.run import Job, Outcome, Run
+from armillary.runs.settings import File, OneModelSettings
 
 if TYPE_CHECKING:
-    from armillary.experiments.relation import RelationRunConfig
+    from armillary.data import Relation
 
 
 @dataclass(frozen=True, kw_only=True)
-class LincorrOptions(RunOptions):
+class LincorrSettings(LinCorrConfig, OneModelSettings):
     """Fit one linear map from a model's next-token logits of one relation to those of another, and test it.
 
-    `armillary show lincorr` tells the claim; docs/methods/lincorr.md how to read the numbers.
+    `armillary show lincorr` shows the claim; docs/methods/lincorr.md how to read the numbers.
     """
 
-    model: ModelName
-    """Packaged name, folder, .gguf file or hub id of the model."""
+    command: ClassVar[str] = "lincorr"
 
     relation: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Name of a shipped relation, e.g. city-country; a wrong name tells the nearest."""
+    """Name of a shipped relation, e.g. city-country; for a wrong name the nearest are shown."""
 
-    relation_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    relation_file: File = None
     """A relation of your own, as TOML (docs/methods/lincorr.md shows one)."""
 
-    n: int = 3000
-    """Vocabulary items that fill the slot of the prompts; half fit the map, half test it."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.relation is None) == (self.relation_file is None):
+            raise UsageError("Give either --relation NAME or --relation-file FILE, and not both.")
 
-    policy: Literal["single", "full", "first", "error"] = "single"
-    """What becomes of a word that is several tokens: left out, whole first word, first token, stop."""
+    def files(self) -> dict[str, str]:
+        """The file of a relation of the user's own."""
+        return {"relation": self.relation_file} if self.relation_file is not None else {}
 
-    ridge: float | Literal["gcv"] = "gcv"
-    """Strength of the ridge penalty; gcv chooses it by generalised cross-validation, 0 is plain least squares."""
+    def names(self) -> tuple[str, ...]:
+        """Model and relation."""
+        return self.model, self.relation or Path(str(self.relation_file)).stem
 
-    space: Literal["logits", "logp"] = "logits"
-    """Fit raw logits (as the paper's code does) or log-probabilities."""
+    def dry(self) -> Self:
+        """200 words are the fewest with which the tiny model's map means the same thing."""
+        return replace(super().dry(), n=min(self.n, 200))
 
-    trust_remote_code: bool = False
-    """Run Python code that a hub repository ships with its weights; only for repositories that you trust."""
+    def chosen(self) -> "Relation":
+        """The relation. UsageError where there is none of that name, or its file is wrong."""
+        from armillary.data import load_relation_file, relation
+
+        return relation(str(self.relation)) if self.relation_file is None else load_relation_file(self.relation_file)
+
+    def check(self) -> None:
+        """Refuse a wrong relation before a model is opened."""
+        self.chosen()
 
 
-def settings(options: LincorrOptions) -> "RelationRunConfig":
-    """What the run itself has to know."""
-    from armillary.experiments.relation import RelationRunConfig
+def fit_relation(run: Run[LincorrSettings]) -> Outcome:
+    """One relation on one model. UsageError where its tokenizer can't say the relation's words."""
+    from armillary.methods.lincorr import study
+    from armillary.methods.lincorr.report import findings, measures, section
 
-    if (options.relation is None) == (options.relation_file is None):
-        raise UsageError("Give either --relation NAME or --relation-file FILE, and not both.")
-    return RelationRunConfig(
-        model=DRY_MODEL if options.dry_run else options.model,
-        relation=options.relation,
-        relation_file=None if options.relation_file is None else str(options.relation_file),
-        n=min(options.n, 200) if options.dry_run else options.n,
-        policy=options.policy,
-        ridge=options.ridge,
-        space=options.space,
-        seed=options.seed,
-        trust_remote_code=options.trust_remote_code,
+    chosen = run.settings.chosen()
+    relations = study(run.model, [chosen], run.settings, store=run.parts.arrays)
+    if relations.skipped:
+        raise UsageError(relations.skipped[chosen.id])
+    result = relations.results[chosen.id]
+    return Outcome(
+        title=f"{chosen.id} in {run.model.name}",
+        measures=measures(result),
+        findings=findings(result.to_dict()),
+        sections=[section(result.to_dict())],
+        data=chosen.source,
     )
 
 
-def execute(config: "RelationRunConfig", out: Path, *, fresh: bool) -> RunRecord:
-    """The record of one relation in the folder ``out``."""
-    from armillary.experiments.relation import run_relation
-
-    return run_in(out, lambda: run_relation(config, out, fresh=fresh), fresh=fresh)
-
-
-def again(config: Mapping[str, Any], out: Path) -> RunRecord:
-    """The same relation with the settings of a record."""
-    from armillary.experiments.relation import RelationRunConfig
-
-    return execute(RelationRunConfig(**settings_of(config)), out, fresh=True)
+JOBS = {"lincorr": Job(settings=LincorrSettings, work=fit_relation)}
 
 
 def run(arguments: Sequence[str]) -> int:
     """The command."""
-    options = read(LincorrOptions, arguments, "lincorr")
-    config = settings(options)
-    relation = options.relation or Path(str(options.relation_file)).stem
-    out = options.out or default_folder("lincorr", config.model, relation)
-    tell(execute(config, out, fresh=options.fresh), out, as_json=options.json)
-    return 0
+    return run_job(JOBS["lincorr"], arguments)

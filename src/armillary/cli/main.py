@@ -1,25 +1,12 @@
-"""The dispatcher: finds the command, imports its file, and nothing else, so that help answers at once."""
+"""Entry point of ``armillary``: the list of commands."""
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 
 import armillary
 from armillary.cli.console import guarded
-from armillary.errors import UsageError
-
-
-@dataclass(frozen=True)
-class Command:
-    """A word after ``armillary`` and the module of this folder that has its ``run(arguments) -> exit code``."""
-
-    name: str
-    summary: str
-    module: str
-
+from armillary.cli.dispatch import Command, choose, overview
 
 COMMANDS = (
     Command("checkup", "Look inside a model and leave a report: the main job.", "checkup"),
@@ -34,8 +21,8 @@ COMMANDS = (
     Command("data", "List the picture and text data, or fetch the emoji pictures.", "data"),
     Command("report", "Draw the report of a record again.", "report"),
     Command("replay", "Run a record again and compare what comes out.", "replay"),
-    Command("list", "List the methods.", "list"),
-    Command("show", "Show one method: paper, claim, commands, measured verdicts.", "show"),
+    Command("list", "List the methods.", "methods", "run_list"),
+    Command("show", "Show one method: paper, claim, commands, measured verdicts.", "methods", "run_show"),
 )
 
 QUIET = {
@@ -47,36 +34,22 @@ QUIET = {
 """What the libraries below read when they are imported: no telemetry, and no bars beside our own."""
 
 
-def overview() -> str:
-    """The text of ``armillary --help``."""
-    width = max(len(command.name) for command in COMMANDS)
-    rows = "\n".join(f"  {command.name:{width}}  {command.summary}" for command in COMMANDS)
-    return (
-        "usage: armillary COMMAND [options]\n\n"
-        "Look inside language models, compare them, steer them and tune them.\n\n"
-        f"commands:\n{rows}\n\n"
-        "`armillary COMMAND --help` tells its options. Start with `armillary checkup smollm2-135m-instruct`."
-    )
-
-
 def dispatch(arguments: Sequence[str]) -> int:
     """Run the command that ``arguments`` begin with; its exit code."""
     name, *rest = arguments or ["--help"]
     if name in ("-h", "--help", "help"):
-        print(overview())
+        print(
+            overview("armillary COMMAND", "Look inside language models, compare them, steer and tune them.", COMMANDS)
+        )
+        print("\n`armillary COMMAND --help` shows its options. Start with `armillary checkup smollm2-135m-instruct`.")
         return 0
     if name in ("-V", "--version"):
         print(f"armillary {armillary.__version__}")
         return 0
-    modules = {command.name: command.module for command in COMMANDS}
-    if name not in modules:
-        near = get_close_matches(name, modules, n=2, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"accepted: {', '.join(modules)}."
-        raise UsageError(f"There is no command {name!r}; {hint}")
+    command = choose(COMMANDS, name)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
-    run = importlib.import_module(f"armillary.cli.{modules[name]}").run
-    return int(run(rest))
+    return command.run(rest)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

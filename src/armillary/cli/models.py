@@ -7,10 +7,9 @@ from typing import Annotated
 
 import tyro
 
-from armillary.cli.bars import bars_shown
-from armillary.cli.console import say
+from armillary.cli.console import bars_shown, say
 from armillary.cli.options import read
-from armillary.runs.plain import dumps
+from armillary.records.plain import dumps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,36 +1,34 @@
-"""The options that every run shares, and the one way a command line is read."""
+"""How a command line is read: a command's settings are its flags, and what every run takes beside them."""
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import MISSING, Field, dataclass, fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import tyro
 
 from armillary.errors import UsageError
+from armillary.runs.settings import RunSettings, read_toml
 
 Options = TypeVar("Options")
+SettingsT = TypeVar("SettingsT", bound=RunSettings)
+RunOptionsT = TypeVar("RunOptionsT", bound="RunOptions")
 
 RUNS = Path("armillary-runs")
 """Folder, under the one where the command is called, that holds the runs without ``--out``."""
 
-DRY_MODEL, DRY_BEFORE = "tiny-llama", "tiny-qwen3"
-"""Tiny random models that stand in for the real ones under ``--dry-run``."""
-
-ModelName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-EarlierModel = Annotated[str | None, tyro.conf.arg(metavar="MODEL")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Where a run goes and how it is told."""
+    """Where a run goes and how its result is shown: nothing that changes a number."""
 
-    seed: int = 0
-    """Seed of every draw: the same seed gives the same record."""
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
+    """Settings from a TOML file, a key for each flag with _ for -; flags that are given go before it."""
 
     out: Folder = None
     """Folder of the run (record.json, report.html); by default one under armillary-runs, named for what is run."""
@@ -47,17 +45,72 @@ class RunOptions:
 
 def read(options: type[Options], arguments: Sequence[str], command: str) -> Options:
     """``arguments`` as ``options``; --help prints and raises SystemExit (0). UsageError for a wrong option."""
+    return cast(Options, _parsed(options, arguments, command))
+
+
+def read_run(
+    settings: type[SettingsT], arguments: Sequence[str], options: type[RunOptionsT]
+) -> tuple[SettingsT, RunOptionsT]:
+    """The settings of a run, made small where ``--dry-run`` asks for it, and the options beside them.
+
+    With ``--config FILE.toml`` the file's settings stand where no flag is given. UsageError for a wrong option.
+    """
+    both = make_dataclass(settings.__name__, [("run", settings), ("output", options)], kw_only=True, frozen=True)
+    both.__doc__ = settings.__doc__
+    file = _config_file(arguments)
+    default = None
+    if file is not None:
+        default = both(run=_partial(settings, read_toml(file), file), output=options())
+    parsed = _parsed(both, arguments, settings.command, default)
+    chosen: SettingsT = parsed.run
+    return (chosen.dry() if parsed.output.dry_run else chosen), parsed.output
+
+
+def _parsed(options: type, arguments: Sequence[str], command: str, default: object = None) -> Any:
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint):
             return tyro.cli(
-                options, args=arguments, prog=f"armillary {command}", config=(tyro.conf.FlagCreatePairsOff,)
+                options,
+                args=arguments,
+                prog=f"armillary {command}",
+                default=default,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
             )
     except SystemExit as stop:
         if stop.code:
-            help_of = f"`armillary {command} --help` tells what is accepted."
+            help_of = f"`armillary {command} --help` shows what is accepted."
             raise UsageError(f"{_sentence(complaint.getvalue())}; {help_of}") from None
         raise
+
+
+def _config_file(arguments: Sequence[str]) -> str | None:
+    """The value of ``--config``, which has to be known before the rest can be read."""
+    for index, argument in enumerate(arguments):
+        if argument == "--config" and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith("--config="):
+            return argument.partition("=")[2]
+    return None
+
+
+def _partial(settings: type[SettingsT], table: Mapping[str, Any], where: str) -> SettingsT:
+    """Settings of which some may be missing still, for the flags to give."""
+    needed = {
+        field.name for field in fields(settings) if field.default is MISSING and field.default_factory is MISSING
+    }
+    missing = needed - set(table)
+    if not missing:
+        return settings.from_table(table, where)
+    # Checked with a stand-in for what only the command line gives, which then takes its place.
+    complete = settings.from_table({**dict.fromkeys(missing, "-"), **table}, where)
+    for name in missing:
+        object.__setattr__(complete, name, tyro.MISSING)
+    return complete
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _sentence(box: str) -> str:

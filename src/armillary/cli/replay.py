@@ -4,22 +4,21 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from armillary.cli.console import bars_shown
+from armillary.cli.dispatch import job_of
+from armillary.cli.main import COMMANDS
 from armillary.cli.options import Folder, default_folder, read
 from armillary.errors import UsageError
-from armillary.runs.plain import dumps
-from armillary.runs.record import RunRecord
+from armillary.records.plain import dumps
+from armillary.records.record import RunRecord
 
 SHOWN = 20
 """Differences that are printed; the rest is counted."""
-
-KINDS = ("bricks", "checkup", "icn", "lincorr", "modeldiff", "reproduce", "train", "vector_icl")
-"""Kinds of record, each with the command module that has ``again(config, out)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +47,17 @@ def run(arguments: Sequence[str]) -> int:
     if not 0 <= options.tolerance < 1:
         raise UsageError(f"--tolerance must be from 0 to below 1, got {options.tolerance}.")
     old = RunRecord.load(options.record)
-    if old.kind not in KINDS:
-        raise UsageError(f"Records of the kind {old.kind!r} can't be replayed; accepted: {', '.join(KINDS)}.")
+    job = job_of(COMMANDS, old.config)
+    settings = job.settings.from_table(old.config, "The record's settings")
     folder = options.record if options.record.is_dir() else options.record.parent
     out = options.out or default_folder("replay", folder.resolve().name)
     if out.resolve() == folder.resolve():
         raise UsageError(f"A replay needs a folder of its own; {out} holds the record that is replayed.")
-    new = _again(old, out)
-    found = list(differences(old.comparable(), new.comparable(), options.tolerance))
+    with bars_shown():
+        new = job.run(settings, out, fresh=True)
+    # A setting that did not exist when the record was made has its default in both.
+    before = {**old.comparable(), "config": {**old.config, **settings.config()}}
+    found = list(differences(before, new.comparable(), options.tolerance))
     if options.json:
         sys.stdout.write(dumps({"identical": not found, "differences": found, "out": str(out)}, indent=1) + "\n")
     elif not found:
@@ -64,17 +66,6 @@ def run(arguments: Sequence[str]) -> int:
         print(f"{len(found)} differences between {options.record} and {out}:")
         print("\n".join(f"  {line}" for line in found[:SHOWN]))
     return 1 if found else 0
-
-
-def _again(old: RunRecord, out: Path) -> RunRecord:
-    try:
-        record: RunRecord = import_module(f"armillary.cli.{old.kind}").again(old.config, out)
-    except TypeError as error:
-        # A config field that this version does not know surfaces as an unexpected keyword.
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise UsageError(f"The record's settings are those of another version of Armillary: {error}.") from error
-    return record
 
 
 def differences(old: Any, new: Any, tolerance: float, path: str = "") -> Iterator[str]:

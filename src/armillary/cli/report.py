@@ -9,8 +9,8 @@ from typing import Annotated
 import tyro
 
 from armillary.cli.options import Folder, read
-from armillary.runs.plain import dumps
-from armillary.runs.record import RunRecord
+from armillary.records.plain import dumps
+from armillary.records.record import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,8 @@ def run(arguments: Sequence[str]) -> int:
     options = read(ReportOptions, arguments, "report")
     record = RunRecord.load(options.record)
 
+    from armillary.files import write_atomic
     from armillary.report.html import render_html
-    from armillary.runs.atomic import write_atomic
     from armillary.runs.folder import REPORT_NAME
 
     out = options.out or (options.record if options.record.is_dir() else options.record.parent)

@@ -1,79 +1,114 @@
 """``armillary reproduce METHOD``: run a paper's claims at our scale and judge each by its rule."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
-from pathlib import Path
-from typing import Annotated, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import tyro
 
 from armillary.cards import CARDS
-from armillary.cli.options import DRY_MODEL, RunOptions, default_folder, read
-from armillary.cli.running import run_in, settings_of, tell
+from armillary.cli.command import execute, print_summary
+from armillary.cli.options import RunOptions, default_folder, read_run
 from armillary.errors import CheckFailed, UsageError
-from armillary.experiments.config import Preset, ReproduceConfig
-from armillary.runs.plain import dumps
-from armillary.runs.record import RunRecord
+from armillary.records.plain import dumps
+from armillary.records.record import RunRecord
+from armillary.runs.run import Job, Outcome, Run
+from armillary.runs.settings import DRY_MODEL, ModelSettings, OtherModel
+
+if TYPE_CHECKING:
+    from reproductions.reproduction import Reproduction
+
+Preset = Literal["quick", "laptop", "gpu"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReproduceOptions(RunOptions):
+class ReproduceSettings(ModelSettings):
     """Run the claims of a method's paper and judge each: holds, fails or undecided, by a rule written beforehand.
 
     A claim that fails is a result, so the exit code stays 0 unless --strict is given.
     """
 
+    command: ClassVar[str] = "reproduce"
+
     method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
-    """Which method (`armillary list` tells them), or one of its further experiments (its page tells them)."""
+    """Which method (`armillary list` shows them), or one of its further experiments (its page names them)."""
 
     preset: Preset = "laptop"
     """quick proves that the path works, laptop is the scale of the committed results, gpu is larger."""
 
-    model: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
-    """Models to judge on, one record each; by default those of the preset."""
+    model: OtherModel = None
+    """Model to judge on; by default those of the preset, one record each."""
+
+    def models(self) -> dict[str, str]:
+        """The one model that is judged on."""
+        return {"model": str(self.model)}
+
+    def names(self) -> tuple[str, ...]:
+        """Method, preset and model."""
+        return self.method, self.preset, str(self.model)
+
+    def check(self) -> None:
+        """Refuse a method that is not there, or whose packages and data are not."""
+        reproduction(self.method).check(self)
+
+    def dry(self) -> Self:
+        """The quick preset on a tiny model."""
+        return replace(self, preset="quick", model=DRY_MODEL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions(RunOptions):
+    """What does not change a number."""
 
     strict: bool = False
     """Exit with 1 when a claim fails."""
 
 
-def experiment(method: str) -> Any:
-    """The module ``armillary.experiments.<method>`` with ``MODELS`` and ``run``."""
-    names = [name for card in CARDS for name in (card.name, *card.more)]
-    if method not in names:
-        near = get_close_matches(method, names, n=1, cutoff=0.4) or names
-        raise UsageError(f"There is no method {method!r}; did you mean {', '.join(near)}?")
-    return import_module(f"armillary.experiments.{method}")
+def reproduction(name: str) -> "Reproduction":
+    """The experiment of that name. UsageError where there is none, or where the reproductions are not installed."""
+    names = [name for card in CARDS for name in (card.name, *card.experiments)]
+    if name not in names:
+        near = get_close_matches(name, names, n=1, cutoff=0.4) or names
+        raise UsageError(f"There is no method {name!r}; did you mean {', '.join(near)}?")
+    if find_spec("reproductions") is None:
+        raise UsageError(
+            "The reproductions are not in the installed package: take a checkout of the repository and install it "
+            "with `pip install -e .`."
+        )
+    card = next(card for card in CARDS if name in (card.name, *card.experiments))
+    known: dict[str, Reproduction] = import_module(f"reproductions.{card.name}.run").REPRODUCTIONS
+    return known[name]
 
 
-def execute(config: ReproduceConfig, out: Path, *, fresh: bool) -> RunRecord:
-    """The record of one experiment on one model in the folder ``out``."""
-    module = experiment(config.method)
-    return run_in(out, lambda: module.run(config, out, fresh=fresh), fresh=fresh)
+def reproduce(run: Run[ReproduceSettings]) -> Outcome:
+    """Every claim of the experiment measured and judged on one model."""
+    outcome = reproduction(run.settings.method).work(run)
+    return replace(outcome, title=f"{outcome.title} ({run.settings.preset})")
 
 
-def again(config: Mapping[str, Any], out: Path) -> RunRecord:
-    """The same experiment with the settings of a record."""
-    return execute(ReproduceConfig(**settings_of(config)), out, fresh=True)
+JOBS = {"reproduce": Job(settings=ReproduceSettings, work=reproduce)}
 
 
 def run(arguments: Sequence[str]) -> int:
     """The command."""
-    options = read(ReproduceOptions, arguments, "reproduce")
-    preset: Preset = "quick" if options.dry_run else options.preset
-    models = (DRY_MODEL,) if options.dry_run else options.model or experiment(options.method).MODELS[preset]
+    settings, options = read_run(ReproduceSettings, arguments, ReproduceOptions)
+    models = [settings.model] if settings.model else reproduction(settings.method).models(settings.preset)
     records: list[RunRecord] = []
     for model in models:
-        config = ReproduceConfig(method=options.method, model=model, preset=preset, seed=options.seed)
-        out = default_folder("reproduce", options.method, preset, model)
-        if options.out is not None:
-            out = options.out if len(models) == 1 else options.out / out.name
-        records.append(execute(config, out, fresh=options.fresh))
+        chosen = replace(settings, model=model)
+        # Several records need a folder each.
+        out = options.out
+        if out is not None and len(models) > 1:
+            out = out / default_folder("reproduce", *chosen.names()).name
+        record, folder = execute(JOBS["reproduce"], chosen, replace(options, out=out))
+        records.append(record)
         if not options.json:
-            tell(records[-1], out, as_json=False)
-            print(verdicts(records[-1]))
+            print_summary(record, folder, as_json=False)
+            print("\n".join(f"  {claim.verdict:9}  {claim.id}: {claim.statement}" for claim in record.claims))
     if options.json:
         data = [record.to_dict() for record in records]
         sys.stdout.write(dumps(data[0] if len(data) == 1 else data, indent=1) + "\n")
@@ -81,8 +116,3 @@ def run(arguments: Sequence[str]) -> int:
     if options.strict and failed:
         raise CheckFailed(f"These claims fail: {', '.join(failed)}.")
     return 0
-
-
-def verdicts(record: RunRecord) -> str:
-    """One line a claim: verdict and statement."""
-    return "\n".join(f"  {claim.verdict:9}  {claim.id}: {claim.statement}" for claim in record.claims)

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from importlib import import_module, metadata
-from types import ModuleType
+from importlib import metadata
 from typing import Protocol
 
-from armillary.errors import UsageError
+from armillary.extras import _missing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class DataSource:
     """One origin of data."""
 
     name: str
@@ -30,7 +29,7 @@ class Source:
 
 class _HasSource(Protocol):
     @property
-    def source(self) -> tuple[Source, ...]: ...
+    def source(self) -> tuple[DataSource, ...]: ...
 
 
 _KNOWN: dict[str, tuple[str, str, str]] = {
@@ -58,30 +57,30 @@ _KNOWN: dict[str, tuple[str, str, str]] = {
 }
 
 
-def package_source(package: str) -> Source:
+def package_source(package: str) -> DataSource:
     """The entry of a data package at the version that is installed; UsageError naming the extra when it is not."""
     name, licence, url = _KNOWN[package]
     try:
         version = metadata.version(package)
     except metadata.PackageNotFoundError:
         raise _missing(package) from None
-    return Source(name=name, package=package, version=version, licence=licence, url=url)
+    return DataSource(name=name, package=package, version=version, licence=licence, url=url)
 
 
-def own_source(name: str) -> Source:
+def own_source(name: str) -> DataSource:
     """The entry of a list that was written for this project."""
     try:
         version = metadata.version("armillary")
     except metadata.PackageNotFoundError:
         version = "unreleased"
-    return Source(
+    return DataSource(
         name=f"{name} (written for this project)", package="armillary", version=version, licence="Apache-2.0"
     )
 
 
-def wordnet_source() -> Source:
+def wordnet_source() -> DataSource:
     """The entry of what was taken from WordNet and is shipped with this package."""
-    return Source(
+    return DataSource(
         name="WordNet: nouns by class",
         package="armillary",
         version="3.0",
@@ -92,20 +91,8 @@ def wordnet_source() -> Source:
 
 def sources_of(*items: _HasSource | Iterable[_HasSource]) -> list[dict[str, str]]:
     """The distinct sources of relations or corpora as plain data, in the order met: what a run record keeps."""
-    found: dict[Source, None] = {}
+    found: dict[DataSource, None] = {}
     for item in items:
         for one in item if isinstance(item, Iterable) else (item,):
             found.update(dict.fromkeys(one.source))
     return [source.to_dict() for source in found]
-
-
-def data_module(module: str, package: str) -> ModuleType:
-    """The module of an optional data package; UsageError naming the extra when it is not installed."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError:
-        raise _missing(package) from None
-
-
-def _missing(package: str) -> UsageError:
-    return UsageError(f"this data needs the package {package}, which is not installed: pip install 'armillary[data]'.")

@@ -1,10 +1,11 @@
 """Open a model and know its parts."""
 
+from armillary.fetch.cache import cache_folder
 from armillary.models.anatomy import Anatomy, find_anatomy
-from armillary.models.load import load
 from armillary.models.loaded import LoadedModel
-from armillary.models.packaged import PACKAGED, Packaged, cache_folder, cached, fetch
-from armillary.models.tiny import KINDS, tiny
+from armillary.models.loading import load
+from armillary.models.packaged import PACKAGED, Packaged, cached, fetch
+from armillary.models.tiny_models import KINDS, tiny
 
 __all__ = [
     "KINDS",

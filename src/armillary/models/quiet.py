@@ -4,8 +4,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import CRITICAL
+from typing import Any
 
 from transformers.utils import logging
+
+from armillary.errors import ModelError
 
 
 @contextmanager
@@ -30,3 +33,17 @@ def reason(error: BaseException) -> str:
     text = " ".join(str(error).strip().split("\n")[0].split()) or type(error).__name__
     text = text.split(". ")[0]
     return (text if len(text) <= 200 else f"{text[:197]}...").rstrip(".:; ")
+
+
+def refuse_gaps(loading: Any, label: str) -> None:
+    """Raises ModelError where transformers' loading info tells of weights that are missing or of another shape.
+
+    They would otherwise be drawn at random, with a warning that is easily missed.
+    """
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise ModelError(f"{label} lacks {len(missing)} of its weights ({missing[0]}), so it is not a whole model.")
+    for name, found, expected in loading["mismatched_keys"]:
+        raise ModelError(
+            f"{label} does not fit its config.json: {name} is {list(found)} where {list(expected)} is expected."
+        )

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from matplotlib.axes import Axes
 
+from armillary.records.sections import Bars, names
 from armillary.report.canvas import FONT, INK, MUTED, PAPER, SERIES, Canvas, grid, text_width
-from armillary.report.pictures import Bars, names
 from armillary.report.wording import number, shortened
 
 _ROW, _STACKED_ROW, _THICKNESS, _FOOT = 25.0, 40.0, 12.0, 42.0

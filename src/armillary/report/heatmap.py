@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 from matplotlib.patches import Rectangle
 
+from armillary.records.sections import Heatmap, names
 from armillary.report.canvas import FONT, MUTED, PAPER, Canvas, text_width
-from armillary.report.pictures import Heatmap, names
 from armillary.report.wording import MINUS, number, shortened, tick
 
 # Each runs evenly in lightness, so that it reads in grey and with any colour vision, on light paper and on dark.

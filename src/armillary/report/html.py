@@ -10,12 +10,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from armillary.report.figures import svg
+from armillary.records.record import RunRecord
+from armillary.records.sections import Figure
 from armillary.report.interactive import scripts, specification
+from armillary.report.svg import svg
 from armillary.report.tokens import markup
 from armillary.report.wording import NOTHING, basis, duration, ends, moment, number, visible
-from armillary.runs.record import RunRecord
-from armillary.runs.sections import Figure
 
 _HERE = Path(__file__).parent
 

@@ -5,11 +5,11 @@ from collections import Counter
 from functools import lru_cache
 from typing import Any
 
+from armillary.records.sections import Figure, Heatmap, Points, names
 from armillary.report.canvas import MUTED, SERIES, THEME, WIDE
+from armillary.report.figure_data import picture
 from armillary.report.heatmap import ANNOTATED, color_range, colors, ink, planned, short
-from armillary.report.pictures import Heatmap, Points, names, picture
 from armillary.report.wording import number
-from armillary.runs.sections import Figure
 
 _CONFIG: dict[str, Any] = {
     "background": "transparent",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
+from armillary.records.sections import Lines, Series, names
 from armillary.report.canvas import DASHES, FONT, MARKERS, MUTED, NARROW, SERIES, Canvas, grid, text_width
-from armillary.report.pictures import Lines, Series, names
 from armillary.report.wording import shortened, tick
 
 _NAME_LIMIT, _LEGEND_ROW, _MANY_POINTS, _FEW_POINTS = 26, 20.0, 40, 8

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from matplotlib.axes import Axes
 
+from armillary.records.sections import Points, names
 from armillary.report.canvas import FONT, INK, MARKERS, MUTED, NARROW, SERIES, Canvas, grid, text_width
-from armillary.report.pictures import Points, names
 from armillary.report.wording import shortened
 
 Box = tuple[float, float, float, float]

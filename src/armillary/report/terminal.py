@@ -5,8 +5,8 @@ from rich.table import Table
 from rich.text import Text
 
 from armillary.numerics.intervals import Interval
+from armillary.records.record import RunRecord
 from armillary.report.wording import basis, duration, ends, number, visible
-from armillary.runs.record import RunRecord
 
 _STYLES = {"holds": "bold green", "fails": "bold red", "undecided": "bold yellow"}
 _MOST_MEASURES = 40

@@ -4,9 +4,9 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from armillary.errors import UsageError
-from armillary.report.pictures import TokenRow, Tokens, picture
+from armillary.records.sections import Figure, TokenRow, Tokens
+from armillary.report.figure_data import picture
 from armillary.report.wording import number, visible
-from armillary.runs.sections import Figure
 
 STEPS = 4
 """Shades on each side of zero; the style sheet has as many."""

@@ -10,11 +10,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from armillary.errors import ArmillaryError, StorageError
-from armillary.runs.atomic import remove_stale, storage_sentence, write_atomic
+from armillary.files import remove_stale, storage_sentence, write_atomic
+from armillary.records.plain import digest, plain
+from armillary.records.record import FILE_NAME, RunRecord
 from armillary.runs.environment import versions
 from armillary.runs.parts import Parts
-from armillary.runs.plain import digest, plain
-from armillary.runs.record import FILE_NAME, RunRecord
 
 REPORT_NAME = "report.html"
 LOCK_NAME = ".lock"

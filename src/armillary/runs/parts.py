@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from armillary.runs.atomic import remove_stale, write_atomic
-from armillary.runs.plain import dumps, plain
+import numpy as np
+from numpy.typing import NDArray
+
+from armillary.files import remove_stale, write_atomic
+from armillary.records.plain import dumps, plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,3 +128,27 @@ def _from_npz(file: Any) -> dict[str, Any]:
             member.removesuffix(".npy"): np.load(io.BytesIO(archive.read(member)), allow_pickle=False)
             for member in archive.namelist()
         }
+
+
+# Arrays that a run keeps under a name, so that a killed run goes on where it stopped.
+
+Arrays = dict[str, NDArray[Any]]
+Store = Callable[[str, Callable[[], Arrays]], Arrays]
+"""Gives the arrays of the name if it has them, else computes, keeps and gives them (such as ``Parts.arrays``)."""
+
+
+def kept(store: Store | None, name: str, compute: Callable[[], Arrays]) -> Arrays:
+    """The arrays from ``store``, or computed where there is none."""
+    return compute() if store is None else store(name, compute)
+
+
+def part_name(kind: str, *parts: object) -> str:
+    """A name that differs wherever one of the parts (plain JSON data) does."""
+    text = json.dumps(parts, ensure_ascii=True, sort_keys=True)
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def array_digest(values: NDArray[Any]) -> str:
+    """A digest of shape, type and every number."""
+    values = np.ascontiguousarray(values)
+    return part_name(f"{values.dtype}{values.shape}", hashlib.sha256(values.data).hexdigest())

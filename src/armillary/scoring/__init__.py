@@ -1,9 +1,7 @@
 """Log-probabilities and decoding done once: of the next token, of whole texts, and of what is sampled."""
 
-from armillary.scoring.branch import BranchLogits, branch_logits
-from armillary.scoring.greedy import greedy
-from armillary.scoring.growing import GrowingPrompts
-from armillary.scoring.next_token import next_token_logits
+from armillary.scoring.decoding import GrowingPrompts, greedy
+from armillary.scoring.next_token import BranchLogits, branch_logits, next_token_logits
 from armillary.scoring.nll import SequenceNLL, sequence_nll, token_nll
 from armillary.scoring.sample import Samples, sample
 

@@ -16,9 +16,9 @@ from transformers.cache_utils import Cache
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.models.batches import run_body
 from armillary.models.loaded import LoadedModel
-from armillary.scoring.draw import draw
 from armillary.scoring.kv_cache import growing_cache, is_cacheable, select_rows
 from armillary.scoring.nll import chunked_nll
+from armillary.scoring.sample import draw
 
 
 @dataclass(frozen=True)

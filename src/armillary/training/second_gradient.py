@@ -15,7 +15,7 @@ from transformers import Trainer
 
 from armillary.errors import UsageError
 from armillary.models.vision import cut_images_are_told
-from armillary.training.checkpoint_weights import CheckpointWeightsMixin
+from armillary.training.checkpoints import CheckpointWeightsMixin
 
 Gradients = dict[nn.Parameter, Tensor]
 

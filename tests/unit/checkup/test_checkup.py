@@ -10,8 +10,8 @@ from armillary.checkup import CheckupConfig
 from armillary.checkup.diagnosis import Context, Diagnosis
 from armillary.checkup.run import DIAGNOSES
 from armillary.errors import UsageError
+from armillary.records.sections import Section
 from armillary.runs.parts import Parts
-from armillary.runs.sections import Section
 
 CONFIG = CheckupConfig(model="tiny-llama", subjects=60, texts=8, text_tokens=32, clusters=4)
 each_diagnosis = pytest.mark.parametrize("diagnosis", DIAGNOSES, ids=lambda one: one.title)

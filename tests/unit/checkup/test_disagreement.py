@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from armillary.checkup import CheckupConfig, disagreement, run_checkup
-from armillary.checkup.diagnosis import Context, Outcome, Payload
+from armillary.checkup.diagnosis import Context, Diagnosed, Payload
 from armillary.checkup.disagreement import DISAGREEMENT
 from armillary.checkup.keys import KEYS
 from armillary.checkup.layers import RANK
 from armillary.checkup.run import PAIR_DIAGNOSES
-from armillary.methods.modeldiff.derivations import noisy
+from armillary.methods.modeldiff.ancestry import noisy
 from armillary.models import LoadedModel, tiny
 from armillary.runs.parts import Parts
 
@@ -26,7 +26,7 @@ def more_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disagreement, "SEQUENCES", DRAWN)
 
 
-def told(before: LoadedModel, after: LoadedModel) -> tuple[Payload, Outcome]:
+def told(before: LoadedModel, after: LoadedModel) -> tuple[Payload, Diagnosed]:
     parts = Parts(None, "")
     first, second = (
         Context(loaded=loaded, config=CONFIG, parts=parts, role=role)
@@ -37,7 +37,7 @@ def told(before: LoadedModel, after: LoadedModel) -> tuple[Payload, Outcome]:
 
 
 @cache
-def against_noise(size: float) -> tuple[Payload, Outcome]:
+def against_noise(size: float) -> tuple[Payload, Diagnosed]:
     return told(tiny("llama"), noisy(tiny("llama"), size, seed=0))
 
 

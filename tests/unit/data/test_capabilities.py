@@ -12,8 +12,8 @@ from importlib import metadata
 
 import pytest
 
-from armillary.data import capability_pieces
-from armillary.data.capability import (
+from armillary.data.texts import pieces as capability_pieces
+from armillary.data.texts.capability import (
     _CAPABILITIES,
     _pieces,
     capabilities,
@@ -22,8 +22,8 @@ from armillary.data.capability import (
     capability_texts,
     equal_capability_texts,
 )
-from armillary.data.capability_maths import TEMPLATES, problems
-from armillary.data.capability_pieces import Document, Split, dealt, pieces, shingles
+from armillary.data.texts.mathematics import TEMPLATES, problems
+from armillary.data.texts.pieces import Document, Split, dealt, pieces, shingles
 from armillary.errors import UsageError
 
 NAMES = tuple(capabilities())
@@ -135,7 +135,7 @@ def test_a_seed_repeats_and_another_reorders(name: str) -> None:
 def test_another_process_gives_the_same_texts_and_loads_nothing_heavy() -> None:
     names = ("code", "mathematics", "german", "writing")
     code = (
-        "import hashlib, sys; from armillary.data.capability import capability_texts as texts\n"
+        "import hashlib, sys; from armillary.data.texts.capability import capability_texts as texts\n"
         "print(hash('armillary'))\n"
         f"print(*(hashlib.sha256('|'.join(texts(n, seed=3)).encode()).hexdigest() for n in {names}))\n"
         "print(sorted({'torch', 'numpy', 'transformers'} & sys.modules.keys()))"

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from armillary.data import emoji as emoji_module
-from armillary.data import emoji_build, fetch_emoji, load_emoji
-from armillary.data.emoji import cached_emoji, emoji_folder, verify_emoji
-from armillary.data.emoji_identity import identity_of, short_code, split_of
+from armillary.data import fetch_emoji, load_emoji
+from armillary.data.images import build as emoji_build, emoji as emoji_module
+from armillary.data.images.build import identity_of, short_code, split_of
+from armillary.data.images.emoji import cached_emoji, emoji_folder, verify_emoji
 from armillary.errors import DownloadError, StorageError, UsageError
 
 from .tiny_emoji import icon_set, label_set, made_up, publish, rectangle, two_styles
@@ -208,7 +208,7 @@ def test_a_split_does_not_depend_on_the_rest_of_the_set() -> None:
 
 @pytest.mark.weights
 def test_the_real_set_is_what_the_list_says() -> None:
-    from armillary.data.emoji_sources import PICTURES, STYLES
+    from armillary.data.images.packages import PICTURES, STYLES
 
     assert cached_emoji() is not None, "run `armillary data emoji` first"
     verify_emoji()

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from armillary.data import COLOURS, PICTURE_TASKS, answer_counts, dominant_colour, group_codes, picture_examples
-from armillary.data.emoji import Emoji, EmojiLabel
-from armillary.data.picture_colour import _drawn
-from armillary.data.picture_questions import CODES, PictureExample
+from armillary.data.images.emoji import Emoji, EmojiLabel
+from armillary.data.images.questions import CODES, PictureExample, _drawn
 from armillary.errors import UsageError
 
 from .tiny_emoji import made_up

@@ -6,10 +6,18 @@ import sys
 
 import pytest
 
-from armillary.data import PROMPTS, Relation, places, prompt_words, relation, relation_ids, sources_of
-from armillary.data import sources as sources_module
-from armillary.data.geography import COLORS
-from armillary.data.relations import relations
+from armillary.data import (
+    PROMPTS,
+    Relation,
+    prompt_words,
+    relation,
+    relation_ids,
+    sources as sources_module,
+    sources_of,
+)
+from armillary.data.relations import places
+from armillary.data.relations.geography import COLORS
+from armillary.data.relations.shipped import relations
 from armillary.errors import UsageError
 
 KNOWN_PAIRS = {
@@ -144,7 +152,7 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_data_needs_no_torch() -> None:
     code = (
-        "import sys; from armillary.data import relation; from armillary.data.texts import texts; "
+        "import sys; from armillary.data import relation; from armillary.data.texts.corpora import texts; "
         "relation('city-country'); texts('python-reference', limit=1); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from armillary.data import corpora, corpus_source
-from armillary.data.texts import _without_markup, texts
+from armillary.data.texts.corpora import _without_markup, texts
 from armillary.errors import UsageError
 
 NAMES = ("world-factbook", "python-reference")

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from armillary.data import emoji, emoji_sources
-from armillary.data.emoji import Emoji, EmojiLabel
-from armillary.data.emoji_sources import EmojiPackage
-from armillary.data.npm_download import NpmPackage
+from armillary.data.images import emoji, packages as emoji_sources
+from armillary.data.images.emoji import Emoji, EmojiLabel
+from armillary.data.images.packages import EmojiPackage
+from armillary.fetch.npm import NpmPackage
 
 
 def write_archive(path: Path, files: Mapping[str, bytes]) -> str:

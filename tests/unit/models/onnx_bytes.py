@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import Dinov2Config, Dinov2Model
 
-from armillary.models.onnx_file import Node, OnnxGraph
+from armillary.models.dinov2 import Node, OnnxGraph
 
 FLOAT32, INT64 = 1, 7
 

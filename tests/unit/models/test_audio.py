@@ -15,11 +15,10 @@ from transformers import (
 )
 
 from armillary.errors import ModelError, UsageError
-from armillary.models.audio import audio_language_model, hears_only
-from armillary.models.tiny import tiny
-from armillary.models.tiny_audio import AudioShape, new_audio_model, tiny_audio
+from armillary.models.tiny_models import tiny
 from armillary.models.tiny_vision import tiny_vision
-from armillary.training.component_groups import component_parameters, vision_components
+from armillary.training.components import audio_language_model, component_parameters, hears_only, vision_components
+from reproductions.commit.sounds.tiny_audio import AudioShape, new_audio_model, tiny_audio
 
 TEXT = {
     "vocab_size": 32,

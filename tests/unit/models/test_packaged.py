@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from armillary.errors import DownloadError, ModelError
-from armillary.models import PACKAGED, Packaged, cached, fetch, load, packaged, pip_download
+from armillary.fetch import pip as pip_download
+from armillary.models import PACKAGED, Packaged, cached, fetch, load, packaged
 from armillary.progress import reporting
+from unit.fetch.test_pip_download import write_wheel
 
 from .conftest import gguf_twin, write_gguf
-from .test_pip_download import write_wheel
 
 
 class Registry:

@@ -13,8 +13,13 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from armillary.errors import ModelError, UsageError
 from armillary.models import LoadedModel, find_anatomy, tiny
-from armillary.models.image_token import untrained_token, with_image_token
-from armillary.models.picture_model import assemble_picture_model, scale_connector, smooth_pictures
+from armillary.models.image_text import (
+    assemble_picture_model,
+    scale_connector,
+    smooth_pictures,
+    untrained_token,
+    with_image_token,
+)
 from armillary.models.vision import check_image_tokens, find_vision_anatomy, images_stand_first
 
 from .onnx_bytes import tiny_tower

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from armillary.models.stored_states import StoredStates, stored_states, tower_states
 from armillary.models.tiny_vision import tiny_vision
-from armillary.models.vision import find_vision_anatomy
+from armillary.models.vision import StoredStates, find_vision_anatomy, stored_states, tower_states
 
 
 def test_a_model_that_reads_stored_states_answers_as_one_that_looks() -> None:

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from armillary.errors import UsageError
-from armillary.models import KINDS, tiny, words
+from armillary.models import KINDS, tiny, tiny_models as words
 
 
 @pytest.fixture(params=KINDS)

@@ -7,13 +7,7 @@ from scipy import stats
 from sklearn.metrics import r2_score
 
 from armillary.errors import UsageError
-from armillary.numerics.correlation import (
-    pearson,
-    pearson_columns,
-    r_squared_columns,
-    spearman,
-    spearman_columns,
-)
+from armillary.numerics.correlation import pearson, pearson_columns, r_squared_columns, spearman, spearman_columns
 
 
 def pair(n: int = 50, q: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

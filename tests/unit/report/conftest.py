@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from armillary.numerics.intervals import Interval
-from armillary.runs import ClaimResult, Figure, Finding, RunRecord, Section, Table
+from armillary.records import ClaimResult, Figure, Finding, RunRecord, Section, Table
 
 HOSTILE = (
     "<script>alert(1)</script>\"'&</style><!--\u202eback\x00\n\u2028😀東京\ufffd\ud800"

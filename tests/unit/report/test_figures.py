@@ -10,12 +10,12 @@ import matplotlib
 import pytest
 
 from armillary.errors import UsageError
+from armillary.records import Figure
+from armillary.records.sections import Heatmap
 from armillary.report.canvas import INK, SERIES
-from armillary.report.figures import svg
 from armillary.report.heatmap import color_range, ink
 from armillary.report.lines import spread
-from armillary.report.pictures import Heatmap
-from armillary.runs import Figure
+from armillary.report.svg import svg
 
 Figures = Callable[[str, bool], list[Figure]]
 KINDS = range(4)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from armillary.records import RunRecord
 from armillary.report.html import render_html
 from armillary.report.interactive import script_safe, scripts, specification
-from armillary.runs import RunRecord
 
 Make = Callable[..., RunRecord]
 

@@ -7,8 +7,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from armillary.records import RunRecord
 from armillary.report.terminal import render_terminal
-from armillary.runs import RunRecord
 
 
 def printed(record: RunRecord, width: int) -> str:

@@ -10,10 +10,10 @@ import pytest
 
 from armillary import report
 from armillary.errors import UsageError
-from armillary.report.figures import svg
+from armillary.records import Figure, RunRecord
 from armillary.report.html import render_html
+from armillary.report.svg import svg
 from armillary.report.tokens import STEPS, markup, shade
-from armillary.runs import Figure, RunRecord
 
 
 def figure(tokens: list[str], values: list[float | None], **data: Any) -> Figure:

@@ -3,8 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from armillary.numerics.intervals import Interval
 from armillary.report.wording import NOTHING, basis, duration, ends, moment, number, shortened, tick, visible

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from armillary.errors import StorageError, UsageError
-from armillary.runs import RunFolder, RunRecord, versions
+from armillary.records import RunRecord
+from armillary.runs import RunFolder, versions
 
 CONFIG = {"n": 3, "words": ("a", "b")}
 MODELS = {"model": "ab12"}

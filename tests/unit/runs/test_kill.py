@@ -7,13 +7,14 @@ import sys
 import time
 from pathlib import Path
 
-from armillary.runs import RunRecord
+from armillary.records import RunRecord
 
 RUN = """
 import sys, time
 import numpy as np
 from armillary.numerics.intervals import Interval
-from armillary.runs import RunFolder, RunRecord, versions
+from armillary.records import RunRecord
+from armillary.runs import RunFolder, versions
 
 CONFIG, MODELS = {"parts": 12}, {"model": "ab"}
 

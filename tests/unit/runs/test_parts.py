@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
+from armillary.records.plain import digest, dumps, plain
 from armillary.runs.parts import Parts
-from armillary.runs.plain import digest, dumps, plain
 
 
 def never() -> Any:

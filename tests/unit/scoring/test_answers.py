@@ -7,7 +7,7 @@ import torch
 
 from armillary.errors import NumericError, UsageError
 from armillary.models import tiny
-from armillary.models.stored_states import stored_states
+from armillary.models.vision import stored_states
 from armillary.scoring import answers as module
 from armillary.scoring.answers import answer_log_probabilities, greedy_answers
 

@@ -8,7 +8,7 @@ import torch
 
 from armillary.errors import UsageError
 from armillary.models import LoadedModel
-from armillary.models.tiny import tiny
+from armillary.models.tiny_models import tiny
 from armillary.scoring.fixed_length import draw_fixed_length, fixed_length_nll
 
 TEMPERATURES = (1.0, 1.5, 0.7)

@@ -2,14 +2,12 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from armillary.errors import NumericError, UsageError
 from armillary.models import KINDS, LoadedModel, tiny
 from armillary.models.batches import run_body
-from armillary.scoring.greedy import greedy
-from armillary.scoring.growing import GrowingPrompts
+from armillary.scoring.decoding import GrowingPrompts, greedy
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from armillary.data.picture_tasks import PictureExample, PictureTask, picture_examples
-from armillary.experiments.made_up_pictures import IMAGE_SIZE, made_up_emoji, random_tower
-from armillary.experiments.picture_ground import states_of
+from armillary.data.images.questions import PictureExample, PictureTask, picture_examples
+from armillary.data.images.synthetic import IMAGE_SIZE, made_up_emoji, random_tower
+from armillary.finetuning.image_setup import states_of
 from armillary.models import tiny
-from armillary.models.picture_model import assemble_picture_model
-from armillary.training.picture_rows import PictureRows
+from armillary.models.image_text import assemble_picture_model
+from armillary.training.image_rows import PictureRows
 
 
 @cache

@@ -7,7 +7,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
-from armillary.training.checkpoint_weights import CheckpointWeightsMixin, train_or_resume
+from armillary.training.checkpoints import CheckpointWeightsMixin, train_or_resume
 
 
 class Ours(CheckpointWeightsMixin, Trainer):

@@ -14,8 +14,9 @@ from transformers import Trainer, TrainingArguments
 from armillary.errors import ModelError, UsageError
 from armillary.models import tiny
 from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
-from armillary.training.component_groups import (
+from armillary.training.components import (
     ComponentLR,
+    ComponentTrainer,
     RateMultipliers,
     RatesLog,
     component_groups,
@@ -26,7 +27,6 @@ from armillary.training.component_groups import (
     split_groups,
     vision_components,
 )
-from armillary.training.component_trainer import ComponentTrainer
 
 PARTS = {"encoder": ["^0"], "head": ["^1", "^2"]}
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from armillary.data.picture_tasks import PictureExample
+from armillary.data.images.questions import PictureExample
 from armillary.errors import ModelError
 from armillary.models.vision import check_image_tokens, images_stand_first
-from armillary.training.answer_loss import IGNORED, answer_loss, answer_positions, with_answer_positions
-from armillary.training.picture_rows import PictureRows
+from armillary.training.image_rows import PictureRows
+from armillary.training.questions import IGNORED, answer_loss, answer_positions, with_answer_positions
 
 from .picture_parts import picture_rows, some_examples
 

@@ -7,12 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from armillary.data.picture_files import AskedPicture
+from armillary.data.images.user_files import AskedPicture
 from armillary.errors import UsageError
-from armillary.models.picture_folder import PictureModel, tiny_picture_model
-from armillary.training.answer_loss import IGNORED
-from armillary.training.question_rows import QuestionEncoder, QuestionRows, picture_of
-from armillary.training.question_scores import answer_scores, right_answers
+from armillary.models.image_text import PictureModel, tiny_picture_model
+from armillary.training.questions import (
+    IGNORED,
+    QuestionEncoder,
+    QuestionRows,
+    answer_scores,
+    picture_of,
+    right_answers,
+)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from armillary.errors import UsageError
-from armillary.models.tiny import tiny
+from armillary.models.tiny_models import tiny
 from armillary.training.second_gradient import Gradients, SecondGradientMixin, _refuse_unsupported
 
 from .two_processes import run_two

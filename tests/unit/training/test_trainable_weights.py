@@ -9,7 +9,7 @@ from torch import nn
 from transformers import Trainer, TrainingArguments
 
 from armillary.errors import UsageError
-from armillary.training.trainable_weights import WEIGHTS, TrainableWeightsMixin, last_checkpoint
+from armillary.training.checkpoints import WEIGHTS, TrainableWeightsMixin, last_checkpoint
 
 
 class _Own(TrainableWeightsMixin, Trainer):

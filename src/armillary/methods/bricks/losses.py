@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.errors import UsageError
-from armillary.methods.bricks.resampling import Array, Drawn, resampled
-from armillary.methods.bricks.stored import Arrays, Store, kept, part_name
 from armillary.models import LoadedModel
-from armillary.numerics.intervals import Interval
+from armillary.numerics.intervals import Array, Drawn, Interval, resampled
+from armillary.runs.parts import Arrays, Store, kept, part_name
 from armillary.scoring import sequence_nll
 
 Texts = Mapping[str, Sequence[str]]

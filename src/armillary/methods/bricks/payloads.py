@@ -3,15 +3,17 @@
 Legend: L layers, M neurons of an FFN, R rank.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
-from armillary.errors import UsageError
+from armillary.errors import ModelError, UsageError
+from armillary.models.loaded import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -91,3 +93,147 @@ class LowRank:
 
 
 Payload = Index | Partition | LowRank
+
+# Where a brick plugs in: the modules of the base model that its payload names, and where two bricks meet.
+
+Op = Literal["mask", "keep", "read", "route", "add_delta"]
+Part = Literal["ffn", "attn", "embed", "head", "block"]
+OPS: dict[type, tuple[Op, ...]] = {Index: ("mask", "keep", "read"), Partition: ("route",), LowRank: ("add_delta",)}
+"""What may be done with each payload; the first is the default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One matrix of the base model that a brick changes, masks or reads."""
+
+    layer: int | None
+    """Decoder block, from 0; None outside the blocks."""
+
+    part: Part
+    path: str
+    """Module path in the model: "model.layers.3.mlp.down_proj"."""
+
+    op: Op
+    inputs: int
+    outputs: int
+    transposed: bool
+    """True where the module stores its weight as ``[in, out]`` (Conv1D of GPT-2)."""
+
+    def __post_init__(self) -> None:
+        if not self.path or any(not piece for piece in self.path.split(".")) or "/" in self.path or "\\" in self.path:
+            raise UsageError(f"a site is a dotted module path; got {self.path!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+def sites_of(loaded: LoadedModel, payload: Payload, op: Op | None = None) -> tuple[Site, ...]:
+    """The sites of a payload in an open model: FFN writes by layer, or changed matrices by path.
+
+    Raises UsageError for an operation that does not fit the payload, a layer, neuron, module or shape that the model
+    does not have; ModelError where a layer has no single FFN write.
+    """
+    allowed = OPS[type(payload)]
+    if op is not None and op not in allowed:
+        raise UsageError(f"{type(payload).__name__} takes {', '.join(allowed)}; got {op!r}.")
+    chosen = op or allowed[0]
+    names = {id(module): name for name, module in loaded.model.named_modules()}
+    if isinstance(payload, LowRank):
+        return tuple(_matrix_site(loaded, names, path, *payload.factors[path]) for path in sorted(payload.factors))
+    if isinstance(payload, Partition):
+        if len(payload.labels_LM) != loaded.anatomy.num_layers:
+            raise UsageError(
+                f"the partition has {len(payload.labels_LM)} layers; {loaded.name} has {loaded.anatomy.num_layers}."
+            )
+        widths = dict.fromkeys(range(len(payload.labels_LM)), payload.labels_LM.shape[1])
+        sites = [_write_site(loaded, names, layer, chosen) for layer in widths]
+        if wrong := next((site for site in sites if site.inputs != payload.labels_LM.shape[1]), None):
+            raise UsageError(
+                f"layer {wrong.layer} has {wrong.inputs} neurons; the partition {payload.labels_LM.shape[1]}."
+            )
+        return tuple(sites)
+    found = [_write_site(loaded, names, layer, chosen) for layer in sorted(payload.neurons)]
+    for site in found:
+        neurons = payload.neurons[cast(int, site.layer)]
+        if len(neurons) and neurons[-1] >= site.inputs:
+            raise UsageError(
+                f"layer {site.layer} of {loaded.name} has neurons 0 to {site.inputs - 1}; got {neurons[-1]}."
+            )
+    return tuple(found)
+
+
+def matrix(model: nn.Module, path: str) -> nn.Module:
+    """The Linear or Conv1D at a module path. UsageError where there is none or its weight is not in floating point."""
+    try:
+        module = model.get_submodule(path)
+    except AttributeError:
+        raise UsageError(f"the model has no module {path!r}.") from None
+    weight = getattr(module, "weight", None)
+    if not isinstance(module, nn.Linear | Conv1D) or not isinstance(weight, Tensor) or not weight.is_floating_point():
+        raise UsageError(f"{path} is no Linear or Conv1D with a weight in floating point, so it can't be changed.")
+    return module
+
+
+def meetings(first: Sequence[Site], a: Payload, second: Sequence[Site], b: Payload) -> list[str]:
+    """Module paths that both bricks change; two masks meet only where they name the same neuron."""
+    changing = {site.path: site for site in first if site.op != "read"}
+    return [site.path for site in second if site.op != "read" and _meet(changing.get(site.path), a, site, b)]
+
+
+def touched_tensors(sites: Iterable[Site]) -> list[str]:
+    """Names of the parameters whose bytes decide what a brick means."""
+    return [f"{site.path}.weight" for site in sites]
+
+
+def _meet(first: Site | None, a: Payload, second: Site, b: Payload) -> bool:
+    if first is None:
+        return False
+    if first.op == second.op == "mask" and isinstance(a, Index) and isinstance(b, Index):
+        layer = cast(int, first.layer)
+        return not set(a.neurons[layer].tolist()).isdisjoint(b.neurons[layer].tolist())
+    return True
+
+
+def _write_site(loaded: LoadedModel, names: Mapping[int, str], layer: int, op: Op) -> Site:
+    if layer >= loaded.anatomy.num_layers:
+        raise UsageError(f"{loaded.name} has layers 0 to {loaded.anatomy.num_layers - 1}; got {layer}.")
+    write = loaded.anatomy.ffn_writes[layer]
+    if write is None:
+        raise ModelError(
+            f"layer {layer} of {loaded.name} has no single FFN write matrix (its experts share a tensor)."
+        )
+    inputs, outputs, transposed = _shape(write)
+    return Site(
+        layer=layer, part="ffn", path=names[id(write)], op=op, inputs=inputs, outputs=outputs, transposed=transposed
+    )
+
+
+def _matrix_site(loaded: LoadedModel, names: Mapping[int, str], path: str, a_RI: Tensor, b_OR: Tensor) -> Site:
+    module = matrix(loaded.model, path)
+    inputs, outputs, transposed = _shape(module)
+    if (a_RI.shape[1], b_OR.shape[0]) != (inputs, outputs):
+        raise UsageError(
+            f"{path} maps {inputs} to {outputs} numbers, but the change maps {a_RI.shape[1]} to {b_OR.shape[0]}."
+        )
+    layer, part = _place(loaded, names, path)
+    return Site(
+        layer=layer, part=part, path=path, op="add_delta", inputs=inputs, outputs=outputs, transposed=transposed
+    )
+
+
+def _place(loaded: LoadedModel, names: Mapping[int, str], path: str) -> tuple[int | None, Part]:
+    for layer, block in enumerate(loaded.anatomy.layers):
+        inside = names[id(block)]
+        if path.startswith(f"{inside}."):
+            steps = path.removeprefix(f"{inside}.").split(".")
+            above = [block.get_submodule(".".join(steps[:depth])) for depth in range(1, len(steps))]
+            attention = any("attention" in type(module).__name__.lower() for module in above)
+            return layer, "attn" if attention else "ffn"
+    return None, "head" if loaded.anatomy.head is loaded.model.get_submodule(path) else "block"
+
+
+def _shape(module: nn.Module) -> tuple[int, int, bool]:
+    rows, columns = cast(Tensor, module.weight).shape
+    transposed = isinstance(module, Conv1D)
+    return (rows, columns, True) if transposed else (columns, rows, False)

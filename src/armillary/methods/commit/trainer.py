@@ -1,15 +1,241 @@
 """CoMMIT as a Trainer: component groups and schedule, the callback, and the auxiliary regulariser in the loss."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
 
+import torch
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from transformers import Trainer
+from torch.utils.hooks import RemovableHandle
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
-from armillary.methods.commit.auxiliary import auxiliary_gain
-from armillary.methods.commit.callback import CoMMITCallback
+from armillary.errors import UsageError
+from armillary.files import write_atomic
+from armillary.methods.commit import core
 from armillary.methods.commit.config import CoMMITConfig
-from armillary.training.component_trainer import ComponentMixin
+from armillary.methods.commit.controller import CoMMITController, answer_logits, evaluation
+from armillary.training.components import ComponentMixin, RateMultipliers, log_figures, set_multipliers
+
+# The auxiliary regulariser: movement of the output since the last probe by each component alone, capped.
+#
+# The paper's term encourages larger updates of the generation distribution, without labels; its formula was not at
+# hand. This one is ours: ``L = L_task - weight * sum_m w_m min(D_m, cap)``, with D_m the KL from the snapshot's
+# distribution to that of the model in which component m alone has moved. At the snapshot value and gradient are 0.
+
+
+def movements(controller: CoMMITController, batch: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """Each component and its D_m, nats per answer token (float64, scalar), with a gradient in this component only.
+
+    Nothing before the first probe and for a batch without answer tokens. The model runs in eval mode.
+    """
+    old = controller.reference
+    if old is None:
+        return
+    model, most = controller.model, controller.config.max_tokens
+    with evaluation(model), torch.no_grad():
+        reference = answer_logits(model, batch, most, old)
+    if reference is None:
+        return
+    for name, part in controller.parts.items():
+        others = {key: value for key, value in old.items() if key not in part}
+        with evaluation(model):
+            moved = cast(Tensor, answer_logits(model, batch, most, others))
+        yield name, core.divergence(controller.config.divergence, reference, moved).mean()
+
+
+def auxiliary_gain(controller: CoMMITController, batch: Mapping[str, Any], task_loss: Tensor) -> Tensor | None:
+    """``sum_m w_m min(D_m, cap)``, to be subtracted from the loss times its weight; None where there is no term.
+
+    The weights sum to 1 and are larger for what lags. With the gate, a component's term is dropped where its gradient
+    opposes the task's (their product with the gradient of ``task_loss`` is positive).
+    """
+    config = controller.config
+    weights = dict(zip(controller.names, core.push_weights(controller.ema, len(controller.names)), strict=True))
+    terms = []
+    for name, moved in movements(controller, batch):
+        term = weights[name] * moved.clamp(max=config.aux_cap)
+        if not config.aux_gate or _agrees(term, task_loss, list(controller.parts[name].values())):
+            terms.append(term.to(task_loss.device, torch.float32))
+    return torch.stack(terms).sum() if terms else None
+
+
+def _agrees(term: Tensor, task_loss: Tensor, parameters: list[torch.nn.Parameter]) -> bool:
+    if not term.requires_grad:  # a component that this batch does not reach, as the encoder in a batch of text
+        return True
+    pairs = [
+        torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True) for value in (term, task_loss)
+    ]
+    products = [(a * b).sum() for a, b in zip(*pairs, strict=True) if a is not None and b is not None]
+    return not products or float(torch.stack(products).sum()) <= 0
+
+
+# CoMMIT as callbacks of the stock Trainer: one that only watches the balance, one that sets the rates by it.
+
+
+def _reference_path(args: TrainingArguments, state: TrainerState) -> Path:
+    """Where the regulariser's snapshot is kept beside the weights of a checkpoint."""
+    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "commit_reference.safetensors"
+
+
+class BalanceMonitor(TrainerCallback, ExportableState):
+    """Measures the balance of the components while any Trainer trains, and logs it; rates are left alone.
+
+    The log gets ``commit/log_kappa`` (of more than two components each one's ``commit/change/...``). ``controller``
+    holds the whole trace. Training goes on bit for bit as without it.
+    """
+
+    def __init__(
+        self,
+        config: CoMMITConfig | Mapping[str, Any] | None = None,
+        components: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """``components``: name -> regular expressions; None stands for vision tower and connector against the rest.
+
+        Both are plain enough for a checkpoint, from which the Trainer may make this object anew.
+        """
+        super().__init__()
+        self.config = CoMMITConfig(**config) if isinstance(config, Mapping) else config or CoMMITConfig()
+        self.components = components
+        self.controller: CoMMITController | None = None
+        self.in_loss = False
+        """Set by ``CoMMITMixin``, which adds the regulariser to the loss."""
+
+        self.has_reference = False
+        """Of a checkpoint: whether the regulariser's snapshot was written beside it."""
+
+        self.resumed: dict[str, Any] | None = None
+        """What the Trainer restores from a checkpoint, if told to; the same is read from its state in any case."""
+
+        self._batch: Mapping[str, Any] | None = None
+        self._handle: RemovableHandle | None = None
+
+    def capture(self, batch: Mapping[str, Any]) -> None:
+        """Takes the batch that the coming step learns from; by itself the callback sees what ``forward`` is given."""
+        self._batch = batch
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if args.deepspeed or args.fsdp:
+            raise UsageError("CoMMIT is tested on one process and on plain data parallelism (DDP), not with shards.")
+        model: nn.Module = kwargs["model"]
+        self.controller = CoMMITController(model, self.config, self.components)
+        stored = cast(dict[str, Any], state.stateful_callbacks or {})  # its annotation tells of what it is made from
+        saved = stored.get(type(self).__name__) if state.global_step else None
+        if saved:
+            # The Trainer itself restores callbacks only if told to.
+            self.controller.load_state_dict(saved["attributes"]["resumed"])
+            had_one = bool(saved["attributes"].get("has_reference"))
+            self._load_reference(_reference_path(args, state), had_one=had_one)
+        self.controller.step = state.global_step
+        self._unhook()
+        self._handle = model.register_forward_pre_hook(self._see, with_kwargs=True)
+
+    def _see(self, module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if module.training and "labels" in named:
+            self._batch = named
+
+    def _unhook(self) -> None:
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        super().on_pre_optimizer_step(args, state, control, **kwargs)
+        if self.controller is not None:
+            self.controller.before_step(self._batch)
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        super().on_optimizer_step(args, state, control, **kwargs)
+        if self.controller is not None:
+            self.controller.after_step()
+        self._batch = None
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._unhook()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if self.controller is not None and self.controller.trace and logs is not None and "loss" in logs:
+            log_figures(state, logs, self.figures())
+
+    def figures(self) -> dict[str, float]:
+        """What the last probe found, under the names of the log."""
+        if self.controller is None or not self.controller.trace:
+            return {}
+        last = self.controller.trace[-1]
+        if last.log_kappa is not None:
+            return {"commit/log_kappa": last.log_kappa}
+        return {
+            f"commit/change/{name}": value for name, value in zip(self.controller.names, last.changes, strict=True)
+        }
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        reference = None if self.controller is None else self.controller.reference
+        if reference is not None and state.is_world_process_zero:
+            content = save({name: value.contiguous() for name, value in reference.items()})
+            write_atomic(_reference_path(args, state), content)
+
+    def _load_reference(self, path: Path, *, had_one: bool) -> None:
+        """The regulariser's snapshot. UsageError where the checkpoint had one and it is not there."""
+        if self.controller is not None and self.config.aux_weight and had_one:
+            if not path.exists():
+                raise UsageError(
+                    f"{path} is missing, so this checkpoint would not go on as it was: the run was killed while it "
+                    "was written, or it was moved; resume from another, in the folder that it was written to."
+                )
+            loaded = load_file(path)
+            self.controller.reference = {
+                name: loaded[name].to(parameter.device) for name, parameter in self.controller.parameters.items()
+            }
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint: settings, moving average, multipliers, counts and trace."""
+        patterns = None if self.components is None else {name: list(value) for name, value in self.components.items()}
+        resumed = None if self.controller is None else self.controller.state_dict()
+        has_reference = self.controller is not None and self.controller.reference is not None
+        attributes = {"resumed": resumed, "in_loss": self.in_loss, "has_reference": has_reference}
+        return {"args": {"config": self.config.to_dict(), "components": patterns}, "attributes": attributes}
+
+
+class CoMMITCallback(BalanceMonitor, RateMultipliers):
+    """Sets the learning rates of the components by their balance; needs an optimiser with groups of their names.
+
+    Such groups are made by ``component_groups``, by ``ComponentTrainer`` and by ``CoMMITTrainer``. Under a
+    ``component_schedule`` multipliers show in the logged rates; under any other schedule they are applied around each
+    step. The auxiliary regulariser needs ``CoMMITTrainer``.
+    """
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.config.aux_weight and not self.in_loss:
+            raise UsageError(
+                f"aux_weight = {self.config.aux_weight} changes the loss; use CoMMITTrainer, or set it to 0."
+            )
+        super().on_train_begin(args, state, control, **kwargs)
+        if self.controller is not None:
+            self.controller.optimizer = kwargs["optimizer"]
+            set_multipliers(kwargs["optimizer"], self.controller.multipliers)
+
+    def figures(self) -> dict[str, float]:
+        """What the last probe found and the multipliers that follow from it, under the names of the log."""
+        rates = {} if self.controller is None else self.controller.multipliers
+        return super().figures() | {f"commit/multiplier/{name}": value for name, value in rates.items()}
 
 
 class CoMMITMixin(ComponentMixin):

@@ -11,8 +11,7 @@ import torch
 from armillary.errors import UsageError
 from armillary.methods.icn.config import NavigationConfig
 from armillary.methods.icn.navigator import Navigator
-from armillary.methods.icn.templates import WAYS, Template
-from armillary.methods.icn.vocabulary import FirstTokens
+from armillary.methods.icn.templates import WAYS, FirstTokens, Template
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
 from armillary.scoring import GrowingPrompts, greedy

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from armillary.methods.icn.core import expected_share, in_top_clusters
 from armillary.methods.icn.keys import KeyClusters, KeySpace, auto_clusters
-from armillary.methods.icn.templates import NUMBERED_LIST
-from armillary.methods.icn.vocabulary import FirstTokens
+from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import bootstrap_mean
 from armillary.scoring import next_token_logits

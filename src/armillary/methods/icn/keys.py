@@ -20,8 +20,8 @@ from torch import Tensor
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.icn.core import checked_ids
 from armillary.models import LoadedModel
+from armillary.numerics.clustering import kmeans
 from armillary.numerics.intervals import Interval, bootstrap_mean, paired_difference
-from armillary.numerics.kmeans import kmeans
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

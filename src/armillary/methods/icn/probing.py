@@ -13,8 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.errors import UsageError
-from armillary.methods.icn.templates import NUMBERED_LIST, Template
-from armillary.methods.icn.vocabulary import FirstTokens, appended_ids, rank_of
+from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, Template, appended_ids, rank_of
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
 from armillary.scoring import GrowingPrompts, greedy

@@ -11,8 +11,8 @@ from armillary.errors import UsageError
 from armillary.methods.lincorr import core
 from armillary.methods.lincorr.config import LinCorrConfig
 from armillary.methods.lincorr.measurement import RelationTables, permuted_null
-from armillary.methods.lincorr.subjects import halves
 from armillary.methods.lincorr.tables import LogitTable
+from armillary.methods.lincorr.words import halves
 from armillary.numerics import Interval, RidgePath
 from armillary.progress import counted
 

@@ -13,11 +13,19 @@ from armillary.data import Relation
 from armillary.errors import UsageError
 from armillary.methods.lincorr import core
 from armillary.methods.lincorr.config import LinCorrConfig
-from armillary.methods.lincorr.fit import RelationFit
-from armillary.methods.lincorr.precision import HITS, Direction, Gold, HitRate, Weights, hit_at
-from armillary.methods.lincorr.result import Example, RelationResult
-from armillary.methods.lincorr.subjects import halves
+from armillary.methods.lincorr.result import (
+    HITS,
+    Direction,
+    Example,
+    Gold,
+    HitRate,
+    RelationFit,
+    RelationResult,
+    Weights,
+    hit_at,
+)
 from armillary.methods.lincorr.tables import LogitTable
+from armillary.methods.lincorr.words import halves
 from armillary.numerics import Interval, LinearFit, RidgePath, pearson_columns
 
 EXAMPLES = 12

@@ -4,15 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from armillary.data import Relation
-from armillary.data import relation as shipped_relation
+from armillary.data import Relation, relation as shipped_relation
 from armillary.errors import UsageError
 from armillary.methods.lincorr.config import LinCorrConfig
 from armillary.methods.lincorr.measurement import RelationTables, measure, relation_tables
 from armillary.methods.lincorr.result import RelationResult
-from armillary.methods.lincorr.subjects import random_words, vocabulary_subjects
 from armillary.methods.lincorr.tables import LogitTable, PromptDomain, Store, collect
-from armillary.methods.lincorr.words import LEAST, WordTable, gold_columns, resolve_words, token_table
+from armillary.methods.lincorr.words import (
+    LEAST,
+    WordTable,
+    gold_columns,
+    random_words,
+    resolve_words,
+    token_table,
+    vocabulary_subjects,
+)
 from armillary.models import LoadedModel
 from armillary.progress import track
 

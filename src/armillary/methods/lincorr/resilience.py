@@ -1,14 +1,18 @@
 """Does a map that was fitted before fine-tuning still hold after it: the same weights, the tuned model's logits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from armillary.errors import UsageError
 from armillary.methods.lincorr import core
 from armillary.methods.lincorr.config import LinCorrConfig
-from armillary.methods.lincorr.fit import RelationFit
-from armillary.methods.lincorr.measurement import RelationTables, permuted_null
-from armillary.numerics import Interval, RidgePath
+from armillary.methods.lincorr.measurement import RelationTables, fit_relation, permuted_null, restricted
+from armillary.methods.lincorr.result import RelationFit, chance_hit, hits
+from armillary.methods.lincorr.words import Status
+from armillary.numerics import Interval, RidgePath, bootstrap_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,4 +72,100 @@ def transfer(fit: RelationFit, before: RelationTables, after: RelationTables, co
         permuted=permuted_null(
             path, before.target.rows(train), (source_after, target_after), fit.linear.ridge, config
         ),
+    )
+
+
+# Do whole words serve better as source tokens than first words of phrases or pieces of words (paper's Table 18).
+
+N = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completeness:
+    """One kind of source token: how well it predicts, and how precise its weights are."""
+
+    status: Status
+    words: tuple[str, ...]
+    correlation: Interval
+    """Of the map from these source tokens alone."""
+
+    hits: tuple[bool, ...]
+    """For each of them that has gold, whether it is among the five most influenced targets."""
+
+    hit_rate: Interval
+    chance: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "status": self.status,
+            "words": list(self.words),
+            "correlation": self.correlation.to_dict(),
+            "hits": list(self.hits),
+            "hit_rate": self.hit_rate.to_dict(),
+            "chance": self.chance,
+        }
+
+
+def by_completeness(tables: RelationTables, config: LinCorrConfig, *, least: int = 8) -> Mapping[Status, Completeness]:
+    """Correlation and influenced hit@5 by kind of source token, with equally many tokens of each kind.
+
+    The tables must be collected with ``policy="first"``. Only tokens with gold take part; a kind with fewer than
+    ``least`` of them is left out, the others are cut by seed to the smallest kind's number, so that the number of
+    regressors can't make the difference. UsageError when fewer than two kinds are left.
+    """
+    kinds: dict[Status, list[int]] = {}
+    for column, status in enumerate(tables.source.words.statuses):
+        if tables.gold[column]:
+            kinds.setdefault(status, []).append(column)
+    kinds = {status: columns for status, columns in kinds.items() if len(columns) >= least}
+    if len(kinds) < 2:
+        raise UsageError(
+            f"at least two kinds of source words with {least} tokens that have gold are needed; got {len(kinds)}. "
+            "Collect with policy='first'."
+        )
+    size = min(len(columns) for columns in kinds.values())
+    generator = np.random.default_rng(config.seed)
+    return {
+        status: _of_kind(restricted(tables, generator.permutation(columns)[:size].tolist()), status, config)
+        for status, columns in sorted(kinds.items())
+    }
+
+
+def whole_word_advantage(found: Mapping[Status, Completeness], other: Status, config: LinCorrConfig) -> Interval:
+    """hit@5 of whole words minus that of another kind, bootstrap over words of both kinds; UsageError if one lacks."""
+    if "whole" not in found or other not in found:
+        raise UsageError(
+            f"both 'whole' and {other!r} source words are needed; there are {', '.join(found) or 'none'}."
+        )
+    a, b = (np.array(found[kind].hits, dtype=np.float64) for kind in ("whole", other))
+    generator = np.random.default_rng(config.seed)
+    shape = config.replicates
+    drawn_a = a[generator.integers(len(a), size=(shape, len(a)))].mean(axis=1)
+    drawn_b = b[generator.integers(len(b), size=(shape, len(b)))].mean(axis=1)
+    low, high = np.quantile(drawn_a - drawn_b, [(1 - config.level) / 2, (1 + config.level) / 2])
+    how = f"bootstrap over {len(a)} and {len(b)} source tokens"
+    return Interval(
+        estimate=float(a.mean() - b.mean()),
+        low=float(low),
+        high=float(high),
+        n=len(a) + len(b),
+        level=config.level,
+        how=how,
+    )
+
+
+def _of_kind(tables: RelationTables, status: Status, config: LinCorrConfig) -> Completeness:
+    fit = fit_relation(tables, config)
+    rows = core.TestRows(len(tables.test), replicates=config.replicates, level=config.level, seed=config.seed)
+    predicted = fit.predict(tables.source.rows(tables.test))
+    found = hits(fit.weight_ST, tables.gold, N)
+    how = f"bootstrap over {len(found)} source tokens"
+    return Completeness(
+        status=status,
+        words=tables.source.words.labels,
+        correlation=rows.interval(rows.mean_correlation(predicted, tables.target.rows(tables.test))),
+        hits=tuple(found),
+        hit_rate=bootstrap_mean(np.array(found, dtype=np.float64), seed=config.seed, level=config.level, how=how),
+        chance=chance_hit(tables.gold, fit.weight_ST.shape[1], N),
     )

@@ -1,13 +1,167 @@
 """What one relation gives: correlations with their controls, precision of the weights, examples, words left out."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from math import comb
+from typing import Any, Literal
 
-from armillary.methods.lincorr.fit import RelationFit
-from armillary.methods.lincorr.precision import Direction, HitRate, Weights
-from armillary.numerics import Interval
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from armillary.errors import UsageError
+from armillary.methods.lincorr.config import Space
+from armillary.methods.lincorr.words import WordTable
+from armillary.numerics import Interval, LinearFit, binomial
+
+# Do the weights of the map agree with the world: hit@N of W against the gold pairs, with the exact chance level.
+
+Direction = Literal["influenced", "influencing"]
+Weights = Literal["raw", "standardized"]
+Gold = Sequence[frozenset[int]]
+
+HITS = (1, 3, 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HitRate:
+    """Share of words whose gold partner is among the N with the largest weights."""
+
+    direction: Direction
+    """"influenced": targets ranked for each source token; "influencing": sources ranked for each target token."""
+
+    weights: Weights
+    fit: str
+    """"ols" or "ridge"."""
+
+    n: int
+    rate: Interval
+    """Exact binomial over the words that have gold."""
+
+    chance: float
+    """What random ranks would give: ``1 - C(m - g, N) / C(m, N)``, averaged over the words."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        plain = {"direction": self.direction, "weights": self.weights, "fit": self.fit, "n": self.n}
+        return {**plain, "rate": self.rate.to_dict(), "chance": self.chance}
+
+
+def by_target(gold: Gold, targets: int) -> tuple[frozenset[int], ...]:
+    """For each target column the source columns it is right for."""
+    return tuple(frozenset(i for i, right in enumerate(gold) if j in right) for j in range(targets))
+
+
+def hits(weight_ST: Float[Tensor, "s t"], gold: Gold, n: int, direction: Direction = "influenced") -> list[bool]:
+    """For each word that has gold, whether a gold partner is among its ``n`` largest weights.
+
+    A tie counts against the hit. UsageError when no word has gold or their number does not match the weights.
+    """
+    if len(gold) != weight_ST.shape[0] or n < 1:
+        raise UsageError(f"{len(gold)} gold entries and n={n} do not fit weights of shape {tuple(weight_ST.shape)}.")
+    scores, partners = weight_ST, tuple(gold)
+    if direction == "influencing":
+        scores, partners = weight_ST.T, by_target(gold, weight_ST.shape[1])
+    found = [_best_rank(scores[i], right) <= n for i, right in enumerate(partners) if right]
+    if not found:
+        raise UsageError("no word has a gold partner among the words that are left, so hits can't be counted.")
+    return found
+
+
+def chance_hit(gold: Gold, choices: int, n: int) -> float:
+    """Mean over words that have gold of ``1 - C(m - g, N) / C(m, N)``, with g gold partners among m choices."""
+    sizes = [len(right) for right in gold if right]
+    if not sizes:
+        raise UsageError("no word has a gold partner, so there is no chance level.")
+    n = min(n, choices)
+    return sum(1 - comb(choices - size, n) / comb(choices, n) for size in sizes) / len(sizes)
+
+
+def hit_at(
+    weight_ST: Float[Tensor, "s t"],
+    gold: Gold,
+    n: int,
+    *,
+    direction: Direction = "influenced",
+    weights: Weights = "raw",
+    fit: str = "ols",
+    level: float = 0.95,
+) -> HitRate:
+    """hit@N of one weight matrix; ``weights`` and ``fit`` only name what was passed."""
+    found = hits(weight_ST, gold, n, direction)
+    sources, targets = weight_ST.shape
+    if direction == "influenced":
+        chance, kind = chance_hit(gold, targets, n), "source"
+    else:
+        chance, kind = chance_hit(by_target(gold, targets), sources, n), "target"
+    how = f"exact binomial over {len(found)} {kind} tokens with gold"
+    rate = binomial(sum(found), len(found), level=level, how=how)
+    return HitRate(direction=direction, weights=weights, fit=fit, n=n, rate=rate, chance=chance)
+
+
+def _best_rank(scores: Tensor, right: frozenset[int]) -> int:
+    """1-based rank of the best gold partner; a choice with an equal score that is not gold stands before it."""
+    is_gold = torch.zeros(len(scores), dtype=torch.bool)
+    is_gold[list(right)] = True
+    return 1 + int((scores[~is_gold] >= scores[is_gold].max()).sum())
+
+
+# A fitted map between two prompts together with the words, prompts and model it belongs to.
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationFit:
+    """``y_t(X) ~ y_s(X) @ weight + intercept`` for one pair of prompts of one model."""
+
+    relation: str
+    source_template: str
+    target_template: str
+    source: WordTable
+    target: WordTable
+    gold: tuple[frozenset[int], ...]
+    """For each source column the target columns that are right in the world."""
+
+    linear: LinearFit
+    standardized_ST: Float[Tensor, "s t"]
+    """Weights in units of the usual spread of source and target logits."""
+
+    space: Space
+    chat_template: bool
+    model: str
+    """Fingerprint of the model it was fitted on."""
+
+    @property
+    def weight_ST(self) -> Float[Tensor, "s t"]:
+        """Rows are source tokens, columns target tokens; float64."""
+        return self.linear.weight
+
+    def weights(self, kind: Weights = "raw") -> Float[Tensor, "s t"]:
+        """Raw or standardized weights."""
+        if kind not in ("raw", "standardized"):
+            raise UsageError(f"weights must be 'raw' or 'standardized'; got {kind!r}.")
+        return self.weight_ST if kind == "raw" else self.standardized_ST
+
+    def predict(self, source_NS: Float[Tensor, "n s"]) -> Float[Tensor, "n t"]:
+        """Target logits predicted from source logits, float64."""
+        return self.linear.predict(source_NS)
+
+    def influence(self, source: str, target: str, *, weights: Weights = "raw") -> float:
+        """Weight of a source word on a target word; UsageError for a word that is not in its domain."""
+        return float(self.weights(weights)[self.source.column(source), self.target.column(target)])
+
+    def influenced(self, source: str, n: int = 5, *, weights: Weights = "raw") -> list[tuple[str, float]]:
+        """The ``n`` target words on which a source word has the largest weights."""
+        return _largest(self.weights(weights)[self.source.column(source)], self.target.labels, n)
+
+    def influencing(self, target: str, n: int = 5, *, weights: Weights = "raw") -> list[tuple[str, float]]:
+        """The ``n`` source words with the largest weights on a target word."""
+        return _largest(self.weights(weights)[:, self.target.column(target)], self.source.labels, n)
+
+
+def _largest(weights: Tensor, labels: tuple[str, ...], n: int) -> list[tuple[str, float]]:
+    top = torch.topk(weights, min(n, len(labels)))
+    return [(labels[int(j)], float(w)) for w, j in zip(top.values, top.indices, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.lincorr.config import Space
-from armillary.methods.lincorr.subjects import refuse_repeated
-from armillary.methods.lincorr.words import WordTable
+from armillary.methods.lincorr.words import WordTable, refuse_repeated
 from armillary.models import LoadedModel
 from armillary.scoring import branch_logits
 

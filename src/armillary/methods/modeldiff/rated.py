@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from armillary.errors import UsageError
-from armillary.methods.modeldiff.direction import Direction, Side
-from armillary.methods.modeldiff.estimate import Integers, Mask, effective_size, resampled
-from armillary.methods.modeldiff.protocols import Floats
+from armillary.methods.modeldiff.core import Direction, Integers, Mask, Side, effective_size, resampled
+from armillary.methods.modeldiff.source import Floats
 from armillary.numerics.intervals import Interval
 
 

@@ -1,6 +1,7 @@
 """The result of a comparison: raw samples of both directions, and every figure computed from them."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,19 +11,19 @@ import numpy as np
 
 from armillary.errors import UsageError
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace, Weighting
-from armillary.methods.modeldiff.curves import Bins, Table
-from armillary.methods.modeldiff.direction import SIDES, Direction, Side
-from armillary.methods.modeldiff.estimate import Reliability
-from armillary.methods.modeldiff.protocols import Floats
-from armillary.methods.modeldiff.readout import (
+from armillary.methods.modeldiff.core import ENOUGH, SIDES, Direction, Reliability, Side, reliability
+from armillary.methods.modeldiff.curves import (
     Agreement,
+    Bins,
     Spread,
+    Table,
     agreement,
     identities,
     log_count,
     ratio,
     spread,
 )
+from armillary.methods.modeldiff.source import Floats
 from armillary.numerics.intervals import Interval
 
 Unit = Literal["share", "overlap", "log count"]
@@ -242,7 +243,7 @@ class Comparison:
 
     def save(self, path: Path | str) -> None:
         """Raw samples and settings as an npz file: every figure can be computed again without the models."""
-        from armillary.runs.atomic import write_atomic
+        from armillary.files import write_atomic
         from armillary.runs.parts import npz
 
         facts = {
@@ -288,3 +289,62 @@ def _percent(share: Interval) -> str:
 def _number(value: Interval) -> str:
     ends = "" if value.low is None or value.high is None else f" [{value.low:+.3f}, {value.high:+.3f}]"
     return f"{value.estimate:+.3f}{ends}"
+
+
+# Whether a comparison rests on enough samples to be told, by count or flat over the NLL window. Legend: N samples.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileReliability(Reliability):
+    """On how many samples a figure rests that is flat over the NLL window.
+
+    No sample can outweigh its bin of the NLL, so that the tail of the weights is no question here, and a sample that
+    is alone in a bin of a dozen is counted by the effective size already.
+    """
+
+    @property
+    def enough(self) -> bool:
+        """Whether the figure may be shown as reliable."""
+        return self.effective >= ENOUGH
+
+
+def profile_reliability(table: Table) -> ProfileReliability:
+    """On how many samples the profile rests: every bin of the NLL holds the same share of the weight."""
+    direction, inside_N = table.direction, table.cell_N >= 0
+    row_N = np.where(inside_N, table.cell_N // 2 // table.columns, 0)
+    sums_Z = np.bincount(row_N, np.where(inside_N, table.weight_N, 0.0), minlength=table.rows)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share_N = np.where(inside_N, np.log(table.weight_N / sums_Z[row_N]), -np.inf)
+    found = reliability(share_N, inside_N)
+    return ProfileReliability(
+        drawn=len(direction.own_N),
+        inside=found.inside,
+        effective=found.effective,
+        largest=found.largest,
+        pareto_k=-math.inf,
+    )
+
+
+def reliability_by(comparison: Comparison, weighting: Weighting) -> dict[Side, Reliability]:
+    """On how many samples each direction rests under a weighting."""
+    if weighting == "count":
+        return comparison.reliability
+    first, second = comparison.tables
+    return {"a": profile_reliability(first), "b": profile_reliability(second)}
+
+
+def enough(comparison: Comparison, weighting: Weighting) -> bool:
+    """Whether both directions may be shown under a weighting."""
+    return all(one.enough for one in reliability_by(comparison, weighting).values())
+
+
+def shortage(comparison: Comparison) -> str | None:
+    """What stands in place of a result where the samples do not carry the chosen weighting; None where they do."""
+    thin = [one for one in reliability_by(comparison, comparison.config.weighting).values() if not one.enough]
+    if not thin:
+        return None
+    wanted = [one.wanted for one in thin]
+    known = [number for number in wanted if number is not None]
+    if len(known) < len(wanted):
+        return "not enough samples, and the weights have so heavy a tail that more may not help"
+    return f"not enough samples: {max(known):,} would do"

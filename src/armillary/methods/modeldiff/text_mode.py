@@ -16,11 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.errors import UsageError
-from armillary.methods.modeldiff.direction import Side
-from armillary.methods.modeldiff.text_direction import TextRow
-from armillary.methods.modeldiff.text_reading import EMPTY, READ_DIFFERENTLY, REASONS, Reading
-from armillary.methods.modeldiff.text_result import TextComparison, Written
-from armillary.methods.modeldiff.vocabulary import vocabulary_hash
+from armillary.methods.modeldiff.core import Side
+from armillary.methods.modeldiff.source import vocabulary_hash
+from armillary.methods.modeldiff.text_result import (
+    EMPTY,
+    READ_DIFFERENTLY,
+    REASONS,
+    Reading,
+    TextComparison,
+    TextRow,
+    Written,
+)
 from armillary.models import LoadedModel
 from armillary.progress import counted
 from armillary.scoring import sample

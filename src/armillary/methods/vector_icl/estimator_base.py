@@ -29,14 +29,12 @@ from torch import Tensor
 from armillary.errors import UsageError
 from armillary.methods.vector_icl.config import PRETRAINING, Template, TrainingConfig
 from armillary.methods.vector_icl.core import idf_weights
-from armillary.methods.vector_icl.demonstrations import Draw, fitting
+from armillary.methods.vector_icl.decoding import Asked, SharedPrefix
 from armillary.methods.vector_icl.embedding import embed_with_boxes, mean_embeddings, token_statistics
 from armillary.methods.vector_icl.inputs import checked_vectors, encoded, encoder_facts, refuse_rows
-from armillary.methods.vector_icl.layout import Layout, Row, check_room, check_targets, text_ids
-from armillary.methods.vector_icl.prefix import Asked, SharedPrefix
-from armillary.methods.vector_icl.pretrain import continuations, pretrain_projector
-from armillary.methods.vector_icl.projector import Projector
-from armillary.methods.vector_icl.saved import save_projector
+from armillary.methods.vector_icl.projector import Projector, save_projector
+from armillary.methods.vector_icl.projector_fit import continuations, pretrain_projector
+from armillary.methods.vector_icl.prompts import Draw, Layout, Row, check_room, check_targets, fitting, text_ids
 from armillary.methods.vector_icl.training import TrainingCurve
 from armillary.models import LoadedModel, load
 
@@ -96,7 +94,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         Raises as ``fitted_folder.save_fitted``.
         """
         # Late: that file imports the three estimators, which are made of this class; it refuses any other.
-        from armillary.methods.vector_icl.fitted_folder import save_fitted
+        from armillary.methods.vector_icl.saved_estimator import save_fitted
 
         one_of_three: Any = self
         save_fitted(folder, one_of_three)

@@ -17,20 +17,29 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from armillary.errors import UsageError
+from armillary.methods.vector_icl.answers import (
+    digit_tokens,
+    encode_digits,
+    first_integer,
+    number_text,
+    number_values,
+    token_f1,
+)
 from armillary.methods.vector_icl.config import CLASS, EPISODE_WORDS, Template, TrainingConfig
 from armillary.methods.vector_icl.core import label_probabilities
-from armillary.methods.vector_icl.demonstrations import Draw, draw_any, draw_of_each
-from armillary.methods.vector_icl.digits import encode_digits, first_integer
+from armillary.methods.vector_icl.decoding import (
+    SharedPrefix,
+    continue_queries,
+    distinct_labels,
+    label_log_probabilities,
+)
 from armillary.methods.vector_icl.estimator_base import VectorICLBase
-from armillary.methods.vector_icl.generate import continue_queries
 from armillary.methods.vector_icl.inputs import label_words
-from armillary.methods.vector_icl.layout import check_targets, text_ids, text_of
-from armillary.methods.vector_icl.prefix import SharedPrefix, distinct_labels, label_log_probabilities
 from armillary.methods.vector_icl.projector import Projector
-from armillary.methods.vector_icl.spoken import digit_tokens, number_text, number_values, token_f1
+from armillary.methods.vector_icl.projector_fit import tune_on_episodes, tune_projector
+from armillary.methods.vector_icl.prompts import Draw, check_targets, draw_any, draw_of_each, text_ids, text_of
 from armillary.methods.vector_icl.training import TrainingCurve
-from armillary.methods.vector_icl.tune import tune_on_episodes, tune_projector
-from armillary.scoring.greedy import end_tokens
+from armillary.scoring.decoding import end_tokens
 
 MODEL = "smollm2-135m-instruct"
 VALUE = Template(("(", ")'s value is "))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.errors import UsageError
-from armillary.methods.vector_icl.saved import EncoderFacts
+from armillary.methods.vector_icl.projector import EncoderFacts
 
 
 @runtime_checkable

@@ -4,10 +4,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from armillary.methods.bricks.feed_forward import weight_OI
-from armillary.methods.bricks.ffn_function import ffn_functions
 from armillary.models import LoadedModel
-from armillary.models.tiny import tiny
+from armillary.models.feed_forward import ffn_functions, weight_OI
+from armillary.models.tiny_models import tiny
 
 TEXTS = [
     "Paris is the capital of France and red is a colour",

@@ -8,7 +8,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from armillary.methods.commit import CoMMITConfig, CoMMITTrainer
-from armillary.models.tiny_audio import tiny_audio
+from reproductions.commit.sounds.tiny_audio import tiny_audio
 
 STEPS = 6
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from armillary.methods.commit import CoMMITConfig, CoMMITController
-from armillary.methods.commit.auxiliary import auxiliary_gain, movements
-from armillary.methods.commit.probe import snapshot
+from armillary.methods.commit.controller import snapshot
+from armillary.methods.commit.trainer import auxiliary_gain, movements
 from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
 
 from .commit_toy import TWO, Modules, loss_of, modules_batch

@@ -10,9 +10,9 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from armillary.errors import UsageError
 from armillary.methods.commit import CoMMITConfig, CoMMITController, Probe
-from armillary.methods.commit.probe import snapshot
+from armillary.methods.commit.controller import snapshot
 from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
-from armillary.training.component_groups import Components, component_groups, component_schedule, vision_components
+from armillary.training.components import Components, component_groups, component_schedule, vision_components
 
 from .commit_toy import PRODUCT_BATCH, TWO, Batch, Modules, Product, loss_of, modules_batch
 

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from armillary.methods.commit import CoMMITConfig, CoMMITController
-from armillary.training.component_groups import component_groups
+from armillary.training.components import component_groups
 from processes import start
 
 from .commit_toy import TWO, Batch, Modules, loss_of, modules_batch

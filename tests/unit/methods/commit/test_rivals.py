@@ -9,7 +9,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from armillary.errors import UsageError
 from armillary.methods.commit import Probe
-from armillary.methods.commit.rivals import (
+from armillary.methods.commit.baselines import (
     CoordinateDescent,
     FixedMultipliers,
     budget_matched,
@@ -20,8 +20,7 @@ from armillary.methods.commit.rivals import (
     mean_multipliers,
 )
 from armillary.models.tiny_vision import tiny_vision
-from armillary.training.component_groups import RatesLog
-from armillary.training.component_trainer import ComponentTrainer
+from armillary.training.components import ComponentTrainer, RatesLog
 
 NAMES = ("feature_encoder", "llm")
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.icn.generate import icn_generate
-from armillary.methods.icn.navigator import Navigator
+from armillary.methods.icn.navigator import Navigator, icn_generate
 from armillary.methods.icn.result import Exploration, score
 from armillary.methods.icn.templates import NUMBERED_LIST
 from armillary.models import KINDS, LoadedModel, tiny

@@ -5,12 +5,12 @@ import torch
 
 from armillary.errors import UsageError
 from armillary.methods.icn.baselines import generated, rivals
-from armillary.methods.icn.distinct import diversity, is_sentence
 from armillary.methods.icn.key_survey import kept_neighbours, survey
 from armillary.methods.icn.keys import KeySpace
 from armillary.methods.icn.navigator import Navigator
 from armillary.methods.icn.probing import Probing, unreachable
-from armillary.methods.icn.survey_section import finding, measures, section
+from armillary.methods.icn.report import finding, measures, section
+from armillary.methods.icn.result import diversity, is_sentence
 from armillary.methods.icn.templates import NUMBERED_LIST
 from armillary.models import tiny
 

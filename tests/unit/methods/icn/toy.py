@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 
 from armillary.models import LoadedModel
 from armillary.models.anatomy import find_anatomy
-from armillary.models.tiny import tiny_tokenizer
+from armillary.models.tiny_models import tiny_tokenizer
 
 CLUSTERS, MEMBERS = 4, 6
 LETTERS = "BCDEFGHIJKLMNOQRSTUVWXYZ"

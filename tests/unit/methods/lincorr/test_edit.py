@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.lincorr import Edit, LinCorrConfig, edit, edit_and_trace, lincorr
-from armillary.methods.lincorr.trainable import last_hidden
+from armillary.methods.lincorr import Edit, LinCorrConfig, edit_and_trace, editing as edit, lincorr
+from armillary.methods.lincorr.gradient import last_hidden
 from armillary.models import KINDS, tiny
 
 FAST = LinCorrConfig(n=300, replicates=20, permutations=2, control_tokens=0)

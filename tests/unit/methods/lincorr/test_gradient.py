@@ -6,8 +6,7 @@ import torch
 
 from armillary.errors import NumericError, UsageError
 from armillary.methods.lincorr import LinCorrConfig, gradient_correlation, lincorr
-from armillary.methods.lincorr.gradient import coordinate_sample, gradient_pairs
-from armillary.methods.lincorr.trainable import chosen_parameters
+from armillary.methods.lincorr.gradient import chosen_parameters, coordinate_sample, gradient_pairs
 from armillary.models import KINDS, tiny
 
 FAST = LinCorrConfig(n=300, replicates=20, permutations=2, control_tokens=0)

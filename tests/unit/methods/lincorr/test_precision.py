@@ -7,7 +7,7 @@ import torch
 
 from armillary.errors import UsageError
 from armillary.methods.lincorr import chance_hit, hit_at
-from armillary.methods.lincorr.precision import by_target, hits
+from armillary.methods.lincorr.result import by_target, hits
 
 GOLD = (frozenset({0}), frozenset({2, 3}), frozenset[int]())
 

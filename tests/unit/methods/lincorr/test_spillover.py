@@ -7,7 +7,7 @@ import pytest
 
 from armillary.errors import UsageError
 from armillary.methods.lincorr import Edit, combine_edits
-from armillary.methods.lincorr.spillover import logistic_slope
+from armillary.methods.lincorr.editing import logistic_slope
 
 
 def edit(**changes) -> Edit:

@@ -5,7 +5,7 @@ import pytest
 
 from armillary.errors import UsageError
 from armillary.methods.lincorr import halves, random_words, vocabulary_subjects
-from armillary.methods.lincorr.subjects import refuse_repeated
+from armillary.methods.lincorr.words import refuse_repeated
 
 
 def test_subjects_are_distinct_ordinary_strings(loaded):

@@ -11,8 +11,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 
-from armillary.methods.mdgd.arguments import MDGDConfig
-from armillary.methods.mdgd.trainer import MDGDTrainer
+from armillary.methods.mdgd.trainer import MDGDConfig, MDGDTrainer
 from armillary.models.tiny_vision import TinyVision, tiny_vision
 
 Row = dict[str, Tensor]

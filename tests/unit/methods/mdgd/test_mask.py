@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.mdgd.mask import ScoreSums, kept_count, topk_indices, topk_mask
-from armillary.methods.mdgd.masked_adamw import MaskedAdamW
+from armillary.methods.mdgd.masking import MaskedAdamW, ScoreSums, kept_count, topk_indices, topk_mask
 
 SHAPES = ((5, 4), (7,), (3, 2, 2))
 RATE = {"lr": 1e-2, "weight_decay": 0.1, "betas": (0.8, 0.95), "eps": 1e-8}

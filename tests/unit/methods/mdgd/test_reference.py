@@ -8,8 +8,14 @@ from torch import Tensor
 
 from armillary.errors import StorageError, UsageError
 from armillary.methods.mdgd.drift import image_token_mask, visual_hidden_states
-from armillary.methods.mdgd.reference import AdapterReference, CopiedReference, evaluating, weights_digest
-from armillary.methods.mdgd.reference_cache import CachedReference, image_keys
+from armillary.methods.mdgd.reference import (
+    AdapterReference,
+    CachedReference,
+    CopiedReference,
+    evaluating,
+    image_keys,
+    weights_digest,
+)
 from armillary.models.tiny_vision import VISION_KINDS, TinyVision, tiny_vision
 
 from .mdgd_toy import Pictures, collated

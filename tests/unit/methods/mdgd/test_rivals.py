@@ -8,8 +8,7 @@ import torch
 from transformers import Trainer
 
 from armillary.errors import UsageError
-from armillary.methods.mdgd.config import MDGDSettings
-from armillary.methods.mdgd.rivals import (
+from armillary.methods.mdgd.baselines import (
     RIVALS,
     DistillationMixin,
     L2SPMixin,
@@ -20,6 +19,7 @@ from armillary.methods.mdgd.rivals import (
     rival_settings,
     trainable_weights,
 )
+from armillary.methods.mdgd.config import MDGDSettings
 from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
 
 from .mdgd_toy import run, weights

@@ -10,10 +10,9 @@ import pytest
 import torch
 from transformers import HfArgumentParser
 
-from armillary.methods.mdgd.arguments import MDGDConfig
 from armillary.methods.mdgd.config import MDGDSettings
-from armillary.methods.mdgd.trainer import MDGDMixin
-from armillary.models.tiny import tiny_tokenizer
+from armillary.methods.mdgd.trainer import MDGDConfig, MDGDMixin
+from armillary.models.tiny_models import tiny_tokenizer
 from armillary.models.tiny_vision import tiny_vision
 
 from .mdgd_toy import Pictures, collated, logged

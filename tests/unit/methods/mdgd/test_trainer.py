@@ -9,11 +9,11 @@ from torch import Tensor
 from transformers import Trainer
 
 from armillary.errors import ModelError, UsageError
+from armillary.methods.mdgd.baselines import language_lora
 from armillary.methods.mdgd.core import decouple
-from armillary.methods.mdgd.masked_adamw import MaskedAdamW
-from armillary.methods.mdgd.rivals import language_lora
+from armillary.methods.mdgd.masking import MaskedAdamW
 from armillary.methods.mdgd.trainer import MDGDTrainer
-from armillary.models.tiny import tiny
+from armillary.models.tiny_models import tiny
 from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
 
 from ...training.two_processes import run_two

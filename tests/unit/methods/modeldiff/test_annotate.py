@@ -10,10 +10,16 @@ import numpy as np
 import pytest
 
 from armillary.errors import StorageError, UsageError
-from armillary.methods.modeldiff.annotate import SheetRow, export_sheet, rate, rating_column, read_ratings
-from armillary.methods.modeldiff.direction import Direction
-from armillary.methods.modeldiff.human_agreement import agreement_with_people
+from armillary.methods.modeldiff.core import Direction
 from armillary.methods.modeldiff.rated import RatedDirection
+from armillary.methods.modeldiff.ratings import (
+    SheetRow,
+    agreement_with_people,
+    export_sheet,
+    rate,
+    rating_column,
+    read_ratings,
+)
 
 NAN = math.nan
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from armillary.errors import UsageError
-from armillary.experiments.modeldiff_grid import GridModel, known_grid
-from armillary.experiments.modeldiff_tables import KnownPair
+from reproductions.modeldiff.known_models import GridModel, KnownPair, known_grid
 
 PAIRS = {
     "independent": (GridModel.independent(4, 6, seed=0), GridModel.independent(4, 6, seed=1, step=0.3)),

@@ -11,22 +11,28 @@ import numpy as np
 import pytest
 
 from armillary.errors import InsufficientSamplesError, UsageError
-from armillary.experiments.modeldiff_tables import TableModel
-from armillary.methods.modeldiff.annotate import rating_column
+from armillary.methods.modeldiff.comparison import compare
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace
-from armillary.methods.modeldiff.method import compare
-from armillary.methods.modeldiff.rated_section import rated, rated_direction, sheet_rows
-from armillary.methods.modeldiff.report_figures import MOST_CELLS, RANGES, Naming, conditional, examples
-from armillary.methods.modeldiff.report_tables import decimal, multiple, told
-from armillary.methods.modeldiff.result import Comparison
-from armillary.methods.modeldiff.section import findings, measures, sections
-from armillary.methods.modeldiff.sufficiency import enough, profile_reliability, reliability_by, shortage
+from armillary.methods.modeldiff.figures import (
+    MOST_CELLS,
+    RANGES,
+    Naming,
+    conditional,
+    decimal,
+    examples,
+    multiple,
+    told,
+)
+from armillary.methods.modeldiff.ratings import rating_column
+from armillary.methods.modeldiff.report import findings, measures, rated, rated_direction, sections, sheet_rows
+from armillary.methods.modeldiff.result import Comparison, enough, profile_reliability, reliability_by, shortage
 from armillary.models import tiny
 from armillary.numerics.intervals import Interval
+from armillary.records.record import RunRecord
+from armillary.records.sections import Figure, Section
+from armillary.report.figure_data import picture
 from armillary.report.html import render_html
-from armillary.report.pictures import picture
-from armillary.runs.record import RunRecord
-from armillary.runs.sections import Figure, Section
+from reproductions.modeldiff.known_models import TableModel
 
 LENGTH = 7
 A = TableModel.random(5, LENGTH, seed=0, spread=1.0)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from armillary.errors import UsageError
-from armillary.experiments.modeldiff_redraw import TemperedTable
-from armillary.experiments.modeldiff_tables import KnownPair, TableModel, log_softmax, log_sums
+from reproductions.modeldiff.known_models import KnownPair, TableModel, TemperedTable, log_softmax, log_sums
 
 A = TableModel.random(4, 5, seed=0, spread=1.5, temperatures=(1.0, 1.7, 0.6))
 B = A.perturbed(0.5, seed=1)

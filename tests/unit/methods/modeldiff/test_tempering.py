@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.modeldiff.tempering import TemperedChains, parallel_tempering
-from armillary.methods.modeldiff.tempering_ladder import Redraw
-from armillary.methods.modeldiff.tempering_model import LoadedTempered
+from armillary.methods.modeldiff.tempered_source import LoadedTempered
+from armillary.methods.modeldiff.tempering import Redraw, TemperedChains, parallel_tempering
 from armillary.models import LoadedModel, tiny
 from armillary.numerics.reweighting import balance_log_weights, mbar
 from armillary.scoring import token_nll

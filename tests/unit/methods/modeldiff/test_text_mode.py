@@ -16,15 +16,17 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from armillary.errors import InsufficientSamplesError, UsageError
 from armillary.methods.modeldiff import text_mode
 from armillary.methods.modeldiff.text_mode import compare_texts
-from armillary.methods.modeldiff.text_reading import (
+from armillary.methods.modeldiff.text_result import (
     BROKEN,
+    LIKE_A,
+    LIKE_B,
     OTHER_TOKENS,
     READ_DIFFERENTLY,
     SPECIAL,
     Reading,
+    TextComparison,
 )
-from armillary.methods.modeldiff.text_result import LIKE_A, LIKE_B, TextComparison
-from armillary.models import LoadedModel, tiny, words
+from armillary.models import LoadedModel, tiny, tiny as words
 from armillary.models.anatomy import find_anatomy
 from armillary.runs.parts import Parts
 from armillary.scoring import token_nll

@@ -8,9 +8,9 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from armillary.errors import UsageError
-from armillary.methods.modeldiff.vocabulary import same_vocabulary, vocabulary_hash
+from armillary.methods.modeldiff.source import same_vocabulary, vocabulary_hash
 from armillary.models import tiny
-from armillary.models.tiny import tiny_tokenizer
+from armillary.models.tiny_models import tiny_tokenizer
 
 
 def swapped(first: str, second: str) -> PreTrainedTokenizerBase:

@@ -6,7 +6,7 @@ import torch
 
 from armillary.errors import NumericError, UsageError
 from armillary.methods.vector_icl import core
-from armillary.methods.vector_icl.digits import decode_digits, encode_digits, first_integer
+from armillary.methods.vector_icl.answers import decode_digits, encode_digits, first_integer
 from armillary.methods.vector_icl.embedding import TokenStatistics
 from armillary.methods.vector_icl.projector import Projector
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from transformers.cache_utils import Cache
 
-from armillary.methods.vector_icl import losses
+from armillary.methods.vector_icl import training as losses
 from armillary.methods.vector_icl.config import Template
+from armillary.methods.vector_icl.decoding import SharedPrefix, label_log_probabilities
 from armillary.methods.vector_icl.embedding import embed_tokens, embed_with_boxes, run_embeds, takes_branches
-from armillary.methods.vector_icl.layout import Layout
-from armillary.methods.vector_icl.losses import token_losses
-from armillary.methods.vector_icl.prefix import SharedPrefix, label_log_probabilities
+from armillary.methods.vector_icl.prompts import Layout
+from armillary.methods.vector_icl.training import token_losses
 from armillary.models.loaded import LoadedModel
-from armillary.models.tiny import KINDS, tiny
+from armillary.models.tiny_models import KINDS, tiny
 
 ROTARY = ("llama", "gemma3", "gemma2", "qwen3", "gpt_neox")
 LABELS = [(5,), (5, 9), (7, 8, 9), (7, 8, 4)]

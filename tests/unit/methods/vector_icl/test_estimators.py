@@ -14,10 +14,10 @@ from armillary.methods.vector_icl.config import Template, TrainingConfig
 from armillary.methods.vector_icl.embedding import embed_tokens
 from armillary.methods.vector_icl.estimators import VectorICLClassifier, VectorICLGenerator, VectorICLRegressor
 from armillary.methods.vector_icl.inputs import checked_vectors, label_words
-from armillary.methods.vector_icl.layout import text_ids
 from armillary.methods.vector_icl.projector import Projector
-from armillary.models.load import load
+from armillary.methods.vector_icl.prompts import text_ids
 from armillary.models.loaded import LoadedModel
+from armillary.models.loading import load
 
 QUICK = TrainingConfig(steps=1, batch_size=4)
 LEFT_OUT = {
@@ -195,6 +195,6 @@ def test_a_query_whose_own_demonstrations_do_not_fit_is_refused(monkeypatch: pyt
     model = load("tiny-llama")
     vectors, values = np.random.default_rng(0).normal(size=(12, 3)), [1.0] * 6 + [123456.0] * 6
     fitted = VectorICLRegressor(model, shots=4, tune=False, demos="per_query", random_state=0).fit(vectors, values)
-    monkeypatch.setattr("armillary.methods.vector_icl.layout.positions_of", lambda loaded: 40)
+    monkeypatch.setattr("armillary.methods.vector_icl.embedding.positions_of", lambda loaded: 40)
     with pytest.raises(UsageError, match=r"the prompt needs \d+ tokens and tiny-llama has 40 positions"):
         fitted.predict(vectors)

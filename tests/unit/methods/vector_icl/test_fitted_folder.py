@@ -12,11 +12,10 @@ from armillary.errors import ModelError, StorageError, UsageError
 from armillary.methods.vector_icl import load_fitted, save_fitted
 from armillary.methods.vector_icl.config import Template, TrainingConfig
 from armillary.methods.vector_icl.estimators import VectorICLClassifier, VectorICLGenerator, VectorICLRegressor
-from armillary.methods.vector_icl.fitted_folder import STATE, TABLE
-from armillary.methods.vector_icl.projector import Projector
-from armillary.methods.vector_icl.saved import WEIGHTS
-from armillary.models.load import load
+from armillary.methods.vector_icl.projector import WEIGHTS, Projector
+from armillary.methods.vector_icl.saved_estimator import STATE, TABLE
 from armillary.models.loaded import LoadedModel
+from armillary.models.loading import load
 
 QUICK = TrainingConfig(steps=1, batch_size=4, pack=(2, 4))
 X = np.random.RandomState(0).randn(12, 4)

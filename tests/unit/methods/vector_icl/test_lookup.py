@@ -10,11 +10,11 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 from armillary.methods.vector_icl.estimators import VectorICLClassifier
-from armillary.methods.vector_icl.layout import text_ids
 from armillary.methods.vector_icl.projector import Projector
+from armillary.methods.vector_icl.prompts import text_ids
 from armillary.models import LoadedModel
 from armillary.models.anatomy import find_anatomy
-from armillary.models.tiny import tiny_tokenizer
+from armillary.models.tiny_models import tiny_tokenizer
 
 FADE = 0.5
 """Each token counts half of the next: what stands in the query outweighs all before it."""

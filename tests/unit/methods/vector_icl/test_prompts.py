@@ -4,19 +4,29 @@ import pytest
 import torch
 
 from armillary.errors import UsageError
-from armillary.methods.vector_icl import losses as losses_module
+from armillary.methods.vector_icl import training as losses_module
 from armillary.methods.vector_icl.config import Template, TrainingConfig
+from armillary.methods.vector_icl.decoding import (
+    SharedPrefix,
+    continue_queries,
+    distinct_labels,
+    label_log_probabilities,
+)
 from armillary.methods.vector_icl.embedding import SLOT, embed_tokens, embed_with_boxes, run_embeds, token_statistics
-from armillary.methods.vector_icl.generate import continue_queries
-from armillary.methods.vector_icl.layout import Layout, Row, check_room, joined, text_ids
-from armillary.methods.vector_icl.losses import row_losses, token_losses
-from armillary.methods.vector_icl.prefix import SharedPrefix, distinct_labels, label_log_probabilities
-from armillary.methods.vector_icl.pretrain import continuations, pretrain_projector
 from armillary.methods.vector_icl.projector import Projector
-from armillary.methods.vector_icl.tune import balanced_order, together, tune_on_episodes, tune_projector
+from armillary.methods.vector_icl.projector_fit import (
+    balanced_order,
+    continuations,
+    pretrain_projector,
+    together,
+    tune_on_episodes,
+    tune_projector,
+)
+from armillary.methods.vector_icl.prompts import Layout, Row, check_room, joined, text_ids
+from armillary.methods.vector_icl.training import row_losses, token_losses
 from armillary.models.batches import pad
 from armillary.models.loaded import LoadedModel
-from armillary.models.tiny import tiny
+from armillary.models.tiny_models import tiny
 
 KINDS = ["llama", "gemma3", "gemma2", "qwen3", "gpt2"]
 

@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from armillary.errors import ModelError, StorageError, UsageError
-from armillary.methods.vector_icl.projector import Projector
-from armillary.methods.vector_icl.saved import SETTINGS, WEIGHTS, EncoderFacts, load_projector, save_projector
-from armillary.models.tiny import tiny
+from armillary.methods.vector_icl.projector import (
+    SETTINGS,
+    WEIGHTS,
+    EncoderFacts,
+    Projector,
+    load_projector,
+    save_projector,
+)
+from armillary.models.tiny_models import tiny
 
 FACTS = EncoderFacts(name="minilm", vector_size=5, normalised=True)
 

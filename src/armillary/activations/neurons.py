@@ -1,0 +1,146 @@
+"""The neurons of a model's feed-forward networks (FFNs): how strongly each one writes, and changing what they write.
+
+A neuron is one input of the FFN's write matrix: its activation a_i times column i of the matrix is what it adds to the
+FFN's output, in gated and plain FFNs alike. Legend: B texts, T tokens, L layers, M neurons of an FFN, D hidden size.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from armillary.errors import ModelError, UsageError
+from armillary.models import LoadedModel
+from armillary.models.batches import encode, equal_length_batches, run_body
+from armillary.models.feed_forward import FfnFunction, weight_OI
+from armillary.progress import counted
+
+Change = Callable[[Tensor], Tensor]
+"""From the activations ``[..., M]`` of one layer to those that are written; it must leave its input as it was."""
+
+
+def ffn_writes(loaded: LoadedModel) -> tuple[nn.Module, ...]:
+    """The write matrix of each layer. ModelError where a layer has no single one, or where widths differ."""
+    found: list[nn.Module] = []
+    for layer, write in enumerate(loaded.anatomy.ffn_writes):
+        if write is None:
+            raise ModelError(
+                f"Layer {layer} of {loaded.name} has no single FFN write matrix (its experts share a tensor)."
+            )
+        found.append(write)
+    widths = {weight_OI(write).shape[1] for write in found}
+    if len(widths) != 1:
+        raise ModelError(f"The layers of {loaded.name} differ in their number of neurons: {sorted(widths)}.")
+    return tuple(found)
+
+
+def column_norms(loaded: LoadedModel) -> NDArray[np.float64]:
+    """Euclidean norm of each neuron's column, ``[L, M]``: |a_i| times it is the size of what the neuron writes."""
+    norms = [torch.linalg.vector_norm(weight_OI(write).detach().cpu().double(), dim=0) for write in ffn_writes(loaded)]
+    found: NDArray[np.float64] = torch.stack(norms).numpy()
+    return found
+
+
+@contextmanager
+def changed(loaded: LoadedModel, changes: Mapping[int, Change]) -> Iterator[None]:
+    """Inside the block the named layers write the changed activations; no weight is touched, hooks always go away.
+
+    Raises ModelError where a model ran in the block without calling a hook (compiled or fused FFNs).
+    """
+    writes = ffn_writes(loaded)
+    outside = sorted(layer for layer in changes if not 0 <= layer < len(writes))
+    if outside:
+        raise UsageError(f"{loaded.name} has layers 0 to {len(writes) - 1}; got layer {outside[0]}.")
+    runs: list[int] = []
+    fired: set[int] = set()
+    handles = [loaded.anatomy.base.register_forward_hook(lambda *_: runs.append(1))]
+    try:
+        for layer, change in changes.items():
+            handles.append(writes[layer].register_forward_pre_hook(_hook(layer, change, fired)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+    silent = sorted(set(changes) - fired)
+    if runs and silent:
+        raise ModelError(
+            f"The FFN of layer {silent[0]} of {loaded.name} ran without its hook: compiled or fused layers can't be "
+            "changed this way; load the model without them."
+        )
+
+
+def _hook(layer: int, change: Change, fired: set[int]) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
+    def hook(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        fired.add(layer)
+        return (change(args[0]), *args[1:])
+
+    return hook
+
+
+# The inputs and the activations of every FFN, shown to a receiver text by text and layer by layer; nothing is kept.
+#
+# Texts of equal length run together, so there is no padding. Legend: B texts, T tokens, D hidden size, M neurons.
+
+Receive = Callable[[int, list[int], Tensor, Tensor], None]
+"""``receive(layer, texts, x_BTD, a_BTM)``: inputs and activations of one layer for the texts of these places."""
+
+
+def stream_ffns(
+    loaded: LoadedModel,
+    functions: Sequence[FfnFunction],
+    texts: Sequence[str],
+    receive: Receive,
+    *,
+    max_tokens: int = 128,
+    tokens_per_batch: int = 1024,
+    skip: int = 1,
+    label: str = "",
+) -> int:
+    """Number of tokens shown. The first ``skip`` tokens of a text (attention sinks) are left out.
+
+    UsageError for no texts, or for a text that has no other tokens.
+    """
+    if not texts or skip < 0:
+        raise UsageError(f"reading FFNs needs texts and skip >= 0; got {len(texts)} texts and skip = {skip}.")
+    rows = encode(loaded, texts, max_tokens=max_tokens, least=skip + 1)
+    stage = _Stage(receive, skip)
+    with ExitStack() as hooks, torch.no_grad(), counted(label, len(rows)) as bar:
+        for layer, function in enumerate(functions):
+            hooks.callback(function.gate.register_forward_pre_hook(stage.reads(layer)).remove)
+            hooks.callback(function.parts.write.register_forward_pre_hook(stage.writes(layer)).remove)
+        for batch in equal_length_batches(rows, tokens_per_batch):
+            stage.texts = batch
+            run_body(loaded, torch.tensor([rows[place] for place in batch], device=loaded.device))
+            bar.advance(len(batch))
+    return sum(len(row) - skip for row in rows)
+
+
+class _Stage:
+    """Holds a layer's input until its activations come."""
+
+    def __init__(self, receive: Receive, skip: int) -> None:
+        self.texts: list[int] = []
+        self._receive, self._skip = receive, skip
+        self._x: Tensor | None = None
+
+    def reads(self, layer: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+            self._x = self._by_text(args[0])
+
+        return hook
+
+    def writes(self, layer: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+            assert self._x is not None
+            self._receive(layer, self.texts, self._x, self._by_text(args[0]))
+            self._x = None
+
+        return hook
+
+    def _by_text(self, x: Tensor) -> Tensor:
+        # OPT flattens batch and tokens.
+        return x.detach().reshape(len(self.texts), -1, x.shape[-1])[:, self._skip :]

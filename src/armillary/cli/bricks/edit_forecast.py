@@ -1,0 +1,152 @@
+"""LinCorr's forecast of where an edit spills over, beside what it did: for facts asked in the words of a relation.
+
+If the fact is asked by the source prompt of a relation ("Amanda lives in the city of"), the map fitted on other
+subjects foretells from the changed source logits how those of the target prompt ("Amanda lives in the country of")
+change with it.
+
+Shapes: S source words, T target words, P permutations.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from armillary.data import relation, relation_ids
+from armillary.errors import UsageError
+from armillary.numerics import spearman
+from armillary.numerics.intervals import Interval
+from armillary.records.sections import Cell, Section, Table
+
+if TYPE_CHECKING:
+    from armillary.methods.bricks.brick import Brick
+    from armillary.methods.bricks.editing.facts import Fact
+    from armillary.models import LoadedModel
+
+PERMUTATIONS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """One relation whose source prompt the edit changed."""
+
+    relation: str
+    prompt: str
+    """The target prompt, subject filled in."""
+
+    agreement: Interval
+    """Spearman of predicted and measured change over target words; no interval: it is one edit."""
+
+    null: Interval
+    """The same with the changes of the source words exchanged: 95 % of such draws."""
+
+    predicted: str
+    measured: str
+    """Target words most raised by the forecast, and by the edit."""
+
+
+def forecasts(loaded: "LoadedModel", fact: "Fact", brick: "Brick", *, subjects: int, seed: int) -> list[Forecast]:
+    """A forecast for every shipped relation that asks as the fact does; none where no relation does.
+
+    Reads the two prompts of each relation for ``subjects`` words, before the edit, and the fact's own before and
+    after.
+    """
+    from armillary.methods.lincorr import LinCorrConfig, study
+
+    try:
+        asked = [id for id in relation_ids() if relation(id).source_template == fact.prompt]
+    except UsageError:  # the lists of words are not installed
+        return []
+    if not asked:
+        return []
+    done = study(loaded, asked, LinCorrConfig(n=subjects, seed=seed))
+    return [_forecast(loaded, done.results[id].fit, fact.subject, brick, seed) for id in asked if id in done.results]
+
+
+def _forecast(loaded: "LoadedModel", fit: "object", subject: str, brick: "Brick", seed: int) -> Forecast:
+    from armillary.methods.bricks.library.mount import mounted
+    from armillary.methods.lincorr.result import RelationFit
+    from armillary.scoring import next_token_logits
+
+    assert isinstance(fit, RelationFit)
+    source, target = (text.replace("{}", subject) for text in (fit.source_template, fit.target_template))
+
+    def read() -> tuple[torch.Tensor, torch.Tensor]:
+        found = [
+            next_token_logits(loaded, [prompt], words.ids)[0]
+            for prompt, words in ((source, fit.source), (target, fit.target))
+        ]
+        return torch.from_numpy(found[0]).double(), torch.from_numpy(found[1]).double()
+
+    source_S, target_T = read()
+    with mounted(loaded, [brick]):
+        edited_S, edited_T = read()
+    change_S, measured_T = edited_S - source_S, edited_T - target_T
+    predicted_T = change_S @ fit.weight_ST
+    generator = np.random.default_rng(seed)
+    orders_PS = np.stack([generator.permutation(len(change_S)) for _ in range(PERMUTATIONS)])
+    null_PT = change_S[torch.from_numpy(orders_PS)] @ fit.weight_ST
+    null = [float(spearman(row_T, measured_T)) for row_T in null_PT]
+    low, high = np.quantile(null, [0.025, 0.975])
+    labels = fit.target.labels
+    return Forecast(
+        relation=fit.relation,
+        prompt=target,
+        agreement=Interval(estimate=float(spearman(predicted_T, measured_T)), n=1, how="one edit: no interval"),
+        null=Interval(
+            estimate=float(np.mean(null)),
+            low=float(low),
+            high=float(high),
+            n=PERMUTATIONS,
+            how=f"{PERMUTATIONS} permutations of the source words",
+        ),
+        predicted=labels[int(predicted_T.argmax())],
+        measured=labels[int(measured_T.argmax())],
+    )
+
+
+def forecast_section(found: list[Forecast]) -> Section:
+    """The section of the report."""
+    beyond = [one for one in found if one.agreement.estimate > one.null.upper]
+    rows: list[list[Cell]] = [
+        [one.relation, one.prompt, one.predicted, one.measured, one.agreement.estimate, one.null.lower, one.null.upper]
+        for one in found
+    ]
+    return Section(
+        id="forecast",
+        title="Where the edit spills over, and whether that was foretold",
+        summary=f"Of {len(found)} relations that begin with this prompt, {len(beyond)} changed as the linear map "
+        "between their two prompts foretells, beyond permuted changes.",
+        meaning="The map (LinCorr) was fitted on other subjects before the edit. From what the edit changed at the "
+        "prompt it predicts the change at a related prompt of the same subject; the table holds both, and how well "
+        "their order over all target words agrees.",
+        caution="One edit is one case. A map that predicts well does not say that the change is right.",
+        tables=[
+            Table(
+                title="Changes at related prompts",
+                columns=[
+                    "relation",
+                    "prompt",
+                    "most raised, foretold",
+                    "most raised, measured",
+                    "Spearman",
+                    "permuted: low",
+                    "high",
+                ],
+                rows=rows,
+            )
+        ],
+    )
+
+
+def forecast_measures(found: list[Forecast]) -> dict[str, Interval]:
+    """The agreement and its null, by relation."""
+    return {
+        name: value
+        for one in found
+        for name, value in (
+            (f"forecast/{one.relation}", one.agreement),
+            (f"forecast/{one.relation}, permuted", one.null),
+        )
+    }

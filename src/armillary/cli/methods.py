@@ -1,0 +1,113 @@
+"""``armillary show METHOD``: paper, claim, commands, and the verdicts measured so far."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from armillary.cards import CARDS, MethodCard
+from armillary.cli.options import read
+from armillary.errors import ArmillaryError, UsageError
+from armillary.records.record import RunRecord
+
+# The verdicts that ``armillary reproduce`` left in a folder of records.
+
+
+def measured(method: str, results: Path) -> dict[str, RunRecord]:
+    """The records of ``method`` under ``results`` by model name, sorted; other files are passed over.
+
+    Where its card says that other models are judged than the one a record names, by the card's words. Of two records
+    of one name the one that began later counts.
+    """
+    evidence_models = next((card.evidence_models for card in CARDS if card.name == method), "")
+    found: dict[str, RunRecord] = {}
+    for path in sorted(results.rglob("*.json")) if results.is_dir() else []:
+        try:
+            record = RunRecord.load(path)
+        except ArmillaryError:
+            continue
+        if record.kind != "reproduce" or record.config.get("method") != method:
+            continue
+        model = evidence_models or str(record.config.get("model", ""))
+        if model not in found or found[model].started < record.started:
+            found[model] = record
+    return dict(sorted(found.items()))
+
+
+def verdict_counts(record: RunRecord) -> str:
+    """ "5 hold, 1 fails, 2 undecided" """
+    counts = {kind: sum(claim.verdict == kind for claim in record.claims) for kind in ("holds", "fails", "undecided")}
+    words = {"holds": ("holds", "hold"), "fails": ("fails", "fail"), "undecided": ("undecided", "undecided")}
+    return ", ".join(f"{count} {words[kind][count != 1]}" for kind, count in counts.items() if count) or "no claims"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions:
+    """Show one method: its paper, its claim in one sentence, its commands and the verdicts measured so far."""
+
+    method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
+    """Which method (`armillary list` tells them)."""
+
+    results: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("results")
+    """Folder with the records of `armillary reproduce`."""
+
+    json: bool = False
+    """Print the card and the verdicts as JSON on stdout."""
+
+
+def find_card(name: str) -> MethodCard:
+    """The card of the method ``name``. Raises UsageError with near names."""
+    names = [card.name for card in CARDS]
+    if name not in names:
+        near = get_close_matches(name, names, n=1, cutoff=0.4) or names
+        raise UsageError(f"There is no method {name!r}; did you mean {', '.join(near)}?")
+    return next(card for card in CARDS if card.name == name)
+
+
+def run_show(arguments: Sequence[str]) -> int:
+    """The command."""
+    options = read(ShowOptions, arguments, "show")
+    card = find_card(options.method)
+    records = measured(card.name, options.results)
+    if options.json:
+        from armillary.records.plain import dumps
+
+        claims = {name: {claim.id: claim.verdict for claim in record.claims} for name, record in records.items()}
+        sys.stdout.write(dumps({**card.to_dict(), "verdicts": claims}, indent=1) + "\n")
+        return 0
+    print(f"{card.name}: {card.title}\n\n{card.paper}\n{card.authors}, {card.link}\n\n{card.claim}\n\nCommands:")
+    print("\n".join(f"  {command}" for command in card.commands))
+    for name, record in records.items():
+        print(f"\nMeasured on {name}: {verdict_counts(record)}.")
+        print("\n".join(f"  {claim.verdict:9}  {claim.statement}" for claim in record.claims))
+    if not records:
+        print(f"\nNo records of `armillary reproduce {card.name}` in {options.results}.")
+    return 0
+
+
+# ``armillary list``: the methods, a line each.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOptions:
+    """List the methods with their papers; `armillary show METHOD` tells more."""
+
+    json: bool = False
+    """Print the cards as JSON on stdout."""
+
+
+def run_list(arguments: Sequence[str]) -> int:
+    """The command."""
+    options = read(ListOptions, arguments, "list")
+    if options.json:
+        from armillary.records.plain import dumps
+
+        sys.stdout.write(dumps([card.to_dict() for card in CARDS], indent=1) + "\n")
+        return 0
+    for card in CARDS:
+        print(f"{card.name:12} {card.title} ({card.authors}, arXiv {card.arxiv})")
+    return 0

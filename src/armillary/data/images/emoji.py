@@ -1,0 +1,191 @@
+"""Pictures of emoji in four drawing styles with names, keywords and groups: fetched through npm, drawn here, cached.
+
+The 1,595 emoji that Noto, Twemoji, OpenMoji and Fluent Emoji Flat all have, 64 pixels on white. They are split by
+identity: all styles, genders and skin tones of one thing are in one split.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from jaxtyping import UInt8
+
+from armillary.data.images import build as emoji_build
+from armillary.data.images.build import Split, identity_of, split_of
+from armillary.data.images.packages import DOWNLOAD_MB, LABELS, PICTURE_SIZE, STYLES, pins_digest
+from armillary.data.sources import DataSource
+from armillary.errors import StorageError, UsageError
+from armillary.fetch import cache, npm as npm_download
+from armillary.progress import counted
+
+_PICTURES, _LABELS = "pictures.npy", "labels.json"
+_NEEDED = 150_000_000
+"""Bytes of free space: the archives and the pictures, with room for what npm keeps of the packages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmojiLabel:
+    """What is known of one emoji."""
+
+    hexcode: str
+    """Its code points: "1F989", "1F9D1-200D-1F373"."""
+
+    character: str
+    label: str
+    """Its name in English: "owl", "person: red hair"."""
+
+    tags: tuple[str, ...]
+    """Keywords: ("animal", "bird", "ornithology", "wise")."""
+
+    group: str
+    """One of nine: "animals & nature"."""
+
+    subgroup: str
+    """One of about a hundred: "birds"."""
+
+    @property
+    def identity(self) -> str:
+        """What it shares with its variants in gender, skin tone and direction."""
+        return identity_of(self.hexcode)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Emoji:
+    """Pictures of emoji, each in several styles, and what is known of each."""
+
+    pictures: UInt8[np.ndarray, "e s p p 3"]
+    """RGB, 0 to 255, on white."""
+
+    labels: tuple[EmojiLabel, ...]
+    """One an emoji, in Unicode's order, so that an index into it is an index into the pictures' first axis."""
+
+    styles: tuple[str, ...]
+    """Names of the second axis."""
+
+    source: tuple[DataSource, ...]
+    """The labels' and then each style's."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def split(self, name: str) -> tuple[int, ...]:
+        """Indices of the emoji in "train" (about 80 %), "validation" or "test" (10 % each); UsageError otherwise.
+
+        An identity is dealt by its hash alone, so a split never depends on a seed or on what else is in the set.
+        """
+        if name not in get_args(Split):
+            raise UsageError(f"split must be 'train', 'validation' or 'test'; got {name!r}.")
+        return self._splits[name]
+
+    @cached_property
+    def _splits(self) -> dict[str, tuple[int, ...]]:
+        dealt = [split_of(label.identity) for label in self.labels]
+        return {name: tuple(i for i, split in enumerate(dealt) if split == name) for name in get_args(Split)}
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the groups, in the order met."""
+        return tuple(dict.fromkeys(label.group for label in self.labels))
+
+    def subgroups(self, group: str) -> tuple[str, ...]:
+        """The names of a group's subgroups, in the order met."""
+        return tuple(dict.fromkeys(label.subgroup for label in self.labels if label.group == group))
+
+
+def emoji_folder() -> Path:
+    """Where the pictures are, or would be, in the cache; another folder for other packages or another size."""
+    return cache.cache_folder().absolute() / "data" / f"emoji-{PICTURE_SIZE}px-{pins_digest()}"
+
+
+def cached_emoji() -> Path | None:
+    """The folder of the pictures if they have been fetched and are intact, else None."""
+    folder = emoji_folder()
+    return folder if cache.intact(folder) else None
+
+
+def verify_emoji() -> None:
+    """Reads every byte of the fetched pictures; StorageError where they are not what was written."""
+    cache.verify(emoji_folder())
+
+
+def fetch_emoji() -> Path:
+    """The folder with ``pictures.npy`` and ``labels.json``, made at first use in about half a minute.
+
+    The packages are downloaded with npm, checked by sha256 and drawn with resvg. Raises UsageError (a drawing package
+    is missing), DownloadError (no npm, no network, wrong checksum) or StorageError (no space), and then leaves nothing
+    behind.
+    """
+    folder = cached_emoji()
+    if folder is not None:
+        return folder
+    for module, package in (("resvg_py", "resvg-py"), ("PIL", "pillow")):
+        _require(module, package)
+    # The cache keeps models by name; a name that is a whole path is kept at that path.
+    return cache.build(str(emoji_folder()), _make, needed=_NEEDED)
+
+
+def load_emoji() -> Emoji:
+    """The pictures and labels, from the cache; UsageError where they have not been fetched.
+
+    StorageError where what is there is not what was written.
+    """
+    folder = cached_emoji()
+    if folder is None:
+        raise UsageError(
+            "the emoji pictures are not in the cache; fetch them once with `armillary data emoji` "
+            "(from Python: fetch_emoji())."
+        )
+    try:
+        told = json.loads((folder / _LABELS).read_text(encoding="utf-8"))
+        return Emoji(
+            pictures=np.load(folder / _PICTURES, allow_pickle=False),
+            labels=tuple(EmojiLabel(**{**item, "tags": tuple(item["tags"])}) for item in told["emoji"]),
+            styles=tuple(told["styles"]),
+            source=tuple(DataSource(**item) for item in told["sources"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{folder} can't be read ({error}); delete it and fetch the pictures again.") from error
+
+
+def _make(result: Path, scratch: Path) -> None:
+    archives: list[Path] = []
+    with counted(f"download drawings and names of emoji ({DOWNLOAD_MB} MB in packages)", len(STYLES) + 1) as packages:
+        for item in (LABELS, *STYLES):
+            archives.append(npm_download.download(item.package, scratch))
+            packages.advance()
+    with counted("read the drawings (packages)", len(archives)) as packages:
+        labels = emoji_build.read_labels(archives[0])
+        packages.advance()
+        sets: list[emoji_build.DrawingSet] = []
+        for archive in archives[1:]:
+            sets.append(emoji_build.read_drawings(archive))
+            packages.advance()
+    kept, drawings = emoji_build.in_every_style(labels, sets)
+    with counted("draw the pictures", len(kept) * len(sets)) as drawn:
+        pictures = emoji_build.draw_all(drawings, PICTURE_SIZE, drawn.advance)
+    np.save(result / _PICTURES, pictures, allow_pickle=False)
+    (result / _LABELS).write_text(json.dumps(_told(kept), ensure_ascii=False, indent=0), encoding="utf-8")
+
+
+def _told(kept: Sequence[emoji_build.Table]) -> dict[str, object]:
+    """What ``labels.json`` holds beside the names: who drew the pictures, under which licence, and with what."""
+    return {
+        "styles": [style.name for style in STYLES],
+        "sources": [item.source.to_dict() for item in (LABELS, *STYLES)],
+        "drawn": {"by": f"resvg-py {metadata.version('resvg-py')}", "pixels": PICTURE_SIZE, "background": "white"},
+        "emoji": list(kept),
+    }
+
+
+def _require(module: str, package: str) -> None:
+    try:
+        import_module(module)
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"drawing the emoji needs the package {package}, which is not installed: pip install 'armillary[vision]'."
+        ) from None

@@ -1,0 +1,148 @@
+"""Questions about pictures, from a user's own files or made from the emoji set: one form for both.
+
+A file of questions has one JSON object a line: ``image`` (a path, relative to the file's folder), ``question``,
+``answer``, and optionally ``choices`` (what the answer is one of) and ``task`` (the name of its kind).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armillary.data.images.emoji import Emoji
+from armillary.data.images.questions import PictureExample
+from armillary.errors import StorageError, UsageError
+
+Pixels = NDArray[np.uint8]
+"""A picture ``[h, w, 3]`` in RGB, 0 to 255."""
+
+_HELD_OUT = 10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AskedPicture:
+    """One question about one picture."""
+
+    picture: Path | Pixels
+    """Where the picture is read from, or its pixels."""
+
+    question: str
+    answer: str
+    choices: tuple[str, ...] | None = None
+    """What the answer is one of; None where it is free."""
+
+    task: str = ""
+
+    @property
+    def where(self) -> str:
+        """The picture in words, for a sentence about it."""
+        return str(self.picture) if isinstance(self.picture, Path) else "a picture given as pixels"
+
+
+def asked_pictures(emoji: Emoji, examples: Iterable[PictureExample], task: str) -> list[AskedPicture]:
+    """The same questions with the pictures themselves."""
+    return [
+        AskedPicture(
+            picture=emoji.pictures[example.picture, example.style],
+            question=example.question,
+            answer=example.answer,
+            choices=example.choices,
+            task=task,
+        )
+        for example in examples
+    ]
+
+
+def read_questions(path: Path, task: str) -> list[AskedPicture]:
+    """The questions of a file in its order, under the task that a line names or else ``task``.
+
+    Every image is opened far enough to know that it is one. UsageError for a missing or empty file and, with the
+    number of the line, for one that is no such object, lacks a field, or whose image is missing or unreadable.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8; give a file with one JSON object a line.") from None
+    except OSError as error:
+        raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
+    found = [_question(line, path, number, task) for number, line in enumerate(lines, 1) if line.strip()]
+    if not found:
+        raise UsageError(f"{path} has no rows; give one JSON object a line with image, question and answer.")
+    seen: set[Path] = set()
+    for number, one in zip((n for n, line in enumerate(lines, 1) if line.strip()), found, strict=True):
+        if isinstance(one.picture, Path) and one.picture not in seen:
+            seen.add(one.picture)
+            _require_image(one.picture, f"line {number} of {path}")
+    return found
+
+
+def _question(line: str, path: Path, number: int, task: str) -> AskedPicture:
+    where = f"line {number} of {path}"
+    try:
+        row: Any = json.loads(line)
+    except ValueError:
+        raise UsageError(f"{where} is not JSON; give one object a line with image, question and answer.") from None
+    if not isinstance(row, dict):
+        raise UsageError(f"{where} is a {type(row).__name__}; give an object with image, question and answer.")
+    for name in ("image", "question", "answer"):
+        if not isinstance(row.get(name), str) or not row[name].strip():
+            got = f"{row[name]!r}" if name in row else "nothing"
+            raise UsageError(f"{where} needs text under {name!r}; got {got}.")
+    choices = row.get("choices")
+    if choices is not None:
+        _check_choices(choices, row["answer"], where)
+    return AskedPicture(
+        picture=path.parent / row["image"],
+        question=row["question"],
+        answer=row["answer"],
+        choices=None if choices is None else tuple(choices),
+        task=str(row.get("task") or task),
+    )
+
+
+def _check_choices(choices: object, answer: str, where: str) -> None:
+    texts = isinstance(choices, list) and all(isinstance(choice, str) and choice.strip() for choice in choices)
+    if not texts or not isinstance(choices, list) or len(set(choices)) != len(choices) or len(choices) < 2:
+        raise UsageError(f"{where} needs two or more different texts under 'choices'; got {choices!r}.")
+    if answer not in choices:
+        raise UsageError(f"{where} has the answer {answer!r}, which is not among its choices {choices}.")
+
+
+def _require_image(path: Path, where: str) -> None:
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise UsageError(f"{where} names the image {path}, which is not there.")
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        raise UsageError(
+            f"{where} names {path}, which can't be read as an image; give PNG, JPEG or the like."
+        ) from None
+
+
+def held_out(questions: Sequence[AskedPicture], path: Path) -> tuple[list[AskedPicture], list[AskedPicture]]:
+    """Questions to learn from and to test with, about a tenth, dealt by a hash of the image's name.
+
+    No image is in both. UsageError where one of the two would be empty.
+    """
+    kept: list[AskedPicture] = []
+    tested: list[AskedPicture] = []
+    for one in questions:
+        name = one.picture.name if isinstance(one.picture, Path) else str(one.picture.tobytes())
+        tenth = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) % _HELD_OUT == 0
+        (tested if tenth else kept).append(one)
+    if not kept or not tested:
+        raise UsageError(
+            f"{path} has too few images to hold a tenth of them out for testing; give a file of test questions with "
+            'test = "..." under [data].'
+        )
+    return kept, tested

@@ -1,0 +1,55 @@
+"""What DINOv2 makes of every emoji picture, computed once on this machine and kept in the cache.
+
+Shapes: E emoji, S drawing styles, N states of a picture with the class token first, v width of the tower.
+"""
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import Dinov2Model
+
+from armillary.data.images.emoji import Emoji, emoji_folder
+from armillary.fetch import cache
+from armillary.models.dinov2 import fetch_dinov2, shortened
+from armillary.models.image_text import VISION_LAYERS, picture_processor
+from armillary.models.quiet import quiet
+from armillary.progress import track
+
+IMAGE_SIZE = 56
+_FILE = "states.npy"
+_AT_ONCE = 64
+
+
+def picture_states(emoji: Emoji) -> NDArray[np.float16]:
+    """States ``[E, S, N, v]`` behind the eighth layer, for pictures of 56 pixels; some minutes at first use.
+
+    Raises DownloadError or StorageError, and then leaves nothing behind.
+    """
+    folder = emoji_folder().with_name(f"{emoji_folder().name}-dinov2-{VISION_LAYERS}-{IMAGE_SIZE}")
+    kept = cache.build(str(folder), lambda result, _: _make(emoji, result), needed=400_000_000)
+    states: NDArray[np.float16] = np.load(kept / _FILE, allow_pickle=False)
+    return states
+
+
+def _make(emoji: Emoji, result: Path) -> None:
+    with quiet():
+        tower = shortened(Dinov2Model.from_pretrained(fetch_dinov2()), VISION_LAYERS, IMAGE_SIZE)
+    np.save(result / _FILE, states_behind(tower, emoji), allow_pickle=False)
+
+
+@torch.inference_mode()
+def states_behind(tower: Dinov2Model, emoji: Emoji) -> NDArray[np.float16]:
+    """States ``[E, S, N, v]`` behind the tower's last layer, pictures resized to its own size."""
+    processor = picture_processor(int(cast(Any, tower.config).image_size))
+    count, styles = emoji.pictures.shape[:2]
+    flat = emoji.pictures.reshape(count * styles, *emoji.pictures.shape[2:])
+    starts = range(0, len(flat), _AT_ONCE)
+    found = []
+    for start in track(starts, "reading pictures with DINOv2", len(starts)):
+        pixels = processor(list(flat[start : start + _AT_ONCE]), return_tensors="pt")["pixel_values"]
+        found.append(tower(pixels, output_hidden_states=True).hidden_states[-1].half().numpy())
+    states = np.concatenate(found)
+    return states.reshape(count, styles, *states.shape[1:])

@@ -1,0 +1,157 @@
+"""A file is either whole or not there: writing through a temporary file in the same folder."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from armillary.errors import StorageError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+_SUFFIX = ".armillary-tmp"
+
+
+def write_atomic(path: Path | str, data: str | bytes) -> None:
+    """``path`` holds exactly ``data`` (text as UTF-8), or what it held before; never a part of either.
+
+    The bytes go to a temporary file beside it, are flushed to the disk, and take the name in one step; missing parent
+    folders are made. A reader, a second process and a loss of power all see the old file or the new one.
+
+    Raises:
+        StorageError: no space, no permission, or another failure of the file system; the temporary file is removed.
+    """
+    path = Path(path)
+    content = data.encode() if isinstance(data, str) else data
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, content)
+    except OSError as error:
+        raise StorageError(storage_sentence(path, error, len(content))) from error
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in ``folder``. Only for the holder of the folder's lock."""
+    for stale in folder.glob(f".*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            stale.unlink()
+
+
+def storage_sentence(path: Path, error: OSError, size: int = 0) -> str:
+    """What went wrong with writing ``size`` bytes to ``path``, in one sentence."""
+    if error.errno in _NO_SPACE:
+        return f"There is no space left to write {path} ({size / 1e6:.1f} MB); free some, or choose another folder."
+    if error.errno in _NO_PERMISSION:
+        return f"There is no permission to write {path}; choose a folder you may write to."
+    return f"{path} could not be written: {error.strerror or error}."
+
+
+def _write(path: Path, content: bytes) -> None:
+    # The name is short whatever the target's is, so that a long but valid name stays valid.
+    temporary = path.parent / f".{secrets.token_hex(8)}{_SUFFIX}"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    # Without this a loss of power may undo the rename; systems that can't open folders (Windows) don't need it.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file, streamed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def no_space(error: BaseException) -> bool:
+    """True for a full disk, however the library words it (safetensors gives no errno)."""
+    return getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error)
+
+
+# A folder is either whole or not there: built aside in the same place, flushed to the disk, then renamed.
+
+
+@contextmanager
+def whole_folder(target: Path | str) -> Iterator[Path]:
+    """A new folder to fill; after the block it takes the name ``target`` in one step, on an error it is removed.
+
+    A reader sees all of it or nothing; a killed process leaves only a hidden folder that ``remove_stale_folders``
+    clears. Raises StorageError where ``target`` exists or can't be written.
+    """
+    target = Path(target)
+    if target.exists():
+        raise StorageError(f"{target} exists already; give the name of a new folder.")
+    aside = target.parent / f".{secrets.token_hex(8)}{_SUFFIX}"
+    try:
+        aside.mkdir(parents=True)
+        try:
+            yield aside
+            for path in [*aside.rglob("*"), aside]:
+                _flush(path)
+            os.rename(aside, target)
+            _flush(target.parent)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise StorageError(storage_sentence(target, error)) from error
+    except Exception as error:
+        # safetensors reports a full disk as an error of its own, without an error number.
+        if no_space(error):
+            raise StorageError(f"There is no space left to write {target}; free some, or choose another.") from error
+        raise
+
+
+def remove_stale_folders(parent: Path) -> None:
+    """Remove what killed writers left in ``parent``. Only for the holder of its lock."""
+    for stale in parent.glob(f".*{_SUFFIX}"):
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    with contextlib.suppress(OSError):  # systems that can't open folders (Windows) don't need it
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def digest_of(path: Path | str) -> str:
+    """Sixteen hex digits of a file, or of all files below a folder with their names.
+
+    Raises:
+        StorageError: one of them can't be read.
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    try:
+        for file in sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]:
+            if path.is_dir():
+                digest.update(f"{file.relative_to(path)}\n".encode())
+            with open(file, "rb") as content:
+                while block := content.read(1 << 20):
+                    digest.update(block)
+    except OSError as error:
+        raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
+    return digest.hexdigest()[:16]

@@ -1,0 +1,120 @@
+"""The tables [training], [mdgd] and [commit] as the objects that trainers take, every value checked."""
+
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from armillary.errors import ArmillaryError, UsageError
+from armillary.finetuning.config import TuningConfig, built, fitted, refuse_unknown
+from armillary.methods.commit.config import CoMMITConfig
+from armillary.methods.mdgd.baselines import RIVALS
+from armillary.methods.mdgd.config import MDGDSettings
+from armillary.methods.mdgd.trainer import MDGDConfig
+from armillary.models.quiet import quiet, reason
+
+OURS = (
+    "output_dir", "remove_unused_columns", "do_train", "do_eval", "do_predict", "eval_strategy", "save_strategy",
+    "load_best_model_at_end", "resume_from_checkpoint", "disable_tqdm", "push_to_hub", "save_only_model",
+    "ignore_data_skip", "data_seed", "logging_strategy",
+)  # fmt: skip
+"""Training arguments that the command itself decides about."""
+
+_DRY = {"max_steps": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
+_SAVES, _LINES, _READINGS = 10, 50, 20
+
+
+def method_settings(config: TuningConfig) -> MDGDSettings | CoMMITConfig:
+    """The settings of the method or of the arm that stands in for it. UsageError for an unknown or a wrong one."""
+    where = f"[{config.method}]"
+    if config.method == "mdgd":
+        given = {**RIVALS.get(config.arm, {}), **config.settings}
+        settings = built(MDGDSettings, given, where)
+        settings.resolve()
+        return settings
+    fixed = {"gamma": 0.0, "aux_weight": 0.0} if config.arm != "commit" else {}
+    return built(CoMMITConfig, {**config.settings, **fixed}, where)
+
+
+def training_arguments(config: TuningConfig, checkpoints: Path, rows: int) -> TrainingArguments:
+    """``TrainingArguments``, for MDGD with its settings: checkpoints and log at even distances unless told otherwise.
+
+    UsageError for a field that is unknown, is decided here, or has a value that is not accepted.
+    """
+    given = _checked(config.training)
+    if config.dry_run:
+        given |= _DRY
+    steps = total_steps(given, rows)
+    lines = max(1, steps // _LINES)
+    saves = lines * max(1, math.ceil(steps / _SAVES / lines))
+    own: dict[str, Any] = {
+        "logging_steps": lines,
+        "save_steps": saves,
+        "save_total_limit": 2,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "logging_nan_inf_filter": False,
+        **given,
+        "output_dir": str(checkpoints),
+        "seed": config.seed,
+        "remove_unused_columns": False,
+        "disable_tqdm": True,
+        "save_strategy": "steps",
+        "logging_strategy": "steps",
+    }
+    settings = method_settings(config)
+    try:
+        with quiet():
+            if not isinstance(settings, MDGDSettings):
+                return TrainingArguments(**own)
+            values = {field.name: getattr(settings, field.name) for field in fields(MDGDSettings)}
+            # The readings are taken for every arm alike, by a callback of our own.
+            return MDGDConfig(**own, **{**values, "log_erank_steps": 0})
+    except ArmillaryError:
+        raise
+    except Exception as error:
+        raise UsageError(f"[training] is not accepted: {reason(error)}.") from error
+
+
+def total_steps(given: Mapping[str, Any], rows: int) -> int:
+    """Optimiser steps of the run on one process."""
+    if given.get("max_steps", -1) > 0:
+        return int(given["max_steps"])
+    batch = given.get("per_device_train_batch_size", 8)
+    batches = math.ceil(rows / batch)
+    a_round = max(1, math.ceil(batches / given.get("gradient_accumulation_steps", 1)))
+    steps: int = math.ceil(given.get("num_train_epochs", 3.0) * a_round)
+    return max(1, steps)
+
+
+def reading_steps(config: TuningConfig, steps: int) -> int:
+    """Steps between two readings of rank and drift."""
+    wanted = config.settings.get("log_erank_steps", 0) if config.method == "mdgd" else 0
+    return int(wanted) or max(1, steps // _READINGS)
+
+
+def check_training(config: TuningConfig) -> None:
+    """UsageError for a wrong value under [training] or the method's table, before anything is loaded."""
+    _checked(config.training)
+    method_settings(config)
+
+
+def _checked(training: Mapping[str, Any]) -> dict[str, Any]:
+    for name in training:
+        if name in OURS:
+            raise UsageError(f"{name} under [training] is decided by `armillary train`; leave it out.")
+    hints = typing.get_type_hints(TrainingArguments)
+    known = {field.name for field in fields(TrainingArguments)}
+    refuse_unknown(training, known, "[training] (the fields of transformers.TrainingArguments)")
+    checked = {name: fitted(value, hints[name], f"{name} in [training]") for name, value in training.items()}
+    for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+        if checked.get(name, 1) < 1:
+            raise UsageError(f"{name} in [training] must be 1 or more; got {checked[name]}.")
+    for name in ("learning_rate", "num_train_epochs", "logging_steps", "save_steps"):
+        if not checked.get(name, 1) > 0:
+            raise UsageError(f"{name} in [training] must be above 0; got {checked[name]}.")
+    return checked

@@ -1,0 +1,75 @@
+"""What experiments on pictures stand on: a language model with a vision tower, pictures, and their stored states."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
+
+from armillary.data.images.emoji import Emoji, load_emoji
+from armillary.data.images.synthetic import IMAGE_SIZE, made_up_emoji, random_tower
+from armillary.data.images.vision_states import picture_states
+from armillary.data.sources import DataSource
+from armillary.models import LoadedModel
+from armillary.models.image_text import assemble_picture_model
+from armillary.models.vision import tower_states
+from armillary.training.image_rows import PictureRows
+
+PictureSet = Literal["emoji", "made-up"]
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PictureGround:
+    """A model whose connector is still random, and rows of questions for it."""
+
+    model: LlavaForConditionalGeneration
+    processor: LlavaProcessor
+    rows: PictureRows
+    """With stored states: to be used inside ``stored_states(model)``."""
+
+    @property
+    def emoji(self) -> Emoji:
+        return self.rows.emoji
+
+    def sources(self) -> list[DataSource]:
+        """Where the pictures came from."""
+        return list(self.emoji.source)
+
+
+def picture_ground(text: LoadedModel, pictures: PictureSet, *, seed: int = 0) -> PictureGround:
+    """``text`` with DINOv2-small and the emoji pictures; "made-up" takes a random tower and needs no download.
+
+    The seed draws the connector. Some minutes where the states of the pictures are not in the cache yet. Raises
+    UsageError where the emoji have not been fetched, and what ``assemble_picture_model`` and ``picture_states`` raise.
+    """
+    if pictures == "emoji":
+        emoji = load_emoji()
+        model, processor = assemble_picture_model(text, connector_seed=seed)
+        states = picture_states(emoji)
+    else:
+        emoji, tower = made_up_emoji(), random_tower()
+        model, processor = assemble_picture_model(
+            text,
+            image_size=IMAGE_SIZE,
+            connector_seed=seed,
+            tower=tower,
+            vision_layers=int(tower.config.num_hidden_layers),
+        )
+        states = states_of(model, processor, emoji)
+    return PictureGround(model=model, processor=processor, rows=PictureRows.of(model, processor, emoji, states=states))
+
+
+def states_of(model: LlavaForConditionalGeneration, processor: LlavaProcessor, emoji: Emoji) -> NDArray[np.float16]:
+    """States ``[emoji, style, N, v]`` that the model's own tower gives for every picture."""
+    flat = emoji.pictures.reshape(-1, *emoji.pictures.shape[2:])
+    batches = (
+        processor.image_processor(list(flat[start : start + _AT_ONCE]), return_tensors="pt")["pixel_values"]
+        for start in range(0, len(flat), _AT_ONCE)
+    )
+    with torch.inference_mode():
+        states = torch.cat([batch.cpu() for batch in tower_states(model, batches)]).half().numpy()
+    shaped: NDArray[np.float16] = states.reshape(*emoji.pictures.shape[:2], *states.shape[1:])
+    return shaped

@@ -1,0 +1,233 @@
+"""What routing costs: losses of the same texts with a rising number of experts a token.
+
+Legend: N texts, R replicates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from armillary.activations.neurons import stream_ffns
+from armillary.errors import NumericError, UsageError
+from armillary.methods.bricks.experts.cost import DecodeCost, decode_cost
+from armillary.methods.bricks.experts.routed_model import routed
+from armillary.methods.bricks.experts.router import Choice, ExpertScorer, Router, score_mass
+from armillary.methods.bricks.losses import Effect, Losses, Texts, changes, effect, text_losses
+from armillary.methods.bricks.payloads import Index, Partition, sites_of
+from armillary.models import LoadedModel
+from armillary.models.feed_forward import ffn_functions
+from armillary.numerics.intervals import Interval, bootstrap_weighted, resampled
+from armillary.progress import track
+from armillary.runs.parts import Store, array_digest, part_name
+
+SHARES = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RoutingCurve:
+    """Losses with k experts, at each k, beside what a token then reads."""
+
+    experts: int
+    router: Router
+    ks: tuple[int, ...]
+    before: Losses
+    """Of the dense model."""
+
+    after: tuple[Losses, ...]
+    costs: tuple[DecodeCost, ...]
+
+    def effect(self, k: int, capability: str | None = None, *, seed: int = 0) -> Effect:
+        """What k experts cost on one capability, or on all texts."""
+        return effect(self.before, self.at(k), capability, seed=seed)
+
+    def at(self, k: int) -> Losses:
+        """Losses with k experts; UsageError for a k that was not measured."""
+        if k not in self.ks:
+            raise UsageError(f"nothing was measured at k = {k}; measured were {', '.join(map(str, self.ks))}.")
+        return self.after[self.ks.index(k)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data: at each k the effect on all texts and on each capability, and the cost of a token."""
+        points = [
+            {
+                "k": k,
+                "share": k / self.experts,
+                "all": self.effect(k).to_dict(),
+                "capabilities": {name: self.effect(k, name).to_dict() for name in self.before.nll},
+                "cost": cost.to_dict(),
+            }
+            for k, cost in zip(self.ks, self.costs, strict=True)
+        ]
+        return {"experts": self.experts, "router": self.router.to_dict(), "points": points}
+
+
+def routing_curve(
+    loaded: LoadedModel,
+    partition: Partition,
+    router: Router,
+    texts: Texts,
+    *,
+    shares: Sequence[float] = SHARES,
+    always: Index | None = None,
+    max_tokens: int = 128,
+    tokens_per_batch: int = 2048,
+    store: Store | None = None,
+) -> RoutingCurve:
+    """Losses with ``round(share * E)`` experts a token at each share, and of the dense model.
+
+    ``store`` keeps the losses of each capability at each k. UsageError unless the shares rise from above 0 up to 1 and
+    give different numbers of experts; else raises as ``routed`` and ``text_losses``.
+    """
+    ks = tuple(round(share * partition.experts) for share in shares)
+    if not ks or any(b <= a for a, b in pairwise((0, *ks))) or ks[-1] > partition.experts:
+        raise UsageError(
+            f"shares of {partition.experts} experts must rise from 1 expert up to all; got {tuple(shares)}, k = {ks}."
+        )
+    state = part_name(
+        router.digest,
+        array_digest(partition.labels_LM),
+        None if always is None else array_digest(always.mask(*partition.labels_LM.shape)),
+    )
+
+    def measure(name: str) -> Losses:
+        return text_losses(
+            loaded, texts, max_tokens=max_tokens, tokens_per_batch=tokens_per_batch, store=store, name=name
+        )
+
+    before, after, costs = measure("base"), [], []
+    resident = 0.0 if always is None else always.size / partition.labels_LM.size
+    for k in track(ks, f"routing by {router.kind}", len(ks)):
+        with routed(loaded, partition, router, k=k, always=always):
+            after.append(measure(f"routed {state} k={k}"))
+        share = resident + (1 - resident) * k / partition.experts
+        costs.append(decode_cost(loaded, share, None if router.kind == "oracle" else router))
+    return RoutingCurve(
+        experts=partition.experts, router=router, ks=ks, before=before, after=tuple(after), costs=tuple(costs)
+    )
+
+
+def routing_gain(
+    worse: RoutingCurve, better: RoutingCurve, k: int, *, seed: int = 0, replicates: int = 2000
+) -> Interval:
+    """Loss of ``worse`` less that of ``better`` at k experts, nats per token over all texts, paired by text.
+
+    Above 0 where the second partition or router is the better one. UsageError for a k that one of them lacks, or for
+    curves of other texts or numbers of experts.
+    """
+    if worse.before.sizes != better.before.sizes or worse.experts != better.experts:
+        raise UsageError("two curves can be compared only on the same texts and number of experts.")
+    one, other = worse.at(k), better.at(k)
+    names = list(worse.before.nll)
+    return resampled(
+        lambda drawn: changes(other, one, drawn, names), worse.before.sizes, seed=seed, replicates=replicates
+    )
+
+
+# How much of what the best experts do a router catches, on tokens that it has not seen.
+#
+# Legend: L layers, N texts, T tokens, E experts.
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterRecall:
+    """Energy (squared score; of magnitudes the score) in the router's experts, with intervals over texts."""
+
+    k: int
+    experts: int
+    layers: tuple[Interval, ...]
+    """Energy in the router's k experts over that in the best k, mean over tokens, per layer."""
+
+    mean: Interval
+    """Mean of that over the layers."""
+
+    oracle_share: Interval
+    """Share of a token's whole energy that the best k hold, mean over tokens and layers; k / E where all are equal."""
+
+    router_share: Interval
+    """The same of the router's k."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "k": self.k,
+            "experts": self.experts,
+            "recall": self.mean.to_dict(),
+            "by_layer": [one.to_dict() for one in self.layers],
+            "oracle_share": self.oracle_share.to_dict(),
+            "router_share": self.router_share.to_dict(),
+        }
+
+
+def router_recall(
+    loaded: LoadedModel,
+    partition: Partition,
+    router: Router,
+    texts: Sequence[str],
+    k: int,
+    *,
+    always: Index | None = None,
+    max_tokens: int = 128,
+    seed: int = 0,
+) -> RouterRecall:
+    """Recall of a router at ``k`` experts a token, by the score that it was made for; texts must be held out.
+
+    The base runs whole, so that every layer sees the input it was fitted for. Tokens at which no expert does anything
+    are left out. UsageError for a k outside 1 to E or no texts; NumericError where every token is left out.
+    """
+    if not 1 <= k <= partition.experts:
+        raise UsageError(f"k must be 1 to {partition.experts}, the number of experts; got {k}.")
+    sites_of(loaded, partition)
+    functions = ffn_functions(loaded)
+    scorers = [ExpertScorer(function, partition, router.score, always) for function in functions]
+    sums_NL4 = np.zeros((len(texts), len(functions), 4))
+
+    def receive(layer: int, places: list[int], x_BTD: Tensor, a_BTM: Tensor) -> None:
+        for place, x_TD, a_TM in zip(places, x_BTD, a_BTM, strict=True):
+            true_TE = scorers[layer](a_TM)
+            predicted_TE = true_TE if router.kind == "oracle" else router.scores(layer, x_TD.float())
+            sums_NL4[place, layer] = _caught(score_mass(true_TE, router.score), predicted_TE, true_TE, k)
+
+    stream_ffns(loaded, functions, texts, receive, max_tokens=max_tokens, label="measuring a router's recall")
+    return _summary(sums_NL4, k, partition.experts, seed)
+
+
+def _caught(mass_TE: Tensor, predicted_TE: Tensor, true_TE: Tensor, k: int) -> list[float]:
+    """Summed over tokens: recall, the oracle's share, the router's share, and how many tokens count."""
+    mass_TE = mass_TE.double()
+    total_T = mass_TE.sum(1)
+    live_T = total_T > 0
+    choice = Choice(k=k)
+    best_T, own_T = ((mass_TE * choice.mask(scores)).sum(1)[live_T] for scores in (true_TE, predicted_TE))
+    shares = (own_T / best_T, best_T / total_T[live_T], own_T / total_T[live_T])
+    return [*(float(one.sum()) for one in shares), float(torch.count_nonzero(live_T))]
+
+
+def _summary(sums_NL4: Array, k: int, experts: int, seed: int) -> RouterRecall:
+    if (sums_NL4[:, :, 3].sum(0) == 0).any():
+        raise NumericError("a layer has no token at which an expert does anything, so there is nothing to recall.")
+
+    def over_texts(which: int, layers: list[int]) -> Interval:
+        def statistic(counts_RN: Array) -> Array:
+            part_RL = (counts_RN @ sums_NL4[:, layers, which]) / (counts_RN @ sums_NL4[:, layers, 3])
+            mean_R: Array = part_RL.mean(axis=1)
+            return mean_R
+
+        return bootstrap_weighted(statistic, len(sums_NL4), seed=seed)
+
+    every = list(range(sums_NL4.shape[1]))
+    return RouterRecall(
+        k=k,
+        experts=experts,
+        layers=tuple(over_texts(0, [layer]) for layer in every),
+        mean=over_texts(0, every),
+        oracle_share=over_texts(1, every),
+        router_share=over_texts(2, every),
+    )

@@ -1,0 +1,329 @@
+"""Running a model with part of its FFNs: routed token by token, or cut down to a fixed set of neurons.
+
+The base's weights are never touched: inside the block the forwards of each FFN's matrices are replaced, and put back
+on any exit. Legend: L layers, M neurons of an FFN, E experts.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from armillary.errors import UsageError
+from armillary.methods.bricks.experts.router import Choice, ExpertScorer, Router, expert_neurons, score_mass
+from armillary.methods.bricks.payloads import Index, Partition, sites_of
+from armillary.models import LoadedModel
+from armillary.models.feed_forward import FfnFunction, bias_O, ffn_functions, weight_OI
+
+# One FFN split into experts whose rows lie together in memory, and a forward that reads only those that are chosen.
+#
+# ``y = b + sum over chosen e of down_e (act(gate_e x) * (up_e x))``: unit gates, so that all experts together are the
+# dense FFN. Legend: N tokens, D hidden size, M neurons, E experts, S neurons of an expert, R their rows in the reads.
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExpertBlock:
+    """The rows of some neurons, each matrix contiguous."""
+
+    neurons_S: Tensor
+    read_RD: Tensor
+    """Gate rows and then up rows; the only rows of a plain FFN."""
+
+    read_bias_R: Tensor | None
+    down_SD: Tensor
+    """Columns of the write matrix as rows."""
+
+    @classmethod
+    def of(cls, function: FfnFunction, neurons_S: Tensor) -> "ExpertBlock":
+        """A copy of the neurons' rows as they are now."""
+        biases = [bias_O(read) for read in function.reads]
+        rows = [weight_OI(read).detach()[neurons_S] for read in function.reads]
+        kept = [
+            torch.zeros_like(row_SD[:, 0]) if bias is None else bias.detach()[neurons_S]
+            for row_SD, bias in zip(rows, biases, strict=True)
+        ]
+        return cls(
+            neurons_S=neurons_S,
+            read_RD=torch.cat(rows).contiguous(),
+            read_bias_R=torch.cat(kept) if any(bias is not None for bias in biases) else None,
+            down_SD=weight_OI(function.parts.write).detach()[:, neurons_S].T.contiguous(),
+        )
+
+    def read(self, x_ND: Tensor) -> Tensor:
+        """What the read matrices give, ``[n, r]``."""
+        return functional.linear(x_ND, self.read_RD, self.read_bias_R)
+
+
+@dataclass(kw_only=True)
+class Usage:
+    """How many experts one layer has run."""
+
+    tokens: int = 0
+    experts: int = 0
+    neurons: int = 0
+    """Neurons read, summed over tokens, always-on ones included."""
+
+
+@dataclass(kw_only=True, eq=False)
+class RoutedLayer:
+    """The two halves of the routed FFN of one layer: activations from the input, output from the activations.
+
+    Activations are written into a vector of all M neurons, zeros where an expert was not run, so that hooks on the
+    input of the write matrix see and may change what they always see.
+    """
+
+    function: FfnFunction
+    experts: Sequence[ExpertBlock]
+    always: ExpertBlock | None
+    """Neurons that run at every token."""
+
+    choice: Choice
+    router: Router | None
+    scorer: ExpertScorer | None
+    """The oracle's, where there is no router."""
+
+    usage: Usage = field(default_factory=Usage)
+    _chosen: tuple[list[ExpertBlock], list[Tensor]] = field(default=([], []), init=False)
+    """Blocks of the call under way, and for each the places of its tokens; no places where all tokens run them."""
+
+    _columns: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64), init=False)
+    """Where there are no places: the neurons of the blocks, one block after the other."""
+
+    def read(self, x: Tensor) -> Tensor:
+        """Activations ``[..., M]`` of the input ``[..., D]``; stands in for the forward of the gate."""
+        x_ND = x.reshape(-1, x.shape[-1])
+        blocks, places = self._chosen = self._choose(x_ND)
+        a_NM = x_ND.new_zeros(len(x_ND), self.function.parts.width)
+        if places:
+            for block, places_K in zip(blocks, places, strict=True):
+                a_NM[places_K[:, None], block.neurons_S] = self._activate([block.read(x_ND[places_K])])
+        elif blocks:
+            self._columns = torch.cat([block.neurons_S for block in blocks])
+            a_NM = a_NM.index_copy(1, self._columns, self._activate([block.read(x_ND) for block in blocks]))
+        return a_NM.reshape(*x.shape[:-1], -1)
+
+    def write(self, a: Tensor) -> Tensor:
+        """Output ``[..., D]`` of the activations; reads the columns of the experts that ``read`` has chosen."""
+        a_NM = a.reshape(-1, a.shape[-1])
+        blocks, places = self._chosen
+        bias_D = bias_O(self.function.parts.write)
+        width = weight_OI(self.function.parts.write).shape[0]
+        y_ND = a_NM.new_zeros(len(a_NM), width) if bias_D is None else bias_D.expand(len(a_NM), -1).clone()
+        if places:
+            for block, places_K in zip(blocks, places, strict=True):
+                y_ND[places_K] += a_NM[places_K[:, None], block.neurons_S] @ block.down_SD
+        elif blocks:
+            parts = a_NM.index_select(1, self._columns).split([len(block.neurons_S) for block in blocks], dim=1)
+            for part_NS, block in zip(parts, blocks, strict=True):
+                y_ND = torch.addmm(y_ND, part_NS, block.down_SD)
+        return y_ND.reshape(*a.shape[:-1], -1)
+
+    def _activate(self, read: Sequence[Tensor]) -> Tensor:
+        if self.function.up is None:
+            return self.function.apply(torch.cat(list(read), dim=1))
+        halves = [one.chunk(2, dim=1) for one in read]
+        gate, up = (torch.cat([half[which] for half in halves], dim=1) for which in (0, 1))
+        return self.function.apply(gate) * up
+
+    def _choose(self, x_ND: Tensor) -> tuple[list[ExpertBlock], list[Tensor]]:
+        """The blocks to run. One token needs no places, and nor do blocks that run for every token."""
+        first = [] if self.always is None else [self.always]
+        everything = self.choice.k == len(self.experts)
+        self.usage.tokens += len(x_ND)
+        if self.choice.k == 0 or everything or not len(x_ND):
+            blocks = [*first, *self.experts] if everything else first
+            self._count((len(blocks) - len(first)) * len(x_ND), blocks, len(x_ND))
+            return blocks, []
+        scores = self._scores(x_ND)
+        if len(x_ND) == 1:
+            blocks = first + [self.experts[place] for place in self.choice.of_one(*scores)]
+            self._count(len(blocks) - len(first), blocks, 1)
+            return blocks, []
+        mask_NE = self.choice.mask(*scores)
+        blocks, places = list(first), [torch.arange(len(x_ND), device=x_ND.device) for _ in first]
+        for block, mask_N in zip(self.experts, mask_NE.T, strict=True):
+            places_K = mask_N.nonzero()[:, 0]
+            if len(places_K):
+                blocks.append(block)
+                places.append(places_K)
+                self._count(len(places_K), [block], len(places_K))
+        self._count(0, first, len(x_ND))
+        return blocks, places
+
+    def _scores(self, x_ND: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self.scorer is not None:
+            scores_NE = self.scorer(self.function.activations(x_ND))
+            return scores_NE, score_mass(scores_NE, self.scorer.kind)
+        assert self.router is not None
+        scores_NE = self.router.scores(self.function.parts.layer, x_ND)
+        return scores_NE, None if self.choice.share is None else self.router.mass(scores_NE)
+
+    def _count(self, experts: int, blocks: Sequence[ExpertBlock], tokens: int) -> None:
+        self.usage.experts += experts
+        self.usage.neurons += tokens * sum(len(block.neurons_S) for block in blocks)
+
+
+_ROUTED: "WeakSet[nn.Module]" = WeakSet()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routing:
+    """A model while it runs with part of its FFNs."""
+
+    layers: Mapping[int, RoutedLayer]
+
+    @property
+    def experts_per_token(self) -> float:
+        """Mean number of experts run at a token so far, over layers; 0 before the first token."""
+        return self._mean([one.usage.experts for one in self.layers.values()])
+
+    @property
+    def neurons_share(self) -> float:
+        """Share of the neurons read at a token so far, over layers; 0 before the first token."""
+        width = next(iter(self.layers.values())).function.parts.width
+        return self._mean([one.usage.neurons for one in self.layers.values()]) / width
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain JSON data."""
+        return {"experts_per_token": self.experts_per_token, "neurons_share": self.neurons_share}
+
+    def _mean(self, counts: list[int]) -> float:
+        return sum(counts) / max(1, sum(one.usage.tokens for one in self.layers.values()))
+
+
+@contextmanager
+def routed(
+    loaded: LoadedModel,
+    partition: Partition,
+    router: Router,
+    *,
+    k: int | None = None,
+    share: float | None = None,
+    always: Index | None = None,
+) -> Iterator[Routing]:
+    """Inside the block each token runs ``k`` experts a layer, or the fewest predicted to hold ``share`` of the mass.
+
+    ``always`` are neurons that run at every token besides; they belong to no expert. With ``k`` = E the outputs are
+    those of the dense model but for the order of sums, with 0 only the write's bias and the always-on neurons are
+    left. Weights are copied when the block is entered, a second set of FFN weights: what changes them later does not
+    show. An oracle runs the dense FFN first to see its scores, so it saves nothing.
+
+    UsageError for a partition or router of another shape, k outside 0 to E, both or neither of ``k`` and ``share``, or
+    a model that is routed already; ModelError where an FFN is neither plain nor gated.
+    """
+    choice = Choice(k=k, share=share)
+    choice.check(partition.experts)
+    sites_of(loaded, partition)
+    _check_router(loaded, partition, router)
+    if share is not None and router.kind == "centroid":
+        raise UsageError("a centroid router only orders the experts, so it can't tell a share; give k.")
+    _refuse_twice(loaded)
+    here = router if router.kind == "oracle" else router.on(loaded.device, loaded.dtype)
+    made = {}
+    for layer, function in enumerate(ffn_functions(loaded)):
+        kept = None if always is None else always.neurons.get(layer)
+        made[layer] = RoutedLayer(
+            function=function,
+            experts=[_block(function, chosen) for chosen in expert_neurons(partition, layer, always)],
+            always=None if kept is None else _block(function, kept),
+            choice=choice,
+            router=None if router.kind == "oracle" else here,
+            scorer=ExpertScorer(function, partition, router.score, always) if router.kind == "oracle" else None,
+        )
+    with _mounted(loaded, made):
+        yield Routing(layers=made)
+
+
+@contextmanager
+def sliced(loaded: LoadedModel, keep: Index) -> Iterator[Routing]:
+    """Inside the block each FFN that ``keep`` names is a smaller dense one of these neurons, cut out once.
+
+    Other layers stay whole; the bias of the write stays. No router and no choice at a token: what the model computes
+    equals masking all other neurons. Raises as ``routed``.
+    """
+    sites_of(loaded, keep, "keep")
+    if not keep.neurons:
+        raise UsageError("a fixed set of neurons must name a layer; got none.")
+    _refuse_twice(loaded)
+    functions = ffn_functions(loaded)
+    made = {
+        layer: RoutedLayer(
+            function=functions[layer],
+            experts=(),
+            always=_block(functions[layer], chosen),
+            choice=Choice(k=0),
+            router=None,
+            scorer=None,
+        )
+        for layer, chosen in sorted(keep.neurons.items())
+    }
+    with _mounted(loaded, made):
+        yield Routing(layers=made)
+
+
+@contextmanager
+def _mounted(loaded: LoadedModel, layers: Mapping[int, RoutedLayer]) -> Iterator[None]:
+    """The gate gives the activations, up a factor of one, the activation hands on, the write reads what was chosen."""
+    with ExitStack() as undo:
+        _ROUTED.add(loaded.model)
+        undo.callback(_ROUTED.discard, loaded.model)
+        for layer in layers.values():
+            function = layer.function
+            _replace(function.gate, layer.read, undo)
+            _replace(function.activation, _hand_on, undo)
+            _replace(function.parts.write, layer.write, undo)
+            if function.up is not None:
+                _replace(function.up, _one, undo)
+        yield
+
+
+def _replace(module: nn.Module, forward: Callable[[Tensor], Tensor], undo: ExitStack) -> None:
+    own = vars(module)
+    # Some libraries set a forward on the instance; that one comes back, else the class's shows again.
+    before = own.get("forward")
+
+    def restore() -> None:
+        if before is None:
+            own.pop("forward", None)
+        else:
+            own["forward"] = before
+
+    undo.callback(restore)
+    own["forward"] = forward
+
+
+def _hand_on(x: Tensor) -> Tensor:
+    return x
+
+
+def _one(x: Tensor) -> Tensor:
+    return x.new_ones(())
+
+
+def _block(function: FfnFunction, neurons: NDArray[np.int64]) -> ExpertBlock:
+    return ExpertBlock.of(function, torch.from_numpy(neurons).to(function.parts.write.weight.device))
+
+
+def _refuse_twice(loaded: LoadedModel) -> None:
+    if loaded.model in _ROUTED:
+        raise UsageError(f"{loaded.name} runs with part of its FFNs already; leave that block first.")
+
+
+def _check_router(loaded: LoadedModel, partition: Partition, router: Router) -> None:
+    wanted = {
+        "first": (loaded.anatomy.num_layers, partition.experts, loaded.anatomy.hidden_size),
+        "bias": (loaded.anatomy.num_layers, partition.experts),
+        "second": (loaded.anatomy.num_layers, partition.experts, partition.experts),
+    }
+    given: dict[str, Any] = {name: tuple(values.shape) for name, values in router.tensors().items()}
+    if wrong := next((name for name, shape in given.items() if shape != wanted[name]), None):
+        raise UsageError(
+            f"the router's {wrong} has shape {given[wrong]}; this model and partition need {wanted[wrong]}."
+        )

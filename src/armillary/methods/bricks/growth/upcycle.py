@@ -1,0 +1,392 @@
+"""Experts out of a dense model without changing a logit: copies of each block, parts of it, or one more expert.
+
+Legend: L layers, M neurons, D hidden size, E experts.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import LlamaConfig, MistralConfig, MixtralConfig, MixtralForCausalLM
+
+from armillary.errors import ModelError, UsageError
+from armillary.methods.bricks.growth.grown import Grown, grown_from, model_copy, reopened
+from armillary.methods.bricks.payloads import Partition
+from armillary.models import LoadedModel
+from armillary.models.feed_forward import (
+    FeedForward,
+    bias_O,
+    chosen_layers,
+    feed_forward,
+    replace_module,
+    weight_OI,
+    with_weight,
+)
+
+# Several experts in the place of one feed-forward block, and the router that chooses among them.
+#
+# Legend: N tokens, D hidden size, E experts, K chosen.
+
+
+class PlainBlock(nn.Module):
+    """Read, activation and write of a model that keeps them as direct children of the layer."""
+
+    def __init__(self, read: nn.Module, act: nn.Module, write: nn.Module) -> None:
+        super().__init__()
+        self.read, self.act, self.write = read, act, write
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output for any leading shape."""
+        out: Tensor = self.write(self.act(self.read(x)))
+        return out
+
+
+class Mixture(nn.Module):
+    """Each token goes to the ``top_k`` experts with the largest router logits.
+
+    Their outputs are weighted by the softmax over the chosen logits, so that weights sum to 1 (equal experts then give
+    what one gives), or with ``unit_gates`` added up (parts of one block then give the block). Every expert has a
+    router row of its own, so that the row of a new expert can be trained alone. An expert whose ``opening`` is minus
+    infinity gets weight 0.
+    """
+
+    opening_E: Tensor
+
+    def __init__(
+        self,
+        experts: Sequence[nn.Module],
+        rows: Sequence[Tensor],
+        top_k: int,
+        *,
+        unit_gates: bool = False,
+        bias: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if not 1 <= top_k <= len(experts) or len(rows) != len(experts):
+            raise UsageError(f"top_k must be 1 to {len(experts)}, the number of experts; got {top_k}.")
+        self.experts = nn.ModuleList(experts)
+        self.router_rows = nn.ParameterList(nn.Parameter(row) for row in rows)
+        self.top_k, self.unit_gates = top_k, unit_gates
+        self.bias = None if bias is None else nn.Parameter(bias)
+        self.register_buffer("opening_E", torch.zeros(len(experts), device=rows[0].device))
+        self.only: int | None = None
+
+    def router_logits(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n e"]:
+        """Logit of each expert, float32; minus infinity for a closed one."""
+        return functional.linear(x.float(), torch.stack(tuple(self.router_rows)).float()) + self.opening_E
+
+    def gates(self, logits_NE: Float[Tensor, "n e"]) -> tuple[Tensor, Tensor]:
+        """Weights and indices of the chosen experts, both ``[n, k]``; a closed expert has weight 0."""
+        chosen_NK, index_NK = logits_NE.topk(self.top_k, dim=-1)
+        weight_NK = chosen_NK.isfinite().float() if self.unit_gates else chosen_NK.softmax(dim=-1)
+        return weight_NK, index_NK
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output, of the shape of the input."""
+        flat_ND = x.reshape(-1, x.shape[-1])
+        if self.only is not None:
+            out_ND = self.experts[self.only](flat_ND)
+        else:
+            weight_NK, index_NK = self.gates(self.router_logits(flat_ND))
+            out_ND = torch.zeros_like(flat_ND)
+            for place, expert in enumerate(self.experts):
+                token, slot = torch.where((index_NK == place) & (weight_NK > 0))
+                if len(token):
+                    part = expert(flat_ND[token]) * weight_NK[token, slot, None].to(flat_ND.dtype)
+                    out_ND = out_ND.index_add(0, token, part)
+        if self.bias is not None:
+            out_ND = out_ND + self.bias
+        whole: Tensor = out_ND.reshape(x.shape)
+        return whole
+
+
+def mixtures(model: nn.Module) -> dict[str, Mixture]:
+    """Module path to mixture, in order; UsageError where the model has none."""
+    found = {path: module for path, module in model.named_modules() if isinstance(module, Mixture)}
+    if not found:
+        raise UsageError("the model has no experts; make some first.")
+    return found
+
+
+@contextmanager
+def through_expert(model: nn.Module, expert: int) -> Iterator[None]:
+    """Inside, every token goes through this one expert alone: how a new, still closed expert is trained."""
+    found = mixtures(model)
+    least = min(len(mixture.experts) for mixture in found.values())
+    if not 0 <= expert < least:
+        raise UsageError(f"the expert must be 0 to {least - 1}; got {expert}.")
+    before = {path: mixture.only for path, mixture in found.items()}
+    try:
+        for mixture in found.values():
+            mixture.only = expert
+        yield
+    finally:
+        for path, mixture in found.items():
+            mixture.only = before[path]
+
+
+def open_experts(model: nn.Module) -> None:
+    """Let the routers choose every expert from now on; logits change, unless the opened ones equal the others."""
+    for mixture in mixtures(model).values():
+        mixture.opening_E.zero_()
+
+
+@contextmanager
+def router_losses(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Inside, each forward appends every mixture's load-balance loss; add 0.01 times their mean to what is trained."""
+    losses: list[Tensor] = []
+
+    def note(module: nn.Module, args: tuple[Any, ...], _output: object) -> None:
+        if isinstance(module, Mixture) and module.only is None:
+            logits_NE = module.router_logits(args[0].reshape(-1, args[0].shape[-1]))
+            losses.append(balance_loss(logits_NE, module.top_k))
+
+    handles = [mixture.register_forward_hook(note) for mixture in mixtures(model).values()]
+    try:
+        yield losses
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def balance_loss(logits_NE: Float[Tensor, "n e"], top_k: int) -> Float[Tensor, ""]:
+    """``E sum_e f_e p_e``: share of choices times mean probability; 1 where experts are used evenly (Switch)."""
+    experts = logits_NE.shape[1]
+    index_NK = logits_NE.topk(top_k, dim=-1).indices
+    share_E = functional.one_hot(index_NK, experts).float().mean(dim=(0, 1))
+    return experts * (share_E * logits_NE.softmax(dim=-1).mean(dim=0)).sum()
+
+
+SPREAD = 0.02
+"""Standard deviation of the rows of a new router."""
+
+
+@torch.no_grad()
+def upcycle(
+    loaded: LoadedModel,
+    experts: int = 4,
+    *,
+    top_k: int = 2,
+    layers: Sequence[int] | None = None,
+    seed: int = 0,
+    spread: float = SPREAD,
+) -> Grown:
+    """A copy in which the blocks of some layers (all unless told) are ``experts`` copies of themselves and a router.
+
+    Exact up to rounding for any router as long as the copies are equal, since the weights of the chosen sum to 1. The
+    first expert is the old block; the others and the router are the new parts. UsageError for fewer than two experts
+    or a ``top_k`` outside 1 to their number.
+    """
+    if experts < 2 or not 1 <= top_k <= experts:
+        raise UsageError(f"upcycling needs 2 experts or more and 1 <= top_k <= experts; got {experts} and {top_k}.")
+    target, chosen = model_copy(loaded), chosen_layers(loaded, layers)
+    generator = torch.Generator().manual_seed(seed)
+    for layer in chosen:
+        block = feed_forward(target, layer)
+        whole = _whole(target, block)
+        copies = [whole, *(copy.deepcopy(whole) for _ in range(experts - 1))]
+        _put(target, block, Mixture(copies, _rows(target, experts, spread, generator), top_k))
+    names = _names(target, range(1, experts), range(experts))
+    return grown_from(loaded, target.model, f"{experts} experts in {len(chosen)} layers", parameters=names)
+
+
+@torch.no_grad()
+def split_into_experts(
+    loaded: LoadedModel,
+    partition: Partition,
+    *,
+    layers: Sequence[int] | None = None,
+    seed: int = 0,
+    spread: float = SPREAD,
+) -> Grown:
+    """A copy in which each block is the sum of its groups of neurons, all of them active, with gates of 1.
+
+    Exact up to the order of sums; the bias of the write is added once. Only the routers are new; they choose nothing
+    until ``top_k`` is set below the number of experts. UsageError for a partition of another shape.
+    """
+    target, chosen = model_copy(loaded), chosen_layers(loaded, layers)
+    shape = (loaded.anatomy.num_layers, feed_forward(loaded, chosen[0]).width)
+    if partition.labels_LM.shape != shape:
+        raise UsageError(
+            f"the partition is for {partition.labels_LM.shape} layers and neurons; {loaded.name} has {shape}."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    for layer in chosen:
+        block = feed_forward(target, layer)
+        bias = bias_O(block.write)
+        parts = [
+            _part(target, block, np.flatnonzero(partition.labels_LM[layer] == expert))
+            for expert in range(partition.experts)
+        ]
+        rows = _rows(target, partition.experts, spread, generator)
+        kept = None if bias is None else bias.detach().clone()
+        _put(target, block, Mixture(parts, rows, partition.experts, unit_gates=True, bias=kept))
+    names = _names(target, (), range(partition.experts))
+    how = f"{partition.experts} experts out of the neurons of {len(chosen)} layers"
+    return grown_from(loaded, target.model, how, parameters=names)
+
+
+@torch.no_grad()
+def add_expert(loaded: LoadedModel, *, like: int = 0, seed: int = 0, spread: float = SPREAD) -> Grown:
+    """A copy of a model with experts in which every mixture has one more, a copy of expert ``like``, still closed.
+
+    Closed means a router logit of minus infinity: exact, which zeros in the new expert's write are not (the weights of
+    the others would shrink). Train it inside ``through_expert``, then ``open_experts``. UsageError for a model without
+    experts or an expert it lacks.
+    """
+    least = min(len(mixture.experts) for mixture in mixtures(loaded.model).values())
+    if not 0 <= like < least:
+        raise UsageError(f"the expert to copy must be 0 to {least - 1}; got {like}.")
+    target = model_copy(loaded)
+    generator = torch.Generator().manual_seed(seed)
+    names: list[str] = []
+    for path, mixture in mixtures(target.model).items():
+        last = len(mixture.experts)
+        mixture.experts.append(copy.deepcopy(mixture.experts[like]))
+        mixture.router_rows.append(nn.Parameter(_rows(target, 1, spread, generator)[0]))
+        mixture.opening_E = torch.cat([mixture.opening_E, mixture.opening_E.new_tensor([-torch.inf])])
+        mixture.top_k += mixture.unit_gates and mixture.top_k == last  # a sum of all stays one of all
+        names += _names_in(path, mixture, [last], [last])
+    how = f"one more expert in {len(mixtures(target.model))} layers"
+    return grown_from(loaded, target.model, how, parameters=names)
+
+
+def _names(loaded: LoadedModel, experts: Sequence[int], rows: Sequence[int]) -> list[str]:
+    return [
+        name for path, mixture in mixtures(loaded.model).items() for name in _names_in(path, mixture, experts, rows)
+    ]
+
+
+def _names_in(path: str, mixture: Mixture, experts: Sequence[int], rows: Sequence[int]) -> list[str]:
+    """Names of the parameters of some experts and some router rows."""
+    own = [f"experts.{expert}.{name}" for expert in experts for name, _ in mixture.experts[expert].named_parameters()]
+    return [f"{path}.{name}" for name in (*own, *(f"router_rows.{row}" for row in rows))]
+
+
+def _whole(loaded: LoadedModel, block: FeedForward) -> nn.Module:
+    """The block as one module, made of its parts where they are direct children of the layer (OPT)."""
+    if block.block is not loaded.anatomy.layers[block.layer]:
+        return block.block
+    return PlainBlock(block.reads[0], block.block.get_submodule(_activation(loaded, block)), block.write)
+
+
+def _activation(loaded: LoadedModel, block: FeedForward) -> str:
+    """Name of the layer's one child without parameters."""
+    found = [name for name, child in block.block.named_children() if not list(child.parameters())]
+    if len(found) != 1 or block.is_gated:
+        raise ModelError(
+            f"layer {block.layer} of {loaded.name} has an FFN that is neither a module nor a plain block."
+        )
+    return found[0]
+
+
+def _put(loaded: LoadedModel, block: FeedForward, mixture: Mixture) -> None:
+    """The mixture in the place of the block; in a layer that holds the parts itself, in the place of the write."""
+    if block.block is not loaded.anatomy.layers[block.layer]:
+        replace_module(loaded.model, block.block_path, mixture)
+        return
+    setattr(block.block, _activation(loaded, block), nn.Identity())
+    replace_module(loaded.model, block.read_paths[0], nn.Identity())
+    replace_module(loaded.model, block.write_path, mixture)
+
+
+def _part(loaded: LoadedModel, block: FeedForward, neurons: NDArray[np.int64]) -> nn.Module:
+    """A block of some of the neurons, with a write bias of zero."""
+    chosen_N = torch.from_numpy(neurons).to(loaded.device)
+    whole = copy.deepcopy(_whole(loaded, block))
+    names = {id(module): name for name, module in _whole(loaded, block).named_modules()}
+    for read in block.reads:
+        bias = bias_O(read)
+        part = with_weight(read, weight_OI(read)[chosen_N], None if bias is None else bias[chosen_N])
+        replace_module(whole, names[id(read)], part)
+    bias = bias_O(block.write)
+    columns = with_weight(block.write, weight_OI(block.write)[:, chosen_N], None if bias is None else bias * 0)
+    replace_module(whole, names[id(block.write)], columns)
+    return whole
+
+
+def _rows(loaded: LoadedModel, count: int, spread: float, generator: torch.Generator) -> list[Tensor]:
+    drawn_ED = torch.randn(count, loaded.anatomy.hidden_size, generator=generator) * spread
+    return list(drawn_ED.to(device=loaded.device, dtype=loaded.dtype))
+
+
+# A Llama-like model with experts as a stock Mixtral model, so that it can be saved and opened anywhere.
+#
+# Legend: E experts, M neurons, D hidden size.
+
+_SHARED = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "max_position_embeddings",
+    "rms_norm_eps",  # Mixtral's default is not Llama's
+    "rope_parameters",
+    "tie_word_embeddings",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+)
+
+
+@torch.no_grad()
+def to_mixtral(loaded: LoadedModel) -> LoadedModel:
+    """A Mixtral model with the same logits, up to rounding, from a Llama-like one whose every layer is upcycled.
+
+    ModelError for another architecture, layers without experts, experts that differ in number or width between
+    layers, gates of 1 or closed experts: a Mixtral has none of these.
+    """
+    config = loaded.model.config
+    found = list(mixtures(loaded.model).values())
+    if not isinstance(config, LlamaConfig | MistralConfig) or getattr(config, "attention_bias", False):
+        raise ModelError(f"{loaded.name} is no Llama or Mistral without attention biases, so it is no Mixtral either.")
+    shapes = {(len(one.experts), one.top_k, *_matrices(one.experts[0])[2].shape) for one in found}
+    if len(found) != config.num_hidden_layers or len(shapes) != 1:
+        raise ModelError(f"{loaded.name} needs the same experts in each of its {config.num_hidden_layers} layers.")
+    if any(one.unit_gates or not bool(one.opening_E.isfinite().all()) for one in found):
+        raise ModelError(f"{loaded.name} has gates of 1 or closed experts, which Mixtral does not have.")
+    shared = {name: getattr(config, name) for name in _SHARED if hasattr(config, name)}
+    wanted = MixtralConfig(
+        **shared,
+        sliding_window=getattr(config, "sliding_window", None),
+        num_local_experts=len(found[0].experts),
+        num_experts_per_tok=found[0].top_k,
+    )
+    with torch.random.fork_rng(devices=[]):  # the random start is overwritten
+        target = MixtralForCausalLM(wanted)
+    state = {name: value for name, value in loaded.model.state_dict().items() if ".mlp." not in name}
+    for layer, mixture in enumerate(found):
+        state |= {f"model.layers.{layer}.mlp.{name}": value for name, value in _experts(mixture).items()}
+    target.load_state_dict(state)
+    nn.Module.to(target, device=loaded.device, dtype=loaded.dtype).eval()
+    return reopened(loaded, target, f"{loaded.source}; as Mixtral")
+
+
+def _experts(mixture: Mixture) -> dict[str, Tensor]:
+    parts = [_matrices(expert) for expert in mixture.experts]
+    return {
+        "gate.weight": torch.stack(tuple(mixture.router_rows)),
+        "experts.gate_up_proj": torch.stack([torch.cat([gate, up]) for gate, up, _ in parts]),
+        "experts.down_proj": torch.stack([down for _, _, down in parts]),
+    }
+
+
+def _matrices(expert: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+    """Gate, up and down of a Llama block; ModelError where there is none or a bias."""
+    names = ("gate_proj", "up_proj", "down_proj")
+    found = [getattr(expert, name, None) for name in names]
+    if any(not isinstance(one, nn.Linear) or one.bias is not None for one in found):
+        raise ModelError("the experts are not gate, up and down without biases, as Mixtral's are.")
+    gate, up, down = (cast(nn.Linear, one).weight for one in found)
+    return gate, up, down

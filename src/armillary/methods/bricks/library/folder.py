@@ -1,0 +1,103 @@
+"""One brick as a folder that a user can read: ``brick.json`` beside safetensors, or PEFT's files for an adapter."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from armillary.errors import StorageError
+from armillary.files import write_atomic
+from armillary.methods.bricks.base import BaseRef
+from armillary.methods.bricks.brick import FIELDS, Brick, BrickMeta, payload_from, payload_tensors
+from armillary.methods.bricks.library import peft as adapters
+from armillary.methods.bricks.payloads import LowRank, Site
+from armillary.records.plain import plain
+
+CARD, WEIGHTS = "brick.json", "brick.safetensors"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+def write_brick(brick: Brick, folder: Path) -> None:
+    """Fill a folder with a brick; the caller makes it whole (``whole_folder``)."""
+    card = {"id": brick.id, **plain(brick.to_dict())}
+    write_atomic(folder / CARD, json.dumps(card, sort_keys=True, ensure_ascii=False, indent=1) + "\n")
+    if isinstance(brick.payload, LowRank):
+        for name, content in adapters.adapter_files(brick).items():
+            write_atomic(folder / name, content)
+        return
+    header = {"format": "armillary-brick-1", "id": brick.id, "base": brick.base.fingerprint}
+    write_atomic(folder / WEIGHTS, save(payload_tensors(brick.payload, brick.sites), metadata=header))
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The specification of the brick in a folder; StorageError where there is none or it is not of our format."""
+    try:
+        card = json.loads((folder / CARD).read_text("utf-8"))
+    except FileNotFoundError:
+        raise StorageError(f"{folder} has no {CARD}, so it is not the folder of a brick.") from None
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{folder / CARD} can't be read: {error}.") from error
+    if not isinstance(card, dict) or card.get("format") != 1 or "id" not in card:
+        raise StorageError(f"{folder / CARD} is not a brick of format 1.")
+    return card
+
+
+def read_brick(folder: Path, *, layers: Sequence[int] | None = None) -> Brick:
+    """The brick in a folder, checked against its id; with ``layers`` only the sites of those layers are read.
+
+    A part of a brick has another id, names the whole as its parent, and its bytes are not checked. Raises StorageError
+    for a folder that is not a brick, holds pickles, or differs from its id (it was changed, or damaged).
+    """
+    card = read_card(folder)
+    if pickled := next((path for path in sorted(folder.iterdir()) if path.suffix in _PICKLES), None):
+        raise StorageError(f"{pickled} is a pickle, which can run code; a brick's folder holds safetensors only.")
+    try:
+        brick = _built(folder, card, layers)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StorageError(f"{folder / CARD} lacks or mistakes a field: {error}.") from error
+    if layers is None and brick.id != card["id"]:
+        raise StorageError(f"{folder} differs from its id {card['id'][:16]}: it was changed after it was written.")
+    return brick
+
+
+def _built(folder: Path, card: dict[str, Any], layers: Sequence[int] | None) -> Brick:
+    sites = [Site(**site) for site in card["sites"]]
+    chosen = {place: site for place, site in enumerate(sites) if layers is None or site.layer in layers}
+    if not chosen or (layers is not None and card["payload"].get("type") == "partition"):
+        raise StorageError(f"{folder} can't be read in part: no site in the layers asked for, or it is a partition.")
+    low_rank = card["payload"].get("type") == "low_rank"
+    payload = payload_from(card["payload"], _tensors(folder, chosen, low_rank), chosen)
+    meta = BrickMeta.from_dict(card["meta"])
+    return Brick(
+        name=card["name"],
+        origin=card["origin"],
+        kind=card["kind"],
+        granularity=card["granularity"],
+        base=BaseRef.from_dict(card["base"]),
+        sites=tuple(chosen.values()),
+        payload=payload,
+        meta=meta,
+        parents=tuple(card["parents"]) if layers is None else (card["id"],),
+    )
+
+
+def _tensors(folder: Path, sites: dict[int, Site], low_rank: bool) -> dict[str, Tensor]:
+    path = folder / (adapters.WEIGHTS if low_rank else WEIGHTS)
+    found: dict[str, Tensor] = {}
+    try:
+        with safe_open(path, framework="pt") as weights:
+            names = set(weights.keys())
+            for place, site in sites.items():
+                for field in ("A", "B") if low_rank else sorted({one for many in FIELDS.values() for one in many}):
+                    name = adapters.factor_name(site.path, field) if low_rank else f"{place}.{field}"
+                    if name in names:
+                        found[f"{place}.{field}"] = weights.get_tensor(name)
+    except FileNotFoundError:
+        raise StorageError(f"{folder} has no {path.name}.") from None
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"{path} can't be read as safetensors: {error}.") from error
+    return found

@@ -1,0 +1,237 @@
+"""Several low-rank bricks joined into one: weighted sums exactly, other rules as their nearest low-rank change.
+
+A sum of LoRAs is a LoRA of the sum of their ranks, so averages and task arithmetic lose nothing, whatever the ranks
+and target modules. TIES and DARE give full matrices; they are brought to a low rank by SVD and the loss is told.
+
+Legend: T bricks, R rank, I inputs, O outputs of a matrix, N entries of a block.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from armillary.errors import UsageError
+from armillary.methods.bricks.base import BaseRef
+from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
+from armillary.methods.bricks.low_rank import Factors, compressed, distance, factored, norm, weighted_sum
+from armillary.methods.bricks.merging.rules import EXACT, MergeRule
+from armillary.methods.bricks.merging.streaming import BLOCK, Merger, SquaredError
+from armillary.methods.bricks.payloads import LowRank, Site
+from armillary.runs.environment import versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeReport:
+    """What a merge did. Errors are computed over all entries, in float64; they are no estimates."""
+
+    rule: MergeRule
+    ranks: Mapping[str, int]
+    """Rank of the result, by module path."""
+
+    error: float | None
+    """Relative Frobenius distance of the result, as stored, from the exact weighted sum by ``rule.coefficients``; None
+    where that sum is zero."""
+
+    compression_error: float | None
+    """Relative Frobenius distance of the result, as stored, from what the rule gave before it got its rank."""
+
+    worst_module: str
+    """Where the distance is largest."""
+
+    worst_error: float | None
+    """The relative distance there."""
+
+    different_base: str | None
+    """What differed between the bases, where that was allowed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {**asdict(self), "ranks": dict(self.ranks)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """A merged brick with what is known of the merge."""
+
+    brick: Brick
+    report: MergeReport
+
+
+def merge(
+    bricks: Sequence[Brick],
+    method: str = "average",
+    *,
+    weights: Sequence[float] | None = None,
+    density: float | None = None,
+    scale: float = 1.0,
+    rank: int | None = None,
+    seed: int = 0,
+    name: str | None = None,
+    allow_different_base: bool = False,
+) -> Merged:
+    """One brick for several low-rank ones of the same base, and the error against the exact weighted sum.
+
+    ``rank`` bounds the rank per module; without it averages and task arithmetic are exact (rank the sum of ranks), and
+    TIES and DARE are brought to that sum. A module that a brick does not change counts as unchanged by it.
+    ``ties_global`` trims over all modules that any of the bricks changes.
+
+    Raises:
+        UsageError: fewer than one brick, payloads that are not low-rank, bases that differ (both fingerprints and the
+            first difference are named; with ``allow_different_base`` only shapes and tokenizer must agree, and the
+            result says so), settings that ``MergeRule.of`` refuses, a rank below 1.
+        NumericError: numbers that are not finite arise in the merge.
+    """
+    if not bricks or not all(isinstance(brick.payload, LowRank) for brick in bricks):
+        kinds = ", ".join(type(brick.payload).__name__ for brick in bricks) or "nothing"
+        raise UsageError(f"a merge takes one or more low-rank bricks; got {kinds}.")
+    if rank is not None and rank < 1:
+        raise UsageError(f"the rank of a merged brick must be 1 or more; got {rank}.")
+    rule = MergeRule.of(method, len(bricks), weights=weights, density=density, scale=scale, seed=seed)
+    different = check_bases(bricks, allow_different_base)
+    sites = _united(bricks)
+    terms = _Terms([_payload(brick) for brick in bricks], sites)
+    factors, errors, lost = _joined(rule, terms, rank)
+    total, squeezed = _sum(errors.values()), _sum(lost.values())
+    worst = max(errors, key=lambda path: errors[path].wrong)
+    report = MergeReport(
+        rule=rule,
+        ranks={path: len(a_RI) for path, (a_RI, _) in factors.items()},
+        error=total.relative,
+        compression_error=squeezed.relative,
+        worst_module=worst,
+        worst_error=errors[worst].relative,
+        different_base=different,
+    )
+    return Merged(brick=_brick(bricks, sites, LowRank(factors), report, name), report=report)
+
+
+def check_bases(bricks: Sequence[Brick], allow_different: bool) -> str | None:
+    """The first difference of the bricks' bases where that is allowed, None where there is none; else UsageError."""
+    first, allowed = bricks[0], None
+    for other in bricks[1:]:
+        sentence = first.base.mismatch(other.base, f"the brick {first.name!r}", f"the base of {other.name!r}")
+        if sentence is None:
+            continue
+        if first.base.tokenizer != other.base.tokenizer:
+            raise UsageError(
+                f"{sentence} Their tokenizers differ; bring them to one with a tokenizer transplant tool."
+            )
+        if not allow_different or not first.base.same_shape(other.base):
+            raise UsageError(sentence)
+        allowed = allowed or sentence
+    return allowed
+
+
+class _Terms:
+    """The bricks' changes of each module, as factors and as blocks of rows."""
+
+    def __init__(self, payloads: Sequence[LowRank], sites: Mapping[str, Site]) -> None:
+        self.payloads, self.sites = payloads, sites
+
+    @property
+    def names(self) -> Sequence[str]:
+        return list(self.sites)
+
+    def factors(self, path: str) -> list[tuple[int, Factors]]:
+        """Place of the brick and its factors, for the bricks that change the module."""
+        return [(place, one.factors[path]) for place, one in enumerate(self.payloads) if path in one.factors]
+
+    def blocks(self, path: str) -> Iterator[Tensor]:
+        site, found = self.sites[path], self.factors(path)
+        step = max(1, BLOCK // (site.inputs * len(self.payloads)))
+        for start in range(0, site.outputs, step):
+            stop = min(start + step, site.outputs)
+            block = torch.zeros(len(self.payloads), (stop - start) * site.inputs, dtype=torch.float64)
+            for place, (a_RI, b_OR) in found:
+                block[place] = (b_OR[start:stop].double() @ a_RI.double()).reshape(-1)
+            yield block
+
+
+def _joined(
+    rule: MergeRule, terms: _Terms, rank: int | None
+) -> tuple[dict[str, Factors], dict[str, SquaredError], dict[str, SquaredError]]:
+    """Factors in float32, and by module the squares of the error and of what compression lost."""
+    factors: dict[str, Factors] = {}
+    errors: dict[str, SquaredError] = {}
+    lost: dict[str, SquaredError] = {}
+    merger = None if rule.method in EXACT else Merger(rule, terms)
+    for path in terms.names:
+        found = terms.factors(path)
+        exact = weighted_sum([one for _, one in found], [rule.coefficients[place] for place, _ in found])
+        most = min(len(exact[0]), exact[0].shape[1], exact[1].shape[0])
+        whole = _square(exact)
+        if merger is None:
+            kept = exact if rank is None or rank >= len(exact[0]) else compressed(*exact, min(rank, most))[0]
+            factors[path] = _float32(kept)
+            errors[path] = SquaredError(distance(factors[path], exact) ** 2, whole)
+            lost[path] = errors[path]
+            continue
+        site = terms.sites[path]
+        dense_OI = torch.cat([block for _, block in merger.blocks(path)]).reshape(site.outputs, site.inputs)
+        factors[path] = _float32(factored(dense_OI, min(rank or most, most))[0])
+        stored_OI = factors[path][1].double() @ factors[path][0].double()
+        lost[path] = SquaredError()
+        lost[path].add(stored_OI, dense_OI)
+        errors[path] = SquaredError(float((stored_OI - exact[1] @ exact[0]).square().sum()), whole)
+    return factors, errors, lost
+
+
+def _square(exact: Factors) -> float:
+    """Squared Frobenius norm of a sum; 0 where its terms cancel and only their rounding is left."""
+    size = norm(*exact)
+    parts = float(exact[0].norm() * exact[1].norm())
+    return size**2 if size > 1e-12 * parts else 0.0
+
+
+def _float32(factors: Factors) -> Factors:
+    return factors[0].float().contiguous(), factors[1].float().contiguous()
+
+
+def _payload(brick: Brick) -> LowRank:
+    assert isinstance(brick.payload, LowRank)
+    return brick.payload
+
+
+def _sum(errors: Any) -> SquaredError:
+    found = list(errors)
+    return SquaredError(sum(one.wrong for one in found), sum(one.whole for one in found))
+
+
+def _united(bricks: Sequence[Brick]) -> dict[str, Site]:
+    sites: dict[str, Site] = {}
+    for brick in bricks:
+        for site in brick.sites:
+            held = sites.setdefault(site.path, site)
+            if (held.inputs, held.outputs, held.transposed) != (site.inputs, site.outputs, site.transposed):
+                raise UsageError(f"{site.path} has another shape in {brick.name!r} than in a brick before it.")
+    return dict(sorted(sites.items()))
+
+
+def _brick(
+    bricks: Sequence[Brick], sites: Mapping[str, Site], payload: LowRank, report: MergeReport, name: str | None
+) -> Brick:
+    licences = sorted({brick.meta.provenance.licence for brick in bricks} - {""})
+    touched = {tensor: value for brick in reversed(bricks) for tensor, value in brick.base.touched.items()}
+    made = Provenance(
+        method=f"merge: {report.rule.method}",
+        base=bricks[0].meta.provenance.base,
+        data=f"{len(bricks)} bricks",
+        licence="; ".join(licences),
+        seed=report.rule.seed if report.rule.method.startswith("dare") else None,
+        versions=versions(),
+    )
+    base: BaseRef = replace(bricks[0].base, touched=dict(sorted(touched.items())))
+    return Brick(
+        name=name or f"{report.rule.method} of {', '.join(brick.name for brick in bricks)}",
+        origin="customised",
+        kind="task" if all(brick.kind == "task" for brick in bricks) else "knowledge",
+        granularity="adapter",
+        base=base,
+        sites=tuple(sites.values()),
+        payload=payload,
+        meta=BrickMeta(provenance=made, notes={"merge": report.to_dict()}),
+        parents=tuple(brick.id for brick in bricks),
+    )

@@ -1,0 +1,197 @@
+"""Whole models merged on disk, tensor by tensor: never two of them in memory, and the result is whole or not there.
+
+Legend: T models to merge, N entries of a block.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from armillary.errors import NumericError, UsageError
+from armillary.files import whole_folder, write_atomic
+from armillary.methods.bricks.merging.rules import MergeRule
+from armillary.methods.bricks.merging.streaming import (
+    BLOCK,
+    Merger,
+    SquaredError,
+    WeightFolder,
+    copy_beside,
+    shards,
+    write_shards,
+)
+from armillary.records.plain import dumps
+
+RECORD = "armillary_merge.json"
+SHARD_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateMerge:
+    """A merged model on disk. The error is computed over all entries, in float64."""
+
+    folder: str
+    rule: MergeRule
+    base: str
+    models: tuple[str, ...]
+    tensors: int
+    bytes: int
+    error: float | None
+    """Relative Frobenius distance of the change, as stored, from the exact weighted sum that ``rule.coefficients``
+    gives, None where that sum is zero; storing in 16 bits alone makes it above zero."""
+
+    worst_tensor: str
+    """Where the distance is largest."""
+
+    worst_error: float | None
+    """The relative distance there."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+def merge_models(
+    base: Path | str,
+    models: Sequence[Path | str],
+    out: Path | str,
+    method: str = "average",
+    *,
+    weights: Sequence[float] | None = None,
+    density: float | None = None,
+    scale: float = 1.0,
+    seed: int = 0,
+    shard_bytes: int = SHARD_BYTES,
+) -> StateMerge:
+    """A new model folder ``out``: the base plus the merged changes of models that started from it.
+
+    All are folders with safetensors. Values are merged in float64 and stored in the base's dtype; memory is one shard
+    and one tensor of each model. An interrupted merge leaves nothing, and no source is ever written to.
+
+    Raises:
+        UsageError: other architecture, tensors, shapes, dtypes or vocabulary (the first difference is named), one
+            model tied and another not, settings that ``MergeRule.of`` refuses.
+        NumericError: NaN or infinity in a model (model and tensor are named), also where only a cast makes it so.
+        StorageError, ModelError: ``out`` exists or can't be written; a folder is no model or holds pickles only.
+    """
+    rule = MergeRule.of(method, len(models), weights=weights, density=density, scale=scale, seed=seed)
+    with ExitStack() as opened:
+        root = opened.enter_context(WeightFolder(base))
+        others = [opened.enter_context(WeightFolder(one)) for one in models]
+        for other in others:
+            _check_like(root, other)
+        source = _Differences(root, others)
+        with whole_folder(out) as folder:
+            work = _Work(rule, source)
+            written = write_shards(folder, shards(root, shard_bytes), work.tensors())
+            copy_beside(root.path, folder)
+            result = work.result(Path(out), written)
+            write_atomic(folder / RECORD, json.dumps(json.loads(dumps(result)), indent=1) + "\n")
+    return result
+
+
+class _Differences:
+    """Changes of the models against their base, in blocks of entries."""
+
+    def __init__(self, base: WeightFolder, models: Sequence[WeightFolder]) -> None:
+        self.base, self.models = base, models
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [name for name in self.base.names if _floating(self.base.dtypes[name])]
+
+    def blocks(self, name: str) -> Iterator[Tensor]:
+        start = self.base.tensor(name).reshape(-1)
+        ends = [model.tensor(name).reshape(-1) for model in self.models]
+        for model, values in zip(self.models, ends, strict=True):
+            if not bool(values.isfinite().all()):
+                raise NumericError(f"{name} of {model.path} holds numbers that are not finite, so it can't be merged.")
+        step = max(1, BLOCK // len(self.models))
+        for place in range(0, len(start), step):
+            origin = start[place : place + step].double()
+            yield torch.stack([values[place : place + step].double() - origin for values in ends])
+
+
+class _Work:
+    """The merged tensors in order, and the errors as they arise."""
+
+    def __init__(self, rule: MergeRule, source: _Differences) -> None:
+        self.rule, self.source = rule, source
+        self.merger = Merger(rule, source)
+        self.errors: dict[str, SquaredError] = {}
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        base, merged_names = self.source.base, set(self.source.names)
+        for name in base.names:
+            yield name, self._merged(name) if name in merged_names else self._same(name)
+
+    def result(self, out: Path, written: int) -> StateMerge:
+        worst = max(self.errors, key=lambda name: self.errors[name].wrong)
+        total = SquaredError(
+            sum(one.wrong for one in self.errors.values()), sum(one.whole for one in self.errors.values())
+        )
+        return StateMerge(
+            folder=out.name,
+            rule=self.rule,
+            base=self.source.base.path.name,
+            models=tuple(model.path.name for model in self.source.models),
+            tensors=len(self.source.base.names),
+            bytes=written,
+            error=total.relative,
+            worst_tensor=worst,
+            worst_error=self.errors[worst].relative,
+        )
+
+    def _merged(self, name: str) -> Tensor:
+        start = self.source.base.tensor(name)
+        flat, found = start.reshape(-1), torch.empty(start.numel(), dtype=start.dtype)
+        self.errors[name] = SquaredError()
+        place = 0
+        for exact_N, joined_N in self.merger.blocks(name):
+            here = slice(place, place + len(joined_N))
+            origin = flat[here].double()
+            found[here] = (origin + joined_N).to(start.dtype)
+            self.errors[name].add(found[here].double() - origin, exact_N)
+            place = here.stop
+        if not bool(found.isfinite().all()):
+            raise NumericError(f"{name} is beyond the range of {start.dtype} once merged, or not finite in the base.")
+        return found.reshape(start.shape)
+
+    def _same(self, name: str) -> Tensor:
+        value = self.source.base.tensor(name)
+        for model in self.source.models:
+            if not torch.equal(value, model.tensor(name)):
+                raise UsageError(f"{name} holds whole numbers that differ in {model.path}; they can't be merged.")
+        return value.contiguous()
+
+
+def _check_like(base: WeightFolder, model: WeightFolder) -> None:
+    where = f"{model.path} can't be merged onto {base.path}"
+    kinds = [str(one.config.get("model_type")) for one in (base, model)]
+    if kinds[0] != kinds[1]:
+        raise UsageError(f"{where}: their architectures are {kinds[1]} and {kinds[0]}.")
+    if base.tied != model.tied:
+        raise UsageError(f"{where}: only one of them ties its head to its embedding.")
+    for name in sorted({*base.names, *model.names}):
+        if name not in base.shapes or name not in model.shapes:
+            lacking = base.path if name not in base.shapes else model.path
+            raise UsageError(f"{where}: the first difference is {name}, which {lacking} lacks.")
+        mine, others = ((one.shapes[name], _floating(one.dtypes[name])) for one in (base, model))
+        if mine != others:
+            raise UsageError(
+                f"{where}: the first difference is {name}, {list(others[0])} {model.dtypes[name]} "
+                f"against {list(mine[0])} {base.dtypes[name]}."
+            )
+    vocabularies = (base.tokenizer(), model.tokenizer())
+    if None not in vocabularies and vocabularies[0] != vocabularies[1]:
+        raise UsageError(f"{where}: their tokenizers differ; bring them to one with a tokenizer transplant tool.")
+
+
+def _floating(dtype: str) -> bool:
+    """True of a safetensors dtype in floating point; 16 and 32 bits may meet in a merge."""
+    return dtype.startswith(("F", "BF"))

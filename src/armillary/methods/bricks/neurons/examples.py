@@ -1,0 +1,130 @@
+"""What makes a neuron fire: the texts in which its activation is largest, token by token.
+
+Legend: T tokens, K chosen neurons of a layer, D size of the site.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from armillary.activations import streaming
+from armillary.activations.neurons import ffn_writes
+from armillary.errors import UsageError
+from armillary.methods.bricks.payloads import Index
+from armillary.models import LoadedModel
+from armillary.models.batches import encode, pad, padded_batches, run_body
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One text with the activation of one neuron at each of its tokens."""
+
+    text: int
+    """Place of the text in the list that was read."""
+
+    tokens: tuple[str, ...]
+    """The text as the model reads it; special tokens included."""
+
+    values: tuple[float, ...]
+    """Activation at each token, with its sign."""
+
+    peak: int
+    """Place of the token with the largest |activation|; the first token of a text is never it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronExamples:
+    """The texts that excite one neuron most, strongest first."""
+
+    layer: int
+    neuron: int
+    examples: tuple[Example, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+_Held = tuple[float, int, NDArray[np.float32]]
+"""Minus the peak and the text, so that they sort strongest first and ties by text; then the activations."""
+
+
+class _Strongest:
+    """Keeps the few strongest texts of each chosen neuron, whatever the order in which texts come."""
+
+    def __init__(self, chosen: Index, top: int, skip: int) -> None:
+        self.chosen, self._top, self._skip = chosen, top, skip
+        self.held: dict[tuple[int, int], list[_Held]] = {
+            (layer, neuron): [] for layer, neurons in chosen.neurons.items() for neuron in neurons.tolist()
+        }
+        self.batch: list[int] = []
+        self.lengths: list[int] = []
+
+    def update(self, layer: int, x_ND: Float[Tensor, "n d"]) -> None:
+        """Take in one layer of one batch."""
+        neurons = self.chosen.neurons.get(layer)
+        if neurons is None:
+            return
+        values_NK = x_ND[:, torch.from_numpy(neurons).to(x_ND.device)].float().cpu()
+        for text, part_TK in zip(self.batch, values_NK.split(self.lengths), strict=True):
+            values_TK = part_TK.numpy()
+            peaks_K = np.abs(values_TK[self._skip :]).max(axis=0)
+            for place, neuron in enumerate(neurons.tolist()):
+                held = self.held[layer, neuron]
+                key = (-float(peaks_K[place]), text)
+                if len(held) == self._top and held[-1][:2] < key:
+                    continue
+                held.append((*key, values_TK[:, place].copy()))
+                held.sort(key=lambda one: one[:2])
+                del held[self._top :]
+
+
+@torch.inference_mode()
+def firing_examples(
+    loaded: LoadedModel,
+    texts: Sequence[str],
+    chosen: Index,
+    *,
+    top: int = 5,
+    max_tokens: int = 128,
+    tokens_per_batch: int = 2048,
+    skip: int = 1,
+) -> tuple[NeuronExamples, ...]:
+    """For each chosen neuron the ``top`` texts with its largest |activation|, read in one pass.
+
+    The first ``skip`` tokens of a text (an attention sink) can't be the peak. Equal peaks go by place in ``texts``.
+    UsageError for a text without a token that counts, for no texts, or for a neuron that the model doesn't have.
+    """
+    if top < 1 or not texts:
+        raise UsageError(f"examples need texts and a top of 1 or more; got {len(texts)} texts and top = {top}.")
+    chosen.mask(len(ffn_writes(loaded)), loaded.anatomy.intermediate_size)
+    rows = encode(loaded, texts, max_tokens=max_tokens, least=skip + 1)
+    strongest = _Strongest(chosen, top, skip)
+    with streaming(loaded, "ffn", strongest):
+        for batch in padded_batches(rows, tokens_per_batch):
+            strongest.batch, strongest.lengths = batch, [len(rows[index]) for index in batch]
+            ids_BT, mask_BT = pad([rows[index] for index in batch], device=loaded.device)
+            run_body(loaded, ids_BT, None if bool(mask_BT.all()) else mask_BT)
+    return tuple(
+        NeuronExamples(
+            layer=layer,
+            neuron=neuron,
+            examples=tuple(_example(loaded, rows[text], text, values_T, skip) for _, text, values_T in held),
+        )
+        for (layer, neuron), held in strongest.held.items()
+    )
+
+
+def _example(loaded: LoadedModel, row: Sequence[int], text: int, values_T: NDArray[np.float32], skip: int) -> Example:
+    return Example(
+        text=text,
+        tokens=tuple(str(loaded.tokenizer.decode([token])) for token in row),
+        values=tuple(values_T.tolist()),
+        peak=skip + int(np.abs(values_T[skip:]).argmax()),
+    )

@@ -1,0 +1,13 @@
+import armillary.cards
+
+from .config import CoMMITConfig as CoMMITConfig
+from .controller import CoMMITController as CoMMITController, Probe as Probe
+from .core import BalanceFigures as BalanceFigures, balance_figures as balance_figures
+from .trainer import (
+    BalanceMonitor as BalanceMonitor,
+    CoMMITCallback as CoMMITCallback,
+    CoMMITMixin as CoMMITMixin,
+    CoMMITTrainer as CoMMITTrainer,
+)
+
+CARD: armillary.cards.MethodCard

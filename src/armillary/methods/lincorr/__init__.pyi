@@ -1,0 +1,53 @@
+import armillary.cards
+
+from .config import LinCorrConfig as LinCorrConfig
+from .editing import (
+    Edit as Edit,
+    SpilloverResult as SpilloverResult,
+    combine_edits as combine_edits,
+    edit_and_trace as edit_and_trace,
+)
+from .gradient import GradientCorrelation as GradientCorrelation, gradient_correlation as gradient_correlation
+from .matrix import (
+    CorrelationMatrix as CorrelationMatrix,
+    correlation_matrix as correlation_matrix,
+    prompt_tables as prompt_tables,
+)
+from .measurement import (
+    RelationTables as RelationTables,
+    fit_relation as fit_relation,
+    measure as measure,
+    relation_tables as relation_tables,
+    restricted as restricted,
+)
+from .method import Study as Study, lincorr as lincorr, recollect as recollect, study as study
+from .resilience import (
+    Completeness as Completeness,
+    TransferResult as TransferResult,
+    by_completeness as by_completeness,
+    transfer as transfer,
+    whole_word_advantage as whole_word_advantage,
+)
+from .result import (
+    HitRate as HitRate,
+    RelationFit as RelationFit,
+    RelationResult as RelationResult,
+    chance_hit as chance_hit,
+    hit_at as hit_at,
+)
+from .tables import LogitTable as LogitTable, PromptDomain as PromptDomain, collect as collect
+from .vocabulary import (
+    VocabularyConfig as VocabularyConfig,
+    VocabularyResult as VocabularyResult,
+    vocabulary_feed_forward as vocabulary_feed_forward,
+)
+from .words import (
+    WordTable as WordTable,
+    halves as halves,
+    preferred_prefix as preferred_prefix,
+    random_words as random_words,
+    resolve_words as resolve_words,
+    vocabulary_subjects as vocabulary_subjects,
+)
+
+CARD: armillary.cards.MethodCard

@@ -1,0 +1,410 @@
+"""Teach the model one source fact by gradient steps, see which target logits follow, and put the weights back.
+
+The paper tells neither optimiser, rate nor number of steps (arXiv 2502.04520, Tables 5 and 6); the protocol is ours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from armillary.errors import NumericError, UsageError
+from armillary.methods.lincorr.gradient import (
+    Part,
+    chosen_parameters,
+    last_hidden,
+    prompts_of,
+    refuse_other_model,
+    restored,
+    values_of,
+)
+from armillary.methods.lincorr.result import RelationFit
+from armillary.models import LoadedModel
+from armillary.numerics import Interval, binomial, bootstrap, bootstrap_mean, paired_difference
+from armillary.numerics.correlation import spearman
+from armillary.training.checkpoints import only_trainable
+
+Optimiser = Literal["adam", "sgd"]
+SHUFFLES = 20
+"""Shuffles of W that the two controls of an edit are averaged over."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Edit:
+    """One source word taught to a few subjects, and what became of the target. K subjects, S sources, T targets."""
+
+    source: str
+    """The word that was taught."""
+
+    gold: tuple[str, ...]
+    """Targets that are right for it."""
+
+    steps: int
+    """Updates made; 0 when the model said the word already."""
+
+    probability: float
+    """Lowest probability of the word over the subjects, after the updates."""
+
+    failed: bool
+    """True when that is below the threshold: the edit did not take."""
+
+    before: tuple[str, ...]
+    """Most likely target word of each subject before the edit."""
+
+    after: tuple[str, ...]
+    """The same after it: the generalised target."""
+
+    most_raised: tuple[str, ...]
+    """Target word whose logit rose most."""
+
+    success: float
+    """Share of subjects whose ``after`` is gold."""
+
+    success_before: float
+    success_by_rise: float
+    """Share of subjects whose ``most_raised`` is gold."""
+
+    source_change: NDArray[np.float64]
+    """Measured change of the source values ``[K, S]``."""
+
+    target_change: NDArray[np.float64]
+    """Measured change of the target values ``[K, T]``."""
+
+    predicted_change: NDArray[np.float64]
+    """``source_change @ W``, ``[K, T]``."""
+
+    agreement: float
+    """Spearman over targets of predicted and measured change, mean over subjects; NaN when nothing changed."""
+
+    agreement_permuted: float
+    """The same with rows and columns of W shuffled: nothing of the map is left."""
+
+    agreement_uniform: float
+    """The same with only the rows shuffled: how each target follows any push, whichever source it comes from."""
+
+    weight_reference: float
+    """Largest weight of the source word on a gold target (W_ref)."""
+
+    weight_generalised: float
+    """Weight on the generalised target, mean over subjects (W_gen)."""
+
+    weight_largest: float
+    """Largest weight of the source word on any target (W_max)."""
+
+    standardized_reference: float
+    """W_ref in units of the usual spread of source and target."""
+
+    generalised_rank: float
+    """Share of targets with a smaller weight than the generalised one, mean over subjects: 0.5 by chance."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data, changes included."""
+        plain: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in plain.items():
+            if isinstance(value, np.ndarray):
+                plain[name] = value.tolist()
+            elif isinstance(value, tuple):
+                plain[name] = list(value)
+            elif isinstance(value, float) and not np.isfinite(value):
+                plain[name] = None
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of ``to_dict``."""
+        kept = dict(data)
+        for name in ("source_change", "target_change", "predicted_change"):
+            kept[name] = np.array(kept[name], dtype=np.float64)
+        for name in ("gold", "before", "after", "most_raised"):
+            kept[name] = tuple(kept[name])
+        for name in ("agreement", "agreement_permuted", "agreement_uniform"):
+            kept[name] = float("nan") if kept[name] is None else kept[name]
+        return cls(**kept)
+
+
+def edit_and_trace(
+    loaded: LoadedModel,
+    fit: RelationFit,
+    source_word: str,
+    subjects: Sequence[str],
+    *,
+    learning_rate: float = 5e-5,
+    max_steps: int = 30,
+    optimiser: Optimiser = "adam",
+    parameters: Part = "ffn-last-half",
+    threshold: float = 0.5,
+    seed: int = 0,
+) -> Edit:
+    """Train until every subject's source prompt gives ``source_word`` with probability ``threshold``, then compare.
+
+    Loss: mean over subjects of ``-log p(word | source prompt)`` over the whole vocabulary. The weights are put back
+    bit for bit, also after an error. UsageError for a word outside the source domain or without gold, or a fit of
+    another model; NumericError when the loss is not finite.
+    """
+    refuse_other_model(loaded, fit)
+    column = fit.source.column(source_word)
+    if not fit.gold[column]:
+        raise UsageError(f"{source_word!r} has no gold target, so its edit can't be judged.")
+    if not subjects or max_steps < 1 or not 0 < threshold < 1 or not learning_rate > 0:
+        raise UsageError(
+            f"an edit needs a subject, max_steps of 1 or more, a threshold between 0 and 1 and a positive rate; got "
+            f"{len(subjects)} subjects, {max_steps}, {threshold} and {learning_rate}."
+        )
+    prompts = prompts_of(loaded, fit, subjects)
+    chosen = chosen_parameters(loaded, parameters)
+    with restored(chosen), only_trainable(loaded.model, chosen):
+        before = _both(loaded, fit, prompts)
+        update = _optimiser(optimiser, chosen, learning_rate)
+        token = fit.source.ids[column]
+        steps, probability = _teach(loaded, prompts[0], token, update, max_steps, threshold)
+        after = _both(loaded, fit, prompts)
+    trace = _trace(fit, before, after, seed)
+    return Edit(
+        source=source_word,
+        steps=steps,
+        probability=probability,
+        failed=probability < threshold,
+        **trace,
+        **_answers(fit, column, before[1], after[1]),
+    )
+
+
+def _optimiser(name: Optimiser, chosen: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    if name == "adam":
+        return torch.optim.Adam(chosen, lr=rate)
+    if name == "sgd":
+        return torch.optim.SGD(chosen, lr=rate)
+    raise UsageError(f"the optimiser must be 'adam' or 'sgd'; got {name!r}.")
+
+
+@torch.enable_grad()
+def _teach(
+    loaded: LoadedModel,
+    prompts: Sequence[str],
+    token: int,
+    update: torch.optim.Optimizer,
+    max_steps: int,
+    threshold: float,
+) -> tuple[int, float]:
+    """Updates made, and the lowest probability of the token after them."""
+    for step in range(max_steps + 1):
+        logits_BV = loaded.anatomy.logits(last_hidden(loaded, prompts)).float()
+        log_p_B = logits_BV[:, token] - logits_BV.logsumexp(dim=-1)
+        lowest = float(log_p_B.detach().exp().min())
+        if not np.isfinite(lowest):
+            raise NumericError(f"the edit diverged at step {step}: the loss is not finite; use a smaller rate.")
+        if lowest >= threshold or step == max_steps:
+            return step, lowest
+        update.zero_grad(set_to_none=True)
+        (-log_p_B.mean()).backward()
+        update.step()
+    raise AssertionError("the last step returns")
+
+
+@torch.no_grad()
+def _both(loaded: LoadedModel, fit: RelationFit, prompts: tuple[list[str], list[str]]) -> tuple[Tensor, Tensor]:
+    """Source and target values ``[K, S]`` and ``[K, T]``, float64 on the host."""
+    source = values_of(loaded, last_hidden(loaded, prompts[0]), fit.source.ids, fit.space)
+    target = values_of(loaded, last_hidden(loaded, prompts[1]), fit.target.ids, fit.space)
+    return source.double().cpu(), target.double().cpu()
+
+
+def _trace(fit: RelationFit, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], seed: int) -> dict[str, Any]:
+    source, target = after[0] - before[0], after[1] - before[1]
+    weight = fit.weight_ST
+    generator = np.random.default_rng(seed)
+    permuted, uniform = [], []
+    for _ in range(SHUFFLES):
+        rows = weight[torch.from_numpy(generator.permutation(weight.shape[0]))]
+        uniform.append(_agreement(source @ rows, target))
+        columns = torch.from_numpy(generator.permutation(weight.shape[1]))
+        permuted.append(_agreement((source @ rows)[:, columns], target))
+    return {
+        "source_change": source.numpy(),
+        "target_change": target.numpy(),
+        "predicted_change": (source @ weight).numpy(),
+        "agreement": _agreement(source @ weight, target),
+        "agreement_permuted": float(np.mean(permuted)),
+        "agreement_uniform": float(np.mean(uniform)),
+    }
+
+
+def _agreement(predicted: Tensor, measured: Tensor) -> float:
+    return float(np.mean([spearman(p, m) for p, m in zip(predicted, measured, strict=True)]))
+
+
+def _answers(fit: RelationFit, column: int, before: Tensor, after: Tensor) -> dict[str, Any]:
+    gold, labels = fit.gold[column], fit.target.labels
+    weight_T = fit.weight_ST[column]
+    said_before, said, raised = (x.argmax(dim=1).tolist() for x in (before, after, after - before))
+
+    def share(answers: list[int]) -> float:
+        return sum(answer in gold for answer in answers) / len(answers)
+
+    right = sorted(gold)
+    ranks = [int((weight_T < weight_T[j]).sum()) / (len(labels) - 1) for j in said]
+    return {
+        "gold": tuple(labels[j] for j in right),
+        "before": tuple(labels[j] for j in said_before),
+        "after": tuple(labels[j] for j in said),
+        "most_raised": tuple(labels[j] for j in raised),
+        "success": share(said),
+        "success_before": share(said_before),
+        "success_by_rise": share(raised),
+        "weight_reference": float(weight_T[right].max()),
+        "weight_generalised": float(weight_T[said].mean()),
+        "weight_largest": float(weight_T.max()),
+        "standardized_reference": float(fit.standardized_ST[column][right].max()),
+        "generalised_rank": float(np.mean(ranks)),
+    }
+
+
+# Many edits together: does a taught fact carry over, where, and does the map foretell it.
+
+Array = NDArray[np.float64]
+PENALTY = 1.0
+"""On the squared logistic slope (of a regressor of unit spread): keeps it finite where the outcome is separable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpilloverResult:
+    """What the edits that took give together; an edit is the unit that is resampled."""
+
+    edits: int
+    """Edits that took: counted below."""
+
+    failed: int
+    """Edits that did not reach the threshold."""
+
+    untouched: int
+    """Words that the model said already, so that nothing was trained."""
+
+    chance: float
+    """Share of the target words that is right, mean over edits."""
+
+    success: Interval
+    """Share of subjects that give a right target after the edit, bootstrap over edits."""
+
+    success_majority: Interval
+    """Share of edits in which more than half of the subjects do, exact binomial."""
+
+    success_before: Interval
+    gain: Interval
+    """``success - success_before``, paired."""
+
+    success_by_rise: Interval
+    """Share of subjects whose most raised target is right."""
+
+    agreement: Interval
+    """Spearman of predicted and measured change over targets, mean over edits."""
+
+    agreement_permuted: Interval
+    agreement_uniform: Interval
+    over_permuted: Interval
+    """``agreement - agreement_permuted``, paired."""
+
+    over_uniform: Interval
+    """``agreement - agreement_uniform``, paired: what knowing *which* source word was pushed adds."""
+
+    slope: Interval | None
+    """Logistic slope of success on the standardised W_ref, per standard deviation over edits; None when all edits end
+    alike."""
+
+    wrong: int
+    """Edits whose most frequent outcome is a wrong target."""
+
+    wrong_above_reference: Interval | None
+    """Of these, the share in which the weight of the wrong targets exceeds W_ref: foretold by the map."""
+
+    wrong_rank: Interval | None
+    """Of these, the mean rank of the wrong target among the row's weights: 0.5 by chance, 1 for the largest."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: v.to_dict() if isinstance(v, Interval) else v for name, v in values.items()}
+
+
+def combine_edits(edits: Sequence[Edit], targets: int, *, level: float = 0.95, seed: int = 0) -> SpilloverResult:
+    """Aggregate edits of one relation with ``targets`` target tokens; UsageError when fewer than two of them took."""
+    untouched = [edit for edit in edits if edit.steps == 0]
+    failed = [edit for edit in edits if edit.steps and edit.failed]
+    took = [edit for edit in edits if edit.steps and not edit.failed]
+    if len(took) < 2:
+        raise UsageError(
+            f"only {len(took)} of {len(edits)} edits took ({len(failed)} failed, {len(untouched)} were known "
+            "already); use a larger learning rate or more steps."
+        )
+    how = f"bootstrap over {len(took)} edits"
+
+    def column(name: str) -> Array:
+        return np.array([getattr(edit, name) for edit in took], dtype=np.float64)
+
+    def mean(name: str) -> Interval:
+        return bootstrap_mean(_known(column(name)), seed=seed, level=level, how=how)
+
+    def difference(a: str, b: str) -> Interval:
+        both = column(a), column(b)
+        kept = np.isfinite(both[0]) & np.isfinite(both[1])
+        return paired_difference(both[0][kept], both[1][kept], seed=seed, level=level, how=f"paired {how}")
+
+    success = column("success")
+    majority = int((success > 0.5).sum())
+    wrong = [edit for edit in took if edit.success < 0.5]
+    above = sum(edit.weight_generalised > edit.weight_reference for edit in wrong)
+    wrong_how = f"bootstrap over {len(wrong)} edits that ended wrong"
+    ranks = [edit.generalised_rank for edit in wrong]
+    return SpilloverResult(
+        edits=len(took),
+        failed=len(failed),
+        untouched=len(untouched),
+        chance=float(np.mean([len(edit.gold) / targets for edit in took])),
+        success=mean("success"),
+        success_majority=binomial(majority, len(took), level=level),
+        success_before=mean("success_before"),
+        gain=difference("success", "success_before"),
+        success_by_rise=mean("success_by_rise"),
+        agreement=mean("agreement"),
+        agreement_permuted=mean("agreement_permuted"),
+        agreement_uniform=mean("agreement_uniform"),
+        over_permuted=difference("agreement", "agreement_permuted"),
+        over_uniform=difference("agreement", "agreement_uniform"),
+        slope=logistic_slope(column("standardized_reference"), success, level=level, seed=seed),
+        wrong=len(wrong),
+        wrong_above_reference=binomial(above, len(wrong), level=level) if wrong else None,
+        wrong_rank=bootstrap_mean(ranks, seed=seed, level=level, how=wrong_how) if wrong else None,
+    )
+
+
+def logistic_slope(x_N: Array, share_N: Array, *, level: float = 0.95, seed: int = 0) -> Interval | None:
+    """Slope of ``logit P(success)`` on ``x`` in its standard deviations, bootstrap over rows.
+
+    None when ``x`` or the outcome is the same everywhere. Outcomes may be shares; the slope is lightly penalised.
+    """
+    if np.ptp(x_N) == 0 or np.ptp(share_N) == 0:
+        return None
+    unit = (x_N - x_N.mean()) / x_N.std()
+    how = f"penalised logistic regression, bootstrap over {len(x_N)} edits"
+    return bootstrap(lambda rows: _slopes(unit[rows], share_N[rows]), len(x_N), seed=seed, level=level, how=how)
+
+
+def _slopes(x_RN: Array, y_RN: Array) -> Array:
+    """Newton's method for slope and intercept of every replicate; a faint penalty keeps the intercept finite."""
+    slope, intercept = np.zeros(len(x_RN)), np.zeros(len(x_RN))
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-np.clip(slope[:, None] * x_RN + intercept[:, None], -30, 30)))
+        w = p * (1 - p)
+        gradient = ((y_RN - p) * x_RN).sum(1) - PENALTY * slope, (y_RN - p).sum(1) - 1e-3 * intercept
+        a, b, c = (w * x_RN**2).sum(1) + PENALTY, (w * x_RN).sum(1), w.sum(1) + 1e-3
+        determinant = a * c - b**2
+        slope = slope + np.clip((c * gradient[0] - b * gradient[1]) / determinant, -2, 2)
+        intercept = intercept + np.clip((a * gradient[1] - b * gradient[0]) / determinant, -2, 2)
+    return slope
+
+
+def _known(values: Array) -> Array:
+    return values[np.isfinite(values)]

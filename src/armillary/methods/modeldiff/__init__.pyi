@@ -1,0 +1,50 @@
+import armillary.cards
+
+from .ancestry import (
+    Lineage as Lineage,
+    Relative as Relative,
+    finetuned as finetuned,
+    known_derivations as known_derivations,
+    lineage as lineage,
+    noisy as noisy,
+    rounded as rounded,
+)
+from .comparison import compare as compare, pilot_window as pilot_window, text_window as text_window
+from .config import CompareConfig as CompareConfig, InputSpace as InputSpace
+from .core import (
+    Direction as Direction,
+    Reliability as Reliability,
+    effective_size as effective_size,
+    expected_effective_size as expected_effective_size,
+    reliability as reliability,
+)
+from .rated import PrivateInputs as PrivateInputs, RatedDirection as RatedDirection
+from .ratings import (
+    SheetRow as SheetRow,
+    agreement_with_people as agreement_with_people,
+    export_sheet as export_sheet,
+    rate as rate,
+    rating_column as rating_column,
+    read_ratings as read_ratings,
+)
+from .result import Comparison as Comparison, Curve as Curve, Example as Example
+from .source import (
+    Draws as Draws,
+    ModelSource as ModelSource,
+    Proposal as Proposal,
+    Scorer as Scorer,
+    SequenceSource as SequenceSource,
+    same_vocabulary as same_vocabulary,
+    vocabulary_hash as vocabulary_hash,
+)
+from .tempered_source import LoadedTempered as LoadedTempered, TemperedSource as TemperedSource
+from .tempering import (
+    Redraw as Redraw,
+    TemperedChains as TemperedChains,
+    TemperedModel as TemperedModel,
+    parallel_tempering as parallel_tempering,
+)
+from .text_mode import compare_texts as compare_texts
+from .text_result import TextComparison as TextComparison
+
+CARD: armillary.cards.MethodCard

@@ -1,0 +1,255 @@
+"""Counts from weighted samples: sums in the log domain, how many samples they rest on, and their resampling.
+
+A sample ``x`` drawn with probability ``q(x)`` stands for ``1 / (N q(x))`` sequences, so that the sum of the weights of
+the samples in a set estimates the number of sequences in it without bias (arXiv 2412.12177; importance sampling).
+Legend: N samples, K rungs, R replicates, C cells.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armillary.methods.modeldiff.config import Bounds
+from armillary.methods.modeldiff.source import Draws, Floats, Tokens
+from armillary.numerics.pareto import pareto_k
+from armillary.numerics.reweighting import balance_log_weights
+
+ENOUGH = 100.0
+"""Effective samples from which on a figure is shown as reliable."""
+
+LARGEST = 0.05
+"""Share of the largest weight up to which it is."""
+
+HEAVIEST = 0.7
+"""Pareto shape of the weights up to which it is (Vehtari and others 2024): beyond, more samples may not help."""
+
+BLOCK = 100_000
+"""Resampling weights held at once: few enough to stay in the processor's cache."""
+
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+def log_sum(log_weight_N: Floats) -> float:
+    """Log of the sum of the weights; minus infinity of nothing."""
+    if not len(log_weight_N) or (top := float(np.max(log_weight_N))) == -math.inf:
+        return -math.inf
+    return top + math.log(float(np.exp(log_weight_N - top).sum()))
+
+
+def effective_size(log_weight_N: Floats) -> float:
+    """``(sum w)**2 / sum w**2``: as many equal weights would tell as much; 0 of nothing."""
+    if log_sum(log_weight_N) == -math.inf:
+        return 0.0
+    return math.exp(2 * log_sum(log_weight_N) - log_sum(2 * log_weight_N))
+
+
+def expected_effective_size(nll_N: Floats, high: float) -> float:
+    """Effective samples at temperature 1 with the window's upper edge at ``high``: ``2 N h(high)``.
+
+    ``h`` is the density of the NLL, by a Gaussian kernel. Holds where the edge lies inside the sampled range.
+    """
+    from scipy.stats import gaussian_kde
+
+    return float(2 * len(nll_N) * gaussian_kde(nll_N)(high)[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """On how many samples a figure really rests."""
+
+    drawn: int
+    """Samples drawn from the model."""
+
+    inside: int
+    """Of these, samples inside the window."""
+
+    effective: float
+    """As many equally weighted samples would tell as much."""
+
+    largest: float
+    """Share of the largest weight in the sum."""
+
+    pareto_k: float
+    """Shape of the tail of the weights: above 0.7 the sum may rest on samples that were never drawn."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether the figure may be shown as reliable."""
+        return self.effective >= ENOUGH and self.largest <= LARGEST and self.pareto_k <= HEAVIEST
+
+    @property
+    def wanted(self) -> int | None:
+        """How many samples would do, from these; None where a heavy tail forbids to say, or none was inside."""
+        if self.effective <= 0 or self.pareto_k > HEAVIEST:
+            return None
+        factor = max(ENOUGH / self.effective, self.largest / LARGEST, 1.0)
+        # Two significant digits, upwards: the factor itself is an estimate.
+        exact = self.drawn * factor
+        unit: int = 10 ** max(0, math.floor(math.log10(exact)) - 1)
+        return math.ceil(exact / unit) * unit
+
+    def sentence(self) -> str:
+        """In words."""
+        seen = f"{self.effective:.0f} effective samples of {self.drawn:,} drawn ({self.inside:,} inside the window)"
+        if self.enough:
+            return f"{seen}: enough."
+        if self.wanted is None:
+            return (
+                f"{seen}: not enough, and the weights have a heavy tail (Pareto k {self.pareto_k:.2f}), so that more "
+                "samples may not help; lower the window's upper edge, or use the profile weighting."
+            )
+        return f"{seen}: not enough samples; {self.wanted:,} would do."
+
+
+def reliability(log_weight_N: Floats, inside_N: Mask) -> Reliability:
+    """How many samples a sum over ``inside`` rests on."""
+    kept = log_weight_N[inside_N]
+    total = log_sum(kept)
+    return Reliability(
+        drawn=len(log_weight_N),
+        inside=int(inside_N.sum()),
+        effective=effective_size(kept),
+        largest=math.exp(float(kept.max()) - total) if total > -math.inf else 1.0,
+        pareto_k=pareto_k(kept) if len(kept) else math.inf,
+    )
+
+
+def resampled(unit_N: Integers, stratum_N: Integers, replicates: int, seed: int) -> Iterator[Floats]:
+    """How often each sample was drawn, ``[r, n]`` in blocks: units with replacement, within their stratum.
+
+    A unit is a sample, or a chain of samples that hang together; a stratum is a rung, whose size was fixed.
+    """
+    generator = np.random.default_rng(seed)
+    _, first_U, unit_N = np.unique(unit_N, return_index=True, return_inverse=True)
+    strata = np.unique(stratum_N)
+    members = [
+        slice(None) if len(strata) == 1 else np.flatnonzero(stratum_N[first_U] == stratum) for stratum in strata
+    ]
+    sizes = [len(first_U[held]) for held in members]
+    rows = max(1, BLOCK // len(unit_N))
+    for start in range(0, replicates, rows):
+        block_RU = np.empty((min(rows, replicates - start), len(first_U)))
+        for counts_U in block_RU:
+            for held, size in zip(members, sizes, strict=True):
+                counts_U[held] = np.bincount(generator.integers(size, size=size), minlength=size)
+        yield block_RU if len(first_U) == len(unit_N) else block_RU[:, unit_N]
+
+
+def replicate_sums(weight_N: Floats, cell_N: Integers, cells: int, counts: Iterator[Floats]) -> Floats:
+    """Sum of the weights in each cell, per replicate ``[r, c]``; a cell of -1 is left out."""
+    kept = np.flatnonzero(cell_N >= 0)
+    cell_K, weight_K = cell_N[kept], weight_N[kept]
+    whole = len(kept) == len(cell_N)
+    sums = [
+        np.bincount(cell_K, (counts_N if whole else counts_N[kept]) * weight_K, minlength=cells)
+        for block_RN in counts
+        for counts_N in block_RN
+    ]
+    return np.stack(sums)
+
+
+# One model's samples, scored by both: the raw numbers from which every figure of a comparison is computed.
+#
+# Legend: N samples, L tokens of each, K rungs.
+
+Side = Literal["a", "b"]
+SIDES: tuple[tuple[Side, Side], ...] = (("a", "b"), ("b", "a"))
+"""Each side with the other."""
+
+_ARRAYS = ("ids_NL", "own_N", "other_N", "log_weight_N", "unit_N", "stratum_N")
+_OPTIONAL = ("log_q_KN", "own_tokens_NL", "other_tokens_NL", "text_N")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Direction:
+    """Sequences drawn from one model (its side) and what both models make of them."""
+
+    side: Side
+    window: Bounds
+    """NLL (nats) between which the drawing model finds a sequence plausible."""
+
+    other_window: Bounds
+    """The same of the other model, on its own NLL."""
+
+    ids_NL: Tokens
+    own_N: Floats
+    """Summed NLL (nats) under the model that drew."""
+
+    other_N: Floats
+    """Summed NLL (nats) under the other; infinity where it gives probability 0."""
+
+    log_weight_N: Floats
+    """Log of the number of sequences that a sample stands for, so that sums of weights are counts."""
+
+    unit_N: Integers
+    """What is resampled as one: the sample itself, or its chain."""
+
+    stratum_N: Integers
+    """The rung, whose number of samples was fixed."""
+
+    log_q_KN: Floats | None = None
+    """Log-probability of each sample under each rung, where it was drawn so."""
+
+    own_tokens_NL: Floats | None = None
+    other_tokens_NL: Floats | None = None
+    """NLL (nats) of each token under the two models, where they tell it."""
+
+    text_N: Any = None
+    """The samples as text, where a tokenizer is known."""
+
+    @classmethod
+    def from_draws(cls, draws: Draws, **facts: Any) -> "Direction":
+        """Samples of known log-probability, weighed by the balance heuristic over their rungs (Veach and Guibas 1995).
+
+        ``facts`` are the other fields; the weights hold the factor 1/N.
+        """
+        n = len(draws.ids_NL)
+        counts_K = np.bincount(draws.rung_N, minlength=len(draws.log_q_KN))
+        return cls(
+            ids_NL=draws.ids_NL,
+            log_weight_N=balance_log_weights(draws.log_q_KN, counts_K) - np.log(n),
+            unit_N=np.arange(n) if draws.unit_N is None else draws.unit_N,
+            # A chain visits all rungs, so chains are not drawn rung by rung.
+            stratum_N=draws.rung_N if draws.unit_N is None else np.zeros(n, dtype=np.int64),
+            log_q_KN=draws.log_q_KN,
+            **facts,
+        )
+
+    @property
+    def difference_N(self) -> Floats:
+        """``D = z_A - z_B`` (nats, summed): below 0 A likes the sequence more than B does, whoever drew it."""
+        first, second = (self.own_N, self.other_N) if self.side == "a" else (self.other_N, self.own_N)
+        return first - second
+
+    @property
+    def inside_N(self) -> Mask:
+        """Which samples the drawing model finds plausible."""
+        return (self.own_N >= self.window[0]) & (self.own_N <= self.window[1])
+
+    @property
+    def overlap_N(self) -> Mask:
+        """Which samples both find plausible, each by its own window."""
+        low, high = self.other_window
+        return self.inside_N & (self.other_N >= low) & (self.other_N <= high)
+
+    @property
+    def reliability(self) -> Reliability:
+        """On how many samples the counts of this direction rest."""
+        return reliability(self.log_weight_N, self.inside_N)
+
+    def arrays(self) -> dict[str, Any]:
+        """Every array under its name, for an npz file."""
+        held = {name: getattr(self, name) for name in (*_ARRAYS, *_OPTIONAL)}
+        held = {name: array for name, array in held.items() if array is not None}
+        return {f"{self.side}/{name}": array for name, array in held.items()}
+
+    @classmethod
+    def from_arrays(cls, side: Side, window: Bounds, other_window: Bounds, held: dict[str, Any]) -> "Direction":
+        """Inverse of ``arrays``."""
+        named = {name: held[f"{side}/{name}"] for name in (*_ARRAYS, *_OPTIONAL) if f"{side}/{name}" in held}
+        return cls(side=side, window=window, other_window=other_window, **named)

@@ -1,0 +1,229 @@
+"""Fine-tuning of a projector on a task: packs of examples in the template that demonstrations have, too.
+
+Legend: N vectors (as many neighbours an example as the template has slots), E encoder width.
+"""
+
+import re
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from armillary.errors import UsageError
+from armillary.methods.vector_icl.config import PRETRAINING, Template, TrainingConfig
+from armillary.methods.vector_icl.embedding import SLOT
+from armillary.methods.vector_icl.projector import Projector
+from armillary.methods.vector_icl.prompts import Ids, Layout, Row, check_targets, joined, text_ids, text_of
+from armillary.methods.vector_icl.training import Order, Pack, TrainingCurve, train
+from armillary.models.loaded import LoadedModel
+
+
+def tune_projector(
+    loaded: LoadedModel,
+    projector: Projector,
+    vectors: Float[Tensor, "n e"],
+    targets: Sequence[str],
+    template: Template,
+    config: TrainingConfig | None = None,
+    *,
+    groups: Sequence[int] | None = None,
+    balance: bool = False,
+) -> TrainingCurve:
+    """Change ``projector`` in place so that each example's target follows its text and boxes.
+
+    ``groups`` (ours) keeps to one sequence examples of one group, such as points of one function; ``balance`` shows
+    each target equally often. Raises as ``train``; UsageError for an empty target or unequal numbers.
+    """
+    layout, examples = Layout.of(loaded, template), len(targets)
+    _check_numbers(vectors, examples, template, groups)
+    check_targets(targets)
+    told = [text_ids(loaded, target) for target in targets]
+
+    def lesson(pack: Pack, _: torch.Generator) -> Row:
+        return joined([layout.start(), *(layout.lesson(index, told[index]) for index in pack)])
+
+    classes = [sorted(set(targets)).index(target) for target in targets] if balance else None
+    order = _order(examples, classes, groups)
+    return train(loaded, projector, vectors, lesson, order, config or TrainingConfig(), label="tuning the projector")
+
+
+def tune_on_episodes(
+    loaded: LoadedModel,
+    projector: Projector,
+    vectors: Float[Tensor, "n e"],
+    classes: Sequence[int],
+    words: Sequence[str],
+    template: Template,
+    config: TrainingConfig | None = None,
+    *,
+    ways: int | None = None,
+    sets: Sequence[int] | None = None,
+) -> TrainingCurve:
+    """As ``tune_projector``, but every sequence draws anew which word stands for which class (ours).
+
+    Only the demonstrations of the sequence say what a word means, so the projector can't learn the classes' names.
+    With ``ways`` a sequence keeps examples of so many classes, drawn anew; others of its pack are left out. ``sets``
+    tell which data set each example is of: the classes of one sequence then come from one. UsageError for fewer words
+    than classes.
+    """
+    layout, known = Layout.of(loaded, template), sorted(set(classes))
+    _check_numbers(vectors, len(classes), template, None)
+    count = len(known) if ways is None else ways
+    if not 1 <= count <= min(len(known), len(words)):
+        raise UsageError(f"{count} classes in a sequence need as many classes and words; there are {len(known)} "
+                         f"and {len(words)}.")  # fmt: skip
+    told = [text_ids(loaded, word) for word in words]
+    set_of = dict(zip(classes, sets or [0] * len(classes), strict=True))
+
+    def lesson(pack: Pack, generator: torch.Generator) -> Row:
+        drawn = [known[index] for index in torch.randperm(len(known), generator=generator).tolist()]
+        chosen = together(drawn, {classes[index] for index in pack}, set_of)[:count]
+        names: dict[int, Ids] = {
+            one: told[word]
+            for one, word in zip(chosen, torch.randperm(len(told), generator=generator).tolist(), strict=False)
+        }
+        return joined(
+            [
+                layout.start(),
+                *(layout.lesson(index, names[classes[index]]) for index in pack if classes[index] in names),
+            ]
+        )
+
+    order = _order(len(classes), classes, None)
+    return train(loaded, projector, vectors, lesson, order, config or TrainingConfig(), label="tuning on episodes")
+
+
+def together(drawn: Sequence[int], present: Container[int], set_of: Mapping[int, int]) -> list[int]:
+    """Of the classes in their drawn order those that are present and of the first such one's data set."""
+    there = [one for one in drawn if one in present]
+    return [one for one in there if set_of[one] == set_of[there[0]]]
+
+
+def balanced_order(classes: Sequence[int], generator: torch.Generator) -> Pack:
+    """Examples so that each run of as many as there are classes has one of each; small classes come repeatedly."""
+    members: dict[int, Pack] = {}
+    for index, one in enumerate(classes):
+        members.setdefault(one, []).append(index)
+    most = max(len(rows) for rows in members.values())
+    columns = []
+    for one in sorted(members):
+        rows = [members[one][place] for place in torch.randperm(len(members[one]), generator=generator).tolist()]
+        columns.append((rows * -(-most // len(rows)))[:most])
+    out: Pack = []
+    for place in range(most):
+        out += [columns[one][place] for one in torch.randperm(len(columns), generator=generator).tolist()]
+    return out
+
+
+def _order(examples: int, classes: Sequence[int] | None, groups: Sequence[int] | None) -> Order:
+    def order(generator: torch.Generator) -> list[Pack]:
+        if classes is None:
+            shuffled = torch.randperm(examples, generator=generator).tolist()
+        else:
+            shuffled = balanced_order(classes, generator)
+        if groups is None:
+            return [shuffled]
+        return [[index for index in shuffled if groups[index] == group] for group in sorted(set(groups))]
+
+    return order
+
+
+def _check_numbers(vectors: Tensor, examples: int, template: Template, groups: Sequence[int] | None) -> None:
+    if not examples or len(vectors) != examples * template.boxes:
+        raise UsageError(
+            f"{examples} examples of {template.boxes} vectors each came with {len(vectors)} vectors; give one or more."
+        )
+    if groups is not None and len(groups) != examples:
+        raise UsageError(f"{examples} examples came with {len(groups)} groups; give one each.")
+
+
+# Pretraining of a projector: the language model predicts a text's second part from the vector of its first.
+#
+# Legend: N examples, E encoder width.
+
+MAX_TOKENS = 128
+"""Tokens kept of a text (what the official code does, whatever its scripts pass)."""
+
+LEAST_CHARACTERS = 10
+"""Texts of at most so many characters are left out (official)."""
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """First parts of texts, to be encoded, and what follows each."""
+
+    heads: tuple[str, ...]
+    rests: tuple[str, ...]
+
+
+def continuations(
+    loaded: LoadedModel, texts: Sequence[str], *, seed: int = 0, max_tokens: int = MAX_TOKENS
+) -> Continuations:
+    """Each text cut at a random sentence boundary, or at a random token where it is one sentence.
+
+    Neither part is ever empty (in the official code the first may be). Texts of at most 10 characters, and of one
+    token, are left out. UsageError where none is left.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    pairs = []
+    for text in texts:
+        if len(text) > LEAST_CHARACTERS and (pair := _split(loaded, text, generator, max_tokens)):
+            pairs.append(pair)
+    if not pairs:
+        raise UsageError(f"none of the {len(texts)} texts has more than {LEAST_CHARACTERS} characters to be split.")
+    return Continuations(heads=tuple(head for head, _ in pairs), rests=tuple(rest for _, rest in pairs))
+
+
+def pretrain_projector(
+    loaded: LoadedModel,
+    projector: Projector,
+    vectors: Float[Tensor, "n e"],
+    targets: Sequence[str],
+    config: TrainingConfig = PRETRAINING,
+) -> TrainingCurve:
+    """Change ``projector`` in place so that a box makes its target text likely (official objective).
+
+    A sequence holds a box, its text and the end token, and then the next: each example sees those before it. A
+    ``<bos>`` goes first where the tokenizer has one (ours). Raises as ``train``; UsageError for an empty target or
+    other than one a vector.
+    """
+    if len(vectors) != len(targets) or not targets:
+        raise UsageError(f"{len(vectors)} vectors came with {len(targets)} texts; give one or more, of each as many.")
+    check_targets(targets)
+    lessons = [pretraining_row(loaded, index, text) for index, text in enumerate(targets)]
+    begin = Layout.of(loaded, Template()).start()
+
+    def lesson(pack: Pack, _: torch.Generator) -> Row:
+        return joined([begin, *(lessons[index] for index in pack)])
+
+    def order(generator: torch.Generator) -> list[Pack]:
+        return [torch.randperm(len(lessons), generator=generator).tolist()]
+
+    return train(loaded, projector, vectors, lesson, order, config, label="pretraining the projector")
+
+
+def pretraining_row(loaded: LoadedModel, index: int, text: str) -> Row:
+    """The box of vector ``index``, the first 128 tokens of the text and the end token (where there is one)."""
+    eos = loaded.tokenizer.eos_token_id
+    told = text_ids(loaded, text)[:MAX_TOKENS] + ((eos,) if isinstance(eos, int) else ())
+    return Row((SLOT, *told), (index,), (False, *(True for _ in told)))
+
+
+def _split(loaded: LoadedModel, text: str, generator: torch.Generator, max_tokens: int) -> tuple[str, str] | None:
+    ids = text_ids(loaded, text)
+    if len(ids) > max_tokens:
+        ids = ids[:max_tokens]
+        text = text_of(loaded, ids)
+    sentences = [part for part in _SENTENCE_END.split(text) if part.strip()]
+    if len(sentences) > 1:
+        cut = int(torch.randint(1, len(sentences), (), generator=generator))
+        return " ".join(sentences[:cut]), " ".join(sentences[cut:])
+    if len(ids) < 2:
+        return None
+    cut = int(torch.randint(1, len(ids), (), generator=generator))
+    head, rest = text_of(loaded, ids[:cut]), text_of(loaded, ids[cut:])
+    return (head, rest) if head.strip() and rest.strip() else None

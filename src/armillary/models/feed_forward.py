@@ -1,0 +1,231 @@
+"""The feed-forward block of a layer found by shape: the matrix that writes and the one or two that read.
+
+Legend: I inputs, O outputs of a matrix, M neurons, D hidden size.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
+
+from armillary.errors import ModelError, UsageError
+from armillary.models import LoadedModel
+from armillary.models.batches import run_body
+
+Matrix = nn.Linear | Conv1D
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedForward:
+    """Modules of one layer's block, the model's own. Neuron ``i`` is row ``i`` of each read, column ``i`` of write."""
+
+    layer: int
+    block: nn.Module
+    """The module that holds the matrices: the layer itself where they are its direct children (OPT)."""
+
+    block_path: str
+    reads: tuple[Matrix, ...]
+    """Hidden to neurons: one in a plain block, gate and up in a gated one, in the order of the module."""
+
+    read_paths: tuple[str, ...]
+    write: Matrix
+    write_path: str
+
+    @property
+    def width(self) -> int:
+        """Neurons."""
+        return weight_OI(self.write).shape[1]
+
+    @property
+    def is_gated(self) -> bool:
+        """True where two matrices read."""
+        return len(self.reads) == 2
+
+    @property
+    def matrices(self) -> dict[str, Matrix]:
+        """Path to matrix, reads first."""
+        return {**dict(zip(self.read_paths, self.reads, strict=True)), self.write_path: self.write}
+
+
+def feed_forward(loaded: LoadedModel, layer: int) -> FeedForward:
+    """The block of one layer; ModelError where it is neither plain nor gated (experts, gate and up in one matrix).
+
+    UsageError for a layer that the model does not have.
+    """
+    anatomy = loaded.anatomy
+    if not 0 <= layer < anatomy.num_layers:
+        raise UsageError(f"layer must be 0 to {anatomy.num_layers - 1}; got {layer}.")
+    write = anatomy.ffn_writes[layer]
+    if write is None:
+        raise ModelError(f"layer {layer} of {loaded.name} has no single FFN write matrix: it holds experts.")
+    write = cast(Matrix, write)
+    paths = {module: path for path, module in loaded.model.named_modules()}
+    block = next(module for module in anatomy.layers[layer].modules() if write in module.children())
+    out, width = weight_OI(write).shape
+    found = [
+        child
+        for child in block.children()
+        if isinstance(child, Matrix) and child is not write and tuple(weight_OI(child).shape) == (width, out)
+    ]
+    if len(found) not in (1, 2):
+        raise ModelError(
+            f"layer {layer} of {loaded.name} has {len(found)} matrices from {out} hidden values to {width} neurons; "
+            "a plain block has one, a gated one two."
+        )
+    return FeedForward(
+        layer=layer,
+        block=block,
+        block_path=paths[block],
+        reads=tuple(found),
+        read_paths=tuple(paths[read] for read in found),
+        write=write,
+        write_path=paths[write],
+    )
+
+
+def chosen_layers(loaded: LoadedModel, layers: Sequence[int] | None) -> list[int]:
+    """Some layers, sorted and each once; None means all. UsageError for none or one that the model lacks."""
+    depth = loaded.anatomy.num_layers
+    chosen = list(range(depth)) if layers is None else sorted(set(layers))
+    if not chosen or chosen[0] < 0 or chosen[-1] >= depth:
+        raise UsageError(f"layers must be some of 0 to {depth - 1}; got {layers}.")
+    return chosen
+
+
+def weight_OI(matrix: nn.Module) -> Tensor:
+    """The weight as ``[out, in]``: a view, transposed for Conv1D, which stores ``[in, out]``."""
+    weight = cast(Tensor, matrix.weight)
+    return weight.T if isinstance(matrix, Conv1D) else weight
+
+
+def bias_O(matrix: nn.Module) -> Tensor | None:
+    """The bias, or None."""
+    return cast(Tensor | None, getattr(matrix, "bias", None))
+
+
+def with_weight(matrix: Matrix, new_OI: Tensor, bias: Tensor | None) -> Matrix:
+    """A matrix of the same class with its own copy of the weight ``[out, in]`` and bias, of any size."""
+    made = copy.deepcopy(matrix)
+    stored = new_OI.T if isinstance(matrix, Conv1D) else new_OI
+    needs = matrix.weight.requires_grad
+    made.weight = nn.Parameter(stored.detach().clone(memory_format=torch.contiguous_format), requires_grad=needs)
+    new_bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=needs)
+    made.register_parameter("bias", new_bias)
+    if isinstance(made, Conv1D):
+        made.nf, made.nx = new_OI.shape
+    else:
+        made.out_features, made.in_features = new_OI.shape
+    return made
+
+
+def replace_module(root: nn.Module, path: str, new: nn.Module) -> None:
+    """Put ``new`` where ``path`` is."""
+    parent, _, name = path.rpartition(".")
+    setattr(root.get_submodule(parent), name, new)
+
+
+# What a feed-forward block computes: which matrix goes through the activation, which one it is multiplied by.
+#
+# Found by watching one small forward pass and verified on it, so that no table of architectures is needed.
+# Legend: N tokens, D hidden size, M neurons.
+
+PROBE_TOKENS = 4
+_TOLERANCE = 1e-4  # relative to the largest activation; bfloat16 is compared with itself, so rounding is equal
+
+
+@dataclass(frozen=True, kw_only=True)
+class FfnFunction:
+    """``FFN(x) = write(act(gate x) * (up x))``, or ``write(act(gate x))`` where the block is plain."""
+
+    parts: FeedForward
+    gate: Matrix
+    """The matrix whose output goes through the activation; the only read of a plain block."""
+
+    up: Matrix | None
+    activation: nn.Module
+    apply: Callable[[Tensor], Tensor]
+    """The activation's own forward, which stays what it is where the module's is replaced for a while."""
+
+    @property
+    def reads(self) -> tuple[Matrix, ...]:
+        """The gate, and the up matrix where there is one."""
+        return (self.gate,) if self.up is None else (self.gate, self.up)
+
+    def activations(self, x_ND: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
+        """Activations of all neurons: what the write matrix reads."""
+        gate_NM, *up = (functional.linear(x_ND, weight_OI(read), bias_O(read)) for read in self.reads)
+        return self.apply(gate_NM) * up[0] if up else self.apply(gate_NM)
+
+
+def ffn_functions(loaded: LoadedModel) -> tuple[FfnFunction, ...]:
+    """The function of each layer's block, from one forward of a few tokens.
+
+    ModelError where a block is neither plain nor gated, or where its activation is no module that runs once in it.
+    """
+    blocks = [feed_forward(loaded, layer) for layer in range(loaded.anatomy.num_layers)]
+    watched = [_Watched(block) for block in blocks]
+    ids = torch.arange(min(PROBE_TOKENS, loaded.anatomy.vocabulary_size), device=loaded.device)[None]
+    with ExitStack() as hooks, torch.no_grad():
+        for one in watched:
+            one.watch(hooks)
+        run_body(loaded, ids)
+    found = tuple(one.function(loaded.name) for one in watched)
+    if len({id(one.activation) for one in found}) < len(found):
+        raise ModelError(f"Layers of {loaded.name} share one activation module, so one can't be changed alone.")
+    return found
+
+
+class _Watched:
+    """Inputs and outputs of one block's matrices and of the modules in it that have no parameters."""
+
+    def __init__(self, block: FeedForward) -> None:
+        self.block = block
+        self.calls: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
+
+    def watch(self, hooks: ExitStack) -> None:
+        """Hooks on every module that may be part of the function, until the stack closes."""
+        free = [child for child in self.block.block.children() if next(child.parameters(), None) is None]
+        for module in [*self.block.reads, *free]:
+            hooks.callback(module.register_forward_hook(self._seen).remove)
+        # First of all hooks, so that a mask on the activations, which is no part of the function, does not show.
+        first = self.block.write.register_forward_pre_hook(self._asked, prepend=True)
+        hooks.callback(first.remove)
+
+    def _asked(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._seen(module, args, args[0])
+
+    def _seen(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if len(args) == 1 and isinstance(args[0], Tensor) and isinstance(output, Tensor):
+            pair = (args[0].detach().clone(), output.detach().clone())
+            self.calls.setdefault(module, []).append(pair)
+
+    def function(self, name: str) -> FfnFunction:
+        """The one function that gives the activations which the write matrix read."""
+        block, where = self.block, f"The FFN of layer {self.block.layer} of {name}"
+        if any(len(self.calls.get(one, ())) != 1 for one in (*block.reads, block.write)):
+            raise ModelError(f"{where} ran without its matrices: fused or compiled layers can't be split.")
+        wanted = self.calls[block.write][0][0]
+        for activation, calls in self.calls.items():
+            for gate in block.reads if activation not in block.matrices.values() and len(calls) == 1 else ():
+                others = [read for read in block.reads if read is not gate]
+                if _equal(calls[0][0], self.calls[gate][0][1]) and self._explains(calls[0][1], others, wanted):
+                    up = others[0] if others else None
+                    return FfnFunction(parts=block, gate=gate, up=up, activation=activation, apply=activation.forward)
+        raise ModelError(f"{where} is neither act(gate x) * (up x) nor act(read x) with an activation module.")
+
+    def _explains(self, activated: Tensor, others: Sequence[Matrix], wanted: Tensor) -> bool:
+        made = activated * self.calls[others[0]][0][1] if others else activated
+        return made.shape == wanted.shape and bool(
+            (made - wanted).abs().max() <= _TOLERANCE * wanted.abs().max().clamp_min(1e-30)
+        )
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a, b)

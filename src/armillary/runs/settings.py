@@ -1,0 +1,134 @@
+"""Settings of a run: one frozen dataclass that is a command's flags, a table of a TOML file and a call in Python.
+
+What is declared here once is read in three ways: ``armillary.cli.options.read`` turns the fields into flags, their
+docstrings into help; ``from_table`` reads them from TOML or from a record; Python calls the class. Needs no torch.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+import tyro
+
+from armillary.errors import StorageError, UsageError
+from armillary.records.plain import decode, plain
+
+DRY_MODEL, DRY_BEFORE = "tiny-llama", "tiny-qwen3"
+"""Tiny random models that stand in for the real ones under ``--dry-run``."""
+
+ModelName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+OtherModel = Annotated[str | None, tyro.conf.arg(metavar="MODEL")]
+File = Annotated[str | None, tyro.conf.arg(metavar="FILE")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Everything that the result of a run depends on, but for the models' weights and the files that it reads."""
+
+    command: ClassVar[str] = ""
+    """The words after ``armillary``, such as "bricks edit"; they name the run in its record."""
+
+    seed: int = 0
+    """Seed of every draw: the same seed gives the same record."""
+
+    @classmethod
+    def kind(cls) -> str:
+        """The kind of record that a run leaves: the command's first word."""
+        return cls.command.split()[0].replace("-", "_")
+
+    def models(self) -> dict[str, str]:
+        """Name of each model that the run opens, by its role in the record."""
+        return {}
+
+    def files(self) -> dict[str, str]:
+        """Path of each file that is read beside the models, by role: another content is another run."""
+        return {}
+
+    def check(self) -> None:
+        """Refuse, before models are opened, what shows only when files or data are read. Raises ``ArmillaryError``."""
+
+    def names(self) -> tuple[str, ...]:
+        """Words that tell the run's default folder from those of other settings."""
+        return tuple(self.models().values())
+
+    def dry(self) -> Self:
+        """The same on tiny random models and few prompts: seconds, no download, no meaning."""
+        return self
+
+    def config(self) -> dict[str, Any]:
+        """The settings as a record keeps them: the command, then every field."""
+        return {"command": self.command, **plain(self)}
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], where: str) -> Self:
+        """The settings of a TOML table or of a record; ``where`` names it in messages.
+
+        Raises:
+            UsageError: a field is missing, unknown or of another type; the sentence names it.
+        """
+        # "files" are digests of what the run read, which it makes anew.
+        kept = {name: value for name, value in table.items() if name not in ("command", "files")}
+        return decode(cls, kept, where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings(RunSettings):
+    """How models are opened: the same for every command that opens one."""
+
+    dtype: str = "float32"
+    """Number format of the weights: float32, bfloat16, float16 or float64."""
+
+    device: str | None = None
+    """cuda, mps or cpu; by default the first of these that is there."""
+
+    trust_remote_code: bool = False
+    """Run Python code that a hub repository ships with its weights; only for repositories that you trust."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneModelSettings(ModelSettings):
+    """A run on one model."""
+
+    model: ModelName
+    """Packaged name, folder, .gguf file or hub id of the model (`armillary models list` shows the packaged ones)."""
+
+    def models(self) -> dict[str, str]:
+        """The one model, in the role "model"."""
+        return {"model": self.model}
+
+    def dry(self) -> Self:
+        """The same on a tiny random model."""
+        return replace(self, model=DRY_MODEL)
+
+
+def read_toml(path: Path | str) -> dict[str, Any]:
+    """The table in a TOML file.
+
+    Raises:
+        UsageError: there is no such file, or it is no TOML.
+        StorageError: it can't be read.
+    """
+    path = Path(path)
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"There is no configuration file {path}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}.") from None
+    except OSError as error:
+        raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
+
+
+def at_least(settings: RunSettings, **least: int) -> None:
+    """UsageError for the first of these fields that is below its least value; None is let through."""
+    for name, value in least.items():
+        given = getattr(settings, name)
+        if given is not None and given < value:
+            raise UsageError(f"{name} must be {value} or more, got {given}.")
+
+
+def field_names(settings: type[RunSettings]) -> set[str]:
+    """Names of all settings of a command."""
+    return {field.name for field in fields(settings)}

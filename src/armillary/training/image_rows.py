@@ -1,0 +1,113 @@
+"""Questions about pictures as rows and batches for an image-text model of LLaVA's kind, with its own tokenizer.
+
+A row is ``<image>`` as often as a picture has tokens, a line with the question, ``Answer:``, the answer and the end
+token; only the answer and the end token are learned. Pictures enter as pixels, or as stored states of a frozen tower.
+
+Shapes: B rows, T tokens, P pixels a side, N states of a picture (the class token first), v width of the tower.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+
+from armillary.data.images.emoji import Emoji
+from armillary.data.images.questions import PictureExample
+from armillary.errors import ModelError
+from armillary.models.batches import pad
+from armillary.training.questions import IGNORED
+
+PROMPT = "{images}\n{question}\nAnswer:"
+
+
+@dataclass(frozen=True, eq=False)
+class PictureRows:
+    """Makes the rows of one model on one set of pictures."""
+
+    processor: LlavaProcessor
+    image_token_id: int
+    image_tokens: int
+    """Of one picture."""
+
+    emoji: Emoji
+    states: NDArray[np.float16] | None = None
+    """``[emoji, style, N, v]`` as ``tower_states`` gives them; None makes batches of pixels."""
+
+    @classmethod
+    def of(
+        cls,
+        model: LlavaForConditionalGeneration,
+        processor: LlavaProcessor,
+        emoji: Emoji,
+        states: NDArray[np.float16] | None = None,
+    ) -> "PictureRows":
+        """The rows of ``model``. Raises ModelError where its tokenizer has no end token or splits ``<image>``."""
+        config = model.config
+        assert isinstance(config, LlavaConfig)
+        rows = cls(processor, int(config.image_token_id), int(config.image_seq_length), emoji, states)
+        tokenizer = processor.tokenizer
+        if tokenizer.eos_token_id is None:
+            raise ModelError("the tokenizer has no end token; an answer could not end.")
+        found = rows.prompt("What is this?").count(rows.image_token_id)
+        if found != rows.image_tokens:
+            raise ModelError(f"the tokenizer makes {found} image tokens of {rows.image_tokens} times <image>.")
+        return rows
+
+    @property
+    def end_id(self) -> int:
+        """The token that ends an answer."""
+        return int(self.processor.tokenizer.eos_token_id)
+
+    def prompt(self, question: str) -> list[int]:
+        """Tokens up to ``Answer:``, with what the tokenizer puts before a text but not what it puts behind."""
+        text = PROMPT.format(images=self.processor.image_token * self.image_tokens, question=question)
+        ids = list(self.processor.tokenizer(text)["input_ids"])
+        return ids[:-1] if ids[-1] == self.end_id else ids
+
+    def answer(self, text: str) -> list[int]:
+        """Tokens of an answer behind its prompt, and the end token."""
+        return [*self.processor.tokenizer(f" {text}", add_special_tokens=False)["input_ids"], self.end_id]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """An answer's tokens as text, on one line."""
+        return " ".join(str(self.processor.tokenizer.decode(list(tokens), skip_special_tokens=True)).split())
+
+    def row(self, example: PictureExample, *, answered: bool = True) -> dict[str, Any]:
+        """One row; without its answer, for asking."""
+        prompt = self.prompt(example.question)
+        answer = self.answer(example.answer) if answered else []
+        return {
+            "input_ids": prompt + answer,
+            "labels": [IGNORED] * len(prompt) + answer,
+            "picture": (example.picture, example.style),
+        }
+
+    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """A batch padded at the right: ``input_ids``, ``attention_mask``, ``labels`` ``[B, T]``, ``pixel_values``.
+
+        ``image_key`` ``[B]`` is the picture's number among all, for caches. Stored states stand in place of pixels
+        ``[B, 3, P, P]`` as float32 ``[B, N, v]``; the model reads them inside ``models.stored_states``.
+        """
+        ids_BT, mask_BT = pad([row["input_ids"] for row in rows])
+        labels_BT, _ = pad([row["labels"] for row in rows])
+        pictures = np.array([row["picture"] for row in rows])
+        return {
+            # The filler must be no image token; masked or not, those are counted.
+            "input_ids": ids_BT.masked_fill(mask_BT == 0, self.end_id),
+            "attention_mask": mask_BT,
+            "labels": labels_BT.masked_fill(mask_BT == 0, IGNORED),
+            "pixel_values": self._pixels(pictures[:, 0], pictures[:, 1]),
+            "image_key": torch.from_numpy(pictures[:, 0] * len(self.emoji.styles) + pictures[:, 1]),
+        }
+
+    def _pixels(self, pictures: NDArray[np.int64], styles: NDArray[np.int64]) -> Tensor:
+        if self.states is not None:
+            return torch.from_numpy(self.states[pictures, styles].astype(np.float32))
+        drawn = list(self.emoji.pictures[pictures, styles])
+        pixels: Tensor = self.processor.image_processor(drawn, return_tensors="pt")["pixel_values"]
+        return pixels

@@ -1,0 +1,225 @@
+"""How large each preset of the CoMMIT reproduction is, its starts and its arms; importable without torch.
+
+[derived] Tasks, model, rates, starts and arms are ours: no figure of the paper's set-up could be had, and its models
+(BLIP-2, InternVL2, LLaVA, SALMONN on four A100) are out of reach. Names of emoji and four keywords to choose from,
+which mirror its captions and questions better, are not learned by models of this size in some hundred steps.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from armillary.cli.reproduce import Preset
+
+TASKS: tuple[Literal["group", "style", "colour"], ...] = ("group", "style", "colour")
+"""Questions with one right word; style and colour are to be seen only."""
+
+Start = Literal["equal", "slow encoder", "slow llm", "best"]
+Rates = tuple[float, float]
+"""Of feature encoder and language model."""
+
+RATE, FACTOR = 1e-3, 100.0
+STARTS: dict[Start, Rates] = {
+    "equal": (RATE, RATE),
+    "slow encoder": (RATE / FACTOR, RATE),
+    "slow llm": (RATE, RATE / FACTOR),
+}
+"""Beside them stands "best", the pair of a grid with the lowest loss on a seed that is not judged."""
+
+SLOW: tuple[Start, ...] = ("slow encoder", "slow llm")
+
+
+def at_fixed_mean(ratio: float) -> Rates:
+    """Rates of this log10 ratio whose geometric mean is that of the slow starts."""
+    middle = RATE / FACTOR**0.5
+    return middle * 10 ** (ratio / 2), middle * 10 ** (-ratio / 2)
+
+
+def with_one_lowered(ratio: float) -> Rates:
+    """Rates of this log10 ratio of which the larger is ``RATE``."""
+    return RATE * 10 ** min(ratio, 0.0), RATE * 10 ** min(-ratio, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to set the two rates from a start."""
+
+    title: str
+    commit: dict[str, Any] | None = None
+    """Settings of ``CoMMITConfig`` beside how often is probed; None for the rivals, which are only watched."""
+
+
+ARMS: dict[str, Arm] = {
+    "constant": Arm(title="rates left alone"),
+    "feature_cd": Arm(title="Feature CD"),
+    "language_cd": Arm(title="Language CD"),
+    "fixed_ratio": Arm(title="encoder's rate times 8"),
+    "lift": Arm(title="CoMMIT-CLR (lift)", commit={"mode": "lift"}),
+    "balance": Arm(title="CoMMIT-CLR (balance)", commit={"mode": "balance"}),
+    "full": Arm(title="CoMMIT (lift and regulariser)", commit={"mode": "lift", "aux_weight": 0.01}),
+    "matched": Arm(title="lift's mean rates from the first step"),
+    "exchanged": Arm(title="lift's mean multipliers, exchanged"),
+}
+"""The last one is the control: as much rate, given to the wrong component."""
+
+BASELINES = ("constant", "feature_cd", "language_cd")
+"""What the paper compares with."""
+
+RUNS: dict[Start, tuple[str, ...]] = {
+    "equal": (*BASELINES, "lift", "full"),
+    "slow encoder": tuple(ARMS),
+    "slow llm": tuple(ARMS),
+    "best": ("constant", "lift"),
+}
+"""Arms that are run from each start: all where a rate is mis-set, elsewhere those that a claim reads."""
+
+MODEL_ARMS = ("constant", "lift", "matched", "exchanged")
+"""Of the given model, from a slow encoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Sizes of one preset; numbers of questions are for each task."""
+
+    seeds: int
+    """Each with its own random weights and order of rows; the grid is searched on one more."""
+
+    steps: int
+    batch: int
+    layers: int
+    width: int
+    heads: int
+    inner: int
+    grid: tuple[float, ...]
+    """Rates of either component among which the best pair is sought."""
+
+    ratios: tuple[float, ...]
+    """log10 of encoder's over language model's rate at which constant rates are run; the ends are the slow starts."""
+
+    interval: int
+    """Steps from one probe to the next, in every arm."""
+
+    first_probe: int
+    block: int
+    """Steps of a block of coordinate descent."""
+
+    watch_every: int
+    watched: int
+    """Validation questions read every so many steps."""
+
+    asked: int
+    """Validation questions read at the end."""
+
+    law_steps: int
+    """Steps of training before the law of rates is measured."""
+
+    timed_rounds: int
+    """Pairs of ten steps, one plain and one with a probe."""
+
+    model_steps: int
+    """Of the given model with its new connector."""
+
+    model_batch: int
+    model_seeds: int = 2
+    model_asked: int = 16
+    """Held-out questions of the given model, for each task."""
+
+    lora: dict[str, int] = field(default_factory=lambda: {"rank": 8, "layers": 6})
+    made_up: bool = False
+    """Made-up pictures instead of emoji: for CI, which has no network."""
+
+
+SCALES: dict[Preset, Scale] = {
+    "quick": Scale(
+        seeds=1,
+        steps=8,
+        batch=4,
+        layers=1,
+        width=16,
+        heads=2,
+        inner=24,
+        grid=(RATE,),
+        ratios=(-2.0, 0.0, 2.0),
+        interval=2,
+        first_probe=2,
+        block=3,
+        watch_every=4,
+        watched=2,
+        asked=3,
+        law_steps=2,
+        timed_rounds=2,
+        model_steps=4,
+        model_batch=2,
+        model_asked=2,
+        lora={"rank": 2, "layers": 1},
+        made_up=True,
+    ),
+    "laptop": Scale(
+        seeds=5,
+        steps=300,
+        batch=32,
+        layers=2,
+        width=64,
+        heads=4,
+        inner=176,
+        grid=(3e-4, 1e-3, 3e-3),
+        ratios=(-2.0, -1.0, 0.0, 1.0, 2.0),
+        interval=10,
+        first_probe=5,
+        block=50,
+        watch_every=15,
+        watched=32,
+        asked=120,
+        law_steps=60,
+        timed_rounds=20,
+        model_steps=51,
+        model_batch=4,
+    ),
+    "gpu": Scale(
+        seeds=10,
+        steps=800,
+        batch=64,
+        layers=4,
+        width=128,
+        heads=4,
+        inner=344,
+        grid=(1e-4, 3e-4, 1e-3, 3e-3),
+        ratios=(-2.0, -1.0, 0.0, 1.0, 2.0),
+        interval=10,
+        first_probe=5,
+        block=50,
+        watch_every=20,
+        watched=64,
+        asked=400,
+        law_steps=100,
+        timed_rounds=40,
+        model_steps=200,
+        model_batch=16,
+        model_asked=100,
+    ),
+}
+"""At laptop scale a step takes about 35 ms of one core and the whole about 150 runs of 300 steps: the model is the
+smallest that answers well above chance after so many."""
+
+AUDIO_RUNS: dict[Start, tuple[str, ...]] = {
+    "equal": (*BASELINES, "full"),
+    "slow encoder": MODEL_ARMS,
+    "slow llm": MODEL_ARMS,
+}
+"""Arms that are run on sounds from each start."""
+
+_EVERY_SOUND = {"watched": 1000, "asked": 1000}
+AUDIO_SIZES: dict[Preset, dict[str, int]] = {
+    "quick": {"steps": 6, "watch_every": 3, **_EVERY_SOUND},
+    "laptop": {"seeds": 5, "steps": 120, "block": 20, "watch_every": 10, **_EVERY_SOUND},
+    "gpu": {
+        "seeds": 10,
+        "steps": 240,
+        "block": 20,
+        "watch_every": 20,
+        "layers": 2,
+        "width": 64,
+        "inner": 176,
+        **_EVERY_SOUND,
+    },
+}
+"""What differs on sounds from the scale of a preset: they are few, and longer training learns them by heart."""

@@ -1,0 +1,190 @@
+"""A class of things and its restrictions as probes, built from one table of members."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TypeVar
+
+from armillary.data.sources import DataSource
+from armillary.errors import UsageError
+
+# The normal form in which two spellings of one name are equal: case, accents, punctuation, articles and plurals.
+
+ARTICLES = frozenset({"the", "a", "an"})
+
+LETTERS = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i", "ħ": "h"}
+    | dict.fromkeys("'`\u00b4\u2018\u2019\u02bb\u02bc\u02be\u02bf\u2032", "")
+    | {"&": " and "}
+)
+"""Letters that Unicode doesn't take apart into base and accent, apostrophes of all shapes, which join, and "and"."""
+
+INITIAL = re.compile(r"(?<!\w)(\w)\.")
+"""One letter and a dot, which is dropped so that "U.S." and "US" are equal."""
+
+WORD = re.compile(r"[^\W_]+")
+
+IRREGULAR = {
+    **{"children": "child", "feet": "foot", "geese": "goose", "lice": "louse", "mice": "mouse", "oxen": "ox"},
+    **{"teeth": "tooth", "cacti": "cactus", "fungi": "fungus", "octopi": "octopus"},
+    **{"calves": "calf", "dwarves": "dwarf", "elves": "elf", "halves": "half", "hooves": "hoof", "knives": "knife"},
+    **{"leaves": "leaf", "loaves": "loaf", "scarves": "scarf", "shelves": "shelf", "thieves": "thief"},
+    **{"wharves": "wharf", "wives": "wife", "wolves": "wolf"},
+    **{"emus": "emu", "gnus": "gnu", "kiwis": "kiwi", "okapis": "okapi", "skis": "ski", "taxis": "taxi"},
+    **{"tutus": "tutu", "wapitis": "wapiti", "zebus": "zebu"},
+    "saint": "st",
+}
+"""Plurals that no rule below finds, and the one word that is abbreviated in most names of places."""
+
+
+def normalised(text: str) -> str:
+    """Text in lower case without accents, punctuation, articles and plurals, words joined by one space; "" for none.
+
+    Two names are meant to be the same when their normal forms are equal. The form itself is no English ("buses" and
+    "bus" both give "buse"): it is for comparison, never for showing. ``normalised(normalised(x)) == normalised(x)``.
+    """
+    for _ in range(2):  # taking a letter apart can leave one that still has a lower case
+        text = unicodedata.normalize("NFKD", text.casefold())
+    text = "".join(letter for letter in text if not unicodedata.combining(letter)).translate(LETTERS)
+    folded = (_without_plural(word) for word in WORD.findall(INITIAL.sub(r"\1", text)))
+    return " ".join(word for word in folded if word not in ARTICLES)
+
+
+@cache
+def _without_plural(word: str) -> str:
+    """The form that a word shares with its plural; repeated until nothing changes, so that the form is its own."""
+    while (folded := _folded(word)) != word:
+        word = folded
+    return word
+
+
+def _folded(word: str) -> str:
+    """One step. Each rule is applied to singular and plural alike, since which of the two a word is can't be told."""
+    if word in IRREGULAR:
+        return IRREGULAR[word]
+    if word.endswith("men"):
+        return f"{word[:-3]}man"  # firemen
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]  # but not glass, cactus, iris
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return f"{word}e"  # bus like buses, which has lost its s; so does horse, like horses
+    if len(word) > 3 and word.endswith("ie"):
+        return f"{word[:-2]}y"  # berries and berry; collies and collie
+    if len(word) > 4 and word.endswith("oe"):
+        return word[:-1]  # potatoes and potato; canoes and canoe
+    return word
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """One instruction and everything that is right for it; a wrong one raises UsageError in one sentence."""
+
+    id: str
+    """Lower-case words joined by dashes: "european-countries"."""
+
+    instruction: str
+    """One sentence that asks for members of the class."""
+
+    answers: tuple[tuple[str, ...], ...]
+    """Each correct answer as its spellings, the common one first; no spelling, normalised, means two answers."""
+
+    base: str
+    """Id of the class that this one restricts; its own id for a class that restricts none."""
+
+    source: tuple[DataSource, ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.id):
+            raise UsageError(f"a probe's id is lower-case words and dashes, such as us-states; got {self.id!r}.")
+        if not self.instruction.strip():
+            raise UsageError(f"probe {self.id}: the instruction is empty.")
+        _check_answers(self.id, self.answers)
+
+
+def _check_answers(id: str, answers: Sequence[object]) -> None:
+    if not answers:
+        raise UsageError(f"probe {id}: there are no answers.")
+    owner: dict[str, int] = {}
+    for index, answer in enumerate(answers):
+        if not isinstance(answer, tuple) or not answer:
+            raise UsageError(f"probe {id}: an answer is a tuple of one spelling or more; got {answer!r}.")
+        for spelling in answer:
+            form = normalised(spelling)
+            if not form:
+                raise UsageError(f"probe {id}: {spelling!r} is empty without punctuation and articles.")
+            if owner.setdefault(form, index) != index:
+                raise UsageError(f"probe {id}: {spelling!r} is a spelling of two answers; each may have one meaning.")
+
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def family(
+    words: str,
+    members: Callable[[], Mapping[Key, tuple[str, ...]]],
+    restrictions: Mapping[str, Callable[[Key], bool]],
+    *,
+    source: Callable[[], tuple[DataSource, ...]],
+    note: str,
+) -> dict[str, Callable[[], Probe]]:
+    """Id -> builder, the base class first.
+
+    ``words`` says the class in the plural ("countries"), and each restriction likewise ("European countries"), with a
+    test of a member's key; ``members`` gives key -> spellings and isn't called before a probe is built.
+    """
+    base = _id(words)
+
+    def build(words: str, wanted: Callable[[Key], bool]) -> Probe:
+        return Probe(
+            id=_id(words),
+            instruction=f"Please show me some {words}.",
+            answers=tuple(spellings for key, spellings in members().items() if wanted(key)),
+            base=base,
+            source=source(),
+            note=note,
+        )
+
+    everything: dict[str, Callable[[Key], bool]] = {words: lambda key: True}
+    return {_id(one): partial(build, one, wanted) for one, wanted in (everything | dict(restrictions)).items()}
+
+
+def begins_with(letter: str) -> Callable[[str], bool]:
+    """A test of a name."""
+    return lambda name: normalised(name).startswith(letter.lower())
+
+
+def distinct(answers: Mapping[Key, Iterable[str]]) -> dict[Key, tuple[str, ...]]:
+    """The same answers, each spelling under one of them only, as a probe needs it.
+
+    A spelling of several answers stays with the first whose common name it is, otherwise with the first that has it:
+    two countries are called Congo for short, and they are still two. An answer left without a spelling goes, and so
+    does a spelling that its answer has already in another form ("Cote d'Ivoire").
+    """
+    forms = {key: _by_form(spellings) for key, spellings in answers.items()}
+    owner: dict[str, Key] = {}
+    for key, spellings in forms.items():
+        for form in list(spellings)[:1]:
+            owner.setdefault(form, key)
+    for key, spellings in forms.items():
+        for form in spellings:
+            owner.setdefault(form, key)
+    own = {
+        key: tuple(text for form, text in spellings.items() if owner[form] == key) for key, spellings in forms.items()
+    }
+    return {key: spellings for key, spellings in own.items() if spellings}
+
+
+def _by_form(spellings: Iterable[str]) -> dict[str, str]:
+    """Normal form -> the first spelling that has it."""
+    found: dict[str, str] = {}
+    for text in spellings:
+        if form := normalised(text):
+            found.setdefault(form, text)
+    return found
+
+
+def _id(words: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", words.lower())

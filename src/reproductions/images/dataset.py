@@ -1,0 +1,176 @@
+"""Questions about emoji pictures as training data for a small image-text model with a vocabulary of whole words.
+
+A row is the picture's image tokens, the question's words, the answer's words and an end token; only the answer and
+the end token are learned. Pictures enter as stored states of a frozen vision tower.
+
+Shapes: B rows, T tokens, N states of a picture, v width of the tower, V words.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import Dinov2Config, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+from armillary.data.images.emoji import Emoji
+from armillary.data.images.questions import PictureExample, PictureTask, picture_examples
+from armillary.models.vision import StoredStates
+
+PAD, END, IMAGE = 0, 1, 2
+SPECIAL = ("<pad>", "<end>", "<image>")
+IGNORED = -100
+_EVALUATED_AT_ONCE = 256
+_STANDARDISED = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Of the small language model."""
+
+    layers: int = 4
+    width: int = 128
+    heads: int = 4
+    inner: int = 344
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """Pictures, their stored states ``[emoji, style, N, v]`` (the class token first), and the tasks asked of them."""
+
+    emoji: Emoji
+    states: NDArray[np.float16]
+    tasks: tuple[PictureTask, ...]
+    code_seed: int = 0
+    """Which made-up word stands for which group."""
+
+    def examples(
+        self, task: PictureTask, split: str, *, limit: int | None = None, seed: int = 0
+    ) -> list[PictureExample]:
+        """Examples of one task; "code" always with the same made-up words."""
+        return picture_examples(self.emoji, task, split, limit=limit, seed=self.code_seed if task == "code" else seed)
+
+    @cached_property
+    def words(self) -> dict[str, int]:
+        """Every word of every question and answer, with its token."""
+        found: set[str] = set()
+        for task in self.tasks:
+            for split in ("train", "validation", "test"):
+                for example in self.examples(task, split):
+                    found.update(split_words(f"{example.question} {example.answer}"))
+                    found.update(word for choice in example.choices or () for word in split_words(choice))
+        return {word: index for index, word in enumerate((*SPECIAL, *sorted(found)))}
+
+    @property
+    def image_tokens(self) -> int:
+        """Of one picture: the class token is left out."""
+        return int(self.states.shape[2]) - 1
+
+    def tokens(self, text: str) -> list[int]:
+        """A token a word."""
+        return [self.words[word] for word in split_words(text)]
+
+    def row(self, example: PictureExample, *, answered: bool = True) -> dict[str, Any]:
+        """One row; without its answer, for asking."""
+        prompt = [IMAGE] * self.image_tokens + self.tokens(example.question)
+        answer = [*self.tokens(example.answer), END] if answered else []
+        return {
+            "input_ids": prompt + answer,
+            "labels": [IGNORED] * len(prompt) + answer,
+            "picture": (example.picture, example.style),
+        }
+
+    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """A batch, padded at the right; ``image_key`` says which picture it is, for caches."""
+        longest = max(len(row["input_ids"]) for row in rows)
+
+        def padded(name: str, value: int) -> Tensor:
+            return torch.tensor([[*row[name], *[value] * (longest - len(row[name]))] for row in rows])
+
+        pictures = np.array([row["picture"] for row in rows])
+        ids_BT = padded("input_ids", PAD)
+        return {
+            "input_ids": ids_BT,
+            "attention_mask": (ids_BT != PAD).long(),
+            "labels": padded("labels", IGNORED),
+            "pixel_values": torch.from_numpy(self.states[pictures[:, 0], pictures[:, 1]].astype(np.float32)),
+            "image_key": torch.from_numpy(pictures[:, 0] * len(self.emoji.styles) + pictures[:, 1]),
+        }
+
+    def new_model(self, shape: Shape, seed: int) -> LlavaForConditionalGeneration:
+        """A random model that reads stored states; the global random generator is left as it was.
+
+        Its connector begins by standardising the states of the training pictures, dimension by dimension.
+        """
+        text = LlamaConfig(
+            vocab_size=len(self.words),
+            hidden_size=shape.width,
+            intermediate_size=shape.inner,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.heads,
+            max_position_embeddings=128,
+            pad_token_id=PAD,
+            bos_token_id=END,
+            eos_token_id=END,
+            tie_word_embeddings=True,
+            initializer_range=shape.width**-0.5,
+        )
+        tower = Dinov2Config(hidden_size=int(self.states.shape[3]), num_hidden_layers=1, num_attention_heads=1)
+        config = LlavaConfig(
+            vision_config=tower,
+            text_config=text,
+            image_token_index=IMAGE,
+            image_seq_length=self.image_tokens,
+            vision_feature_layer=-1,
+            vision_feature_select_strategy="default",
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model: LlavaForConditionalGeneration = LlavaForConditionalGeneration(config)
+            model.model.vision_tower = StoredStates(model.config.vision_config)
+            self._prepare(model.model.multi_modal_projector)
+        model.eval()
+        return model
+
+    @torch.no_grad()
+    def _prepare(self, connector: Any) -> None:
+        states = self.states[list(self.emoji.split("train"))][..., 1:, :].reshape(-1, self.states.shape[-1])
+        seen = torch.from_numpy(states[:: max(1, len(states) // _STANDARDISED)].astype(np.float32))
+        spread = seen.std(0).clamp_min(1e-3)
+        for linear in (connector.linear_1, connector.linear_2):
+            linear.weight.normal_(std=linear.in_features**-0.5)
+            linear.bias.zero_()
+        connector.linear_1.weight.div_(spread)
+        connector.linear_1.bias.copy_(-connector.linear_1.weight @ seen.mean(0))
+
+    @torch.inference_mode()
+    def right(self, model: torch.nn.Module, examples: Sequence[PictureExample]) -> NDArray[np.float64]:
+        """1 where the right one of the choices has the highest probability of being begun, else 0."""
+        model.eval()
+        device = next(model.parameters()).device
+        found: list[float] = []
+        for start in range(0, len(examples), _EVALUATED_AT_ONCE):
+            asked = examples[start : start + _EVALUATED_AT_ONCE]
+            batch = self.collate([self.row(example, answered=False) for example in asked])
+            last_B = batch["attention_mask"].sum(1) - 1
+            given = {name: batch[name].to(device) for name in ("input_ids", "attention_mask", "pixel_values")}
+            logits_BTV = model(**given).logits
+            logits_BV = logits_BTV[torch.arange(len(asked)), last_B.to(device)].float().cpu()
+            found += [self._is_right(row_V, example) for row_V, example in zip(logits_BV, asked, strict=True)]
+        return np.array(found)
+
+    def _is_right(self, logits_V: Tensor, example: PictureExample) -> float:
+        firsts = [self.tokens(choice)[0] for choice in example.choices or ()]
+        best = int(logits_V[firsts].argmax())
+        return float((example.choices or ())[best] == example.answer)
+
+
+def split_words(text: str) -> list[str]:
+    """Small letters; marks stand alone."""
+    return re.findall(r"[\w'\u2019&-]+|[^\w\s]", text.lower())

@@ -1,0 +1,61 @@
+"""Sounds as lessons for a small audio-text model, and the given model's controls."""
+
+import numpy as np
+import pytest
+import torch
+
+from reproductions.commit.audio_dataset import AUDIO, SoundCourse, made_up_sounds
+from reproductions.commit.real_model import exchanged
+from reproductions.commit.scale import AUDIO_RUNS, AUDIO_SIZES, SCALES
+from reproductions.commit.sounds.questions import SOUND_TASKS
+from reproductions.images.dataset import END, IGNORED, PAD, Shape
+
+SMALL = Shape(layers=1, width=16, heads=2, inner=24)
+
+
+@pytest.fixture(scope="module")
+def course() -> SoundCourse:
+    return SoundCourse(made_up_sounds())
+
+
+def test_rows_and_batches(course: SoundCourse) -> None:
+    asked = [course.examples(task, "train", limit=1)[0] for task in SOUND_TASKS]
+    words = {token: word for word, token in course.words.items()}
+    for example in asked:
+        row = course.row(example)
+        assert [words[token] for token in row["labels"] if token not in (IGNORED, END)] == [example.answer]
+        assert row["input_ids"].count(AUDIO) == 8 and row["input_ids"][-1] == END
+        assert course.row(example, answered=False)["input_ids"] == row["input_ids"][:-2]
+    batch = course.collate([course.row(example) for example in asked])
+    assert batch["input_features"].shape == (3, *course.features.shape[1:])
+    assert torch.equal(batch["input_features"][1], torch.from_numpy(course.features[asked[1].sound]))
+    assert torch.equal(batch["attention_mask"] == 0, batch["input_ids"] == PAD)
+    assert not (batch["labels"][batch["attention_mask"] == 0] != IGNORED).any()
+
+
+def test_right_answers_are_told_from_wrong_ones(course: SoundCourse) -> None:
+    model = course.new_model(SMALL, 0)
+    examples = [one for task in SOUND_TASKS for one in course.examples(task, "validation")]
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    # All logits are alike: the first of the choices is taken.
+    right = course.right(model, examples)
+    assert right.tolist() == [float(one.answer == one.choices[0]) for one in examples]
+    assert 0 < np.mean(right) < 1
+
+
+def test_made_up_sounds_differ_in_all_that_is_asked(course: SoundCourse) -> None:
+    for task in SOUND_TASKS:
+        for split in ("train", "validation"):
+            examples = course.examples(task, split)
+            assert {one.answer for one in examples} == set(examples[0].choices)
+
+
+def test_what_is_run_on_sounds() -> None:
+    assert set(AUDIO_SIZES) == set(SCALES)
+    assert {"constant", "lift", "matched", "exchanged"} <= set(AUDIO_RUNS["slow encoder"])
+    assert "constant" in AUDIO_RUNS["equal"]
+
+
+def test_exchanged_multipliers() -> None:
+    assert exchanged({"feature_encoder": 7.0, "llm": 1.0}) == {"feature_encoder": 1.0, "llm": 7.0}

@@ -1,0 +1,85 @@
+"""The rules of CoMMIT's claims on sounds and on real weights decide as they say; the quick scale runs through."""
+
+from pathlib import Path
+
+import pytest
+
+from armillary.numerics.intervals import Interval
+from armillary.records.claims import judge
+from reproductions.commit.claims import REAL_CLAIMS as CLAIMS
+from reproductions.commit.run import run_real as run
+from reproductions.commit.scale import AUDIO_RUNS, BASELINES, MODEL_ARMS, SLOW
+from reproductions.config import ReproduceConfig
+
+
+def about(value: float, width: float = 0.005) -> Interval:
+    return Interval(estimate=value, low=value - width, high=value + width, n=5)
+
+
+LEARNED = "model/loss, constant minus before"
+GOOD = {
+    **{f"audio/harm/{start}": about(0.3) for start in SLOW},
+    **{f"audio/speed/{start}, lift": about(0.5) for start in SLOW},
+    **{f"audio/speed/{start}, exchanged": about(1.0) for start in SLOW},
+    "audio/budget/lift over matched": about(-0.1),
+    **{f"audio/loss/equal, full over {name}": about(-0.1) for name in BASELINES},
+    "model/late log kappa of rates left alone": about(2.0),
+    "model/late |log kappa|, lift minus constant": about(-0.5),
+    LEARNED: about(-1.0),
+    **{f"model/loss, lift minus {name}": about(-0.1) for name in ("constant", "exchanged", "matched")},
+}
+REFUTED = {
+    "sounds-repairs-slow-encoder": {"audio/speed/slow encoder, lift": about(0.9)},
+    "sounds-repairs-slow-llm": {"audio/speed/slow llm, lift": about(0.9)},
+    "sounds-more-than-larger-rates": {"audio/budget/lift over matched": about(0.0)},
+    "sounds-beats-baselines": {"audio/loss/equal, full over language_cd": about(0.1)},
+    "real-rebalances": {"model/late |log kappa|, lift minus constant": about(0.2)},
+    "real-repairs-slow-encoder": {"model/loss, lift minus constant": about(0.1)},
+    "real-more-than-larger-rates": {"model/loss, lift minus matched": about(0.1)},
+}
+UNSURE = {
+    "sounds-repairs-slow-encoder": {"audio/harm/slow encoder": about(0.03)},
+    "sounds-repairs-slow-llm": {"audio/speed/slow llm, exchanged": about(0.4)},
+    "sounds-more-than-larger-rates": {"audio/budget/lift over matched": about(-0.01, 0.03)},
+    "sounds-beats-baselines": {"audio/loss/equal, full over feature_cd": about(0.0)},
+    "real-rebalances": {"model/late log kappa of rates left alone": about(0.1)},
+    "real-repairs-slow-encoder": {"model/loss, lift minus exchanged": about(0.0)},
+    "real-more-than-larger-rates": {LEARNED: about(0.0)},
+}
+
+
+def verdict(claim: str, changes: dict[str, Interval]) -> str:
+    return next(result.verdict for result in judge(CLAIMS, GOOD | changes) if result.id == claim)
+
+
+@pytest.mark.parametrize("claim", [claim.id for claim in CLAIMS])
+def test_each_verdict_can_be_reached(claim: str) -> None:
+    assert verdict(claim, {}) == "holds"
+    assert verdict(claim, REFUTED[claim]) == "fails"
+    assert verdict(claim, UNSURE[claim]) == "undecided"
+
+
+def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
+    record = run(ReproduceConfig(method="commit_real", model="tiny-llama", preset="quick"), tmp_path / "run")
+    assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
+    assert all(f"audio/final/{start}, {arm}" in record.measures for start, arms in AUDIO_RUNS.items() for arm in arms)
+    assert len(record.sections) == 2 and (tmp_path / "run" / "report.html").exists()
+    given_model_was_trained(record.measures)
+
+
+def given_model_was_trained(measured: dict[str, Interval]) -> None:
+    """By every arm from the same weights, at the rates that the arm stands for."""
+    multiplier = {
+        arm: {name: measured[f"model/mean multiplier of {name}, {arm}"].estimate for name in ("encoder", "llm")}
+        for arm in MODEL_ARMS
+    }
+    lift = multiplier["lift"]
+    assert multiplier["constant"] == {"encoder": 1.0, "llm": 1.0} and lift["encoder"] > 1.0
+    assert multiplier["matched"] == pytest.approx(lift)
+    assert multiplier["exchanged"] == pytest.approx({"encoder": lift["llm"], "llm": lift["encoder"]})
+    for arm in MODEL_ARMS:
+        gain = measured[f"model/loss, {arm} minus before"]
+        assert gain.estimate == pytest.approx(
+            measured[f"model/loss, {arm}"].estimate - measured["model/loss, before"].estimate
+        )
+        assert gain.upper < 0  # a loss of one training batch would not be compared with the same questions

@@ -1,0 +1,76 @@
+"""MDGD on the given model: rules decide as they say, arms begin with the same weights, the quick scale runs."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from armillary.models import load
+from armillary.numerics.intervals import Interval
+from armillary.records.claims import judge
+from armillary.runs.parts import Parts
+from reproductions.config import ReproduceConfig
+from reproductions.mdgd.claims import REAL_CLAIMS as CLAIMS, pooled
+from reproductions.mdgd.real_model import RealLaboratory
+from reproductions.mdgd.run import run_real as run
+from reproductions.mdgd.scale import REAL_ARMS as ARMS, REAL_SCALES as SCALES
+
+
+def about(value: float, width: float = 0.005) -> Interval:
+    return Interval(estimate=value, low=value - width, high=value + width, n=5)
+
+
+GOOD = {
+    "real/above the most frequent answers": about(0.3),
+    "real/fine_tuning, old tasks lost": about(0.3),
+    "real/paper, lost beyond a third": about(-0.05),
+    "real/paper, target beyond fine-tuning": about(0.0),
+    "real/drift against accuracy lost": about(0.9),
+    "real/paper, kept beyond align": about(0.1),
+    "real/paper, kept beyond lower_rate": about(0.1),
+}
+REFUTED = {
+    "real-forgets": {"real/fine_tuning, old tasks lost": about(0.02)},
+    "real-retains": {"real/paper, target beyond fine-tuning": about(-0.2)},
+    "real-drift-follows": {"real/drift against accuracy lost": about(0.2)},
+    "real-simple-controls": {"real/paper, kept beyond lower_rate": about(-0.1)},
+}
+
+
+def verdict(claim: str, changes: dict[str, Interval]) -> str:
+    return next(result.verdict for result in judge(CLAIMS, GOOD | changes) if result.id == claim)
+
+
+@pytest.mark.parametrize("claim", [claim.id for claim in CLAIMS])
+def test_each_verdict_can_be_reached(claim: str) -> None:
+    assert verdict(claim, {}) == "holds"
+    assert verdict(claim, REFUTED[claim]) == "fails"
+    blind = {"real/above the most frequent answers": about(0.0)}
+    assert verdict(claim, blind) == "undecided"
+    assert verdict(claim, blind | REFUTED[claim]) == "undecided"
+
+
+def test_right_answers_are_pooled_over_seeds_and_tasks() -> None:
+    right = {"style": [1.0], "colour": [0.0], "group": [1.0], "code": [0.0]}
+    seeds = [{"start": {"right": right}, "align": {"right": [right, {**right, "group": [0.0]}]}}] * 2
+    assert pooled(seeds, "start").tolist() == [1, 0, 1] * 2
+    assert pooled(seeds, "align").tolist() == [1, 0, 0] * 2 and pooled(seeds, "align", ("code",)).tolist() == [0, 0]
+
+
+def test_every_arm_begins_with_the_weights_of_the_start_and_leaves_them() -> None:
+    lab = RealLaboratory(load("tiny-llama"), SCALES["quick"], 3, Parts(None, "test"))
+    with lab.seeing():
+        before = {name: value.clone() for name, value in lab.ground.model.state_dict().items()}
+        first = lab.arm("fine_tuning")
+        after = lab.ground.model.state_dict()
+        assert all(torch.equal(value, after[name]) for name, value in before.items())
+        assert first == lab.arm("fine_tuning")
+        assert [len(right) for right in first["right"][-1].values()] == [SCALES["quick"].asked] * 4
+        assert max(reading["drift"] for reading in first["ranks"]) > 0
+
+
+def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
+    record = run(ReproduceConfig(method="mdgd_real", model="tiny-llama", preset="quick"), tmp_path / "run")
+    assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
+    assert all(f"real/{name}, drift" in record.measures for name in ARMS)
+    assert len(record.sections) == 2 and (tmp_path / "run" / "report.html").exists()

@@ -1,0 +1,41 @@
+"""Row R6 at the quick scale on a tiny model: arms, shared queries, the score of a caption's parts."""
+
+import pytest
+
+from armillary.models import load
+from armillary.runs.parts import Parts
+from reproductions.vector_icl.captions import caption_rows, slot_f1, slot_scores
+from reproductions.vector_icl.scale import SCALES
+from reproductions.vector_icl.setup import Laboratory
+
+
+@pytest.fixture(scope="module")
+def lab() -> Laboratory:
+    return Laboratory.of(load("tiny-llama"), SCALES["quick"], 0, Parts(None, "captions"))
+
+
+def test_score_of_parts() -> None:
+    assert slot_f1(frozenset("ab"), frozenset("bc")) == 0.5
+    assert slot_f1(frozenset(), frozenset()) == 1 and slot_f1(frozenset("a"), frozenset()) == 0
+    wanted = [" a light molecule with one ring and an alcohol", " a heavy molecule with no ring"]
+    assert slot_scores([wanted[0], "nothing", "left out"], wanted) == [1, 0]
+    assert slot_scores(["a light molecule with one ring"], wanted) == [pytest.approx(2 * 2 / 5)]
+
+
+def test_row_of_captions(lab: Laboratory) -> None:
+    row = caption_rows(lab)
+    shots, most = {str(k) for k in lab.scale.caption_shots}, str(lab.scale.caption_shots[-1])
+    assert set(row["f1"]["vectors"]) == set(row["f1"]["text"]) == set(row["f1"]["1-NN"]) == shots
+    assert set(row["f1"]["shuffled"]) == {k for k in shots if int(k) > 1}
+    assert {arm: set(row["f1"][arm]) for arm in ("random projector", "soft prompt")} == {
+        "random projector": {most},
+        "soft prompt": {most},
+    }
+    assert all(set(row["f1"][arm]) == {"0"} for arm in ("zero-shot", "1-NN of all", "most frequent"))
+    for arm, by_shots in row["f1"].items():
+        count = lab.scale.text_queries if arm == "text" else lab.scale.queries
+        assert all(len(values) == len(row["words"][arm][k]) == count for k, values in by_shots.items())
+    # Made-up vectors tell the caption, so that the nearest of all must know more than the most frequent.
+    assert sum(row["f1"]["1-NN of all"]["0"]) > sum(row["f1"]["most frequent"]["0"])
+    assert row["tokens"]["text"] > row["tokens"]["vectors"]
+    assert len(row["losses"]["vectors"]) == len(row["losses"]["soft prompt"]) == lab.scale.molecules.steps

@@ -1,0 +1,127 @@
+"""Rows R1 and R9 at the quick scale on a tiny model: splits, losses behind boxes, simulated signals."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from armillary.methods.vector_icl.prompts import text_ids
+from armillary.models import load
+from armillary.runs.parts import Parts
+from reproductions.vector_icl.scale import SCALES, SNRS, TOPICS
+from reproductions.vector_icl.setup import Laboratory, hashed_words, made_up_glosses, made_up_molecules
+from reproductions.vector_icl.texts import (
+    PAPER,
+    SOME,
+    WARM,
+    Scored,
+    boxes_of,
+    decoded,
+    derangement,
+    gloss_split,
+    gloss_vectors,
+    is_test,
+    pretrained_projector,
+    signal_rows,
+    simulated,
+    text_rows,
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+    folder: Path = tmp_path_factory.mktemp("run")
+    return Laboratory.of(load("tiny-llama"), SCALES["quick"], 0, Parts(folder, "texts"))
+
+
+def test_made_up_glosses_depend_on_their_topic() -> None:
+    glosses = made_up_glosses()
+    assert len({gloss.text for gloss in glosses}) == len(glosses) >= 120
+    assert {gloss.topic for gloss in glosses} == set(TOPICS)
+    assert all(6 <= len(gloss.text.split()) <= 10 for gloss in glosses)
+    vectors = hashed_words([gloss.text for gloss in glosses])
+    near = vectors @ vectors.T - 2 * np.eye(len(vectors))
+    same = [glosses[i].topic == glosses[j].topic for i, j in enumerate(near.argmax(1))]
+    assert np.mean(same) > 0.9
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
+
+
+def test_made_up_molecules_of_one_caption_have_near_vectors() -> None:
+    smiles, vectors, captions = made_up_molecules(60)
+    assert len(smiles) == len(captions) == len(vectors) == 60
+    near = np.linalg.norm(vectors[:, None] - vectors[None], axis=2) + 9 * np.eye(60)
+    assert np.mean([captions[i] == captions[j] for i, j in enumerate(near.argmin(1))]) > 0.7
+
+
+def test_split_by_hash_whatever_the_seed(lab: Laboratory) -> None:
+    train, held_out = gloss_split(lab)
+    assert (len(train), len(held_out)) == (lab.scale.texts, lab.scale.held_out_texts)
+    assert all(is_test(gloss.text) for gloss in held_out) and not any(is_test(gloss.text) for gloss in train)
+    share = np.mean([is_test(f"text {number}") for number in range(5000)])
+    assert 0.18 < share < 0.22
+
+
+def test_vectors_are_kept_by_name(lab: Laboratory) -> None:
+    first = gloss_vectors(lab, "some", ["a dog", "a king"])
+    np.testing.assert_array_equal(first, hashed_words(["a dog", "a king"]))
+    np.testing.assert_array_equal(first, gloss_vectors(lab, "some", ["never", "looked at"]))
+
+
+def test_derangement_moves_everything() -> None:
+    for count in (2, 3, 17):
+        order = derangement(count, 3)
+        assert sorted(order) == list(range(count)) and all(place != other for place, other in enumerate(order))
+
+
+def _by_hand(lab: Laboratory, ids: tuple[int, ...], box: torch.Tensor | None) -> float:
+    """Mean loss of the tokens behind ``<bos>`` and a box, through the whole model."""
+    embed = lab.loaded.model.get_input_embeddings()
+    before = [embed(torch.tensor([lab.loaded.tokenizer.bos_token_id]))]
+    before += [] if box is None else [box[None]]
+    embeds = torch.cat([*before, embed(torch.tensor(ids))])[None]
+    logits = lab.loaded.model(inputs_embeds=embeds).logits[0, len(before) - 1 : -1]
+    return float(torch.nn.functional.cross_entropy(logits, torch.tensor(ids)))
+
+
+@torch.no_grad()
+def test_losses_are_the_models_own(lab: Laboratory) -> None:
+    texts = ["a king that has a queen", "the dog lives in a house", "a river"]
+    scored = Scored(lab, texts)
+    boxes = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    ids = [text_ids(lab.loaded, text) for text in texts]
+    wanted = {
+        "true": [_by_hand(lab, row, box) for row, box in zip(ids, boxes, strict=True)],
+        "shuffled": [_by_hand(lab, row, boxes[other]) for row, other in zip(ids, scored.others, strict=True)],
+    }
+    for name, found in scored.both(boxes).items():
+        np.testing.assert_allclose(found, wanted[name], rtol=1e-5)
+    np.testing.assert_allclose(scored.alone(None), [_by_hand(lab, row, None) for row in ids], rtol=1e-5)
+
+
+def test_row_of_texts(lab: Laboratory) -> None:
+    row = text_rows(lab)
+    count = lab.scale.held_out_texts
+    assert set(row["nll"]) == {PAPER, WARM, f"untrained {PAPER}", f"untrained {WARM}", "soft prompt"}
+    assert all(len(values) == count for boxes in row["nll"].values() for values in boxes.values())
+    assert len(row["none"]) == count
+    assert all(len(losses) == lab.scale.pretraining.steps for losses in row["losses"].values())
+    assert row["nll"][WARM]["true"] != row["nll"][f"untrained {WARM}"]["true"]
+    assert row["packed"][WARM]["true"] != row["nll"][WARM]["true"][:SOME]
+    assert len(row["said"]["f1"]["true"]) == min(SOME, count)
+    held_out = [gloss.text for gloss in gloss_split(lab)[1]]
+    boxes = boxes_of(pretrained_projector(lab), hashed_words(held_out))
+    np.testing.assert_allclose(Scored(lab, held_out).alone(boxes), row["nll"][WARM]["true"], rtol=1e-5)
+
+
+def test_row_of_signals(lab: Laboratory) -> None:
+    row = signal_rows(lab)
+    assert tuple(row["snr"]) == SNRS and row["chance"] == 1 / lab.scale.held_out_texts
+    assert all(len(one["nll"]["true"]) == len(one["top1"]) == lab.scale.held_out_texts for one in row["snr"].values())
+
+
+def test_noise_hides_what_a_decoder_finds() -> None:
+    generator = np.random.default_rng(0)
+    encoded = generator.normal(size=(300, 20)).astype(np.float32), generator.normal(size=(50, 20)).astype(np.float32)
+    clean, noisy = (decoded(simulated(*encoded, snr, 0), encoded) for snr in (float("inf"), 1e-4))
+    assert np.mean(clean) == 1 and np.mean(noisy) < 0.3

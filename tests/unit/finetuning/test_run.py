@@ -1,0 +1,160 @@
+"""Tuning: every arm trains, settings are told apart from their types, and old tasks are taken from their files."""
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from armillary.data.images.questions import PICTURE_TASKS, picture_examples
+from armillary.data.images.synthetic import STYLES, stand_in_emoji
+from armillary.data.images.user_files import asked_pictures, held_out, read_questions
+from armillary.errors import NumericError, UsageError
+from armillary.finetuning import run as tuning
+from armillary.finetuning.arguments import method_settings, reading_steps, total_steps, training_arguments
+from armillary.finetuning.config import ARMS, TuningConfig, built, tuning_config
+from armillary.finetuning.data import chance, tuning_questions
+from armillary.finetuning.report import curve, series_named
+from armillary.finetuning.run import arm_trainer, trained_network
+from armillary.methods.mdgd import MDGDSettings
+from armillary.models.image_text import tiny_picture_model
+from armillary.training.components import component_norms
+from armillary.training.questions import QuestionEncoder, QuestionRows
+
+EMOJI = {"pictures": "emoji", "target": "code", "keep": ["style", "colour"]}
+
+
+def config(method: Any, own: dict[str, Any] | None = None, **more: Any) -> TuningConfig:
+    table = {"model": "any", "data": EMOJI, "training": {"use_cpu": True}, method: own or {}, **more}
+    return tuning_config(method, table, seed=None, dry_run=True)
+
+
+def trained(chosen: TuningConfig, folder: Path) -> tuple[dict[str, torch.Tensor], nn.Module]:
+    """The weights before, and the model after two steps."""
+    gc.freeze()  # the stock trainer collects garbage when it begins, which is long with libraries loaded
+    opened, questions = tiny_picture_model(), tuning_questions(chosen)
+    before = {name: value.clone() for name, value in opened.model.named_parameters()}
+    encoder = QuestionEncoder(opened.processor)
+    arguments = training_arguments(chosen, folder, len(questions.train))
+    arguments.save_strategy = "no"  # type: ignore[assignment]
+    network = trained_network(chosen, opened)
+    trainer = arm_trainer(chosen, network, arguments, encoder, QuestionRows(encoder, questions.train), [])
+    trainer.train()
+    return before, opened.model
+
+
+@pytest.mark.parametrize(("method", "arm"), [(method, arm) for method, arms in ARMS.items() for arm in arms])
+def test_every_arm_trains(method: str, arm: str, tmp_path: Path) -> None:
+    before, after = trained(config(method, {"arm": arm}), tmp_path)
+    changed = {name for name, value in after.named_parameters() if not torch.equal(value, before[name])}
+    learnt = {part for part in ("vision_tower", "projector", "language_model") if any(part in one for one in changed)}
+    resting = {"feature_cd": {"language_model"}, "language_cd": {"vision_tower", "projector"}}
+    fixed = {"vision_tower"} if method == "mdgd" else resting.get(arm, set())
+    assert learnt == {"vision_tower", "projector", "language_model"} - fixed
+
+
+def test_arms_are_settings_and_the_file_has_the_last_word() -> None:
+    plain = method_settings(config("mdgd", {"arm": "fine_tuning"}))
+    assert isinstance(plain, MDGDSettings) and (plain.projection, plain.align_weight) == ("none", 0.0)
+    changed = method_settings(config("mdgd", {"arm": "align_only", "visual_align_weight": 3}))
+    assert isinstance(changed, MDGDSettings) and changed.align_weight == 3.0 and changed.projection == "none"
+    constant = method_settings(config("commit", {"arm": "constant", "gamma": 0.2}))
+    assert getattr(constant, "gamma", None) == 0.0
+
+
+def test_the_seed_is_the_options_then_the_file_s() -> None:
+    table = {"model": "any", "data": EMOJI, "training": {"seed": 5}}
+    assert tuning_config("mdgd", table, seed=None, dry_run=False).seed == 5
+    assert tuning_config("mdgd", table, seed=7, dry_run=False).seed == 7
+    assert "seed" not in tuning_config("mdgd", table, seed=7, dry_run=False).training
+
+
+def test_settings_come_back_from_a_record() -> None:
+    from dataclasses import asdict
+
+    from armillary.records.plain import plain
+
+    one = config("mdgd", {"mask_ratio": 0.5}, lora={"rank": 3}, freeze=["connector"])
+    assert TuningConfig.from_dict(plain(asdict(one))) == one
+    with pytest.raises(UsageError, match="no 'novelty' in the settings"):
+        TuningConfig.from_dict({**plain(asdict(one)), "novelty": 1})
+
+
+@pytest.mark.parametrize(
+    ("given", "rows", "steps"),
+    [
+        ({"max_steps": 7}, 100, 7),
+        ({"num_train_epochs": 2.0, "per_device_train_batch_size": 4}, 10, 6),
+        ({"num_train_epochs": 1.5, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 3}, 12, 3),
+        ({}, 1, 3),
+    ],
+)
+def test_steps_are_counted_as_the_trainer_does(given: dict[str, Any], rows: int, steps: int) -> None:
+    assert total_steps(given, rows) == steps
+
+
+def test_readings_are_spread_over_the_run() -> None:
+    assert reading_steps(config("mdgd"), 200) == 10 and reading_steps(config("mdgd"), 3) == 1
+    assert reading_steps(config("mdgd", {"log_erank_steps": 7}), 200) == 7
+
+
+def test_types_are_checked_by_their_annotations() -> None:
+    assert built(MDGDSettings, {"mask_probe": 1}, "x").mask_probe == 1.0
+    for name, value, words in (
+        ("mask_batches", True, "a whole number"),
+        ("mask_ratio", "0.1", "a number"),
+        ("drift_tolerance", "none", "a number"),
+        ("visual_layers", 3, "text"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            built(MDGDSettings, {name: value}, "x")
+
+
+def test_a_tenth_of_the_images_is_held_out_whole(tmp_path: Path) -> None:
+    from PIL import Image
+
+    lines = []
+    for number in range(40):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.png")
+        lines += [f'{{"image": "{number}.png", "question": "{q}?", "answer": "a"}}' for q in ("one", "two")]
+    (tmp_path / "all.jsonl").write_text("\n".join(lines) + "\n\n")
+    questions = read_questions(tmp_path / "all.jsonl", "x")
+    kept, tested = held_out(questions, tmp_path)
+    assert len(questions) == 80 == len(kept) + len(tested) and 0 < len(tested) < 30
+    assert not {str(one.picture) for one in kept} & {str(one.picture) for one in tested}
+    assert held_out(questions[::-1], tmp_path)[1][::-1] == tested
+
+
+def test_the_stand_in_has_questions_for_every_task() -> None:
+    emoji = stand_in_emoji()
+    for task in PICTURE_TASKS:
+        examples = picture_examples(emoji, task, "test")
+        assert len(examples) >= 8, task
+        asked = asked_pictures(emoji, examples[:3], task)
+        assert all(one.task == task for one in asked)
+    styles = asked_pictures(emoji, picture_examples(emoji, "style", "test", limit=4), "style")
+    assert chance(styles) == 1 / len(STYLES)
+    names = asked_pictures(emoji, picture_examples(emoji, "name", "test", limit=4), "name")
+    assert chance(names) == 0.0
+
+
+def test_curves_take_the_first_line_of_a_step() -> None:
+    log = [{"step": 2, "loss": 3.0}, {"step": 2, "loss": 9.0}, {"step": 1, "loss": 4.0}, {"step": 3, "other": None}]
+    series = series_named(log, {"loss": "Loss", "other": "Other"})
+    assert list(series) == ["Loss"] and series["Loss"].x == [1, 2] and series["Loss"].y == [4.0, 3.0]
+    figure = curve("Title", series, "nats")
+    assert figure is not None and figure.data["x"] == [1, 2] and curve("Title", {}, "") is None
+
+
+def test_norms_by_component_are_those_of_all_its_gradients() -> None:
+    one, two, none = (nn.Parameter(torch.zeros(2)) for _ in range(3))
+    one.grad, two.grad = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])
+    norms = component_norms({"both": {"a": one, "b": two}, "rest": {"c": none}})
+    assert float(norms["both"]) == 5.0 and float(norms["rest"]) == 0.0
+
+
+def test_a_loss_that_is_no_number_is_told() -> None:
+    with pytest.raises(NumericError, match="the training diverged"):
+        tuning._refuse_diverged([{"step": 1, "loss": 1.0}, {"step": 2, "loss": float("nan")}])

@@ -1,0 +1,235 @@
+"""Whole models merged on disk against the same sums in memory; nothing half written, no source touched."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from armillary.errors import ModelError, NumericError, StorageError, UsageError
+from armillary.methods.bricks.merging import streaming as delta_stream, streaming as weight_files
+from armillary.methods.bricks.merging.models import merge_models
+from armillary.models import load, tiny
+from armillary.models.quiet import quiet
+
+
+def write(folder: Path, seed: int, kind: str = "llama", dtype: torch.dtype = torch.float32, **settings: Any) -> Path:
+    """A model that started from seed 0 and moved a little; seed 0 itself did not."""
+    made = tiny(kind, **settings)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value in made.model.parameters():
+            if seed:
+                value.add_(torch.randn(value.shape, generator=generator) * 0.05)
+    made.model.to(dtype)
+    with quiet():
+        made.model.save_pretrained(folder)
+    made.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def read(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder."""
+    return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """What a folder holds."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[Path]:
+    return [write(tmp_path / f"m{seed}", seed) for seed in range(4)]
+
+
+def relative(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("block", [1000, delta_stream.BLOCK])
+def test_sums_are_those_of_the_whole_tensors(
+    models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr("armillary.methods.bricks.merging.streaming.BLOCK", block)
+    weights = [0.5, -1.0, 2.0]
+    result = merge_models(models[0], models[1:], tmp_path / "out", "task_arithmetic", weights=weights, scale=0.4)
+    base, ends, found = read(models[0]), [read(one) for one in models[1:]], read(tmp_path / "out")
+    assert found.keys() == base.keys() and result.tensors == len(base)
+    for name, start in base.items():
+        delta = sum(w * (end[name].double() - start.double()) for w, end in zip(weights, ends, strict=True))
+        torch.testing.assert_close(found[name].double(), start.double() + 0.4 * delta, rtol=0, atol=1e-6)
+    assert 0 < result.error < 1e-5
+    told = json.loads((tmp_path / "out" / "armillary_merge.json").read_text())
+    assert told["error"] == result.error and told["rule"]["method"] == "task_arithmetic"
+
+
+@pytest.mark.parametrize("method", ["average", "ties_global", "ties_tensor", "ties_peft", "dare", "dare_ties"])
+def test_merging_a_model_with_itself_is_itself(models: list[Path], tmp_path: Path, method: str) -> None:
+    scale = 1 / 3 if method == "dare" else 1.0
+    merge_models(models[0], [models[1]] * 3, tmp_path / "out", method, density=1.0, scale=scale)
+    for name, value in read(models[1]).items():
+        torch.testing.assert_close(read(tmp_path / "out")[name], value, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["ties_global", "ties_tensor"])
+def test_ties_trims_over_the_model_or_by_tensor(models: list[Path], tmp_path: Path, method: str) -> None:
+    merge_models(models[0], [models[1]], tmp_path / "out", method, density=0.2)
+    base, end, found = read(models[0]), read(models[1]), read(tmp_path / "out")
+    shares = {name: float((found[name] != base[name]).double().mean()) for name in base}
+    sizes = {name: value.numel() for name, value in base.items()}
+    kept = sum(shares[name] * sizes[name] for name in base) / sum(sizes.values())
+    assert kept == pytest.approx(0.2, abs=2e-3)
+    moved = torch.cat([(end[name].double() - base[name].double()).abs().flatten() for name in base])
+    bound = float(moved.sort(descending=True).values[int(0.2 * len(moved)) - 1])
+    for name in base:
+        expected = (end[name].double() - base[name].double()).abs() >= bound
+        same = float(((found[name] != base[name]) == expected).double().mean())
+        assert (same > 0.999) if method == "ties_global" else (abs(shares[name] - 0.2) < 0.02)
+
+
+def test_the_result_opens_as_a_model_in_shards(models: list[Path], tmp_path: Path) -> None:
+    result = merge_models(models[0], models[1:], tmp_path / "out", shard_bytes=60_000)
+    out = tmp_path / "out"
+    files = sorted(out.glob("model-*-of-*.safetensors"))
+    assert len(files) > 3 and not (out / "model.safetensors").exists()
+    single = max(value.numel() * 4 for value in read(models[0]).values())
+    assert all(sum(v.numel() * 4 for v in load_file(file).values()) <= max(60_000, single) for file in files)
+    loaded = load(out)
+    merge_models(models[0], models[1:], tmp_path / "whole")
+    whole = read(tmp_path / "whole")
+    for name, value in loaded.model.state_dict().items():
+        assert torch.equal(value, whole[name])
+    assert loaded.tokenizer.get_vocab() == tiny().tokenizer.get_vocab()
+    assert result.bytes == sum(v.numel() * 4 for v in whole.values())
+
+
+def test_low_precision_is_merged_in_float64_and_the_rounding_told(tmp_path: Path) -> None:
+    models = [write(tmp_path / f"m{seed}", seed, dtype=torch.bfloat16) for seed in range(3)]
+    result = merge_models(models[0], models[1:], tmp_path / "out")
+    base, ends, found = read(models[0]), [read(one) for one in models[1:]], read(tmp_path / "out")
+    for name, start in base.items():
+        exact = start.double() + sum(end[name].double() - start.double() for end in ends) / 2
+        assert found[name].dtype == torch.bfloat16 and torch.equal(found[name], exact.bfloat16())
+    assert 1e-4 < result.error < 0.2
+
+
+def test_a_tied_head_is_merged_once(tmp_path: Path) -> None:
+    tie = {"settings": {"tie_word_embeddings": True}}
+    models = [write(tmp_path / f"m{seed}", seed, **tie) for seed in range(3)]
+    # A folder that stores the tied head a second time, as some tools do.
+    held = read(models[1])
+    save_file(
+        {**held, "lm_head.weight": held["model.embed_tokens.weight"].clone()},
+        models[1] / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    result = merge_models(models[0], models[1:], tmp_path / "out")
+    found = read(tmp_path / "out")
+    assert "lm_head.weight" not in found and result.tensors == len(found)
+    with quiet():
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    untied = write(tmp_path / "untied", 1)
+    with pytest.raises(UsageError, match="only one of them ties"):
+        merge_models(models[0], [untied], tmp_path / "never")
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_interrupted_merge_leaves_nothing(
+    models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: Any
+) -> None:
+    before = [hashes(one) for one in models]
+    there = sorted(path.name for path in tmp_path.iterdir())
+    seen: list[str] = []
+
+    def failing(tensors: Any, file: Path, metadata: Any) -> None:
+        if seen:
+            raise stop
+        seen.append(file.name)
+        save_file(tensors, file, metadata)
+
+    monkeypatch.setattr(weight_files, "save_file", failing)
+    with pytest.raises((KeyboardInterrupt, StorageError)):
+        merge_models(models[0], models[1:], tmp_path / "out", shard_bytes=60_000)
+    assert len(seen) == 1 and sorted(path.name for path in tmp_path.iterdir()) == there
+    assert [hashes(one) for one in models] == before
+
+
+def test_only_one_shard_is_held_at_a_time(models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_tensors: list[int] = []
+    at_save: list[int] = []
+    original: Callable[..., Tensor] = weight_files.WeightFolder.tensor
+
+    def counted(self: Any, name: str) -> Tensor:
+        read_tensors.append(1)
+        return original(self, name)
+
+    def saving(tensors: Any, file: Path, metadata: Any) -> None:
+        at_save.append(len(read_tensors))
+        save_file(tensors, file, metadata)
+
+    monkeypatch.setattr(weight_files.WeightFolder, "tensor", counted)
+    monkeypatch.setattr(weight_files, "save_file", saving)
+    merge_models(models[0], models[1:], tmp_path / "out", shard_bytes=60_000)
+    # Reading goes on between the shards: none is read before the one ahead of it is written.
+    assert len(at_save) > 3 and at_save[0] < len(read_tensors) / 2
+    assert all(earlier < later for earlier, later in pairwise(at_save))
+
+
+def test_models_that_do_not_fit_are_refused_by_the_first_difference(models: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    cases: list[tuple[Path, str]] = [
+        (
+            write(tmp_path / "wide", 1, intermediate=64),
+            r"first difference is model\.layers\.0\.mlp\.down_proj\.weight",
+        ),
+        (write(tmp_path / "deep", 1, layers=3), r"model\.layers\.2\.\S+, which \S+ lacks"),
+        (write(tmp_path / "other", 1, kind="qwen3"), "architectures are qwen3 and llama"),
+    ]
+    retold = write(tmp_path / "retold", 1)
+    held = json.loads((retold / "tokenizer.json").read_text())
+    first, second = list(held["model"]["vocab"])[300:302]
+    vocabulary = held["model"]["vocab"]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    (retold / "tokenizer.json").write_text(json.dumps(held))
+    for model, sentence in [*cases, (retold, "tokenizer transplant")]:
+        with pytest.raises(UsageError, match=sentence):
+            merge_models(models[0], [models[1], model], out)
+    assert not out.exists()
+
+
+def test_bad_numbers_folders_and_settings_are_refused(models: list[Path], tmp_path: Path) -> None:
+    held = read(models[2])
+    held["model.layers.1.mlp.up_proj.weight"][3, 4] = torch.inf
+    save_file(held, models[2] / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(NumericError, match=r"model\.layers\.1\.mlp\.up_proj\.weight of .*m2 holds"):
+        merge_models(models[0], models[1:], tmp_path / "out")
+    with pytest.raises(UsageError, match="may not sum to zero"):
+        merge_models(models[0], models[1:3], tmp_path / "out", weights=[1.0, -1.0])
+    with pytest.raises(UsageError, match="finite weights"):
+        merge_models(models[0], [], tmp_path / "out")
+    with pytest.raises(ModelError, match="there is no folder"):
+        merge_models(models[0], [tmp_path / "nowhere"], tmp_path / "out")
+    (models[1] / "model.safetensors").unlink()
+    torch.save({}, models[1] / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="pickled"):
+        merge_models(models[0], [models[1]], tmp_path / "out")
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(StorageError, match="exists already"):
+        merge_models(models[0], [models[3]], tmp_path / "taken")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_index_may_not_point_elsewhere(models: list[Path], tmp_path: Path) -> None:
+    index = {"weight_map": {"a": "../../elsewhere.safetensors"}}
+    (models[1] / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(StorageError, match="shards are safetensors in the same folder"):
+        merge_models(models[0], [models[1]], tmp_path / "out")

@@ -1,0 +1,47 @@
+"""A claim is judged by its own rule, and never from measures that are missing."""
+
+import math
+from collections.abc import Mapping
+
+import pytest
+
+from armillary.numerics.intervals import Interval
+from armillary.records.claims import Claim, Verdict, judge
+
+
+def above_half(measures: Mapping[str, Interval]) -> Verdict:
+    low, high = measures["r"].low, measures["r"].high
+    assert low is not None and high is not None
+    return "holds" if low > 0.5 else "fails" if high < 0.5 else "undecided"
+
+
+def claim(name: str = "c") -> Claim:
+    return Claim(
+        id=name, statement="r is high", quantity="r", rule="low end above 0.5", decide=above_half, needs=("r",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.6, 0.8, "holds"), (0.1, 0.2, "fails"), (0.4, 0.6, "undecided")]
+)
+def test_the_rule_decides(low: float, high: float, verdict: Verdict) -> None:
+    interval = Interval(estimate=(low + high) / 2, low=low, high=high)
+    (result,) = judge([claim()], {"r": interval, "other": Interval(estimate=1.0)})
+    assert (result.verdict, result.measured, result.note) == (verdict, {"r": interval}, "")
+
+
+@pytest.mark.parametrize("measures", [{}, {"r": Interval(estimate=math.nan)}])
+def test_a_missing_measure_leaves_the_claim_undecided(measures: dict[str, Interval]) -> None:
+    (result,) = judge([claim()], measures, {"c": "The model is too small."})
+    assert result.verdict == "undecided"
+    assert result.note == "Not measured: r. The model is too small."
+
+
+def test_mistakes_in_the_claims_are_refused() -> None:
+    with pytest.raises(ValueError, match="id of its own"):
+        judge([claim(), claim()], {})
+    with pytest.raises(ValueError, match="belong to no claim"):
+        judge([claim()], {}, {"d": "?"})
+    wrong = Claim(id="w", statement="", quantity="", rule="", decide=lambda _: "maybe", needs=())  # type: ignore[arg-type,return-value]
+    with pytest.raises(ValueError, match="gave 'maybe'; accepted: holds, fails, undecided"):
+        judge([wrong], {})
