@@ -1,12 +1,12 @@
 """``armillary reproduce METHOD``: run a paper's claims at our scale and judge each by its rule."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import tyro
 
@@ -18,9 +18,6 @@ from armillary.records.plain import dumps
 from armillary.records.record import RunRecord
 from armillary.runs.run import Job, Outcome, Run
 from armillary.runs.settings import DRY_MODEL, ModelSettings, OtherModel
-
-if TYPE_CHECKING:
-    from reproductions.reproduction import Reproduction
 
 Preset = Literal["quick", "laptop", "gpu"]
 
@@ -68,7 +65,32 @@ class ReproduceOptions(RunOptions):
     """Exit with 1 when a claim fails."""
 
 
-def reproduction(name: str) -> "Reproduction":
+SMALL, BOTH = ("smollm2-135m-instruct",), ("smollm2-135m-instruct", "gemma-3-270m")
+"""The packaged models that fit a laptop: the smaller alone where a run takes hours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """One experiment on the claims of a paper."""
+
+    work: Callable[[Run[ReproduceSettings]], Outcome]
+    """Runs the stages, which it keeps as parts of the run, and judges each claim by its rule."""
+
+    laptop: tuple[str, ...] = SMALL
+    """Models judged at the laptop preset where none is named, one record each."""
+
+    gpu: tuple[str, ...] = SMALL
+    """The same at the preset for a graphics card."""
+
+    check: Callable[[ReproduceSettings], None] = lambda _: None
+    """Refuses, before the model is opened, what would else stop the run after an hour: a package, a download."""
+
+    def models(self, preset: Preset) -> tuple[str, ...]:
+        """Models judged by default; a tiny random one proves that the path works."""
+        return {"quick": ("tiny-llama",), "laptop": self.laptop, "gpu": self.gpu}[preset]
+
+
+def reproduction(name: str) -> Reproduction:
     """The experiment of that name. UsageError where there is none, or where the reproductions are not installed."""
     names = [name for card in CARDS for name in (card.name, *card.experiments)]
     if name not in names:

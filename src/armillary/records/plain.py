@@ -32,6 +32,8 @@ def plain(value: Any) -> Any:
         return {_encodable(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if hasattr(value, "to_plain"):
+        return plain(value.to_plain())
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if hasattr(value, "tolist"):
@@ -83,6 +85,8 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         return data
     if get_origin(kind) is Annotated:
         return _decode(get_args(kind)[0], data, where)
+    if hasattr(kind, "from_plain"):
+        return kind.from_plain(data, where)
     if is_dataclass(kind):
         return _object(kind, data, where)
     origin = get_origin(kind)

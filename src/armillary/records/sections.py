@@ -4,53 +4,211 @@ A record keeps numbers, never pictures, so that ``armillary report RECORD`` can 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from armillary.errors import UsageError
 from armillary.numerics.intervals import Interval
+from armillary.records.plain import decode, plain
+
+Cell = str | float | int | bool | None
+
+
+Name = str | int | float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heatmap:
+    """Cells of a table by colour; None is a value that is missing."""
+
+    rows: list[Name]
+    columns: list[Name]
+    values: list[list[float | None]]
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        _check_lengths("rows", self.rows, values=self.values)
+        for index, row in enumerate(self.values):
+            if len(row) != len(self.columns):
+                raise UsageError(f"Row {index} of a heat map has {len(row)} values for {len(self.columns)} columns.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """A number a label, with interval ends and a reference (null or chance) where known."""
+
+    labels: list[Name]
+    values: list[float | None]
+    low: list[float | None] | None = None
+    high: list[float | None] | None = None
+    reference: list[float | None] | None = None
+    reference_name: str = "reference"
+    x_label: str = ""
+
+    def __post_init__(self) -> None:
+        _check_lengths(
+            "labels", self.labels, values=self.values, low=self.low, high=self.high, reference=self.reference
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One line of ``Lines``."""
+
+    name: str
+    y: list[float | None]
+    low: list[float | None] | None = None
+    high: list[float | None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """Named series over one x; text in ``x`` stands at equal distances."""
+
+    x: list[Name]
+    series: list[Series]
+    x_label: str = ""
+    y_label: str = ""
+    log_x: bool = False
+
+    def __post_init__(self) -> None:
+        for series in self.series:
+            ends = {f"low of {series.name!r}": series.low, f"high of {series.name!r}": series.high}
+            _check_lengths("x", self.x, **{f"y of {series.name!r}": series.y}, **ends)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """A point a label, coloured by group."""
+
+    x: list[float | None]
+    y: list[float | None]
+    labels: list[Name] = field(default_factory=list)
+    groups: list[Name] = field(default_factory=list)
+    x_label: str = ""
+    y_label: str = ""
+
+    def __post_init__(self) -> None:
+        _check_lengths("x", self.x, y=self.y, labels=self.labels or None, groups=self.groups or None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRow:
+    """One text of ``Tokens``, cut into its tokens."""
+
+    label: str
+    tokens: list[str]
+    values: list[float | None]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        _check_lengths("tokens", self.tokens, values=self.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """Texts whose tokens are coloured by a number each, from ``-limit`` to ``limit``."""
+
+    rows: list[TokenRow]
+    limit: float
+    low_name: str
+    """What a value below 0 means."""
+
+    high_name: str
+    """What one above 0 means."""
+
+    def __post_init__(self) -> None:
+        if not self.limit > 0:
+            raise UsageError(f"The limit of coloured tokens must be above 0, got {self.limit}.")
+
+
+def _check_lengths(name: str, wanted: Sequence[Any], /, **others: Sequence[Any] | None) -> None:
+    for other, found in others.items():
+        if found is not None and len(found) != len(wanted):
+            raise UsageError(f"There are {len(wanted)} {name} but {len(found)} {other}; they must be as many.")
+
 
 FigureKind = Literal["heatmap", "bars", "lines", "points", "tokens"]
-Cell = str | float | int | bool | None
+FigureData = Heatmap | Bars | Lines | Points | Tokens
+_KINDS: dict[FigureKind, type[FigureData]] = {
+    "heatmap": Heatmap,
+    "bars": Bars,
+    "lines": Lines,
+    "points": Points,
+    "tokens": Tokens,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One picture as data. ``data`` by kind (lists of equal length, None for a missing value):
+    """One picture as data, so that a record can be drawn again; None in ``data`` is a value that is missing."""
 
-    heatmap  rows [r], columns [c], values [r][c], optional low, high (colour range), unit
-    bars     labels [k], values [k], optional low [k], high [k] (interval ends), reference [k] (null or chance),
-             reference_name, x_label
-    lines    x [k], series [{name, y [k], optional low [k], high [k]}], x_label, y_label, optional log_x
-    points   x [k], y [k], labels [k], groups [k], x_label, y_label
-    tokens   rows [{label, tokens [t], values [t], optional note}], limit (colours run from -limit to limit),
-             low_name, high_name (what a value below 0, and above it, means)
-    """
-
-    kind: FigureKind
     title: str
-    data: dict[str, Any]
+    data: FigureData
     alt: str
     """The picture in one sentence, for someone who can't see it."""
 
     interactive: bool = False
     """True where pointing at a mark tells something that the still picture can't."""
 
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        # Goes with the last figure that is given as a dict.
+        if isinstance(self.data, dict):
+            kinds: dict[str, type[FigureData]] = dict(_KINDS)
+            if self.kind not in kinds:
+                raise UsageError(f"Figure {self.title!r} is of kind {self.kind!r}; accepted: {', '.join(_KINDS)}.")
+            where = f"The data of figure {self.title!r}"
+            object.__setattr__(self, "data", decode(kinds[self.kind], plain(self.data), where))
+        object.__setattr__(self, "kind", next(name for name, kind in _KINDS.items() if isinstance(self.data, kind)))
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON data; of the figure's data what is not at its default."""
+        given = {
+            field.name: getattr(self.data, field.name)
+            for field in fields(self.data)
+            if getattr(self.data, field.name) != field.default
+        }
+        return {
+            "kind": self.kind,
+            "title": self.title,
+            "data": given,
+            "alt": self.alt,
+            "interactive": self.interactive,
+        }
+
+    @classmethod
+    def from_plain(cls, data: Any, where: str) -> "Figure":
+        """Inverse of ``to_plain``. UsageError names what is missing, unknown or of another type."""
+        if not isinstance(data, dict) or data.get("kind") not in _KINDS:
+            raise UsageError(f"{where} is no figure of a kind that is known ({', '.join(_KINDS)}).")
+        title = str(data.get("title"))
+        kind = _KINDS[data["kind"]]
+        return cls(
+            title=title,
+            data=decode(kind, data.get("data"), f"The data of figure {title!r}"),
+            alt=str(data.get("alt", "")),
+            interactive=bool(data.get("interactive", False)),
+        )
+
 
 def interval_bars(
     title: str, values: Mapping[str, Interval], x_label: str, reference: Sequence[float | None] | None = None
 ) -> Figure:
     """A bar with its interval for each value; ``reference`` puts a tick (a null, chance) beside each."""
-    data: dict[str, Any] = {
-        "labels": list(values),
-        "values": [value.estimate for value in values.values()],
-        "low": [value.low for value in values.values()],
-        "high": [value.high for value in values.values()],
-        "x_label": x_label,
-    }
-    if reference is not None:
-        data["reference"] = list(reference)
+    data = Bars(
+        labels=list(values),
+        values=[value.estimate for value in values.values()],
+        low=[value.low for value in values.values()],
+        high=[value.high for value in values.values()],
+        reference=None if reference is None else list(reference),
+        x_label=x_label,
+    )
     said = ", ".join(f"{name} {value.estimate:.2f}" for name, value in values.items())
-    return Figure(kind="bars", title=title, data=data, alt=f"Bars: {said}.")
+    return Figure(title=title, data=data, alt=f"Bars: {said}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,18 +241,13 @@ class Section:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return asdict(self)
+        data: dict[str, Any] = plain(self)
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Section":
         """Inverse of ``to_dict``."""
-        return cls(
-            **{
-                **data,
-                "figures": [Figure(**figure) for figure in data["figures"]],
-                "tables": [Table(**table) for table in data["tables"]],
-            }
-        )
+        return decode(cls, data, "The section")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,93 +259,6 @@ class Finding:
     """Between 0 (expected) and 1 (surprising or important); the command prints the highest three."""
 
     section: str
-
-
-Name = str | int | float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Heatmap:
-    """Cells of a table by colour; None is a value that is missing."""
-
-    rows: list[Name]
-    columns: list[Name]
-    values: list[list[float | None]]
-    low: float | None = None
-    high: float | None = None
-    unit: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bars:
-    """A number a label, with interval ends and a reference (null or chance) where known."""
-
-    labels: list[Name]
-    values: list[float | None]
-    low: list[float | None] | None = None
-    high: list[float | None] | None = None
-    reference: list[float | None] | None = None
-    reference_name: str = "reference"
-    x_label: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Series:
-    """One line of ``Lines``."""
-
-    name: str
-    y: list[float | None]
-    low: list[float | None] | None = None
-    high: list[float | None] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lines:
-    """Named series over one x; text in ``x`` stands at equal distances."""
-
-    x: list[Name]
-    series: list[Series]
-    x_label: str = ""
-    y_label: str = ""
-    log_x: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Points:
-    """A point a label, coloured by group."""
-
-    x: list[float | None]
-    y: list[float | None]
-    labels: list[Name] = field(default_factory=list)
-    groups: list[Name] = field(default_factory=list)
-    x_label: str = ""
-    y_label: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenRow:
-    """One text of ``Tokens``, cut into its tokens."""
-
-    label: str
-    tokens: list[str]
-    values: list[float | None]
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """Texts whose tokens are coloured by a number each, from ``-limit`` to ``limit``."""
-
-    rows: list[TokenRow]
-    limit: float
-    low_name: str
-    """What a value below 0 means."""
-
-    high_name: str
-    """What one above 0 means."""
-
-
-Picture = Heatmap | Bars | Lines | Points | Tokens
 
 
 def names(labels: list[Name]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from armillary.records.sections import Figure, Heatmap, Points, names
 from armillary.report.canvas import MUTED, SERIES, THEME, WIDE
-from armillary.report.figure_data import picture
+from armillary.report.figure_data import drawable
 from armillary.report.heatmap import ANNOTATED, color_range, colors, ink, planned, short
 from armillary.report.wording import number
 
@@ -31,7 +31,7 @@ def specification(figure: Figure) -> str | None:
     """
     if not figure.interactive:
         return None
-    found = picture(figure)
+    found = drawable(figure)
     if not isinstance(found, (Heatmap, Points)):
         return None
     try:

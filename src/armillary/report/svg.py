@@ -9,7 +9,7 @@ from armillary.records.plain import digest
 from armillary.records.sections import Bars, Figure, Heatmap, Lines, Tokens
 from armillary.report import bars, heatmap, lines, points
 from armillary.report.canvas import NARROW, THEME, WIDE, drawn
-from armillary.report.figure_data import picture
+from armillary.report.figure_data import drawable
 from armillary.report.wording import visible
 
 # matplotlib's SVG made fit for a page: themed, described, and without anything that leaks into the page around it.
@@ -113,7 +113,7 @@ def svg(figure: Figure, *, narrow: bool = False, prefix: str = "") -> str:
     Raises:
         UsageError: the data is not what the kind of figure needs, or the figure is one of text (``report.tokens``).
     """
-    found = picture(figure)
+    found = drawable(figure)
     width: float = NARROW if narrow else WIDE
     if isinstance(found, Heatmap):
         width, height, draw = heatmap.layout(found, WIDE)

@@ -5,7 +5,7 @@ from markupsafe import Markup
 
 from armillary.errors import UsageError
 from armillary.records.sections import Figure, TokenRow, Tokens
-from armillary.report.figure_data import picture
+from armillary.report.figure_data import drawable
 from armillary.report.wording import number, visible
 
 STEPS = 4
@@ -38,7 +38,7 @@ def markup(figure: Figure) -> Markup:
     Raises:
         UsageError: the data is not what the kind needs.
     """
-    found = picture(figure)
+    found = drawable(figure)
     if not isinstance(found, Tokens):
         raise UsageError(f"Figure {figure.title!r} is of kind {figure.kind!r}, not 'tokens'.")
     rows = [{"label": row.label, "note": row.note, "marks": _marks(row, found.limit)} for row in found.rows]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from armillary.cli.reproduce import ReproduceSettings
+from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
 from armillary.data import capability_source
 from armillary.data.sources import DataSource, package_source
 from armillary.data.texts.corpora import corpus_source
@@ -19,7 +19,6 @@ from reproductions.bricks.measures import measures
 from reproductions.bricks.report import findings, notes, sections
 from reproductions.bricks.scale import CAPABILITIES, SCALES
 from reproductions.bricks.setup import GENERAL, Laboratory
-from reproductions.reproduction import BOTH, Reproduction
 
 ONCE: dict[str, Callable[[Laboratory], dict[str, Any]]] = {
     "masks": single.masks,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from armillary.cli.reproduce import ReproduceSettings
+from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.data import load_emoji
 from armillary.data.images.vision_states import picture_states
 from armillary.extras import peft_package
@@ -28,7 +28,6 @@ from reproductions.commit.scale import SCALES, TASKS
 from reproductions.commit.small_models import Laboratory
 from reproductions.commit.sounds.sounds import load_sounds
 from reproductions.images.dataset import Course
-from reproductions.reproduction import Reproduction
 
 
 def course(loaded: LoadedModel, *, made_up: bool) -> Course:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from armillary.cli.reproduce import ReproduceSettings
+from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
 from armillary.models import LoadedModel
 from armillary.progress import counted
 from armillary.records.claims import judge
@@ -16,7 +16,6 @@ from reproductions.icn.measures import measures
 from reproductions.icn.report import findings, sections
 from reproductions.icn.scale import SCALES
 from reproductions.icn.stages import Laboratory, Metric, fixed_keys
-from reproductions.reproduction import BOTH, Reproduction
 
 
 def _measured(config: ReproduceSettings, loaded: LoadedModel, folder: RunFolder) -> tuple[dict[str, Any], Laboratory]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from armillary.cli.reproduce import ReproduceSettings
+from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
 from armillary.data import relation
 from armillary.data.texts.corpora import corpus_source
 from armillary.models import LoadedModel
@@ -17,7 +17,6 @@ from reproductions.lincorr.claims import CLAIMS
 from reproductions.lincorr.measures import measures, notes
 from reproductions.lincorr.report import findings, sections
 from reproductions.lincorr.scale import RELATIONS, SCALES
-from reproductions.reproduction import BOTH, Reproduction
 
 
 def _measured(config: ReproduceSettings, loaded: LoadedModel, folder: RunFolder) -> dict[str, Any]:

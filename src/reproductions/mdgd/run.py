@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from armillary.cli.reproduce import ReproduceSettings
+from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.data.images.emoji import fetch_emoji, load_emoji
 from armillary.data.images.synthetic import made_up_emoji, random_tower
 from armillary.data.images.vision_states import picture_states, states_behind
@@ -38,7 +38,6 @@ from reproductions.mdgd.scale import (
     Scale,
 )
 from reproductions.mdgd.small_models import Laboratory
-from reproductions.reproduction import Reproduction
 
 
 def course(scale: Scale, code_seed: int) -> Course:

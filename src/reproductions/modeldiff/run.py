@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from armillary.cli.reproduce import ReproduceSettings
+from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.data.texts.corpora import corpus_source
 from armillary.models import LoadedModel, load
 from armillary.progress import counted
@@ -21,7 +21,6 @@ from reproductions.modeldiff.measures import GRIDS, measures
 from reproductions.modeldiff.report import findings, sections
 from reproductions.modeldiff.scale import SCALES
 from reproductions.modeldiff.zoo import ZOO_SCALES
-from reproductions.reproduction import Reproduction
 
 Found = dict[str, Any]
 

@@ -5,12 +5,11 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from armillary.cli.reproduce import ReproduceSettings
+from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
 from armillary.data.sources import DataSource
 from armillary.progress import counted
 from armillary.records.claims import judge
 from armillary.runs.run import Outcome, Run
-from reproductions.reproduction import BOTH, Reproduction
 from reproductions.vector_icl import stages
 from reproductions.vector_icl.captions import caption_rows
 from reproductions.vector_icl.claims import CLAIMS

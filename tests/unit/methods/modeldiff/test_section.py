@@ -30,7 +30,7 @@ from armillary.models import tiny
 from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
 from armillary.records.sections import Figure, Section
-from armillary.report.figure_data import picture
+from armillary.report.figure_data import drawable
 from armillary.report.html import render_html
 from reproductions.modeldiff.known_models import TableModel
 
@@ -188,7 +188,7 @@ def test_sections_are_plain_data_that_a_page_can_draw() -> None:
             assert Section.from_dict(json.loads(json.dumps(section.to_dict()))) == section
             assert section.summary and section.meaning and section.caution
             for figure in section.figures:
-                assert isinstance(figure, Figure) and picture(figure)
+                assert isinstance(figure, Figure) and drawable(figure)
         record = RunRecord(kind="modeldiff", title="t", config={}, models={}, seed=0, measures=measures(comparison),
                            findings=findings(comparison), sections=made, started="", seconds=1.0)  # fmt: skip
         page = render_html(record)
