@@ -9,12 +9,12 @@ from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, Payload
 from armillary.data.sources import DataSource
 from armillary.data.texts.capability import capability_source, equal_capability_texts
 from armillary.errors import ModelError
-from armillary.methods.bricks.neurons.config import LEAST_TEXTS
+from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS
 from armillary.methods.bricks.neurons.profile import profile
 from armillary.methods.bricks.neurons.report import finding, measures, section
 from armillary.methods.bricks.neurons.scores import functional_scores
 from armillary.methods.bricks.neurons.sets import overlap
-from armillary.methods.bricks.neurons.survey import CAPABILITIES, READING, specialised_sets, survey
+from armillary.methods.bricks.neurons.survey import READING, specialised_sets, survey
 from armillary.methods.bricks.payloads import Index
 from armillary.numerics.intervals import Interval, paired_difference
 from armillary.records.sections import Figure, Finding, Section, Table, interval_bars

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.numerics.intervals import Interval, across_seeds, binomial, bootstrap_mean, paired_difference
 from reproductions.bricks.claims import ALMOST_NOTHING
-from reproductions.bricks.scale import CAPABILITIES, OTHERS, TASKS
+from reproductions.bricks.scale import OTHERS, TASKS
 
 Found = dict[str, Any]
 SPLITTINGS = ("weights", "coactivation", "random")

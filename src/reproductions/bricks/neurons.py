@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from armillary.methods.bricks.neurons.ablation import KnockoutTable, indicator_gain, knock_out, masking_curve
+from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.methods.bricks.neurons.scores import functional_scores
 from armillary.methods.bricks.neurons.sets import magnitude_matched, overlap, random_like, resident, without
 from armillary.methods.bricks.neurons.sparsity import cett_curve
 from armillary.methods.bricks.payloads import Index
-from reproductions.bricks.scale import ACTIVATION_LEVEL, CAPABILITIES, MAGNITUDE_LEVEL
+from reproductions.bricks.scale import ACTIVATION_LEVEL, MAGNITUDE_LEVEL
 from reproductions.bricks.setup import Laboratory
 
 Payload = dict[str, Any]

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import ClaimResult, verdict_findings
 from armillary.records.sections import Cell, Figure, Finding, Section, Table, interval_bars
-from reproductions.bricks.scale import CAPABILITIES, TASKS
+from reproductions.bricks.scale import TASKS
 
 Found = dict[str, Any]
 Measures = Mapping[str, Interval]

@@ -12,11 +12,11 @@ from armillary.methods.bricks.experts.routed_model import routed, sliced
 from armillary.methods.bricks.experts.router import oracle
 from armillary.methods.bricks.experts.router_fit import ridge_router
 from armillary.methods.bricks.losses import effect, text_losses
+from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.methods.bricks.neurons.sets import specialised
 from armillary.methods.bricks.neurons.sparsity import keep_like, neuron_energy
 from armillary.methods.bricks.payloads import Index
 from armillary.models.batches import encode
-from reproductions.bricks.scale import CAPABILITIES
 from reproductions.bricks.setup import Laboratory, Splitting
 
 Payload = dict[str, Any]

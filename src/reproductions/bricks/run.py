@@ -8,6 +8,7 @@ from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
 from armillary.data import capability_source
 from armillary.data.sources import DataSource, package_source
 from armillary.data.texts.corpora import corpus_source
+from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.models import LoadedModel
 from armillary.progress import counted
 from armillary.records.claims import judge
@@ -17,7 +18,7 @@ from reproductions.bricks import adapters as tasks, editing as changes, neurons 
 from reproductions.bricks.claims import CLAIMS
 from reproductions.bricks.measures import measures
 from reproductions.bricks.report import findings, notes, sections
-from reproductions.bricks.scale import CAPABILITIES, SCALES
+from reproductions.bricks.scale import SCALES
 from reproductions.bricks.setup import GENERAL, Laboratory
 
 ONCE: dict[str, Callable[[Laboratory], dict[str, Any]]] = {

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 
 from armillary.cli.reproduce import Preset
 
-CAPABILITIES = ("code", "mathematics", "translation", "german", "knowledge", "writing")
-"""What is told apart. The paper's seven come from a set of instructions that is not at hand."""
-
 TASKS = ("code", "german", "mathematics")
 """Capabilities for which an adapter is trained."""
 

@@ -14,14 +14,14 @@ from armillary.methods.bricks.experts.partition import (
     partition_by_weights,
     random_partition,
 )
-from armillary.methods.bricks.neurons.config import ProfileConfig
+from armillary.methods.bricks.neurons.config import CAPABILITIES, ProfileConfig
 from armillary.methods.bricks.neurons.profile import Profile, profile
 from armillary.methods.bricks.neurons.scores import FunctionalScores, NullScores, functional_scores, null_scores
 from armillary.methods.bricks.neurons.sets import specialised
 from armillary.methods.bricks.payloads import Index, Partition
 from armillary.models import LoadedModel
 from armillary.runs.parts import Parts
-from reproductions.bricks.scale import CAPABILITIES, Scale
+from reproductions.bricks.scale import Scale
 
 Splitting = Literal["weights", "coactivation", "random"]
 GENERAL = "world-factbook"

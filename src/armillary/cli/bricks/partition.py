@@ -11,11 +11,11 @@ from armillary.cli.options import Folder
 from armillary.data import capability_source, equal_capability_texts
 from armillary.data.texts.pieces import Split
 from armillary.errors import UsageError
+from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
 from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
 from armillary.runs.folder import RunFolder
-from reproductions.bricks.scale import CAPABILITIES
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.experts.partition import FunctionalExperts

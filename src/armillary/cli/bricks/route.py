@@ -17,11 +17,11 @@ from armillary.cli.bricks.partition import (
 )
 from armillary.cli.options import Folder
 from armillary.errors import ModelError, UsageError
+from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
 from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
 from armillary.runs.folder import RunFolder
-from reproductions.bricks.scale import CAPABILITIES
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.experts.router import Router

@@ -8,6 +8,11 @@ LEAST_TEXTS = 20
 """Texts that a capability needs at least: average precision of fewer says nothing."""
 
 
+CAPABILITIES = ("code", "mathematics", "translation", "german", "knowledge", "writing")
+"""What is told apart where nothing else is named. The paper's seven come from a set of instructions that is not at
+hand."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProfileConfig:
     """How texts are read for a profile. Defaults are ours where the paper names none."""

@@ -13,7 +13,7 @@ from armillary.data.texts.capability import capabilities as known_capabilities, 
 from armillary.errors import UsageError
 from armillary.methods.bricks.losses import Texts
 from armillary.methods.bricks.neurons.ablation import KnockoutTable, knock_out
-from armillary.methods.bricks.neurons.config import LEAST_TEXTS, ProfileConfig
+from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS, ProfileConfig
 from armillary.methods.bricks.neurons.examples import firing_examples
 from armillary.methods.bricks.neurons.profile import Profile, profile
 from armillary.methods.bricks.neurons.scores import (
@@ -31,9 +31,6 @@ from armillary.numerics.intervals import bootstrap_mean
 from armillary.runs.parts import Store
 
 Payload = dict[str, Any]
-
-CAPABILITIES = ("code", "mathematics", "translation", "german", "knowledge", "writing")
-"""What is looked for when nothing else is named."""
 
 TOKENS = 64
 """Tokens of a text that are read."""
