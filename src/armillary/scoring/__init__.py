@@ -1,13 +1,13 @@
 """Log-probabilities and decoding done once: of the next token, of whole texts, and of what is sampled."""
 
-from armillary.scoring.decoding import GrowingPrompts, greedy
+from armillary.scoring.decoding import CachedPrompts, greedy
 from armillary.scoring.next_token import BranchLogits, branch_logits, next_token_logits
 from armillary.scoring.nll import SequenceNLL, sequence_nll, token_nll
 from armillary.scoring.sample import Samples, sample
 
 __all__ = [
     "BranchLogits",
-    "GrowingPrompts",
+    "CachedPrompts",
     "Samples",
     "SequenceNLL",
     "branch_logits",

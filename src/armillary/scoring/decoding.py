@@ -63,7 +63,7 @@ class DecodingRows:
 # Shapes: B rows, T new tokens, S slots of the cache, D hidden size.
 
 
-class GrowingPrompts:
+class CachedPrompts:
     """The rows of one batch and their cache. Raises ModelError for a model whose past can't be cut back."""
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -97,9 +97,9 @@ class GrowingPrompts:
         self._align(ids_BT.shape[1] - lengths)
         return hidden_BD
 
-    def copy(self) -> "GrowingPrompts":
+    def copy(self) -> "CachedPrompts":
         """The same rows with a cache of their own."""
-        other = GrowingPrompts(self.loaded)
+        other = CachedPrompts(self.loaded)
         other.cache, other.rows = copy_cache(self.cache), self.rows
         return other
 
@@ -153,7 +153,7 @@ def _ends_at_right(lengths: Sequence[int], width: int, like: Tensor) -> Int[Tens
 
 @torch.inference_mode()
 def greedy(
-    prompts: GrowingPrompts,
+    prompts: CachedPrompts,
     hidden_BD: Float[Tensor, "b d"],
     owners: Sequence[int],
     first: Sequence[int] | None = None,

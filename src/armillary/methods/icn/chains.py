@@ -14,7 +14,7 @@ from armillary.methods.icn.navigator import Navigator
 from armillary.methods.icn.templates import WAYS, FirstTokens, Template
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
-from armillary.scoring import GrowingPrompts, greedy
+from armillary.scoring import CachedPrompts, greedy
 
 Parser = Callable[[str], str | None]
 """From the text read out to an answer that can be compared, or None where there is none."""
@@ -114,7 +114,7 @@ def _read_out(loaded: LoadedModel, prompts: Sequence[str], stop: str, batch_size
     texts: list[str] = []
     for start in range(0, len(prompts), batch_size):
         batch = prompts[start : start + batch_size]
-        grown = GrowingPrompts(loaded)
+        grown = CachedPrompts(loaded)
         hidden_BD = grown.read(encode(loaded, batch))
         branches = greedy(grown, hidden_BD, range(len(batch)), max_new_tokens=READOUT_TOKENS, stop_ids=stops)
         texts += [str(loaded.tokenizer.decode(one, skip_special_tokens=True)).split(stop)[0] for one in branches]

@@ -20,7 +20,7 @@ from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, Template
 from armillary.models import LoadedModel, load
 from armillary.models.batches import encode
 from armillary.progress import track
-from armillary.scoring import GrowingPrompts, greedy
+from armillary.scoring import CachedPrompts, greedy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -105,7 +105,7 @@ class _Batch:
     @torch.inference_mode()
     def run(self) -> list[Exploration]:
         loaded = self.navigator.loaded
-        base = GrowingPrompts(loaded)
+        base = CachedPrompts(loaded)
         base_hidden_QD = base.read(self.bases)
         # A copy, so that the list's beginning is not read again.
         navigated = base.copy() if self.config.navigate else base
@@ -126,7 +126,7 @@ class _Batch:
         listed = listed[-self.config.last :] if self.config.last else listed
         return self.bases[index] + appended_ids(self.navigator.loaded, self.template.listed("", listed))
 
-    def _round(self, round: int, hidden_QD: Tensor, source: GrowingPrompts, at_QD: Tensor) -> bool:
+    def _round(self, round: int, hidden_QD: Tensor, source: CachedPrompts, at_QD: Tensor) -> bool:
         """Choose first tokens by the ranking at ``hidden``, decode them from ``source``; False where none was left."""
         logits_QV = self.navigator.loaded.anatomy.logits(hidden_QD).float()
         normaliser_Q = logits_QV.logsumexp(dim=-1)

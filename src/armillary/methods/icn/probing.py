@@ -16,7 +16,7 @@ from armillary.errors import UsageError
 from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, Template, appended_ids, rank_of
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
-from armillary.scoring import GrowingPrompts, greedy
+from armillary.scoring import CachedPrompts, greedy
 
 BRANCHES = 64
 """Answers decoded together."""
@@ -36,7 +36,7 @@ class Probing:
         self.loaded, self.template, self.max_new_tokens = loaded, template, max_new_tokens
         self.first = FirstTokens(loaded, template.stop)
         self.base: list[int] = encode(loaded, [template.base(instruction)])[0]
-        self.prompts = GrowingPrompts(loaded)
+        self.prompts = CachedPrompts(loaded)
         self.query_1D = self.prompts.read([self.base])
         self._texts: dict[int, str] = {}
 

@@ -20,7 +20,7 @@ from armillary.methods.bricks.payloads import LowRank
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, pad, padded_batches, run_body
 from armillary.numerics.intervals import Interval, binomial, bootstrap, bootstrap_mean
-from armillary.scoring import GrowingPrompts, greedy
+from armillary.scoring import CachedPrompts, greedy
 from armillary.scoring.decoding import end_tokens
 from armillary.scoring.nll import CHUNK_ELEMENTS
 
@@ -186,7 +186,7 @@ def _harmonic(hit: list[float], general: list[float], local: list[float], seed: 
 
 
 def _continued(loaded: LoadedModel, prompt: str, new_tokens: int) -> str:
-    prompts = GrowingPrompts(loaded)
+    prompts = CachedPrompts(loaded)
     hidden_1D = prompts.read(encode(loaded, [prompt]))
     tokens = greedy(prompts, hidden_1D, [0], max_new_tokens=new_tokens, stop_ids=end_tokens(loaded))[0]
     return str(loaded.tokenizer.decode(tokens, skip_special_tokens=True))

@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from armillary.errors import NumericError, UsageError
 from armillary.models import KINDS, LoadedModel, tiny
 from armillary.models.batches import run_body
-from armillary.scoring.decoding import GrowingPrompts, greedy
+from armillary.scoring.decoding import CachedPrompts, greedy
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -35,13 +35,13 @@ READINGS = [
 
 
 def test_readings_equal_reading_afresh(loaded: LoadedModel) -> None:
-    prompts = GrowingPrompts(loaded)
+    prompts = CachedPrompts(loaded)
     for rows in READINGS:
         torch.testing.assert_close(prompts.read(rows), afresh(loaded, rows), atol=2e-4, rtol=1e-3)
 
 
 def test_only_new_tokens_are_read() -> None:
-    prompts = GrowingPrompts(tiny())
+    prompts = CachedPrompts(tiny())
     prompts.read(READINGS[0])
     assert prompts.computed == 5 + 9 + 3
     prompts.read(READINGS[1])
@@ -54,13 +54,13 @@ def test_only_new_tokens_are_read() -> None:
 @given(st.lists(st.lists(st.lists(st.integers(3, 9), min_size=1, max_size=12), min_size=2, max_size=2), min_size=2))
 def test_any_sequence_of_readings(readings: list[list[list[int]]]) -> None:
     loaded = tiny("gemma3", settings={"sliding_window": 4})
-    prompts = GrowingPrompts(loaded)
+    prompts = CachedPrompts(loaded)
     for rows in readings:
         torch.testing.assert_close(prompts.read(rows), afresh(loaded, rows), atol=2e-4, rtol=1e-3)
 
 
 def test_a_copy_leaves_the_first_alone(loaded: LoadedModel) -> None:
-    prompts = GrowingPrompts(loaded)
+    prompts = CachedPrompts(loaded)
     prompts.read(READINGS[0])
     other = prompts.copy()
     other.read(READINGS[1])
@@ -77,7 +77,7 @@ def one_by_one(loaded: LoadedModel, row: list[int], first: int, count: int, stop
 
 
 def test_branches_equal_decoding_one_by_one(loaded: LoadedModel) -> None:
-    prompts = GrowingPrompts(loaded)
+    prompts = CachedPrompts(loaded)
     prompts.read(READINGS[0])
     hidden = prompts.read(READINGS[1])
     owners, first = [0, 0, 1, 2, 2, 2, 1], [5, 9, 5, 7, 100, 40, 11]
@@ -93,7 +93,7 @@ def test_branches_equal_decoding_one_by_one(loaded: LoadedModel) -> None:
 
 def test_without_first_tokens_it_is_plain_greedy_decoding(loaded: LoadedModel) -> None:
     row = READINGS[0][1]
-    prompts = GrowingPrompts(loaded)
+    prompts = CachedPrompts(loaded)
     hidden = prompts.read([row])
     plain = loaded.model.generate(
         torch.tensor([row]), do_sample=False, max_new_tokens=8, eos_token_id=None, pad_token_id=0
@@ -102,7 +102,7 @@ def test_without_first_tokens_it_is_plain_greedy_decoding(loaded: LoadedModel) -
 
 
 def test_wrong_use() -> None:
-    prompts = GrowingPrompts(tiny())
+    prompts = CachedPrompts(tiny())
     with pytest.raises(UsageError, match="at least one token"):
         prompts.read([[3], []])
     hidden = prompts.read([[3], [4, 5]])
