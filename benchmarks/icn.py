@@ -111,7 +111,7 @@ def generate(loaded: LoadedModel, ids: list[int], new: int, stops: list[int], **
 def against_sampling(loaded: LoadedModel, repeats: int, most: int) -> list[dict[str, object]]:
     """Eight questions, 32 answers each, against as many sampled tokens from the same prompts."""
     explored = navigated(loaded, QUESTIONS, most)
-    tokens = sum(len(finding.tokens) for one_question in explored for finding in one_question.findings)
+    tokens = sum(len(answer.tokens) for one_question in explored for answer in one_question.answers)
     answers = ROUNDS * PER_ROUND
     length = max(1, round(tokens / (answers * len(QUESTIONS))))
     ids, mask = pad(encode(loaded, [NUMBERED_LIST.base(question) for question in QUESTIONS]), side="left")

@@ -18,7 +18,7 @@ from armillary.runs.folder import RunFolder
 from armillary.runs.settings import DRY_MODEL, ModelName
 
 if TYPE_CHECKING:
-    from armillary.methods.icn.templates import Template
+    from armillary.methods.icn.templates import ListTemplate
     from armillary.models import LoadedModel
 
 # Many answers to one prompt as a run of its own: what ``armillary icn ask`` leaves.
@@ -88,7 +88,7 @@ def run_ask(config: AskConfig, out: Path, *, fresh: bool = False) -> RunRecord:
         return record
 
 
-def _template(config: AskConfig) -> "Template":
+def _template(config: AskConfig) -> "ListTemplate":
     from armillary.methods.icn.templates import load_template, template
 
     return load_template(config.template) if config.template else template(config.task)
@@ -104,11 +104,11 @@ def _settings(config: AskConfig, length: int) -> dict[str, Any]:
     }
 
 
-def _listed(loaded: "LoadedModel", template: "Template", config: AskConfig) -> tuple[Section, Finding]:
+def _listed(loaded: "LoadedModel", template: "ListTemplate", config: AskConfig) -> tuple[Section, Finding]:
     from armillary.methods.icn.navigator import Navigator
 
-    found = Navigator(loaded, template, **_settings(config, 24)).explore(config.prompt).findings[: config.n]
-    distinct = [finding.text for finding in found if finding.duplicate_of is None]
+    found = Navigator(loaded, template, **_settings(config, 24)).explore(config.prompt).answers[: config.n]
+    distinct = [answer.text for answer in found if answer.duplicate_of is None]
     told = f"{len(distinct)} different answers of {len(found)} to {config.prompt!r}."
     table = Table(
         title="Answers in the order found",
@@ -139,7 +139,7 @@ def _listed(loaded: "LoadedModel", template: "Template", config: AskConfig) -> t
     return section, Finding(text=f"{told} First: {', '.join(distinct[:8])}.", interest=0.5, section="answers")
 
 
-def _solved(loaded: "LoadedModel", template: "Template", config: AskConfig) -> tuple[Section, Finding]:
+def _solved(loaded: "LoadedModel", template: "ListTemplate", config: AskConfig) -> tuple[Section, Finding]:
     from armillary.methods.icn.chains import PATHS, solve
 
     settings = {**_settings(config, PATHS.max_new_tokens), "pool": None if config.n > 100 else PATHS.pool}

@@ -24,7 +24,7 @@ from armillary.progress import counted
 from armillary.runs.parts import Parts
 from armillary.scoring import next_token_logits
 from reproductions.icn.probes.matching import Matcher
-from reproductions.icn.probes.probe import Probe
+from reproductions.icn.probes.probe import KnowledgeProbe
 from reproductions.icn.probes.shipped import probe
 from reproductions.icn.scale import OPEN, PROBES, Scale
 
@@ -43,7 +43,7 @@ class Laboratory:
     parts: Parts
 
     @cached_property
-    def probes(self) -> tuple[Probe, ...]:
+    def probes(self) -> tuple[KnowledgeProbe, ...]:
         """The probes of this preset, bases and restrictions."""
         return tuple(probe(id) for id in PROBES[: self.scale.probes])
 
@@ -75,7 +75,7 @@ class Laboratory:
             "facts": np.array([found.n_clusters, found.iterations, int(found.converged)]),
         }
 
-    def foreign(self, index: int) -> Probe:
+    def foreign(self, index: int) -> KnowledgeProbe:
         """A probe of another base class, to list in the context as a control."""
         here = self.probes[index]
         others = [one for one in self.probes[index + 1 :] + self.probes[:index] if one.base != here.base]
@@ -155,7 +155,7 @@ def _under_lists(lab: Laboratory, index: int, one: Probing, tokens: list[int]) -
     return found
 
 
-def _arms(lab: Laboratory, asked: Probe, one: Probing, matcher: Matcher) -> Payload:
+def _arms(lab: Laboratory, asked: KnowledgeProbe, one: Probing, matcher: Matcher) -> Payload:
     """What navigation and each rival answer with the same number of answers, and which are right."""
     scale = lab.scale
     count, labels_V = scale.rounds * scale.per_round, lab.clusters(0).labels_V

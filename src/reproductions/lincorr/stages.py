@@ -18,7 +18,7 @@ from armillary.methods.lincorr import (
     study,
     vocabulary_subjects,
 )
-from armillary.methods.lincorr.editing import Edit, combine_edits, edit_and_trace
+from armillary.methods.lincorr.editing import LogitEdit, combine_edits, edit_and_trace
 from armillary.methods.lincorr.gradient import gradient_correlation
 from armillary.methods.lincorr.method import recollect
 from armillary.methods.lincorr.resilience import by_completeness, transfer, whole_word_advantage
@@ -120,7 +120,7 @@ def _words(fit: RelationFit, count: int, seed: int) -> list[str]:
     return [usable[index] for index in np.random.default_rng(seed).permutation(len(usable))[:count]]
 
 
-def _edit(lab: Laboratory, relation: str, word: str, rate: float) -> Edit:
+def _edit(lab: Laboratory, relation: str, word: str, rate: float) -> LogitEdit:
     tables = lab.first[relation]
     subjects = [tables.source.subjects[row] for row in tables.test[:2]]
     return edit_and_trace(

@@ -6,11 +6,11 @@ from hypothesis import given, strategies as st
 from armillary.data.sources import own_source
 from armillary.errors import UsageError
 from reproductions.icn.probes.matching import Matcher
-from reproductions.icn.probes.probe import Probe, normalised
+from reproductions.icn.probes.probe import KnowledgeProbe, normalised
 
 WORDS = "bcdefghilmnoprstuvxyz"
 
-PROBE = Probe(
+PROBE = KnowledgeProbe(
     id="places",
     instruction="Please show me some places.",
     answers=(

@@ -13,7 +13,7 @@ from armillary.data.sources import own_source
 from armillary.errors import UsageError
 from reproductions.icn.probes.matching import Matcher
 from reproductions.icn.probes.places import TERRITORIES, country_spellings
-from reproductions.icn.probes.probe import Probe, distinct, normalised
+from reproductions.icn.probes.probe import KnowledgeProbe, distinct, normalised
 from reproductions.icn.probes.shipped import probe, probe_ids
 
 # Id -> (number of answers, or None where it depends on the version of a package; members; no members).
@@ -81,7 +81,7 @@ KNOWN: dict[str, tuple[int | None, list[str], list[str]]] = {
 }
 
 
-def one(**changes: Any) -> Probe:
+def one(**changes: Any) -> KnowledgeProbe:
     """A small right probe with some fields changed."""
     fields: dict[str, Any] = {
         "id": "pets",
@@ -90,7 +90,7 @@ def one(**changes: Any) -> Probe:
         "base": "pets",
         "source": (own_source("pets"),),
     }
-    return Probe(**(fields | changes))
+    return KnowledgeProbe(**(fields | changes))
 
 
 def test_every_shipped_probe_is_known_here() -> None:

@@ -40,10 +40,10 @@ from .keys import (
 from .navigator import Navigator as Navigator, icn_generate as icn_generate
 from .probing import AfterList as AfterList, Probing as Probing, unreachable as unreachable
 from .result import (
+    Answer as Answer,
+    AnswerScore as AnswerScore,
     Diversity as Diversity,
     Exploration as Exploration,
-    Finding as Finding,
-    Score as Score,
     diversity as diversity,
     score as score,
 )
@@ -51,7 +51,7 @@ from .templates import (
     NUMBERED_LIST as NUMBERED_LIST,
     TEMPLATES as TEMPLATES,
     WAYS as WAYS,
-    Template as Template,
+    ListTemplate as ListTemplate,
     load_template as load_template,
     template as template,
 )

@@ -11,7 +11,7 @@ import torch
 from armillary.errors import UsageError
 from armillary.methods.icn.config import NavigationConfig
 from armillary.methods.icn.navigator import Navigator
-from armillary.methods.icn.templates import WAYS, FirstTokens, Template
+from armillary.methods.icn.templates import WAYS, FirstTokens, ListTemplate
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
 from armillary.scoring import CachedPrompts, greedy
@@ -82,7 +82,7 @@ def solve(
     loaded: LoadedModel,
     questions: Sequence[str],
     *,
-    template: Template = WAYS,
+    template: ListTemplate = WAYS,
     config: NavigationConfig = PATHS,
     parser: Parser = number_parser,
     **settings: Any,
@@ -95,11 +95,11 @@ def solve(
     if not template.readout:
         raise UsageError("The template has no `readout`, so no answer can be read out of a chain of thought.")
     explored = Navigator(loaded, template, config, **settings).explore(list(questions))
-    prompts = [template.asked(one.instruction, finding.text) for one in explored for finding in one.findings]
+    prompts = [template.asked(one.instruction, answer.text) for one in explored for answer in one.answers]
     read = iter(_read_out(loaded, prompts, template.readout_stop, config.batch_size))
     solutions = []
     for one in explored:
-        answers = tuple(parser(next(read)) for _ in one.findings)
+        answers = tuple(parser(next(read)) for _ in one.answers)
         decided, tie = vote(answers)
         solutions.append(
             Solution(question=one.instruction, paths=tuple(one.texts), answers=answers, vote=decided, tie=tie)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from armillary.errors import UsageError
 from armillary.methods.icn.config import NavigationConfig, check_room
-from armillary.methods.icn.result import Exploration, Finding, first_places
-from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, Template, appended_ids
+from armillary.methods.icn.result import Answer, Exploration, first_places
+from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate, appended_ids
 from armillary.models import LoadedModel, load
 from armillary.models.batches import encode
 from armillary.progress import track
@@ -35,7 +35,7 @@ class Navigator:
     def __init__(
         self,
         loaded: LoadedModel,
-        template: Template = NUMBERED_LIST,
+        template: ListTemplate = NUMBERED_LIST,
         config: NavigationConfig | None = None,
         *,
         keep: Keep | None = None,
@@ -99,7 +99,7 @@ class _Batch:
         self.navigator, self.bases, self.names = navigator, [list(row) for row in bases], names
         self.config, self.template, self.first = navigator.config, navigator.template, navigator.first
         self.explored: list[set[str]] = [set() for _ in bases]
-        self.found: list[list[Finding]] = [[] for _ in bases]
+        self.found: list[list[Answer]] = [[] for _ in bases]
         self.invalid = [0] * len(bases)
 
     @torch.inference_mode()
@@ -122,7 +122,7 @@ class _Batch:
     def _prompt(self, index: int) -> list[int]:
         """The tokens of the base prompt, then those of the list: the base's tokens never change."""
         keep = self.navigator.keep or (lambda _answer: True)
-        listed = [finding.text for finding in self.found[index] if finding.text.strip() and keep(finding.text)]
+        listed = [answer.text for answer in self.found[index] if answer.text.strip() and keep(answer.text)]
         listed = listed[-self.config.last :] if self.config.last else listed
         return self.bases[index] + appended_ids(self.navigator.loaded, self.template.listed("", listed))
 
@@ -151,7 +151,7 @@ class _Batch:
             logit = float(logits_QV[owner, token])
             text, complete = self._answer(branch)
             self.found[owner].append(
-                Finding(
+                Answer(
                     text=text,
                     token=token,
                     tokens=tuple(branch),
@@ -174,10 +174,10 @@ class _Batch:
 
     def _exploration(self, index: int, read: int) -> Exploration:
         found = self.found[index]
-        places = first_places([finding.text for finding in found])
-        findings = tuple(replace(finding, duplicate_of=place) for finding, place in zip(found, places, strict=True))
+        places = first_places([answer.text for answer in found])
+        answers = tuple(replace(answer, duplicate_of=place) for answer, place in zip(found, places, strict=True))
         return Exploration(
-            instruction=self.names[index], findings=findings, invalid=self.invalid[index], read_tokens=read
+            instruction=self.names[index], answers=answers, invalid=self.invalid[index], read_tokens=read
         )
 
 
@@ -187,7 +187,7 @@ class _Batch:
 def icn_generate(
     tokenizer: "PreTrainedTokenizerBase",
     *,
-    template: Template = NUMBERED_LIST,
+    template: ListTemplate = NUMBERED_LIST,
     answers: int | None = None,
     per_round: int = 1,
     navigate: bool = True,
@@ -257,10 +257,10 @@ def _pad_token(settings: Any, tokenizer: Any) -> int:
 
 
 def _sequences(input_ids: Tensor, explored: list[Exploration], count: int, pad: int) -> Tensor:
-    width = max((len(finding.tokens) for one in explored for finding in one.findings), default=0)
+    width = max((len(answer.tokens) for one in explored for answer in one.answers), default=0)
     rows = []
     for prompt, one in zip(input_ids.tolist(), explored, strict=True):
-        answers = [list(finding.tokens) for finding in one.findings]
+        answers = [list(answer.tokens) for answer in one.answers]
         answers += [[] for _ in range(count - len(answers))]
         rows += [prompt + answer + [pad] * (width - len(answer)) for answer in answers]
     return torch.tensor(rows, dtype=torch.long, device=input_ids.device)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.errors import UsageError
-from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, Template, appended_ids, rank_of
+from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate, appended_ids, rank_of
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
 from armillary.scoring import CachedPrompts, greedy
@@ -29,7 +29,7 @@ class Probing:
         self,
         loaded: LoadedModel,
         instruction: str,
-        template: Template = NUMBERED_LIST,
+        template: ListTemplate = NUMBERED_LIST,
         *,
         max_new_tokens: int = 12,
     ) -> None:

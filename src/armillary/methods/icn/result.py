@@ -11,7 +11,7 @@ Judge = Callable[[str], int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Answer:
     """One answer."""
 
     text: str
@@ -36,12 +36,12 @@ class Finding:
     """False where the answer was cut off before its stop text."""
 
     duplicate_of: int | None
-    """Place of the first finding with the same text (up to case and spaces); None for the first."""
+    """Index of the first answer with the same text (up to case and spaces); None for the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
-    """Findings against the correct answers."""
+class AnswerScore:
+    """Answers against the correct ones."""
 
     answers: int
     correct: int
@@ -56,10 +56,10 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Exploration:
-    """All findings of one instruction, in the order found."""
+    """All answers to one instruction, in the order found."""
 
     instruction: str
-    findings: tuple[Finding, ...]
+    answers: tuple[Answer, ...]
     invalid: int
     """Top-ranked tokens passed over because they can't begin an answer."""
 
@@ -69,14 +69,14 @@ class Exploration:
     @property
     def texts(self) -> list[str]:
         """The answers in order."""
-        return [finding.text for finding in self.findings]
+        return [answer.text for answer in self.answers]
 
     @property
     def distinct(self) -> list[str]:
         """The answers without repetitions."""
-        return [finding.text for finding in self.findings if finding.duplicate_of is None]
+        return [answer.text for answer in self.answers if answer.duplicate_of is None]
 
-    def score(self, judge: Judge) -> Score:
+    def score(self, judge: Judge) -> AnswerScore:
         """How many answers the judge accepts."""
         return score(self.texts, judge)
 
@@ -85,11 +85,11 @@ class Exploration:
         return asdict(self)
 
 
-def score(texts: Sequence[str], judge: Judge) -> Score:
+def score(texts: Sequence[str], judge: Judge) -> AnswerScore:
     """Texts against a judge."""
     meant = [judge(text) for text in texts]
     correct = [answer for answer in meant if answer is not None]
-    return Score(answers=len(meant), correct=len(correct), distinct_correct=len(set(correct)))
+    return AnswerScore(answers=len(meant), correct=len(correct), distinct_correct=len(set(correct)))
 
 
 def first_places(texts: Sequence[str]) -> list[int | None]:

@@ -20,7 +20,7 @@ from armillary.scoring.decoding import end_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class Template:
+class ListTemplate:
     """A prompt that lists what was explored and opens the next item. ``{instruction}`` and ``{number}`` are filled."""
 
     before: str
@@ -82,7 +82,7 @@ class Template:
         return self.readout.replace("{path}", path).replace("{instruction}", instruction)
 
 
-NUMBERED_LIST = Template(before="{instruction}\n\nAnswer:\n", opening='{number}. "', closing='"\n', stop='"')
+NUMBERED_LIST = ListTemplate(before="{instruction}\n\nAnswer:\n", opening='{number}. "', closing='"\n', stop='"')
 """Knowledge probing and open-ended generation (official code: the prompt of the notebook and of zerogen)."""
 
 _WAYS = (
@@ -90,7 +90,7 @@ _WAYS = (
     "Here are different ways to solve the problem:\n"
 )
 
-WAYS = Template(
+WAYS = ListTemplate(
     before=_WAYS,
     opening="### Way {number}:\n* **Step 1:**\n",
     closing="\n",
@@ -100,26 +100,26 @@ WAYS = Template(
 )
 """Chains of thought with self-consistency (official code: gsm8k and svamp)."""
 
-TEMPLATES: dict[str, Template] = {"probe": NUMBERED_LIST, "open": NUMBERED_LIST, "cot": WAYS}
+TEMPLATES: dict[str, ListTemplate] = {"probe": NUMBERED_LIST, "open": NUMBERED_LIST, "cot": WAYS}
 """Task -> template."""
 
 
-def template(task: str) -> Template:
+def template(task: str) -> ListTemplate:
     """The shipped template of a task; UsageError naming the tasks that have one."""
     if task not in TEMPLATES:
         raise UsageError(f"There is no template for the task {task!r}; the tasks are {', '.join(TEMPLATES)}.")
     return TEMPLATES[task]
 
 
-def load_template(path: Path | str) -> Template:
-    """A template from a TOML file whose keys are the fields of ``Template``; UsageError naming what is wrong."""
+def load_template(path: Path | str) -> ListTemplate:
+    """A template from a TOML file whose keys are the fields of ``ListTemplate``; UsageError naming what is wrong."""
     try:
         data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The template {path} could not be read: {error}.") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}.") from None
-    known = {field.name: field.type for field in fields(Template)}
+    known = {field.name: field.type for field in fields(ListTemplate)}
     for name, value in data.items():
         if name not in known:
             raise UsageError(f"{path} has the unknown key {name!r}; accepted are {', '.join(known)}.")
@@ -128,7 +128,7 @@ def load_template(path: Path | str) -> Template:
     missing = [name for name in ("before", "opening", "closing", "stop") if name not in data]
     if missing:
         raise UsageError(f"{path} lacks {', '.join(missing)}.")
-    return Template(**data)
+    return ListTemplate(**data)
 
 
 # What the tokens of a vocabulary spell, and which of them can begin an answer.

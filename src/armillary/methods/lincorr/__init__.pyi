@@ -2,7 +2,7 @@ import armillary.cards
 
 from .config import LinCorrConfig as LinCorrConfig
 from .editing import (
-    Edit as Edit,
+    LogitEdit as LogitEdit,
     SpilloverResult as SpilloverResult,
     combine_edits as combine_edits,
     edit_and_trace as edit_and_trace,

@@ -34,7 +34,7 @@ SHUFFLES = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Edit:
+class LogitEdit:
     """One source word taught to a few subjects, and what became of the target. K subjects, S sources, T targets."""
 
     source: str
@@ -138,7 +138,7 @@ def edit_and_trace(
     parameters: Part = "ffn-last-half",
     threshold: float = 0.5,
     seed: int = 0,
-) -> Edit:
+) -> LogitEdit:
     """Train until every subject's source prompt gives ``source_word`` with probability ``threshold``, then compare.
 
     Loss: mean over subjects of ``-log p(word | source prompt)`` over the whole vocabulary. The weights are put back
@@ -163,7 +163,7 @@ def edit_and_trace(
         steps, probability = _teach(loaded, prompts[0], token, update, max_steps, threshold)
         after = _both(loaded, fit, prompts)
     trace = _trace(fit, before, after, seed)
-    return Edit(
+    return LogitEdit(
         source=source_word,
         steps=steps,
         probability=probability,
@@ -329,7 +329,7 @@ class SpilloverResult:
         return {name: v.to_dict() if isinstance(v, Interval) else v for name, v in values.items()}
 
 
-def combine_edits(edits: Sequence[Edit], targets: int, *, level: float = 0.95, seed: int = 0) -> SpilloverResult:
+def combine_edits(edits: Sequence[LogitEdit], targets: int, *, level: float = 0.95, seed: int = 0) -> SpilloverResult:
     """Aggregate edits of one relation with ``targets`` target tokens; UsageError when fewer than two of them took."""
     untouched = [edit for edit in edits if edit.steps == 0]
     failed = [edit for edit in edits if edit.steps and edit.failed]

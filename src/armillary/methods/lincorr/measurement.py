@@ -16,12 +16,12 @@ from armillary.methods.lincorr.config import LinCorrConfig
 from armillary.methods.lincorr.result import (
     HITS,
     Direction,
-    Example,
     Gold,
     HitRate,
     RelationFit,
     RelationResult,
     Weights,
+    WordExample,
     hit_at,
 )
 from armillary.methods.lincorr.tables import LogitTable
@@ -252,7 +252,7 @@ def _hit_rates(
     return tuple(rates)
 
 
-def _examples(fit: RelationFit) -> tuple[Example, ...]:
+def _examples(fit: RelationFit) -> tuple[WordExample, ...]:
     """The source words with gold whose strongest standardized weight is largest; they show misses as well as hits."""
     linked = [i for i, right in enumerate(fit.gold) if right]
     strength = fit.standardized_ST.amax(dim=1)
@@ -262,5 +262,5 @@ def _examples(fit: RelationFit) -> tuple[Example, ...]:
         pairs = tuple((fit.target.labels[int(j)], float(w)) for w, j in zip(top.values, top.indices, strict=True))
         gold = tuple(fit.target.labels[j] for j in sorted(fit.gold[i]))
         hit = int(top.indices[0]) in fit.gold[i]
-        examples.append(Example(source=fit.source.labels[i], gold=gold, top=pairs, hit=hit))
+        examples.append(WordExample(source=fit.source.labels[i], gold=gold, top=pairs, hit=hit))
     return tuple(examples)

@@ -165,7 +165,7 @@ def _largest(weights: Tensor, labels: tuple[str, ...], n: int) -> list[tuple[str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
+class WordExample:
     """One source word with its gold targets and the targets that its weights favour."""
 
     source: str
@@ -228,7 +228,7 @@ class RelationResult:
     """``correlation - random_domain``, paired: the part that belongs to the relation and not to the prompt."""
 
     hits: tuple[HitRate, ...]
-    examples: tuple[Example, ...]
+    examples: tuple[WordExample, ...]
     notes: tuple[str, ...]
     source_words: Mapping[str, Any]
     """Kept, merged and left-out source words, with reasons."""

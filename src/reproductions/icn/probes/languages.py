@@ -8,7 +8,7 @@ from armillary.data.relations import places
 from armillary.data.sources import DataSource, own_source, package_source
 from armillary.extras import data_module
 from reproductions.icn.probes.places import states
-from reproductions.icn.probes.probe import Probe, distinct, family, normalised
+from reproductions.icn.probes.probe import KnowledgeProbe, distinct, family, normalised
 
 NO_LANGUAGES = ("mul", "und", "zxx")
 """Entries of CLDR that say that the language is unknown or that there is none."""
@@ -139,7 +139,7 @@ def sources() -> tuple[DataSource, ...]:
     return (*(package_source(package) for package in packages), own_source("further names of languages, currencies"))
 
 
-BUILDERS: dict[str, Callable[[], Probe]] = {
+BUILDERS: dict[str, Callable[[], KnowledgeProbe]] = {
     **family(
         "languages",
         language_spellings,

@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 from armillary.errors import UsageError
-from reproductions.icn.probes.probe import Probe, normalised
+from reproductions.icn.probes.probe import KnowledgeProbe, normalised
 
 Variant = Literal["strict", "prefix"]
 
@@ -21,7 +21,7 @@ class Matcher:
     meets its gaps more often: look at the answers that count as wrong before trusting a small difference.
     """
 
-    def __init__(self, probe: Probe, variant: Variant = "strict") -> None:
+    def __init__(self, probe: KnowledgeProbe, variant: Variant = "strict") -> None:
         if variant not in get_args(Variant):
             raise UsageError(f"a matcher's variant is one of {', '.join(get_args(Variant))}; got {variant!r}.")
         self.probe = probe

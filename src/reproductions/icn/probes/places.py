@@ -6,7 +6,7 @@ from functools import cache
 from armillary.data.relations import places
 from armillary.data.sources import DataSource, own_source, package_source
 from armillary.extras import data_module
-from reproductions.icn.probes.probe import Probe, begins_with, distinct, family, normalised
+from reproductions.icn.probes.probe import KnowledgeProbe, begins_with, distinct, family, normalised
 
 TERRITORIES = frozenset(
     (
@@ -138,7 +138,7 @@ def sources() -> tuple[DataSource, ...]:
     return (*(package_source(package) for package in packages), own_source("further names of places"))
 
 
-BUILDERS: dict[str, Callable[[], Probe]] = {
+BUILDERS: dict[str, Callable[[], KnowledgeProbe]] = {
     **family(
         "countries",
         country_spellings,

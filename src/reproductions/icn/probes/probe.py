@@ -78,7 +78,7 @@ def _folded(word: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class KnowledgeProbe:
     """One instruction and everything that is right for it; a wrong one raises UsageError in one sentence."""
 
     id: str
@@ -129,7 +129,7 @@ def family(
     *,
     source: Callable[[], tuple[DataSource, ...]],
     note: str,
-) -> dict[str, Callable[[], Probe]]:
+) -> dict[str, Callable[[], KnowledgeProbe]]:
     """Id -> builder, the base class first.
 
     ``words`` says the class in the plural ("countries"), and each restriction likewise ("European countries"), with a
@@ -137,8 +137,8 @@ def family(
     """
     base = _id(words)
 
-    def build(words: str, wanted: Callable[[Key], bool]) -> Probe:
-        return Probe(
+    def build(words: str, wanted: Callable[[Key], bool]) -> KnowledgeProbe:
+        return KnowledgeProbe(
             id=_id(words),
             instruction=f"Please show me some {words}.",
             answers=tuple(spellings for key, spellings in members().items() if wanted(key)),

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import cache
 
 from armillary.errors import UsageError
-from reproductions.icn.probes.probe import Probe
+from reproductions.icn.probes.probe import KnowledgeProbe
 
 
-def probe(id: str) -> Probe:
+def probe(id: str) -> KnowledgeProbe:
     """One shipped probe; UsageError with the nearest names when there is none of this id."""
     if id not in _builders():
         near = difflib.get_close_matches(id, probe_ids(), n=3, cutoff=0.5)
@@ -27,12 +27,12 @@ def probe_ids() -> tuple[str, ...]:
 
 
 @cache
-def _build(id: str) -> Probe:
+def _build(id: str) -> KnowledgeProbe:
     return _builders()[id]()
 
 
 @cache
-def _builders() -> dict[str, Callable[[], Probe]]:
+def _builders() -> dict[str, Callable[[], KnowledgeProbe]]:
     from reproductions.icn.probes import languages as language_probes, places as place_probes, words as word_probes
 
     return {**place_probes.BUILDERS, **language_probes.BUILDERS, **word_probes.BUILDERS}

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from armillary.data.sources import own_source, wordnet_source
-from reproductions.icn.probes.probe import Probe, begins_with, family
+from reproductions.icn.probes.probe import KnowledgeProbe, begins_with, family
 
 WORDNET_NOTE = "What lies below the class in WordNet 3.0, with general terms in between and words of rare senses."
 
@@ -18,10 +18,10 @@ def _file(name: str) -> dict[str, Any]:
     return tomllib.loads((files("armillary.data") / "written" / name).read_text(encoding="utf-8"))
 
 
-def wordnet_builders() -> dict[str, Callable[[], Probe]]:
+def wordnet_builders() -> dict[str, Callable[[], KnowledgeProbe]]:
     """The classes of ``wordnet_classes.toml``, each base with its restrictions; a member's key is its synset."""
     classes = _file("wordnet_classes.toml")
-    found: dict[str, Callable[[], Probe]] = {}
+    found: dict[str, Callable[[], KnowledgeProbe]] = {}
     for words, entry in classes.items():
         if "base" not in entry:
             found |= family(
@@ -54,7 +54,7 @@ def is_metal(element: str) -> bool:
     return element not in _file("elements.toml")["no_metals"]
 
 
-BUILDERS: dict[str, Callable[[], Probe]] = {
+BUILDERS: dict[str, Callable[[], KnowledgeProbe]] = {
     **wordnet_builders(),
     **family(
         "chemical elements",

@@ -30,7 +30,7 @@ def loaded(request: pytest.FixtureRequest) -> LoadedModel:
 
 
 def found(one: Exploration) -> list[tuple[Any, ...]]:
-    return [(f.text, f.tokens, f.rank, f.round, f.complete, f.duplicate_of) for f in one.findings]
+    return [(f.text, f.tokens, f.rank, f.round, f.complete, f.duplicate_of) for f in one.answers]
 
 
 def test_navigation_meets_every_cluster_and_the_static_ranking_one() -> None:
@@ -38,10 +38,10 @@ def test_navigation_meets_every_cluster_and_the_static_ranking_one() -> None:
     count = len(clusters)
     gold = {token: cluster for cluster, tokens in enumerate(clusters) for token in tokens}
     navigated = Navigator(loaded, rounds=count, per_round=1).explore("Please show me some words.")
-    assert [finding.token for finding in navigated.findings] == [tokens[0] for tokens in clusters]
-    assert all(finding.complete for finding in navigated.findings)
+    assert [answer.token for answer in navigated.answers] == [tokens[0] for tokens in clusters]
+    assert all(answer.complete for answer in navigated.answers)
     static = Navigator(loaded, rounds=count, per_round=1, navigate=False).explore("Please show me some words.")
-    assert [finding.token for finding in static.findings] == clusters[0][:count]
+    assert [answer.token for answer in static.answers] == clusters[0][:count]
     strings = {loaded.tokenizer.decode([token]).strip(): cluster for token, cluster in gold.items()}
     assert score(navigated.texts, strings.get).distinct_correct == count
     assert score(static.texts, strings.get).distinct_correct == 1
@@ -52,16 +52,14 @@ def test_without_an_effect_of_the_list_navigation_is_the_static_ranking() -> Non
     loaded, _ = toy_module.toy(alpha=0.0)
     static = Navigator(loaded, rounds=4, per_round=3, navigate=False).explore("red")
     navigated = Navigator(loaded, rounds=4, per_round=3).explore("red")
-    assert [f.token for f in navigated.findings] == [f.token for f in static.findings]
+    assert [f.token for f in navigated.answers] == [f.token for f in static.answers]
 
 
 def test_one_round_is_the_static_ranking(loaded: LoadedModel) -> None:
     once = Navigator(loaded, rounds=1, per_round=6, max_new_tokens=5).explore(QUESTIONS)
     static = Navigator(loaded, rounds=3, per_round=2, max_new_tokens=5, navigate=False).explore(QUESTIONS)
     for one, other in zip(once, static, strict=True):
-        assert [(f.text, f.tokens, f.rank) for f in one.findings] == [
-            (f.text, f.tokens, f.rank) for f in other.findings
-        ]
+        assert [(f.text, f.tokens, f.rank) for f in one.answers] == [(f.text, f.tokens, f.rank) for f in other.answers]
 
 
 def test_a_batch_equals_single_instructions(loaded: LoadedModel) -> None:
@@ -106,29 +104,29 @@ def reference(loaded: LoadedModel, question: str, rounds: int, per_round: int, l
 def test_equals_the_procedure_without_caches(loaded: LoadedModel) -> None:
     for question in QUESTIONS[:2]:
         ours = Navigator(loaded, **SMALL).explore(question)
-        assert [list(f.tokens) for f in ours.findings] == list(reference(loaded, question, 3, 2, 5))
+        assert [list(f.tokens) for f in ours.answers] == list(reference(loaded, question, 3, 2, 5))
 
 
 def test_kinds_of_settings(loaded: LoadedModel) -> None:
     base = Navigator(loaded, **SMALL).explore(QUESTIONS[0])
-    assert len({finding.token_text for finding in base.findings}) == len(base.findings) == 6
+    assert len({answer.token_text for answer in base.answers}) == len(base.answers) == 6
     nothing_kept = Navigator(loaded, **SMALL, keep=lambda _: False).explore(QUESTIONS[0])
     static = Navigator(loaded, **SMALL, navigate=False).explore(QUESTIONS[0])
-    assert [f.token for f in nothing_kept.findings] == [f.token for f in static.findings]
+    assert [f.token for f in nothing_kept.answers] == [f.token for f in static.answers]
     few = Navigator(loaded, rounds=3, per_round=2, pool=4, max_new_tokens=3, navigate=False).explore(QUESTIONS[0])
-    assert len(few.findings) <= 4 and all(finding.rank <= 4 for finding in few.findings)
+    assert len(few.answers) <= 4 and all(answer.rank <= 4 for answer in few.answers)
     folded = Navigator(loaded, **SMALL, explored_by="normalised").explore(QUESTIONS[0])
-    keys = [finding.token_text.strip().casefold() for finding in folded.findings]
+    keys = [answer.token_text.strip().casefold() for answer in folded.answers]
     assert len(set(keys)) == len(keys)
     onward = Navigator(loaded, **SMALL, continue_from="navigated").explore(QUESTIONS[0])
-    assert found(onward)[:2] == found(base)[:2] and len(onward.findings) == 6
+    assert found(onward)[:2] == found(base)[:2] and len(onward.answers) == 6
 
 
 def test_plain_data(loaded: LoadedModel) -> None:
     one = Navigator(loaded, **SMALL).explore(QUESTIONS[0])
-    assert one.to_dict()["findings"][0]["token"] == one.findings[0].token
+    assert one.to_dict()["answers"][0]["token"] == one.answers[0].token
     assert set(one.distinct) == set(one.texts) or len(one.distinct) < len(one.texts)
-    assert all(finding.logprob < 0 for finding in one.findings)
+    assert all(answer.logprob < 0 for answer in one.answers)
 
 
 def inputs_of(loaded: LoadedModel, questions: list[str]) -> dict[str, torch.Tensor]:
@@ -166,7 +164,7 @@ def test_generate_gives_the_answers_of_the_navigator(loaded: LoadedModel) -> Non
     )
     assert torch.equal(ours, copied) and ours.shape[0] == 4 * len(QUESTIONS)
     explored = Navigator(loaded, rounds=2, per_round=2, max_new_tokens=5).explore(QUESTIONS)
-    expected = [list(finding.tokens) for one in explored for finding in one.findings]
+    expected = [list(answer.tokens) for one in explored for answer in one.answers]
     assert [row[: len(tokens)] for row, tokens in zip(ours[:, width:].tolist(), expected, strict=True)] == expected
     with pytest.raises(UsageError, match="beams"):
         loaded.model.generate(**inputs, num_beams=2, max_new_tokens=5, custom_generate=decoding)
@@ -190,8 +188,8 @@ def test_tied_untied_and_padded_heads(tied: bool, padded: int) -> None:
         size = len(tiny().tokenizer) + padded
         loaded = tiny(kind, vocabulary=size, settings={"tie_word_embeddings": tied})
         one = Navigator(loaded, **SMALL).explore(QUESTIONS[0])
-        assert len(one.findings) == 6
-        assert all(finding.token < len(loaded.tokenizer) for finding in one.findings)
+        assert len(one.answers) == 6
+        assert all(answer.token < len(loaded.tokenizer) for answer in one.answers)
 
 
 def test_wrong_use_is_told_in_one_sentence() -> None:

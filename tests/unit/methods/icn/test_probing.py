@@ -22,7 +22,7 @@ def test_answers_are_those_of_the_static_ranking() -> None:
     one = Probing(loaded, ASKED, max_new_tokens=5)
     static = Navigator(loaded, rounds=1, per_round=6, max_new_tokens=5, navigate=False).explore(ASKED)
     tokens = one.ranked(6)
-    assert tokens == [finding.token for finding in static.findings]
+    assert tokens == [answer.token for answer in static.answers]
     assert one.answers(tokens) == static.texts
     assert one.answers([tokens[3], tokens[3], tokens[0]]) == [static.texts[3], static.texts[3], static.texts[0]]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from armillary.errors import UsageError
-from armillary.methods.icn.templates import NUMBERED_LIST, WAYS, Template, load_template, template
+from armillary.methods.icn.templates import NUMBERED_LIST, WAYS, ListTemplate, load_template, template
 
 
 def test_the_numbered_list_byte_for_byte() -> None:
@@ -41,7 +41,7 @@ GOOD = 'before = "{instruction}\\n"\nopening = "- "\nclosing = "\\n"\nstop = "\\
 def test_a_template_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "list.toml"
     path.write_text(GOOD)
-    assert load_template(path) == Template(before="{instruction}\n", opening="- ", closing="\n", stop="\n")
+    assert load_template(path) == ListTemplate(before="{instruction}\n", opening="- ", closing="\n", stop="\n")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.lincorr import Edit, LinCorrConfig, edit_and_trace, editing as edit, lincorr
+from armillary.methods.lincorr import LinCorrConfig, LogitEdit, edit_and_trace, editing as edit, lincorr
 from armillary.methods.lincorr.gradient import last_hidden
 from armillary.models import KINDS, tiny
 
@@ -93,12 +93,12 @@ def test_a_word_that_is_said_already_takes_no_step(exact, fit):
     assert found.steps == 0 and not found.failed
     assert not found.source_change.any() and np.isnan(found.agreement)
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert told["agreement"] is None and np.isnan(Edit.from_dict(told).agreement)
+    assert told["agreement"] is None and np.isnan(LogitEdit.from_dict(told).agreement)
 
 
 def test_an_edit_survives_its_plain_form(exact, fit):
     found = edit_and_trace(exact[0], fit, "Paris", SUBJECTS, **STRONG)
-    back = Edit.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False)))
+    back = LogitEdit.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False)))
     assert back.to_dict() == found.to_dict()
     np.testing.assert_array_equal(back.target_change, found.target_change)
 

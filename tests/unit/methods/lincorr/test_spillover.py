@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from armillary.errors import UsageError
-from armillary.methods.lincorr import Edit, combine_edits
+from armillary.methods.lincorr import LogitEdit, combine_edits
 from armillary.methods.lincorr.editing import logistic_slope
 
 
-def edit(**changes) -> Edit:
+def edit(**changes) -> LogitEdit:
     changed = np.zeros((2, 3))
     plain = {
         "source": "Paris",
@@ -36,7 +36,7 @@ def edit(**changes) -> Edit:
         "standardized_reference": 0.3,
         "generalised_rank": 1.0,
     }
-    return Edit(**{**plain, **changes})
+    return LogitEdit(**{**plain, **changes})
 
 
 def test_shares_over_the_edits_that_took():
