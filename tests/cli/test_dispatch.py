@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from armillary.cli import console
-from armillary.cli.main import COMMANDS, main, overview
+from armillary.cli.main import COMMANDS, main, usage
 from armillary.errors import ArmillaryError, CheckFailed, UsageError
 
 Capture = pytest.CaptureFixture[str]
@@ -19,9 +19,9 @@ Capture = pytest.CaptureFixture[str]
 def test_overview_names_every_command(capsys: Capture) -> None:
     for arguments in ([], ["--help"], ["-h"]):
         assert main(arguments) == 0
-        assert capsys.readouterr().out.strip() == overview()
+        assert capsys.readouterr().out.strip() == usage()
     for command in COMMANDS:
-        assert f"  {command.name} " in overview() and command.summary in overview()
+        assert f"  {command.name} " in usage() and command.summary in usage()
 
 
 def test_version(capsys: Capture) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from armillary.cards import CARDS
+from armillary.checkup import CheckupConfig
 from armillary.cli import checkup, replay
 from armillary.cli.main import main
 from armillary.cli.methods import measured, verdict_counts
@@ -14,6 +15,7 @@ from armillary.numerics.intervals import Interval
 from armillary.records.claims import ClaimResult
 from armillary.records.record import RunRecord
 from armillary.records.sections import Finding, Section
+from armillary.runs.run import Job
 
 Capture = pytest.CaptureFixture[str]
 
@@ -22,7 +24,7 @@ def record(**changes: Any) -> RunRecord:
     values: dict[str, Any] = {
         "kind": "checkup",
         "title": "Check-up of <tiny>",
-        "config": {"command": "checkup", "model": "tiny-llama", "subjects": 60},
+        "config": CheckupConfig(model="tiny-llama", subjects=60).config(),
         "models": {"model": {"name": "tiny-llama", "fingerprint": "0123456789abcdef"}},
         "seed": 0,
         "measures": {"rank": Interval(estimate=3.5, low=3.0, high=4.0, n=10)},
@@ -71,15 +73,16 @@ def test_what_is_no_record_is_told(command: str, tmp_path: Path, capsys: Capture
 
 
 def replayed(new: RunRecord, folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
-    seen: list[dict[str, Any]] = []
+    seen: list[CheckupConfig] = []
 
-    def again(config: dict[str, Any], out: Path) -> RunRecord:
-        seen.append(config)
-        return new
+    class Recorded(Job[CheckupConfig]):
+        def run(self, settings: CheckupConfig, out: Path | str, *, fresh: bool = False) -> RunRecord:
+            seen.append(settings)
+            return new
 
-    monkeypatch.setattr(checkup, "again", again)
+    monkeypatch.setitem(checkup.JOBS, "checkup", Recorded(settings=CheckupConfig, work=checkup.examine))
     code = main(["replay", str(folder), "--out", str(folder.parent / "again"), *options])
-    assert seen == [record().config]
+    assert [settings.config() for settings in seen] == [record().config]
     return code
 
 
@@ -110,14 +113,14 @@ def test_differences_find_every_kind() -> None:
 def test_replay_refuses_its_own_folder_and_strange_kinds(folder: Path, tmp_path: Path, capsys: Capture) -> None:
     assert main(["replay", str(folder), "--out", str(folder)]) == 2
     assert "folder of its own" in capsys.readouterr().err
-    record(kind="other").save(tmp_path / "other.json")
+    record(kind="other", config={"command": "other thing"}).save(tmp_path / "other.json")
     assert main(["replay", str(tmp_path / "other.json")]) == 2
-    assert "'other'" in capsys.readouterr().err
+    assert "`armillary other thing` can't be replayed" in capsys.readouterr().err
     assert main(["replay", str(folder), "--tolerance", "2"]) == 2
 
 
 def test_replay_of_unknown_settings_is_told(tmp_path: Path, capsys: Capture) -> None:
-    record(config={"model": "tiny-llama", "from_the_future": 1}).save(tmp_path / "record.json")
+    record(config={"command": "checkup", "model": "tiny-llama", "from_the_future": 1}).save(tmp_path / "record.json")
     assert main(["replay", str(tmp_path / "record.json"), "--out", str(tmp_path / "again")]) == 2
     assert "from_the_future" in capsys.readouterr().err
 

@@ -34,14 +34,22 @@ QUIET = {
 """What the libraries below read when they are imported: no telemetry, and no bars beside our own."""
 
 
+def usage() -> str:
+    """Every command in a line, and where to begin."""
+    commands = overview(
+        "armillary COMMAND", "Look inside language models, compare them, steer and tune them.", COMMANDS
+    )
+    return (
+        f"{commands}\n\n`armillary COMMAND --help` shows its options. "
+        "Start with `armillary checkup smollm2-135m-instruct`."
+    )
+
+
 def dispatch(arguments: Sequence[str]) -> int:
     """Run the command that ``arguments`` begin with; its exit code."""
     name, *rest = arguments or ["--help"]
     if name in ("-h", "--help", "help"):
-        print(
-            overview("armillary COMMAND", "Look inside language models, compare them, steer and tune them.", COMMANDS)
-        )
-        print("\n`armillary COMMAND --help` shows its options. Start with `armillary checkup smollm2-135m-instruct`.")
+        print(usage())
         return 0
     if name in ("-V", "--version"):
         print(f"armillary {armillary.__version__}")

@@ -14,6 +14,7 @@ from armillary.checkup.layers import RANK
 from armillary.checkup.run import PAIR_DIAGNOSES
 from armillary.methods.modeldiff.ancestry import noisy
 from armillary.models import LoadedModel, tiny
+from armillary.records.sections import Lines
 from armillary.runs.parts import Parts
 
 CONFIG = CheckupConfig(model="tiny-llama", before="tiny-qwen3", subjects=60, texts=8, text_tokens=32, clusters=4)
@@ -61,9 +62,9 @@ def test_each_model_prefers_what_it_writes() -> None:
     assert means["disagreement/mean of D, inputs of before"].upper < 0
     assert means["disagreement/mean of D, inputs of after"].lower > 0
     assert [figure.kind for figure in outcome.section.figures] == ["lines", "tokens"]
-    assert outcome.section.id.endswith("-change") and outcome.section.figures[0].data["series"][0]["name"] == (
-        "inputs of before"
-    )
+    curves = outcome.section.figures[0].data
+    assert outcome.section.id.endswith("-change")
+    assert isinstance(curves, Lines) and curves.series[0].name == "inputs of before"
     assert payload["drawn"] == DRAWN
 
 

@@ -11,11 +11,12 @@ import pytest
 from armillary.errors import UsageError
 from armillary.numerics.intervals import Interval
 from armillary.records import ClaimResult, Figure, Finding, RunRecord, Section, Table
+from armillary.records.sections import Bars
 
 
 def record(**changes: Any) -> RunRecord:
     interval = Interval(estimate=0.7, low=0.6, high=0.8, n=40, how="bootstrap over 40 words")
-    figure = Figure(kind="bars", title="F", data={"labels": ["a"], "values": [None]}, alt="one bar")
+    figure = Figure(title="F", data=Bars(labels=["a"], values=[None]), alt="one bar")
     section = Section(
         id="s", title="S", summary="s", meaning="m", caution="c", figures=[figure],
         tables=[Table(title="T", columns=["x"], rows=[["grün", 1, 2.5, None, True]])],

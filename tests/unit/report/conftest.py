@@ -7,6 +7,7 @@ import pytest
 
 from armillary.numerics.intervals import Interval
 from armillary.records import ClaimResult, Figure, Finding, RunRecord, Section, Table
+from armillary.records.sections import Bars, Heatmap, Lines, Points, Series, TokenRow, Tokens
 
 HOSTILE = (
     "<script>alert(1)</script>\"'&</style><!--\u202eback\x00\n\u2028😀東京\ufffd\ud800"
@@ -15,24 +16,23 @@ HOSTILE = (
 
 
 def figures(word: str, interactive: bool) -> list[Figure]:
-    words = [word, "b", f"{word}2"]
+    words: list[Any] = [word, "b", f"{word}2"]
     return [
-        Figure(kind="heatmap", title=word, alt=word, interactive=interactive, data={
-            "rows": words, "columns": words, "values": [[0.1, None, 0.9], [0.2, 0.5, 1], [-0.1, 0, 0.3]],
-            "unit": word}),
-        Figure(kind="bars", title=word, alt=word, data={
-            "labels": words, "values": [0.5, None, -0.2], "low": [0.4, None, -0.3], "high": [0.6, None, 0.1],
-            "reference": [0.1, 0.2, None], "reference_name": word, "x_label": word}),
-        Figure(kind="lines", title=word, alt=word, data={
-            "x": [0, 1, 2], "x_label": word, "y_label": word,
-            "series": [{"name": word, "y": [1, None, 3], "low": [0, None, 2], "high": [2, None, 4]},
-                       {"name": "b", "y": [2, 2, 2]}]}),
-        Figure(kind="points", title=word, alt=word, interactive=interactive, data={
-            "x": [1, 2, None], "y": [1, 3, 2], "labels": words, "groups": words, "x_label": word, "y_label": word}),
-        Figure(kind="tokens", title=word, alt=word, data={
-            "rows": [{"label": word, "note": word, "tokens": words, "values": [-2.0, None, 0.7]},
-                     {"label": "b", "tokens": [], "values": []}],
-            "limit": 2.0, "low_name": word, "high_name": word}),
+        Figure(title=word, alt=word, interactive=interactive, data=Heatmap(
+            rows=words, columns=words, values=[[0.1, None, 0.9], [0.2, 0.5, 1.0], [-0.1, 0.0, 0.3]], unit=word)),
+        Figure(title=word, alt=word, data=Bars(
+            labels=words, values=[0.5, None, -0.2], low=[0.4, None, -0.3], high=[0.6, None, 0.1],
+            reference=[0.1, 0.2, None], reference_name=word, x_label=word)),
+        Figure(title=word, alt=word, data=Lines(
+            x=[0, 1, 2], x_label=word, y_label=word,
+            series=[Series(name=word, y=[1.0, None, 3.0], low=[0.0, None, 2.0], high=[2.0, None, 4.0]),
+                    Series(name="b", y=[2.0, 2.0, 2.0])])),
+        Figure(title=word, alt=word, interactive=interactive, data=Points(
+            x=[1.0, 2.0, None], y=[1.0, 3.0, 2.0], labels=words, groups=words, x_label=word, y_label=word)),
+        Figure(title=word, alt=word, data=Tokens(
+            rows=[TokenRow(label=word, note=word, tokens=[*words], values=[-2.0, None, 0.7]),
+                  TokenRow(label="b", tokens=[], values=[])],
+            limit=2.0, low_name=word, high_name=word)),
     ]  # fmt: skip
 
 

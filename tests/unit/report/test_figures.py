@@ -11,7 +11,7 @@ import pytest
 
 from armillary.errors import UsageError
 from armillary.records import Figure
-from armillary.records.sections import Heatmap
+from armillary.records.sections import Bars, FigureData, Heatmap, Lines, Points, Series
 from armillary.report.canvas import INK, SERIES
 from armillary.report.heatmap import color_range, ink
 from armillary.report.lines import spread
@@ -23,7 +23,15 @@ NARROW = [False, True]
 
 
 def bars(**data: Any) -> Figure:
-    return Figure(kind="bars", title="B", alt="b", data={"labels": ["a", "b"], "values": [1, 2], **data})
+    return drawing(Bars(**{"labels": ["a", "b"], "values": [1.0, 2.0], **data}))
+
+
+def drawing(data: FigureData) -> Figure:
+    return Figure(title="T", alt="t", data=data)
+
+
+def line(y: list[float | None]) -> Series:
+    return Series(name="n", y=y)
 
 
 def texts(picture: str) -> list[str]:
@@ -89,16 +97,13 @@ def test_missing_cells_are_hatched_and_the_others_carry_numbers(make_figures: Fi
 
 
 def test_a_large_heat_map_has_no_numbers_in_its_cells() -> None:
-    values = [[0.25] * 16 for _ in range(16)]
-    figure = Figure(kind="heatmap", title="H", alt="h", data={"rows": list(range(16)), "columns": list(range(16)),
-                                                             "values": values})  # fmt: skip
-    assert "0.25" not in texts(svg(figure))
+    heatmap = Heatmap(rows=[*range(16)], columns=[*range(16)], values=[[0.25] * 16 for _ in range(16)])
+    assert "0.25" not in texts(svg(drawing(heatmap)))
 
 
 def test_a_huge_heat_map_stays_small() -> None:
-    values = [[float(row * column % 7) for column in range(100)] for row in range(100)]
-    data = {"rows": list(range(100)), "columns": list(range(100)), "values": values}
-    assert len(svg(Figure(kind="heatmap", title="H", alt="h", data=data))) < 200_000
+    values: list[list[float | None]] = [[float(row * column % 7) for column in range(100)] for row in range(100)]
+    assert len(svg(drawing(Heatmap(rows=[*range(100)], columns=[*range(100)], values=values)))) < 200_000
 
 
 def test_the_range_is_symmetric_where_both_signs_occur() -> None:
@@ -139,14 +144,13 @@ def test_names_at_line_ends_keep_their_distance() -> None:
     [
         bars(labels=[], values=[]),
         bars(values=[None, None]),
-        Figure(kind="lines", title="L", alt="l", data={"x": [], "series": []}),
-        Figure(kind="lines", title="L", alt="l", data={"x": ["a"], "series": [{"name": "n", "y": [None]}] * 9}),
-        Figure(kind="points", title="P", alt="p", data={"x": [], "y": []}),
-        Figure(kind="points", title="P", alt="p", data={"x": [1, 1], "y": [2, 2], "labels": ["a", "b"]}),
-        Figure(kind="heatmap", title="H", alt="h", data={"rows": [], "columns": [], "values": []}),
-        Figure(kind="heatmap", title="H", alt="h", data={"rows": ["a"], "columns": ["b"], "values": [[3.0]]}),
-        Figure(kind="lines", title="L", alt="l", data={"x": [1, 10, 1000], "log_x": True,
-                                                       "series": [{"name": "n", "y": [1e9, 2e9, 3e9]}]}),
+        drawing(Lines(x=[], series=[])),
+        drawing(Lines(x=["a"], series=[line([None])] * 9)),
+        drawing(Points(x=[], y=[])),
+        drawing(Points(x=[1.0, 1.0], y=[2.0, 2.0], labels=["a", "b"])),
+        drawing(Heatmap(rows=[], columns=[], values=[])),
+        drawing(Heatmap(rows=["a"], columns=["b"], values=[[3.0]])),
+        drawing(Lines(x=[1, 10, 1000], log_x=True, series=[line([1e9, 2e9, 3e9])])),
     ],
 )  # fmt: skip
 def test_thin_data_is_drawn(figure: Figure) -> None:
@@ -155,25 +159,32 @@ def test_thin_data_is_drawn(figure: Figure) -> None:
 
 
 def test_few_places_of_a_logarithmic_axis_are_all_named() -> None:
-    data = {"x": [2, 4, 8], "log_x": True, "series": [{"name": "n", "y": [0.1, 0.2, 0.3]}]}
-    drawn = svg(Figure(kind="lines", title="L", alt="l", data=data))
+    drawn = svg(drawing(Lines(x=[2, 4, 8], log_x=True, series=[line([0.1, 0.2, 0.3])])))
     assert all(f">{place}<" in drawn for place in (2, 4, 8))
 
 
 @pytest.mark.parametrize(
-    ("figure", "sentence"),
+    ("kind", "data", "sentence"),
     [
-        (bars(values=[1]), "has 2 labels but 1 values"),
-        (bars(values=["x", 1]), r"values\[0\] must be"),
-        (bars(colour="red"), "unknown fields: colour"),
-        (bars(reference=[1]), "but 1 reference"),
-        (Figure(kind="points", title="P", alt="", data={"x": [1]}), "lacks y"),
-        (
-            Figure(kind="heatmap", title="H", alt="", data={"rows": ["a"], "columns": ["b"], "values": [[1, 2]]}),
-            "Row 0",
-        ),
+        ("bars", {"values": [1]}, "are 2 labels but 1 values"),
+        ("bars", {"values": ["x", 1]}, r"The data of figure 'T'.values\[0\] must be"),
+        ("bars", {"values": [1, 2], "colour": "red"}, "unknown fields: colour"),
+        ("bars", {"values": [1, 2], "reference": [1]}, "but 1 reference"),
+        ("lines", {"x": [1, 2], "series": [{"name": "n", "y": [1]}]}, "2 x but 1 y of 'n'"),
+        ("points", {"x": [1]}, "lacks y"),
+        ("heatmap", {"rows": ["a"], "columns": ["b"], "values": [[1, 2]]}, "Row 0 of a heat map has 2 values"),
+        ("pie", {}, "is no figure of a kind that is known"),
     ],
 )
-def test_broken_data_gets_one_sentence(figure: Figure, sentence: str) -> None:
+def test_broken_data_gets_one_sentence(kind: str, data: dict[str, Any], sentence: str) -> None:
+    """Whoever makes such a figure hears of it, and so does whoever reads it from a record."""
+    labels = {"labels": ["a", "b"]} if kind == "bars" else {}
     with pytest.raises(UsageError, match=sentence):
-        svg(figure)
+        Figure.from_plain({"kind": kind, "title": "T", "alt": "", "data": {**labels, **data}}, "The figure")
+
+
+def test_a_figure_is_checked_where_it_is_made() -> None:
+    with pytest.raises(UsageError, match="2 labels but 1 low"):
+        bars(low=[0.0])
+    with pytest.raises(UsageError, match="Row 1 of a heat map has 0 values for 1 columns"):
+        Heatmap(rows=["a", "b"], columns=["c"], values=[[1.0], []])
