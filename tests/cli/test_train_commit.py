@@ -12,7 +12,7 @@ from armillary.cli.train import commit as train_commit
 from armillary.records.record import RunRecord
 from armillary.training.checkpoints import StepBar
 
-from .picture_run import same, tables, text_model, write_model, write_toml
+from .image_run import same, tables, text_model, write_model, write_toml
 
 Capture = pytest.CaptureFixture[str]
 OWN = {"interval": 1, "first_probe": 1, "ema": 0.5}

@@ -11,7 +11,7 @@ from armillary.cli.train import commit as train_commit, mdgd as train_mdgd
 from armillary.records.record import RunRecord
 from processes import start_command
 
-from .picture_run import same, tables, write_model, write_toml
+from .image_run import same, tables, write_model, write_toml
 
 OWN: dict[str, dict[str, Any]] = {
     "mdgd": {"preset": "paper"},

@@ -15,7 +15,7 @@ from armillary.finetuning import run as tuning
 from armillary.records.record import RunRecord
 from armillary.training.checkpoints import StepBar
 
-from .picture_run import same, tables, text_model, weights, write_model, write_questions, write_toml
+from .image_run import same, tables, text_model, weights, write_model, write_questions, write_toml
 
 Capture = pytest.CaptureFixture[str]
 

@@ -13,7 +13,7 @@ from transformers import TrainingArguments
 from armillary.errors import ArmillaryError, UsageError
 from armillary.finetuning.config import TuningConfig, built, fitted, refuse_unknown
 from armillary.methods.commit.config import CoMMITConfig
-from armillary.methods.mdgd.baselines import RIVALS
+from armillary.methods.mdgd.baselines import BASELINES
 from armillary.methods.mdgd.config import MDGDSettings
 from armillary.methods.mdgd.trainer import MDGDConfig
 from armillary.models.quiet import quiet, reason
@@ -33,7 +33,7 @@ def method_settings(config: TuningConfig) -> MDGDSettings | CoMMITConfig:
     """The settings of the method or of the arm that stands in for it. UsageError for an unknown or a wrong one."""
     where = f"[{config.method}]"
     if config.method == "mdgd":
-        given = {**RIVALS.get(config.arm, {}), **config.settings}
+        given = {**BASELINES.get(config.arm, {}), **config.settings}
         settings = built(MDGDSettings, given, where)
         settings.resolve()
         return settings

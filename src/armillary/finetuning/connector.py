@@ -34,12 +34,12 @@ from armillary.training.checkpoints import (
     only_trainable,
     train_or_resume,
 )
-from armillary.training.image_rows import PictureRows
+from armillary.training.image_rows import ImageRows
 from armillary.training.questions import answer_loss, with_answer_positions
 
 if TYPE_CHECKING:
     from armillary.data.images.questions import PictureExample, PictureTask
-    from armillary.finetuning.image_setup import PictureGround
+    from armillary.finetuning.image_setup import ImageTextSetup
 
 MODEL_FOLDER = "model"
 TASKS: "tuple[PictureTask, ...]" = ("group", "style", "colour", "keyword", "keyword-choice", "name")
@@ -83,7 +83,7 @@ def run_connector(config: ConnectorConfig, out: Path, *, fresh: bool = False) ->
     with RunFolder.open(out, {"command": "train connector", **asdict(config)}) as folder:
         # Opened late: a wrong option should be told before torch and a model are loaded.
         from armillary.finetuning.connector_report import findings, measures, sections
-        from armillary.finetuning.image_setup import picture_ground
+        from armillary.finetuning.image_setup import image_text_setup
         from armillary.models import load
 
         loaded = load(config.model)
@@ -92,9 +92,9 @@ def run_connector(config: ConnectorConfig, out: Path, *, fresh: bool = False) ->
         if finished is not None and (out / MODEL_FOLDER).is_dir():
             return finished
         facts = loaded.facts()
-        ground = picture_ground(loaded, config.pictures, seed=config.seed)
+        setup = image_text_setup(loaded, config.pictures, seed=config.seed)
         del loaded  # the ground holds a copy
-        found = _stages(config, ground, folder, out)
+        found = _stages(config, setup, folder, out)
         record = RunRecord(
             kind="train",
             title=f"A connector for {facts['name']}",
@@ -104,7 +104,7 @@ def run_connector(config: ConnectorConfig, out: Path, *, fresh: bool = False) ->
             measures=measures(found),
             findings=findings(found),
             sections=sections(found),
-            data=[source.to_dict() for source in ground.sources()],
+            data=[source.to_dict() for source in setup.sources()],
             versions=versions(),
             machine=machine(),
             started=folder.started,
@@ -114,51 +114,51 @@ def run_connector(config: ConnectorConfig, out: Path, *, fresh: bool = False) ->
         return record
 
 
-def _stages(config: ConnectorConfig, ground: "PictureGround", folder: RunFolder, out: Path) -> dict[str, Any]:
+def _stages(config: ConnectorConfig, setup: "ImageTextSetup", folder: RunFolder, out: Path) -> dict[str, Any]:
     """Plain data: losses, answers before and after, controls. Saves the model between."""
     from armillary.finetuning.image_evaluation import held_out_loss, summary
     from armillary.models.vision import stored_states
 
-    model, rows, parts = ground.model, ground.rows, folder.parts
-    held_out = mixed_examples(ground.emoji, "validation", _HELD_OUT, seed=config.seed)
-    asked = _asked(config, ground)
+    model, rows, parts = setup.model, setup.rows, folder.parts
+    held_out = mixed_examples(setup.emoji, "validation", _HELD_OUT, seed=config.seed)
+    asked = _asked(config, setup)
 
     def nats() -> list[float]:
         return [float(value) for value in answer_nats(model, rows, held_out)]
 
     with stored_states(model):
         before = parts.json("loss before", nats)
-        untrained = _answers(config, ground, folder, "untrained", asked)
-        curve = _trained(config, ground, folder)
-    _save(ground, out / MODEL_FOLDER)
+        untrained = _answers(config, setup, folder, "untrained", asked)
+        curve = _trained(config, setup, folder)
+    _save(setup, out / MODEL_FOLDER)
     with stored_states(model):
         after = parts.json("loss after", nats)
-        seeing = _answers(config, ground, folder, "seeing", asked)
-        blind = _answers(config, ground, folder, "blind", _blind(config, ground, asked))
+        seeing = _answers(config, setup, folder, "seeing", asked)
+        blind = _answers(config, setup, folder, "blind", _blind(config, setup, asked))
     told = {"untrained": untrained, "seeing": seeing, "blind": blind}
-    loss = held_out_loss(before, after, held_out, ground.emoji, config.seed)
-    return {"curve": curve, "loss": loss, **summary(asked, told, ground.emoji, config.seed)}
+    loss = held_out_loss(before, after, held_out, setup.emoji, config.seed)
+    return {"curve": curve, "loss": loss, **summary(asked, told, setup.emoji, config.seed)}
 
 
-def _asked(config: ConnectorConfig, ground: "PictureGround") -> dict[str, list["PictureExample"]]:
+def _asked(config: ConnectorConfig, setup: "ImageTextSetup") -> dict[str, list["PictureExample"]]:
     from armillary.data.images.questions import picture_examples
 
     return {
-        task: picture_examples(ground.emoji, task, "test", limit=config.questions, seed=config.seed) for task in TASKS
+        task: picture_examples(setup.emoji, task, "test", limit=config.questions, seed=config.seed) for task in TASKS
     }
 
 
 def _blind(
-    config: ConnectorConfig, ground: "PictureGround", asked: dict[str, list["PictureExample"]]
+    config: ConnectorConfig, setup: "ImageTextSetup", asked: dict[str, list["PictureExample"]]
 ) -> dict[str, list["PictureExample"]]:
     from armillary.finetuning.image_evaluation import shuffled_pictures
 
-    return {task: shuffled_pictures(examples, ground.emoji, seed=config.seed) for task, examples in asked.items()}
+    return {task: shuffled_pictures(examples, setup.emoji, seed=config.seed) for task, examples in asked.items()}
 
 
 def _answers(
     config: ConnectorConfig,
-    ground: "PictureGround",
+    setup: "ImageTextSetup",
     folder: RunFolder,
     who: str,
     asked: dict[str, list["PictureExample"]],
@@ -172,9 +172,9 @@ def _answers(
         def compute() -> list[dict[str, Any]]:
             if task == "name":
                 names = names_to_rank(examples, seed=config.seed)
-                told = caption(ground.model, ground.rows, examples, names, label=label)
+                told = caption(setup.model, setup.rows, examples, names, label=label)
             else:
-                told = choose(ground.model, ground.rows, examples, label=label)
+                told = choose(setup.model, setup.rows, examples, label=label)
             return [one.to_dict() for one in told]
 
         return compute
@@ -182,19 +182,19 @@ def _answers(
     return {task: folder.parts.json(f"{who} {task}", ask(task, examples)) for task, examples in asked.items()}
 
 
-def _trained(config: ConnectorConfig, ground: "PictureGround", folder: RunFolder) -> list[list[float]]:
-    """The loss curve; afterwards the model in ``ground`` is trained, also where training had ended before a kill."""
+def _trained(config: ConnectorConfig, setup: "ImageTextSetup", folder: RunFolder) -> list[list[float]]:
+    """The loss curve; afterwards the model in ``setup`` is trained, also where training had ended before a kill."""
 
     assert folder.parts.folder is not None
     settings = ConnectorTraining(
         steps=config.steps, batch_size=config.batch_size, learning_rate=config.learning_rate, seed=config.seed
     )
-    examples = mixed_examples(ground.emoji, "train", config.steps * config.batch_size, seed=config.seed)
-    curve = train_connector(ground.model, ground.rows, examples, settings, folder.parts.folder / "checkpoints")
+    examples = mixed_examples(setup.emoji, "train", config.steps * config.batch_size, seed=config.seed)
+    curve = train_connector(setup.model, setup.rows, examples, settings, folder.parts.folder / "checkpoints")
     return [[step, loss] for step, loss in curve]
 
 
-def _save(ground: "PictureGround", place: Path) -> None:
+def _save(setup: "ImageTextSetup", place: Path) -> None:
     """Model and processor at ``place``, whole or not at all; what was there before is replaced."""
     from armillary.models.quiet import quiet
 
@@ -202,8 +202,8 @@ def _save(ground: "PictureGround", place: Path) -> None:
     try:
         shutil.rmtree(new, ignore_errors=True)
         with quiet():
-            ground.model.save_pretrained(new)
-            ground.processor.save_pretrained(new)
+            setup.model.save_pretrained(new)
+            setup.processor.save_pretrained(new)
         shutil.rmtree(place, ignore_errors=True)
         os.replace(new, place)
     except OSError as error:
@@ -246,7 +246,7 @@ def mixed_examples(emoji: Emoji, split: str, count: int, *, seed: int) -> list[P
 
 def train_connector(
     model: LlavaForConditionalGeneration,
-    rows: PictureRows,
+    rows: ImageRows,
     examples: Sequence[PictureExample],
     settings: ConnectorTraining,
     folder: Path,
@@ -283,7 +283,7 @@ def train_connector(
 
 
 def answer_nats(
-    model: LlavaForConditionalGeneration, rows: PictureRows, examples: Sequence[PictureExample]
+    model: LlavaForConditionalGeneration, rows: ImageRows, examples: Sequence[PictureExample]
 ) -> NDArray[np.float64]:
     """Negative log-likelihood (nats a token) of each right answer with its end token."""
     found = []

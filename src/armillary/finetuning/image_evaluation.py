@@ -22,7 +22,7 @@ from armillary.errors import UsageError
 from armillary.numerics.intervals import Array, Interval, bootstrap_weighted
 from armillary.progress import counted
 from armillary.scoring.answers import AnswerScores, answer_log_probabilities, greedy_answers
-from armillary.training.image_rows import PictureRows
+from armillary.training.image_rows import ImageRows
 
 NAMES = 20
 """Among which the right name is ranked."""
@@ -32,7 +32,7 @@ _CAPTION_TOKENS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class ImageAnswer:
     """What a model made of one question. Choices and names are ranked by their log-probability a token, end included.
 
     That favours answers of many tokens, of which the later ones follow from the first; the log-probability of the
@@ -81,39 +81,39 @@ def shuffled_pictures(examples: Sequence[PictureExample], emoji: Emoji, *, seed:
 
 def choose(
     model: LlavaForConditionalGeneration,
-    rows: PictureRows,
+    rows: ImageRows,
     examples: Sequence[PictureExample],
     *,
     label: str = "",
-) -> list[Told]:
+) -> list[ImageAnswer]:
     """Which of its choices each example is answered with. UsageError for one without choices."""
     if not all(example.choices for example in examples):
         raise UsageError("a question without choices can't be answered by choosing; ask for its name with `caption`.")
-    told: list[Told] = []
+    told: list[ImageAnswer] = []
     with counted(label, len(examples)) as bar:
         for asked in _batches(examples):
             choices = [example.choices or () for example in asked]
             for example, names, scores in zip(asked, choices, _scores(model, rows, asked, choices), strict=True):
                 best, place = names[int(np.argmax(scores.mean))], names.index(example.answer)
                 ranks = {"rank": _rank(scores.mean, place), "rank_whole": _rank(scores.total, place)}
-                told.append(Told(told=best, right=float(best == example.answer), **ranks))
+                told.append(ImageAnswer(told=best, right=float(best == example.answer), **ranks))
             bar.advance(len(asked))
     return told
 
 
 def caption(
     model: LlavaForConditionalGeneration,
-    rows: PictureRows,
+    rows: ImageRows,
     examples: Sequence[PictureExample],
     names: Sequence[Sequence[str]],
     *,
     label: str = "",
-) -> list[Told]:
+) -> list[ImageAnswer]:
     """A greedy caption of each picture, and the rank of the right name among ``names`` (one list an example).
 
     The caption is cut after 16 tokens; right means the very words, in small letters.
     """
-    told: list[Told] = []
+    told: list[ImageAnswer] = []
     with counted(label, len(examples)) as bar:
         for start in range(0, len(examples), _AT_ONCE):
             asked, among = examples[start : start + _AT_ONCE], names[start : start + _AT_ONCE]
@@ -123,7 +123,7 @@ def caption(
             for example, tokens, given, scores in zip(asked, captions, among, scored, strict=True):
                 said, place = rows.text(tokens).lower(), given.index(example.answer)
                 told.append(
-                    Told(
+                    ImageAnswer(
                         told=said,
                         right=float(said == example.answer),
                         overlap=word_overlap(said, example.answer),
@@ -184,7 +184,7 @@ def over_identities(values: ArrayLike, examples: Sequence[PictureExample], emoji
 
 def _scores(
     model: LlavaForConditionalGeneration,
-    rows: PictureRows,
+    rows: ImageRows,
     asked: Sequence[PictureExample],
     answers: Sequence[Sequence[str]],
 ) -> list[AnswerScores]:
@@ -205,7 +205,7 @@ def _batches(examples: Sequence[PictureExample]) -> list[Sequence[PictureExample
 # From answers to numbers: accuracy of seeing, blind and untrained, with intervals and the difference of seeing.
 
 Answers = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Task -> what was told to each of its questions, as ``Told.to_dict`` gives it."""
+"""Task -> what was told to each of its questions, as ``ImageAnswer.to_dict`` gives it."""
 
 _SHOWN = 24
 _CAPTIONS = ("right", "overlap", "rank", "first", "rank_whole", "first_whole")

@@ -15,19 +15,19 @@ from armillary.data.sources import DataSource
 from armillary.models import LoadedModel
 from armillary.models.image_text import assemble_picture_model
 from armillary.models.vision import tower_states
-from armillary.training.image_rows import PictureRows
+from armillary.training.image_rows import ImageRows
 
-PictureSet = Literal["emoji", "made-up"]
+ImageSet = Literal["emoji", "made-up"]
 _AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PictureGround:
+class ImageTextSetup:
     """A model whose connector is still random, and rows of questions for it."""
 
     model: LlavaForConditionalGeneration
     processor: LlavaProcessor
-    rows: PictureRows
+    rows: ImageRows
     """With stored states: to be used inside ``stored_states(model)``."""
 
     @property
@@ -39,7 +39,7 @@ class PictureGround:
         return list(self.emoji.source)
 
 
-def picture_ground(text: LoadedModel, pictures: PictureSet, *, seed: int = 0) -> PictureGround:
+def image_text_setup(text: LoadedModel, pictures: ImageSet, *, seed: int = 0) -> ImageTextSetup:
     """``text`` with DINOv2-small and the emoji pictures; "made-up" takes a random tower and needs no download.
 
     The seed draws the connector. Some minutes where the states of the pictures are not in the cache yet. Raises
@@ -59,7 +59,7 @@ def picture_ground(text: LoadedModel, pictures: PictureSet, *, seed: int = 0) ->
             vision_layers=int(tower.config.num_hidden_layers),
         )
         states = states_of(model, processor, emoji)
-    return PictureGround(model=model, processor=processor, rows=PictureRows.of(model, processor, emoji, states=states))
+    return ImageTextSetup(model=model, processor=processor, rows=ImageRows.of(model, processor, emoji, states=states))
 
 
 def states_of(model: LlavaForConditionalGeneration, processor: LlavaProcessor, emoji: Emoji) -> NDArray[np.float16]:

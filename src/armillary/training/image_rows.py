@@ -26,7 +26,7 @@ PROMPT = "{images}\n{question}\nAnswer:"
 
 
 @dataclass(frozen=True, eq=False)
-class PictureRows:
+class ImageRows:
     """Makes the rows of one model on one set of pictures."""
 
     processor: LlavaProcessor
@@ -45,7 +45,7 @@ class PictureRows:
         processor: LlavaProcessor,
         emoji: Emoji,
         states: NDArray[np.float16] | None = None,
-    ) -> "PictureRows":
+    ) -> "ImageRows":
         """The rows of ``model``. Raises ModelError where its tokenizer has no end token or splits ``<image>``."""
         config = model.config
         assert isinstance(config, LlavaConfig)

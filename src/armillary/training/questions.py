@@ -93,7 +93,7 @@ class QuestionEncoder:
 
     def prompt_row(self, asked: AskedPicture) -> Row:
         """The model's inputs up to the answer, each with a first axis of 1 (or of the picture's parts)."""
-        made = self.processor(images=[picture_of(asked)], text=[self._text(asked.question)], return_tensors="pt")
+        made = self.processor(images=[image_of(asked)], text=[self._text(asked.question)], return_tensors="pt")
         row: Row = {name: value for name, value in made.items() if isinstance(value, Tensor)}
         if self.end and int(row["input_ids"][0, -1]) == self.end[0] and self.prompt != CHAT:  # put behind any text
             row = {name: value[:, :-1] if _like_text(row, name) else value for name, value in row.items()}
@@ -169,7 +169,7 @@ class QuestionRows(Dataset[Row]):
         return self.encoder.row(self.questions[index])
 
 
-def picture_of(asked: AskedPicture) -> Any:
+def image_of(asked: AskedPicture) -> Any:
     """The picture as PIL's, in RGB. UsageError where its file can't be read."""
     from PIL import Image
 

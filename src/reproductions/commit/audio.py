@@ -16,7 +16,7 @@ from armillary.numerics.intervals import Interval
 from armillary.progress import track
 from armillary.records.sections import Cell, Figure, Section, Table, interval_bars
 from armillary.runs.parts import Parts
-from reproductions.commit.audio_dataset import SoundCourse
+from reproductions.commit.audio_dataset import SoundDataset
 from reproductions.commit.measures import (
     SHORT,
     arms_pictures,
@@ -28,24 +28,24 @@ from reproductions.commit.measures import (
     speeds,
 )
 from reproductions.commit.scale import ARMS, AUDIO_RUNS, AUDIO_SIZES, BASELINES, SCALES, SLOW, STARTS, Start
-from reproductions.commit.small_models import Laboratory, Payload, majority
+from reproductions.commit.small_models import Context, Payload, majority
 from reproductions.commit.sounds.sounds import Sounds
 
 
-def audio_laboratory(sounds: Sounds, config: ReproduceSettings, parts: Parts, device: torch.device) -> Laboratory:
+def audio_context(sounds: Sounds, config: ReproduceSettings, parts: Parts, device: torch.device) -> Context:
     """Where the audio models are trained, at the scale of the preset for sounds and with parts of its own names."""
     sizes: dict[str, Any] = AUDIO_SIZES[config.preset]
     scale = replace(SCALES[config.preset], **sizes)
-    return Laboratory(SoundCourse(sounds), scale, config.seed, parts, device, named="audio ")
+    return Context(SoundDataset(sounds), scale, config.seed, parts, device, named="audio ")
 
 
-def on_sounds(lab: Laboratory) -> Payload:
+def on_sounds(context: Context) -> Payload:
     """``arms``: start -> arm -> what each judged seed's run left; ``majority``: right answers without listening."""
     planned = [(start, arm) for start, arms in AUDIO_RUNS.items() for arm in arms]
     arms: Payload = {}
-    for start, arm in track(planned, f"CoMMIT on sounds, arms of {len(lab.judged)} seeds"):
-        arms.setdefault(start, {})[arm] = [lab.run(arm, STARTS[start], seed) for seed in lab.judged]
-    return {"arms": arms, "majority": majority(lab)}
+    for start, arm in track(planned, f"CoMMIT on sounds, arms of {len(context.judged)} seeds"):
+        arms.setdefault(start, {})[arm] = [context.run(arm, STARTS[start], seed) for seed in context.judged]
+    return {"arms": arms, "majority": majority(context)}
 
 
 # What CoMMIT's runs on sounds amount to, as numbers with intervals. Needs no model.
@@ -62,7 +62,7 @@ def audio_measures(found: Found) -> dict[str, Interval]:
 
 
 def _against(arms: Found) -> dict[str, Interval]:
-    """Lift and full CoMMIT over their rivals, and what a slow start costs."""
+    """Lift and full CoMMIT over their baselines, and what a slow start costs."""
     out: dict[str, Interval] = {}
     for start in SLOW:
         out[f"harm/{start}"] = over_seeds(relative(arms[start]["constant"], arms["equal"]["constant"]))
@@ -70,8 +70,8 @@ def _against(arms: Found) -> dict[str, Interval]:
             out[f"loss/{start}, lift over {other}"] = over_seeds(relative(arms[start]["lift"], arms[start][other]))
     gains = [relative(arms[start]["lift"], arms[start]["matched"]) for start in SLOW]
     out["budget/lift over matched"] = over_seeds(np.mean(gains, axis=0).tolist())
-    for rival in BASELINES:
-        out[f"loss/equal, full over {rival}"] = over_seeds(relative(arms["equal"]["full"], arms["equal"][rival]))
+    for baseline in BASELINES:
+        out[f"loss/equal, full over {baseline}"] = over_seeds(relative(arms["equal"]["full"], arms["equal"][baseline]))
     return out
 
 

@@ -29,7 +29,7 @@ SPECIAL = ("<pad>", "<end>", "<audio>")
 
 
 @dataclass(frozen=True, eq=False)
-class SoundCourse:
+class SoundDataset:
     """Sounds and the tasks asked of them."""
 
     sounds: Sounds

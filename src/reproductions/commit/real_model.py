@@ -20,7 +20,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from armillary.data.images.questions import picture_examples
 from armillary.finetuning.connector import answer_nats
-from armillary.finetuning.image_setup import PictureGround, picture_ground
+from armillary.finetuning.image_setup import ImageTextSetup, image_text_setup
 from armillary.methods.commit import CoMMITConfig
 from armillary.methods.commit.baselines import FixedMultipliers
 from armillary.models import LoadedModel
@@ -45,7 +45,7 @@ def on_given_model(loaded: LoadedModel, scale: Scale, seed: int, parts: Parts) -
     ``before`` has for each seed the loss of every held-out question before training, ``parameters`` the number of
     trained parameters of each component. Every run is kept as a part.
     """
-    given = _GivenModel(loaded, scale, seed, parts)
+    given = GivenModel(loaded, scale, seed, parts)
     seeds = [seed + offset for offset in range(scale.model_seeds)]
     before = [given.before(one) for one in seeds]
     runs = {arm: [given.run(arm, one) for one in seeds] for arm in MODEL_ARMS}
@@ -53,7 +53,7 @@ def on_given_model(loaded: LoadedModel, scale: Scale, seed: int, parts: Parts) -
 
 
 @dataclass(frozen=True, eq=False)
-class _GivenModel:
+class GivenModel:
     """Trains it from the same weights as often as is asked for. The questions held out are those of ``seed``."""
 
     loaded: LoadedModel
@@ -65,9 +65,9 @@ class _GivenModel:
         """Nats a token of each held-out answer ``[Q]`` with the untrained connector of a seed."""
 
         def read() -> list[float]:
-            ground = self._ground(seed)
-            with stored_states(ground.model):
-                return self._asked(ground)
+            setup = self._ground(seed)
+            with stored_states(setup.model):
+                return self._asked(setup)
 
         found: list[float] = self.parts.json(f"model before, seed {seed}", read)
         return found
@@ -80,39 +80,39 @@ class _GivenModel:
     def _run(self, arm: str, seed: int) -> Payload:
         scale, settings = self.scale, ARMS[arm].commit
         gamma = {"gamma": 0.0} if settings is None else settings
-        ground = self._ground(seed)
-        with stored_states(ground.model):
+        setup = self._ground(seed)
+        with stored_states(setup.model):
             trainer = trainer_of(
-                with_lora(ground, scale, seed),
+                with_lora(setup, scale, seed),
                 _arguments(scale, seed, on_cpu=self.loaded.device.type == "cpu"),
-                _rows(ground, scale, seed),
-                partial(_collated, ground),
+                _rows(setup, scale, seed),
+                partial(_collated, setup),
                 (START[FEATURE_ENCODER], START[LLM]),
                 CoMMITConfig(interval=min(INTERVAL, scale.interval), first_probe=scale.first_probe, **gamma),
                 watched_only=settings is None,
-                callbacks=self._rival(arm, seed),
+                callbacks=self._baseline(arm, seed),
             )
             record = trained(trainer, f"{self.loaded.name} with pictures, {arm}, seed {seed}")
-            return {**record, **_told(trainer), "after": self._asked(ground)}
+            return {**record, **_told(trainer), "after": self._asked(setup)}
 
-    def _rival(self, arm: str, seed: int) -> list[TrainerCallback]:
+    def _baseline(self, arm: str, seed: int) -> list[TrainerCallback]:
         """Multipliers of an arm that takes those of the lift run of the same seed, which is made first."""
         if arm not in ("matched", "exchanged"):
             return []
         mean = self.run("lift", seed)["mean_multipliers"]
         return [FixedMultipliers(exchanged(mean) if arm == "exchanged" else mean)]
 
-    def _ground(self, seed: int) -> PictureGround:
-        return picture_ground(self.loaded, "made-up" if self.scale.made_up else "emoji", seed=seed)
+    def _ground(self, seed: int) -> ImageTextSetup:
+        return image_text_setup(self.loaded, "made-up" if self.scale.synthetic else "emoji", seed=seed)
 
-    def _asked(self, ground: PictureGround) -> list[float]:
+    def _asked(self, setup: ImageTextSetup) -> list[float]:
         limit = self.scale.model_asked
         examples = [
             one
             for task in TASKS
-            for one in picture_examples(ground.emoji, task, "validation", limit=limit, seed=self.seed)
+            for one in picture_examples(setup.emoji, task, "validation", limit=limit, seed=self.seed)
         ]
-        return [float(nats) for nats in answer_nats(ground.model, ground.rows, examples)]
+        return [float(nats) for nats in answer_nats(setup.model, setup.rows, examples)]
 
 
 def exchanged(multipliers: dict[str, float]) -> dict[str, float]:
@@ -137,21 +137,21 @@ def _told(trainer: WatchedTrainer) -> Payload:
     }
 
 
-def _collated(ground: PictureGround, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+def _collated(setup: ImageTextSetup, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
     """A batch without the numbers of its pictures, which are for caches."""
-    return {name: value for name, value in ground.rows.collate(rows).items() if name != "image_key"}
+    return {name: value for name, value in setup.rows.collate(rows).items() if name != "image_key"}
 
 
-def with_lora(ground: PictureGround, scale: Scale, seed: int) -> nn.Module:
+def with_lora(setup: ImageTextSetup, scale: Scale, seed: int) -> nn.Module:
     """The model with LoRA on attention's queries and values of its last layers; these and the connector are trained.
 
     Call it inside ``stored_states``.
     """
-    anatomy = find_vision_anatomy(ground.model)
+    anatomy = find_vision_anatomy(setup.model)
     inside = {module for layer in anatomy.layers[-scale.lora["layers"] :] for module in layer.modules()}
     targets = [
         name
-        for name, module in ground.model.named_modules()
+        for name, module in setup.model.named_modules()
         if module in inside and name.rsplit(".", 1)[-1] in ("q_proj", "v_proj")
     ]
     from peft import LoraConfig, get_peft_model
@@ -159,16 +159,16 @@ def with_lora(ground: PictureGround, scale: Scale, seed: int) -> nn.Module:
     config = LoraConfig(r=scale.lora["rank"], lora_alpha=2 * scale.lora["rank"], target_modules=targets)
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(seed)
-        model = cast(nn.Module, get_peft_model(ground.model, config))
+        model = cast(nn.Module, get_peft_model(setup.model, config))
     assert anatomy.connector is not None
     anatomy.connector.requires_grad_(True)
     return model
 
 
-def _rows(ground: PictureGround, scale: Scale, seed: int) -> list[dict[str, Any]]:
+def _rows(setup: ImageTextSetup, scale: Scale, seed: int) -> list[dict[str, Any]]:
     each = max(2, scale.model_steps * scale.model_batch // len(TASKS) + 1)
-    examples = [one for task in TASKS for one in picture_examples(ground.emoji, task, "train", limit=each, seed=seed)]
-    return [ground.rows.row(example) for example in examples]
+    examples = [one for task in TASKS for one in picture_examples(setup.emoji, task, "train", limit=each, seed=seed)]
+    return [setup.rows.row(example) for example in examples]
 
 
 def _arguments(scale: Scale, seed: int, *, on_cpu: bool) -> TrainingArguments:

@@ -12,49 +12,49 @@ from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.data import load_emoji
 from armillary.data.images.vision_states import picture_states
 from armillary.extras import peft_package
-from armillary.finetuning.image_setup import picture_ground
+from armillary.finetuning.image_setup import image_text_setup
 from armillary.models import LoadedModel
 from armillary.progress import counted
 from armillary.records.claims import judge, verdict_findings
 from armillary.runs.run import Outcome, Run
 from reproductions.commit import small_models as stages
-from reproductions.commit.audio import audio_laboratory, audio_measures, audio_section, on_sounds
+from reproductions.commit.audio import audio_context, audio_measures, audio_section, on_sounds
 from reproductions.commit.audio_dataset import made_up_sounds
 from reproductions.commit.claims import CLAIMS, REAL_CLAIMS as REAL_CLAIMS
 from reproductions.commit.measures import measures
 from reproductions.commit.real_model import model_measures, model_section, on_given_model
 from reproductions.commit.report import findings, notes, sections
 from reproductions.commit.scale import SCALES, TASKS
-from reproductions.commit.small_models import Laboratory
+from reproductions.commit.small_models import Context
 from reproductions.commit.sounds.sounds import load_sounds
-from reproductions.images.dataset import Course
+from reproductions.images.dataset import ImageDataset
 
 
-def course(loaded: LoadedModel, *, made_up: bool) -> Course:
+def dataset(loaded: LoadedModel, *, synthetic: bool) -> ImageDataset:
     """The pictures with their stored states, and the questions about them."""
-    if made_up:
-        ground = picture_ground(loaded, "made-up")
-        assert ground.rows.states is not None
-        return Course(ground.emoji, ground.rows.states, TASKS)
+    if synthetic:
+        setup = image_text_setup(loaded, "made-up")
+        assert setup.rows.states is not None
+        return ImageDataset(setup.emoji, setup.rows.states, TASKS)
     emoji = load_emoji()
-    return Course(emoji, picture_states(emoji), TASKS)
+    return ImageDataset(emoji, picture_states(emoji), TASKS)
 
 
-def _measured(lab: Laboratory) -> dict[str, Any]:
+def _measured(context: Context) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def stage(name: str, compute: Callable[[], Any]) -> Any:
-        found[name] = lab.parts.json(f"stage {name}", compute)
+        found[name] = context.parts.json(f"stage {name}", compute)
         bar.advance()
         return found[name]
 
     with counted("CoMMIT on small models", 6) as bar:
-        best = tuple(stage("grid", partial(stages.best_pair, lab))["best"])
-        stage("law", lambda: [stages.law(lab, seed) for seed in lab.judged])
-        stage("overhead", partial(stages.overhead, lab))
-        stage("arms", partial(stages.arms, lab, best))
-        stage("paths", partial(stages.paths, lab))
-        stage("majority", partial(stages.majority, lab))
+        best = tuple(stage("grid", partial(stages.best_pair, context))["best"])
+        stage("law", lambda: [stages.law(context, seed) for seed in context.judged])
+        stage("overhead", partial(stages.overhead, context))
+        stage("arms", partial(stages.arms, context, best))
+        stage("paths", partial(stages.paths, context))
+        stage("majority", partial(stages.majority, context))
     return found
 
 
@@ -62,9 +62,9 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
     config, loaded, folder = run.settings, run.model, run.folder
     scale = SCALES[config.preset]
-    pictures = course(loaded, made_up=scale.made_up)
-    lab = Laboratory(pictures, scale, config.seed, folder.parts, loaded.device)
-    found = _measured(lab)
+    pictures = dataset(loaded, synthetic=scale.synthetic)
+    context = Context(pictures, scale, config.seed, folder.parts, loaded.device)
+    found = _measured(context)
     measured = measures(found)
     claims = judge(CLAIMS, measured, notes(found, measured))
     return Outcome(
@@ -89,9 +89,9 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
     config, loaded, folder = run.settings, run.model, run.folder
     scale = SCALES[config.preset]
-    sounds = made_up_sounds() if scale.made_up else load_sounds()
-    ground = picture_ground(loaded, "made-up" if scale.made_up else "emoji", seed=config.seed)
-    heard = audio_laboratory(sounds, config, folder.parts, loaded.device)
+    sounds = made_up_sounds() if scale.synthetic else load_sounds()
+    setup = image_text_setup(loaded, "made-up" if scale.synthetic else "emoji", seed=config.seed)
+    heard = audio_context(sounds, config, folder.parts, loaded.device)
     audio = folder.parts.json("audio", partial(on_sounds, heard))
     model = folder.parts.json("model", partial(on_given_model, loaded, scale, config.seed, folder.parts))
     measured = {**audio_measures(audio), **model_measures(model)}
@@ -102,7 +102,7 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
         claims=claims,
         findings=verdict_findings(claims, dict.fromkeys(_ON_MODEL, "model"), "audio"),
         sections=[audio_section(audio, measured), model_section(model, measured)],
-        data=[*ground.sources(), *sounds.source],
+        data=[*setup.sources(), *sounds.source],
     )
 
 

@@ -45,7 +45,7 @@ class Arm:
 
     title: str
     commit: dict[str, Any] | None = None
-    """Settings of ``CoMMITConfig`` beside how often is probed; None for the rivals, which are only watched."""
+    """Settings of ``CoMMITConfig`` beside how often is probed; None for the baselines, which are only watched."""
 
 
 ARMS: dict[str, Arm] = {
@@ -124,7 +124,7 @@ class Scale:
     """Held-out questions of the given model, for each task."""
 
     lora: dict[str, int] = field(default_factory=lambda: {"rank": 8, "layers": 6})
-    made_up: bool = False
+    synthetic: bool = False
     """Made-up pictures instead of emoji: for CI, which has no network."""
 
 
@@ -151,7 +151,7 @@ SCALES: dict[Preset, Scale] = {
         model_batch=2,
         model_asked=2,
         lora={"rank": 2, "layers": 1},
-        made_up=True,
+        synthetic=True,
     ),
     "laptop": Scale(
         seeds=5,

@@ -34,7 +34,7 @@ Payload = dict[str, Any]
 _AT_ONCE = 128
 
 
-class Lessons(Protocol):
+class QuestionDataset(Protocol):
     """Questions about pictures or sounds, as data for a small model that reads them: what a laboratory needs."""
 
     @property
@@ -55,10 +55,10 @@ class Lessons(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Laboratory:
+class Context:
     """One course at one scale. Every run is kept as a part of the whole."""
 
-    course: Lessons
+    dataset: QuestionDataset
     scale: Scale
     seed: int
     parts: Parts
@@ -74,24 +74,24 @@ class Laboratory:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """Every question about the training split, with its answer."""
-        return [self.course.row(one) for task in self.course.tasks for one in self.course.examples(task, "train")]
+        return [self.dataset.row(one) for task in self.dataset.tasks for one in self.dataset.examples(task, "train")]
 
     @cached_property
     def asked(self) -> list[Any]:
         """Validation questions, the tasks by turns, so that a beginning has as many of each."""
         limit = self.scale.asked
-        found = [self.course.examples(task, "validation", limit=limit, seed=self.seed) for task in self.course.tasks]
+        found = [self.dataset.examples(task, "validation", limit=limit, seed=self.seed) for task in self.dataset.tasks]
         shortest = min(len(examples) for examples in found)
         return [examples[place] for place in range(shortest) for examples in found]
 
     @property
     def watched(self) -> list[Any]:
         """The first of the validation questions."""
-        return self.asked[: self.scale.watched * len(self.course.tasks)]
+        return self.asked[: self.scale.watched * len(self.dataset.tasks)]
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """A batch as the model takes it."""
-        return {name: value for name, value in self.course.collate(rows).items() if name != "image_key"}
+        return {name: value for name, value in self.dataset.collate(rows).items() if name != "image_key"}
 
     @torch.inference_mode()
     def loss(self, model: nn.Module, examples: Sequence[Any]) -> float:
@@ -100,21 +100,21 @@ class Laboratory:
         model.eval()
         device = next(model.parameters()).device
         total, tokens = 0.0, 0
-        collate = with_answer_positions(self.course.collate)
+        collate = with_answer_positions(self.dataset.collate)
         for start in range(0, len(examples), _AT_ONCE):
-            batch = collate([self.course.row(example) for example in examples[start : start + _AT_ONCE]])
+            batch = collate([self.dataset.row(example) for example in examples[start : start + _AT_ONCE]])
             labels = batch.pop("labels").to(device)
             outputs = model(**{name: value.to(device) for name, value in batch.items()})
             total += float(answer_loss(outputs, labels, 1))
             tokens += int((labels[:, 1:] != -100).sum())
         model.train(was)
-        return total / tokens if math.isfinite(total) else math.log(len(self.course.words))
+        return total / tokens if math.isfinite(total) else math.log(len(self.dataset.words))
 
     def new_model(self, seed: int) -> PreTrainedModel:
         """A random model of this scale, where the lab trains."""
         scale = self.scale
         shape = Shape(layers=scale.layers, width=scale.width, heads=scale.heads, inner=scale.inner)
-        model = self.course.new_model(shape, seed)
+        model = self.dataset.new_model(shape, seed)
         model.to(self.device)  # type: ignore[arg-type]
         return model
 
@@ -164,18 +164,18 @@ class Laboratory:
             rates,
             self.probing(**({"gamma": 0.0} if settings is None else settings)),
             watched_only=settings is None,
-            callbacks=[watcher, *self._rival(arm, rates, seed)],
+            callbacks=[watcher, *self._baseline(arm, rates, seed)],
         )
         record = trained(trainer, "")
         return {
             "watch": {"steps": watcher.steps, "loss": watcher.losses},
             "final": self.loss(model, self.asked),
-            "right": float(self.course.right(model, self.asked).mean()),
+            "right": float(self.dataset.right(model, self.asked).mean()),
             "record": record,
             "multipliers": self._mean_multipliers(trainer),
         }
 
-    def _rival(self, arm: str, rates: Rates, seed: int) -> list[TrainerCallback]:
+    def _baseline(self, arm: str, rates: Rates, seed: int) -> list[TrainerCallback]:
         if arm == "feature_cd":
             return [feature_cd(self.scale.block)]
         if arm == "language_cd":
@@ -198,8 +198,8 @@ class Laboratory:
 class _Watcher(TrainerCallback):
     """The loss on the watched questions before training, every so many steps, and at the end."""
 
-    def __init__(self, lab: Laboratory, model: nn.Module) -> None:
-        self.lab, self.model = lab, model
+    def __init__(self, context: Context, model: nn.Module) -> None:
+        self.context, self.model = context, model
         self.steps: list[int] = []
         self.losses: list[float] = []
 
@@ -207,12 +207,12 @@ class _Watcher(TrainerCallback):
         self._look(0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % self.lab.scale.watch_every == 0 or state.global_step == state.max_steps:
+        if state.global_step % self.context.scale.watch_every == 0 or state.global_step == state.max_steps:
             self._look(state.global_step)
 
     def _look(self, step: int) -> None:
         self.steps.append(step)
-        self.losses.append(self.lab.loss(self.model, self.lab.watched))
+        self.losses.append(self.context.loss(self.model, self.context.watched))
 
 
 # The stages of the CoMMIT reproduction on small models: best pair, all arms, law of rates, time of a step.
@@ -226,10 +226,10 @@ BLOCK = 10
 """Optimiser steps that are timed together: one interval of probes as the method has it by default."""
 
 
-def best_pair(lab: Laboratory) -> Payload:
+def best_pair(context: Context) -> Payload:
     """Final loss of every pair of the grid, on the seed that is not judged, and the pair with the lowest."""
-    grid = [(encoder, llm) for encoder in lab.scale.grid for llm in lab.scale.grid]
-    losses = [lab.run("constant", rates, lab.seed)["final"] for rates in grid]
+    grid = [(encoder, llm) for encoder in context.scale.grid for llm in context.scale.grid]
+    losses = [context.run("constant", rates, context.seed)["final"] for rates in grid]
     return {"pairs": grid, "losses": losses, "best": grid[int(np.argmin(losses))]}
 
 
@@ -239,38 +239,44 @@ def planned(best: Rates) -> list[tuple[Start, str, Rates]]:
     return [(start, arm, starts[start]) for start, arms in RUNS.items() for arm in arms]
 
 
-def arms(lab: Laboratory, best: Rates) -> Payload:
+def arms(context: Context, best: Rates) -> Payload:
     """Start -> arm -> what the run of each judged seed left."""
     found: Payload = {}
-    for start, arm, rates in track(planned(best), f"CoMMIT, arms of {len(lab.judged)} seeds"):
-        found.setdefault(start, {})[arm] = [lab.run(arm, rates, seed) for seed in lab.judged]
+    for start, arm, rates in track(planned(best), f"CoMMIT, arms of {len(context.judged)} seeds"):
+        found.setdefault(start, {})[arm] = [context.run(arm, rates, seed) for seed in context.judged]
     return found
 
 
-def paths(lab: Laboratory) -> Payload:
+def paths(context: Context) -> Payload:
     """Path of rates -> for each log10 ratio the final losses of the judged seeds, all at constant rates."""
     return {
-        name: [[lab.run("constant", rates(ratio), seed)["final"] for seed in lab.judged] for ratio in lab.scale.ratios]
+        name: [
+            [context.run("constant", rates(ratio), seed)["final"] for seed in context.judged]
+            for ratio in context.scale.ratios
+        ]
         for name, rates in PATHS.items()
     }
 
 
-def majority(lab: Laboratory) -> float:
+def majority(context: Context) -> float:
     """Share of right answers of somebody who answers without looking or listening: as in training most often."""
     usual = set()
-    for task in lab.course.tasks:
-        examples = lab.course.examples(task, "train")
+    for task in context.dataset.tasks:
+        examples = context.dataset.examples(task, "train")
         answers = Counter(example.answer for example in examples)
         usual.add((examples[0].question, answers.most_common(1)[0][0]))
-    return float(np.mean([(example.question, example.answer) in usual for example in lab.asked]))
+    return float(np.mean([(example.question, example.answer) in usual for example in context.asked]))
 
 
-def batches(lab: Laboratory, seed: int) -> Iterator[dict[str, Tensor]]:
+def batches(context: Context, seed: int) -> Iterator[dict[str, Tensor]]:
     """Random batches without end, where the model is."""
     generator = np.random.default_rng(seed)
     while True:
-        chosen = generator.integers(0, len(lab.rows), lab.scale.batch)
-        yield {name: value.to(lab.device) for name, value in lab.collate([lab.rows[int(i)] for i in chosen]).items()}
+        chosen = generator.integers(0, len(context.rows), context.scale.batch)
+        yield {
+            name: value.to(context.device)
+            for name, value in context.collate([context.rows[int(i)] for i in chosen]).items()
+        }
 
 
 def backward(model: nn.Module, batch: dict[str, Tensor]) -> None:
@@ -283,10 +289,10 @@ def backward(model: nn.Module, batch: dict[str, Tensor]) -> None:
 class Loop:
     """A training loop of our own around one model, with or without CoMMIT, at one rate for both components."""
 
-    def __init__(self, lab: Laboratory, seed: int, config: CoMMITConfig | None) -> None:
-        self.model = lab.new_model(seed).train()
+    def __init__(self, context: Context, seed: int, config: CoMMITConfig | None) -> None:
+        self.model = context.new_model(seed).train()
         self.optimizer = AdamW(component_groups(self.model, vision_components(self.model), RATE))
-        self.batches = batches(lab, seed)
+        self.batches = batches(context, seed)
         self.controller = None
         if config is not None:
             self.controller = CoMMITController(self.model, config, optimizer=self.optimizer)
@@ -305,13 +311,13 @@ class Loop:
             self.controller.after_step()
 
 
-def law(lab: Laboratory, seed: int) -> Payload:
+def law(context: Context, seed: int) -> Payload:
     """Log kappa of one and the same step at several rates: base, and one component's rate times a factor.
 
     Weights, moments of AdamW, batch and gradients are the same for all; only rates differ.
     """
-    loop = Loop(lab, seed, None)
-    for _ in range(lab.scale.law_steps):
+    loop = Loop(context, seed, None)
+    for _ in range(context.scale.law_steps):
         loop.step()
     batch = next(loop.batches)
     loop.optimizer.zero_grad()
@@ -344,21 +350,21 @@ def _log_kappa(loop: Loop, batch: dict[str, Tensor], rates: dict[str, float]) ->
     return probe.log_kappa
 
 
-def overhead(lab: Laboratory) -> Payload:
+def overhead(context: Context) -> Payload:
     """Seconds of ten steps, without and with CoMMIT-CLR at its default interval, by turns.
 
     On a CPU it is the time of this process alone, since other programs may run beside it.
     """
     config = CoMMITConfig(interval=BLOCK, first_probe=0)
-    loops = {"plain": Loop(lab, lab.seed, None), "commit": Loop(lab, lab.seed, config)}
+    loops = {"plain": Loop(context, context.seed, None), "commit": Loop(context, context.seed, config)}
     found: Payload = {name: [] for name in loops}
-    for turn in range(lab.scale.timed_rounds + 1):
+    for turn in range(context.scale.timed_rounds + 1):
         for name in sorted(loops, reverse=turn % 2 == 1):
-            started = _now(lab.device)
+            started = _now(context.device)
             for _ in range(BLOCK):
                 loops[name].step()
             if turn:  # the first warms up
-                found[name].append(_now(lab.device) - started)
+                found[name].append(_now(context.device) - started)
     return found
 
 

@@ -1,6 +1,6 @@
 """One training of an image-text model with named components, watched: balance, rates and gradient norms.
 
-Rivals are trained by the component trainer with a monitor beside it, CoMMIT by its own trainer; both compute logits
+Baselines are trained by the component trainer with a monitor beside it, CoMMIT by its own trainer; both compute logits
 only where an answer stands.
 """
 
@@ -59,7 +59,7 @@ class WatchedTrainer(Trainer):
         return loss
 
 
-class RivalTrainer(ComponentMixin, WatchedTrainer):
+class BaselineTrainer(ComponentMixin, WatchedTrainer):
     """With component groups."""
 
 
@@ -91,7 +91,7 @@ def trainer_of(
     }
     trainer: WatchedTrainer
     if watched_only:
-        trainer = RivalTrainer(**given, callbacks=[BalanceMonitor(config), *callbacks])
+        trainer = BaselineTrainer(**given, callbacks=[BalanceMonitor(config), *callbacks])
     else:
         trainer = ScheduledTrainer(**given, commit=config, callbacks=list(callbacks))
     trainer.norms = {}

@@ -40,7 +40,7 @@ class Shape:
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class ImageDataset:
     """Pictures, their stored states ``[emoji, style, N, v]`` (the class token first), and the tasks asked of them."""
 
     emoji: Emoji

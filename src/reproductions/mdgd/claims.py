@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from armillary.numerics.intervals import Interval, bootstrap_mean, paired_difference, range_over_seeds
 from armillary.records.claims import Claim, Measures, Rule, Verdict, above, below, every
-from reproductions.mdgd.measures import RIVALS, drift, rank_change
+from reproductions.mdgd.measures import BASELINES, drift, rank_change
 from reproductions.mdgd.scale import OLD_TASKS, REAL_ARMS as ARMS, TARGET
 
 LOST = 0.10
@@ -61,8 +61,10 @@ def _retains(name: str, id: str, what: str) -> Claim:
 
 
 def _beats(name: str, id: str, what: str) -> Claim:
-    rivals = [
-        f"{name}/kept beyond {rival}" for rival in RIVALS if rival not in ("fine_tuning", "align", "lora", "osf")
+    baselines = [
+        f"{name}/kept beyond {baseline}"
+        for baseline in BASELINES
+        if baseline not in ("fine_tuning", "align", "lora", "osf")
     ]
     return _claim(
         id,
@@ -71,9 +73,9 @@ def _beats(name: str, id: str, what: str) -> Claim:
         "WiSE-FT and a patch after Model Tailor, at equal accuracy on the target. Early stopping is in every "
         "comparison: curves are read where they first reach the level.",
         "Holds when it is above 0 against each, fails when it is at or below 0 against one." + _VOID,
-        _if_learned(every(*(above(rival) for rival in rivals))),
+        _if_learned(every(*(above(baseline) for baseline in baselines))),
         _FELL,
-        *rivals,
+        *baselines,
     )
 
 
@@ -220,9 +222,9 @@ def measures(seeds: Sequence[Found]) -> dict[str, Interval]:
         out[f"real/{name}, change of rank"] = range_over_seeds(
             [rank_change(after, before) for after, before in readings]
         )
-    for rival in ("align", "lower_rate"):
-        out[f"real/paper, kept beyond {rival}"] = paired_difference(
-            pooled(seeds, "paper"), pooled(seeds, rival), seed=0
+    for baseline in ("align", "lower_rate"):
+        out[f"real/paper, kept beyond {baseline}"] = paired_difference(
+            pooled(seeds, "paper"), pooled(seeds, baseline), seed=0
         )
     return out
 
@@ -272,7 +274,7 @@ def _orders(m: Measures) -> Verdict:
 
 
 def _real_beats(m: Measures) -> Verdict:
-    gains = [m[name] for name in _RIVALS]
+    gains = [m[name] for name in _BASELINES]
     if not _sees(m):
         return "undecided"
     if any(gain.upper <= 0 for gain in gains):
@@ -280,7 +282,7 @@ def _real_beats(m: Measures) -> Verdict:
     return "holds" if all(gain.lower > 0 for gain in gains) else "undecided"
 
 
-_RIVALS = ("real/paper, kept beyond align", "real/paper, kept beyond lower_rate")
+_BASELINES = ("real/paper, kept beyond align", "real/paper, kept beyond lower_rate")
 _GROUND = ("real/above the most frequent answers", "real/fine_tuning, old tasks lost")
 
 REAL_CLAIMS: tuple[Claim, ...] = (
@@ -319,9 +321,9 @@ REAL_CLAIMS: tuple[Claim, ...] = (
         id="real-simple-controls",
         statement="MDGD keeps more than alignment alone and than a fifth of the rate.",
         paper="Beats its baselines; whether these controls are among them could not be seen.",
-        quantity="Accuracy on the old tasks after as many steps, less each rival's, paired over questions.",
+        quantity="Accuracy on the old tasks after as many steps, less each baseline's, paired over questions.",
         rule="Holds if both intervals lie above 0; fails if one lies at or below.",
         decide=_real_beats,
-        needs=("real/above the most frequent answers", *_RIVALS),
+        needs=("real/above the most frequent answers", *_BASELINES),
     ),
 )

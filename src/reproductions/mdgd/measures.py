@@ -17,7 +17,7 @@ Curve = list[tuple[float, float]]
 """(accuracy on the target, mean accuracy on the old tasks) at each evaluation."""
 
 COMPARED = ("paper", "recommended")
-RIVALS = ("fine_tuning", "lower_rate", "l2sp", "lwf", "lora", "osf", "align", *AFTERWARDS)
+BASELINES = ("fine_tuning", "lower_rate", "l2sp", "lwf", "lora", "osf", "align", *AFTERWARDS)
 
 
 def old(accuracies: Mapping[str, float]) -> float:
@@ -110,13 +110,16 @@ def _against(seeds: Sequence[Found], name: str) -> dict[str, Interval]:
         ),
         f"{name}/target reached": across_seeds([max(point[0] for point in curve(seed, name)) for seed in seeds]),
     }
-    for rival in RIVALS:
-        found[f"{name}/kept beyond {rival}"] = _difference(seeds, name, rival)
+    for baseline in BASELINES:
+        found[f"{name}/kept beyond {baseline}"] = _difference(seeds, name, baseline)
     return found
 
 
 def _masks(seeds: Sequence[Found]) -> dict[str, Interval]:
-    found = {f"masked/kept beyond {rival}": _difference(seeds, "masked", rival) for rival in ("paper", "random_mask")}
+    found = {
+        f"masked/kept beyond {baseline}": _difference(seeds, "masked", baseline)
+        for baseline in ("paper", "random_mask")
+    }
     found["masked/kept beyond lora"] = _difference(seeds, "masked", "lora")
     found["masked/target beyond paper"] = across_seeds(
         [max(p[0] for p in curve(seed, "masked")) - max(p[0] for p in curve(seed, "paper")) for seed in seeds]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from armillary.data.images.questions import PictureExample, PictureTask, picture_examples
-from armillary.finetuning.image_setup import PictureGround, picture_ground
+from armillary.finetuning.image_setup import ImageTextSetup, image_text_setup
 from armillary.methods.mdgd import MDGDSettings, MDGDTrainer, VisualRankCallback
 from armillary.models import LoadedModel
 from armillary.models.vision import find_vision_anatomy, stored_states
@@ -32,7 +32,7 @@ _AT_ONCE = 16
 
 
 @dataclass(eq=False)
-class RealLaboratory:
+class GivenModel:
     """One seed: its connector, its made-up words, its order of rows."""
 
     loaded: LoadedModel
@@ -41,9 +41,9 @@ class RealLaboratory:
     parts: Parts
 
     @cached_property
-    def ground(self) -> PictureGround:
+    def setup(self) -> ImageTextSetup:
         """With the connector of the seed; trained in place."""
-        return picture_ground(self.loaded, "made-up" if self.scale.made_up else "emoji", seed=self.seed)
+        return image_text_setup(self.loaded, "made-up" if self.scale.synthetic else "emoji", seed=self.seed)
 
     @cached_property
     def asked(self) -> dict[str, list[PictureExample]]:
@@ -52,25 +52,25 @@ class RealLaboratory:
 
     def examples(self, task: PictureTask, split: str, limit: int | None = None) -> list[PictureExample]:
         """The words of the target are those of the seed in every split."""
-        return picture_examples(self.ground.emoji, task, split, limit=limit, seed=self.seed)
+        return picture_examples(self.setup.emoji, task, split, limit=limit, seed=self.seed)
 
     @cached_property
     def _layers(self) -> list[nn.Parameter]:
-        anatomy = find_vision_anatomy(self.ground.model)
+        anatomy = find_vision_anatomy(self.setup.model)
         return [parameter for layer in anatomy.layers[-self.scale.layers :] for parameter in layer.parameters()]
 
     @property
     def _held(self) -> str:
         """The trained layers but the last, whose image states no answer reads; those below can't drift."""
-        count = find_vision_anatomy(self.ground.model).num_layers
+        count = find_vision_anatomy(self.setup.model).num_layers
         return ",".join(str(layer) for layer in range(count - self.scale.layers, count - 1))
 
     @contextmanager
     def seeing(self) -> Iterator[None]:
         """Inside, the model reads stored states and has learned the old tasks."""
-        connector = find_vision_anatomy(self.ground.model).connector
+        connector = find_vision_anatomy(self.setup.model).connector
         assert connector is not None
-        with stored_states(self.ground.model):
+        with stored_states(self.setup.model):
             bridge = list(connector.parameters())
             stages = (
                 ("connector", bridge, self.scale.connector_steps),
@@ -86,7 +86,7 @@ class RealLaboratory:
         for task, asked in self.asked.items():
             answers = [example.answer for example in asked]
             majority[task] = max(map(answers.count, answers)) / len(answers)
-        ranks = VisualRankCallback(self._watched).measure(self.ground.model)
+        ranks = VisualRankCallback(self._watched).measure(self.setup.model)
         return {"right": self.right(), "majority": majority, "ranks": [reading.to_dict() for reading in ranks]}
 
     def arm(self, name: str) -> Payload:
@@ -95,7 +95,7 @@ class RealLaboratory:
         return found
 
     def _arm(self, name: str) -> Payload:
-        arm, model = ARMS[name], self.ground.model
+        arm, model = ARMS[name], self.setup.model
         before = [parameter.detach().clone() for parameter in self._layers]
         ranks = VisualRankCallback(self._watched, every=self.scale.tune_steps)
         watcher = _Watcher(self)
@@ -105,7 +105,7 @@ class RealLaboratory:
                     model=model,
                     args=self._arguments(self.scale.tune_steps, self.scale.tune_rate * arm.rate),
                     train_dataset=self._rows((TARGET,), self.scale.tune_steps),
-                    data_collator=_answered(self.ground.rows.collate),
+                    data_collator=_answered(self.setup.rows.collate),
                     compute_loss_func=answer_loss,
                     settings=MDGDSettings(**arm.settings, visual_layers=self._held),
                     callbacks=[watcher, ranks],
@@ -123,18 +123,18 @@ class RealLaboratory:
     @torch.inference_mode()
     def right(self) -> dict[str, list[float]]:
         """Task -> 1 for each question whose right choice has the most probable first token of all choices."""
-        self.ground.model.eval()
+        self.setup.model.eval()
         return {
             task: [one for part in _parted(asked) for one in self._right(part)] for task, asked in self.asked.items()
         }
 
     def _right(self, asked: Sequence[PictureExample]) -> list[float]:
-        rows = self.ground.rows
+        rows = self.setup.rows
         batch = rows.collate([rows.row(example, answered=False) for example in asked])
         last_B = batch["attention_mask"].sum(1) - 1
         keep = last_B.unique()
         given = {name: batch[name].to(self.loaded.device) for name in ("input_ids", "attention_mask", "pixel_values")}
-        logits_BKV = self.ground.model(**given, logits_to_keep=keep.to(self.loaded.device)).logits.float().cpu()
+        logits_BKV = self.setup.model(**given, logits_to_keep=keep.to(self.loaded.device)).logits.float().cpu()
         logits_BV = logits_BKV[torch.arange(len(asked)), torch.searchsorted(keep, last_B)]
         found = []
         for logits_V, example in zip(logits_BV, asked, strict=True):
@@ -145,24 +145,24 @@ class RealLaboratory:
 
     @cached_property
     def _watched(self) -> list[dict[str, Tensor]]:
-        rows = self.ground.rows
+        rows = self.setup.rows
         made = [rows.row(one, answered=False) for one in self.examples("style", "test", self.scale.pictures)]
         batches = [rows.collate(part) for part in _parted(made)]
         return [{name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")} for batch in batches]
 
     def _rows(self, tasks: Sequence[PictureTask], steps: int) -> Any:
         each = -(-steps * self.scale.batch // len(tasks))
-        made = [self.ground.rows.row(one) for task in tasks for one in self.examples(task, "train", each)]
+        made = [self.setup.rows.row(one) for task in tasks for one in self.examples(task, "train", each)]
         order = np.random.default_rng(self.seed).permutation(len(made))
         return [made[int(place)] for place in order]
 
     def _learn(self, trained: Sequence[nn.Parameter], steps: int) -> None:
-        with only_trainable(self.ground.model, trained):
+        with only_trainable(self.setup.model, trained):
             trainer = Trainer(
-                model=self.ground.model,
+                model=self.setup.model,
                 args=self._arguments(steps, self.scale.learn_rate, lr_scheduler_type="cosine"),
                 train_dataset=self._rows(OLD_TASKS, steps),
-                data_collator=with_answer_positions(self.ground.rows.collate),
+                data_collator=with_answer_positions(self.setup.rows.collate),
                 compute_loss_func=answer_loss,
             )
             advanced(trainer, f"learning to see, seed {self.seed}", steps)
@@ -178,7 +178,7 @@ class RealLaboratory:
         with torch.no_grad():
             for place, parameter in enumerate(trained):
                 parameter.copy_(torch.from_numpy(np.array(kept[str(place)])))
-        self.ground.model.eval()
+        self.setup.model.eval()
 
     def _arguments(self, steps: int, rate: float, lr_scheduler_type: str = "constant") -> TrainingArguments:
         return TrainingArguments(
@@ -216,13 +216,13 @@ def _parted(items: Sequence[Any]) -> list[Sequence[Any]]:
 class _Watcher(TrainerCallback):
     """Right answers every so many steps and at the end."""
 
-    def __init__(self, lab: RealLaboratory) -> None:
-        self.lab = lab
+    def __init__(self, context: GivenModel) -> None:
+        self.context = context
         self.steps: list[int] = []
         self.right: list[dict[str, list[float]]] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % self.lab.scale.evaluate_every == 0 or state.global_step == state.max_steps:
+        if state.global_step % self.context.scale.evaluate_every == 0 or state.global_step == state.max_steps:
             self.steps.append(state.global_step)
-            self.right.append(self.lab.right())
-            self.lab.ground.model.train()
+            self.right.append(self.context.right())
+            self.context.setup.model.train()

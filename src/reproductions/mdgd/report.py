@@ -60,9 +60,9 @@ def _forgetting(seeds: Sequence[Found], m: Measures) -> Section:
         for name in names
     ]
     against = {
-        rival: m[f"{name}/kept beyond {rival}"]
+        baseline: m[f"{name}/kept beyond {baseline}"]
         for name in ("recommended",)
-        for rival in ("fine_tuning", "lower_rate", "l2sp", "lwf", "lora", "align", *AFTERWARDS)
+        for baseline in ("fine_tuning", "lower_rate", "l2sp", "lwf", "lora", "align", *AFTERWARDS)
     }
     return Section(
         id="forgetting",
@@ -75,7 +75,7 @@ def _forgetting(seeds: Sequence[Found], m: Measures) -> Section:
         figures=[
             _curves(seeds),
             interval_bars(
-                "Signed MDGD minus each rival, old tasks at equal target",
+                "Signed MDGD minus each baseline, old tasks at equal target",
                 {title(name): value for name, value in against.items()},
                 "accuracy",
                 [0.0] * len(against),

@@ -18,7 +18,7 @@ from armillary.extras import peft_package
 from armillary.progress import counted
 from armillary.records.claims import judge, verdict_findings
 from armillary.runs.run import Outcome, Run
-from reproductions.images.dataset import Course
+from reproductions.images.dataset import ImageDataset
 from reproductions.mdgd import small_models as stages
 from reproductions.mdgd.claims import (
     CLAIMS,
@@ -26,7 +26,7 @@ from reproductions.mdgd.claims import (
     measures as real_measures,
 )
 from reproductions.mdgd.measures import measures
-from reproductions.mdgd.real_model import RealLaboratory
+from reproductions.mdgd.real_model import GivenModel
 from reproductions.mdgd.report import findings, real_sections as real_sections, sections
 from reproductions.mdgd.scale import (
     ARMS,
@@ -37,18 +37,18 @@ from reproductions.mdgd.scale import (
     TARGET,
     Scale,
 )
-from reproductions.mdgd.small_models import Laboratory
+from reproductions.mdgd.small_models import Context
 
 
-def course(scale: Scale, code_seed: int) -> Course:
+def dataset(scale: Scale, code_seed: int) -> ImageDataset:
     """The questions and pictures of a seed; the emoji are fetched at first use."""
     tasks = (*OLD_TASKS, TARGET)
-    if scale.made_up:
+    if scale.synthetic:
         emoji = made_up_emoji()
-        return Course(emoji, states_behind(random_tower(), emoji), tasks, code_seed)
+        return ImageDataset(emoji, states_behind(random_tower(), emoji), tasks, code_seed)
     fetch_emoji()
     emoji = load_emoji()
-    return Course(emoji, picture_states(emoji), tasks, code_seed)
+    return ImageDataset(emoji, picture_states(emoji), tasks, code_seed)
 
 
 def judged(run: Run[ReproduceSettings]) -> Outcome:
@@ -64,12 +64,12 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
             bar.advance()
             return value
 
-        laboratories = [Laboratory(course(scale, seed), scale, seed, folder.parts) for seed in chosen]
-        for lab in laboratories:
-            one = {"start": stage(f"start {lab.seed}", partial(stages.start, lab))}
-            one |= {name: stage(f"{name} {lab.seed}", partial(stages.arm, lab, name)) for name in ARMS}
+        contexts = [Context(dataset(scale, seed), scale, seed, folder.parts) for seed in chosen]
+        for context in contexts:
+            one = {"start": stage(f"start {context.seed}", partial(stages.start, context))}
+            one |= {name: stage(f"{name} {context.seed}", partial(stages.arm, context, name)) for name in ARMS}
             found.append(one)
-        seconds = stage("cost", partial(stages.cost, laboratories[0]))
+        seconds = stage("cost", partial(stages.cost, contexts[0]))
     measured = measures(found, seconds)
     claims = judge(CLAIMS, measured)
     return Outcome(
@@ -78,7 +78,7 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
         claims=claims,
         findings=findings(claims),
         sections=sections(found, seconds, measured),
-        data=laboratories[0].course.emoji.source,
+        data=contexts[0].dataset.emoji.source,
     )
 
 
@@ -95,15 +95,15 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
     sources: list[DataSource] = []
     with counted("MDGD on real weights", scale.seeds * (1 + len(REAL_ARMS))) as bar:
         for seed in range(config.seed, config.seed + scale.seeds):
-            lab = RealLaboratory(loaded, scale, seed, folder.parts)
-            with lab.seeing():
-                found = {"start": folder.parts.json(f"start {seed}", partial(lab.start))}
+            context = GivenModel(loaded, scale, seed, folder.parts)
+            with context.seeing():
+                found = {"start": folder.parts.json(f"start {seed}", partial(context.start))}
                 bar.advance()
                 for name in REAL_ARMS:
-                    found[name] = lab.arm(name)
+                    found[name] = context.arm(name)
                     bar.advance()
             seeds.append(found)
-            sources = lab.ground.sources()
+            sources = context.setup.sources()
     measured = real_measures(seeds)
     claims = judge(REAL_CLAIMS, measured)
     return Outcome(

@@ -25,7 +25,7 @@ class Arm:
     title: str
     kind: Kind = "mdgd"
     settings: dict[str, Any] = field(default_factory=dict)
-    """Of ``MDGDSettings``, or of the rival."""
+    """Of ``MDGDSettings``, or of the baseline."""
 
     rate: float = 1.0
     """Factor on the learning rate."""
@@ -90,7 +90,7 @@ class Scale:
     """Of the test split, over which effective rank and drift are taken."""
 
     timed_steps: int
-    made_up: bool = False
+    synthetic: bool = False
     """Made-up pictures instead of emoji: for CI, which has no network."""
 
 
@@ -111,7 +111,7 @@ SCALES: dict[Preset, Scale] = {
         asked=8,
         pictures=8,
         timed_steps=1,
-        made_up=True,
+        synthetic=True,
     ),
     "laptop": Scale(
         seeds=5,
@@ -185,7 +185,7 @@ class RealScale:
     """Of the test split, over which effective rank and drift are taken."""
 
     seeds: int = 2
-    made_up: bool = False
+    synthetic: bool = False
 
 
 REAL_SCALES: dict[Preset, RealScale] = {
@@ -200,7 +200,7 @@ REAL_SCALES: dict[Preset, RealScale] = {
         evaluate_every=1,
         asked=3,
         pictures=3,
-        made_up=True,
+        synthetic=True,
     ),
     "laptop": RealScale(
         connector_steps=60,

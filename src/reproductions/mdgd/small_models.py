@@ -34,7 +34,7 @@ from armillary.models.vision import find_vision_anatomy
 from armillary.progress import counted
 from armillary.runs.parts import Parts
 from armillary.training.checkpoints import StepBar
-from reproductions.images.dataset import Course, Shape
+from reproductions.images.dataset import ImageDataset, Shape
 from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, PLAIN, PURELY_VISUAL, TARGET, Arm, Scale
 
 Payload = dict[str, Any]
@@ -42,10 +42,10 @@ REPLAY_BATCHES = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Laboratory:
+class Context:
     """One course at one scale and seed. What is slow is computed once and kept as parts of the run."""
 
-    course: Course
+    dataset: ImageDataset
     scale: Scale
     seed: int
     parts: Parts
@@ -54,25 +54,27 @@ class Laboratory:
     def asked(self) -> dict[str, list[PictureExample]]:
         """Questions about pictures of the test split: of the old tasks and of the target."""
         limit = self.scale.asked
-        return {task: self.course.examples(task, "test", limit=limit, seed=self.seed) for task in (*OLD_TASKS, TARGET)}
+        return {
+            task: self.dataset.examples(task, "test", limit=limit, seed=self.seed) for task in (*OLD_TASKS, TARGET)
+        }
 
     @cached_property
     def watched(self) -> list[dict[str, torch.Tensor]]:
         """Batches of test pictures over which rank and drift are taken, one question for all."""
-        examples = self.course.examples("style", "test", limit=self.scale.pictures, seed=self.seed)
-        rows = [self.course.row(example, answered=False) for example in examples]
-        batches = [self.course.collate(rows[start : start + 64]) for start in range(0, len(rows), 64)]
+        examples = self.dataset.examples("style", "test", limit=self.scale.pictures, seed=self.seed)
+        rows = [self.dataset.row(example, answered=False) for example in examples]
+        batches = [self.dataset.collate(rows[start : start + 64]) for start in range(0, len(rows), 64)]
         return [{name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")} for batch in batches]
 
     def accuracies(self, model: nn.Module) -> dict[str, float]:
         """Share of right answers a task."""
-        return {task: float(self.course.right(model, asked).mean()) for task, asked in self.asked.items()}
+        return {task: float(self.dataset.right(model, asked).mean()) for task, asked in self.asked.items()}
 
     def pretrained(self) -> LlavaForConditionalGeneration:
         """A model that has learned the old tasks."""
         scale = self.scale
         shape = Shape(layers=scale.layers, width=scale.width, heads=scale.heads, inner=scale.inner)
-        model = self.course.new_model(shape, self.seed)
+        model = self.dataset.new_model(shape, self.seed)
 
         def trained() -> dict[str, NDArray[Any]]:
             rows = self.rows(OLD_TASKS)
@@ -87,7 +89,7 @@ class Laboratory:
                     weight_decay=0.01,
                 ),
                 train_dataset=rows,
-                data_collator=self.course.collate,
+                data_collator=self.dataset.collate,
             )
             advanced(trainer, f"pre-training, seed {self.seed}", scale.pretrain_steps)
             return {name: value.detach().numpy() for name, value in model.state_dict().items()}
@@ -139,7 +141,7 @@ class Laboratory:
             "model": model,
             "args": arguments,
             "train_dataset": self.rows((TARGET,)),
-            "data_collator": self.course.collate,
+            "data_collator": self.dataset.collate,
         }
         if arm.kind == "l2sp":
             return L2SPTrainer(**given, **settings)
@@ -163,13 +165,15 @@ class Laboratory:
         order = np.random.default_rng(self.seed).permutation(len(rows))
         size = self.scale.tune_batch
         batches = [
-            self.course.collate([rows[i] for i in order[start : start + size]])
+            self.dataset.collate([rows[i] for i in order[start : start + size]])
             for start in range(0, REPLAY_BATCHES * size, size)
         ]
         return [{name: value for name, value in batch.items() if name != "image_key"} for batch in batches]
 
     def rows(self, tasks: Sequence[Any]) -> Any:
-        found = [self.course.row(example) for task in tasks for example in self.course.examples(task, "train", seed=0)]
+        found = [
+            self.dataset.row(example) for task in tasks for example in self.dataset.examples(task, "train", seed=0)
+        ]
         return found
 
     def arguments(self, **settings: Any) -> TrainingArguments:
@@ -192,8 +196,8 @@ class Laboratory:
 class _Watcher(TrainerCallback):
     """Accuracies before training, every so many steps, and at the end."""
 
-    def __init__(self, lab: Laboratory, model: nn.Module) -> None:
-        self.lab, self.model = lab, model
+    def __init__(self, context: Context, model: nn.Module) -> None:
+        self.context, self.model = context, model
         self.steps: list[int] = []
         self.accuracies: list[dict[str, float]] = []
 
@@ -201,13 +205,13 @@ class _Watcher(TrainerCallback):
         self._look(0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % self.lab.scale.evaluate_every == 0 or state.global_step == state.max_steps:
+        if state.global_step % self.context.scale.evaluate_every == 0 or state.global_step == state.max_steps:
             self._look(state.global_step)
 
     def _look(self, step: int) -> None:
         was = self.model.training
         self.steps.append(step)
-        self.accuracies.append(self.lab.accuracies(self.model))
+        self.accuracies.append(self.context.accuracies(self.model))
         self.model.train(was)
 
 
@@ -231,47 +235,47 @@ PROBED = ("fine_tuning", "align", "paper", "recommended")
 ROUNDS = 5
 
 
-def arm(lab: Laboratory, name: str) -> Payload:
+def arm(context: Context, name: str) -> Payload:
     """One arm; from what fine-tuning ends with, also the arms that come afterwards."""
-    model = lab.pretrained()
-    seen, tuned = lab.tuned(name, model)
+    model = context.pretrained()
+    seen, tuned = context.tuned(name, model)
     if name in PROBED:
-        seen["probe"] = probes(lab, tuned)
+        seen["probe"] = probes(context, tuned)
     if name == "fine_tuning":
-        seen["afterwards"] = {other: _afterwards(lab, other, model, tuned) for other in AFTERWARDS}
+        seen["afterwards"] = {other: _afterwards(context, other, model, tuned) for other in AFTERWARDS}
     return seen
 
 
-def start(lab: Laboratory) -> Payload:
+def start(context: Context) -> Payload:
     """What the pre-trained model can do, and what the most frequent answer would score."""
-    model = lab.pretrained()
+    model = context.pretrained()
     majority = {}
-    for task, asked in lab.asked.items():
+    for task, asked in context.asked.items():
         answers = [example.answer for example in asked]
         majority[task] = max(answers.count(answer) for answer in answers) / len(answers)
-    ranks = VisualRankCallback(lab.watched)
+    ranks = VisualRankCallback(context.watched)
     return {
-        "accuracies": lab.accuracies(model),
+        "accuracies": context.accuracies(model),
         "majority": majority,
         "ranks": [reading.to_dict() for reading in ranks.measure(model)],
-        "probe": probes(lab, model),
+        "probe": probes(context, model),
     }
 
 
-def _afterwards(lab: Laboratory, name: str, before: nn.Module, tuned: nn.Module) -> Payload:
+def _afterwards(context: Context, name: str, before: nn.Module, tuned: nn.Module) -> Payload:
     model = copy.deepcopy(tuned)
     old = {key: value.detach().clone() for key, value in before.named_parameters()}
     if name == "wise":
         interpolate_(model, old, 0.5)
     else:
         keep_patch_(model, old, ratio=0.1)
-    ranks = VisualRankCallback(lab.watched)
+    ranks = VisualRankCallback(context.watched)
     ranks.take_baseline(before)
     readings = [reading.to_dict() for reading in ranks.measure(model)]
-    return {"accuracies": lab.accuracies(model), "ranks": readings}
+    return {"accuracies": context.accuracies(model), "ranks": readings}
 
 
-def probes(lab: Laboratory, model: nn.Module) -> dict[str, list[float]]:
+def probes(context: Context, model: nn.Module) -> dict[str, list[float]]:
     """Accuracy of a linear read-out of style and colour from the mean image state of each layer, test pictures.
 
     What the states still tell, whatever the answers have become.
@@ -282,9 +286,9 @@ def probes(lab: Laboratory, model: nn.Module) -> dict[str, list[float]]:
 
     found: dict[str, list[float]] = {}
     for task in PURELY_VISUAL:
-        train = lab.course.examples(task, "train", limit=4 * lab.scale.pictures, seed=lab.seed)
-        asked = lab.asked[task]
-        fitted, tested = _pooled(lab, model, train), _pooled(lab, model, asked)
+        train = context.dataset.examples(task, "train", limit=4 * context.scale.pictures, seed=context.seed)
+        asked = context.asked[task]
+        fitted, tested = _pooled(context, model, train), _pooled(context, model, asked)
         answers, right = [example.answer for example in train], [example.answer for example in asked]
         found[task] = [
             float(
@@ -297,40 +301,40 @@ def probes(lab: Laboratory, model: nn.Module) -> dict[str, list[float]]:
     return found
 
 
-def _pooled(lab: Laboratory, model: nn.Module, examples: Sequence[PictureExample]) -> list[NDArray[np.float64]]:
+def _pooled(context: Context, model: nn.Module, examples: Sequence[PictureExample]) -> list[NDArray[np.float64]]:
     """Mean image state of each picture, one array ``[P, D]`` a layer."""
     anatomy = find_vision_anatomy(model)
     layers = range(anatomy.num_layers)
-    rows = [lab.course.row(example, answered=False) for example in examples]
+    rows = [context.dataset.row(example, answered=False) for example in examples]
     found: list[list[NDArray[np.float64]]] = [[] for _ in layers]
     for first in range(0, len(rows), 128):
-        batch = lab.course.collate(rows[first : first + 128])
+        batch = context.dataset.collate(rows[first : first + 128])
         given = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
         with torch.no_grad():
             for place, states in zip(found, visual_hidden_states(model, given, layers, anatomy), strict=True):
-                pooled = states.double().view(len(batch["input_ids"]), lab.course.image_tokens, -1).mean(1)
+                pooled = states.double().view(len(batch["input_ids"]), context.dataset.image_tokens, -1).mean(1)
                 place.append(pooled.cpu().numpy())
     return [np.concatenate(parts) for parts in found]
 
 
-def cost(lab: Laboratory) -> Payload:
+def cost(context: Context) -> Payload:
     """Seconds of training some steps by each arm, in turn: plain, with a frozen copy, with cached states."""
     settings: dict[str, MDGDSettings] = {
         "plain": MDGDSettings(projection="none", visual_align_weight=0.0),
         "copy": MDGDSettings(preset="paper", reference="copy"),
         "cached": MDGDSettings(preset="paper", reference="cache"),
     }
-    rows = lab.rows((TARGET,))[: lab.scale.timed_steps * lab.scale.tune_batch]
+    rows = context.rows((TARGET,))[: context.scale.timed_steps * context.scale.tune_batch]
     trainers = {
         name: MDGDTrainer(
-            model=copy.deepcopy(lab.pretrained()),
-            args=lab.arguments(
-                max_steps=lab.scale.timed_steps,
-                per_device_train_batch_size=lab.scale.tune_batch,
-                learning_rate=lab.scale.tune_rate,
+            model=copy.deepcopy(context.pretrained()),
+            args=context.arguments(
+                max_steps=context.scale.timed_steps,
+                per_device_train_batch_size=context.scale.tune_batch,
+                learning_rate=context.scale.tune_rate,
             ),
             train_dataset=rows,
-            data_collator=lab.course.collate,
+            data_collator=context.dataset.collate,
             settings=one,
         )
         for name, one in settings.items()
@@ -341,7 +345,7 @@ def cost(lab: Laboratory) -> Payload:
     for turn in range(1 + ROUNDS):
         for name, trainer in trainers.items():
             started = time.perf_counter()
-            advanced(trainer, f"timing: {name}", lab.scale.timed_steps)
+            advanced(trainer, f"timing: {name}", context.scale.timed_steps)
             if turn:  # the first turn warms up, and fills the cache
                 seconds[name].append(time.perf_counter() - started)
     gc.unfreeze()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reproductions.commit.audio_dataset import AUDIO, SoundCourse, made_up_sounds
+from reproductions.commit.audio_dataset import AUDIO, SoundDataset, made_up_sounds
 from reproductions.commit.real_model import exchanged
 from reproductions.commit.scale import AUDIO_RUNS, AUDIO_SIZES, SCALES
 from reproductions.commit.sounds.questions import SOUND_TASKS
@@ -14,40 +14,40 @@ SMALL = Shape(layers=1, width=16, heads=2, inner=24)
 
 
 @pytest.fixture(scope="module")
-def course() -> SoundCourse:
-    return SoundCourse(made_up_sounds())
+def dataset() -> SoundDataset:
+    return SoundDataset(made_up_sounds())
 
 
-def test_rows_and_batches(course: SoundCourse) -> None:
-    asked = [course.examples(task, "train", limit=1)[0] for task in SOUND_TASKS]
-    words = {token: word for word, token in course.words.items()}
+def test_rows_and_batches(dataset: SoundDataset) -> None:
+    asked = [dataset.examples(task, "train", limit=1)[0] for task in SOUND_TASKS]
+    words = {token: word for word, token in dataset.words.items()}
     for example in asked:
-        row = course.row(example)
+        row = dataset.row(example)
         assert [words[token] for token in row["labels"] if token not in (IGNORED, END)] == [example.answer]
         assert row["input_ids"].count(AUDIO) == 8 and row["input_ids"][-1] == END
-        assert course.row(example, answered=False)["input_ids"] == row["input_ids"][:-2]
-    batch = course.collate([course.row(example) for example in asked])
-    assert batch["input_features"].shape == (3, *course.features.shape[1:])
-    assert torch.equal(batch["input_features"][1], torch.from_numpy(course.features[asked[1].sound]))
+        assert dataset.row(example, answered=False)["input_ids"] == row["input_ids"][:-2]
+    batch = dataset.collate([dataset.row(example) for example in asked])
+    assert batch["input_features"].shape == (3, *dataset.features.shape[1:])
+    assert torch.equal(batch["input_features"][1], torch.from_numpy(dataset.features[asked[1].sound]))
     assert torch.equal(batch["attention_mask"] == 0, batch["input_ids"] == PAD)
     assert not (batch["labels"][batch["attention_mask"] == 0] != IGNORED).any()
 
 
-def test_right_answers_are_told_from_wrong_ones(course: SoundCourse) -> None:
-    model = course.new_model(SMALL, 0)
-    examples = [one for task in SOUND_TASKS for one in course.examples(task, "validation")]
+def test_right_answers_are_told_from_wrong_ones(dataset: SoundDataset) -> None:
+    model = dataset.new_model(SMALL, 0)
+    examples = [one for task in SOUND_TASKS for one in dataset.examples(task, "validation")]
     for parameter in model.parameters():
         parameter.data.zero_()
     # All logits are alike: the first of the choices is taken.
-    right = course.right(model, examples)
+    right = dataset.right(model, examples)
     assert right.tolist() == [float(one.answer == one.choices[0]) for one in examples]
     assert 0 < np.mean(right) < 1
 
 
-def test_made_up_sounds_differ_in_all_that_is_asked(course: SoundCourse) -> None:
+def test_made_up_sounds_differ_in_all_that_is_asked(dataset: SoundDataset) -> None:
     for task in SOUND_TASKS:
         for split in ("train", "validation"):
-            examples = course.examples(task, split)
+            examples = dataset.examples(task, split)
             assert {one.answer for one in examples} == set(examples[0].choices)
 
 

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from reproductions.commit.claims import CLAIMS
 from reproductions.commit.measures import oscillation, reached
-from reproductions.commit.run import run
 from reproductions.commit.scale import BASELINES, RATE, RUNS, SCALES, STARTS, at_fixed_mean, with_one_lowered
-from reproductions.config import ReproduceConfig
 
 
 def about(value: float, width: float = 0.005) -> Interval:
@@ -102,7 +101,9 @@ def test_readings_of_one_run() -> None:
 
 
 def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    record = run(ReproduceConfig(method="commit", model="tiny-llama", preset="quick"), tmp_path / "run")
+    record = JOBS["reproduce"].run(
+        ReproduceSettings(method="commit", model="tiny-llama", preset="quick"), tmp_path / "run"
+    )
     assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
     assert all(f"final/{start}, {arm}" in record.measures for start, arms in RUNS.items() for arm in arms)
     # The law of small steps holds for any model, and a scheduler that speeds up what lags is seen in its rates.

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from reproductions.commit.claims import REAL_CLAIMS as CLAIMS
-from reproductions.commit.run import run_real as run
 from reproductions.commit.scale import AUDIO_RUNS, BASELINES, MODEL_ARMS, SLOW
-from reproductions.config import ReproduceConfig
 
 
 def about(value: float, width: float = 0.005) -> Interval:
@@ -60,7 +59,9 @@ def test_each_verdict_can_be_reached(claim: str) -> None:
 
 
 def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    record = run(ReproduceConfig(method="commit_real", model="tiny-llama", preset="quick"), tmp_path / "run")
+    record = JOBS["reproduce"].run(
+        ReproduceSettings(method="commit_real", model="tiny-llama", preset="quick"), tmp_path / "run"
+    )
     assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
     assert all(f"audio/final/{start}, {arm}" in record.measures for start, arms in AUDIO_RUNS.items() for arm in arms)
     assert len(record.sections) == 2 and (tmp_path / "run" / "report.html").exists()

@@ -5,24 +5,24 @@ from pathlib import Path
 
 import pytest
 
+from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.methods.mdgd import MDGDTrainer
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from armillary.runs.parts import Parts
-from reproductions.config import ReproduceConfig
 from reproductions.mdgd import measures as measured
 from reproductions.mdgd.claims import CLAIMS
-from reproductions.mdgd.run import course, run
+from reproductions.mdgd.run import dataset
 from reproductions.mdgd.scale import ARMS, SCALES
-from reproductions.mdgd.small_models import Laboratory
+from reproductions.mdgd.small_models import Context
 
 
 def about(value: float, width: float = 0.005) -> Interval:
     return Interval(estimate=value, low=value - width, high=value + width, n=5)
 
 
-def rivals(name: str, value: float) -> dict[str, Interval]:
-    return {f"{name}/kept beyond {rival}": about(value) for rival in measured.RIVALS}
+def baselines(name: str, value: float) -> dict[str, Interval]:
+    return {f"{name}/kept beyond {baseline}": about(value) for baseline in measured.BASELINES}
 
 
 GOOD = {
@@ -34,8 +34,8 @@ GOOD = {
     "paper/lost beyond a third of fine-tuning's": about(-0.03),
     "recommended/lost beyond a third of fine-tuning's": about(-0.03),
     "paper/rank kept beyond fine-tuning's": about(0.05),
-    **rivals("paper", 0.1),
-    **rivals("recommended", 0.1),
+    **baselines("paper", 0.1),
+    **baselines("recommended", 0.1),
     "full/kept beyond random": about(0.1),
     "conflict/kept beyond random": about(0.1),
     "masked/kept beyond paper": about(0.01),
@@ -105,24 +105,24 @@ def test_arms_are_matched_at_what_both_reach() -> None:
 
 
 def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    config = ReproduceConfig(method="mdgd", model="tiny-llama", preset="quick")
-    record = run(config, tmp_path / "out")
+    config = ReproduceSettings(method="mdgd", model="tiny-llama", preset="quick")
+    record = JOBS["reproduce"].run(config, tmp_path / "out")
     needed = {name for claim in CLAIMS for name in claim.needs}
     assert needed <= set(record.measures)
     assert [claim.id for claim in record.claims] == [claim.id for claim in CLAIMS]
     assert all(claim.verdict == "undecided" for claim in record.claims if claim.id != "cost"), "nothing was learned"
     assert {section.id for section in record.sections} == {"forgetting", "tasks", "ranks", "projection", "cost"}
-    assert all(arm.title in str(record.sections[1].figures[0].data["rows"]) for arm in ARMS.values())
-    assert run(config, tmp_path / "out").measures == record.measures
+    assert all(arm.title in str(record.sections[1].figures[0].data.rows) for arm in ARMS.values())
+    assert JOBS["reproduce"].run(config, tmp_path / "out").measures == record.measures
 
 
 @pytest.mark.parametrize("name", ["lora", "osf"])
 def test_adapters_are_rivals_without_anything_of_the_method(name: str) -> None:
     """Their trainer is the stock one in all but name, and trains nothing but the adapter."""
-    lab = Laboratory(course(SCALES["quick"], 0), SCALES["quick"], 0, Parts(None, "test"))
-    model = lab.pretrained()
-    seen, tuned = lab.tuned(name, model)
-    trainer = lab.trainer_of(ARMS[name], copy.deepcopy(model))
+    context = Context(dataset(SCALES["quick"], 0), SCALES["quick"], 0, Parts(None, "test"))
+    model = context.pretrained()
+    seen, tuned = context.tuned(name, model)
+    trainer = context.trainer_of(ARMS[name], copy.deepcopy(model))
     assert isinstance(trainer, MDGDTrainer) and not trainer.settings.reads_images and not seen["log"]
     trained = [name for name, parameter in tuned.named_parameters() if parameter.requires_grad]
     assert trained and all("lora" in one or "osf" in one for one in trained)

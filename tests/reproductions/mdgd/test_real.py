@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.models import load
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from armillary.runs.parts import Parts
-from reproductions.config import ReproduceConfig
 from reproductions.mdgd.claims import REAL_CLAIMS as CLAIMS, pooled
-from reproductions.mdgd.real_model import RealLaboratory
-from reproductions.mdgd.run import run_real as run
+from reproductions.mdgd.real_model import GivenModel
 from reproductions.mdgd.scale import REAL_ARMS as ARMS, REAL_SCALES as SCALES
 
 
@@ -58,19 +57,21 @@ def test_right_answers_are_pooled_over_seeds_and_tasks() -> None:
 
 
 def test_every_arm_begins_with_the_weights_of_the_start_and_leaves_them() -> None:
-    lab = RealLaboratory(load("tiny-llama"), SCALES["quick"], 3, Parts(None, "test"))
-    with lab.seeing():
-        before = {name: value.clone() for name, value in lab.ground.model.state_dict().items()}
-        first = lab.arm("fine_tuning")
-        after = lab.ground.model.state_dict()
+    context = GivenModel(load("tiny-llama"), SCALES["quick"], 3, Parts(None, "test"))
+    with context.seeing():
+        before = {name: value.clone() for name, value in context.setup.model.state_dict().items()}
+        first = context.arm("fine_tuning")
+        after = context.setup.model.state_dict()
         assert all(torch.equal(value, after[name]) for name, value in before.items())
-        assert first == lab.arm("fine_tuning")
+        assert first == context.arm("fine_tuning")
         assert [len(right) for right in first["right"][-1].values()] == [SCALES["quick"].asked] * 4
         assert max(reading["drift"] for reading in first["ranks"]) > 0
 
 
 def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    record = run(ReproduceConfig(method="mdgd_real", model="tiny-llama", preset="quick"), tmp_path / "run")
+    record = JOBS["reproduce"].run(
+        ReproduceSettings(method="mdgd_real", model="tiny-llama", preset="quick"), tmp_path / "run"
+    )
     assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
     assert all(f"real/{name}, drift" in record.measures for name in ARMS)
     assert len(record.sections) == 2 and (tmp_path / "run" / "report.html").exists()

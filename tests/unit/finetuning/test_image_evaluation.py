@@ -25,18 +25,18 @@ from armillary.finetuning.image_evaluation import (
     summary,
     word_overlap,
 )
-from armillary.finetuning.image_setup import PictureGround, picture_ground
+from armillary.finetuning.image_setup import ImageTextSetup, image_text_setup
 from armillary.models import tiny
 from armillary.models.vision import stored_states
 from armillary.training.questions import answer_loss, with_answer_positions
 
 
 @cache
-def _made() -> PictureGround:
-    return picture_ground(tiny(), "made-up")
+def _made() -> ImageTextSetup:
+    return image_text_setup(tiny(), "made-up")
 
 
-def ground() -> PictureGround:
+def setup() -> ImageTextSetup:
     """With a model of its own, to be trained."""
     return replace(_made(), model=copy.deepcopy(_made().model))
 
@@ -53,9 +53,9 @@ def named(emoji: Any) -> list[PictureExample]:
 
 
 @pytest.fixture(scope="module")
-def seeing() -> PictureGround:
+def seeing() -> ImageTextSetup:
     """A model all of whose weights learned the colours of forty pictures and the names of eight by heart."""
-    made = ground()
+    made = setup()
     torch.manual_seed(0)
     examples = [*questions(made.emoji, "colour", "train", 40), *named(made.emoji) * 2]
     optimiser = torch.optim.AdamW(made.model.parameters(), lr=5e-3)
@@ -75,7 +75,7 @@ def seeing() -> PictureGround:
     return made
 
 
-def test_who_can_see_is_right_and_blind_is_at_chance(seeing: PictureGround) -> None:
+def test_who_can_see_is_right_and_blind_is_at_chance(seeing: ImageTextSetup) -> None:
     asked = questions(seeing.emoji, "colour", "train", 40)
     blind = shuffled_pictures(asked, seeing.emoji, seed=0)
     with stored_states(seeing.model):
@@ -90,7 +90,7 @@ def test_who_can_see_is_right_and_blind_is_at_chance(seeing: PictureGround) -> N
     assert abs(np.mean([one.right for one in told]) - chance) < 3 * (chance * (1 - chance) / len(asked)) ** 0.5
 
 
-def test_captions_of_who_can_see(seeing: PictureGround) -> None:
+def test_captions_of_who_can_see(seeing: ImageTextSetup) -> None:
     asked = named(seeing.emoji)
     blind = shuffled_pictures(asked, seeing.emoji, seed=1)
     names = names_to_rank(asked, seed=0, count=6)
@@ -103,7 +103,7 @@ def test_captions_of_who_can_see(seeing: PictureGround) -> None:
 
 
 def test_who_never_learned_sees_nothing() -> None:
-    made = ground()
+    made = setup()
     asked = questions(made.emoji, "colour", "train", 80)
     with stored_states(made.model):
         right, other = (
@@ -113,7 +113,7 @@ def test_who_never_learned_sees_nothing() -> None:
     assert abs(right - other) < 0.25
 
 
-def test_ranks_of_choices_by_both_rules(seeing: PictureGround) -> None:
+def test_ranks_of_choices_by_both_rules(seeing: ImageTextSetup) -> None:
     asked = questions(seeing.emoji, "colour", "train", 3)
     with stored_states(seeing.model):
         for one in choose(seeing.model, seeing.rows, asked):
@@ -184,7 +184,7 @@ class _Stop(TrainerCallback):
             raise KeyboardInterrupt
 
 
-def trained(made: PictureGround, folder: Path, *, stop: int | None = None) -> list[tuple[int, float]]:
+def trained(made: ImageTextSetup, folder: Path, *, stop: int | None = None) -> list[tuple[int, float]]:
     settings = ConnectorTraining(steps=9, batch_size=4, learning_rate=1e-2, save_every=2)
     examples = mixed_examples(made.emoji, "train", 20, seed=0)  # fewer than are learned: a second epoch
     with stored_states(made.model):
@@ -194,7 +194,7 @@ def trained(made: PictureGround, folder: Path, *, stop: int | None = None) -> li
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
-    whole, killed, again = ground(), ground(), ground()
+    whole, killed, again = setup(), setup(), setup()
     start = {name: weight.clone() for name, weight in whole.model.state_dict().items()}
     curve = trained(whole, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -207,13 +207,13 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert moved == {f"model.multi_modal_projector.{name}" for name in parts}
     assert all(weight.requires_grad and weight.grad is None for weight in whole.model.parameters())
     # What is finished is not trained again.
-    once_more = ground()
+    once_more = setup()
     assert trained(once_more, tmp_path / "whole") == curve
     assert all(torch.equal(weight, ended[name]) for name, weight in once_more.model.state_dict().items())
 
 
 def test_training_lowers_the_loss_on_its_answers(tmp_path: Path) -> None:
-    made = ground()
+    made = setup()
     examples = mixed_examples(made.emoji, "train", 20, seed=0)
     with stored_states(made.model):
         before = answer_nats(made.model, made.rows, examples).mean()
@@ -223,7 +223,7 @@ def test_training_lowers_the_loss_on_its_answers(tmp_path: Path) -> None:
 
 
 def test_a_rate_that_breaks_the_model_is_told(tmp_path: Path) -> None:
-    made = ground()
+    made = setup()
     settings = ConnectorTraining(steps=4, batch_size=2, learning_rate=1e30, save_every=50)
     with stored_states(made.model), pytest.raises(NumericError, match="lower the learning rate of 1e"):
         train_connector(made.model, made.rows, mixed_examples(made.emoji, "train", 8, seed=0), settings, tmp_path)

@@ -145,7 +145,7 @@ def test_curves_take_the_first_line_of_a_step() -> None:
     series = series_named(log, {"loss": "Loss", "other": "Other"})
     assert list(series) == ["Loss"] and series["Loss"].x == [1, 2] and series["Loss"].y == [4.0, 3.0]
     figure = curve("Title", series, "nats")
-    assert figure is not None and figure.data["x"] == [1, 2] and curve("Title", {}, "") is None
+    assert figure is not None and figure.data.x == [1, 2] and curve("Title", {}, "") is None
 
 
 def test_norms_by_component_are_those_of_all_its_gradients() -> None:

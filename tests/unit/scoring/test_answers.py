@@ -11,7 +11,7 @@ from armillary.models.vision import stored_states
 from armillary.scoring import answers as module
 from armillary.scoring.answers import answer_log_probabilities, greedy_answers
 
-from ..training.picture_parts import log_probability, picture_rows, some_examples
+from ..training.image_parts import log_probability, picture_rows, some_examples
 
 _TEXTS = [["red", "a large red square"], ["yes"], ["small blue bar top", "no", "green"], ["stick", "box"]]
 

@@ -15,7 +15,7 @@ from armillary.training.questions import (
     QuestionEncoder,
     QuestionRows,
     answer_scores,
-    picture_of,
+    image_of,
     right_answers,
 )
 
@@ -143,7 +143,7 @@ def test_the_picture_decides(tiny: PictureModel) -> None:
 def test_files_are_read_late_and_unreadable_ones_told(tmp_path: Path, tiny: PictureModel) -> None:
     Image.new("L", (9, 7), 200).save(tmp_path / "grey.png")
     good = AskedPicture(picture=tmp_path / "grey.png", question="What?", answer="red")
-    assert picture_of(good).mode == "RGB"
+    assert image_of(good).mode == "RGB"
     (tmp_path / "bad.png").write_bytes((tmp_path / "grey.png").read_bytes()[:40])
     bad = AskedPicture(picture=tmp_path / "bad.png", question="What?", answer="red")
     rows = QuestionRows(QuestionEncoder(tiny.processor), [good, bad])

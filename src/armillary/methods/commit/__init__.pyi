@@ -1,7 +1,7 @@
 import armillary.cards
 
 from .config import CoMMITConfig as CoMMITConfig
-from .controller import CoMMITController as CoMMITController, Probe as Probe
+from .controller import BalanceProbe as BalanceProbe, CoMMITController as CoMMITController
 from .core import BalanceFigures as BalanceFigures, balance_figures as balance_figures
 from .trainer import (
     BalanceMonitor as BalanceMonitor,

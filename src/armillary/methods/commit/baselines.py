@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from armillary.errors import UsageError
-from armillary.methods.commit.controller import Probe
+from armillary.methods.commit.controller import BalanceProbe
 from armillary.training.components import FEATURE_ENCODER, LLM, ComponentLR, RateMultipliers, set_multipliers
 
 
@@ -84,7 +84,7 @@ def fixed_ratio(ratio: float = 8.0, component: str = FEATURE_ENCODER) -> FixedMu
     return FixedMultipliers({component: ratio})
 
 
-def budget_matched(trace: Sequence[Probe], names: Sequence[str], steps: int) -> FixedMultipliers:
+def budget_matched(trace: Sequence[BalanceProbe], names: Sequence[str], steps: int) -> FixedMultipliers:
     """Constant multipliers equal to the mean over the steps of a finished CoMMIT run; it needs hindsight.
 
     ``trace`` and ``names`` are that run's controller's, ``steps`` its length. UsageError for a probe beyond it.
@@ -92,7 +92,7 @@ def budget_matched(trace: Sequence[Probe], names: Sequence[str], steps: int) -> 
     return FixedMultipliers(mean_multipliers(trace, names, steps))
 
 
-def mean_multipliers(trace: Sequence[Probe], names: Sequence[str], steps: int) -> dict[str, float]:
+def mean_multipliers(trace: Sequence[BalanceProbe], names: Sequence[str], steps: int) -> dict[str, float]:
     """Component -> mean multiplier over ``steps`` steps: 1 up to the first probe's step, then what each probe set."""
     last = trace[-1].step if trace else 0
     if steps <= last:

@@ -157,7 +157,7 @@ def _reading_only(head: nn.Module, mask_BT: Tensor) -> Iterator[None]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class BalanceProbe:
     """One usable measurement, and the multipliers that hold from the step after it."""
 
     step: int
@@ -214,7 +214,7 @@ class CoMMITController:
         self.ema: tuple[float, ...] | None = None
         self.multipliers = dict.fromkeys(self.names, 1.0)
         self.skipped = self.invalid = self.invalid_in_row = 0
-        self.trace: list[Probe] = []
+        self.trace: list[BalanceProbe] = []
         self.reference: dict[str, Tensor] | None = None
         self._pending: tuple[dict[str, Tensor], Tensor | None, Mapping[str, Any]] | None = None
         if optimizer is not None:
@@ -231,7 +231,7 @@ class CoMMITController:
         given = {} if batch is None else batch
         self._pending = snapshot(self.parameters), self._read(given), given
 
-    def after_step(self) -> Probe | None:
+    def after_step(self) -> BalanceProbe | None:
         """To be called after the optimiser's step and before the schedule's; the measurement, if one was usable."""
         step, self.step = self.step, self.step + 1
         if self._pending is None:
@@ -261,7 +261,7 @@ class CoMMITController:
         pairs = zip(logits_NV.split(32), moved_NV.split(32), strict=True)
         return float(sum(core.divergence(self.config.divergence, *pair).sum() for pair in pairs))
 
-    def _learn(self, step: int, changes: tuple[float, ...], tokens: int) -> Probe | None:
+    def _learn(self, step: int, changes: tuple[float, ...], tokens: int) -> BalanceProbe | None:
         if not all(0 <= change < float("inf") for change in changes):
             self._count_invalid(changes)
             return None
@@ -280,7 +280,7 @@ class CoMMITController:
         if self.optimizer is not None:
             set_multipliers(self.optimizer, self.multipliers)
         kappa = core.log_kappa(now) if len(now) == 2 else None
-        self.trace.append(Probe(step=step, changes=changes, log_kappa=kappa, multipliers=values, tokens=tokens))
+        self.trace.append(BalanceProbe(step=step, changes=changes, log_kappa=kappa, multipliers=values, tokens=tokens))
         return self.trace[-1]
 
     def _count_invalid(self, changes: tuple[float, ...]) -> None:
@@ -315,8 +315,7 @@ class CoMMITController:
             setattr(self, name, state[name])
         self.ema = None if state["ema"] is None else tuple(state["ema"])
         self.multipliers = {name: state["multipliers"][name] for name in self.names}
-        tuples = ("changes", "multipliers")
-        self.trace = [Probe(**{**probe, **{key: tuple(probe[key]) for key in tuples}}) for probe in state["trace"]]
+        self.trace = [decode(BalanceProbe, probe, "the saved probe") for probe in state["trace"]]
         if self.optimizer is not None:
             set_multipliers(self.optimizer, self.multipliers)
 

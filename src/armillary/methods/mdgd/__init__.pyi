@@ -3,11 +3,11 @@ import armillary.cards
 from .baselines import (
     DistillationMixin as DistillationMixin,
     L2SPMixin as L2SPMixin,
+    baseline_settings as baseline_settings,
     interpolate_ as interpolate_,
     keep_patch_ as keep_patch_,
     language_lora as language_lora,
     orthogonal_subspace as orthogonal_subspace,
-    rival_settings as rival_settings,
     trainable_weights as trainable_weights,
 )
 from .callbacks import VisualRank as VisualRank, VisualRankCallback as VisualRankCallback, visual_rank as visual_rank

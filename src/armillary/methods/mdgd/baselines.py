@@ -21,7 +21,7 @@ from armillary.training.second_gradient import Gradients, SecondGradientMixin
 if TYPE_CHECKING:
     from peft import LoraConfig, OSFConfig
 
-RIVALS: dict[str, dict[str, Any]] = {
+BASELINES: dict[str, dict[str, Any]] = {
     "fine_tuning": {"projection": "none", "visual_align_weight": 0.0},
     "align_only": {"projection": "none", "visual_align_weight": 1.0},
     "project_only_full": {"projection": "full", "visual_align_weight": 0.0},
@@ -32,11 +32,11 @@ RIVALS: dict[str, dict[str, Any]] = {
 """Arms that are settings of the same trainer; ``random_direction`` and ``random_mask`` are controls."""
 
 
-def rival_settings(name: str, **changes: Any) -> dict[str, Any]:
-    """Keyword arguments of ``MDGDSettings`` or ``MDGDConfig`` for an arm of ``RIVALS``, some of them changed."""
-    if name not in RIVALS:
-        raise UsageError(f"no arm {name!r}; the arms are {', '.join(RIVALS)}.")
-    return {**RIVALS[name], **changes}
+def baseline_settings(name: str, **changes: Any) -> dict[str, Any]:
+    """Keyword arguments of ``MDGDSettings`` or ``MDGDConfig`` for an arm of ``BASELINES``, some of them changed."""
+    if name not in BASELINES:
+        raise UsageError(f"no arm {name!r}; the arms are {', '.join(BASELINES)}.")
+    return {**BASELINES[name], **changes}
 
 
 class L2SPMixin(SecondGradientMixin):

@@ -9,7 +9,7 @@ import torch
 from torch.optim import SGD, AdamW, Optimizer
 
 from armillary.errors import UsageError
-from armillary.methods.commit import CoMMITConfig, CoMMITController, Probe
+from armillary.methods.commit import BalanceProbe, CoMMITConfig, CoMMITController
 from armillary.methods.commit.controller import snapshot
 from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
 from armillary.training.components import Components, component_groups, component_schedule, vision_components
@@ -19,7 +19,7 @@ from .commit_toy import PRODUCT_BATCH, TWO, Batch, Modules, Product, loss_of, mo
 EACH_STEP = {"interval": 1, "first_probe": 0}
 
 
-def step(controller: CoMMITController, optimizer: Optimizer, batch: Batch) -> Probe | None:
+def step(controller: CoMMITController, optimizer: Optimizer, batch: Batch) -> BalanceProbe | None:
     optimizer.zero_grad()
     loss_of(controller.model, batch).backward()
     controller.before_step(batch)

@@ -9,14 +9,14 @@ from transformers import Trainer
 
 from armillary.errors import UsageError
 from armillary.methods.mdgd.baselines import (
-    RIVALS,
+    BASELINES,
     DistillationMixin,
     L2SPMixin,
+    baseline_settings,
     interpolate_,
     keep_patch_,
     language_lora,
     orthogonal_subspace,
-    rival_settings,
     trainable_weights,
 )
 from armillary.methods.mdgd.config import MDGDSettings
@@ -110,11 +110,11 @@ def test_adapters_touch_the_language_model_alone(kind: str) -> None:
 
 
 def test_arms_are_settings() -> None:
-    for name in RIVALS:
-        MDGDSettings(**rival_settings(name)).resolve()
-    assert MDGDSettings(**rival_settings("align_only", visual_align_weight=0.1)).align_weight == 0.1
+    for name in BASELINES:
+        MDGDSettings(**baseline_settings(name)).resolve()
+    assert MDGDSettings(**baseline_settings("align_only", visual_align_weight=0.1)).align_weight == 0.1
     with pytest.raises(UsageError, match="fine_tuning, align_only"):
-        rival_settings("best")
+        baseline_settings("best")
 
 
 def test_bad_input_is_one_sentence(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from PIL import Image
 from armillary.data.images.questions import PictureExample
 from armillary.errors import ModelError
 from armillary.models.vision import check_image_tokens, images_stand_first
-from armillary.training.image_rows import PictureRows
+from armillary.training.image_rows import ImageRows
 from armillary.training.questions import IGNORED, answer_loss, answer_positions, with_answer_positions
 
-from .picture_parts import picture_rows, some_examples
+from .image_parts import picture_rows, some_examples
 
 _EXAMPLE = PictureExample(picture=5, style=1, question="Which colour is this?", answer="red", choices=("red", "blue"))
 
@@ -72,10 +72,10 @@ def test_a_tokenizer_that_does_not_fit_is_refused() -> None:
     processor = copy.deepcopy(rows.processor)
     processor.image_token = "<picture>"
     with pytest.raises(ModelError, match="makes 0 image tokens of 9 times <image>"):
-        PictureRows.of(model, processor, rows.emoji)
+        ImageRows.of(model, processor, rows.emoji)
     processor.tokenizer.eos_token = None
     with pytest.raises(ModelError, match="no end token"):
-        PictureRows.of(model, processor, rows.emoji)
+        ImageRows.of(model, processor, rows.emoji)
 
 
 @pytest.mark.parametrize("items", [None, 40])

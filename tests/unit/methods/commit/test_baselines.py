@@ -8,7 +8,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from armillary.errors import UsageError
-from armillary.methods.commit import Probe
+from armillary.methods.commit import BalanceProbe
 from armillary.methods.commit.baselines import (
     CoordinateDescent,
     FixedMultipliers,
@@ -46,14 +46,14 @@ class Movement(TrainerCallback):
 
 
 def trained(
-    folder: Path, rival: TrainerCallback | None, steps: int = 6
+    folder: Path, baseline: TrainerCallback | None, steps: int = 6
 ) -> tuple[ComponentTrainer, Movement, RatesLog]:
     tiny, movement = tiny_vision("llava"), Movement()
     batch = tiny.batch(4)
     data = [{name: value[row] for name, value in batch.items()} for row in range(4)]
     fixed: dict[str, Any] = {"disable_tqdm": True, "use_cpu": True, "save_strategy": "no", "weight_decay": 0.1}
     args = TrainingArguments(output_dir=str(folder), max_steps=steps, lr_scheduler_type="constant", **fixed)
-    callbacks = [movement] if rival is None else [rival, movement]
+    callbacks = [movement] if baseline is None else [baseline, movement]
     trainer = ComponentTrainer(
         model=tiny.model,
         args=args,
@@ -73,12 +73,12 @@ def test_constant_is_no_change_at_all(tmp_path: Path) -> None:
     assert movement.steps == [set(NAMES)] * 6
 
 
-@pytest.mark.parametrize(("rival", "first"), [(feature_cd, 0), (language_cd, 1)])
-def test_coordinate_descent_moves_one_at_a_time(tmp_path: Path, rival: Any, first: int) -> None:
-    _, movement, _ = trained(tmp_path, rival(block=2))
+@pytest.mark.parametrize(("baseline", "first"), [(feature_cd, 0), (language_cd, 1)])
+def test_coordinate_descent_moves_one_at_a_time(tmp_path: Path, baseline: Any, first: int) -> None:
+    _, movement, _ = trained(tmp_path, baseline(block=2))
     one, other = {NAMES[first]}, {NAMES[1 - first]}
     assert movement.steps == [one, one, other, other, one, one]
-    assert rival().block == 50
+    assert baseline().block == 50
 
 
 def test_a_fixed_ratio_holds_from_the_first_step(tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ def test_a_fixed_ratio_holds_from_the_first_step(tmp_path: Path) -> None:
     assert log.steps == [{"learning_rate/feature_encoder": pytest.approx(8e-3), "learning_rate/llm": 1e-3}] * 6
 
 
-def probe(step: int, *multipliers: float) -> Probe:
-    return Probe(step=step, changes=(1.0, 1.0), log_kappa=0.0, multipliers=multipliers, tokens=1)
+def probe(step: int, *multipliers: float) -> BalanceProbe:
+    return BalanceProbe(step=step, changes=(1.0, 1.0), log_kappa=0.0, multipliers=multipliers, tokens=1)
 
 
 def test_the_matched_budget_is_the_mean_over_steps(tmp_path: Path) -> None:
