@@ -1,4 +1,4 @@
-"""The rules of the house, read from the code by ``tools/house.py``: who imports whom, sizes, names, what loads when."""
+"""The rules of the house, read from the code by ``tools/house.py``: who imports whom, sizes, names, loads."""
 
 import ast
 import re
