@@ -24,26 +24,9 @@ def trips(folder: Path) -> dict[str, list[str]]:
     relation, vectors = ["--relation", "city-country"], [str(table), "--targets", "label"]
     return {
         "model name to check-up": ["checkup", "any", "--dry-run", "--out", str(folder / "checkup")],
-        "relation to LinCorr": [
-            "lincorr",
-            "any",
-            "--relation",
-            "city-country",
-            "--dry-run",
-            "--out",
-            str(folder / "map"),
-        ],
+        "relation to LinCorr": ["lincorr", "any", *relation, "--dry-run", "--out", str(folder / "lincorr")],
         "text to profile": ["bricks", "profile", "any", "--dry-run", "--out", str(folder / "profile")],
-        "vector to fit": [
-            "vector-icl",
-            "fit",
-            str(table),
-            "--targets",
-            "label",
-            "--dry-run",
-            "--out",
-            str(folder / "f"),
-        ],
+        "vector to fit": ["vector-icl", "fit", *vectors, "--dry-run", "--out", str(folder / "fit")],
         "two models to Model-diff": ["modeldiff", "any", "other", "--dry-run", "--out", str(folder / "modeldiff")],
         "figure to page": ["report", str(folder / "checkup"), "--out", str(folder / "page")],
     }
