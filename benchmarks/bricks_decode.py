@@ -21,7 +21,7 @@ from measure import ratio, show_and_save
 import armillary
 from armillary.data.texts.corpora import texts
 from armillary.methods.bricks.experts.cost import Arm, DecodeCost, decode_cost, decode_times, static_cost
-from armillary.methods.bricks.experts.partition import partition_by_weights
+from armillary.methods.bricks.experts.partitioning import partition_by_weights
 from armillary.methods.bricks.experts.routed_model import routed, sliced
 from armillary.methods.bricks.experts.router_fit import ridge_router
 from armillary.methods.bricks.losses import Effect, effect, text_losses

@@ -26,7 +26,7 @@ from transformers.pytorch_utils import Conv1D
 
 import armillary
 from armillary.methods.bricks.brick import Brick
-from armillary.methods.bricks.library.library import BrickLibrary
+from armillary.methods.bricks.library.brick_library import BrickLibrary
 from armillary.methods.bricks.low_rank import distance, norm, weighted_sum
 from armillary.methods.bricks.merging.adapters import merge
 from armillary.methods.bricks.payloads import LowRank

@@ -37,7 +37,7 @@ from torch import Tensor
 import armillary
 from armillary.data.texts.corpora import texts
 from armillary.methods.bricks.neurons.config import ProfileConfig
-from armillary.methods.bricks.neurons.profile import profile
+from armillary.methods.bricks.neurons.profiling import profile
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, pad, padded_batches, run_body
 

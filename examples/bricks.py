@@ -9,8 +9,8 @@ import sys
 
 import armillary
 from armillary.data import equal_capability_texts
-from armillary.methods.bricks.neurons.ablation import knock_out
-from armillary.methods.bricks.neurons.profile import profile
+from armillary.methods.bricks.neurons.ablation import ablate
+from armillary.methods.bricks.neurons.profiling import profile
 from armillary.methods.bricks.neurons.scores import functional_scores
 from armillary.methods.bricks.neurons.sets import random_like, specialised
 
@@ -21,7 +21,7 @@ def main(model: str = "smollm2-135m-instruct") -> None:
     scores = functional_scores(profile(loaded, equal_capability_texts(names, limit=24)))
     sets = {name: specialised(scores.of(name), 0.05) for name in names}
     sets["random"] = random_like(sets["code"], loaded.anatomy.intermediate_size, seed=0)
-    table = knock_out(loaded, sets, equal_capability_texts(names, split="test", limit=8))
+    table = ablate(loaded, sets, equal_capability_texts(names, split="test", limit=8))
     for row in sets:
         print(f"without {row}:", *(f"{on} {table.effect(row, on).delta_nll.estimate:+.3f} nats;" for on in names))
 

@@ -9,8 +9,8 @@ import torch
 
 from armillary.cli.main import main
 from armillary.methods.bricks.brick import Brick
+from armillary.methods.bricks.library.brick_library import BrickLibrary
 from armillary.methods.bricks.library.folder import read_brick
-from armillary.methods.bricks.library.library import BrickLibrary
 from armillary.methods.bricks.library.peft import brick_from_adapter, read_adapter, write_adapter
 from armillary.methods.bricks.low_rank import applied
 from armillary.methods.bricks.payloads import LowRank, Partition
@@ -96,7 +96,7 @@ def test_partition_goes_into_a_library_again_without_the_work(out: Path, tmp_pat
 
 
 def test_a_killed_run_goes_on_where_it_was(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from armillary.methods.bricks.experts import partition, partition as partition_quality
+    from armillary.methods.bricks.experts import partitioning as partition, partitioning as partition_quality
 
     made: list[int] = []
     original, judged = partition.random_partition, partition_quality.functional_experts

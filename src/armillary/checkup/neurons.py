@@ -10,11 +10,11 @@ from armillary.data.sources import DataSource
 from armillary.data.texts.capability import capability_source, equal_capability_texts
 from armillary.errors import ModelError
 from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS
-from armillary.methods.bricks.neurons.profile import profile
+from armillary.methods.bricks.neurons.profiling import profile
 from armillary.methods.bricks.neurons.report import finding, measures, section
 from armillary.methods.bricks.neurons.scores import functional_scores
 from armillary.methods.bricks.neurons.sets import overlap
-from armillary.methods.bricks.neurons.survey import READING, specialised_sets, survey
+from armillary.methods.bricks.neurons.surveying import READING, specialised_sets, survey
 from armillary.methods.bricks.payloads import Index
 from armillary.numerics.intervals import Interval, paired_difference
 from armillary.records.sections import Figure, Finding, Section, Table, interval_bars
@@ -37,7 +37,7 @@ def measure(context: Context) -> Payload:
     loaded, store, seed, names = context.loaded, context.parts.arrays, context.config.seed, _asked(context.config)
     try:
         found = survey(
-            loaded, capabilities=names, limit=LEAST_TEXTS, knockout_texts=KNOCKOUT_TEXTS, seed=seed, store=store
+            loaded, capabilities=names, limit=LEAST_TEXTS, ablation_texts=KNOCKOUT_TEXTS, seed=seed, store=store
         )
     except ModelError as error:
         # Nothing is wrong with such a model: the check-up goes on and its report says what could not be done.

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.brick import Brick
 from armillary.methods.bricks.growth.partial_training import adapter_training, train_on_texts
-from armillary.methods.bricks.library.mount import mounted
+from armillary.methods.bricks.library.mounting import mounted
 from armillary.methods.bricks.library.retrieval import MidLayerEncoder, Retrieval, make_keys, retrieve
 from armillary.methods.bricks.merging.adapters import merge
 from armillary.methods.bricks.payloads import LowRank

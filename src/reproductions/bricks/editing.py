@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from armillary.methods.bricks.editing.facts import Fact, base_answers_right, capital_facts, fact_rows
+from armillary.methods.bricks.editing.answers import base_answers_right, fact_rows
+from armillary.methods.bricks.editing.facts import Fact, capital_facts
 from armillary.methods.bricks.editing.key_value import KeyCovariance, key_covariances, read_subject
 from armillary.methods.bricks.editing.metrics import FactOutcome, edit_outcome, score_edits, side_effects
 from armillary.methods.bricks.editing.rome import choose_layer, edit_fact, key_direction
-from armillary.methods.bricks.growth.grow import grow_layers, grow_neurons, split_neurons
+from armillary.methods.bricks.growth.growing import grow_layers, grow_neurons, split_neurons
 from armillary.methods.bricks.growth.grown import Grown, model_copy, preservation
 from armillary.methods.bricks.growth.partial_training import train_on_texts, train_only_new
-from armillary.methods.bricks.growth.upcycle import upcycle
+from armillary.methods.bricks.growth.upcycling import upcycle
 from armillary.methods.bricks.losses import Losses, effect, text_losses
 from armillary.methods.bricks.payloads import Index, LowRank
 from armillary.models import LoadedModel

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.methods.bricks.neurons.ablation import KnockoutTable, indicator_gain, knock_out, masking_curve
+from armillary.methods.bricks.neurons.ablation import AblationTable, ablate, ablation_curve, indicator_gain
 from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.methods.bricks.neurons.scores import functional_scores
 from armillary.methods.bricks.neurons.sets import magnitude_matched, overlap, random_like, resident, without
@@ -76,8 +76,8 @@ def _overlaps(sets: dict[str, Index], width: int) -> dict[str, Payload]:
 def masks(lab: Laboratory) -> Payload:
     """What leaving out the weakest neurons costs, by both indicators, and by a common error of every layer."""
     scale, asked = lab.scale, lab.texts("test", lab.scale.mask_texts)
-    by_activation = masking_curve(lab.loaded, asked, shares=scale.mask_levels, indicator="activation", **lab.reading)
-    by_magnitude = masking_curve(lab.loaded, asked, shares=scale.mask_levels, indicator="magnitude", **lab.reading)
+    by_activation = ablation_curve(lab.loaded, asked, shares=scale.mask_levels, indicator="activation", **lab.reading)
+    by_magnitude = ablation_curve(lab.loaded, asked, shares=scale.mask_levels, indicator="magnitude", **lab.reading)
     truncated = cett_curve(lab.loaded, lab.mixed, asked, scale.cett_levels, **lab.reading)
     return {
         "base": by_activation.before.per_token(),
@@ -96,7 +96,7 @@ def masks(lab: Laboratory) -> Payload:
 
 def knockouts(lab: Laboratory, offset: int) -> Payload:
     """Each capability's neurons switched off, beside random and magnitude-matched sets and sets less residents."""
-    asked = lab.texts("test", lab.scale.knockout_texts, offset)
+    asked = lab.texts("test", lab.scale.ablation_texts, offset)
     seen, sets, seed = lab.profile(offset), lab.sets(offset), lab.seed + 100 * offset
     one = next(iter(sets.values()))
     randoms = {
@@ -106,7 +106,7 @@ def knockouts(lab: Laboratory, offset: int) -> Payload:
         f"matched to {name}": magnitude_matched(chosen, seen.magnitude(name), seed=seed)
         for name, chosen in sets.items()
     }
-    table = knock_out(lab.loaded, {**sets, **matched, **randoms}, asked, **lab.reading)
+    table = ablate(lab.loaded, {**sets, **matched, **randoms}, asked, **lab.reading)
     return {
         "effects": table.to_dict()["effects"],
         "capabilities": {name: _against(table, name, list(randoms)) for name in CAPABILITIES},
@@ -114,7 +114,7 @@ def knockouts(lab: Laboratory, offset: int) -> Payload:
     }
 
 
-def _against(table: KnockoutTable, name: str, randoms: list[str]) -> Payload:
+def _against(table: AblationTable, name: str, randoms: list[str]) -> Payload:
     """Differences in nats: percent of perplexity would let one large effect outweigh all others."""
     return {
         "others": table.own_against_others(name, name, measure="nats").to_dict(),
@@ -124,7 +124,7 @@ def _against(table: KnockoutTable, name: str, randoms: list[str]) -> Payload:
     }
 
 
-def _cleaned(lab: Laboratory, offset: int, asked: dict[str, list[str]], table: KnockoutTable) -> list[Payload]:
+def _cleaned(lab: Laboratory, offset: int, asked: dict[str, list[str]], table: AblationTable) -> list[Payload]:
     """Own effect and collateral that are left without resident neurons, and without as many others."""
     seen, sets = lab.profile(offset), lab.sets(offset)
     residents = resident(seen.firing_share(), RESIDENT)
@@ -134,7 +134,7 @@ def _cleaned(lab: Laboratory, offset: int, asked: dict[str, list[str]], table: K
     found = []
     for name in hit[:CLEANED]:
         rows = {name: sets[name], "less residents": less[name], "less others": _less(sets[name], less[name], lab.seed)}
-        again = knock_out(lab.loaded, rows, asked, **lab.reading)
+        again = ablate(lab.loaded, rows, asked, **lab.reading)
         one: Payload = {"set": name, "neurons": sets[name].size, "residents": sets[name].size - less[name].size}
         for row in ("less residents", "less others"):
             own, collateral = again.kept(name, row, name, measure="nats")

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import numpy as np
 
 from armillary.methods.bricks.experts.cost import Arm, DecodeCost, decode_cost, decode_times, static_cost
-from armillary.methods.bricks.experts.partition import TOP, functional_experts
+from armillary.methods.bricks.experts.partitioning import TOP, functional_experts
 from armillary.methods.bricks.experts.quality import SHARES, router_recall, routing_curve, routing_gain
 from armillary.methods.bricks.experts.routed_model import routed, sliced
 from armillary.methods.bricks.experts.router import oracle

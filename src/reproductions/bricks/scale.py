@@ -29,7 +29,7 @@ class Scale:
     mask_texts: int
     mask_levels: tuple[float, ...]
     cett_levels: tuple[float, ...]
-    knockout_texts: int
+    ablation_texts: int
     random_sets: int
     experts: int
     calibration_texts: int
@@ -64,7 +64,7 @@ SCALES: dict[Preset, Scale] = {
         mask_texts=2,
         mask_levels=(0.5, 0.7, 0.8),
         cett_levels=(0.1, 0.3),
-        knockout_texts=2,
+        ablation_texts=2,
         random_sets=1,
         experts=4,
         calibration_texts=4,
@@ -91,7 +91,7 @@ SCALES: dict[Preset, Scale] = {
         mask_texts=6,
         mask_levels=(0.5, 0.7, 0.8),
         cett_levels=(0.1, 0.2, 0.4),
-        knockout_texts=5,
+        ablation_texts=5,
         random_sets=2,
         experts=32,
         calibration_texts=12,
@@ -118,7 +118,7 @@ SCALES: dict[Preset, Scale] = {
         mask_texts=100,
         mask_levels=(0.3, 0.5, 0.6, 0.7, 0.8, 0.9),
         cett_levels=(0.05, 0.1, 0.2, 0.3, 0.4),
-        knockout_texts=100,
+        ablation_texts=100,
         random_sets=5,
         experts=32,
         calibration_texts=100,

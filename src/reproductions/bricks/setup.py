@@ -9,13 +9,13 @@ import numpy as np
 from armillary.data import equal_capability_texts
 from armillary.data.texts.corpora import texts
 from armillary.data.texts.pieces import Split
-from armillary.methods.bricks.experts.partition import (
+from armillary.methods.bricks.experts.partitioning import (
     partition_by_coactivation,
     partition_by_weights,
     random_partition,
 )
 from armillary.methods.bricks.neurons.config import CAPABILITIES, ProfileConfig
-from armillary.methods.bricks.neurons.profile import Profile, profile
+from armillary.methods.bricks.neurons.profiling import Profile, profile
 from armillary.methods.bricks.neurons.scores import FunctionalScores, NullScores, functional_scores, null_scores
 from armillary.methods.bricks.neurons.sets import specialised
 from armillary.methods.bricks.payloads import Index, Partition

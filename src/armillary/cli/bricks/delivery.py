@@ -182,8 +182,8 @@ def _deliver(outcome: Outcome, folder: RunFolder, delivery: Delivery) -> None:
 def _hand_out(kept: Path, delivery: Delivery) -> None:
     if delivery.to is None and delivery.library is None:
         return
+    from armillary.methods.bricks.library.brick_library import BrickLibrary
     from armillary.methods.bricks.library.folder import read_brick
-    from armillary.methods.bricks.library.library import BrickLibrary
     from armillary.methods.bricks.library.peft import write_adapter
 
     brick = read_brick(kept)

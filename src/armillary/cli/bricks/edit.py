@@ -19,7 +19,7 @@ from armillary.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.editing.key_value import KeyCovariance
-    from armillary.methods.bricks.editing.rome import Edit
+    from armillary.methods.bricks.editing.rome import FactEdit
     from armillary.models import LoadedModel
 
 GENERAL, ELSEWHERE = "world-factbook", "writing"
@@ -137,7 +137,7 @@ def run_edit(config: EditConfig, out: Path, *, fresh: bool = False, delivery: De
     return run_on_model("edit", config, out, work, fresh=fresh, delivery=delivery)
 
 
-def _edited(loaded: "LoadedModel", fact: Fact, config: EditConfig) -> "tuple[Edit, dict[str, Any] | None]":
+def _edited(loaded: "LoadedModel", fact: Fact, config: EditConfig) -> "tuple[FactEdit, dict[str, Any] | None]":
     """The edit, and the scores of the layers where it was tried on others."""
     from armillary.methods.bricks.editing.key_value import key_covariances
     from armillary.methods.bricks.editing.rome import edit_fact, refuse_unknown
@@ -175,7 +175,7 @@ def _swept(
 
 def _trial_facts(loaded: "LoadedModel", fact: Fact, config: EditConfig) -> list[Fact]:
     """Capitals, other than the fact's, that the model knows."""
-    from armillary.methods.bricks.editing.facts import base_answers_right
+    from armillary.methods.bricks.editing.answers import base_answers_right
 
     try:
         drawn = [one for one in capital_facts(CANDIDATES, seed=config.seed) if one.subject != fact.subject]

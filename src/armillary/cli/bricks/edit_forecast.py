@@ -65,7 +65,7 @@ def forecasts(loaded: "LoadedModel", fact: "Fact", brick: "Brick", *, subjects: 
 
 
 def _forecast(loaded: "LoadedModel", fit: "object", subject: str, brick: "Brick", seed: int) -> Forecast:
-    from armillary.methods.bricks.library.mount import mounted
+    from armillary.methods.bricks.library.mounting import mounted
     from armillary.methods.lincorr.result import RelationFit
     from armillary.scoring import next_token_logits
 

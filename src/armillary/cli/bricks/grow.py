@@ -101,14 +101,14 @@ def run_grow(config: GrowConfig, out: Path, *, fresh: bool = False, delivery: De
 
 def _grown(loaded: "LoadedModel", config: GrowConfig) -> "Grown":
     if config.neurons is not None:
-        from armillary.methods.bricks.growth.grow import grow_neurons
+        from armillary.methods.bricks.growth.growing import grow_neurons
 
         return grow_neurons(loaded, config.neurons, seed=config.seed)
     if config.layers is not None:
-        from armillary.methods.bricks.growth.grow import grow_layers
+        from armillary.methods.bricks.growth.growing import grow_layers
 
         return grow_layers(loaded, config.layers)
-    from armillary.methods.bricks.growth.upcycle import upcycle
+    from armillary.methods.bricks.growth.upcycling import upcycle
 
     assert config.experts is not None
     return upcycle(loaded, config.experts, top_k=config.top_k, seed=config.seed)
@@ -117,7 +117,7 @@ def _grown(loaded: "LoadedModel", config: GrowConfig) -> "Grown":
 def _storable(grown: "Grown", config: GrowConfig) -> None:
     """ModelError before any training where experts can't leave as a Mixtral."""
     if config.experts is not None:
-        from armillary.methods.bricks.growth.upcycle import to_mixtral
+        from armillary.methods.bricks.growth.upcycling import to_mixtral
 
         to_mixtral(grown.loaded)
 
@@ -125,7 +125,7 @@ def _storable(grown: "Grown", config: GrowConfig) -> None:
 def save_grown(grown: "Grown", config: GrowConfig, to: Path) -> None:
     """A new folder that transformers opens, whole or not there; experts leave as a stock Mixtral."""
     from armillary.files import whole_folder
-    from armillary.methods.bricks.growth.upcycle import to_mixtral
+    from armillary.methods.bricks.growth.upcycling import to_mixtral
 
     made = grown.loaded if config.experts is None else to_mixtral(grown.loaded)
     with whole_folder(to) as folder:

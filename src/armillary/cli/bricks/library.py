@@ -14,7 +14,7 @@ from armillary.records.plain import dumps
 from armillary.runs.settings import DRY_MODEL
 
 if TYPE_CHECKING:
-    from armillary.methods.bricks.library.library import BrickLibrary
+    from armillary.methods.bricks.library.brick_library import BrickLibrary
     from armillary.methods.bricks.library.retrieval import MidLayerEncoder
     from armillary.models import LoadedModel
 
@@ -96,7 +96,7 @@ Answer = tuple[Any, Sequence[str]]
 
 
 def _library(options: LibraryOptions) -> "BrickLibrary":
-    from armillary.methods.bricks.library.library import BrickLibrary
+    from armillary.methods.bricks.library.brick_library import BrickLibrary
 
     return BrickLibrary(options.folder)
 

@@ -127,7 +127,7 @@ def found_input(name: str, library: str | None) -> Path:
         raise UsageError(f"there is no folder {name!r}; give an adapter's folder, or --library for the id of a brick.")
     if not Path(library).is_dir():
         raise StorageError(f"there is no library at {library}.")
-    from armillary.methods.bricks.library.library import BrickLibrary
+    from armillary.methods.bricks.library.brick_library import BrickLibrary
 
     return BrickLibrary(library).folder(name)
 

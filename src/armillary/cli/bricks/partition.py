@@ -18,7 +18,7 @@ from armillary.records.sections import Cell, Finding, Section, Table, interval_b
 from armillary.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from armillary.methods.bricks.experts.partition import FunctionalExperts
+    from armillary.methods.bricks.experts.partitioning import FunctionalExperts
     from armillary.methods.bricks.payloads import Partition
     from armillary.models import LoadedModel
 
@@ -104,7 +104,7 @@ def calibration_texts(config: Any) -> list[str]:
 
 def partitioned(loaded: "LoadedModel", config: Any, folder: RunFolder) -> "Partition":
     """The split that ``config`` (``experts``, ``by``, ``seed`` and texts) asks for, kept as a part of the run."""
-    from armillary.methods.bricks.experts import partition as ways
+    from armillary.methods.bricks.experts import partitioning as ways
     from armillary.methods.bricks.payloads import Partition
 
     width = loaded.anatomy.intermediate_size
@@ -129,9 +129,9 @@ def partitioned(loaded: "LoadedModel", config: Any, folder: RunFolder) -> "Parti
 def _judged(
     loaded: "LoadedModel", split: "Partition", config: PartitionConfig, folder: RunFolder, asked: dict[str, list[str]]
 ) -> "dict[str, FunctionalExperts]":
-    from armillary.methods.bricks.experts.partition import TOP, functional_experts
+    from armillary.methods.bricks.experts.partitioning import TOP, functional_experts
     from armillary.methods.bricks.neurons.config import ProfileConfig
-    from armillary.methods.bricks.neurons.profile import profile
+    from armillary.methods.bricks.neurons.profiling import profile
     from armillary.methods.bricks.neurons.scores import functional_scores
     from armillary.methods.bricks.neurons.sets import specialised
 

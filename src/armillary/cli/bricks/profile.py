@@ -66,7 +66,7 @@ def run_profile(config: ProfileConfig, out: Path, *, fresh: bool = False) -> Run
 
     def work(loaded: "LoadedModel", folder: RunFolder) -> Outcome:
         from armillary.methods.bricks.neurons.report import finding, measures, section
-        from armillary.methods.bricks.neurons.survey import survey
+        from armillary.methods.bricks.neurons.surveying import survey
 
         limit = {} if config.texts is None else {"limit": config.texts}
         payload = folder.parts.json(

@@ -19,7 +19,7 @@ from armillary.records.plain import digest
 # What is mounted in which model: for each changed matrix its own tensor, and the changes on it at the moment.
 
 
-class Ledger:
+class MountState:
     """The mounts of one model. A matrix always holds its own tensor plus the changes still there, in their order."""
 
     def __init__(self) -> None:
@@ -57,17 +57,17 @@ class Ledger:
         weight.data = wide.to(base.dtype)
 
 
-_LEDGERS: "WeakKeyDictionary[nn.Module, Ledger]" = WeakKeyDictionary()
+_STATES: "WeakKeyDictionary[nn.Module, MountState]" = WeakKeyDictionary()
 
 
-def ledger_of(model: nn.Module) -> Ledger:
+def mount_state_of(model: nn.Module) -> MountState:
     """The ledger of a model, empty where nothing was ever mounted."""
-    return _LEDGERS.setdefault(model, Ledger())
+    return _STATES.setdefault(model, MountState())
 
 
 def base_parameters(model: nn.Module) -> Mapping[str, Tensor]:
     """Every parameter by name with the value it has when nothing is mounted; a shared one under each of its names."""
-    held = _LEDGERS.get(model)
+    held = _STATES.get(model)
     own = held.base_values() if held else {}
     return {name: own.get(name, value) for name, value in model.named_parameters(remove_duplicate=False)}
 

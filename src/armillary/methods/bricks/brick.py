@@ -88,7 +88,7 @@ MOST_KEYS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class CapabilityScore:
     """How well a brick does something: a number with its interval and what the number is."""
 
     metric: str
@@ -142,10 +142,10 @@ class Provenance:
 class BrickMeta:
     """What is known of a brick beside its payload."""
 
-    capability: Mapping[str, Score] = field(default_factory=dict)
+    capability: Mapping[str, CapabilityScore] = field(default_factory=dict)
     """What it does, by the name of the capability."""
 
-    collateral: Mapping[str, Score] = field(default_factory=dict)
+    collateral: Mapping[str, CapabilityScore] = field(default_factory=dict)
     """What it does to everything else."""
 
     keys: Keys | None = None
@@ -176,9 +176,9 @@ class BrickMeta:
     def from_dict(cls, data: Mapping[str, Any]) -> "BrickMeta":
         """Inverse of ``to_dict``."""
 
-        def scores(which: str) -> dict[str, Score]:
+        def scores(which: str) -> dict[str, CapabilityScore]:
             return {
-                name: Score(metric=one["metric"], value=Interval.from_dict(one["value"]))
+                name: CapabilityScore(metric=one["metric"], value=Interval.from_dict(one["value"]))
                 for name, one in data[which].items()
             }
 

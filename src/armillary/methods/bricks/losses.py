@@ -72,7 +72,7 @@ def text_losses(
     store: Store | None = None,
     name: str = "base",
 ) -> Losses:
-    """The loss of every text under the model as it is now (inside ``knocked_out``: of the changed model).
+    """The loss of every text under the model as it is now (inside ``ablated``: of the changed model).
 
     ``store`` keeps each capability under ``name``, which must tell what was changed. Raises as ``sequence_nll``;
     UsageError for no texts.

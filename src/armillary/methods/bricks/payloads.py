@@ -175,7 +175,7 @@ def matrix(model: nn.Module, path: str) -> nn.Module:
     return module
 
 
-def meetings(first: Sequence[Site], a: Payload, second: Sequence[Site], b: Payload) -> list[str]:
+def shared_paths(first: Sequence[Site], a: Payload, second: Sequence[Site], b: Payload) -> list[str]:
     """Module paths that both bricks change; two masks meet only where they name the same neuron."""
     changing = {site.path: site for site in first if site.op != "read"}
     return [site.path for site in second if site.op != "read" and _meet(changing.get(site.path), a, site, b)]

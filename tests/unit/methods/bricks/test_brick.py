@@ -8,7 +8,7 @@ import torch
 
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.base import BaseRef
-from armillary.methods.bricks.brick import Brick, BrickMeta, Keys, Provenance, Score
+from armillary.methods.bricks.brick import Brick, BrickMeta, CapabilityScore, Keys, Provenance
 from armillary.methods.bricks.payloads import Index, LowRank, Partition
 from armillary.models import LoadedModel, tiny
 from armillary.numerics.intervals import Interval
@@ -80,7 +80,7 @@ def test_meta_survives_as_plain_data() -> None:
     keys = np.random.default_rng(0).standard_normal((3, 40)).astype(np.float32)
     keys /= np.linalg.norm(keys, axis=1, keepdims=True)
     meta = BrickMeta(
-        capability={"French": Score(metric="nats", value=Interval(estimate=0.25, low=0.1, high=0.4, n=12))},
+        capability={"French": CapabilityScore(metric="nats", value=Interval(estimate=0.25, low=0.1, high=0.4, n=12))},
         keys=Keys(values_KQ=keys, encoder="an encoder"),
         provenance=Provenance(method="LoRA", licence="CC0-1.0", seed=3, versions={"torch": "2"}),
         latency_ratio=Interval(estimate=1.1),

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from armillary.activations import run_texts, streaming
 from armillary.errors import NumericError, UsageError
-from armillary.methods.bricks.editing.facts import PREFIXES, Fact, FactRow, fact_row, fact_rows
+from armillary.methods.bricks.editing.answers import PREFIXES, FactRow, fact_row, fact_rows
+from armillary.methods.bricks.editing.facts import Fact
 from armillary.models import LoadedModel
 from armillary.models.batches import pad, run_body
 from armillary.models.feed_forward import Matrix, feed_forward
@@ -184,7 +185,7 @@ class ValueSettings:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Value:
+class EditedValue:
     """The vector to be added at the subject."""
 
     delta_D: Tensor
@@ -204,7 +205,7 @@ def find_value(
     *,
     prefixes: Sequence[str] = PREFIXES,
     settings: ValueSettings | None = None,
-) -> Value:
+) -> EditedValue:
     """The vector that makes ``target_new`` likely after every prefix, added at ``layer``; the model is not changed.
 
     Loss: mean over prefixes of the NLL of the whole answer (per token) + divergence + decay. NumericError where it is
@@ -237,7 +238,7 @@ def find_value(
     else:
         with torch.no_grad():
             losses.append(_finite(loss_of(delta_D), fact))
-    return Value(delta_D=delta_D.detach().cpu().double(), base_norm=base_norm, losses=tuple(losses))
+    return EditedValue(delta_D=delta_D.detach().cpu().double(), base_norm=base_norm, losses=tuple(losses))
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.errors import ModelError, NumericError, UsageError
-from armillary.methods.bricks.editing.facts import PREFIXES, Fact, FactRow, fact_rows
+from armillary.methods.bricks.editing.answers import PREFIXES, FactRow, fact_rows
+from armillary.methods.bricks.editing.facts import Fact
 from armillary.methods.bricks.editing.key_value import (
     RIDGE,
     KeyCovariance,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.bricks.editing.facts import Fact, score_answers
+from armillary.methods.bricks.editing.answers import score_answers
+from armillary.methods.bricks.editing.facts import Fact
 from armillary.methods.bricks.low_rank import applied
 from armillary.methods.bricks.payloads import LowRank
 from armillary.models import LoadedModel

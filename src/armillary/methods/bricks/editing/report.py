@@ -7,7 +7,7 @@ from armillary.records.sections import Cell, Finding, Section, Table, interval_b
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.editing.metrics import EditScores, FactOutcome, SideEffects
-    from armillary.methods.bricks.editing.rome import Edit
+    from armillary.methods.bricks.editing.rome import FactEdit
 
 
 def edit_measures(scores: "EditScores", side: "SideEffects") -> dict[str, Interval]:
@@ -24,12 +24,12 @@ def edit_measures(scores: "EditScores", side: "SideEffects") -> dict[str, Interv
     return {name: one for name, one in named.items() if one is not None}
 
 
-def edit_finding(outcome: "FactOutcome", side: "SideEffects", edit: "Edit") -> Finding:
+def edit_finding(outcome: "FactOutcome", side: "SideEffects", edit: "FactEdit") -> Finding:
     """What the model writes now, and at what price."""
     return Finding(text=_sentence(outcome, side, edit), interest=0.6, section="edit")
 
 
-def _sentence(outcome: "FactOutcome", side: "SideEffects", edit: "Edit") -> str:
+def _sentence(outcome: "FactOutcome", side: "SideEffects", edit: "FactEdit") -> str:
     fact, after = outcome.fact, outcome.after
     wrote = "does not write it freely" if not outcome.generation_right else "writes it freely"
     likelier = "likelier" if after.new[0] > after.true[0] else "still less likely"
@@ -50,7 +50,7 @@ def _sentence(outcome: "FactOutcome", side: "SideEffects", edit: "Edit") -> str:
 
 
 def edit_section(
-    outcome: "FactOutcome", scores: "EditScores", side: "SideEffects", edit: "Edit", sweep: dict[str, Any] | None
+    outcome: "FactOutcome", scores: "EditScores", side: "SideEffects", edit: "FactEdit", sweep: dict[str, Any] | None
 ) -> Section:
     """The section of the report."""
     tables = [_answers(outcome), _costs(outcome, side, edit)]
@@ -111,7 +111,7 @@ def _neighbours(outcome: "FactOutcome") -> Table:
     )
 
 
-def _costs(outcome: "FactOutcome", side: "SideEffects", edit: "Edit") -> Table:
+def _costs(outcome: "FactOutcome", side: "SideEffects", edit: "FactEdit") -> Table:
     rows: list[list[Cell]] = [
         ["divergence from the base, nats", *_row(side.divergence)],
         ["change of the loss, nats per token", *_row(side.nll_change)],

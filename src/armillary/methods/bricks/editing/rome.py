@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.bricks.editing.facts import PREFIXES, Fact, base_answers_right, fact_rows
+from armillary.methods.bricks.editing.answers import PREFIXES, base_answers_right, fact_rows
+from armillary.methods.bricks.editing.facts import Fact
 from armillary.methods.bricks.editing.key_value import RIDGE, KeyCovariance, ValueSettings, find_value, read_subject
 from armillary.methods.bricks.editing.metrics import EditScores, FactOutcome, edit_outcome, score_edits
 from armillary.methods.bricks.payloads import LowRank
@@ -62,7 +63,7 @@ def key_direction(key_M: Float[Tensor, " m"], second_moment_MM: Float[Tensor, "m
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Edit:
+class FactEdit:
     """A fact, the change that writes it, and how it was found."""
 
     fact: Fact
@@ -101,7 +102,7 @@ def edit_fact(
     settings: ValueSettings | None = None,
     ridge: float | int = RIDGE,
     require_known: bool = True,
-) -> Edit:
+) -> FactEdit:
     """The brick that makes ``target_new`` the answer, written at one layer; the model itself is not changed.
 
     The key is the mean over ``prefixes`` of the write matrix's input at the subject's last token. ``covariance=None``
@@ -118,7 +119,7 @@ def edit_fact(
     key = key_direction(key_M, metric_MM)
     value = find_value(loaded, fact, layer, prefixes=prefixes, settings=settings)
     factors = (key.direction_M[None].float(), value.delta_D[:, None].float())
-    return Edit(
+    return FactEdit(
         fact=fact,
         layer=layer,
         payload=LowRank({feed_forward(loaded, layer).write_path: factors}),

@@ -17,7 +17,7 @@ from armillary.activations.neurons import stream_ffns
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.experts.cost import DecodeCost, decode_cost
 from armillary.methods.bricks.experts.routed_model import routed
-from armillary.methods.bricks.experts.router import Choice, ExpertScorer, Router, score_mass
+from armillary.methods.bricks.experts.router import ExpertChoice, ExpertScorer, Router, score_mass
 from armillary.methods.bricks.losses import Effect, Losses, Texts, changes, effect, text_losses
 from armillary.methods.bricks.payloads import Index, Partition, sites_of
 from armillary.models import LoadedModel
@@ -204,7 +204,7 @@ def _caught(mass_TE: Tensor, predicted_TE: Tensor, true_TE: Tensor, k: int) -> l
     mass_TE = mass_TE.double()
     total_T = mass_TE.sum(1)
     live_T = total_T > 0
-    choice = Choice(k=k)
+    choice = ExpertChoice(k=k)
     best_T, own_T = ((mass_TE * choice.mask(scores)).sum(1)[live_T] for scores in (true_TE, predicted_TE))
     shares = (own_T / best_T, best_T / total_T[live_T], own_T / total_T[live_T])
     return [*(float(one.sum()) for one in shares), float(torch.count_nonzero(live_T))]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from armillary.errors import UsageError
-from armillary.methods.bricks.experts.router import Choice, ExpertScorer, Router, expert_neurons, score_mass
+from armillary.methods.bricks.experts.router import ExpertChoice, ExpertScorer, Router, expert_neurons, score_mass
 from armillary.methods.bricks.payloads import Index, Partition, sites_of
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import FfnFunction, bias_O, ffn_functions, weight_OI
@@ -84,7 +84,7 @@ class RoutedLayer:
     always: ExpertBlock | None
     """Neurons that run at every token."""
 
-    choice: Choice
+    choice: ExpertChoice
     router: Router | None
     scorer: ExpertScorer | None
     """The oracle's, where there is no router."""
@@ -218,7 +218,7 @@ def routed(
     UsageError for a partition or router of another shape, k outside 0 to E, both or neither of ``k`` and ``share``, or
     a model that is routed already; ModelError where an FFN is neither plain nor gated.
     """
-    choice = Choice(k=k, share=share)
+    choice = ExpertChoice(k=k, share=share)
     choice.check(partition.experts)
     sites_of(loaded, partition)
     _check_router(loaded, partition, router)
@@ -258,7 +258,7 @@ def sliced(loaded: LoadedModel, keep: Index) -> Iterator[Routing]:
             function=functions[layer],
             experts=(),
             always=_block(functions[layer], chosen),
-            choice=Choice(k=0),
+            choice=ExpertChoice(k=0),
             router=None,
             scorer=None,
         )

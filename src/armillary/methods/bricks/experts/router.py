@@ -82,7 +82,7 @@ def score_mass(scores_NE: Tensor, kind: ScoreKind) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class ExpertChoice:
     """How many experts run at a token: ``k``, or the fewest that are predicted to hold ``share`` of the mass."""
 
     k: int | None = None

@@ -109,7 +109,7 @@ class TrainingParts:
 
 
 @contextmanager
-def limited(loaded: LoadedModel, index: Index, *, keep: bool = False) -> Iterator[TrainingParts]:
+def neuron_training(loaded: LoadedModel, index: Index, *, keep: bool = False) -> Iterator[TrainingParts]:
     """Inside, only the neurons of ``index`` can be trained: their rows of gate and up, their columns of down.
 
     Biases stay. After the block the matrices are as before bit for bit, unless ``keep`` is True and no error left it:
@@ -190,7 +190,7 @@ def train_only_new(grown: Grown) -> Iterator[list[nn.Parameter]]:
         new = [named[name] for name in grown.parameters]
         stack.enter_context(only_trainable(grown.loaded.model, new))
         if grown.neurons.size:
-            new += stack.enter_context(limited(grown.loaded, grown.neurons, keep=True)).parameters()
+            new += stack.enter_context(neuron_training(grown.loaded, grown.neurons, keep=True)).parameters()
             for name in grown.parameters:
                 named[name].requires_grad_(True)
         yield new

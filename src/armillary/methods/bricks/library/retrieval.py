@@ -98,7 +98,7 @@ def make_keys(encoder: Encoder, texts: Sequence[str], *, name: str, keys: int = 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class RetrievedBrick:
     """A brick that was retrieved."""
 
     brick: str
@@ -115,7 +115,7 @@ class Choice:
 class Retrieval:
     """The bricks for one input, best first; none where nothing comes near."""
 
-    chosen: tuple[Choice, ...]
+    chosen: tuple[RetrievedBrick, ...]
     best_score: float
     """Of all bricks, chosen or not; what the threshold is compared with."""
 
@@ -179,7 +179,7 @@ def _chosen(
     kept = [int(place) for place in order if score_B[place] >= threshold]
     raw = [1.0 if temperature is None else math.exp((score_B[p] - score_B[order[0]]) / temperature) for p in kept]
     chosen = tuple(
-        Choice(brick=bricks[place], score=float(score_B[place]), weight=part / sum(raw))
+        RetrievedBrick(brick=bricks[place], score=float(score_B[place]), weight=part / sum(raw))
         for place, part in zip(kept, raw, strict=True)
     )
     return Retrieval(chosen=chosen, best_score=float(score_B.max()), threshold=threshold)

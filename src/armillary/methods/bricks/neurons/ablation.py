@@ -17,7 +17,7 @@ from torch import Tensor
 from armillary.activations.neurons import Change, changed, column_norms, ffn_writes
 from armillary.errors import UsageError
 from armillary.methods.bricks.losses import Effect, Losses, Texts, changes, effect, text_losses
-from armillary.methods.bricks.neurons.profile import Indicator, indicator_of
+from armillary.methods.bricks.neurons.profiling import Indicator, indicator_of
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Array, Drawn, Interval, resampled
@@ -29,7 +29,7 @@ Measure = Literal["percent", "nats"]
 
 
 @contextmanager
-def knocked_out(loaded: LoadedModel, chosen: Index) -> Iterator[None]:
+def ablated(loaded: LoadedModel, chosen: Index) -> Iterator[None]:
     """Inside the block the chosen neurons write nothing: bit-equal to zeroed columns of the write matrices.
 
     No weight is touched. UsageError for a neuron that the model doesn't have, ModelError as ``changed``.
@@ -49,7 +49,7 @@ def _silencer(neurons: Any) -> Change:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class KnockoutTable:
+class AblationTable:
     """The losses of every capability's texts with each set of neurons switched off."""
 
     before: Losses
@@ -160,7 +160,7 @@ class KnockoutTable:
         return capability
 
 
-def knock_out(
+def ablate(
     loaded: LoadedModel,
     sets: Mapping[str, Index],
     texts: Texts,
@@ -168,11 +168,11 @@ def knock_out(
     max_tokens: int = 128,
     tokens_per_batch: int = 2048,
     store: Store | None = None,
-) -> KnockoutTable:
+) -> AblationTable:
     """Losses of all texts with each set of neurons switched off in turn, and with none.
 
     ``store`` keeps each set's losses on each capability. Use other texts than the sets were chosen on. Raises as
-    ``knocked_out`` and ``text_losses``.
+    ``ablated`` and ``text_losses``.
     """
     measure = partial(
         text_losses, loaded, texts, max_tokens=max_tokens, tokens_per_batch=tokens_per_batch, store=store
@@ -181,9 +181,9 @@ def knock_out(
     after = {}
     for name, chosen in track(sets.items(), "switching neurons off", len(sets)):
         spelled = str({layer: neurons.tolist() for layer, neurons in sorted(chosen.neurons.items())})
-        with knocked_out(loaded, chosen):
+        with ablated(loaded, chosen):
             after[name] = measure(name=f"without {spelled}")
-    return KnockoutTable(before=before, after=after, sizes={name: chosen.size for name, chosen in sets.items()})
+    return AblationTable(before=before, after=after, sizes={name: chosen.size for name, chosen in sets.items()})
 
 
 # Sparsity curves: what it costs to leave out, at every token, the neurons of lowest indicator.
@@ -196,7 +196,7 @@ KNEE = 0.01
 
 
 @contextmanager
-def lowest_masked(loaded: LoadedModel, share: float, indicator: Indicator = "magnitude") -> Iterator[None]:
+def lowest_ablated(loaded: LoadedModel, share: float, indicator: Indicator = "magnitude") -> Iterator[None]:
     """Inside the block each layer leaves out, at every token, the ``floor(share * M)`` neurons of lowest indicator.
 
     The indicator is read in the same pass, so a layer sees what the masks before it left: what a runtime could see.
@@ -223,7 +223,7 @@ def _mask(norms_M: Tensor, share: float, indicator: Indicator) -> Change:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MaskingCurve:
+class AblationCurve:
     """Losses of the same texts at rising levels of masking."""
 
     indicator: str
@@ -284,7 +284,7 @@ class MaskingCurve:
         return np.stack(rises, axis=1)
 
 
-def masking_curve(
+def ablation_curve(
     loaded: LoadedModel,
     texts: Texts,
     *,
@@ -293,7 +293,7 @@ def masking_curve(
     max_tokens: int = 128,
     tokens_per_batch: int = 2048,
     store: Store | None = None,
-) -> MaskingCurve:
+) -> AblationCurve:
     """Losses with the given shares of neurons of lowest indicator left out at every token.
 
     ``store`` keeps each share's losses on each capability. UsageError unless the shares rise within [0, 1).
@@ -306,13 +306,13 @@ def masking_curve(
     before = measure()
     after = []
     for share in track(shares, f"masking by {indicator}", len(shares)):
-        with lowest_masked(loaded, share, indicator):
+        with lowest_ablated(loaded, share, indicator):
             after.append(measure(name=f"masked {indicator} {share}"))
-    return MaskingCurve(indicator=indicator, levels=tuple(shares), before=before, after=tuple(after))
+    return AblationCurve(indicator=indicator, levels=tuple(shares), before=before, after=tuple(after))
 
 
 def indicator_gain(
-    worse: MaskingCurve, better: MaskingCurve, level: float, *, seed: int = 0, replicates: int = 2000
+    worse: AblationCurve, better: AblationCurve, level: float, *, seed: int = 0, replicates: int = 2000
 ) -> Interval:
     """Loss of ``worse`` less that of ``better`` at one level, nats per token over all texts, paired by text.
 

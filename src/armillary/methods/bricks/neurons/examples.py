@@ -22,7 +22,7 @@ from armillary.models.batches import encode, pad, padded_batches, run_body
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
+class FiringExample:
     """One text with the activation of one neuron at each of its tokens."""
 
     text: int
@@ -44,7 +44,7 @@ class NeuronExamples:
 
     layer: int
     neuron: int
-    examples: tuple[Example, ...]
+    examples: tuple[FiringExample, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -121,8 +121,10 @@ def firing_examples(
     )
 
 
-def _example(loaded: LoadedModel, row: Sequence[int], text: int, values_T: NDArray[np.float32], skip: int) -> Example:
-    return Example(
+def _example(
+    loaded: LoadedModel, row: Sequence[int], text: int, values_T: NDArray[np.float32], skip: int
+) -> FiringExample:
+    return FiringExample(
         text=text,
         tokens=tuple(str(loaded.tokenizer.decode([token])) for token in row),
         values=tuple(values_T.tolist()),

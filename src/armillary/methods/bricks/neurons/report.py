@@ -41,7 +41,7 @@ def score_map(payload: Payload) -> Figure:
     )
 
 
-def knockout_bars(payload: Payload) -> Figure:
+def ablation_bars(payload: Payload) -> Figure:
     """What each capability loses without its own set and without the two control sets."""
     found = payload["knockouts"]
     rows = [(f"{name} without {label}", one[key]) for name, one in found.items() for key, label in CONTROLS.items()]
@@ -242,7 +242,7 @@ def section(payload: Payload) -> Section:
         f"strong a set were drawn, and effects rest on {held} held-out texts of a capability, cut at "
         f"{payload['tokens']} tokens: their intervals cover the choice of texts alone, and of so few texts they are "
         "too narrow.",
-        figures=[score_map(payload), knockout_bars(payload), overlap_map(payload), firing_tokens(payload)],
+        figures=[score_map(payload), ablation_bars(payload), overlap_map(payload), firing_tokens(payload)],
         tables=[best_table(payload)],
     )
 

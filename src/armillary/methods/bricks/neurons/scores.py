@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from armillary.errors import UsageError
 from armillary.methods.bricks.neurons.config import LEAST_TEXTS
-from armillary.methods.bricks.neurons.profile import Profile
+from armillary.methods.bricks.neurons.profiling import Profile
 from armillary.numerics.intervals import Interval, binomial
 from armillary.numerics.ranking import Ranks, average_precision, average_precision_interval, descending_ranks
 from armillary.progress import track

@@ -22,7 +22,7 @@ from armillary.activations import run_texts, streaming
 from armillary.activations.neurons import Change, changed, column_norms, ffn_writes
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.losses import Texts, text_losses
-from armillary.methods.bricks.neurons.ablation import KNEE, MaskingCurve
+from armillary.methods.bricks.neurons.ablation import KNEE, AblationCurve
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, pad, run_body
@@ -149,7 +149,7 @@ class CettCurve:
     """What truncation costs at rising levels of CETT."""
 
     thresholds: tuple[CettThresholds, ...]
-    curve: MaskingCurve
+    curve: AblationCurve
     """Its levels are the sparsities, mean over layers."""
 
     def knee(self, limit: float = KNEE, *, seed: int = 0) -> Interval:
@@ -192,7 +192,7 @@ def cett_curve(
         with truncated(loaded, one.thresholds_L):
             name = f"truncated {array_digest(one.thresholds_L)}"
             after.append(measure(name=name))
-    curve = MaskingCurve(
+    curve = AblationCurve(
         indicator="magnitude by CETT", levels=tuple(one.sparsity for one in found), before=before, after=tuple(after)
     )
     return CettCurve(thresholds=tuple(found), curve=curve)

@@ -11,10 +11,10 @@ from torch.nn import functional
 from armillary.activations import Keep, run_texts, streaming
 from armillary.activations.neurons import stream_ffns
 from armillary.errors import NumericError, StorageError, UsageError
-from armillary.methods.bricks.experts.partition import partition_by_weights, random_partition
+from armillary.methods.bricks.experts.partitioning import partition_by_weights, random_partition
 from armillary.methods.bricks.experts.quality import router_recall
 from armillary.methods.bricks.experts.router import (
-    Choice,
+    ExpertChoice,
     ExpertScorer,
     Router,
     ScoreKind,
@@ -93,15 +93,18 @@ def test_scores_equal_a_loop_over_neurons(kind: str, score: ScoreKind) -> None:
 
 def test_choices_by_hand() -> None:
     scores = torch.tensor([[1.0, 4.0, 2.0, 3.0], [0.1, 0.0, 5.0, 0.0]])
-    assert Choice(k=2).mask(scores).tolist() == [[False, True, False, True], [True, False, True, False]]
-    assert Choice(k=2).of_one(scores[:1]) == [1, 3]
-    assert not Choice(k=0).mask(scores).any() and Choice(k=4).mask(scores).all()
+    assert ExpertChoice(k=2).mask(scores).tolist() == [[False, True, False, True], [True, False, True, False]]
+    assert ExpertChoice(k=2).of_one(scores[:1]) == [1, 3]
+    assert not ExpertChoice(k=0).mask(scores).any() and ExpertChoice(k=4).mask(scores).all()
     mass = score_mass(scores, "norm")  # 1 16 4 9 of 30
-    assert Choice(share=16 / 30).mask(scores, mass)[0].tolist() == [False, True, False, False]
-    assert Choice(share=0.6).mask(scores, mass).tolist() == [[False, True, False, True], [False, False, True, False]]
-    assert Choice(share=0.6).of_one(scores[:1], mass[:1]) == [1, 3]
-    assert Choice(share=1.0).mask(scores, mass)[0].all()
-    assert Choice(share=0.5).mask(scores, torch.zeros(2, 4)).sum(1).tolist() == [1, 1]
+    assert ExpertChoice(share=16 / 30).mask(scores, mass)[0].tolist() == [False, True, False, False]
+    assert ExpertChoice(share=0.6).mask(scores, mass).tolist() == [
+        [False, True, False, True],
+        [False, False, True, False],
+    ]
+    assert ExpertChoice(share=0.6).of_one(scores[:1], mass[:1]) == [1, 3]
+    assert ExpertChoice(share=1.0).mask(scores, mass)[0].all()
+    assert ExpertChoice(share=0.5).mask(scores, torch.zeros(2, 4)).sum(1).tolist() == [1, 1]
     assert score_mass(torch.tensor([[-2.0, 3.0]]), "magnitude").tolist() == [[0, 3]]
     assert score_mass(torch.tensor([[-2.0, 3.0]]), "energy").tolist() == [[0, 9]]
 
@@ -109,9 +112,9 @@ def test_choices_by_hand() -> None:
 def test_bad_choices_are_refused() -> None:
     for wrong in ({}, {"k": 1, "share": 0.5}, {"share": 0.0}, {"share": 1.5}):
         with pytest.raises(UsageError):
-            Choice(**wrong)  # type: ignore[arg-type]
+            ExpertChoice(**wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="0 to 4, the number of experts; got 5"):
-        Choice(k=5).check(4)
+        ExpertChoice(k=5).check(4)
 
 
 def test_ridge_equals_the_solution_of_stored_inputs() -> None:

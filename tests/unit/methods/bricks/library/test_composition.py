@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.bricks.library.mount import mounted
-from armillary.methods.bricks.library.retrieval import Choice, Retrieval
+from armillary.methods.bricks.library.mounting import mounted
+from armillary.methods.bricks.library.retrieval import Retrieval, RetrievedBrick
 from armillary.methods.bricks.merging.adapters import merge
 from armillary.models import tiny
 from armillary.scoring.nll import sequence_nll
@@ -33,7 +33,7 @@ def test_losses_are_those_of_each_brick_mounted_alone() -> None:
 
 
 def chosen(brick: str | None) -> Retrieval:
-    picks = () if brick is None else (Choice(brick=brick, score=0.9, weight=1.0),)
+    picks = () if brick is None else (RetrievedBrick(brick=brick, score=0.9, weight=1.0),)
     return Retrieval(chosen=picks, best_score=0.9, threshold=0.5)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from armillary.methods.bricks.neurons.ablation import knock_out
+from armillary.methods.bricks.neurons.ablation import ablate
 from armillary.methods.bricks.neurons.config import ProfileConfig
 from armillary.methods.bricks.neurons.examples import firing_examples
-from armillary.methods.bricks.neurons.profile import Profile, profile
+from armillary.methods.bricks.neurons.profiling import Profile, profile
 from armillary.methods.bricks.neurons.scores import NullScores, functional_scores, null_scores
 from armillary.methods.bricks.neurons.sets import magnitude_matched, overlaps, random_like, specialised
 from armillary.methods.bricks.payloads import Index
@@ -123,7 +123,7 @@ def test_switching_them_off_hurts_their_topic_alone(world: World) -> None:
     sets = {name: specialised(scores.of(name), SHARE) for name in truth}
     controls = {f"random {s}": random_like(sets["cities"], WIDTH, seed=s) for s in range(2)}
     matched = {f"matched {name}": magnitude_matched(sets[name], seen.magnitude(name), seed=0) for name in truth}
-    table = knock_out(loaded, {**sets, **controls, **matched}, texts(2))
+    table = ablate(loaded, {**sets, **controls, **matched}, texts(2))
     for name in truth:
         assert table.own_against_others(name, name).lower > 0
         assert table.own_against_controls(name, name, list(controls)).lower > 0

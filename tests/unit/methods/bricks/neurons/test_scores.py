@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score
 
 from armillary.errors import UsageError
 from armillary.methods.bricks.neurons.config import ProfileConfig
-from armillary.methods.bricks.neurons.profile import Profile
+from armillary.methods.bricks.neurons.profiling import Profile
 from armillary.methods.bricks.neurons.scores import best_interval, functional_scores, null_scores
 from armillary.methods.bricks.neurons.sets import (
     magnitude_matched,

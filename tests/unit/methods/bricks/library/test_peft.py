@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from armillary.errors import StorageError, UsageError
 from armillary.methods.bricks.brick import Brick
-from armillary.methods.bricks.library.mount import mounted
+from armillary.methods.bricks.library.mounting import mounted
 from armillary.methods.bricks.library.peft import brick_from_adapter, read_adapter, write_adapter
 from armillary.methods.bricks.payloads import Index, LowRank, Partition
 from armillary.models import tiny

@@ -14,7 +14,7 @@ from armillary.activations.neurons import column_norms
 from armillary.errors import ModelError, NumericError, StorageError, UsageError
 from armillary.methods.bricks.experts.cost import DecodeCost, DecodeTimes, decode_cost, decode_times, static_cost
 from armillary.methods.bricks.experts.mixtral import mixtral_model, write_mixtral
-from armillary.methods.bricks.experts.partition import partition_by_weights, random_partition
+from armillary.methods.bricks.experts.partitioning import partition_by_weights, random_partition
 from armillary.methods.bricks.experts.quality import routing_curve, routing_gain
 from armillary.methods.bricks.experts.routed_model import routed
 from armillary.methods.bricks.experts.router import oracle

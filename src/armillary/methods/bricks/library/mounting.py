@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from armillary.errors import UsageError
-from armillary.methods.bricks.base import BaseRef, Ledger, ledger_of
+from armillary.methods.bricks.base import BaseRef, MountState, mount_state_of
 from armillary.methods.bricks.brick import Brick
-from armillary.methods.bricks.payloads import Index, LowRank, Partition, Site, matrix, meetings
+from armillary.methods.bricks.payloads import Index, LowRank, Partition, Site, matrix, shared_paths
 from armillary.models.loaded import LoadedModel
 
 Combine = Literal["sum"]
@@ -51,18 +51,18 @@ def mounted(loaded: LoadedModel, bricks: Sequence[Brick], combine: Combine | Non
     """
     if combine not in (None, "sum"):
         raise UsageError(f"bricks are combined by 'sum' or not at all; got {combine!r}.")
-    ledger = ledger_of(loaded.model)
+    state = mount_state_of(loaded.model)
     for brick in bricks:
         if isinstance(brick.payload, Partition):
             raise UsageError(f"{brick.name!r} is a partition: its groups are routed, not mounted.")
         check_base(brick, loaded)
     if combine is None:
-        _refuse_meetings([*ledger.bricks.values(), *bricks], new=len(bricks))
+        _refuse_meetings([*state.bricks.values(), *bricks], new=len(bricks))
     modules = {site.path: _untied(loaded, site.path) for brick in bricks for site in brick.sites}
     mount = Mount(tuple(bricks))
     with ExitStack() as undo:
         for brick in bricks:
-            _put_in(brick, modules, ledger, mount, undo)
+            _put_in(brick, modules, state, mount, undo)
         yield mount
 
 
@@ -80,15 +80,15 @@ def check_base(brick: Brick, loaded: LoadedModel) -> None:
     warnings.warn(f"{sentence} A task adapter is mounted all the same.", UserWarning, stacklevel=4)
 
 
-def _put_in(brick: Brick, modules: Mapping[str, nn.Module], ledger: Ledger, mount: Mount, undo: ExitStack) -> None:
+def _put_in(brick: Brick, modules: Mapping[str, nn.Module], state: MountState, mount: Mount, undo: ExitStack) -> None:
     token = object()
-    ledger.bricks[token] = brick
-    undo.callback(ledger.bricks.pop, token, None)
+    state.bricks[token] = brick
+    undo.callback(state.bricks.pop, token, None)
     for site in brick.sites:
         module = modules[site.path]
         if isinstance(brick.payload, LowRank):
-            undo.callback(ledger.remove, token, site.path, module)
-            ledger.add(token, site.path, module, brick.payload.factors[site.path])
+            undo.callback(state.remove, token, site.path, module)
+            state.add(token, site.path, module, brick.payload.factors[site.path])
         elif isinstance(brick.payload, Index) and site.op != "read":
             mount.masked[site.path] = 0
             undo.callback(_mask(module, site, _silent(brick.payload, site), mount).remove)
@@ -115,7 +115,7 @@ def _refuse_meetings(bricks: Sequence[Brick], new: int) -> None:
     found: dict[str, list[str]] = {}
     for place in range(len(bricks) - new, len(bricks)):
         for other in bricks[:place]:
-            for path in meetings(other.sites, other.payload, bricks[place].sites, bricks[place].payload):
+            for path in shared_paths(other.sites, other.payload, bricks[place].sites, bricks[place].payload):
                 found.setdefault(path, []).append(f"{other.name!r} and {bricks[place].name!r}")
     if found:
         listed = "; ".join(f"{path} ({', '.join(pairs)})" for path, pairs in sorted(found.items()))

@@ -10,16 +10,8 @@ import torch
 from armillary.activations import Keep, run_texts, streaming
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.editing import key_value as edit_value
-from armillary.methods.bricks.editing.facts import (
-    Fact,
-    FactRow,
-    Neighbour,
-    base_answers_right,
-    capital_facts,
-    fact_row,
-    fact_rows,
-    score_answers,
-)
+from armillary.methods.bricks.editing.answers import FactRow, base_answers_right, fact_row, fact_rows, score_answers
+from armillary.methods.bricks.editing.facts import Fact, Neighbour, capital_facts
 from armillary.methods.bricks.editing.key_value import (
     KeyCovariance,
     ValueSettings,

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from armillary.errors import ModelError, NumericError, UsageError
-from armillary.methods.bricks.editing.facts import Fact, Neighbour, base_answers_right
+from armillary.methods.bricks.editing.answers import base_answers_right
+from armillary.methods.bricks.editing.facts import Fact, Neighbour
 from armillary.methods.bricks.editing.key_value import KeyCovariance, ValueSettings, key_covariances
 from armillary.methods.bricks.editing.memit import edit_facts, free_space, many_keys, many_keys_apart
 from armillary.methods.bricks.editing.metrics import FactOutcome, FactReading, edit_outcome, score_edits, side_effects

@@ -10,7 +10,7 @@ import pytest
 
 from armillary.errors import UsageError
 from armillary.methods.bricks.neurons.report import finding, measures, section
-from armillary.methods.bricks.neurons.survey import survey
+from armillary.methods.bricks.neurons.surveying import survey
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel, tiny
 from armillary.records.sections import Section
@@ -25,7 +25,7 @@ Survey = tuple[LoadedModel, dict[str, Index], dict[str, Any]]
 @pytest.fixture(scope="module")
 def found() -> Survey:
     loaded, truth = planted()
-    return loaded, truth, survey(loaded, texts=texts(0, 60), limit=30, knockout_texts=30)
+    return loaded, truth, survey(loaded, texts=texts(0, 60), limit=30, ablation_texts=30)
 
 
 def test_planted_neurons_are_found(found: Survey) -> None:
@@ -83,7 +83,7 @@ def test_it_is_told_from_plain_data(found: Survey) -> None:
 
 def test_the_same_seed_gives_the_same_survey(found: Survey) -> None:
     loaded, _, payload = found
-    assert survey(loaded, texts=texts(0, 60), limit=30, knockout_texts=30) == payload
+    assert survey(loaded, texts=texts(0, 60), limit=30, ablation_texts=30) == payload
 
 
 def test_telling_needs_no_torch() -> None:
@@ -92,7 +92,7 @@ def test_telling_needs_no_torch() -> None:
 
 
 def test_named_capabilities() -> None:
-    payload = survey(tiny(), capabilities=["german", "mathematics"], limit=20, knockout_texts=2)
+    payload = survey(tiny(), capabilities=["german", "mathematics"], limit=20, ablation_texts=2)
     assert list(payload["texts"].items()) == [("german", 20), ("mathematics", 20)]
     assert payload["held_out"] == {"german": 2, "mathematics": 2}
     assert "Home Assistant" in payload["capabilities"]["german"]

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from armillary.errors import UsageError
-from armillary.methods.bricks.growth.partial_training import TrainingParts, adapter_training, limited, train_on_texts
+from armillary.methods.bricks.growth.partial_training import (
+    TrainingParts,
+    adapter_training,
+    neuron_training,
+    train_on_texts,
+)
 from armillary.methods.bricks.low_rank import applied
 from armillary.methods.bricks.payloads import Index, LowRank
 from armillary.models import KINDS, LoadedModel, tiny
@@ -34,7 +39,7 @@ def train(training: TrainingParts, steps: int = 6) -> list[float]:
 
 def test_all_but_the_named_rows_and_columns_keep_their_bits(loaded: LoadedModel) -> None:
     before, flags = bits(loaded), [p.requires_grad for p in loaded.model.parameters()]
-    with limited(loaded, CHOSEN, keep=True) as training:
+    with neuron_training(loaded, CHOSEN, keep=True) as training:
         assert training.count == 4 * sum(32 for _ in feed_forward(loaded, 0).matrices)
         losses = train(training)
     assert losses[-1] < losses[0]
@@ -57,7 +62,7 @@ def test_all_but_the_named_rows_and_columns_keep_their_bits(loaded: LoadedModel)
 def test_the_base_comes_back_and_the_change_is_a_brick(loaded: LoadedModel) -> None:
     before = bits(loaded)
     stored = {name: value.data_ptr() for name, value in loaded.model.named_parameters()}
-    with limited(loaded, CHOSEN) as training:
+    with neuron_training(loaded, CHOSEN) as training:
         train(training)
         trained = next_token_logits(loaded, TEXTS)
         change = training.change()
@@ -85,7 +90,7 @@ def test_masked_gradients_would_not_do() -> None:
 def test_an_interrupted_training_leaves_the_model_untouched(loaded: LoadedModel) -> None:
     before = bits(loaded)
     for keep in (False, True):
-        with pytest.raises(KeyboardInterrupt), limited(loaded, CHOSEN, keep=keep) as training:
+        with pytest.raises(KeyboardInterrupt), neuron_training(loaded, CHOSEN, keep=keep) as training:
             train(training)
             raise KeyboardInterrupt
         assert all(torch.equal(before[name], value) for name, value in bits(loaded).items())
@@ -118,9 +123,9 @@ def test_a_change_is_the_sum_in_the_matrix(loaded: LoadedModel) -> None:
 @pytest.mark.parametrize(
     "act, sentence",
     [
-        (lambda loaded: limited(loaded, Index({})), "no neuron"),
-        (lambda loaded: limited(loaded, Index({0: np.array([48])})), "48 neurons"),
-        (lambda loaded: limited(loaded, Index({2: np.array([0])})), "0 to 1"),
+        (lambda loaded: neuron_training(loaded, Index({})), "no neuron"),
+        (lambda loaded: neuron_training(loaded, Index({0: np.array([48])})), "48 neurons"),
+        (lambda loaded: neuron_training(loaded, Index({2: np.array([0])})), "0 to 1"),
         (lambda loaded: adapter_training(loaded, ["model.norm"], 2), "no Linear"),
         (lambda loaded: adapter_training(loaded, [], 2), "at least one module"),
         (lambda loaded: applied(loaded, LowRank({"nowhere": (torch.ones(1, 2), torch.ones(2, 1))})), "no matrix"),

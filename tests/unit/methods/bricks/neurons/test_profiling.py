@@ -13,7 +13,7 @@ from armillary.activations.neurons import column_norms
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.neurons.config import ProfileConfig
 from armillary.methods.bricks.neurons.examples import firing_examples
-from armillary.methods.bricks.neurons.profile import Profile, firing, histogram, profile
+from armillary.methods.bricks.neurons.profiling import Profile, firing, histogram, profile
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel, tiny
 

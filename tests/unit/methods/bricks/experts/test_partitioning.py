@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.bricks.experts.partition import (
+from armillary.methods.bricks.experts.partitioning import (
     Rows,
     functional_experts,
     least_counts,

@@ -12,9 +12,9 @@ from peft import PeftModel
 from safetensors.numpy import load_file
 
 from armillary.errors import ArmillaryError, StorageError, UsageError
-from armillary.methods.bricks.brick import Brick, BrickMeta, Keys, Provenance, Score
+from armillary.methods.bricks.brick import Brick, BrickMeta, CapabilityScore, Keys, Provenance
 from armillary.methods.bricks.library import folder as brick_folder
-from armillary.methods.bricks.library.library import BrickLibrary
+from armillary.methods.bricks.library.brick_library import BrickLibrary
 from armillary.methods.bricks.payloads import Index, LowRank, Partition
 from armillary.models import LoadedModel, tiny
 from armillary.numerics.intervals import Interval
@@ -42,7 +42,7 @@ def keyed(loaded: LoadedModel, seed: int, text: str, encoder: str = ENCODER) -> 
     """A brick that is found by a text."""
     row = letters([text])
     keys = Keys(values_KQ=row / np.linalg.norm(row), encoder=encoder)
-    score = Score(metric="nats gained", value=Interval(estimate=0.4, low=0.3, high=0.5, n=10))
+    score = CapabilityScore(metric="nats gained", value=Interval(estimate=0.4, low=0.3, high=0.5, n=10))
     meta = BrickMeta(keys=keys, capability={text: score}, provenance=Provenance(licence="CC0-1.0"))
     return Brick.of(loaded, lora(loaded, seed), name=text, meta=meta)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from armillary.errors import UsageError
 from armillary.methods.bricks.brick import Brick
-from armillary.methods.bricks.library.mount import mounted
+from armillary.methods.bricks.library.mounting import mounted
 from armillary.methods.bricks.low_rank import compressed, distance, factored, norm
 from armillary.methods.bricks.merging.adapters import merge
 from armillary.methods.bricks.merging.rules import METHODS, mergekit_recipe

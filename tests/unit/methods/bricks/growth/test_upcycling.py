@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from armillary.errors import ModelError
 from armillary.methods.bricks.growth.grown import preservation, reopened
 from armillary.methods.bricks.growth.partial_training import train_on_texts, train_only_new
-from armillary.methods.bricks.growth.upcycle import (
+from armillary.methods.bricks.growth.upcycling import (
     Mixture,
     add_expert,
     balance_loss,

@@ -8,9 +8,9 @@ from torch import Tensor
 from armillary.activations import Keep, streaming
 from armillary.activations.neurons import changed
 from armillary.errors import ModelError, UsageError
-from armillary.methods.bricks.experts.partition import partition_by_weights, random_partition
+from armillary.methods.bricks.experts.partitioning import partition_by_weights, random_partition
 from armillary.methods.bricks.experts.routed_model import routed, sliced
-from armillary.methods.bricks.experts.router import Choice, ExpertScorer, Router, oracle
+from armillary.methods.bricks.experts.router import ExpertChoice, ExpertScorer, Router, oracle
 from armillary.methods.bricks.experts.router_fit import centroid_router, ridge_router
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
@@ -75,7 +75,7 @@ def test_routing_equals_masking_the_other_experts(kind: str, rows: tuple[int, in
 
     def kept(a: Tensor, layer: int) -> Tensor:
         scores_NE = ExpertScorer(ffn_functions_[layer], partition, "energy", always)(a.reshape(-1, 48))
-        mask_NM = Choice(k=2).mask(scores_NE)[:, labels_LM[layer]] | always_LM[layer]
+        mask_NM = ExpertChoice(k=2).mask(scores_NE)[:, labels_LM[layer]] | always_LM[layer]
         return a * mask_NM.reshape(a.shape)
 
     ffn_functions_ = ffn_functions(loaded)
@@ -98,7 +98,7 @@ def test_a_fitted_router_chooses_in_the_model_what_it_scores_highest() -> None:
         with streaming(loaded, "ffn", keep):
             logits(loaded, ids(loaded))
         handle.remove()
-    chosen_NE = Choice(k=2).mask(router.scores(0, inputs[0].reshape(-1, 32)))
+    chosen_NE = ExpertChoice(k=2).mask(router.scores(0, inputs[0].reshape(-1, 32)))
     active_NM = keep.values(0) != 0
     assert torch.equal(active_NM, chosen_NE[:, torch.from_numpy(partition.labels_LM[0])])
 

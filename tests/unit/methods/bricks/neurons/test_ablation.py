@@ -11,13 +11,13 @@ from armillary.activations.neurons import changed, column_norms
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.bricks.losses import Losses, effect, text_losses
 from armillary.methods.bricks.neurons.ablation import (
-    KnockoutTable,
+    AblationTable,
+    ablate,
+    ablated,
+    ablation_curve,
     crossing,
     indicator_gain,
-    knock_out,
-    knocked_out,
-    lowest_masked,
-    masking_curve,
+    lowest_ablated,
 )
 from armillary.methods.bricks.neurons.sparsity import cett, cett_curve, cett_thresholds, truncated
 from armillary.methods.bricks.payloads import Index
@@ -44,7 +44,7 @@ def logits(loaded: LoadedModel) -> torch.Tensor:
 
 def test_knock_out_is_bit_equal_to_zeroed_columns(loaded: LoadedModel) -> None:
     before = logits(loaded)
-    with knocked_out(loaded, CHOSEN):
+    with ablated(loaded, CHOSEN):
         hooked = logits(loaded)
     assert torch.equal(logits(loaded), before)
     originals = [write.weight.detach().clone() for write in loaded.anatomy.ffn_writes]
@@ -61,16 +61,16 @@ def test_knock_out_is_bit_equal_to_zeroed_columns(loaded: LoadedModel) -> None:
 def test_hooks_go_away_and_are_missed_when_bypassed() -> None:
     loaded = tiny()
     before = logits(loaded)
-    with pytest.raises(KeyError), knocked_out(loaded, CHOSEN):
+    with pytest.raises(KeyError), ablated(loaded, CHOSEN):
         raise KeyError
     assert torch.equal(logits(loaded), before)
-    with knocked_out(loaded, Index({})):
+    with ablated(loaded, Index({})):
         assert torch.equal(logits(loaded), before)
-    with pytest.raises(UsageError, match="outside"), knocked_out(loaded, Index({0: np.array([48])})):
+    with pytest.raises(UsageError, match="outside"), ablated(loaded, Index({0: np.array([48])})):
         pass
     with pytest.raises(UsageError, match="layer 2"), changed(loaded, {2: lambda x: x}):
         pass
-    with pytest.raises(ModelError, match="without its hook"), knocked_out(loaded, CHOSEN):
+    with pytest.raises(ModelError, match="without its hook"), ablated(loaded, CHOSEN):
         layer = loaded.anatomy.layers[1]
         layer.mlp.forward = lambda x: torch.zeros_like(x)  # a fused kernel that never calls the write matrix
         logits(loaded)
@@ -82,7 +82,7 @@ def test_the_lowest_are_masked_at_every_token(loaded: LoadedModel, indicator: st
     texts = list(chain(*TEXTS.values()))
     with streaming(loaded, "ffn", clean):
         run_texts(loaded, texts)
-    with lowest_masked(loaded, 0.7, indicator), streaming(loaded, "ffn", masked):
+    with lowest_ablated(loaded, 0.7, indicator), streaming(loaded, "ffn", masked):
         run_texts(loaded, texts)
     # Only the first layer sees the same input in both passes.
     a, kept = clean.values(0).numpy(), masked.values(0).numpy()
@@ -98,14 +98,14 @@ def test_exact_counts_of_masked_neurons() -> None:
     loaded = tiny(intermediate=10)
     for share, count in ((0.0, 0), (0.3, 3), (0.7, 7), (0.99, 9)):
         keep = Keep()
-        with lowest_masked(loaded, share), streaming(loaded, "ffn", keep):
+        with lowest_ablated(loaded, share), streaming(loaded, "ffn", keep):
             run_texts(loaded, TEXTS["cities"])
         assert ((keep.values(0) == 0).sum(1) == count).all()
     keep, wide = Keep(), tiny(intermediate=100)
-    with lowest_masked(wide, 0.29), streaming(wide, "ffn", keep):  # 0.29 * 100 is 28.999999999999996
+    with lowest_ablated(wide, 0.29), streaming(wide, "ffn", keep):  # 0.29 * 100 is 28.999999999999996
         run_texts(wide, TEXTS["cities"])
     assert ((keep.values(0) == 0).sum(1) == 29).all()
-    with pytest.raises(UsageError, match="less than 1"), lowest_masked(loaded, 1.0):
+    with pytest.raises(UsageError, match="less than 1"), lowest_ablated(loaded, 1.0):
         pass
 
 
@@ -126,8 +126,8 @@ def test_effects_are_of_the_corpus() -> None:
 def test_losses_are_those_of_the_changed_model() -> None:
     loaded = tiny()
     held: dict[str, dict[str, np.ndarray]] = {}
-    table = knock_out(loaded, {"some": CHOSEN, "none": Index({})}, TEXTS, store=lambda n, c: held.setdefault(n, c()))
-    with knocked_out(loaded, CHOSEN):
+    table = ablate(loaded, {"some": CHOSEN, "none": Index({})}, TEXTS, store=lambda n, c: held.setdefault(n, c()))
+    with ablated(loaded, CHOSEN):
         expected = sequence_nll(loaded, TEXTS["cities"])
     assert table.after["some"].nll["cities"].tolist() == expected.nll
     assert table.before.tokens["cities"].tolist() == expected.tokens
@@ -142,7 +142,7 @@ def test_losses_are_those_of_the_changed_model() -> None:
         text_losses(loaded, {})
 
 
-def made_table() -> KnockoutTable:
+def made_table() -> AblationTable:
     """30 texts of 10 tokens a capability; the losses rise by known amounts, a little different in each text."""
     names = ("code", "maths", "law")
     noise = np.random.default_rng(0).normal(0, 0.01, (3, 30))
@@ -159,7 +159,7 @@ def made_table() -> KnockoutTable:
         "random 0": risen(0.1, 0.1, 0.1),
         "random 1": risen(0.3, 0.1, 0.1),
     }
-    return KnockoutTable(before=before, after=after, sizes=dict.fromkeys(after, 5))
+    return AblationTable(before=before, after=after, sizes=dict.fromkeys(after, 5))
 
 
 def test_comparisons_of_a_table() -> None:
@@ -194,13 +194,13 @@ def test_masking_curves() -> None:
     loaded = tiny()
     held: dict[str, dict[str, np.ndarray]] = {}
     curves = {
-        indicator: masking_curve(
+        indicator: ablation_curve(
             loaded, TEXTS, shares=(0.2, 0.6, 0.9), indicator=indicator, store=lambda n, c: held.setdefault(n, c())
         )
         for indicator in ("activation", "magnitude")
     }
     assert len(held) == 2 * (1 + 6)
-    with lowest_masked(loaded, 0.6, "activation"):
+    with lowest_ablated(loaded, 0.6, "activation"):
         expected = sequence_nll(loaded, TEXTS["colours"])
     assert curves["activation"].after[1].nll["colours"].tolist() == expected.nll
     gain = indicator_gain(curves["activation"], curves["magnitude"], 0.6)
@@ -213,12 +213,12 @@ def test_masking_curves() -> None:
     with pytest.raises(UsageError, match="nothing was measured"):
         curves["magnitude"].effect(0.5)
     with pytest.raises(UsageError, match="rise"):
-        masking_curve(loaded, TEXTS, shares=(0.6, 0.2))
+        ablation_curve(loaded, TEXTS, shares=(0.6, 0.2))
 
 
 def test_largest_free_level() -> None:
     table = made_table()
-    curve = masking_curve(tiny(), TEXTS, shares=(0.1, 0.2))
+    curve = ablation_curve(tiny(), TEXTS, shares=(0.1, 0.2))
     for rows, expected in ((("random 0", "code"), 0.1), (("random 0", "random 1"), 0.2), (("code",), None)):
         levels = (0.1, 0.2)[: len(rows)]
         after = tuple(table.after[row] for row in rows)

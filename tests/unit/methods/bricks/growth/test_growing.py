@@ -9,10 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from armillary.errors import CheckFailed, ModelError, UsageError
-from armillary.methods.bricks.growth.grow import grow_layers, grow_neurons, split_neurons
+from armillary.methods.bricks.growth.growing import grow_layers, grow_neurons, split_neurons
 from armillary.methods.bricks.growth.grown import Grown, preservation, reopened
 from armillary.methods.bricks.growth.partial_training import train_on_texts, train_only_new
-from armillary.methods.bricks.growth.upcycle import add_expert, split_into_experts, upcycle
+from armillary.methods.bricks.growth.upcycling import add_expert, split_into_experts, upcycle
 from armillary.methods.bricks.payloads import Index, Partition
 from armillary.models import KINDS, LoadedModel, tiny
 from armillary.models.feed_forward import feed_forward, weight_OI

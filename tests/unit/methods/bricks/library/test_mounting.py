@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from armillary.errors import UsageError
 from armillary.methods.bricks.brick import Brick
-from armillary.methods.bricks.library.mount import check_base, mounted
+from armillary.methods.bricks.library.mounting import check_base, mounted
 from armillary.methods.bricks.payloads import Index, LowRank, Partition
 from armillary.models import LoadedModel, tiny
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from armillary.data.texts.capability import capabilities as known_capabilities, equal_capability_texts
 from armillary.errors import UsageError
 from armillary.methods.bricks.losses import Texts
-from armillary.methods.bricks.neurons.ablation import KnockoutTable, knock_out
+from armillary.methods.bricks.neurons.ablation import AblationTable, ablate
 from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS, ProfileConfig
 from armillary.methods.bricks.neurons.examples import firing_examples
-from armillary.methods.bricks.neurons.profile import Profile, profile
+from armillary.methods.bricks.neurons.profiling import Profile, profile
 from armillary.methods.bricks.neurons.scores import (
     SPECIALISED,
     FunctionalScores,
@@ -50,18 +50,18 @@ def survey(
     capabilities: Sequence[str] | None = None,
     texts: Mapping[str, Sequence[str]] | None = None,
     limit: int = 24,
-    knockout_texts: int = 4,
+    ablation_texts: int = 4,
     seed: int = 0,
     store: Store | None = None,
 ) -> Payload:
     """Plain JSON data of the survey: scores beside their null, sets, overlaps, knock-outs, firing examples.
 
-    Neurons are scored on ``limit`` texts of each capability and switched off on ``knockout_texts`` others. Of the
+    Neurons are scored on ``limit`` texts of each capability and switched off on ``ablation_texts`` others. Of the
     caller's own ``texts`` (capability to texts; ``capabilities`` then picks among them) the first half scores and the
     second is held out. UsageError for fewer than two capabilities or for fewer than 20 texts of one to score on;
     ModelError for a model whose layers have no single FFN write matrix.
     """
-    chosen, held = _texts(capabilities, texts, limit, knockout_texts, seed)
+    chosen, held = _texts(capabilities, texts, limit, ablation_texts, seed)
     seen = profile(loaded, chosen, READING, store=store)
     scores, relative = functional_scores(seen), functional_scores(seen, relative=True)
     nulls = null_scores(seen, permutations=PERMUTATIONS, seed=seed, store=store)
@@ -190,13 +190,13 @@ def _knockouts(
     """What each capability's set costs it on held-out texts, beside one random and one magnitude-matched set."""
     random = random_like(next(iter(sets.values())), seen.width, seed=seed)
     rows = {_row(name): chosen for name, chosen in sets.items()} | {"random": random}
-    table = knock_out(loaded, rows, held, max_tokens=TOKENS, store=store)
+    table = ablate(loaded, rows, held, max_tokens=TOKENS, store=store)
     found = {}
     for name, chosen in sets.items():
         control = {"matched": magnitude_matched(chosen, seen.magnitude(name), seed=seed)}
         # A control set is asked for its own capability alone: that is all that it is compared on.
-        alone = knock_out(loaded, control, {name: held[name]}, max_tokens=TOKENS, store=store)
-        both = KnockoutTable(before=table.before, after={**table.after, **alone.after}, sizes={})
+        alone = ablate(loaded, control, {name: held[name]}, max_tokens=TOKENS, store=store)
+        both = AblationTable(before=table.before, after={**table.after, **alone.after}, sizes={})
         found[name] = {
             "own": both.effect(_row(name), name, seed=seed).to_dict(),
             "random": both.effect("random", name, seed=seed).to_dict(),
