@@ -97,7 +97,7 @@ def _texts(
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Texts to score on and texts to test on, by capability."""
     if limit < 1 or held_out < 1:
-        raise UsageError(f"limit and knockout_texts must be 1 or more, got {limit} and {held_out}.")
+        raise UsageError(f"limit and ablation_texts must be 1 or more, got {limit} and {held_out}.")
     if own is None:
         wanted = CAPABILITIES if names is None else names
         scoring = equal_capability_texts(wanted, split="score", limit=limit, seed=seed)

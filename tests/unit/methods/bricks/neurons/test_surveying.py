@@ -107,7 +107,7 @@ def test_named_capabilities() -> None:
         ({"texts": {"a": ["one"], "b": ["two"]}, "capabilities": ["c"]}, "no texts of 'c'"),
         ({"capabilities": ["german"]}, "at least two"),
         ({"capabilities": ["german", "mathematics"], "limit": 19}, "19 texts"),
-        ({"knockout_texts": 0}, "1 or more"),
+        ({"ablation_texts": 0}, "1 or more"),
     ],
 )
 def test_what_is_refused(asked: dict[str, Any], told: str) -> None:
