@@ -32,7 +32,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from armillary.methods.mdgd import MDGDSettings, MDGDTrainer, drift_loss, visual_hidden_states
 from armillary.methods.mdgd.drift import watch
-from armillary.models.image_text import assemble_picture_model, smooth_pictures
+from armillary.models.image_text import assemble_image_text_model, smooth_images
 from armillary.models.tiny_vision import tiny_vision
 from armillary.models.vision import find_vision_anatomy
 
@@ -95,8 +95,8 @@ def build(model: str, quick: bool) -> Built:
         tiny = tiny_vision("llava")
         inner, batch = tiny.model, tiny.batch(ROWS)
     else:
-        inner, _ = assemble_picture_model(model)
-        batch = pictures(inner)
+        inner, _ = assemble_image_text_model(model)
+        batch = images(inner)
     layers = find_vision_anatomy(inner).layers[-LAYERS:]
     trained = {id(p) for layer in layers for p in layer.parameters()}
     anatomy = find_vision_anatomy(inner)
@@ -105,7 +105,7 @@ def build(model: str, quick: bool) -> Built:
     return inner, [{name: value[i] for name, value in batch.items()} for i in range(ROWS)]
 
 
-def pictures(model: Any) -> dict[str, Tensor]:
+def images(model: Any) -> dict[str, Tensor]:
     """Soft random pictures and random words."""
     generator = torch.Generator().manual_seed(0)
     tokens = model.config.image_seq_length
@@ -118,7 +118,7 @@ def pictures(model: Any) -> dict[str, Tensor]:
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
         "labels": labels,
-        "pixel_values": smooth_pictures(ROWS, model.config.vision_config.image_size, seed=1),
+        "pixel_values": smooth_images(ROWS, model.config.vision_config.image_size, seed=1),
         "image_key": torch.arange(ROWS),
     }
 

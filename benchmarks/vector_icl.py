@@ -53,7 +53,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     loaded = load("tiny-llama" if options.quick else options.model)
     repeats = 1 if options.quick else options.repeats
-    texts, vectors = made_up(200) if options.quick else glosses(1000)
+    texts, vectors = synthetic_texts(200) if options.quick else glosses(1000)
     rows = asking(loaded, vectors, repeats) + steps(loaded, texts, vectors, repeats)
     rows += starts(loaded, texts, vectors, repeats, quick=options.quick)
     settings = {"demonstrations": DEMONSTRATIONS, "queries": QUERIES, "queries of the peer": PEER_QUERIES}
@@ -71,7 +71,7 @@ def glosses(count: int) -> tuple[list[str], NDArray[np.float32]]:
     return texts, load_text_encoder().encode(texts)
 
 
-def made_up(count: int) -> tuple[list[str], NDArray[np.float32]]:
+def synthetic_texts(count: int) -> tuple[list[str], NDArray[np.float32]]:
     generator = np.random.default_rng(0)
     texts = [" ".join(generator.choice(WORDS, 6)) for _ in range(count)]
     vectors = generator.normal(size=(count, 32)).astype(np.float32)

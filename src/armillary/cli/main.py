@@ -18,7 +18,7 @@ COMMANDS = (
     Command("train", "Train image-text models: a connector, or a tuning that does not forget.", "train"),
     Command("reproduce", "Run a paper's claims at a preset and judge each.", "reproduce"),
     Command("models", "List the packaged models, or fetch one.", "models"),
-    Command("data", "List the picture and text data, or fetch the emoji pictures.", "data"),
+    Command("data", "List the image and text data, or fetch the emoji images.", "data"),
     Command("report", "Draw the report of a record again.", "report"),
     Command("replay", "Run a record again and compare what comes out.", "replay"),
     Command("list", "List the methods.", "methods", "run_list"),

@@ -1,4 +1,4 @@
-"""Small, real data with source and licence: relations, classes of words, texts and pictures. Names resolve lazily."""
+"""Small, real data with source and licence: relations, classes of words, texts and images. Names resolve lazily."""
 
 import lazy_loader
 

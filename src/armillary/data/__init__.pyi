@@ -6,12 +6,12 @@ from .images.emoji import (
 )
 from .images.questions import (
     COLOURS as COLOURS,
-    PICTURE_TASKS as PICTURE_TASKS,
-    PictureExample as PictureExample,
+    IMAGE_TASKS as IMAGE_TASKS,
+    ImageExample as ImageExample,
     answer_counts as answer_counts,
     dominant_colour as dominant_colour,
     group_codes as group_codes,
-    picture_examples as picture_examples,
+    image_examples as image_examples,
 )
 from .relations.relation import Group as Group, Relation as Relation, load_relation_file as load_relation_file
 from .relations.shipped import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from armillary.data.images.questions import PICTURE_TASKS
+from armillary.data.images.questions import IMAGE_TASKS
 from armillary.errors import UsageError
 
 Method = Literal["mdgd", "commit"]
@@ -26,16 +26,16 @@ COMPONENTS = ("vision_tower", "connector", "language_model")
 
 @dataclass(frozen=True, kw_only=True)
 class TuningData:
-    """``[data]``: the built-in pictures, or files of one's own."""
+    """``[data]``: the built-in images, or files of one's own."""
 
     pictures: str | None = None
-    """"emoji" for the built-in pictures."""
+    """"emoji" for the built-in images."""
 
     target: str | None = None
-    """The new task: one of the pictures', or a name for that of ``train``."""
+    """The new task: one of the images', or a name for that of ``train``."""
 
     keep: tuple[str, ...] = ()
-    """Old tasks of the pictures, asked before and after."""
+    """Old tasks of the images, asked before and after."""
 
     train: str | None = None
     """File to learn from: one JSON object a line with image, question, answer, and optionally choices and task."""
@@ -56,7 +56,7 @@ class TuningData:
     """The text before an answer, or "chat" for the chat template of the model's processor."""
 
     code_seed: int = 0
-    """Which made-up word stands for which group, in the task "code"."""
+    """Which invented word stands for which group, in the task "code"."""
 
     def __post_init__(self) -> None:
         if (self.pictures is None) == (self.train is None):
@@ -74,9 +74,9 @@ class TuningData:
         if self.test is not None or self.keep_files:
             raise UsageError("test and keep_files under [data] go with train, not with pictures.")
         for task in (self.target, *self.keep):
-            if task not in PICTURE_TASKS:
+            if task not in IMAGE_TASKS:
                 raise UsageError(
-                    f"target and keep under [data] name tasks of the pictures ({', '.join(PICTURE_TASKS)}); got "
+                    f"target and keep under [data] name tasks of the pictures ({', '.join(IMAGE_TASKS)}); got "
                     f"{task!r}."
                 )
         if self.target in self.keep or len(set(self.keep)) < len(self.keep):

@@ -18,7 +18,7 @@ from transformers import LlavaForConditionalGeneration, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from armillary.data.images.emoji import Emoji
-from armillary.data.images.questions import PictureExample, PictureTask, picture_examples
+from armillary.data.images.questions import ImageExample, ImageTask, image_examples
 from armillary.errors import NumericError, StorageError, UsageError
 from armillary.files import storage_sentence
 from armillary.models.vision import find_vision_anatomy
@@ -38,11 +38,11 @@ from armillary.training.image_rows import ImageRows
 from armillary.training.questions import answer_loss, with_answer_positions
 
 if TYPE_CHECKING:
-    from armillary.data.images.questions import PictureExample, PictureTask
+    from armillary.data.images.questions import ImageExample, ImageTask
     from armillary.finetuning.image_setup import ImageTextSetup
 
 MODEL_FOLDER = "model"
-TASKS: "tuple[PictureTask, ...]" = ("group", "style", "colour", "keyword", "keyword-choice", "name")
+TASKS: "tuple[ImageTask, ...]" = ("group", "style", "colour", "keyword", "keyword-choice", "name")
 """What sight is measured on; "keyword-choice" is never asked in training."""
 
 _HELD_OUT = 100
@@ -59,10 +59,10 @@ class ConnectorConfig:
     batch_size: int = 8
     learning_rate: float = 1e-3
     questions: int = 150
-    """Asked of the test pictures at most, for each task."""
+    """Asked of the test images at most, for each task."""
 
     pictures: Literal["emoji", "made-up"] = "emoji"
-    """made-up pictures and a random vision tower need no download and prove that the path works, nothing else."""
+    """made-up images and a random vision tower need no download and prove that the path works, nothing else."""
 
     seed: int = 0
 
@@ -140,20 +140,20 @@ def _stages(config: ConnectorConfig, setup: "ImageTextSetup", folder: RunFolder,
     return {"curve": curve, "loss": loss, **summary(asked, told, setup.emoji, config.seed)}
 
 
-def _asked(config: ConnectorConfig, setup: "ImageTextSetup") -> dict[str, list["PictureExample"]]:
-    from armillary.data.images.questions import picture_examples
+def _asked(config: ConnectorConfig, setup: "ImageTextSetup") -> dict[str, list["ImageExample"]]:
+    from armillary.data.images.questions import image_examples
 
     return {
-        task: picture_examples(setup.emoji, task, "test", limit=config.questions, seed=config.seed) for task in TASKS
+        task: image_examples(setup.emoji, task, "test", limit=config.questions, seed=config.seed) for task in TASKS
     }
 
 
 def _blind(
-    config: ConnectorConfig, setup: "ImageTextSetup", asked: dict[str, list["PictureExample"]]
-) -> dict[str, list["PictureExample"]]:
-    from armillary.finetuning.image_evaluation import shuffled_pictures
+    config: ConnectorConfig, setup: "ImageTextSetup", asked: dict[str, list["ImageExample"]]
+) -> dict[str, list["ImageExample"]]:
+    from armillary.finetuning.image_evaluation import shuffled_images
 
-    return {task: shuffled_pictures(examples, setup.emoji, seed=config.seed) for task, examples in asked.items()}
+    return {task: shuffled_images(examples, setup.emoji, seed=config.seed) for task, examples in asked.items()}
 
 
 def _answers(
@@ -161,12 +161,12 @@ def _answers(
     setup: "ImageTextSetup",
     folder: RunFolder,
     who: str,
-    asked: dict[str, list["PictureExample"]],
+    asked: dict[str, list["ImageExample"]],
 ) -> dict[str, list[dict[str, Any]]]:
     """What is told to each question, a part a task, so that a killed run asks none twice."""
     from armillary.finetuning.image_evaluation import caption, choose, names_to_rank
 
-    def ask(task: str, examples: Sequence["PictureExample"]) -> Callable[[], list[dict[str, Any]]]:
+    def ask(task: str, examples: Sequence["ImageExample"]) -> Callable[[], list[dict[str, Any]]]:
         label = f"Asking for {task} ({who})"
 
         def compute() -> list[dict[str, Any]]:
@@ -210,12 +210,12 @@ def _save(setup: "ImageTextSetup", place: Path) -> None:
         raise StorageError(storage_sentence(place, error)) from error
 
 
-# Stage 1 of an image-text model: only the connector learns, from questions about pictures (LLaVA, section 4.2).
+# Stage 1 of an image-text model: only the connector learns, from questions about images (LLaVA, section 4.2).
 #
-# [derived] The mix of questions and the settings are ours; LLaVA's first stage captions pictures.
+# [derived] The mix of questions and the settings are ours; LLaVA's first stage captions images.
 
-MIX: tuple[PictureTask, ...] = ("name", "group", "style", "colour", "keyword")
-"""Tasks that are learned, each as often as the others while its pictures last."""
+MIX: tuple[ImageTask, ...] = ("name", "group", "style", "colour", "keyword")
+"""Tasks that are learned, each as often as the others while its images last."""
 
 _SCORED_AT_ONCE = 32
 
@@ -236,10 +236,10 @@ class ConnectorTraining:
     seed: int = 0
 
 
-def mixed_examples(emoji: Emoji, split: str, count: int, *, seed: int) -> list[PictureExample]:
-    """About ``count`` examples of the mix in a random order; fewer where a task has no more pictures."""
+def mixed_examples(emoji: Emoji, split: str, count: int, *, seed: int) -> list[ImageExample]:
+    """About ``count`` examples of the mix in a random order; fewer where a task has no more images."""
     each = max(2, math.ceil(count / len(MIX)))
-    examples = [example for task in MIX for example in picture_examples(emoji, task, split, limit=each, seed=seed)]
+    examples = [example for task in MIX for example in image_examples(emoji, task, split, limit=each, seed=seed)]
     random.Random(f"mix {split} {seed}").shuffle(examples)
     return examples
 
@@ -247,7 +247,7 @@ def mixed_examples(emoji: Emoji, split: str, count: int, *, seed: int) -> list[P
 def train_connector(
     model: LlavaForConditionalGeneration,
     rows: ImageRows,
-    examples: Sequence[PictureExample],
+    examples: Sequence[ImageExample],
     settings: ConnectorTraining,
     folder: Path,
     *,
@@ -283,7 +283,7 @@ def train_connector(
 
 
 def answer_nats(
-    model: LlavaForConditionalGeneration, rows: ImageRows, examples: Sequence[PictureExample]
+    model: LlavaForConditionalGeneration, rows: ImageRows, examples: Sequence[ImageExample]
 ) -> NDArray[np.float64]:
     """Negative log-likelihood (nats a token) of each right answer with its end token."""
     found = []

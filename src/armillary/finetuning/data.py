@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from armillary.data.images.emoji import load_emoji
-from armillary.data.images.questions import PictureTask, picture_examples
+from armillary.data.images.questions import ImageTask, image_examples
 from armillary.data.images.synthetic import stand_in_emoji
-from armillary.data.images.user_files import AskedPicture, asked_pictures, held_out, read_questions
+from armillary.data.images.user_files import ImageQuestion, held_out, image_questions, read_questions
 from armillary.errors import UsageError
 from armillary.finetuning.config import TuningConfig, TuningData
 
@@ -21,17 +21,17 @@ _DRY_QUESTIONS = 8
 class TuningQuestions:
     """What a run learns from and is tested with."""
 
-    train: list[AskedPicture]
-    tests: dict[str, list[AskedPicture]]
+    train: list[ImageQuestion]
+    tests: dict[str, list[ImageQuestion]]
     """Task -> questions, the old tasks first and the new one last."""
 
     sources: list[dict[str, Any]]
 
 
 def tuning_questions(config: TuningConfig) -> TuningQuestions:
-    """The questions of the settings, the same for the same seed. UsageError where files or pictures are not there."""
+    """The questions of the settings, the same for the same seed. UsageError where files or images are not there."""
     data = config.data
-    found = _from_pictures(config) if data.pictures is not None else _from_files(data, config.seed)
+    found = _from_images(config) if data.pictures is not None else _from_files(data, config.seed)
     for task, questions in found.tests.items():
         if len(questions) < 2:
             raise UsageError(f"the task {task!r} has {len(questions)} question to be tested with; it needs 2 or more.")
@@ -41,14 +41,14 @@ def tuning_questions(config: TuningConfig) -> TuningQuestions:
     return TuningQuestions(train=found.train[:_DRY_QUESTIONS], tests=few, sources=found.sources)
 
 
-def _from_pictures(config: TuningConfig) -> TuningQuestions:
+def _from_images(config: TuningConfig) -> TuningQuestions:
     data = config.data
     emoji = stand_in_emoji() if config.dry_run else load_emoji()
 
-    def asked(task: str, split: str, limit: int | None) -> list[AskedPicture]:
+    def asked(task: str, split: str, limit: int | None) -> list[ImageQuestion]:
         seed = data.code_seed if task == "code" else config.seed
-        examples = picture_examples(emoji, cast(PictureTask, task), split, limit=limit, seed=seed)
-        return asked_pictures(emoji, examples, task)
+        examples = image_examples(emoji, cast(ImageTask, task), split, limit=limit, seed=seed)
+        return image_questions(emoji, examples, task)
 
     return TuningQuestions(
         train=asked(data.new_task, "train", data.train_limit),
@@ -63,7 +63,7 @@ def _from_files(data: TuningData, seed: int) -> TuningQuestions:
         tested = read_questions(Path(data.test), data.new_task)
     else:
         learned, tested = held_out(learned, Path(str(data.train)))
-    old: dict[str, list[AskedPicture]] = {}
+    old: dict[str, list[ImageQuestion]] = {}
     for name, file in data.keep_files.items():
         for question in read_questions(Path(file), name):
             old.setdefault(question.task, []).append(question)
@@ -79,7 +79,7 @@ def _from_files(data: TuningData, seed: int) -> TuningQuestions:
     )
 
 
-def _some(questions: Sequence[AskedPicture], limit: int | None, seed: int) -> list[AskedPicture]:
+def _some(questions: Sequence[ImageQuestion], limit: int | None, seed: int) -> list[ImageQuestion]:
     """At most ``limit``, drawn by the seed and kept in their order."""
     if limit is None or len(questions) <= limit:
         return list(questions)
@@ -97,6 +97,6 @@ def file_digests(data: TuningData) -> dict[str, str]:
     return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in data_files(data)}
 
 
-def chance(questions: Sequence[AskedPicture]) -> float:
+def chance(questions: Sequence[ImageQuestion]) -> float:
     """Share that guessing among the choices gets right; 0 for free answers."""
     return sum(1 / len(one.choices) if one.choices else 0.0 for one in questions) / len(questions)

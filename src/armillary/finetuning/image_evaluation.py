@@ -1,6 +1,6 @@
-"""Does an image-text model really see: its answers about pictures, beside the same with the pictures shuffled.
+"""Does an image-text model really see: its answers about images, beside the same with the images shuffled.
 
-A shuffled picture is a real one of another emoji, so that whatever is known without seeing the right picture (which
+A shuffled image is a real one of another emoji, so that whatever is known without seeing the right image (which
 answers are frequent, which names are short) counts for both. Accuracies and differences have intervals over
 identities: the styles of one emoji, and its variants, are drawn together.
 
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from transformers import LlavaForConditionalGeneration
 
 from armillary.data.images.emoji import Emoji
-from armillary.data.images.questions import PictureExample, PictureTask, picture_examples
+from armillary.data.images.questions import ImageExample, ImageTask, image_examples
 from armillary.errors import UsageError
 from armillary.numerics.intervals import Array, Interval, bootstrap_weighted
 from armillary.progress import counted
@@ -59,14 +59,14 @@ class ImageAnswer:
         return asdict(self)
 
 
-def shuffled_pictures(examples: Sequence[PictureExample], emoji: Emoji, *, seed: int) -> list[PictureExample]:
-    """The same questions and answers, each with the picture of another example.
+def shuffled_images(examples: Sequence[ImageExample], emoji: Emoji, *, seed: int) -> list[ImageExample]:
+    """The same questions and answers, each with the image of another example.
 
-    Every picture is used as often as before (a cyclic shift of a random order), and hardly ever for its own identity.
+    Every image is used as often as before (a cyclic shift of a random order), and hardly ever for its own identity.
     """
     order = list(range(len(examples)))
     random.Random(f"blind {seed}").shuffle(order)
-    whose = [emoji.labels[examples[place].picture].identity for place in order]
+    whose = [emoji.labels[examples[place].image].identity for place in order]
     # Neighbours in the order may share an identity; the shift with the fewest such pairs is taken.
     shifts = range(1, min(len(order), 50))
     clashes = {
@@ -75,14 +75,14 @@ def shuffled_pictures(examples: Sequence[PictureExample], emoji: Emoji, *, seed:
     shift = min(clashes, key=lambda one: (clashes[one], one), default=0)
     blind = list(examples)
     for place, source in zip(order, order[shift:] + order[:shift], strict=True):
-        blind[place] = replace(examples[place], picture=examples[source].picture, style=examples[source].style)
+        blind[place] = replace(examples[place], image=examples[source].image, style=examples[source].style)
     return blind
 
 
 def choose(
     model: LlavaForConditionalGeneration,
     rows: ImageRows,
-    examples: Sequence[PictureExample],
+    examples: Sequence[ImageExample],
     *,
     label: str = "",
 ) -> list[ImageAnswer]:
@@ -104,12 +104,12 @@ def choose(
 def caption(
     model: LlavaForConditionalGeneration,
     rows: ImageRows,
-    examples: Sequence[PictureExample],
+    examples: Sequence[ImageExample],
     names: Sequence[Sequence[str]],
     *,
     label: str = "",
 ) -> list[ImageAnswer]:
-    """A greedy caption of each picture, and the rank of the right name among ``names`` (one list an example).
+    """A greedy caption of each image, and the rank of the right name among ``names`` (one list an example).
 
     The caption is cut after 16 tokens; right means the very words, in small letters.
     """
@@ -135,7 +135,7 @@ def caption(
     return told
 
 
-def names_to_rank(examples: Sequence[PictureExample], *, seed: int, count: int = NAMES) -> list[list[str]]:
+def names_to_rank(examples: Sequence[ImageExample], *, seed: int, count: int = NAMES) -> list[list[str]]:
     """For each example its own name among ``count - 1`` random others of the examples, in a random order."""
     every = sorted({example.answer for example in examples})
     draw = random.Random(f"names {seed}")
@@ -155,7 +155,7 @@ def word_overlap(said: str, name: str) -> float:
     return 2 * shared / (len(ours) + len(theirs)) if shared else 0.0
 
 
-def majority(train: Sequence[PictureExample], asked: Sequence[PictureExample]) -> list[float]:
+def majority(train: Sequence[ImageExample], asked: Sequence[ImageExample]) -> list[float]:
     """1 where the answer that is most frequent in ``train`` is the right one, else 0."""
     counts: dict[str, int] = {}
     for example in train:
@@ -164,12 +164,12 @@ def majority(train: Sequence[PictureExample], asked: Sequence[PictureExample]) -
     return [float(example.answer == best) for example in asked]
 
 
-def over_identities(values: ArrayLike, examples: Sequence[PictureExample], emoji: Emoji, *, seed: int) -> Interval:
-    """The mean of a value an example, with a bootstrap interval over the identities of the pictures asked about."""
+def over_identities(values: ArrayLike, examples: Sequence[ImageExample], emoji: Emoji, *, seed: int) -> Interval:
+    """The mean of a value an example, with a bootstrap interval over the identities of the images asked about."""
     values_N: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     if not len(values_N) or len(values_N) != len(examples):
         raise UsageError(f"{len(values_N)} values came for {len(examples)} examples; give one each, and at least one.")
-    whose = [emoji.labels[example.picture].identity for example in examples]
+    whose = [emoji.labels[example.image].identity for example in examples]
     _, group_N = np.unique(whose, return_inverse=True)
     sums_G = np.bincount(group_N, weights=values_N)
     sizes_G = np.bincount(group_N).astype(np.float64)
@@ -185,7 +185,7 @@ def over_identities(values: ArrayLike, examples: Sequence[PictureExample], emoji
 def _scores(
     model: LlavaForConditionalGeneration,
     rows: ImageRows,
-    asked: Sequence[PictureExample],
+    asked: Sequence[ImageExample],
     answers: Sequence[Sequence[str]],
 ) -> list[AnswerScores]:
     prompts = rows.collate([rows.row(example, answered=False) for example in asked])
@@ -198,7 +198,7 @@ def _rank(scores_C: NDArray[np.float64], right: int) -> float:
     return float(better + (equal + 1) / 2)
 
 
-def _batches(examples: Sequence[PictureExample]) -> list[Sequence[PictureExample]]:
+def _batches(examples: Sequence[ImageExample]) -> list[Sequence[ImageExample]]:
     return [examples[start : start + _AT_ONCE] for start in range(0, len(examples), _AT_ONCE)]
 
 
@@ -212,7 +212,7 @@ _CAPTIONS = ("right", "overlap", "rank", "first", "rank_whole", "first_whole")
 
 
 def summary(
-    asked: Mapping[str, Sequence[PictureExample]], told: Mapping[str, Answers], emoji: Emoji, seed: int
+    asked: Mapping[str, Sequence[ImageExample]], told: Mapping[str, Answers], emoji: Emoji, seed: int
 ) -> dict[str, Any]:
     """``tasks``: a row a task of choices; ``captions``: the measures of captions; ``sheet``: some captions.
 
@@ -232,7 +232,7 @@ def summary(
 
 
 def held_out_loss(
-    before: Sequence[float], after: Sequence[float], examples: Sequence[PictureExample], emoji: Emoji, seed: int
+    before: Sequence[float], after: Sequence[float], examples: Sequence[ImageExample], emoji: Emoji, seed: int
 ) -> dict[str, Any]:
     """Nats a token of the right answers to validation questions, before and after."""
     found = {"before": before, "after": after}
@@ -241,12 +241,12 @@ def held_out_loss(
 
 def _task(
     task: str,
-    examples: Sequence[PictureExample],
+    examples: Sequence[ImageExample],
     told: Mapping[str, Sequence[Mapping[str, Any]]],
     emoji: Emoji,
     seed: int,
 ) -> dict[str, Any]:
-    train = picture_examples(emoji, cast(PictureTask, task), "train", limit=2000, seed=seed)
+    train = image_examples(emoji, cast(ImageTask, task), "train", limit=2000, seed=seed)
     firsts = _with_firsts(told)
     row = _compared("right", examples, firsts, emoji, seed)
     row["whole"] = _compared("first_whole", examples, firsts, emoji, seed)
@@ -258,7 +258,7 @@ def _task(
 
 def _compared(
     measure: str,
-    examples: Sequence[PictureExample],
+    examples: Sequence[ImageExample],
     told: Mapping[str, Sequence[Mapping[str, Any]]],
     emoji: Emoji,
     seed: int,
@@ -283,7 +283,7 @@ def _with_firsts(told: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, l
 
 
 def _captions(
-    examples: Sequence[PictureExample],
+    examples: Sequence[ImageExample],
     told: Mapping[str, Sequence[Mapping[str, Any]]],
     emoji: Emoji,
     seed: int,
@@ -295,14 +295,14 @@ def _captions(
 
 
 def _sheet(
-    examples: Sequence[PictureExample], told: Mapping[str, Sequence[Mapping[str, Any]]], emoji: Emoji
+    examples: Sequence[ImageExample], told: Mapping[str, Sequence[Mapping[str, Any]]], emoji: Emoji
 ) -> list[list[str | float]]:
-    """Character, style, name, and what each of the three says; pictures of different emoji, in the order asked."""
+    """Character, style, name, and what each of the three says; images of different emoji, in the order asked."""
     rows: dict[int, list[str | float]] = {}
     for place, example in enumerate(examples):
-        if example.picture not in rows and len(rows) < _SHOWN:
-            label = emoji.labels[example.picture]
+        if example.image not in rows and len(rows) < _SHOWN:
+            label = emoji.labels[example.image]
             said = [str(told[who][place]["told"]) for who in ("seeing", "blind", "untrained")]
             rank = float(told["seeing"][place]["rank"])
-            rows[example.picture] = [label.character, emoji.styles[example.style], example.answer, *said, rank]
+            rows[example.image] = [label.character, emoji.styles[example.style], example.answer, *said, rank]
     return list(rows.values())

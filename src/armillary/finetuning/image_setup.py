@@ -1,4 +1,4 @@
-"""What experiments on pictures stand on: a language model with a vision tower, pictures, and their stored states."""
+"""What experiments on images stand on: a language model with a vision tower, images, and their stored states."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from armillary.data.images.emoji import Emoji, load_emoji
-from armillary.data.images.synthetic import IMAGE_SIZE, made_up_emoji, random_tower
-from armillary.data.images.vision_states import picture_states
+from armillary.data.images.synthetic import IMAGE_SIZE, random_tower, synthetic_emoji
+from armillary.data.images.vision_states import image_states
 from armillary.data.sources import DataSource
 from armillary.models import LoadedModel
-from armillary.models.image_text import assemble_picture_model
+from armillary.models.image_text import assemble_image_text_model
 from armillary.models.vision import tower_states
 from armillary.training.image_rows import ImageRows
 
@@ -35,23 +35,24 @@ class ImageTextSetup:
         return self.rows.emoji
 
     def sources(self) -> list[DataSource]:
-        """Where the pictures came from."""
+        """Where the images came from."""
         return list(self.emoji.source)
 
 
-def image_text_setup(text: LoadedModel, pictures: ImageSet, *, seed: int = 0) -> ImageTextSetup:
-    """``text`` with DINOv2-small and the emoji pictures; "made-up" takes a random tower and needs no download.
+def image_text_setup(text: LoadedModel, images: ImageSet, *, seed: int = 0) -> ImageTextSetup:
+    """``text`` with DINOv2-small and the emoji images; "made-up" takes a random tower and needs no download.
 
-    The seed draws the connector. Some minutes where the states of the pictures are not in the cache yet. Raises
-    UsageError where the emoji have not been fetched, and what ``assemble_picture_model`` and ``picture_states`` raise.
+    The seed draws the connector. Some minutes where the states of the images are not in the cache yet. Raises
+    UsageError where the emoji have not been fetched, and what ``assemble_image_text_model`` and ``image_states``
+    raise.
     """
-    if pictures == "emoji":
+    if images == "emoji":
         emoji = load_emoji()
-        model, processor = assemble_picture_model(text, connector_seed=seed)
-        states = picture_states(emoji)
+        model, processor = assemble_image_text_model(text, connector_seed=seed)
+        states = image_states(emoji)
     else:
-        emoji, tower = made_up_emoji(), random_tower()
-        model, processor = assemble_picture_model(
+        emoji, tower = synthetic_emoji(), random_tower()
+        model, processor = assemble_image_text_model(
             text,
             image_size=IMAGE_SIZE,
             connector_seed=seed,
@@ -63,13 +64,13 @@ def image_text_setup(text: LoadedModel, pictures: ImageSet, *, seed: int = 0) ->
 
 
 def states_of(model: LlavaForConditionalGeneration, processor: LlavaProcessor, emoji: Emoji) -> NDArray[np.float16]:
-    """States ``[emoji, style, N, v]`` that the model's own tower gives for every picture."""
-    flat = emoji.pictures.reshape(-1, *emoji.pictures.shape[2:])
+    """States ``[emoji, style, N, v]`` that the model's own tower gives for every image."""
+    flat = emoji.images.reshape(-1, *emoji.images.shape[2:])
     batches = (
         processor.image_processor(list(flat[start : start + _AT_ONCE]), return_tensors="pt")["pixel_values"]
         for start in range(0, len(flat), _AT_ONCE)
     )
     with torch.inference_mode():
         states = torch.cat([batch.cpu() for batch in tower_states(model, batches)]).half().numpy()
-    shaped: NDArray[np.float16] = states.reshape(*emoji.pictures.shape[:2], *states.shape[1:])
+    shaped: NDArray[np.float16] = states.reshape(*emoji.images.shape[:2], *states.shape[1:])
     return shaped

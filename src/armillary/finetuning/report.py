@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from armillary.data.images.user_files import AskedPicture
+from armillary.data.images.user_files import ImageQuestion
 from armillary.finetuning.config import TuningConfig
 from armillary.finetuning.data import chance
 from armillary.methods.mdgd.forgetting import ForgettingRow, ForgettingTable, forgetting_table
@@ -61,7 +61,7 @@ class TuningResult:
     """What the stages of a run gave."""
 
     config: TuningConfig
-    tests: Mapping[str, Sequence[AskedPicture]]
+    tests: Mapping[str, Sequence[ImageQuestion]]
     rows: int
     """Questions that were learned from."""
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
-from armillary.data.images.user_files import AskedPicture
+from armillary.data.images.user_files import ImageQuestion
 from armillary.errors import NumericError, UsageError
 from armillary.extras import peft_package
 from armillary.finetuning.arguments import (
@@ -32,7 +32,7 @@ from armillary.methods.mdgd.baselines import L2SPTrainer, language_lora
 from armillary.methods.mdgd.callbacks import VisualRankCallback
 from armillary.methods.mdgd.config import MDGDSettings
 from armillary.methods.mdgd.trainer import MDGDTrainer
-from armillary.models.image_text import TINY, PictureModel, open_picture_model
+from armillary.models.image_text import TINY, ImageTextModel, open_image_text_model
 from armillary.models.quiet import quiet
 from armillary.models.vision import find_vision_anatomy
 from armillary.progress import counted
@@ -48,7 +48,7 @@ from armillary.training.questions import QuestionEncoder, QuestionRows, right_an
 _CD = {"feature_cd": feature_cd, "language_cd": language_cd}
 
 
-def trained_network(config: TuningConfig, opened: PictureModel) -> nn.Module:
+def trained_network(config: TuningConfig, opened: ImageTextModel) -> nn.Module:
     """The model with frozen parts frozen, and with adapters where they are asked for."""
     for name, parameter in opened.model.named_parameters():
         if opened.anatomy.component(name) in config.freeze:
@@ -137,7 +137,7 @@ MODEL = "model"
 """Folder, in that of the run, of the tuned model: transformers' own, with its processor."""
 
 CHECKPOINTS = ".checkpoints"
-_RANK_PICTURES, _RANK_AT_ONCE = 24, 8
+_RANK_IMAGES, _RANK_AT_ONCE = 24, 8
 
 
 def run_tuning(config: TuningConfig, out: Path, *, fresh: bool = False) -> RunRecord:
@@ -152,7 +152,7 @@ def run_tuning(config: TuningConfig, out: Path, *, fresh: bool = False) -> RunRe
     questions = tuning_questions(config)
     identity = {"command": f"train {config.method}", **asdict(config), "files": file_digests(config.data)}
     with RunFolder.open(out, identity) as folder:
-        opened = open_picture_model(TINY if config.dry_run else config.model, dtype=config.dtype)
+        opened = open_image_text_model(TINY if config.dry_run else config.model, dtype=config.dtype)
         folder.bind({"model": opened.fingerprint})
         if fresh:
             shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
@@ -168,7 +168,7 @@ class _Run:
     """The stages of one run; each is kept in the folder, so that a killed run goes on with the next."""
 
     def __init__(
-        self, config: TuningConfig, questions: TuningQuestions, opened: PictureModel, folder: RunFolder
+        self, config: TuningConfig, questions: TuningQuestions, opened: ImageTextModel, folder: RunFolder
     ) -> None:
         self.config, self.questions, self.opened, self.folder = config, questions, opened, folder
         self.facts = opened.facts()
@@ -214,7 +214,7 @@ class _Run:
 
     def _after(self) -> dict[str, list[float]]:
         """The model that was saved is asked, not the one in memory: so it is known to open and to be right."""
-        saved = open_picture_model(str(self.folder.path / MODEL), dtype=self.config.dtype)
+        saved = open_image_text_model(str(self.folder.path / MODEL), dtype=self.config.dtype)
         return self._right(saved.model, "after tuning")
 
     def _trained(self) -> list[dict[str, Any]]:
@@ -237,14 +237,14 @@ class _Run:
         return log
 
     def _rank_batches(self) -> list[dict[str, torch.Tensor]]:
-        """Batches of different test pictures, by turns from the tasks."""
-        asked: list[AskedPicture] = []
+        """Batches of different test images, by turns from the tasks."""
+        asked: list[ImageQuestion] = []
         seen: set[Any] = set()
         longest = max(map(len, self.questions.tests.values()))
         for place in range(longest):
             for one in (tests[place] for tests in self.questions.tests.values() if place < len(tests)):
-                key = one.picture if isinstance(one.picture, Path) else one.picture.tobytes()
-                if key not in seen and len(asked) < _RANK_PICTURES:
+                key = one.image if isinstance(one.image, Path) else one.image.tobytes()
+                if key not in seen and len(asked) < _RANK_IMAGES:
                     seen.add(key)
                     asked.append(one)
         if len(asked) < 2:
@@ -278,7 +278,7 @@ def _refuse_diverged(log: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def save_tuned(network: nn.Module, opened: PictureModel, out: Path) -> None:
+def save_tuned(network: nn.Module, opened: ImageTextModel, out: Path) -> None:
     """Model and processor as one transformers folder ``out/model``, whole or not at all; adapters are merged."""
     merge = getattr(network, "merge_and_unload", None)
     model = cast(Any, network if merge is None else merge())

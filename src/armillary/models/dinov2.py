@@ -1,7 +1,7 @@
 """DINOv2-small as a transformers model, from weights that ship inside a package of the Python registry.
 
-The package holds an ONNX file of a network that finds what is salient in a picture; its body is a DINOv2 ViT-S/14 that
-was trained further for that task. Behind the eighth of twelve layers its class token finds pictures of the same kind
+The package holds an ONNX file of a network that finds what is salient in an image; its body is a DINOv2 ViT-S/14 that
+was trained further for that task. Behind the eighth of twelve layers its class token finds images of the same kind
 better than behind the last (measured by us).
 """
 

@@ -2,7 +2,7 @@
 
 It is transformers' own ``LlavaForConditionalGeneration`` with its ``LlavaProcessor``: ``save_pretrained`` of both into
 one folder makes a model that ``AutoModelForImageTextToText`` and ``AutoProcessor`` open. The connector is new: until
-it is trained, pictures say nothing.
+it is trained, images say nothing.
 
 Shapes: B images, P pixels a side, N patches, v width of the tower, d width of the language model.
 """
@@ -134,14 +134,14 @@ def _matrices(model: PreTrainedModel) -> tuple[Any, Any]:
 
 
 VISION_LAYERS = 8
-"""Of DINOv2-small's twelve; the state behind them tells pictures apart better than that behind all."""
+"""Of DINOv2-small's twelve; the state behind them tells images apart better than that behind all."""
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, with which DINOv2 was trained
 _BICUBIC = 3
 _SAMPLES = 32
 
 
-def assemble_picture_model(
+def assemble_image_text_model(
     language_model: str | LoadedModel,
     *,
     image_size: int = 56,
@@ -149,11 +149,11 @@ def assemble_picture_model(
     tower: Dinov2Model | None = None,
     vision_layers: int = VISION_LAYERS,
 ) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
-    """An image-text model in eval mode and its processor; a picture takes (image_size / 14)^2 tokens of ``<image>``.
+    """An image-text model in eval mode and its processor; an image takes (image_size / 14)^2 tokens of ``<image>``.
 
     ``language_model`` is what ``load`` accepts by name, or a loaded model, which stays as it was. ``tower`` is a whole
     DINOv2 model, by default DINOv2-small, fetched at first use; its first ``vision_layers`` layers are kept and read
-    before its final norm. Pictures are resized to a square. The connector is drawn from ``connector_seed`` and scaled
+    before its final norm. Images are resized to a square. The connector is drawn from ``connector_seed`` and scaled
     so that image embeddings have the root mean square of the text's. The global random generator is left as it was.
 
     Raises ModelError for a language model that LLaVA can't hold (a soft cap or factor behind the head, a tied
@@ -210,8 +210,8 @@ def _joined(
     return model
 
 
-def picture_processor(image_size: int) -> LlavaImageProcessorPil:
-    """From pictures to ``pixel_values``: resized to a square and normalised as for DINOv2."""
+def square_image_processor(image_size: int) -> LlavaImageProcessorPil:
+    """From images to ``pixel_values``: resized to a square and normalised as for DINOv2."""
     square = {"height": image_size, "width": image_size}
     return LlavaImageProcessorPil(
         size=square,
@@ -225,7 +225,7 @@ def picture_processor(image_size: int) -> LlavaImageProcessorPil:
 
 def _processor(tokenizer: PreTrainedTokenizerBase, image_size: int, patch: int) -> LlavaProcessor:
     return LlavaProcessor(
-        image_processor=picture_processor(image_size),
+        image_processor=square_image_processor(image_size),
         tokenizer=tokenizer,
         patch_size=patch,
         vision_feature_select_strategy="default",
@@ -235,13 +235,13 @@ def _processor(tokenizer: PreTrainedTokenizerBase, image_size: int, patch: int) 
     )
 
 
-def smooth_pictures(count: int, size: int, seed: int) -> Float[Tensor, "B 3 P P"]:
-    """Random pictures of a few soft patches of colour, normalised as for DINOv2: something that is not noise."""
+def smooth_images(count: int, size: int, seed: int) -> Float[Tensor, "B 3 P P"]:
+    """Random images of a few soft patches of colour, normalised as for DINOv2: something that is not noise."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, 3, 5, 5, generator=generator)
-    pictures = functional.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True)
+    images = functional.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (_MEAN, _STD))
-    return (pictures - mean) / std
+    return (images - mean) / std
 
 
 @torch.no_grad()
@@ -249,7 +249,7 @@ def scale_connector(model: LlavaForConditionalGeneration, seed: int) -> None:
     """Draws LLaVA's two-layer connector anew, in place.
 
     Normal weights and no biases; then the first matrix is scaled so that what enters the activation has root mean
-    square 1, and the second so that what comes out has that of the token embeddings, both on 32 soft random pictures.
+    square 1, and the second so that what comes out has that of the token embeddings, both on 32 soft random images.
     """
     connector = cast(Any, model.model.multi_modal_projector)
     generator = torch.Generator().manual_seed(seed)
@@ -260,8 +260,8 @@ def scale_connector(model: LlavaForConditionalGeneration, seed: int) -> None:
     embedding = cast(Any, model.get_input_embeddings())
     rows = torch.arange(embedding.num_embeddings, device=embedding.weight.device)
     tower = cast(Any, model.model.vision_tower)
-    pictures = smooth_pictures(_SAMPLES, tower.config.image_size, seed=0).to(rows.device, model.dtype)
-    seen = tower(pictures, output_hidden_states=True).hidden_states[-1][:, 1:]
+    images = smooth_images(_SAMPLES, tower.config.image_size, seed=0).to(rows.device, model.dtype)
+    seen = tower(images, output_hidden_states=True).hidden_states[-1][:, 1:]
     connector.linear_1.weight.div_(_rms(connector.linear_1(seen)))
     # Through the module: Gemma multiplies its embeddings after looking them up.
     connector.linear_2.weight.mul_(_rms(embedding(rows)) / _rms(connector(seen)))
@@ -272,7 +272,7 @@ def _rms(values: Tensor) -> Tensor:
 
 
 def _require_same_text(model: LlavaForConditionalGeneration, text: LoadedModel) -> None:
-    """Raises ModelError where, without a picture, the new model's logits are not those of its language model."""
+    """Raises ModelError where, without an image, the new model's logits are not those of its language model."""
     vocabulary = text.anatomy.vocabulary_size
     ids = (torch.arange(1, 5, device=text.device) * (vocabulary // 6) % vocabulary)[None]
     with torch.no_grad():
@@ -288,7 +288,7 @@ TINY = "tiny-picture-model"
 
 
 @dataclass(frozen=True)
-class PictureModel:
+class ImageTextModel:
     """An image-text model in eval mode, what makes its inputs, and its parts."""
 
     model: PreTrainedModel
@@ -319,8 +319,8 @@ class PictureModel:
         }
 
 
-def open_picture_model(name: str, *, dtype: str = "float32") -> PictureModel:
-    """The model of a folder, a hub id ("owner/name") or the name "tiny-picture-model", on the CPU.
+def open_image_text_model(name: str, *, dtype: str = "float32") -> ImageTextModel:
+    """The model of a folder, a hub id ("owner/name") or the name "tiny-image-model", on the CPU.
 
     Only safetensors are read, and no code of a repository is run. ModelError for what is no image-text model or can't
     be opened, DownloadError where the hub can't be reached, UsageError for another dtype.
@@ -328,7 +328,7 @@ def open_picture_model(name: str, *, dtype: str = "float32") -> PictureModel:
     if dtype not in DTYPES:
         raise UsageError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}.")
     if name == TINY:
-        return tiny_picture_model()
+        return tiny_image_text_model()
     path = Path(name).expanduser()
     local = path.is_dir()
     if local:
@@ -360,18 +360,18 @@ def open_picture_model(name: str, *, dtype: str = "float32") -> PictureModel:
         raise ModelError(f"{name} has no image processor; save its processor (AutoProcessor) into the folder.")
     source = f"folder {path.name}" if local else f"model hub, {name}"
     model: PreTrainedModel = opened[0].eval()
-    return PictureModel(model, processor, find_vision_anatomy(model), name, source)
+    return ImageTextModel(model, processor, find_vision_anatomy(model), name, source)
 
 
-def tiny_picture_model(seed: int = 0) -> PictureModel:
-    """A random LLaVA of two small layers with a real tokenizer; a picture takes four tokens. No download."""
+def tiny_image_text_model(seed: int = 0) -> ImageTextModel:
+    """A random LLaVA of two small layers with a real tokenizer; an image takes four tokens. No download."""
     config = Dinov2Config(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, image_size=28, patch_size=14
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tower = Dinov2Model(config).eval()
-    model, processor = assemble_picture_model(
+    model, processor = assemble_image_text_model(
         tiny(seed=seed), image_size=28, connector_seed=seed, tower=tower, vision_layers=2
     )
-    return PictureModel(model, processor, find_vision_anatomy(model), TINY, f"random weights, seed {seed}")
+    return ImageTextModel(model, processor, find_vision_anatomy(model), TINY, f"random weights, seed {seed}")

@@ -256,13 +256,13 @@ def images_stand_first(
     return len(text_before_images(input_ids, image_token_id, attention_mask, allowed=allowed)) <= 1
 
 
-# A picture's states behind a frozen vision tower, computed once instead of at every step.
+# An image's states behind a frozen vision tower, computed once instead of at every step.
 #
-# Shapes: B pictures, N states of one picture (the class token first, where the tower has one), v width of the tower.
+# Shapes: B images, N states of one image (the class token first, where the tower has one), v width of the tower.
 
 
 class StoredStates(nn.Module):
-    """Stands where a vision tower was: its "pixels" are the states that the tower gave for the pictures."""
+    """Stands where a vision tower was: its "pixels" are the states that the tower gave for the images."""
 
     def __init__(self, config: object) -> None:
         """``config`` is the tower's, by which the model's parts are found."""
@@ -275,14 +275,14 @@ class StoredStates(nn.Module):
 
 
 @torch.inference_mode()
-def tower_states(model: PreTrainedModel, pictures: Iterable[Tensor]) -> Iterator[Float[Tensor, "B N v"]]:
-    """For each batch of pictures ``[B, 3, P, P]`` the states that the model's connector reads, class token included.
+def tower_states(model: PreTrainedModel, images: Iterable[Tensor]) -> Iterator[Float[Tensor, "B N v"]]:
+    """For each batch of images ``[B, 3, P, P]`` the states that the model's connector reads, class token included.
 
     For models of LLaVA's kind, whose connector reads one layer of the tower.
     """
     tower = find_vision_anatomy(model).vision_tower
     layer = cast(Any, model.config).vision_feature_layer
-    for batch in pictures:
+    for batch in images:
         seen = tower(batch.to(device=model.device, dtype=model.dtype), output_hidden_states=True)
         yield seen.hidden_states[layer].clone()
 

@@ -159,7 +159,7 @@ def _continued(
 def _log_probabilities(model: PreTrainedModel, hidden_ND: Tensor) -> Float[Tensor, "N V"]:
     logits_NV = cast(Tensor, cast(Any, model.get_output_embeddings())(hidden_ND)).float()
     if not bool(torch.isfinite(logits_NV).all()):
-        raise NumericError("The model gave NaN or infinite logits after a prompt with a picture.")
+        raise NumericError("The model gave NaN or infinite logits after a prompt with an image.")
     return logits_NV.log_softmax(-1)
 
 

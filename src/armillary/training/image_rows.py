@@ -1,9 +1,9 @@
-"""Questions about pictures as rows and batches for an image-text model of LLaVA's kind, with its own tokenizer.
+"""Questions about images as rows and batches for an image-text model of LLaVA's kind, with its own tokenizer.
 
-A row is ``<image>`` as often as a picture has tokens, a line with the question, ``Answer:``, the answer and the end
-token; only the answer and the end token are learned. Pictures enter as pixels, or as stored states of a frozen tower.
+A row is ``<image>`` as often as an image has tokens, a line with the question, ``Answer:``, the answer and the end
+token; only the answer and the end token are learned. Images enter as pixels, or as stored states of a frozen tower.
 
-Shapes: B rows, T tokens, P pixels a side, N states of a picture (the class token first), v width of the tower.
+Shapes: B rows, T tokens, P pixels a side, N states of an image (the class token first), v width of the tower.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
 from armillary.data.images.emoji import Emoji
-from armillary.data.images.questions import PictureExample
+from armillary.data.images.questions import ImageExample
 from armillary.errors import ModelError
 from armillary.models.batches import pad
 from armillary.training.questions import IGNORED
@@ -27,12 +27,12 @@ PROMPT = "{images}\n{question}\nAnswer:"
 
 @dataclass(frozen=True, eq=False)
 class ImageRows:
-    """Makes the rows of one model on one set of pictures."""
+    """Makes the rows of one model on one set of images."""
 
     processor: LlavaProcessor
     image_token_id: int
     image_tokens: int
-    """Of one picture."""
+    """Of one image."""
 
     emoji: Emoji
     states: NDArray[np.float16] | None = None
@@ -77,37 +77,37 @@ class ImageRows:
         """An answer's tokens as text, on one line."""
         return " ".join(str(self.processor.tokenizer.decode(list(tokens), skip_special_tokens=True)).split())
 
-    def row(self, example: PictureExample, *, answered: bool = True) -> dict[str, Any]:
+    def row(self, example: ImageExample, *, answered: bool = True) -> dict[str, Any]:
         """One row; without its answer, for asking."""
         prompt = self.prompt(example.question)
         answer = self.answer(example.answer) if answered else []
         return {
             "input_ids": prompt + answer,
             "labels": [IGNORED] * len(prompt) + answer,
-            "picture": (example.picture, example.style),
+            "image": (example.image, example.style),
         }
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """A batch padded at the right: ``input_ids``, ``attention_mask``, ``labels`` ``[B, T]``, ``pixel_values``.
 
-        ``image_key`` ``[B]`` is the picture's number among all, for caches. Stored states stand in place of pixels
+        ``image_key`` ``[B]`` is the image's number among all, for caches. Stored states stand in place of pixels
         ``[B, 3, P, P]`` as float32 ``[B, N, v]``; the model reads them inside ``models.stored_states``.
         """
         ids_BT, mask_BT = pad([row["input_ids"] for row in rows])
         labels_BT, _ = pad([row["labels"] for row in rows])
-        pictures = np.array([row["picture"] for row in rows])
+        images = np.array([row["image"] for row in rows])
         return {
             # The filler must be no image token; masked or not, those are counted.
             "input_ids": ids_BT.masked_fill(mask_BT == 0, self.end_id),
             "attention_mask": mask_BT,
             "labels": labels_BT.masked_fill(mask_BT == 0, IGNORED),
-            "pixel_values": self._pixels(pictures[:, 0], pictures[:, 1]),
-            "image_key": torch.from_numpy(pictures[:, 0] * len(self.emoji.styles) + pictures[:, 1]),
+            "pixel_values": self._pixels(images[:, 0], images[:, 1]),
+            "image_key": torch.from_numpy(images[:, 0] * len(self.emoji.styles) + images[:, 1]),
         }
 
-    def _pixels(self, pictures: NDArray[np.int64], styles: NDArray[np.int64]) -> Tensor:
+    def _pixels(self, images: NDArray[np.int64], styles: NDArray[np.int64]) -> Tensor:
         if self.states is not None:
-            return torch.from_numpy(self.states[pictures, styles].astype(np.float32))
-        drawn = list(self.emoji.pictures[pictures, styles])
+            return torch.from_numpy(self.states[images, styles].astype(np.float32))
+        drawn = list(self.emoji.images[images, styles])
         pixels: Tensor = self.processor.image_processor(drawn, return_tensors="pt")["pixel_values"]
         return pixels

@@ -1,4 +1,4 @@
-"""Questions about pictures as batches of any image-text model, made by its own processor.
+"""Questions about images as batches of any image-text model, made by its own processor.
 
 Shapes: B rows, T tokens.
 """
@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from transformers import ProcessorMixin
 
-from armillary.data.images.user_files import AskedPicture
+from armillary.data.images.user_files import ImageQuestion
 from armillary.errors import ModelError, UsageError
 from armillary.progress import track
 
@@ -91,8 +91,8 @@ class QuestionEncoder:
         """Ids of the special tokens, which a processor may put around images and tiles."""
         return tuple(token for token, added in self.tokenizer.added_tokens_decoder.items() if added.special)
 
-    def prompt_row(self, asked: AskedPicture) -> Row:
-        """The model's inputs up to the answer, each with a first axis of 1 (or of the picture's parts)."""
+    def prompt_row(self, asked: ImageQuestion) -> Row:
+        """The model's inputs up to the answer, each with a first axis of 1 (or of the image's parts)."""
         made = self.processor(images=[image_of(asked)], text=[self._text(asked.question)], return_tensors="pt")
         row: Row = {name: value for name, value in made.items() if isinstance(value, Tensor)}
         if self.end and int(row["input_ids"][0, -1]) == self.end[0] and self.prompt != CHAT:  # put behind any text
@@ -119,12 +119,12 @@ class QuestionEncoder:
         row["labels"] = torch.cat([torch.full((1, length), IGNORED), ids], dim=1)
         return row
 
-    def row(self, asked: AskedPicture) -> Row:
+    def row(self, asked: ImageQuestion) -> Row:
         """A whole row to learn from."""
         return self.answered(self.prompt_row(asked), self.answer_ids(asked.answer))
 
     def collate(self, rows: Sequence[Mapping[str, Tensor]]) -> Row:
-        """A batch: text padded at the right, pictures put one after another, padded with zeros where sizes differ."""
+        """A batch: text padded at the right, images put one after another, padded with zeros where sizes differ."""
         longest = max(row["input_ids"].shape[1] for row in rows)
         pad = self.tokenizer.pad_token_id
         filling = {"input_ids": 0 if pad is None else pad, "labels": IGNORED}
@@ -144,7 +144,7 @@ class QuestionEncoder:
         text = str(self.processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
         if self._mark not in text:
             raise UsageError(
-                "the model's chat template has no place for the picture; write the prompt as a text instead."
+                "the model's chat template has no place for the image; write the prompt as a text instead."
             )
         return text
 
@@ -157,9 +157,9 @@ class QuestionEncoder:
 
 
 class QuestionRows(Dataset[Row]):
-    """Rows made when they are asked for, so that pictures need not all be in memory."""
+    """Rows made when they are asked for, so that images need not all be in memory."""
 
-    def __init__(self, encoder: QuestionEncoder, questions: Sequence[AskedPicture]) -> None:
+    def __init__(self, encoder: QuestionEncoder, questions: Sequence[ImageQuestion]) -> None:
         self.encoder, self.questions = encoder, questions
 
     def __len__(self) -> int:
@@ -169,17 +169,17 @@ class QuestionRows(Dataset[Row]):
         return self.encoder.row(self.questions[index])
 
 
-def image_of(asked: AskedPicture) -> Any:
-    """The picture as PIL's, in RGB. UsageError where its file can't be read."""
+def image_of(asked: ImageQuestion) -> Any:
+    """The image as PIL's, in RGB. UsageError where its file can't be read."""
     from PIL import Image
 
-    if not isinstance(asked.picture, Path):
-        return Image.fromarray(asked.picture)
+    if not isinstance(asked.image, Path):
+        return Image.fromarray(asked.image)
     try:
-        with Image.open(asked.picture) as image:
+        with Image.open(asked.image) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
-        raise UsageError(f"{asked.picture} can't be read as an image ({error}).") from error
+        raise UsageError(f"{asked.image} can't be read as an image ({error}).") from error
 
 
 def _like_text(row: Mapping[str, Tensor], name: str) -> bool:
@@ -198,7 +198,7 @@ def _same_size(parts: Sequence[Tensor]) -> list[Tensor]:
     ]
 
 
-# Which questions about pictures a model answers rightly.
+# Which questions about images a model answers rightly.
 #
 # A question with choices is right where its answer has the highest mean log-probability per token of all choices; one
 # without where greedy decoding gives exactly the answer and then ends, which one pass with the answer in place tells.
@@ -222,7 +222,7 @@ class AnswerScore:
 def right_answers(
     model: nn.Module,
     encoder: QuestionEncoder,
-    questions: Sequence[AskedPicture],
+    questions: Sequence[ImageQuestion],
     *,
     rows_at_once: int = ROWS_AT_ONCE,
     label: str = "",
@@ -246,7 +246,7 @@ def right_answers(
 def answer_scores(
     model: nn.Module,
     encoder: QuestionEncoder,
-    questions: Sequence[AskedPicture],
+    questions: Sequence[ImageQuestion],
     answers: Sequence[Sequence[str]],
     *,
     rows_at_once: int = ROWS_AT_ONCE,

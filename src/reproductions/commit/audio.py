@@ -19,7 +19,7 @@ from armillary.runs.parts import Parts
 from reproductions.commit.audio_dataset import SoundDataset
 from reproductions.commit.measures import (
     SHORT,
-    arms_pictures,
+    arm_figures,
     by_arm,
     late_kappas,
     mean_lines,
@@ -114,7 +114,7 @@ def audio_section(found: Found, m: Mapping[str, Interval]) -> Section:
         caution="Some hundred sounds, ten kinds and one package: too small a set to say much about audio models.",
         figures=[
             _losses(found),
-            *arms_pictures(records, "From a slow encoder"),
+            *arm_figures(records, "From a slow encoder"),
             *(_bars(start, m) for start in AUDIO_RUNS),
         ],
         tables=[Table(title="All arms", columns=_COLUMNS, rows=_rows(m), note=_NOTE)],

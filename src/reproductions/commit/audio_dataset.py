@@ -109,7 +109,7 @@ _PITCHES = (110.0, 220.0, 880.0, 2400.0)
 _SECONDS = (0.2, 0.5, 0.9)
 
 
-def made_up_sounds() -> Sounds:
+def synthetic_sounds() -> Sounds:
     """36 sounds of three kinds in four pitches, each short, middling and long."""
     waves, labels = [], []
     for kind in _KINDS:

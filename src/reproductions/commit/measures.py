@@ -192,7 +192,7 @@ def _time(found: Found) -> dict[str, Interval]:
 Line = list[float | None]
 
 
-def training_picture(records: Sequence[Found], title: str) -> Figure:
+def training_figure(records: Sequence[Found], title: str) -> Figure:
     """Rates, balance and gradient norms of both components over training, means over runs, as powers of ten."""
     parts = {FEATURE_ENCODER: "encoder", LLM: "llm"}
     lines = {f"rate, {told}": [_log10(one["rates"][name]) for one in records] for name, told in parts.items()}
@@ -207,7 +207,7 @@ def training_picture(records: Sequence[Found], title: str) -> Figure:
     )
 
 
-def arms_pictures(runs: Mapping[str, Sequence[Found]], where: str) -> list[Figure]:
+def arm_figures(runs: Mapping[str, Sequence[Found]], where: str) -> list[Figure]:
     """Of every arm (its title: the records of its runs) balance, rates and gradient norms, a picture each."""
     noted = next(iter(runs.values()))[0]["noted"]
     lines: dict[str, tuple[str, dict[str, list[Line]]]] = {

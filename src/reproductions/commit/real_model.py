@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainingArguments
 
-from armillary.data.images.questions import picture_examples
+from armillary.data.images.questions import image_examples
 from armillary.finetuning.connector import answer_nats
 from armillary.finetuning.image_setup import ImageTextSetup, image_text_setup
 from armillary.methods.commit import CoMMITConfig
@@ -30,7 +30,7 @@ from armillary.numerics.intervals import Interval, across_seeds, bootstrap_mean,
 from armillary.records.sections import Cell, Figure, Section, Table, interval_bars
 from armillary.runs.parts import Parts
 from armillary.training.components import FEATURE_ENCODER, LLM, RatesLog
-from reproductions.commit.measures import Line, arms_pictures, mean_lines
+from reproductions.commit.measures import Line, arm_figures, mean_lines
 from reproductions.commit.scale import ARMS, FACTOR, MODEL_ARMS, RATE, TASKS, Scale
 from reproductions.commit.small_models import Payload
 from reproductions.commit.trainer import WatchedTrainer, trained, trainer_of
@@ -110,7 +110,7 @@ class GivenModel:
         examples = [
             one
             for task in TASKS
-            for one in picture_examples(setup.emoji, task, "validation", limit=limit, seed=self.seed)
+            for one in image_examples(setup.emoji, task, "validation", limit=limit, seed=self.seed)
         ]
         return [float(nats) for nats in answer_nats(setup.model, setup.rows, examples)]
 
@@ -167,7 +167,7 @@ def with_lora(setup: ImageTextSetup, scale: Scale, seed: int) -> nn.Module:
 
 def _rows(setup: ImageTextSetup, scale: Scale, seed: int) -> list[dict[str, Any]]:
     each = max(2, scale.model_steps * scale.model_batch // len(TASKS) + 1)
-    examples = [one for task in TASKS for one in picture_examples(setup.emoji, task, "train", limit=each, seed=seed)]
+    examples = [one for task in TASKS for one in image_examples(setup.emoji, task, "train", limit=each, seed=seed)]
     return [setup.rows.row(example) for example in examples]
 
 
@@ -266,7 +266,7 @@ def model_section(found: Found, m: Mapping[str, Interval]) -> Section:
         "balance are over the few seeds, and wide.",
         figures=[
             _losses(runs),
-            *arms_pictures({ARMS[arm].title: runs[arm] for arm in MODEL_ARMS}, "Over training"),
+            *arm_figures({ARMS[arm].title: runs[arm] for arm in MODEL_ARMS}, "Over training"),
             interval_bars(
                 "Held-out loss over the same questions before training",
                 {ARMS[arm].title: m[f"model/loss, {arm} minus before"] for arm in MODEL_ARMS},

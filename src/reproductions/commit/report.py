@@ -7,7 +7,7 @@ from armillary.numerics.intervals import Interval, across_seeds
 from armillary.records.claims import ClaimResult, verdict_findings
 from armillary.records.sections import Cell, Figure, Finding, Section, Table, interval_bars
 from reproductions.commit.claims import HARM
-from reproductions.commit.measures import arms_pictures, training_picture
+from reproductions.commit.measures import arm_figures, training_figure
 from reproductions.commit.scale import ARMS, RUNS, SLOW, Scale
 
 Found = dict[str, Any]
@@ -68,10 +68,10 @@ def _balance(arms: Found, m: Measures) -> Section:
         caution="A balanced kappa is no goal in itself: read the losses of the arms.",
         figures=[
             *(
-                training_picture([run["record"] for run in arms[_WATCHED][arm]], f"From a slow encoder, {title}")
+                training_figure([run["record"] for run in arms[_WATCHED][arm]], f"From a slow encoder, {title}")
                 for arm, title in told.items()
             ),
-            *arms_pictures(
+            *arm_figures(
                 {ARMS[arm].title: [run["record"] for run in arms[_WATCHED][arm]] for arm in _DRAWN},
                 "From a slow encoder",
             ),

@@ -10,7 +10,7 @@ from typing import Any
 
 from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.data import load_emoji
-from armillary.data.images.vision_states import picture_states
+from armillary.data.images.vision_states import image_states
 from armillary.extras import peft_package
 from armillary.finetuning.image_setup import image_text_setup
 from armillary.models import LoadedModel
@@ -19,7 +19,7 @@ from armillary.records.claims import judge, verdict_findings
 from armillary.runs.run import Outcome, Run
 from reproductions.commit import small_models as stages
 from reproductions.commit.audio import audio_context, audio_measures, audio_section, on_sounds
-from reproductions.commit.audio_dataset import made_up_sounds
+from reproductions.commit.audio_dataset import synthetic_sounds
 from reproductions.commit.claims import CLAIMS, REAL_CLAIMS as REAL_CLAIMS
 from reproductions.commit.measures import measures
 from reproductions.commit.real_model import model_measures, model_section, on_given_model
@@ -37,7 +37,7 @@ def dataset(loaded: LoadedModel, *, synthetic: bool) -> ImageDataset:
         assert setup.rows.states is not None
         return ImageDataset(setup.emoji, setup.rows.states, TASKS)
     emoji = load_emoji()
-    return ImageDataset(emoji, picture_states(emoji), TASKS)
+    return ImageDataset(emoji, image_states(emoji), TASKS)
 
 
 def _measured(context: Context) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
     config, loaded, folder = run.settings, run.model, run.folder
     scale = SCALES[config.preset]
-    pictures = dataset(loaded, synthetic=scale.synthetic)
-    context = Context(pictures, scale, config.seed, folder.parts, loaded.device)
+    images = dataset(loaded, synthetic=scale.synthetic)
+    context = Context(images, scale, config.seed, folder.parts, loaded.device)
     found = _measured(context)
     measured = measures(found)
     claims = judge(CLAIMS, measured, notes(found, measured))
@@ -73,7 +73,7 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
         claims=claims,
         findings=findings(claims),
         sections=sections(found, measured, scale),
-        data=pictures.emoji.source,
+        data=images.emoji.source,
     )
 
 
@@ -89,7 +89,7 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
     config, loaded, folder = run.settings, run.model, run.folder
     scale = SCALES[config.preset]
-    sounds = made_up_sounds() if scale.synthetic else load_sounds()
+    sounds = synthetic_sounds() if scale.synthetic else load_sounds()
     setup = image_text_setup(loaded, "made-up" if scale.synthetic else "emoji", seed=config.seed)
     heard = audio_context(sounds, config, folder.parts, loaded.device)
     audio = folder.parts.json("audio", partial(on_sounds, heard))

@@ -1,9 +1,9 @@
-"""Questions about emoji pictures as training data for a small image-text model with a vocabulary of whole words.
+"""Questions about emoji images as training data for a small image-text model with a vocabulary of whole words.
 
-A row is the picture's image tokens, the question's words, the answer's words and an end token; only the answer and
-the end token are learned. Pictures enter as stored states of a frozen vision tower.
+A row is the image's image tokens, the question's words, the answer's words and an end token; only the answer and
+the end token are learned. Images enter as stored states of a frozen vision tower.
 
-Shapes: B rows, T tokens, N states of a picture, v width of the tower, V words.
+Shapes: B rows, T tokens, N states of an image, v width of the tower, V words.
 """
 
 import re
@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import Dinov2Config, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from armillary.data.images.emoji import Emoji
-from armillary.data.images.questions import PictureExample, PictureTask, picture_examples
+from armillary.data.images.questions import ImageExample, ImageTask, image_examples
 from armillary.models.vision import StoredStates
 
 PAD, END, IMAGE = 0, 1, 2
@@ -45,15 +45,13 @@ class ImageDataset:
 
     emoji: Emoji
     states: NDArray[np.float16]
-    tasks: tuple[PictureTask, ...]
+    tasks: tuple[ImageTask, ...]
     code_seed: int = 0
-    """Which made-up word stands for which group."""
+    """Which invented word stands for which group."""
 
-    def examples(
-        self, task: PictureTask, split: str, *, limit: int | None = None, seed: int = 0
-    ) -> list[PictureExample]:
-        """Examples of one task; "code" always with the same made-up words."""
-        return picture_examples(self.emoji, task, split, limit=limit, seed=self.code_seed if task == "code" else seed)
+    def examples(self, task: ImageTask, split: str, *, limit: int | None = None, seed: int = 0) -> list[ImageExample]:
+        """Examples of one task; "code" always with the same invented words."""
+        return image_examples(self.emoji, task, split, limit=limit, seed=self.code_seed if task == "code" else seed)
 
     @cached_property
     def words(self) -> dict[str, int]:
@@ -68,44 +66,44 @@ class ImageDataset:
 
     @property
     def image_tokens(self) -> int:
-        """Of one picture: the class token is left out."""
+        """Of one image: the class token is left out."""
         return int(self.states.shape[2]) - 1
 
     def tokens(self, text: str) -> list[int]:
         """A token a word."""
         return [self.words[word] for word in split_words(text)]
 
-    def row(self, example: PictureExample, *, answered: bool = True) -> dict[str, Any]:
+    def row(self, example: ImageExample, *, answered: bool = True) -> dict[str, Any]:
         """One row; without its answer, for asking."""
         prompt = [IMAGE] * self.image_tokens + self.tokens(example.question)
         answer = [*self.tokens(example.answer), END] if answered else []
         return {
             "input_ids": prompt + answer,
             "labels": [IGNORED] * len(prompt) + answer,
-            "picture": (example.picture, example.style),
+            "image": (example.image, example.style),
         }
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """A batch, padded at the right; ``image_key`` says which picture it is, for caches."""
+        """A batch, padded at the right; ``image_key`` says which image it is, for caches."""
         longest = max(len(row["input_ids"]) for row in rows)
 
         def padded(name: str, value: int) -> Tensor:
             return torch.tensor([[*row[name], *[value] * (longest - len(row[name]))] for row in rows])
 
-        pictures = np.array([row["picture"] for row in rows])
+        images = np.array([row["image"] for row in rows])
         ids_BT = padded("input_ids", PAD)
         return {
             "input_ids": ids_BT,
             "attention_mask": (ids_BT != PAD).long(),
             "labels": padded("labels", IGNORED),
-            "pixel_values": torch.from_numpy(self.states[pictures[:, 0], pictures[:, 1]].astype(np.float32)),
-            "image_key": torch.from_numpy(pictures[:, 0] * len(self.emoji.styles) + pictures[:, 1]),
+            "pixel_values": torch.from_numpy(self.states[images[:, 0], images[:, 1]].astype(np.float32)),
+            "image_key": torch.from_numpy(images[:, 0] * len(self.emoji.styles) + images[:, 1]),
         }
 
     def new_model(self, shape: Shape, seed: int) -> LlavaForConditionalGeneration:
         """A random model that reads stored states; the global random generator is left as it was.
 
-        Its connector begins by standardising the states of the training pictures, dimension by dimension.
+        Its connector begins by standardising the states of the training images, dimension by dimension.
         """
         text = LlamaConfig(
             vocab_size=len(self.words),
@@ -150,7 +148,7 @@ class ImageDataset:
         connector.linear_1.bias.copy_(-connector.linear_1.weight @ seen.mean(0))
 
     @torch.inference_mode()
-    def right(self, model: torch.nn.Module, examples: Sequence[PictureExample]) -> NDArray[np.float64]:
+    def right(self, model: torch.nn.Module, examples: Sequence[ImageExample]) -> NDArray[np.float64]:
         """1 where the right one of the choices has the highest probability of being begun, else 0."""
         model.eval()
         device = next(model.parameters()).device
@@ -165,7 +163,7 @@ class ImageDataset:
             found += [self._is_right(row_V, example) for row_V, example in zip(logits_BV, asked, strict=True)]
         return np.array(found)
 
-    def _is_right(self, logits_V: Tensor, example: PictureExample) -> float:
+    def _is_right(self, logits_V: Tensor, example: ImageExample) -> float:
         firsts = [self.tokens(choice)[0] for choice in example.choices or ()]
         best = int(logits_V[firsts].argmax())
         return float((example.choices or ())[best] == example.answer)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from armillary.data.images.questions import PictureExample, PictureTask, picture_examples
+from armillary.data.images.questions import ImageExample, ImageTask, image_examples
 from armillary.finetuning.image_setup import ImageTextSetup, image_text_setup
 from armillary.methods.mdgd import MDGDSettings, MDGDTrainer, VisualRankCallback
 from armillary.models import LoadedModel
@@ -46,13 +46,13 @@ class GivenModel:
         return image_text_setup(self.loaded, "made-up" if self.scale.synthetic else "emoji", seed=self.seed)
 
     @cached_property
-    def asked(self) -> dict[str, list[PictureExample]]:
+    def asked(self) -> dict[str, list[ImageExample]]:
         """Questions about test pictures, of the old tasks and the target."""
         return {task: self.examples(task, "test", self.scale.asked) for task in (*OLD_TASKS, TARGET)}
 
-    def examples(self, task: PictureTask, split: str, limit: int | None = None) -> list[PictureExample]:
+    def examples(self, task: ImageTask, split: str, limit: int | None = None) -> list[ImageExample]:
         """The words of the target are those of the seed in every split."""
-        return picture_examples(self.setup.emoji, task, split, limit=limit, seed=self.seed)
+        return image_examples(self.setup.emoji, task, split, limit=limit, seed=self.seed)
 
     @cached_property
     def _layers(self) -> list[nn.Parameter]:
@@ -128,7 +128,7 @@ class GivenModel:
             task: [one for part in _parted(asked) for one in self._right(part)] for task, asked in self.asked.items()
         }
 
-    def _right(self, asked: Sequence[PictureExample]) -> list[float]:
+    def _right(self, asked: Sequence[ImageExample]) -> list[float]:
         rows = self.setup.rows
         batch = rows.collate([rows.row(example, answered=False) for example in asked])
         last_B = batch["attention_mask"].sum(1) - 1
@@ -146,11 +146,11 @@ class GivenModel:
     @cached_property
     def _watched(self) -> list[dict[str, Tensor]]:
         rows = self.setup.rows
-        made = [rows.row(one, answered=False) for one in self.examples("style", "test", self.scale.pictures)]
+        made = [rows.row(one, answered=False) for one in self.examples("style", "test", self.scale.images)]
         batches = [rows.collate(part) for part in _parted(made)]
         return [{name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")} for batch in batches]
 
-    def _rows(self, tasks: Sequence[PictureTask], steps: int) -> Any:
+    def _rows(self, tasks: Sequence[ImageTask], steps: int) -> Any:
         each = -(-steps * self.scale.batch // len(tasks))
         made = [self.setup.rows.row(one) for task in tasks for one in self.examples(task, "train", each)]
         order = np.random.default_rng(self.seed).permutation(len(made))

@@ -11,8 +11,8 @@ from typing import Any
 
 from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.data.images.emoji import fetch_emoji, load_emoji
-from armillary.data.images.synthetic import made_up_emoji, random_tower
-from armillary.data.images.vision_states import picture_states, states_behind
+from armillary.data.images.synthetic import random_tower, synthetic_emoji
+from armillary.data.images.vision_states import image_states, states_behind
 from armillary.data.sources import DataSource
 from armillary.extras import peft_package
 from armillary.progress import counted
@@ -44,11 +44,11 @@ def dataset(scale: Scale, code_seed: int) -> ImageDataset:
     """The questions and pictures of a seed; the emoji are fetched at first use."""
     tasks = (*OLD_TASKS, TARGET)
     if scale.synthetic:
-        emoji = made_up_emoji()
+        emoji = synthetic_emoji()
         return ImageDataset(emoji, states_behind(random_tower(), emoji), tasks, code_seed)
     fetch_emoji()
     emoji = load_emoji()
-    return ImageDataset(emoji, picture_states(emoji), tasks, code_seed)
+    return ImageDataset(emoji, image_states(emoji), tasks, code_seed)
 
 
 def judged(run: Run[ReproduceSettings]) -> Outcome:

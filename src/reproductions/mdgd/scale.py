@@ -86,7 +86,7 @@ class Scale:
     asked: int
     """Questions a task at each evaluation, from the test split."""
 
-    pictures: int
+    images: int
     """Of the test split, over which effective rank and drift are taken."""
 
     timed_steps: int
@@ -109,7 +109,7 @@ SCALES: dict[Preset, Scale] = {
         tune_rate=5e-4,
         evaluate_every=2,
         asked=8,
-        pictures=8,
+        images=8,
         timed_steps=1,
         synthetic=True,
     ),
@@ -127,7 +127,7 @@ SCALES: dict[Preset, Scale] = {
         tune_rate=2e-3,
         evaluate_every=10,
         asked=240,
-        pictures=240,
+        images=240,
         timed_steps=12,
     ),
     "gpu": Scale(
@@ -144,7 +144,7 @@ SCALES: dict[Preset, Scale] = {
         tune_rate=5e-4,
         evaluate_every=25,
         asked=600,
-        pictures=600,
+        images=600,
         timed_steps=40,
     ),
 }
@@ -181,7 +181,7 @@ class RealScale:
     asked: int
     """Questions of each task, from the test split."""
 
-    pictures: int
+    images: int
     """Of the test split, over which effective rank and drift are taken."""
 
     seeds: int = 2
@@ -199,7 +199,7 @@ REAL_SCALES: dict[Preset, RealScale] = {
         tune_rate=1e-3,
         evaluate_every=1,
         asked=3,
-        pictures=3,
+        images=3,
         synthetic=True,
     ),
     "laptop": RealScale(
@@ -212,7 +212,7 @@ REAL_SCALES: dict[Preset, RealScale] = {
         tune_rate=5e-4,
         evaluate_every=20,
         asked=32,
-        pictures=24,
+        images=24,
     ),
     "gpu": RealScale(
         connector_steps=500,
@@ -224,7 +224,7 @@ REAL_SCALES: dict[Preset, RealScale] = {
         tune_rate=1e-4,
         evaluate_every=50,
         asked=400,
-        pictures=200,
+        images=200,
         seeds=5,
     ),
 }

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import LlavaForConditionalGeneration, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from armillary.data.images.questions import PictureExample
+from armillary.data.images.questions import ImageExample
 from armillary.methods.mdgd import (
     MDGDSettings as MDGDSettings,
     MDGDTrainer as MDGDTrainer,
@@ -51,7 +51,7 @@ class Context:
     parts: Parts
 
     @cached_property
-    def asked(self) -> dict[str, list[PictureExample]]:
+    def asked(self) -> dict[str, list[ImageExample]]:
         """Questions about pictures of the test split: of the old tasks and of the target."""
         limit = self.scale.asked
         return {
@@ -61,7 +61,7 @@ class Context:
     @cached_property
     def watched(self) -> list[dict[str, torch.Tensor]]:
         """Batches of test pictures over which rank and drift are taken, one question for all."""
-        examples = self.dataset.examples("style", "test", limit=self.scale.pictures, seed=self.seed)
+        examples = self.dataset.examples("style", "test", limit=self.scale.images, seed=self.seed)
         rows = [self.dataset.row(example, answered=False) for example in examples]
         batches = [self.dataset.collate(rows[start : start + 64]) for start in range(0, len(rows), 64)]
         return [{name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")} for batch in batches]
@@ -286,7 +286,7 @@ def probes(context: Context, model: nn.Module) -> dict[str, list[float]]:
 
     found: dict[str, list[float]] = {}
     for task in PURELY_VISUAL:
-        train = context.dataset.examples(task, "train", limit=4 * context.scale.pictures, seed=context.seed)
+        train = context.dataset.examples(task, "train", limit=4 * context.scale.images, seed=context.seed)
         asked = context.asked[task]
         fitted, tested = _pooled(context, model, train), _pooled(context, model, asked)
         answers, right = [example.answer for example in train], [example.answer for example in asked]
@@ -301,7 +301,7 @@ def probes(context: Context, model: nn.Module) -> dict[str, list[float]]:
     return found
 
 
-def _pooled(context: Context, model: nn.Module, examples: Sequence[PictureExample]) -> list[NDArray[np.float64]]:
+def _pooled(context: Context, model: nn.Module, examples: Sequence[ImageExample]) -> list[NDArray[np.float64]]:
     """Mean image state of each picture, one array ``[P, D]`` a layer."""
     anatomy = find_vision_anatomy(model)
     layers = range(anatomy.num_layers)

@@ -22,7 +22,7 @@ from armillary.methods.vector_icl.prompts import draw_any, text_ids
 from armillary.methods.vector_icl.training import TrainingCurve
 from reproductions.vector_icl.data.molecule_facts import captions, descriptors, slots
 from reproductions.vector_icl.few_shot import Carrier, Prompt
-from reproductions.vector_icl.setup import Laboratory, Payload, constant, made_up_molecules
+from reproductions.vector_icl.setup import Laboratory, Payload, constant, synthetic_molecules
 
 VECTORS, SHUFFLED, RANDOM, SOFT, TEXT = "vectors", "shuffled", "random projector", "soft prompt", "text"
 ZERO, NEIGHBOUR, NEIGHBOUR_OF_ALL, FREQUENT = "zero-shot", "1-NN", "1-NN of all", "most frequent"
@@ -142,7 +142,7 @@ def slot_f1(told: frozenset[str], wanted: frozenset[str]) -> float:
 def _task(lab: Laboratory) -> _Task:
     queries = min(lab.scale.queries, _MOST_QUERIES)
     count = lab.scale.texts + queries
-    found = _Molecules(*made_up_molecules(count)) if lab.scale.made_up else _real(lab, count)
+    found = _Molecules(*synthetic_molecules(count)) if lab.scale.synthetic else _real(lab, count)
     cut = len(found.captions) - queries
     train, test = standardised(found.vectors[:cut], found.vectors[cut:])
     return _Task(lab, found.some(slice(0, cut), train), found.some(slice(cut, None), test))

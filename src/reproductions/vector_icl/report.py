@@ -30,7 +30,7 @@ def class_sections(found: Found, m: Measures) -> list[Section]:
     return [_topics(found["topics"], m), _digits(found["digits"], m), _series(found["series"], m), _others(found, m)]
 
 
-def shots_picture(name: str, shots: Sequence[int], m: Measures, title: str, arms: Sequence[str] = _DRAWN) -> Figure:
+def shots_figure(name: str, shots: Sequence[int], m: Measures, title: str, arms: Sequence[str] = _DRAWN) -> Figure:
     """Accuracy against the number of shots, with intervals, of the arms that were measured."""
     series: list[dict[str, Any]] = []
     for arm in arms:
@@ -94,7 +94,7 @@ def _topics(row: Found, m: Measures) -> Section:
         caution="Where shuffled labels do as well as right ones, the projector has learned the classes' names and the "
         "context is not read.",
         figures=[
-            shots_picture("topics", row["shots"], m, "Six topics: accuracy over shots"),
+            shots_figure("topics", row["shots"], m, "Six topics: accuracy over shots"),
             interval_bars("Encoders: accuracy at the middle number of shots", encoders, "accuracy"),
         ],
         tables=[_table(_of("topics", m), m, "Topics"), _table(_of("encoders", m), m, "Encoders")],
@@ -116,8 +116,8 @@ def _digits(found: Found, m: Measures) -> Section:
         "at random here. Symbols: the class's name stands as text in the box's place, which a model that can learn "
         "labels in context copies.",
         figures=[
-            shots_picture("digits", shots, m, "Episodes: accuracy over shots"),
-            shots_picture("digits, fixed labels", found["fixed"]["shots"], m, "Fixed labels: accuracy over shots"),
+            shots_figure("digits", shots, m, "Episodes: accuracy over shots"),
+            shots_figure("digits, fixed labels", found["fixed"]["shots"], m, "Fixed labels: accuracy over shots"),
         ],
         tables=[
             _table(_of("digits", m), m, "Episodes, all seeds"),
@@ -132,7 +132,7 @@ def _series(found: Found, m: Measures) -> Section:
     for name, value in m.items():  # a picture of its own for the episodes
         if name.startswith("series/") and name.endswith(", episodes"):
             measured["series, episodes" + name.removeprefix("series").removesuffix(", episodes")] = value
-    pictures = [shots_picture(f"series, {name}", shots, m, f"{name}: accuracy over shots") for name in names]
+    figures = [shots_figure(f"series, {name}", shots, m, f"{name}: accuracy over shots") for name in names]
     episodes = found["episodes"][0]["shots"]
     return Section(
         id="series",
@@ -146,7 +146,7 @@ def _series(found: Found, m: Measures) -> Section:
         "three sets.",
         caution="With fixed names the curves are flat where the projector, not the context, solves the task. The "
         "projector saw all labels of the training part, the text arm only its demonstrations.",
-        figures=[*pictures, shots_picture("series, episodes", episodes, measured, "Episodes: accuracy over shots")],
+        figures=[*figures, shots_figure("series, episodes", episodes, measured, "Episodes: accuracy over shots")],
         tables=[_table(_of("series", m), m, "Series, all sets and seeds")],
     )
 
@@ -176,7 +176,7 @@ def _others(found: Found, m: Measures) -> Section:
         caution="One training each; intervals are over queries. A logistic regression on all training vectors, which "
         "has no language model, is the ceiling to beat.",
         figures=[
-            shots_picture(name, found[name]["shots"], m, f"{title}: accuracy over shots")
+            shots_figure(name, found[name]["shots"], m, f"{title}: accuracy over shots")
             for name, title in rows.items()
         ],
         tables=[_table(_of(name, m), m, title) for name, title in rows.items()],
@@ -223,7 +223,7 @@ def _text_table(title: str, prefix: str, m: Measures) -> Table:
     return Table(title=title, columns=["measure", "estimate", "low", "high", "n"], rows=rows)
 
 
-def _shots_picture(
+def _shots_figure(
     title: str, name: Callable[[int, str], str], shots: Sequence[int], arms: Sequence[str], m: Measures, y_label: str
 ) -> Figure:
     """Lines over the number of demonstrations; an arm that was measured once is a point."""
@@ -287,7 +287,7 @@ def _numbers(row: Found, m: Measures) -> Section:
         caution="Whoever has learned the usual size of F does as well as the mean, without reading a point. Errors of "
         "answers with a digit too many are large, and a mean of few episodes shows it.",
         figures=[
-            _shots_picture(
+            _shots_figure(
                 "Relative error over points shown",
                 lambda shown, arm: f"numbers/error at {shown}, {arm}",
                 shots,
@@ -318,7 +318,7 @@ def _molecules(row: Found, m: Measures) -> Section:
         "vectors with shuffled captions do as well, the projector and not the context makes the caption. The text arm "
         "saw its demonstrations alone, the projector all training captions.",
         figures=[
-            _shots_picture(
+            _shots_figure(
                 "F1 of a caption's parts over demonstrations",
                 lambda shown, arm: f"molecules/F1 at {shown}, {arm}",
                 shots,

@@ -71,7 +71,7 @@ STAGES: dict[str, Callable[[Laboratory], dict[str, Any]]] = {
 
 def _check_packages(settings: ReproduceSettings) -> None:
     """RDKit, the emoji and the scan, asked for now and not after an hour; the quick preset needs none."""
-    if SCALES[settings.preset].made_up:
+    if SCALES[settings.preset].synthetic:
         return
     from armillary.data.images.emoji import fetch_emoji
     from reproductions.vector_icl.data.molecule_facts import captions
@@ -99,7 +99,7 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
         claims=claims,
         findings=findings(claims),
         sections=[*text_sections(found, measured), *class_sections(found, measured)],
-        data=[] if lab.scale.made_up else sources(),
+        data=[] if lab.scale.synthetic else sources(),
     )
 
 

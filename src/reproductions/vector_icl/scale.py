@@ -35,7 +35,7 @@ class Scale:
     seeds: int
     """Of R3 to R5; the others have one."""
 
-    made_up: bool
+    synthetic: bool
     """Made-up data instead of real ones: for CI, which has no network."""
 
     queries: int
@@ -73,7 +73,7 @@ class Scale:
 SCALES: dict[Preset, Scale] = {
     "quick": Scale(
         seeds=1,
-        made_up=True,
+        synthetic=True,
         queries=6,
         text_queries=4,
         texts=24,
@@ -99,7 +99,7 @@ SCALES: dict[Preset, Scale] = {
     ),
     "laptop": Scale(
         seeds=3,
-        made_up=False,
+        synthetic=False,
         queries=120,
         text_queries=60,
         texts=1500,
@@ -125,7 +125,7 @@ SCALES: dict[Preset, Scale] = {
     ),
     "gpu": Scale(
         seeds=5,
-        made_up=False,
+        synthetic=False,
         queries=300,
         text_queries=300,
         texts=20000,

@@ -138,7 +138,7 @@ _LETTERS = ("O", "N", "C=O", "CO", "OC=O", "C#N")
 _WIDTH = 12
 
 
-def made_up_glosses() -> tuple[Gloss, ...]:
+def synthetic_glosses() -> tuple[Gloss, ...]:
     """Thirty different texts of 6 to 9 words for each of ``TOPICS``; half of the words depend on the topic."""
     generator = np.random.default_rng(0)
     found: dict[str, Gloss] = {}
@@ -164,7 +164,7 @@ def hashed_words(texts: Sequence[str], width: int = 64) -> Vectors:
     return unit
 
 
-def made_up_molecules(count: int) -> tuple[list[str], Vectors, list[str]]:
+def synthetic_molecules(count: int) -> tuple[list[str], Vectors, list[str]]:
     """Strings like SMILES, vectors ``[n, 12]`` and captions in the manner of
     ``molecule_facts``, all of which tell the same groups and length."""
     generator = np.random.default_rng(1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from armillary.methods.vector_icl.config import Template
 from armillary.methods.vector_icl.evaluation import Vectors, standardised
 from reproductions.vector_icl.scale import ENCODERS, TOPICS
-from reproductions.vector_icl.setup import Laboratory, hashed_words, made_up_glosses, made_up_molecules
+from reproductions.vector_icl.setup import Laboratory, hashed_words, synthetic_glosses, synthetic_molecules
 from reproductions.vector_icl.texts import gloss_vectors, is_test
 
 
@@ -69,8 +69,8 @@ def shuffled(count: int, seed: int, limit: int | None = None) -> list[int]:
 def topic_tasks(lab: Laboratory) -> dict[str, ClassTask]:
     """R2, by encoder: which of six topics a noun's gloss is about."""
     scale = lab.scale
-    if scale.made_up:
-        glosses = made_up_glosses()
+    if scale.synthetic:
+        glosses = synthetic_glosses()
     else:
         from reproductions.vector_icl.data.glosses import load_glosses
 
@@ -94,7 +94,7 @@ def topic_tasks(lab: Laboratory) -> dict[str, ClassTask]:
 
 def _gloss_encodings(lab: Laboratory, encoder: str, train: list[str], test: list[str]) -> tuple[Vectors, ...]:
     if encoder == "hashed words":
-        width = 64 if lab.scale.made_up else 384
+        width = 64 if lab.scale.synthetic else 384
         return hashed_words(train, width), hashed_words(test, width)
     if encoder == "TF-IDF and SVD":
         return _tfidf(train, test, lab.seed)
@@ -163,8 +163,8 @@ def table_task(lab: Laboratory) -> ClassTask:
 def graph_task(lab: Laboratory) -> ClassTask:
     """R8: whether a molecule's graph has an aromatic ring with another atom than carbon; as text, its edges."""
     count = lab.scale.examples + 2 * lab.scale.queries
-    if lab.scale.made_up:
-        smiles, features, _ = made_up_molecules(count)
+    if lab.scale.synthetic:
+        smiles, features, _ = synthetic_molecules(count)
         answers, texts = [index % 2 == 0 for index in range(count)], smiles
     else:
         from reproductions.vector_icl.data import molecule_facts
@@ -199,10 +199,10 @@ def brain_task(lab: Laboratory) -> ClassTask:
 
     Training and test are the first seven tenths of the scan and the rest, without the volumes that both would have.
     """
-    from reproductions.vector_icl.data.scans import made_up_scan, windows
+    from reproductions.vector_icl.data.scans import synthetic_scan, windows
 
-    if lab.scale.made_up:
-        scan = made_up_scan()
+    if lab.scale.synthetic:
+        scan = synthetic_scan()
     else:
         from reproductions.vector_icl.data.scans import load_event_fmri
 
@@ -223,18 +223,18 @@ def brain_task(lab: Laboratory) -> ClassTask:
 def emoji_task(lab: Laboratory) -> ClassTask:
     """R7: the group of an emoji from its picture, as the mean of DINOv2's states; nothing says it as text."""
     from armillary.data.images.emoji import load_emoji
-    from armillary.data.images.synthetic import made_up_emoji, random_tower
-    from armillary.data.images.vision_states import picture_states, states_behind
+    from armillary.data.images.synthetic import random_tower, synthetic_emoji
+    from armillary.data.images.vision_states import image_states, states_behind
 
-    emoji = made_up_emoji() if lab.scale.made_up else load_emoji()
-    states = states_behind(random_tower(), emoji) if lab.scale.made_up else picture_states(emoji)
+    emoji = synthetic_emoji() if lab.scale.synthetic else load_emoji()
+    states = states_behind(random_tower(), emoji) if lab.scale.synthetic else image_states(emoji)
     parts, encoded = {}, {}
     for split, limit in (("train", lab.scale.examples), ("test", lab.scale.queries)):
-        pictures = [(index, style) for index in emoji.split(split) for style in range(len(emoji.styles))]
-        pictures = [pictures[place] for place in shuffled(len(pictures), lab.seed, limit)]
-        places = np.array(pictures)
+        images = [(index, style) for index in emoji.split(split) for style in range(len(emoji.styles))]
+        images = [images[place] for place in shuffled(len(images), lab.seed, limit)]
+        places = np.array(images)
         encoded[split] = states[places[:, 0], places[:, 1]].astype(np.float32).mean(1)
-        parts[split] = tuple(f" {_group_word(emoji.labels[index].group)}" for index, _ in pictures)
+        parts[split] = tuple(f" {_group_word(emoji.labels[index].group)}" for index, _ in images)
     train, test = standardised(encoded["train"], encoded["test"])
     return ClassTask(
         name="emoji",
@@ -251,10 +251,10 @@ def _group_word(group: str) -> str:
 
 def series_tasks(lab: Laboratory) -> list[ClassTask]:
     """R5: three sets of the UCR archive with their own training parts; one encoder, fitted on all of these."""
-    from reproductions.vector_icl.data.series import encoded_series, made_up_series, series_text
+    from reproductions.vector_icl.data.series import encoded_series, series_text, synthetic_series
 
-    if lab.scale.made_up:
-        sets = made_up_series()
+    if lab.scale.synthetic:
+        sets = synthetic_series()
     else:
         from reproductions.vector_icl.data.series import load_series
 

@@ -30,7 +30,7 @@ from armillary.numerics.least_squares import fit_linear
 from armillary.scoring.decoding import end_tokens
 from reproductions.vector_icl.data.glosses import Gloss, load_glosses
 from reproductions.vector_icl.scale import SNRS, Training
-from reproductions.vector_icl.setup import Laboratory, Payload, constant, hashed_words, made_up_glosses
+from reproductions.vector_icl.setup import Laboratory, Payload, constant, hashed_words, synthetic_glosses
 
 # How likely, and how well said again, texts are behind boxes of their own, of others, and of nothing. [derived]
 #
@@ -136,7 +136,7 @@ def is_test(text: str) -> bool:
 
 def gloss_split(lab: Laboratory) -> tuple[list[Gloss], list[Gloss]]:
     """Glosses of the training and held-out ones, as many as the scale says, drawn by the seed."""
-    glosses = made_up_glosses() if lab.scale.made_up else load_glosses()
+    glosses = synthetic_glosses() if lab.scale.synthetic else load_glosses()
     generator = np.random.default_rng(lab.seed)
     mixed = [glosses[place] for place in generator.permutation(len(glosses))]
     train = [gloss for gloss in mixed if not is_test(gloss.text)]
@@ -148,7 +148,7 @@ def gloss_vectors(lab: Laboratory, name: str, texts: Sequence[str]) -> Vectors:
     """Unit vectors ``[n, e]`` of the texts, float32; kept by name, so that they are encoded once a run."""
 
     def compute() -> dict[str, NDArray[Any]]:
-        if lab.scale.made_up:
+        if lab.scale.synthetic:
             return {"vectors": hashed_words(texts)}
         from reproductions.vector_icl.data.text_encoder import load_text_encoder
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reproductions.commit.audio_dataset import AUDIO, SoundDataset, made_up_sounds
+from reproductions.commit.audio_dataset import AUDIO, SoundDataset, synthetic_sounds
 from reproductions.commit.real_model import exchanged
 from reproductions.commit.scale import AUDIO_RUNS, AUDIO_SIZES, SCALES
 from reproductions.commit.sounds.questions import SOUND_TASKS
@@ -15,7 +15,7 @@ SMALL = Shape(layers=1, width=16, heads=2, inner=24)
 
 @pytest.fixture(scope="module")
 def dataset() -> SoundDataset:
-    return SoundDataset(made_up_sounds())
+    return SoundDataset(synthetic_sounds())
 
 
 def test_rows_and_batches(dataset: SoundDataset) -> None:
@@ -44,7 +44,7 @@ def test_right_answers_are_told_from_wrong_ones(dataset: SoundDataset) -> None:
     assert 0 < np.mean(right) < 1
 
 
-def test_made_up_sounds_differ_in_all_that_is_asked(dataset: SoundDataset) -> None:
+def test_synthetic_sounds_differ_in_all_that_is_asked(dataset: SoundDataset) -> None:
     for task in SOUND_TASKS:
         for split in ("train", "validation"):
             examples = dataset.examples(task, split)

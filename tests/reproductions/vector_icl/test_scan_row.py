@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reproductions.vector_icl.data.scans import VOLUMES, EventFMRI, made_up_scan, windows
+from reproductions.vector_icl.data.scans import VOLUMES, EventFMRI, synthetic_scan, windows
 
 
 def test_windows_by_hand() -> None:
@@ -18,7 +18,7 @@ def test_windows_by_hand() -> None:
     assert np.array_equal(train.volumes[0], train.volumes[0, 0] + np.arange(VOLUMES))
 
 
-def test_made_up_scan_can_be_read() -> None:
-    train, _ = windows(made_up_scan(), 10, 0)
+def test_synthetic_scan_can_be_read() -> None:
+    train, _ = windows(synthetic_scan(), 10, 0)
     peaks = train.volumes.max(1)
     assert peaks[train.shown].mean() > peaks[~train.shown].mean() + 0.3

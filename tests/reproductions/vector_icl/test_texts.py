@@ -10,7 +10,7 @@ from armillary.methods.vector_icl.prompts import text_ids
 from armillary.models import load
 from armillary.runs.parts import Parts
 from reproductions.vector_icl.scale import SCALES, SNRS, TOPICS
-from reproductions.vector_icl.setup import Laboratory, hashed_words, made_up_glosses, made_up_molecules
+from reproductions.vector_icl.setup import Laboratory, hashed_words, synthetic_glosses, synthetic_molecules
 from reproductions.vector_icl.texts import (
     PAPER,
     SOME,
@@ -35,8 +35,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     return Laboratory.of(load("tiny-llama"), SCALES["quick"], 0, Parts(folder, "texts"))
 
 
-def test_made_up_glosses_depend_on_their_topic() -> None:
-    glosses = made_up_glosses()
+def test_synthetic_glosses_depend_on_their_topic() -> None:
+    glosses = synthetic_glosses()
     assert len({gloss.text for gloss in glosses}) == len(glosses) >= 120
     assert {gloss.topic for gloss in glosses} == set(TOPICS)
     assert all(6 <= len(gloss.text.split()) <= 10 for gloss in glosses)
@@ -47,8 +47,8 @@ def test_made_up_glosses_depend_on_their_topic() -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
 
 
-def test_made_up_molecules_of_one_caption_have_near_vectors() -> None:
-    smiles, vectors, captions = made_up_molecules(60)
+def test_synthetic_molecules_of_one_caption_have_near_vectors() -> None:
+    smiles, vectors, captions = synthetic_molecules(60)
     assert len(smiles) == len(captions) == len(vectors) == 60
     near = np.linalg.norm(vectors[:, None] - vectors[None], axis=2) + 9 * np.eye(60)
     assert np.mean([captions[i] == captions[j] for i, j in enumerate(near.argmin(1))]) > 0.7

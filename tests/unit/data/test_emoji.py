@@ -1,4 +1,4 @@
-"""From tiny archives to pictures: fetched, checked, drawn, cached, loaded, split."""
+"""From tiny archives to images: fetched, checked, drawn, cached, loaded, split."""
 
 import builtins
 import os
@@ -15,7 +15,7 @@ from armillary.data.images.build import identity_of, short_code, split_of
 from armillary.data.images.emoji import cached_emoji, emoji_folder, verify_emoji
 from armillary.errors import DownloadError, StorageError, UsageError
 
-from .tiny_emoji import icon_set, label_set, made_up, publish, rectangle, two_styles
+from .tiny_emoji import emoji_with, icon_set, label_set, publish, rectangle, two_styles
 
 
 @pytest.fixture(autouse=True)
@@ -24,14 +24,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.F
         monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
 
 
-def test_drawings_become_pictures_on_white(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drawings_become_images_on_white(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(tmp_path, monkeypatch, two_styles())
     folder = fetch_emoji()
     assert folder == cached_emoji() and folder.is_relative_to(tmp_path / "cache" / "data")
     loaded = load_emoji()
-    assert loaded.pictures.shape == (3, 2, 64, 64, 3) and loaded.pictures.dtype == np.uint8
+    assert loaded.images.shape == (3, 2, 64, 64, 3) and loaded.images.dtype == np.uint8
     assert [label.label for label in loaded.labels] == ["red apple", "index pointing right", "skull"]
-    apple, hand, skull = loaded.pictures
+    apple, hand, skull = loaded.images
     assert (apple[0] == (255, 0, 0)).all() and (apple[1] == (136, 0, 0)).all() and (skull[1] == (0, 255, 0)).all()
     assert (skull[0, :, :32] == 0).all() and (skull[0, :, 32:] == 255).all()
     # Drawn to the right in one set; in the other a mirrored alias that only its name leads to.
@@ -39,7 +39,7 @@ def test_drawings_become_pictures_on_white(tmp_path: Path, monkeypatch: pytest.M
     assert (hand[0] == hand[1]).all()
 
 
-def test_labels_and_sources_stand_beside_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_and_sources_stand_beside_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(tmp_path, monkeypatch, two_styles())
     fetch_emoji()
     loaded = load_emoji()
@@ -55,9 +55,9 @@ def test_labels_and_sources_stand_beside_the_pictures(tmp_path: Path, monkeypatc
 
 def test_a_canvas_that_is_not_square_stays_in_proportion(tmp_path: Path) -> None:
     drawing = emoji_build.Drawing('<rect width="10" height="20" fill="#00f"/>', 10, 20)
-    picture = emoji_build.draw(drawing, 16)
-    assert (picture[:, 4:12] == (0, 0, 255)).all()
-    assert (picture[:, :4] == 255).all() and (picture[:, 12:] == 255).all()
+    image = emoji_build.draw(drawing, 16)
+    assert (image[:, 4:12] == (0, 0, 255)).all()
+    assert (image[:, :4] == 255).all() and (image[:, 12:] == 255).all()
     with pytest.raises(DownloadError, match="can't be rendered"):
         emoji_build.draw(emoji_build.Drawing("<g", 10, 10), 16)
 
@@ -122,17 +122,17 @@ def test_packages_of_another_form(
 
 def test_damage_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(tmp_path, monkeypatch, two_styles())
-    pictures = fetch_emoji() / "pictures.npy"
-    data = bytearray(pictures.read_bytes())
+    images = fetch_emoji() / "pictures.npy"
+    data = bytearray(images.read_bytes())
     data[-1] ^= 1
-    pictures.write_bytes(data)
+    images.write_bytes(data)
     with pytest.raises(StorageError, match=r"pictures\.npy is not what was written"):
         verify_emoji()
     data[:6] = b"broken"
-    pictures.write_bytes(data)
+    images.write_bytes(data)
     with pytest.raises(StorageError, match="can't be read"):
         load_emoji()
-    pictures.write_bytes(data[:-1])
+    images.write_bytes(data[:-1])
     assert cached_emoji() is None
     fetch_emoji()
     verify_emoji()
@@ -189,7 +189,7 @@ def test_different_things_stay_different() -> None:
 
 
 def test_splits_share_nothing_and_keep_their_proportions() -> None:
-    emoji = made_up({f"group{i}": tuple(f"part{i}{j}" for j in "abcd") for i in range(10)})
+    emoji = emoji_with({f"group{i}": tuple(f"part{i}{j}" for j in "abcd") for i in range(10)})
     dealt = {name: emoji.split(name) for name in ("train", "validation", "test")}
     assert sorted(index for split in dealt.values() for index in split) == list(range(len(emoji)))
     # Binomial with 960 draws: three standard deviations are 37 for 80 % and 28 for 10 %.
@@ -200,20 +200,20 @@ def test_splits_share_nothing_and_keep_their_proportions() -> None:
 
 
 def test_a_split_does_not_depend_on_the_rest_of_the_set() -> None:
-    whole = made_up({"one": ("a", "b"), "two": ("c",)})
-    part = made_up({"one": ("a",)})
+    whole = emoji_with({"one": ("a", "b"), "two": ("c",)})
+    part = emoji_with({"one": ("a",)})
     codes = {whole.labels[index].hexcode for index in whole.split("test")}
     assert {part.labels[index].hexcode for index in part.split("test")} == codes & {x.hexcode for x in part.labels}
 
 
 @pytest.mark.weights
 def test_the_real_set_is_what_the_list_says() -> None:
-    from armillary.data.images.packages import PICTURES, STYLES
+    from armillary.data.images.packages import IMAGE_COUNT, STYLES
 
     assert cached_emoji() is not None, "run `armillary data emoji` first"
     verify_emoji()
     loaded = load_emoji()
-    assert len(loaded) * len(loaded.styles) == PICTURES and len(loaded) == 1595
+    assert len(loaded) * len(loaded.styles) == IMAGE_COUNT and len(loaded) == 1595
     assert loaded.styles == tuple(style.name for style in STYLES) == ("noto", "twemoji", "openmoji", "fluent")
     assert len(loaded.groups) == 9 and all(label.tags for label in loaded.labels)
     assert [len(loaded.split(name)) for name in ("train", "validation", "test")] == [1281, 148, 166]

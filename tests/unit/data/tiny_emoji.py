@@ -1,4 +1,4 @@
-"""Tiny icon archives, an npm that hands them out, and made-up emoji pictures."""
+"""Tiny icon archives, an npm that hands them out, and synthetic emoji images."""
 
 import hashlib
 import io
@@ -107,8 +107,10 @@ def two_styles() -> dict[str, dict[str, bytes]]:
     }
 
 
-def made_up(subgroups: Mapping[str, tuple[str, ...]], per_subgroup: int = 24, size: int = 8, styles: int = 2) -> Emoji:
-    """Emoji of given groups and subgroups, each with its subgroup's keyword, and pictures of one colour a style."""
+def emoji_with(
+    subgroups: Mapping[str, tuple[str, ...]], per_subgroup: int = 24, size: int = 8, styles: int = 2
+) -> Emoji:
+    """Emoji of given groups and subgroups, each with its subgroup's keyword, and images of one colour a style."""
     labels = [
         EmojiLabel(
             hexcode=f"{0x20000 + 1000 * place + number:X}",
@@ -123,6 +125,6 @@ def made_up(subgroups: Mapping[str, tuple[str, ...]], per_subgroup: int = 24, si
         )
         for number in range(per_subgroup)
     ]
-    pictures = np.full((len(labels), styles, size, size, 3), 255, dtype=np.uint8)
-    pictures[:, 0, 2:6, 2:6] = (255, 0, 0)
-    return Emoji(pictures=pictures, labels=tuple(labels), styles=("drawn", "blank", "third")[:styles], source=())
+    images = np.full((len(labels), styles, size, size, 3), 255, dtype=np.uint8)
+    images[:, 0, 2:6, 2:6] = (255, 0, 0)
+    return Emoji(images=images, labels=tuple(labels), styles=("drawn", "blank", "third")[:styles], source=())

@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from armillary.data.images.questions import COLOURS, PictureExample, picture_examples
-from armillary.data.images.synthetic import made_up_emoji
+from armillary.data.images.questions import COLOURS, ImageExample, image_examples
+from armillary.data.images.synthetic import synthetic_emoji
 from armillary.errors import NumericError, UsageError
 from armillary.finetuning.connector import ConnectorTraining, answer_nats, mixed_examples, train_connector
 from armillary.finetuning.image_evaluation import (
@@ -21,7 +21,7 @@ from armillary.finetuning.image_evaluation import (
     majority,
     names_to_rank,
     over_identities,
-    shuffled_pictures,
+    shuffled_images,
     summary,
     word_overlap,
 )
@@ -41,14 +41,14 @@ def setup() -> ImageTextSetup:
     return replace(_made(), model=copy.deepcopy(_made().model))
 
 
-def questions(emoji: Any, task: str, split: str, limit: int | None = None) -> list[PictureExample]:
-    return picture_examples(emoji, task, split, limit=limit)  # type: ignore[arg-type]
+def questions(emoji: Any, task: str, split: str, limit: int | None = None) -> list[ImageExample]:
+    return image_examples(emoji, task, split, limit=limit)  # type: ignore[arg-type]
 
 
-def named(emoji: Any) -> list[PictureExample]:
+def named(emoji: Any) -> list[ImageExample]:
     """Eight pictures, each called by a word of its own."""
     asked = questions(emoji, "name", "train", 30)
-    one_each = list({one.picture: one for one in asked}.values())[:8]
+    one_each = list({one.image: one for one in asked}.values())[:8]
     return [replace(one, answer=word) for one, word in zip(one_each, COLOURS, strict=True)]
 
 
@@ -77,14 +77,14 @@ def seeing() -> ImageTextSetup:
 
 def test_who_can_see_is_right_and_blind_is_at_chance(seeing: ImageTextSetup) -> None:
     asked = questions(seeing.emoji, "colour", "train", 40)
-    blind = shuffled_pictures(asked, seeing.emoji, seed=0)
+    blind = shuffled_images(asked, seeing.emoji, seed=0)
     with stored_states(seeing.model):
         right = [one.right for one in choose(seeing.model, seeing.rows, asked)]
         told = choose(seeing.model, seeing.rows, blind)
     assert np.mean(right) == 1.0
     # A perfect seer tells the colour of the picture it is shown; that this is the asked one's is chance.
-    shown = {(one.picture, one.style): one.answer for one in asked}
-    assert [one.told for one in told] == [shown[one.picture, one.style] for one in blind]
+    shown = {(one.image, one.style): one.answer for one in asked}
+    assert [one.told for one in told] == [shown[one.image, one.style] for one in blind]
     shares = np.unique([one.answer for one in asked], return_counts=True)[1] / len(asked)
     chance = float(np.square(shares).sum())
     assert abs(np.mean([one.right for one in told]) - chance) < 3 * (chance * (1 - chance) / len(asked)) ** 0.5
@@ -92,7 +92,7 @@ def test_who_can_see_is_right_and_blind_is_at_chance(seeing: ImageTextSetup) -> 
 
 def test_captions_of_who_can_see(seeing: ImageTextSetup) -> None:
     asked = named(seeing.emoji)
-    blind = shuffled_pictures(asked, seeing.emoji, seed=1)
+    blind = shuffled_images(asked, seeing.emoji, seed=1)
     names = names_to_rank(asked, seed=0, count=6)
     assert all(len(set(given)) == 6 and one.answer in given for one, given in zip(asked, names, strict=True))
     with stored_states(seeing.model):
@@ -108,7 +108,7 @@ def test_who_never_learned_sees_nothing() -> None:
     with stored_states(made.model):
         right, other = (
             np.mean([one.right for one in choose(made.model, made.rows, some)])
-            for some in (asked, shuffled_pictures(asked, made.emoji, seed=0))
+            for some in (asked, shuffled_images(asked, made.emoji, seed=0))
         )
     assert abs(right - other) < 0.25
 
@@ -122,35 +122,35 @@ def test_ranks_of_choices_by_both_rules(seeing: ImageTextSetup) -> None:
             choose(seeing.model, seeing.rows, questions(seeing.emoji, "name", "train", 2))
 
 
-def test_shuffling_uses_every_picture_once_and_none_for_itself() -> None:
-    emoji = made_up_emoji()
+def test_shuffling_uses_every_image_once_and_none_for_itself() -> None:
+    emoji = synthetic_emoji()
     asked = questions(emoji, "colour", "train", 60)
-    blind = shuffled_pictures(asked, emoji, seed=4)
-    pictures = [[(one.picture, one.style) for one in some] for some in (asked, blind)]
-    assert sorted(pictures[0]) == sorted(pictures[1])
+    blind = shuffled_images(asked, emoji, seed=4)
+    images = [[(one.image, one.style) for one in some] for some in (asked, blind)]
+    assert sorted(images[0]) == sorted(images[1])
     assert [(one.question, one.answer) for one in asked] == [(one.question, one.answer) for one in blind]
-    assert all(one.picture != other.picture for one, other in zip(asked, blind, strict=True))
-    assert blind == shuffled_pictures(asked, emoji, seed=4) != shuffled_pictures(asked, emoji, seed=5)
-    assert shuffled_pictures(asked[:1], emoji, seed=0) == asked[:1]
+    assert all(one.image != other.image for one, other in zip(asked, blind, strict=True))
+    assert blind == shuffled_images(asked, emoji, seed=4) != shuffled_images(asked, emoji, seed=5)
+    assert shuffled_images(asked[:1], emoji, seed=0) == asked[:1]
 
 
 def test_small_measures() -> None:
     assert word_overlap("red apple", "red apple") == 1 and word_overlap("", "owl") == 0
     assert word_overlap("green apple pie", "red apple") == pytest.approx(2 / 5)
-    asked = questions(made_up_emoji(), "colour", "train", 40)
+    asked = questions(synthetic_emoji(), "colour", "train", 40)
     most = majority(asked, asked)
     assert sum(most) == max(np.unique([one.answer for one in asked], return_counts=True)[1])
 
 
 def test_intervals_are_over_identities() -> None:
-    emoji = made_up_emoji()
-    asked = [one for one in questions(emoji, "group", "train") if one.picture < 40]
-    values = [float(one.picture % 2) for one in asked]
+    emoji = synthetic_emoji()
+    asked = [one for one in questions(emoji, "group", "train") if one.image < 40]
+    values = [float(one.image % 2) for one in asked]
     found = over_identities(values, asked, emoji, seed=0)
-    pictures = {one.picture for one in asked}
-    assert found.estimate == pytest.approx(np.mean(values)) and found.n == len(pictures) < len(asked)
+    images = {one.image for one in asked}
+    assert found.estimate == pytest.approx(np.mean(values)) and found.n == len(images) < len(asked)
     # Two styles of an emoji say the same here: asking both tells no more than asking one.
-    once = {one.picture: (value, one) for value, one in zip(values, asked, strict=True)}
+    once = {one.image: (value, one) for value, one in zip(values, asked, strict=True)}
     single = over_identities([v for v, _ in once.values()], [one for _, one in once.values()], emoji, seed=0)
     assert found.upper - found.lower == pytest.approx(single.upper - single.lower, abs=0.03)
     with pytest.raises(UsageError, match="1 values came for"):
@@ -158,7 +158,7 @@ def test_intervals_are_over_identities() -> None:
 
 
 def test_a_summary_pairs_seeing_with_blind() -> None:
-    emoji = made_up_emoji()
+    emoji = synthetic_emoji()
     asked = {"colour": questions(emoji, "colour", "test", 8), "name": questions(emoji, "name", "test", 8)}
     one = {"told": "red", "rank": 1.0, "rank_whole": 2.0, "overlap": 0.5}
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from armillary.data.images.questions import PICTURE_TASKS, picture_examples
+from armillary.data.images.questions import IMAGE_TASKS, image_examples
 from armillary.data.images.synthetic import STYLES, stand_in_emoji
-from armillary.data.images.user_files import asked_pictures, held_out, read_questions
+from armillary.data.images.user_files import held_out, image_questions, read_questions
 from armillary.errors import NumericError, UsageError
 from armillary.finetuning import run as tuning
 from armillary.finetuning.arguments import method_settings, reading_steps, total_steps, training_arguments
@@ -19,7 +19,7 @@ from armillary.finetuning.data import chance, tuning_questions
 from armillary.finetuning.report import curve, series_named
 from armillary.finetuning.run import arm_trainer, trained_network
 from armillary.methods.mdgd import MDGDSettings
-from armillary.models.image_text import tiny_picture_model
+from armillary.models.image_text import tiny_image_text_model
 from armillary.training.components import component_norms
 from armillary.training.questions import QuestionEncoder, QuestionRows
 
@@ -34,7 +34,7 @@ def config(method: Any, own: dict[str, Any] | None = None, **more: Any) -> Tunin
 def trained(chosen: TuningConfig, folder: Path) -> tuple[dict[str, torch.Tensor], nn.Module]:
     """The weights before, and the model after two steps."""
     gc.freeze()  # the stock trainer collects garbage when it begins, which is long with libraries loaded
-    opened, questions = tiny_picture_model(), tuning_questions(chosen)
+    opened, questions = tiny_image_text_model(), tuning_questions(chosen)
     before = {name: value.clone() for name, value in opened.model.named_parameters()}
     encoder = QuestionEncoder(opened.processor)
     arguments = training_arguments(chosen, folder, len(questions.train))
@@ -123,20 +123,20 @@ def test_a_tenth_of_the_images_is_held_out_whole(tmp_path: Path) -> None:
     questions = read_questions(tmp_path / "all.jsonl", "x")
     kept, tested = held_out(questions, tmp_path)
     assert len(questions) == 80 == len(kept) + len(tested) and 0 < len(tested) < 30
-    assert not {str(one.picture) for one in kept} & {str(one.picture) for one in tested}
+    assert not {str(one.image) for one in kept} & {str(one.image) for one in tested}
     assert held_out(questions[::-1], tmp_path)[1][::-1] == tested
 
 
 def test_the_stand_in_has_questions_for_every_task() -> None:
     emoji = stand_in_emoji()
-    for task in PICTURE_TASKS:
-        examples = picture_examples(emoji, task, "test")
+    for task in IMAGE_TASKS:
+        examples = image_examples(emoji, task, "test")
         assert len(examples) >= 8, task
-        asked = asked_pictures(emoji, examples[:3], task)
+        asked = image_questions(emoji, examples[:3], task)
         assert all(one.task == task for one in asked)
-    styles = asked_pictures(emoji, picture_examples(emoji, "style", "test", limit=4), "style")
+    styles = image_questions(emoji, image_examples(emoji, "style", "test", limit=4), "style")
     assert chance(styles) == 1 / len(STYLES)
-    names = asked_pictures(emoji, picture_examples(emoji, "name", "test", limit=4), "name")
+    names = image_questions(emoji, image_examples(emoji, "name", "test", limit=4), "name")
     assert chance(names) == 0.0
 
 

@@ -19,9 +19,9 @@ from .onnx_bytes import INT64, exported, graph_bytes, node, onnx_bytes, tensor, 
 
 
 def states(tower: Dinov2Model, size: int) -> tuple[torch.Tensor, ...]:
-    pictures = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        return tower(pictures, output_hidden_states=True).hidden_states
+        return tower(images, output_hidden_states=True).hidden_states
 
 
 def test_an_onnx_file_is_read(tmp_path: Path) -> None:

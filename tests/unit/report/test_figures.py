@@ -34,19 +34,19 @@ def line(y: list[float | None]) -> Series:
     return Series(name="n", y=y)
 
 
-def texts(picture: str) -> list[str]:
-    return [element.text or "" for element in ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")]
+def texts(image: str) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(image).iter("{http://www.w3.org/2000/svg}text")]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("narrow", NARROW)
 def test_a_figure_is_one_described_element(make_figures: Figures, kind: int, narrow: bool) -> None:
-    picture = svg(make_figures("word", False)[kind], narrow=narrow)
-    root = ET.fromstring(picture)
+    image = svg(make_figures("word", False)[kind], narrow=narrow)
+    root = ET.fromstring(image)
     assert root.tag == "{http://www.w3.org/2000/svg}svg" and root.attrib["role"] == "img"
     assert [child.text for child in root[:2]] == ["word", "word"]
-    assert "<?xml" not in picture and "<style" not in picture and "<metadata" not in picture
-    assert "DejaVu" not in picture
+    assert "<?xml" not in image and "<style" not in image and "<metadata" not in image
+    assert "DejaVu" not in image
     if kind or not narrow:
         assert float(root.attrib["width"]) <= (350 if narrow else 760)
 
@@ -60,17 +60,17 @@ def test_the_same_data_gives_the_same_bytes(make_figures: Figures, kind: int) ->
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("narrow", NARROW)
 def test_hostile_words_are_text(make_figures: Figures, hostile: str, kind: int, narrow: bool) -> None:
-    picture = svg(make_figures(hostile, False)[kind], narrow=narrow)
-    tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(picture).iter()}
+    image = svg(make_figures(hostile, False)[kind], narrow=narrow)
+    tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(image).iter()}
     assert tags <= {"svg", "title", "desc", "g", "defs", "path", "text", "clipPath", "rect", "use", "pattern"}
-    assert "<script>" not in picture and "\x00" not in picture and "\u202e" not in picture
+    assert "<script>" not in image and "\x00" not in image and "\u202e" not in image
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_colours_follow_the_page(make_figures: Figures, kind: int) -> None:
-    picture = svg(make_figures("w", False)[kind])
-    assert "currentColor" in picture and INK not in picture
-    assert all(f"{color};" not in picture.replace(f", {color})", "") for color in SERIES)
+    image = svg(make_figures("w", False)[kind])
+    assert "currentColor" in image and INK not in image
+    assert all(f"{color};" not in image.replace(f", {color})", "") for color in SERIES)
 
 
 def test_global_settings_stay(make_figures: Figures) -> None:
@@ -83,16 +83,16 @@ def test_global_settings_stay(make_figures: Figures) -> None:
 
 def test_ids_are_the_figures_own(make_figures: Figures) -> None:
     first, second = (svg(make_figures("w", False)[0], prefix=prefix) for prefix in ("a-", "b-"))
-    for picture, prefix in ((first, "a-"), (second, "b-")):
-        ids = [element.attrib["id"] for element in ET.fromstring(picture).iter() if "id" in element.attrib]
+    for image, prefix in ((first, "a-"), (second, "b-")):
+        ids = [element.attrib["id"] for element in ET.fromstring(image).iter() if "id" in element.attrib]
         assert len(ids) == len(set(ids)) and all(one.startswith(prefix) for one in ids)
-        assert picture.count("url(#") == picture.count(f"url(#{prefix}")
+        assert image.count("url(#") == image.count(f"url(#{prefix}")
 
 
 def test_missing_cells_are_hatched_and_the_others_carry_numbers(make_figures: Figures) -> None:
-    picture = svg(make_figures("w", False)[0])
-    assert "<pattern" in picture
-    shown = texts(picture)
+    image = svg(make_figures("w", False)[0])
+    assert "<pattern" in image
+    shown = texts(image)
     assert "0.10" in shown and "\N{MINUS SIGN}0.10" in shown and shown.count("0.90") == 1
 
 

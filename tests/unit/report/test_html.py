@@ -92,9 +92,9 @@ def test_ids_are_unique_and_links_lead_somewhere(make_record: Make) -> None:
     targets = {(attributes.get("href") or "")[1:] for tag, attributes in page.tags
                if (attributes.get("href") or "").startswith("#")}  # fmt: skip
     assert targets <= set(ids)
-    pictures = [attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("role") == "img"]
-    assert len(pictures) == 7
-    assert all(set((attributes["aria-labelledby"] or "").split()) <= set(ids) for attributes in pictures)
+    images = [attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("role") == "img"]
+    assert len(images) == 7
+    assert all(set((attributes["aria-labelledby"] or "").split()) <= set(ids) for attributes in images)
 
 
 def test_a_page_without_interactive_figures_is_small(make_record: Make) -> None:
@@ -106,7 +106,7 @@ def test_a_page_without_interactive_figures_is_small(make_record: Make) -> None:
 
 
 @pytest.mark.parametrize("missing", ["vl_convert", "altair"])
-def test_without_the_extra_packages_the_still_pictures_remain(
+def test_without_the_extra_packages_the_still_images_remain(
     make_record: Make, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     real = builtins.__import__

@@ -11,7 +11,7 @@ from armillary.models.vision import stored_states
 from armillary.scoring import answers as module
 from armillary.scoring.answers import answer_log_probabilities, greedy_answers
 
-from ..training.image_parts import log_probability, picture_rows, some_examples
+from ..training.image_parts import image_rows, log_probability, some_examples
 
 _TEXTS = [["red", "a large red square"], ["yes"], ["small blue bar top", "no", "green"], ["stick", "box"]]
 
@@ -21,7 +21,7 @@ _TEXTS = [["red", "a large red square"], ["yes"], ["small blue bar top", "no", "
 def test_scores_are_those_of_full_logits(kind: str, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONTINUED_AT_ONCE", at_once)
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", 1000)
-    model, rows = picture_rows(kind)
+    model, rows = image_rows(kind)
     asked = some_examples(rows, ("name", "colour", "keyword", "keyword-choice"), each=2)[::2]
     prompts = rows.collate([rows.row(example, answered=False) for example in asked])
     assert not prompts["attention_mask"].all(), "prompts of different lengths"
@@ -35,9 +35,9 @@ def test_scores_are_those_of_full_logits(kind: str, at_once: int, monkeypatch: p
         )
 
 
-def test_stored_states_score_as_the_pictures_do() -> None:
-    model, rows = picture_rows()
-    _, stored = picture_rows(stored=True)
+def test_stored_states_score_as_the_images_do() -> None:
+    model, rows = image_rows()
+    _, stored = image_rows(stored=True)
     asked = some_examples(rows, ("colour",))
     answers = [[rows.answer("red"), rows.answer("blue")]] * len(asked)
     seen = answer_log_probabilities(model, rows.collate([rows.row(one, answered=False) for one in asked]), answers)
@@ -52,7 +52,7 @@ def test_stored_states_score_as_the_pictures_do() -> None:
 
 
 def test_all_answers_of_one_token_share_the_mass() -> None:
-    model, rows = picture_rows()
+    model, rows = image_rows()
     asked = some_examples(rows, ("group",), each=1)
     prompts = rows.collate([rows.row(asked[0], answered=False)])
     every = [[token] for token in range(model.config.text_config.vocab_size)]
@@ -61,7 +61,7 @@ def test_all_answers_of_one_token_share_the_mass() -> None:
 
 
 def test_greedy_is_what_generate_gives_for_a_row_alone() -> None:
-    model, rows = picture_rows()
+    model, rows = image_rows()
     asked = some_examples(rows, ("name", "keyword-choice"), each=2)
     told = greedy_answers(
         model, rows.collate([rows.row(one, answered=False) for one in asked]), max_new_tokens=5, end_id=rows.end_id

@@ -1,4 +1,4 @@
-"""A tiny image-text model with rows of questions about made-up pictures, and the slow way to score answers."""
+"""A tiny image-text model with rows of questions about synthetic images, and the slow way to score answers."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -6,29 +6,31 @@ from typing import Any
 
 import torch
 
-from armillary.data.images.questions import PictureExample, PictureTask, picture_examples
-from armillary.data.images.synthetic import IMAGE_SIZE, made_up_emoji, random_tower
+from armillary.data.images.questions import ImageExample, ImageTask, image_examples
+from armillary.data.images.synthetic import IMAGE_SIZE, random_tower, synthetic_emoji
 from armillary.finetuning.image_setup import states_of
 from armillary.models import tiny
-from armillary.models.image_text import assemble_picture_model
+from armillary.models.image_text import assemble_image_text_model
 from armillary.training.image_rows import ImageRows
 
 
 @cache
-def picture_rows(kind: str = "llama", *, stored: bool = False) -> tuple[Any, ImageRows]:
+def image_rows(kind: str = "llama", *, stored: bool = False) -> tuple[Any, ImageRows]:
     """The model and its rows, of pixels or of stored states; made once, not to be changed."""
-    model, processor = assemble_picture_model(tiny(kind), image_size=IMAGE_SIZE, tower=random_tower(), vision_layers=2)
-    emoji = made_up_emoji()
+    model, processor = assemble_image_text_model(
+        tiny(kind), image_size=IMAGE_SIZE, tower=random_tower(), vision_layers=2
+    )
+    emoji = synthetic_emoji()
     return model, ImageRows.of(model, processor, emoji, states_of(model, processor, emoji) if stored else None)
 
 
-def some_examples(rows: ImageRows, tasks: Sequence[PictureTask], each: int = 4) -> list[PictureExample]:
+def some_examples(rows: ImageRows, tasks: Sequence[ImageTask], each: int = 4) -> list[ImageExample]:
     """A few training examples of each task."""
-    return [one for task in tasks for one in picture_examples(rows.emoji, task, "train", limit=each)]
+    return [one for task in tasks for one in image_examples(rows.emoji, task, "train", limit=each)]
 
 
 @torch.no_grad()
-def log_probability(model: Any, rows: ImageRows, example: PictureExample, answer: Sequence[int]) -> float:
+def log_probability(model: Any, rows: ImageRows, example: ImageExample, answer: Sequence[int]) -> float:
     """Of the answer's tokens after one prompt, from logits at every position of one unpadded row, in float64."""
     prompt = rows.prompt(example.question)
     batch = rows.collate([{**rows.row(example, answered=False), "input_ids": prompt, "labels": prompt}])

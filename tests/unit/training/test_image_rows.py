@@ -1,4 +1,4 @@
-"""Rows and batches of questions about pictures, and the loss that asks for the answers' logits only."""
+"""Rows and batches of questions about images, and the loss that asks for the answers' logits only."""
 
 import copy
 from types import SimpleNamespace
@@ -9,20 +9,20 @@ import pytest
 import torch
 from PIL import Image
 
-from armillary.data.images.questions import PictureExample
+from armillary.data.images.questions import ImageExample
 from armillary.errors import ModelError
 from armillary.models.vision import check_image_tokens, images_stand_first
 from armillary.training.image_rows import ImageRows
 from armillary.training.questions import IGNORED, answer_loss, answer_positions, with_answer_positions
 
-from .image_parts import picture_rows, some_examples
+from .image_parts import image_rows, some_examples
 
-_EXAMPLE = PictureExample(picture=5, style=1, question="Which colour is this?", answer="red", choices=("red", "blue"))
+_EXAMPLE = ImageExample(image=5, style=1, question="Which colour is this?", answer="red", choices=("red", "blue"))
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
 def test_a_row_is_the_tokens_of_the_whole_text(kind: str) -> None:
-    _, rows = picture_rows(kind)
+    _, rows = image_rows(kind)
     row = rows.row(_EXAMPLE)
     text = "<image>" * 9 + "\nWhich colour is this?\nAnswer: red"
     whole = rows.processor.tokenizer(text)["input_ids"]
@@ -35,18 +35,18 @@ def test_a_row_is_the_tokens_of_the_whole_text(kind: str) -> None:
 
 
 def test_the_processor_makes_the_same_row_of_one_image() -> None:
-    _, rows = picture_rows()
-    picture = rows.emoji.pictures[_EXAMPLE.picture, _EXAMPLE.style]
+    _, rows = image_rows()
+    image = rows.emoji.images[_EXAMPLE.image, _EXAMPLE.style]
     batch = rows.collate([rows.row(_EXAMPLE, answered=False)])
     theirs = rows.processor(
-        images=[Image.fromarray(picture)], text=["<image>\nWhich colour is this?\nAnswer:"], return_tensors="pt"
+        images=[Image.fromarray(image)], text=["<image>\nWhich colour is this?\nAnswer:"], return_tensors="pt"
     )
     for name in ("input_ids", "attention_mask", "pixel_values"):
         assert torch.equal(batch[name], theirs[name]), name
 
 
-def test_a_batch_is_padded_at_the_right_and_tells_its_pictures() -> None:
-    _, rows = picture_rows()
+def test_a_batch_is_padded_at_the_right_and_tells_its_images() -> None:
+    _, rows = image_rows()
     asked = some_examples(rows, ("name", "keyword-choice"), each=3)
     batch = rows.collate([rows.row(example) for example in asked])
     lengths = batch["attention_mask"].sum(1)
@@ -56,11 +56,11 @@ def test_a_batch_is_padded_at_the_right_and_tells_its_pictures() -> None:
     assert (batch["labels"] != IGNORED).sum(1).tolist() == [len(rows.answer(example.answer)) for example in asked]
     check_image_tokens(batch["input_ids"], None, [9] * len(asked), image_token_id=rows.image_token_id)
     assert images_stand_first(batch["input_ids"], rows.image_token_id, batch["attention_mask"])
-    assert batch["image_key"].tolist() == [2 * example.picture + example.style for example in asked]
+    assert batch["image_key"].tolist() == [2 * example.image + example.style for example in asked]
 
 
-def test_stored_states_come_for_the_same_pictures() -> None:
-    _, rows = picture_rows(stored=True)
+def test_stored_states_come_for_the_same_images() -> None:
+    _, rows = image_rows(stored=True)
     assert rows.states is not None and rows.states.shape == (96, 2, 10, 16)
     batch = rows.collate([rows.row(example) for example in some_examples(rows, ("colour",))])
     flat = rows.states.reshape(-1, 10, 16)
@@ -68,7 +68,7 @@ def test_stored_states_come_for_the_same_pictures() -> None:
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused() -> None:
-    model, rows = picture_rows()
+    model, rows = image_rows()
     processor = copy.deepcopy(rows.processor)
     processor.image_token = "<picture>"
     with pytest.raises(ModelError, match="makes 0 image tokens of 9 times <image>"):
@@ -80,7 +80,7 @@ def test_a_tokenizer_that_does_not_fit_is_refused() -> None:
 
 @pytest.mark.parametrize("items", [None, 40])
 def test_the_loss_and_its_gradient_are_those_of_all_logits(items: int | None) -> None:
-    model, rows = picture_rows()
+    model, rows = image_rows()
     full = rows.collate([rows.row(example) for example in some_examples(rows, ("name", "colour", "keyword"), each=2)])
     few = with_answer_positions(rows.collate)(
         [rows.row(example) for example in some_examples(rows, ("name", "colour", "keyword"), each=2)]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from armillary.data.images.user_files import AskedPicture
+from armillary.data.images.user_files import ImageQuestion
 from armillary.errors import UsageError
-from armillary.models.image_text import PictureModel, tiny_picture_model
+from armillary.models.image_text import ImageTextModel, tiny_image_text_model
 from armillary.training.questions import (
     IGNORED,
     QuestionEncoder,
@@ -21,15 +21,15 @@ from armillary.training.questions import (
 
 
 @pytest.fixture(scope="module")
-def tiny() -> PictureModel:
-    return tiny_picture_model()
+def tiny() -> ImageTextModel:
+    return tiny_image_text_model()
 
 
-def asked(count: int = 4, choices: tuple[str, ...] | None = ("red", "very dark blue", "green")) -> list[AskedPicture]:
+def asked(count: int = 4, choices: tuple[str, ...] | None = ("red", "very dark blue", "green")) -> list[ImageQuestion]:
     drawn = np.random.default_rng(0).integers(0, 256, (count, 20, 24, 3), dtype=np.uint8)
     return [
-        AskedPicture(
-            picture=drawn[place],
+        ImageQuestion(
+            image=drawn[place],
             question="Which colour is this?" + " Say." * (place % 3),
             answer="red" if choices is None else choices[place % len(choices)],
             choices=choices,
@@ -38,7 +38,7 @@ def asked(count: int = 4, choices: tuple[str, ...] | None = ("red", "very dark b
     ]
 
 
-def test_only_answer_and_end_are_learned(tiny: PictureModel) -> None:
+def test_only_answer_and_end_are_learned(tiny: ImageTextModel) -> None:
     encoder = QuestionEncoder(tiny.processor)
     one = asked(1)[0]
     row = encoder.row(one)
@@ -52,7 +52,7 @@ def test_only_answer_and_end_are_learned(tiny: PictureModel) -> None:
     assert tiny.anatomy.image_mask(row["input_ids"]).sum() == 4
 
 
-def test_a_batch_is_its_rows_with_filling_at_the_right(tiny: PictureModel) -> None:
+def test_a_batch_is_its_rows_with_filling_at_the_right(tiny: ImageTextModel) -> None:
     encoder = QuestionEncoder(tiny.processor)
     rows = [encoder.row(one) for one in asked(3)]
     batch = encoder.collate(rows)
@@ -69,7 +69,7 @@ def test_a_batch_is_its_rows_with_filling_at_the_right(tiny: PictureModel) -> No
     torch.testing.assert_close(together, expected)
 
 
-def test_pictures_of_other_sizes_are_filled_with_zeros(tiny: PictureModel) -> None:
+def test_images_of_other_sizes_are_filled_with_zeros(tiny: ImageTextModel) -> None:
     encoder = QuestionEncoder(tiny.processor)
     ids = torch.ones(1, 3, dtype=torch.long)
     rows = [{"input_ids": ids, "pixel_values": torch.ones(1, tiles, 3, 2, 2)} for tiles in (1, 3)]
@@ -80,7 +80,7 @@ def test_pictures_of_other_sizes_are_filled_with_zeros(tiny: PictureModel) -> No
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 64])
-def test_scores_are_those_of_the_whole_logits(tiny: PictureModel, at_once: int) -> None:
+def test_scores_are_those_of_the_whole_logits(tiny: ImageTextModel, at_once: int) -> None:
     encoder, questions = QuestionEncoder(tiny.processor), asked()
     tiny.model.train()
     found = answer_scores(
@@ -104,7 +104,7 @@ def test_scores_are_those_of_the_whole_logits(tiny: PictureModel, at_once: int) 
     assert len({len(encoder.answer_ids(choice)) for choice in questions[0].choices or ()}) > 1
 
 
-def test_a_free_answer_is_right_where_greedy_decoding_gives_it(tiny: PictureModel) -> None:
+def test_a_free_answer_is_right_where_greedy_decoding_gives_it(tiny: ImageTextModel) -> None:
     encoder, one = QuestionEncoder(tiny.processor), asked(1, None)[0]
     prompt = encoder.prompt_row(one)
     with torch.no_grad():
@@ -129,30 +129,30 @@ class _Ending:
         return getattr(self._tokenizer, name)
 
 
-def test_the_picture_decides(tiny: PictureModel) -> None:
+def test_the_image_decides(tiny: ImageTextModel) -> None:
     encoder = QuestionEncoder(tiny.processor)
     same = asked(1)[0]
     others = [
-        AskedPicture(picture=one.picture, question=same.question, answer=same.answer, choices=same.choices)
+        ImageQuestion(image=one.image, question=same.question, answer=same.answer, choices=same.choices)
         for one in asked(3)
     ]
     scores = answer_scores(tiny.model, encoder, others, [("red",)] * 3)
     assert len({score[0].mean for score in scores}) == 3
 
 
-def test_files_are_read_late_and_unreadable_ones_told(tmp_path: Path, tiny: PictureModel) -> None:
+def test_files_are_read_late_and_unreadable_ones_told(tmp_path: Path, tiny: ImageTextModel) -> None:
     Image.new("L", (9, 7), 200).save(tmp_path / "grey.png")
-    good = AskedPicture(picture=tmp_path / "grey.png", question="What?", answer="red")
+    good = ImageQuestion(image=tmp_path / "grey.png", question="What?", answer="red")
     assert image_of(good).mode == "RGB"
     (tmp_path / "bad.png").write_bytes((tmp_path / "grey.png").read_bytes()[:40])
-    bad = AskedPicture(picture=tmp_path / "bad.png", question="What?", answer="red")
+    bad = ImageQuestion(image=tmp_path / "bad.png", question="What?", answer="red")
     rows = QuestionRows(QuestionEncoder(tiny.processor), [good, bad])
     assert len(rows) == 2 and set(rows[0]) >= {"input_ids", "labels", "pixel_values"}
     with pytest.raises(UsageError, match=r"bad\.png can't be read as an image"):
         rows[1]
 
 
-def test_prompts_need_their_places(tiny: PictureModel) -> None:
+def test_prompts_need_their_places(tiny: ImageTextModel) -> None:
     with pytest.raises(UsageError, match="chat template"):
         QuestionEncoder(tiny.processor, "chat")
     with pytest.raises(UsageError, match=r"needs \{image\} and \{question\}"):
@@ -163,8 +163,8 @@ def test_prompts_need_their_places(tiny: PictureModel) -> None:
         spaced.answer_ids("")
 
 
-def test_a_chat_template_is_followed(tiny: PictureModel) -> None:
-    processor = tiny_picture_model().processor
+def test_a_chat_template_is_followed(tiny: ImageTextModel) -> None:
+    processor = tiny_image_text_model().processor
     processor.chat_template = (
         "{% for m in messages %}User:{% for c in m['content'] %}{% if c['type'] == 'image' %}<image>"
         "{% else %}{{ c['text'] }}{% endif %}{% endfor %}\n{% endfor %}"
@@ -173,7 +173,7 @@ def test_a_chat_template_is_followed(tiny: PictureModel) -> None:
     row = QuestionEncoder(processor, "chat").prompt_row(asked(1)[0])
     text = tiny.processor.tokenizer.decode(row["input_ids"][0], skip_special_tokens=True)
     assert text == "User:Which colour is this?Bot: "
-    blind = tiny_picture_model().processor
+    blind = tiny_image_text_model().processor
     blind.chat_template = "{% for m in messages %}Hello.{% endfor %}"
-    with pytest.raises(UsageError, match="has no place for the picture"):
+    with pytest.raises(UsageError, match="has no place for the image"):
         QuestionEncoder(blind, "chat").prompt_row(asked(1)[0])

@@ -1,4 +1,4 @@
-"""From the archives of the drawing sets and of the labels to pictures: which emoji all sets have, drawn on white.
+"""From the archives of the drawing sets and of the labels to images: which emoji all sets have, drawn on white.
 
 Drawing sets are in Iconify's format: ``icons.json`` holds the body of an SVG by icon name (and aliases, some of them
 mirrored), ``chars.json`` the icon name by code points.
@@ -22,7 +22,7 @@ from armillary.fetch.npm import read_members
 # Which emoji are one and the same thing, and which split an identity belongs to.
 #
 # [derived] An identity is an emoji without its skin tone, gender, direction and way of being displayed: "man cook",
-# "woman cook" and "cook" are one. Splitting by it keeps near copies of a training picture out of the test.
+# "woman cook" and "cook" are one. Splitting by it keeps near copies of a training image out of the test.
 
 Split = Literal["train", "validation", "test"]
 
@@ -186,15 +186,15 @@ def in_every_style(labels: Sequence[Table], sets: Sequence[DrawingSet]) -> tuple
 
 
 def draw_all(
-    drawings: Sequence[Sequence[Drawing]], size: int, on_picture: Callable[[], None]
+    drawings: Sequence[Sequence[Drawing]], size: int, on_image: Callable[[], None]
 ) -> UInt8[np.ndarray, "e s p p 3"]:
-    """Every drawing as a picture of ``size`` pixels on a side; ``on_picture`` is called after each."""
-    pictures = np.empty((len(drawings), len(drawings[0]), size, size, 3), dtype=np.uint8)
+    """Every drawing as an image of ``size`` pixels on a side; ``on_image`` is called after each."""
+    images = np.empty((len(drawings), len(drawings[0]), size, size, 3), dtype=np.uint8)
     for emoji, styles in enumerate(drawings):
         for style, drawing in enumerate(styles):
-            pictures[emoji, style] = draw(drawing, size)
-            on_picture()
-    return pictures
+            images[emoji, style] = draw(drawing, size)
+            on_image()
+    return images
 
 
 def draw(drawing: Drawing, size: int) -> UInt8[np.ndarray, "p p 3"]:

@@ -17,15 +17,15 @@ from jaxtyping import UInt8
 
 from armillary.data.images import build as emoji_build
 from armillary.data.images.build import Split, identity_of, split_of
-from armillary.data.images.packages import DOWNLOAD_MB, LABELS, PICTURE_SIZE, STYLES, pins_digest
+from armillary.data.images.packages import DOWNLOAD_MB, EMOJI_PIXELS, LABELS, STYLES, pins_digest
 from armillary.data.sources import DataSource
 from armillary.errors import StorageError, UsageError
 from armillary.fetch import cache, npm as npm_download
 from armillary.progress import counted
 
-_PICTURES, _LABELS = "pictures.npy", "labels.json"
+_IMAGES, _LABELS = "pictures.npy", "labels.json"
 _NEEDED = 150_000_000
-"""Bytes of free space: the archives and the pictures, with room for what npm keeps of the packages."""
+"""Bytes of free space: the archives and the images, with room for what npm keeps of the packages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +58,11 @@ class EmojiLabel:
 class Emoji:
     """Pictures of emoji, each in several styles, and what is known of each."""
 
-    pictures: UInt8[np.ndarray, "e s p p 3"]
+    images: UInt8[np.ndarray, "e s p p 3"]
     """RGB, 0 to 255, on white."""
 
     labels: tuple[EmojiLabel, ...]
-    """One an emoji, in Unicode's order, so that an index into it is an index into the pictures' first axis."""
+    """One an emoji, in Unicode's order, so that an index into it is an index into the images' first axis."""
 
     styles: tuple[str, ...]
     """Names of the second axis."""
@@ -98,18 +98,18 @@ class Emoji:
 
 
 def emoji_folder() -> Path:
-    """Where the pictures are, or would be, in the cache; another folder for other packages or another size."""
-    return cache.cache_folder().absolute() / "data" / f"emoji-{PICTURE_SIZE}px-{pins_digest()}"
+    """Where the images are, or would be, in the cache; another folder for other packages or another size."""
+    return cache.cache_folder().absolute() / "data" / f"emoji-{EMOJI_PIXELS}px-{pins_digest()}"
 
 
 def cached_emoji() -> Path | None:
-    """The folder of the pictures if they have been fetched and are intact, else None."""
+    """The folder of the images if they have been fetched and are intact, else None."""
     folder = emoji_folder()
     return folder if cache.intact(folder) else None
 
 
 def verify_emoji() -> None:
-    """Reads every byte of the fetched pictures; StorageError where they are not what was written."""
+    """Reads every byte of the fetched images; StorageError where they are not what was written."""
     cache.verify(emoji_folder())
 
 
@@ -130,26 +130,26 @@ def fetch_emoji() -> Path:
 
 
 def load_emoji() -> Emoji:
-    """The pictures and labels, from the cache; UsageError where they have not been fetched.
+    """The images and labels, from the cache; UsageError where they have not been fetched.
 
     StorageError where what is there is not what was written.
     """
     folder = cached_emoji()
     if folder is None:
         raise UsageError(
-            "the emoji pictures are not in the cache; fetch them once with `armillary data emoji` "
+            "the emoji images are not in the cache; fetch them once with `armillary data emoji` "
             "(from Python: fetch_emoji())."
         )
     try:
         told = json.loads((folder / _LABELS).read_text(encoding="utf-8"))
         return Emoji(
-            pictures=np.load(folder / _PICTURES, allow_pickle=False),
+            images=np.load(folder / _IMAGES, allow_pickle=False),
             labels=tuple(EmojiLabel(**{**item, "tags": tuple(item["tags"])}) for item in told["emoji"]),
             styles=tuple(told["styles"]),
             source=tuple(DataSource(**item) for item in told["sources"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{folder} can't be read ({error}); delete it and fetch the pictures again.") from error
+        raise StorageError(f"{folder} can't be read ({error}); delete it and fetch the images again.") from error
 
 
 def _make(result: Path, scratch: Path) -> None:
@@ -166,18 +166,18 @@ def _make(result: Path, scratch: Path) -> None:
             sets.append(emoji_build.read_drawings(archive))
             packages.advance()
     kept, drawings = emoji_build.in_every_style(labels, sets)
-    with counted("draw the pictures", len(kept) * len(sets)) as drawn:
-        pictures = emoji_build.draw_all(drawings, PICTURE_SIZE, drawn.advance)
-    np.save(result / _PICTURES, pictures, allow_pickle=False)
+    with counted("draw the images", len(kept) * len(sets)) as drawn:
+        images = emoji_build.draw_all(drawings, EMOJI_PIXELS, drawn.advance)
+    np.save(result / _IMAGES, images, allow_pickle=False)
     (result / _LABELS).write_text(json.dumps(_told(kept), ensure_ascii=False, indent=0), encoding="utf-8")
 
 
 def _told(kept: Sequence[emoji_build.Table]) -> dict[str, object]:
-    """What ``labels.json`` holds beside the names: who drew the pictures, under which licence, and with what."""
+    """What ``labels.json`` holds beside the names: who drew the images, under which licence, and with what."""
     return {
         "styles": [style.name for style in STYLES],
         "sources": [item.source.to_dict() for item in (LABELS, *STYLES)],
-        "drawn": {"by": f"resvg-py {metadata.version('resvg-py')}", "pixels": PICTURE_SIZE, "background": "white"},
+        "drawn": {"by": f"resvg-py {metadata.version('resvg-py')}", "pixels": EMOJI_PIXELS, "background": "white"},
         "emoji": list(kept),
     }
 

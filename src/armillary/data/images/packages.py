@@ -1,4 +1,4 @@
-"""The drawing sets and the labels that the emoji pictures are made from: pinned packages, licences, who drew them."""
+"""The drawing sets and the labels that the emoji images are made from: pinned packages, licences, who drew them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from armillary.data.sources import DataSource
 from armillary.fetch.npm import NpmPackage
 
-PICTURE_SIZE = 64
+EMOJI_PIXELS = 64
 """Pixels on a side."""
 
 
@@ -91,13 +91,13 @@ LABELS = EmojiPackage(
 )
 
 DOWNLOAD_MB, CACHE_MB = 14, 79
-PICTURES = 6_380
+IMAGE_COUNT = 6_380
 """1,595 emoji that all four sets have."""
 
 LICENCE = "Apache-2.0, CC-BY-4.0, CC-BY-SA-4.0 and MIT, by drawing set"
 
 
 def pins_digest() -> str:
-    """A short name for what is pinned here: it changes with any package and with the size of the pictures."""
+    """A short name for what is pinned here: it changes with any package and with the size of the images."""
     pins = [item.package.sha256 for item in (*STYLES, LABELS)]
-    return hashlib.sha256(" ".join([*pins, str(PICTURE_SIZE)]).encode()).hexdigest()[:8]
+    return hashlib.sha256(" ".join([*pins, str(EMOJI_PIXELS)]).encode()).hexdigest()[:8]

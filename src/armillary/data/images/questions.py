@@ -1,15 +1,15 @@
-"""Questions about emoji pictures whose answers are computed from the labels or from the pixels.
+"""Questions about emoji images whose answers are computed from the labels or from the pixels.
 
 name            its short name, for captioning
 group           which of Unicode's nine groups it is in
 style           which drawing set it is from: to be seen only
-colour          which of eight colours dominates its pixels (``picture_colour``): to be seen only; half have one
+colour          which of eight colours dominates its pixels (``dominant_colour``): to be seen only; half have one
 keyword         does a keyword fit, yes or no: half and half, and each keyword as often with either
 keyword-choice  which of four keywords fits
-code            a made-up word that stands for its group: a target for tuning, arbitrary and driven by text
+code            a invented word that stands for its group: a target for tuning, arbitrary and driven by text
 next-subgroup   the subgroup after its own in Unicode's order: a target for tuning that asks for a step of reasoning
 
-[derived] The tasks are those that the experiments plan; wording, made-up words and choices are ours.
+[derived] The tasks are those that the experiments plan; wording, invented words and choices are ours.
 """
 
 import random
@@ -24,10 +24,10 @@ from jaxtyping import Float, Int, UInt8
 from armillary.data.images.emoji import Emoji, EmojiLabel
 from armillary.errors import UsageError
 
-# Keywords dealt to pictures so that the words of a question never tell its answer.
+# Keywords dealt to images so that the words of a question never tell its answer.
 #
-# A wrong keyword is some other picture's right one: over a set of questions every keyword is right as often as it is
-# wrong (or three times as often, with three wrong ones a question), so that only the picture can tell.
+# A wrong keyword is some other image's right one: over a set of questions every keyword is right as often as it is
+# wrong (or three times as often, with three wrong ones a question), so that only the image can tell.
 
 _LEAST = 5
 """Emoji that must have a keyword for it to be asked: a word met once or twice can't be learnt in one split and asked
@@ -127,13 +127,13 @@ def _words(name: str) -> set[str]:
     return words | {word + "s" for word in words} | {word.removesuffix("s") for word in words}
 
 
-# The colour that dominates a picture, computed from its pixels alone.
+# The colour that dominates an image, computed from its pixels alone.
 #
 # [derived] White (value at least 0.9, saturation below 0.1, on the cone of hue, saturation and value) is background.
 # Of the rest a pixel is coloured if its saturation is at least 0.25 (blue: 0.35, so that bluish greys stay grey) and
 # its value at least 0.3: black outlines and greys have no say. Its hue, with brown for dark or dull orange and pink
-# for pale red, gives one of eight colours. A colour dominates a picture if it takes at least 65 % of the coloured
-# pixels, and if these are at least 8 % of the picture and 40 % of all that is not white.
+# for pale red, gives one of eight colours. A colour dominates an image if it takes at least 65 % of the coloured
+# pixels, and if these are at least 8 % of the image and 40 % of all that is not white.
 
 Colour = Literal["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"]
 COLOURS: tuple[Colour, ...] = get_args(Colour)
@@ -145,23 +145,23 @@ _NONE = len(COLOURS)
 _BOUNDS = np.array([18, 42, 66, 165, 255, 300, 345])
 _BY_HUE = np.array([_RED, _ORANGE, _YELLOW, _GREEN, _BLUE, _PURPLE, _PINK, _RED])
 _BROWN_HUES = (8, 42)
-_SHARE, _OF_PICTURE, _OF_DRAWN = 0.65, 0.08, 0.4
+_SHARE, _OF_IMAGE, _OF_DRAWN = 0.65, 0.08, 0.4
 
 
-def dominant_colour(picture: UInt8[np.ndarray, "h w 3"]) -> Colour | None:
-    """The colour that clearly dominates a picture (RGB, 0 to 255), or None; the module tells the rule."""
-    hue, saturation, value = _drawn(picture)
+def dominant_colour(image: UInt8[np.ndarray, "h w 3"]) -> Colour | None:
+    """The colour that clearly dominates an image (RGB, 0 to 255), or None; the module tells the rule."""
+    hue, saturation, value = _drawn(image)
     counts = np.bincount(_colours(hue, saturation, value), minlength=_NONE + 1)[:_NONE]
     coloured, best = int(counts.sum()), int(counts.argmax())
-    enough = coloured > 0 and coloured >= max(_OF_PICTURE * picture[..., 0].size, _OF_DRAWN * hue.size)
+    enough = coloured > 0 and coloured >= max(_OF_IMAGE * image[..., 0].size, _OF_DRAWN * hue.size)
     return COLOURS[best] if enough and counts[best] >= _SHARE * coloured else None
 
 
 def _drawn(
-    picture: UInt8[np.ndarray, "h w 3"],
+    image: UInt8[np.ndarray, "h w 3"],
 ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
     """Hue in degrees (0 for greys), saturation and value in 0 to 1 of the pixels that are not white."""
-    rgb = picture.reshape(-1, 3).astype(np.float32) / 255
+    rgb = image.reshape(-1, 3).astype(np.float32) / 255
     value = rgb.max(-1)
     chroma = value - rgb.min(-1)
     kept = (value < 0.9) | (chroma >= 0.1 * value)
@@ -190,7 +190,7 @@ def _colours(
     return found
 
 
-# How each task asks about one picture, and the right answer to it.
+# How each task asks about one image, and the right answer to it.
 
 CODE_QUESTION = "Q7 ->"
 NAME_WORDS = 4
@@ -200,10 +200,10 @@ CODES = ("zor", "vek", "dax", "wug", "plim", "kiv", "nurb", "fep", "gliss", "jop
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureExample:
-    """One question about one picture, ``emoji.pictures[picture, style]``."""
+class ImageExample:
+    """One question about one image, ``emoji.images[image, style]``."""
 
-    picture: int
+    image: int
     """Index of the emoji."""
 
     style: int
@@ -215,8 +215,8 @@ class PictureExample:
     """What the answer is one of; None where it is free."""
 
 
-Ask = Callable[[int, int], PictureExample | None]
-"""The question about the picture (emoji, style); None where the task has none to ask about it."""
+Ask = Callable[[int, int], ImageExample | None]
+"""The question about the image (emoji, style); None where the task has none to ask about it."""
 
 
 def group_word(group: str) -> str:
@@ -225,9 +225,9 @@ def group_word(group: str) -> str:
 
 
 def group_codes(emoji: Emoji, seed: int = 0) -> dict[str, str]:
-    """The made-up word of each group, by the group's name, as the seed deals them; UsageError for too many groups."""
+    """The invented word of each group, by the group's name, as the seed deals them; UsageError for too many groups."""
     if len(emoji.groups) > len(CODES):
-        raise UsageError(f"there are {len(CODES)} made-up words, too few for {len(emoji.groups)} groups.")
+        raise UsageError(f"there are {len(CODES)} invented words, too few for {len(emoji.groups)} groups.")
     words = random.Random(f"codes {seed}").sample(CODES, len(emoji.groups))
     return dict(zip(emoji.groups, words, strict=True))
 
@@ -242,7 +242,7 @@ def ask_name(emoji: Emoji, seed: int) -> Ask:
         first.setdefault(label.identity, index)
     asked = {index for index in first.values() if _is_short(emoji.labels[index].label)}
 
-    def ask(index: int, style: int) -> PictureExample | None:
+    def ask(index: int, style: int) -> ImageExample | None:
         name = emoji.labels[index].label.lower()
         return _example(index, style, "What is this?", name, None) if index in asked else None
 
@@ -267,15 +267,15 @@ def ask_style(emoji: Emoji, seed: int) -> Ask:
 def ask_colour(emoji: Emoji, seed: int) -> Ask:
     """The dominant colour, where there is one."""
 
-    def ask(index: int, style: int) -> PictureExample | None:
-        colour = dominant_colour(emoji.pictures[index, style])
+    def ask(index: int, style: int) -> ImageExample | None:
+        colour = dominant_colour(emoji.images[index, style])
         return None if colour is None else _example(index, style, "Which colour is this?", colour, COLOURS)
 
     return ask
 
 
 def ask_code(emoji: Emoji, seed: int) -> Ask:
-    """The made-up word of the group."""
+    """The invented word of the group."""
     codes = group_codes(emoji, seed)
     words = tuple(sorted(codes.values()))
     return lambda index, style: _example(index, style, CODE_QUESTION, codes[emoji.labels[index].group], words)
@@ -285,7 +285,7 @@ def ask_next_subgroup(emoji: Emoji, seed: int) -> Ask:
     """The subgroup after the emoji's own, the first after the last; none where a group has only one."""
     orders = {group: emoji.subgroups(group) for group in emoji.groups}
 
-    def ask(index: int, style: int) -> PictureExample | None:
+    def ask(index: int, style: int) -> ImageExample | None:
         label = emoji.labels[index]
         order = orders[label.group]
         following = order[(order.index(label.subgroup) + 1) % len(order)]
@@ -294,8 +294,8 @@ def ask_next_subgroup(emoji: Emoji, seed: int) -> Ask:
     return ask
 
 
-def _example(index: int, style: int, question: str, answer: str, choices: tuple[str, ...] | None) -> PictureExample:
-    return PictureExample(picture=index, style=style, question=question, answer=answer, choices=choices)
+def _example(index: int, style: int, question: str, answer: str, choices: tuple[str, ...] | None) -> ImageExample:
+    return ImageExample(image=index, style=style, question=question, answer=answer, choices=choices)
 
 
 def _is_short(name: str) -> bool:
@@ -303,8 +303,8 @@ def _is_short(name: str) -> bool:
     return letters.isalpha() and len(name.split()) <= NAME_WORDS
 
 
-PictureTask = Literal["name", "group", "style", "colour", "keyword", "keyword-choice", "code", "next-subgroup"]
-PICTURE_TASKS: tuple[PictureTask, ...] = get_args(PictureTask)
+ImageTask = Literal["name", "group", "style", "colour", "keyword", "keyword-choice", "code", "next-subgroup"]
+IMAGE_TASKS: tuple[ImageTask, ...] = get_args(ImageTask)
 
 WRONG_KEYWORDS = 3
 """Beside the right one, in "keyword-choice"."""
@@ -319,30 +319,30 @@ _ASKING: dict[str, Callable[[Emoji, int], Ask]] = {
 }
 
 
-def picture_examples(
-    emoji: Emoji, task: PictureTask, split: str, *, limit: int | None = None, seed: int = 0
-) -> list[PictureExample]:
-    """At most ``limit`` examples of a task on the pictures of a split, in an order that the seed decides.
+def image_examples(
+    emoji: Emoji, task: ImageTask, split: str, *, limit: int | None = None, seed: int = 0
+) -> list[ImageExample]:
+    """At most ``limit`` examples of a task on the images of a split, in an order that the seed decides.
 
-    Fewer where the split has no more pictures to ask about. The seed also draws keywords and, for "code", says which
-    made-up word stands for which group, so that train and test need the same one. "keyword" gives an even number, half
-    of them "yes". UsageError for an unknown task or split, or a limit below 1 ("keyword": 2).
+    Fewer where the split has no more images to ask about. The seed also draws keywords and, for "code", says which
+    invented word stands for which group, so that train and test need the same one. "keyword" gives an even number,
+    half of them "yes". UsageError for an unknown task or split, or a limit below 1 ("keyword": 2).
     """
-    if task not in PICTURE_TASKS:
-        raise UsageError(f"no task on pictures is called {task!r}; known are {', '.join(PICTURE_TASKS)}.")
+    if task not in IMAGE_TASKS:
+        raise UsageError(f"no task on images is called {task!r}; known are {', '.join(IMAGE_TASKS)}.")
     least = 2 if task == "keyword" else 1
     if limit is not None and limit < least:
         raise UsageError(f"the limit of examples of {task!r} must be at least {least}; got {limit}.")
     draw = random.Random(f"{task} {split} {seed}")
-    pictures = [(index, style) for index in emoji.split(split) for style in range(len(emoji.styles))]
-    draw.shuffle(pictures)
+    images = [(index, style) for index in emoji.split(split) for style in range(len(emoji.styles))]
+    draw.shuffle(images)
     if task == "keyword":
-        return _yes_or_no(emoji, pictures, limit, draw)
+        return _yes_or_no(emoji, images, limit, draw)
     if task == "keyword-choice":
-        return _of_four(emoji, pictures, draw)[:limit]
+        return _of_four(emoji, images, draw)[:limit]
     ask = _ASKING[task](emoji, seed)
-    asked: list[PictureExample] = []
-    for index, style in pictures:
+    asked: list[ImageExample] = []
+    for index, style in images:
         if len(asked) == limit:
             break
         if (example := ask(index, style)) is not None:
@@ -350,18 +350,18 @@ def picture_examples(
     return asked
 
 
-def answer_counts(examples: Sequence[PictureExample]) -> dict[str, int]:
+def answer_counts(examples: Sequence[ImageExample]) -> dict[str, int]:
     """How often each answer is right, the most frequent first: what giving it always would score."""
     return dict(Counter(example.answer for example in examples).most_common())
 
 
 def _yes_or_no(
-    emoji: Emoji, pictures: Sequence[tuple[int, int]], limit: int | None, draw: random.Random
-) -> list[PictureExample]:
-    dealt = _dealt(emoji, pictures, 1, draw)[: None if limit is None else limit // 2]
+    emoji: Emoji, images: Sequence[tuple[int, int]], limit: int | None, draw: random.Random
+) -> list[ImageExample]:
+    dealt = _dealt(emoji, images, 1, draw)[: None if limit is None else limit // 2]
     asked = [
-        PictureExample(
-            picture=index,
+        ImageExample(
+            image=index,
             style=style,
             question=f'Does the keyword "{word}" fit?',
             answer=answer,
@@ -374,24 +374,22 @@ def _yes_or_no(
     return asked
 
 
-def _of_four(emoji: Emoji, pictures: Sequence[tuple[int, int]], draw: random.Random) -> list[PictureExample]:
-    asked: list[PictureExample] = []
-    for index, style, (right, *others) in _dealt(emoji, pictures, WRONG_KEYWORDS, draw):
+def _of_four(emoji: Emoji, images: Sequence[tuple[int, int]], draw: random.Random) -> list[ImageExample]:
+    asked: list[ImageExample] = []
+    for index, style, (right, *others) in _dealt(emoji, images, WRONG_KEYWORDS, draw):
         choices = [right, *others]
         draw.shuffle(choices)
         question = f"Which keyword fits: {', '.join(choices[:-1])} or {choices[-1]}?"
-        asked.append(
-            PictureExample(picture=index, style=style, question=question, answer=right, choices=tuple(choices))
-        )
+        asked.append(ImageExample(image=index, style=style, question=question, answer=right, choices=tuple(choices)))
     return asked
 
 
 def _dealt(
-    emoji: Emoji, pictures: Sequence[tuple[int, int]], wrong: int, draw: random.Random
+    emoji: Emoji, images: Sequence[tuple[int, int]], wrong: int, draw: random.Random
 ) -> list[tuple[int, int, list[str]]]:
     """Pictures that have a keyword to ask, each with a right one and then ``wrong`` ones that don't fit."""
     keywords = Keywords(emoji)
-    able = [(index, style) for index, style in pictures if keywords.of(index)]
+    able = [(index, style) for index, style in images if keywords.of(index)]
     right = [draw.choice(keywords.of(index)) for index, _ in able]
     dealt = keywords.dealt([index for index, _ in able], right, wrong, draw)
     return [(*able[place], words) for place, words in dealt]

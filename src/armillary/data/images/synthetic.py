@@ -1,6 +1,6 @@
-"""Made-up pictures and a random vision tower: what stands in for the emoji and DINOv2 where nothing is downloaded.
+"""Synthetic images and a random vision tower: what stands in for the emoji and DINOv2 where nothing is downloaded.
 
-Coloured shapes on white in two styles, labelled as emoji are, so that every question about pictures can be asked.
+Coloured shapes on white in two styles, labelled as emoji are, so that every question about images can be asked.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from transformers import Dinov2Config, Dinov2Model
 from armillary.data.images.emoji import Emoji, EmojiLabel
 
 IMAGE_SIZE = 12
-"""Pixels to which the tower's pictures are resized; nine tokens."""
+"""Pixels to which the tower's images are resized; nine tokens."""
 
 _SIZE = 16
 _COLOURS = {"red": (220, 20, 20), "green": (20, 180, 20), "blue": (20, 40, 220), "orange": (240, 130, 0)}
@@ -23,9 +23,9 @@ _CORNERS = {"left": (0, 0), "top": (0, 6), "right": (6, 6), "bottom": (6, 0)}
 _EXTENTS = {"small": 6, "large": 10}
 
 
-def made_up_emoji() -> Emoji:
+def synthetic_emoji() -> Emoji:
     """96 emoji (three groups of shapes, four colours) of 16 pixels, filled and striped."""
-    pictures, labels = [], []
+    images, labels = [], []
     every = itertools.product(_SHAPES, _COLOURS, _CORNERS, _EXTENTS)
     for number, (shape, colour, corner, extent) in enumerate(every):
         labels.append(
@@ -38,8 +38,8 @@ def made_up_emoji() -> Emoji:
                 subgroup=f"{colour} {shape}s",
             )
         )
-        pictures.append(_drawn(shape, colour, corner, extent))
-    return Emoji(pictures=np.stack(pictures), labels=tuple(labels), styles=("filled", "striped"), source=())
+        images.append(_drawn(shape, colour, corner, extent))
+    return Emoji(images=np.stack(images), labels=tuple(labels), styles=("filled", "striped"), source=())
 
 
 def _drawn(shape: str, colour: str, corner: str, extent: str) -> UInt8[np.ndarray, "s p p 3"]:
@@ -51,11 +51,11 @@ def _drawn(shape: str, colour: str, corner: str, extent: str) -> UInt8[np.ndarra
     else:
         mask[side // 2 - third // 2 : side // 2 + (third + 1) // 2] = True
         mask[:, side // 2 - third // 2 : side // 2 + (third + 1) // 2] = True
-    picture = np.full((2, _SIZE, _SIZE, 3), 255, dtype=np.uint8)
+    image = np.full((2, _SIZE, _SIZE, 3), 255, dtype=np.uint8)
     top, left = _CORNERS[corner]
     for style, shown in enumerate((mask, mask & (np.arange(side)[:, None] % 2 == 0))):
-        picture[style, top : top + side, left : left + side][shown] = _COLOURS[colour]
-    return picture
+        image[style, top : top + side, left : left + side][shown] = _COLOURS[colour]
+    return image
 
 
 def random_tower(seed: int = 0) -> Dinov2Model:
@@ -77,7 +77,7 @@ def random_tower(seed: int = 0) -> Dinov2Model:
     return tower
 
 
-# Made-up pictures in place of the emoji: for ``--dry-run`` and tests, without a download.
+# Synthetic images in place of the emoji: for ``--dry-run`` and tests, without a download.
 
 _GROUPS = {
     "food & drink": ("fruits", "drinks"), "animals & nature": ("birds", "bugs"), "objects": ("tools", "books"),
@@ -92,7 +92,7 @@ STYLES = ("bar", "block", "frame", "cross")
 
 def stand_in_emoji() -> Emoji:
     """Emoji of six subgroups in four styles: each subgroup has its colour and its keyword, each style its shape."""
-    labels, pictures = [], []
+    labels, images = [], []
     for place, (group, subgroup) in enumerate((group, part) for group, parts in _GROUPS.items() for part in parts):
         for number in range(_EACH):
             labels.append(
@@ -105,21 +105,21 @@ def stand_in_emoji() -> Emoji:
                     subgroup=subgroup,
                 )
             )
-            pictures.append([_drawn_emoji(style, place, number) for style in range(len(STYLES))])
-    return Emoji(pictures=np.array(pictures, dtype=np.uint8), labels=tuple(labels), styles=STYLES, source=())
+            images.append([_drawn_emoji(style, place, number) for style in range(len(STYLES))])
+    return Emoji(images=np.array(images, dtype=np.uint8), labels=tuple(labels), styles=STYLES, source=())
 
 
 def _drawn_emoji(style: int, place: int, number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    picture = np.full((_EMOJI_SIZE, _EMOJI_SIZE, 3), 255, dtype=np.uint8)
+    image = np.full((_EMOJI_SIZE, _EMOJI_SIZE, 3), 255, dtype=np.uint8)
     shift, colour = number % 6, _EMOJI_COLOURS[place]
     if style == 0:
-        picture[4:24, 6 + shift : 14 + shift] = colour
+        image[4:24, 6 + shift : 14 + shift] = colour
     elif style == 1:
-        picture[6 + shift : 22 + shift, 6:22] = colour
+        image[6 + shift : 22 + shift, 6:22] = colour
     elif style == 2:
-        picture[3:25, 3:25] = colour
-        picture[9:19, 9:19] = 255
+        image[3:25, 3:25] = colour
+        image[9:19, 9:19] = 255
     else:
-        picture[11:17, 2:26] = colour
-        picture[2:26, 8 + shift : 14 + shift] = colour
-    return picture
+        image[11:17, 2:26] = colour
+        image[2:26, 8 + shift : 14 + shift] = colour
+    return image

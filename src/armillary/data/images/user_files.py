@@ -1,4 +1,4 @@
-"""Questions about pictures, from a user's own files or made from the emoji set: one form for both.
+"""Questions about images, from a user's own files or made from the emoji set: one form for both.
 
 A file of questions has one JSON object a line: ``image`` (a path, relative to the file's folder), ``question``,
 ``answer``, and optionally ``choices`` (what the answer is one of) and ``task`` (the name of its kind).
@@ -15,21 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.data.images.emoji import Emoji
-from armillary.data.images.questions import PictureExample
+from armillary.data.images.questions import ImageExample
 from armillary.errors import StorageError, UsageError
 
 Pixels = NDArray[np.uint8]
-"""A picture ``[h, w, 3]`` in RGB, 0 to 255."""
+"""An image ``[h, w, 3]`` in RGB, 0 to 255."""
 
 _HELD_OUT = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AskedPicture:
-    """One question about one picture."""
+class ImageQuestion:
+    """One question about one image."""
 
-    picture: Path | Pixels
-    """Where the picture is read from, or its pixels."""
+    image: Path | Pixels
+    """Where the image is read from, or its pixels."""
 
     question: str
     answer: str
@@ -40,15 +40,15 @@ class AskedPicture:
 
     @property
     def where(self) -> str:
-        """The picture in words, for a sentence about it."""
-        return str(self.picture) if isinstance(self.picture, Path) else "a picture given as pixels"
+        """The image in words, for a sentence about it."""
+        return str(self.image) if isinstance(self.image, Path) else "an image given as pixels"
 
 
-def asked_pictures(emoji: Emoji, examples: Iterable[PictureExample], task: str) -> list[AskedPicture]:
-    """The same questions with the pictures themselves."""
+def image_questions(emoji: Emoji, examples: Iterable[ImageExample], task: str) -> list[ImageQuestion]:
+    """The same questions with the images themselves."""
     return [
-        AskedPicture(
-            picture=emoji.pictures[example.picture, example.style],
+        ImageQuestion(
+            image=emoji.images[example.image, example.style],
             question=example.question,
             answer=example.answer,
             choices=example.choices,
@@ -58,7 +58,7 @@ def asked_pictures(emoji: Emoji, examples: Iterable[PictureExample], task: str) 
     ]
 
 
-def read_questions(path: Path, task: str) -> list[AskedPicture]:
+def read_questions(path: Path, task: str) -> list[ImageQuestion]:
     """The questions of a file in its order, under the task that a line names or else ``task``.
 
     Every image is opened far enough to know that it is one. UsageError for a missing or empty file and, with the
@@ -77,13 +77,13 @@ def read_questions(path: Path, task: str) -> list[AskedPicture]:
         raise UsageError(f"{path} has no rows; give one JSON object a line with image, question and answer.")
     seen: set[Path] = set()
     for number, one in zip((n for n, line in enumerate(lines, 1) if line.strip()), found, strict=True):
-        if isinstance(one.picture, Path) and one.picture not in seen:
-            seen.add(one.picture)
-            _require_image(one.picture, f"line {number} of {path}")
+        if isinstance(one.image, Path) and one.image not in seen:
+            seen.add(one.image)
+            _require_image(one.image, f"line {number} of {path}")
     return found
 
 
-def _question(line: str, path: Path, number: int, task: str) -> AskedPicture:
+def _question(line: str, path: Path, number: int, task: str) -> ImageQuestion:
     where = f"line {number} of {path}"
     try:
         row: Any = json.loads(line)
@@ -98,8 +98,8 @@ def _question(line: str, path: Path, number: int, task: str) -> AskedPicture:
     choices = row.get("choices")
     if choices is not None:
         _check_choices(choices, row["answer"], where)
-    return AskedPicture(
-        picture=path.parent / row["image"],
+    return ImageQuestion(
+        image=path.parent / row["image"],
         question=row["question"],
         answer=row["answer"],
         choices=None if choices is None else tuple(choices),
@@ -129,15 +129,15 @@ def _require_image(path: Path, where: str) -> None:
         ) from None
 
 
-def held_out(questions: Sequence[AskedPicture], path: Path) -> tuple[list[AskedPicture], list[AskedPicture]]:
+def held_out(questions: Sequence[ImageQuestion], path: Path) -> tuple[list[ImageQuestion], list[ImageQuestion]]:
     """Questions to learn from and to test with, about a tenth, dealt by a hash of the image's name.
 
     No image is in both. UsageError where one of the two would be empty.
     """
-    kept: list[AskedPicture] = []
-    tested: list[AskedPicture] = []
+    kept: list[ImageQuestion] = []
+    tested: list[ImageQuestion] = []
     for one in questions:
-        name = one.picture.name if isinstance(one.picture, Path) else str(one.picture.tobytes())
+        name = one.image.name if isinstance(one.image, Path) else str(one.image.tobytes())
         tenth = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) % _HELD_OUT == 0
         (tested if tenth else kept).append(one)
     if not kept or not tested:

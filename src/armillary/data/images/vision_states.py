@@ -1,6 +1,6 @@
-"""What DINOv2 makes of every emoji picture, computed once on this machine and kept in the cache.
+"""What DINOv2 makes of every emoji image, computed once on this machine and kept in the cache.
 
-Shapes: E emoji, S drawing styles, N states of a picture with the class token first, v width of the tower.
+Shapes: E emoji, S drawing styles, N states of an image with the class token first, v width of the tower.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from transformers import Dinov2Model
 from armillary.data.images.emoji import Emoji, emoji_folder
 from armillary.fetch import cache
 from armillary.models.dinov2 import fetch_dinov2, shortened
-from armillary.models.image_text import VISION_LAYERS, picture_processor
+from armillary.models.image_text import VISION_LAYERS, square_image_processor
 from armillary.models.quiet import quiet
 from armillary.progress import track
 
@@ -23,8 +23,8 @@ _FILE = "states.npy"
 _AT_ONCE = 64
 
 
-def picture_states(emoji: Emoji) -> NDArray[np.float16]:
-    """States ``[E, S, N, v]`` behind the eighth layer, for pictures of 56 pixels; some minutes at first use.
+def image_states(emoji: Emoji) -> NDArray[np.float16]:
+    """States ``[E, S, N, v]`` behind the eighth layer, for images of 56 pixels; some minutes at first use.
 
     Raises DownloadError or StorageError, and then leaves nothing behind.
     """
@@ -42,13 +42,13 @@ def _make(emoji: Emoji, result: Path) -> None:
 
 @torch.inference_mode()
 def states_behind(tower: Dinov2Model, emoji: Emoji) -> NDArray[np.float16]:
-    """States ``[E, S, N, v]`` behind the tower's last layer, pictures resized to its own size."""
-    processor = picture_processor(int(cast(Any, tower.config).image_size))
-    count, styles = emoji.pictures.shape[:2]
-    flat = emoji.pictures.reshape(count * styles, *emoji.pictures.shape[2:])
+    """States ``[E, S, N, v]`` behind the tower's last layer, images resized to its own size."""
+    processor = square_image_processor(int(cast(Any, tower.config).image_size))
+    count, styles = emoji.images.shape[:2]
+    flat = emoji.images.reshape(count * styles, *emoji.images.shape[2:])
     starts = range(0, len(flat), _AT_ONCE)
     found = []
-    for start in track(starts, "reading pictures with DINOv2", len(starts)):
+    for start in track(starts, "reading images with DINOv2", len(starts)):
         pixels = processor(list(flat[start : start + _AT_ONCE]), return_tensors="pt")["pixel_values"]
         found.append(tower(pixels, output_hidden_states=True).hidden_states[-1].half().numpy())
     states = np.concatenate(found)

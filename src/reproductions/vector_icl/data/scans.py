@@ -95,7 +95,7 @@ def _balanced(scan: EventFMRI, begin: int, end: int, each: int | None, seed: int
     return Windows(scan.bold[chosen[:, None] + np.arange(VOLUMES)], scan.events[chosen] > 0)
 
 
-def made_up_scan() -> EventFMRI:
+def synthetic_scan() -> EventFMRI:
     """400 volumes whose signal rises behind each event, for where nothing is fetched."""
     generator = np.random.default_rng(0)
     events = np.zeros(400, dtype=np.int64)

@@ -164,7 +164,7 @@ def jittered(vectors: Vectors, copies: int, seed: int, noise: float = 0.02) -> V
     return np.concatenate([vectors, *more]).astype(np.float32)
 
 
-def made_up_series() -> list[Series]:
+def synthetic_series() -> list[Series]:
     """Two sets of waves whose classes are frequencies, for where nothing is fetched."""
     generator = np.random.default_rng(0)
     source = DataSource(name="waves", package="armillary", version="0", licence="Apache-2.0", url="")

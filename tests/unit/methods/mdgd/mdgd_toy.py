@@ -17,17 +17,17 @@ from armillary.models.tiny_vision import TinyVision, tiny_vision
 Row = dict[str, Tensor]
 
 
-class Pictures(Dataset[Row]):
+class ToyImages(Dataset[Row]):
     """Rows of one image and one text each; with ``questions`` two texts ask of every image."""
 
     def __init__(self, tiny: TinyVision, count: int = 8, *, images: bool = True, questions: int = 1) -> None:
-        pictures = [tiny.batch(1, seed=seed, images=images) for seed in range(count // questions)]
+        images = [tiny.batch(1, seed=seed, images=images) for seed in range(count // questions)]
         self.rows: list[Row] = []
         for question in range(questions):
-            for seed, picture in enumerate(pictures):
+            for seed, image in enumerate(images):
                 text = tiny.batch(1, seed=1000 * question + seed, images=images)
                 names = ("input_ids", "labels")
-                self.rows.append({**picture, **{name: text[name] for name in names}})
+                self.rows.append({**image, **{name: text[name] for name in names}})
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,7 +44,7 @@ def collated(rows: Sequence[Row]) -> Row:
 def mixed_rows() -> list[Row]:
     """Five rows with an image and three without, of different lengths."""
     toy = tiny_vision()
-    return [*Pictures(toy, 5).rows, *Pictures(toy, 3, images=False).rows]
+    return [*ToyImages(toy, 5).rows, *ToyImages(toy, 3, images=False).rows]
 
 
 def padded(rows: Sequence[Row]) -> Row:
@@ -98,7 +98,7 @@ def make(
     made = trainer(
         model=tiny.model if model is None else model,
         args=arguments(folder, **changes),
-        train_dataset=Pictures(tiny) if data is None else data,
+        train_dataset=ToyImages(tiny) if data is None else data,
         data_collator=collated,
         **(extra or {}),
     )

@@ -57,8 +57,8 @@ def test_collapsed_states_are_seen() -> None:
 
 def test_with_the_stock_trainer_it_reads_and_changes_nothing(tmp_path: Path) -> None:
     toy = tiny_vision()
-    pictures = [toy.batch(4, seed=50), toy.batch(2, seed=51)]
-    watching = VisualRankCallback(pictures, every=2)
+    images = [toy.batch(4, seed=50), toy.batch(2, seed=51)]
+    watching = VisualRankCallback(images, every=2)
     watched = run(tmp_path / "a", trainer=Trainer, extra={"callbacks": [watching]}, freeze_vision=False)
     plain = run(tmp_path / "b", trainer=Trainer, freeze_vision=False)
     assert torch.equal(weights(watched), weights(plain))
@@ -69,8 +69,8 @@ def test_with_the_stock_trainer_it_reads_and_changes_nothing(tmp_path: Path) -> 
     assert all(reading.drift is not None and reading.drift > 0 for reading in last)
     line = next(line for line in watched.state.log_history if "visual_rank/1/drift" in line)
     assert line["visual_rank/1/dataset"] == first[1].dataset
-    states = [visual_hidden_states(toy.model, batch, [1], toy.anatomy)[0] for batch in pictures]
-    counts = [image_token_mask(toy.anatomy, batch).sum(1).tolist() for batch in pictures]
+    states = [visual_hidden_states(toy.model, batch, [1], toy.anatomy)[0] for batch in images]
+    counts = [image_token_mask(toy.anatomy, batch).sum(1).tolist() for batch in images]
     images = [part for x, n in zip(states, counts, strict=True) for part in x.split(n)]
     assert first[1].dataset == pytest.approx(visual_rank(images).dataset, rel=1e-6)
 
@@ -85,7 +85,7 @@ def test_every_kind_of_model(kind: str) -> None:
     assert not toy.model.training
 
 
-def test_the_trainer_takes_pictures_to_look_at(tmp_path: Path) -> None:
+def test_the_trainer_takes_images_to_look_at(tmp_path: Path) -> None:
     batch = tiny_vision().batch(3)
     trainer = make(tmp_path, log_erank_steps=1, extra={"rank_batch": batch})
     trainer.train()

@@ -18,7 +18,7 @@ from armillary.methods.mdgd.reference import (
 )
 from armillary.models.tiny_vision import VISION_KINDS, TinyVision, tiny_vision
 
-from .mdgd_toy import Pictures, collated
+from .mdgd_toy import ToyImages, collated
 
 
 def shaken(toy: TinyVision) -> None:
@@ -34,7 +34,7 @@ def worst(a: list[Tensor], b: list[Tensor]) -> float:
 @pytest.mark.parametrize("kind", [kind for kind in VISION_KINDS if kind != "gemma3"])
 def test_cache_and_copy_agree_and_stay_where_training_began(kind: str) -> None:
     toy = tiny_vision(kind)
-    rows = Pictures(toy, 6).rows
+    rows = ToyImages(toy, 6).rows
     batches = [collated(rows[:3]), collated(rows[3:])]
     copied, cached = CopiedReference(toy.model, (0, 1)), CachedReference.build(toy.model, batches, (0, 1))
     mixed = collated([rows[4], rows[1], rows[5]])  # rows from both batches, with other neighbours
@@ -127,7 +127,7 @@ def test_unknown_images_and_sizes_are_told() -> None:
 @pytest.mark.parametrize("kind", VISION_KINDS)
 def test_keys_are_of_the_pixels_whatever_the_batch(kind: str) -> None:
     toy = tiny_vision(kind)
-    rows = Pictures(toy, 4).rows
+    rows = ToyImages(toy, 4).rows
     singly = [image_keys(row, image_token_mask(toy.anatomy, row))[0] for row in rows]
     together = collated(rows)
     assert image_keys(together, image_token_mask(toy.anatomy, together)) == singly

@@ -15,7 +15,7 @@ from armillary.methods.mdgd.trainer import MDGDConfig, MDGDMixin
 from armillary.models.tiny_models import tiny_tokenizer
 from armillary.models.tiny_vision import tiny_vision
 
-from .mdgd_toy import Pictures, collated, logged
+from .mdgd_toy import ToyImages, collated, logged
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
@@ -34,7 +34,7 @@ def test_trls_trainer_takes_the_mixin(tmp_path: Path) -> None:
 
     def trained(kind: Any, name: str, **changes: Any) -> Any:
         toy = tiny_vision()
-        rows = [{key: value[0].tolist() for key, value in row.items()} for row in Pictures(toy, 8).rows]
+        rows = [{key: value[0].tolist() for key, value in row.items()} for row in ToyImages(toy, 8).rows]
         common = {"max_steps": 3, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "use_cpu": True}
         common |= {"bf16": False, "logging_steps": 1, "save_strategy": "no", "disable_tqdm": True, "report_to": "none"}
         common |= {"dataset_kwargs": {"skip_prepare_dataset": True}, "remove_unused_columns": False}

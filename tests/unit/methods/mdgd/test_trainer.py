@@ -17,7 +17,7 @@ from armillary.models.tiny_models import tiny
 from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
 
 from ...training.two_processes import run_two
-from .mdgd_toy import Pictures, arguments, collated, logged, make, mixed_rows, padded, run, weights
+from .mdgd_toy import ToyImages, arguments, collated, logged, make, mixed_rows, padded, run, weights
 from .two_trainers import both_arms
 
 NOTHING: dict[str, Any] = {"projection": "none", "visual_align_weight": 0.0, "freeze_vision": False}
@@ -72,7 +72,7 @@ def test_micro_batches_equal_one_batch(preset: str, tmp_path: Path) -> None:
 def test_projecting_each_micro_batch_would_be_seen(tmp_path: Path) -> None:
     """The mistake that the test above guards against, on the same gradients."""
     trainer = run(tmp_path, preset="paper", max_steps=2, learning_rate=1e-2)
-    parts = [collated(Pictures(tiny_vision(), 8).rows[i : i + 2]) for i in range(0, 8, 2)]
+    parts = [collated(ToyImages(tiny_vision(), 8).rows[i : i + 2]) for i in range(0, 8, 2)]
     each = [trainer.gradients(trainer.model, part) for part in parts]
     parameters = trainer.trainable()
 
@@ -171,7 +171,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
 
 
 def test_a_batch_without_images_is_a_plain_step(tmp_path: Path) -> None:
-    data = Pictures(tiny_vision(), 8, images=False)
+    data = ToyImages(tiny_vision(), 8, images=False)
     ours = run(tmp_path / "a", data=data)
     plain = run(tmp_path / "b", data=data, projection="none", visual_align_weight=0.0)
     assert torch.equal(weights(ours), weights(plain))
@@ -180,7 +180,7 @@ def test_a_batch_without_images_is_a_plain_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", VISION_KINDS)
 def test_a_cut_image_is_told_with_both_numbers(kind: str, tmp_path: Path) -> None:
-    data = Pictures(tiny_vision(kind))
+    data = ToyImages(tiny_vision(kind))
     image = tiny_vision(kind).anatomy.image_token_id
     for row in data.rows:
         row["input_ids"][row["input_ids"] == image] = torch.tensor([image] * (_images(row, image) - 1) + [7])
@@ -196,12 +196,12 @@ def _images(row: dict[str, Tensor], image: int) -> int:
 def test_what_gradients_outside_training_note_is_not_logged(tmp_path: Path) -> None:
     trainer = make(tmp_path)
     trainer.note("visual_drift", 1.0)
-    trainer.gradients(trainer.model, collated(Pictures(tiny_vision()).rows[:2]))
+    trainer.gradients(trainer.model, collated(ToyImages(tiny_vision()).rows[:2]))
     assert trainer._noted == {"visual_drift": [1.0]}
 
 
 def test_mostly_text_is_said_once(tmp_path: Path) -> None:
-    data = Pictures(tiny_vision(), 8, images=False)
+    data = ToyImages(tiny_vision(), 8, images=False)
     with pytest.warns(UserWarning, match=r"only 0 of the first 64 rows"):
         run(tmp_path, data=data, max_steps=9, **ALL)
 
@@ -214,7 +214,7 @@ def test_a_stalled_task_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_own_columns_do_not_reach_the_model(tmp_path: Path) -> None:
     toy = tiny_vision()
-    rows = Pictures(toy, 8).rows
+    rows = ToyImages(toy, 8).rows
     own = [toy.anatomy.image_mask(row["input_ids"]) for row in rows]
     marked = [{**row, "image_key": torch.tensor([n]), "image_token_mask": own[n]} for n, row in enumerate(rows)]
     by_key = run(tmp_path / "a", data=marked, reference="cache", preset="paper")

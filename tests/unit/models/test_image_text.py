@@ -14,9 +14,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from armillary.errors import ModelError, UsageError
 from armillary.models import LoadedModel, find_anatomy, tiny
 from armillary.models.image_text import (
-    assemble_picture_model,
+    assemble_image_text_model,
     scale_connector,
-    smooth_pictures,
+    smooth_images,
     untrained_token,
     with_image_token,
 )
@@ -29,16 +29,16 @@ _TEXT = "<image>Paris lives in the city of"
 
 def assembled(text: LoadedModel | str, seed: int = 0) -> tuple[Any, Any]:
     torch.manual_seed(3)
-    return assemble_picture_model(text, image_size=12, connector_seed=seed, tower=tiny_tower(), vision_layers=2)
+    return assemble_image_text_model(text, image_size=12, connector_seed=seed, tower=tiny_tower(), vision_layers=2)
 
 
-def pictures(count: int = 2) -> list[Image.Image]:
+def images(count: int = 2) -> list[Image.Image]:
     drawn = np.random.default_rng(0).integers(0, 256, (count, 20, 30, 3), dtype=np.uint8)
     return [Image.fromarray(one) for one in drawn]
 
 
 def inputs(processor: Any, count: int = 2) -> Any:
-    return processor(images=pictures(count), text=[_TEXT] * count, return_tensors="pt")
+    return processor(images=images(count), text=[_TEXT] * count, return_tensors="pt")
 
 
 def with_spares(same: bool = True) -> LoadedModel:
@@ -54,7 +54,7 @@ def with_spares(same: bool = True) -> LoadedModel:
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma3", "gpt_neox"])
-def test_without_a_picture_it_is_the_language_model(kind: str) -> None:
+def test_without_an_image_it_is_the_language_model(kind: str) -> None:
     text = tiny(kind)
     model, processor = assembled(text)
     ids = text.tokenizer("Paris lives in the city of", return_tensors="pt").input_ids
@@ -64,7 +64,7 @@ def test_without_a_picture_it_is_the_language_model(kind: str) -> None:
     torch.testing.assert_close(ours[..., : theirs.shape[-1]], theirs, atol=1e-6, rtol=0)
 
 
-def test_the_picture_stands_in_the_text_and_matters() -> None:
+def test_the_image_stands_in_the_text_and_matters() -> None:
     model, processor = assembled(tiny())
     batch = inputs(processor)
     anatomy = find_vision_anatomy(model)
@@ -82,7 +82,7 @@ def test_the_picture_stands_in_the_text_and_matters() -> None:
 def test_the_connector_reads_the_state_before_the_norm_without_the_class_token() -> None:
     model, _ = assembled(tiny())
     torch.manual_seed(3)
-    tower, seen = tiny_tower(), smooth_pictures(3, 12, seed=4)
+    tower, seen = tiny_tower(), smooth_images(3, 12, seed=4)
     read: list[torch.Tensor] = []
     model.model.multi_modal_projector.register_forward_pre_hook(lambda _, given: read.append(given[0]))
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_image_embeddings_are_as_large_as_those_of_the_text(kind: str) -> None:
     with torch.no_grad():
         words = model.get_input_embeddings()(rows)
         same, other = (
-            torch.stack(list(model.get_image_features(smooth_pictures(32, 12, seed=seed)).pooler_output))
+            torch.stack(list(model.get_image_features(smooth_images(32, 12, seed=seed)).pooler_output))
             for seed in (0, 9)
         )
     target = words.square().mean().sqrt()
@@ -111,7 +111,7 @@ def test_the_seed_decides_the_connector_only_and_the_global_generator_is_left_al
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
     made = [
-        assemble_picture_model(text, image_size=12, connector_seed=seed, tower=tower, vision_layers=2)[0]
+        assemble_image_text_model(text, image_size=12, connector_seed=seed, tower=tower, vision_layers=2)[0]
         for seed in (0, 0, 1)
     ]
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -207,14 +207,14 @@ def test_language_models_that_llava_cannot_hold_are_refused() -> None:
 
 def test_an_image_size_that_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match="image size 13 is no multiple of the patch size 4"):
-        assemble_picture_model(tiny(), image_size=13, tower=tiny_tower(), vision_layers=2)
+        assemble_image_text_model(tiny(), image_size=13, tower=tiny_tower(), vision_layers=2)
 
 
 @pytest.mark.weights
 def test_the_real_parts_make_a_model() -> None:
-    model, processor = assemble_picture_model("smollm2-135m-instruct")
+    model, processor = assemble_image_text_model("smollm2-135m-instruct")
     assert (model.config.image_token_id, model.config.text_config.vocab_size) == (16, 49152)
-    batch = processor(images=pictures(), text=["<image>This is"] * 2, return_tensors="pt")
+    batch = processor(images=images(), text=["<image>This is"] * 2, return_tensors="pt")
     assert (batch["input_ids"] == 16).sum(dim=1).tolist() == [16, 16]
     with torch.no_grad():
         logits = model(**batch).logits[:, -1]
