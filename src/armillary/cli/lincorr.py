@@ -73,8 +73,8 @@ def fit_relation(run: Run[LincorrSettings]) -> Outcome:
     return Outcome(
         title=f"{chosen.id} in {run.model.name}",
         measures=measures(result),
-        findings=findings(result.to_dict()),
-        sections=[section(result.to_dict())],
+        findings=findings(result),
+        sections=[section(result)],
         data=chosen.source,
     )
 

@@ -26,6 +26,7 @@ from armillary.methods.lincorr.result import RelationFit
 from armillary.methods.lincorr.vocabulary import VocabularyConfig, vocabulary_feed_forward
 from armillary.models import LoadedModel
 from armillary.progress import track
+from armillary.records.plain import plain
 from armillary.runs.parts import Parts
 from armillary.scoring import sequence_nll
 from reproductions.lincorr.finetune import FineTuneConfig, fine_tune, relative_change
@@ -90,7 +91,7 @@ def _gradient(lab: Laboratory, name: str, subjects: list[str]) -> Payload:
     found = gradient_correlation(
         lab.loaded, lab.fit(name), subjects, targets=lab.scale.gradient_targets, seed=lab.seed
     )
-    return found.to_dict()
+    return plain(found)
 
 
 def resilience(lab: Laboratory) -> Payload:
@@ -106,7 +107,7 @@ def resilience(lab: Laboratory) -> Payload:
     def look(step: int, tuned: LoadedModel) -> None:
         moved = transfer(fit, before, recollect(tuned, before, lab.config()), lab.config())
         change = relative_change(lab.loaded, tuned)
-        looks.append({"step": step, "transfer": moved.to_dict(), "relative_change": change, "nll": nll(tuned)})
+        looks.append({"step": step, "transfer": plain(moved), "relative_change": change, "nll": nll(tuned)})
 
     config = FineTuneConfig(steps=lab.scale.steps, seed=lab.seed)
     base = nll(lab.loaded)
@@ -170,7 +171,7 @@ def edits(lab: Laboratory, relation: str, chosen: Payload) -> Payload:
         for edit in done
     ]
     try:
-        summary = combine_edits(done, len(fit.target.ids), seed=lab.seed).to_dict()
+        summary = combine_edits(done, len(fit.target.ids), seed=lab.seed)
     except UsageError as error:
         return {"edits": told, "summary": None, "why": str(error)}
     return {"edits": told, "summary": summary, "why": ""}
@@ -212,7 +213,7 @@ def completeness_of_words(lab: Laboratory) -> Payload:
     except (KeyError, UsageError) as error:
         return {"kinds": {}, "advantage": None, "why": str(error)}
     return {
-        "kinds": {name: kind.to_dict() for name, kind in kinds.items()},
-        "advantage": advantage.to_dict(),
+        "kinds": kinds,
+        "advantage": advantage,
         "why": "",
     }

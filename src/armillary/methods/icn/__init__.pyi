@@ -41,9 +41,9 @@ from .navigator import Navigator as Navigator, icn_generate as icn_generate
 from .probing import AfterList as AfterList, Probing as Probing, unreachable as unreachable
 from .result import (
     Answer as Answer,
-    AnswerScore as AnswerScore,
     Diversity as Diversity,
     Exploration as Exploration,
+    ListScore as ListScore,
     diversity as diversity,
     score as score,
 )

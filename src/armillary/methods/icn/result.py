@@ -40,7 +40,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerScore:
+class ListScore:
     """Answers against the correct ones."""
 
     answers: int
@@ -76,7 +76,7 @@ class Exploration:
         """The answers without repetitions."""
         return [answer.text for answer in self.answers if answer.duplicate_of is None]
 
-    def score(self, judge: Judge) -> AnswerScore:
+    def score(self, judge: Judge) -> ListScore:
         """How many answers the judge accepts."""
         return score(self.texts, judge)
 
@@ -85,11 +85,11 @@ class Exploration:
         return asdict(self)
 
 
-def score(texts: Sequence[str], judge: Judge) -> AnswerScore:
+def score(texts: Sequence[str], judge: Judge) -> ListScore:
     """Texts against a judge."""
     meant = [judge(text) for text in texts]
     correct = [answer for answer in meant if answer is not None]
-    return AnswerScore(answers=len(meant), correct=len(correct), distinct_correct=len(set(correct)))
+    return ListScore(answers=len(meant), correct=len(correct), distinct_correct=len(set(correct)))
 
 
 def first_places(texts: Sequence[str]) -> list[int | None]:

@@ -2,6 +2,7 @@ import armillary.cards
 
 from .config import LinCorrConfig as LinCorrConfig
 from .editing import (
+    EditOutcome as EditOutcome,
     LogitEdit as LogitEdit,
     SpilloverResult as SpilloverResult,
     combine_edits as combine_edits,
@@ -20,7 +21,13 @@ from .measurement import (
     relation_tables as relation_tables,
     restricted as restricted,
 )
-from .method import Study as Study, lincorr as lincorr, recollect as recollect, study as study
+from .method import (
+    Study as Study,
+    StudyScores as StudyScores,
+    lincorr as lincorr,
+    recollect as recollect,
+    study as study,
+)
 from .resilience import (
     Completeness as Completeness,
     TransferResult as TransferResult,
@@ -32,6 +39,7 @@ from .result import (
     HitRate as HitRate,
     RelationFit as RelationFit,
     RelationResult as RelationResult,
+    RelationScores as RelationScores,
     chance_hit as chance_hit,
     hit_at as hit_at,
 )
@@ -42,6 +50,7 @@ from .vocabulary import (
     vocabulary_feed_forward as vocabulary_feed_forward,
 )
 from .words import (
+    WordCoverage as WordCoverage,
     WordTable as WordTable,
     halves as halves,
     preferred_prefix as preferred_prefix,

@@ -3,14 +3,14 @@
 The paper tells neither optimiser, rate nor number of steps (arXiv 2502.04520, Tables 5 and 6); the protocol is ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from armillary.errors import NumericError, UsageError
 from armillary.methods.lincorr.gradient import (
@@ -26,16 +26,22 @@ from armillary.methods.lincorr.result import RelationFit
 from armillary.models import LoadedModel
 from armillary.numerics import Interval, binomial, bootstrap, bootstrap_mean, paired_difference
 from armillary.numerics.correlation import spearman
+from armillary.records.plain import plain
 from armillary.training.checkpoints import only_trainable
 
 Optimiser = Literal["adam", "sgd"]
+Array = NDArray[np.float64]
+
 SHUFFLES = 20
-"""Shuffles of W that the two controls of an edit are averaged over."""
+"""Shuffles of W that the two controls of an edit are averaged over: more cost time, fewer leave them noisy."""
+
+PENALTY = 1.0
+"""On the squared logistic slope (of a regressor of unit spread): keeps it finite where the outcome is separable."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LogitEdit:
-    """One source word taught to a few subjects, and what became of the target. K subjects, S sources, T targets."""
+@dataclass(frozen=True, kw_only=True)
+class EditOutcome:
+    """One source word taught to a few subjects, and what became of the target, as plain data."""
 
     source: str
     """The word that was taught."""
@@ -68,15 +74,6 @@ class LogitEdit:
     success_by_rise: float
     """Share of subjects whose ``most_raised`` is gold."""
 
-    source_change: NDArray[np.float64]
-    """Measured change of the source values ``[K, S]``."""
-
-    target_change: NDArray[np.float64]
-    """Measured change of the target values ``[K, T]``."""
-
-    predicted_change: NDArray[np.float64]
-    """``source_change @ W``, ``[K, T]``."""
-
     agreement: float
     """Spearman over targets of predicted and measured change, mean over subjects; NaN when nothing changed."""
 
@@ -101,29 +98,28 @@ class LogitEdit:
     generalised_rank: float
     """Share of targets with a smaller weight than the generalised one, mean over subjects: 0.5 by chance."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data, changes included."""
-        plain: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name, value in plain.items():
-            if isinstance(value, np.ndarray):
-                plain[name] = value.tolist()
-            elif isinstance(value, tuple):
-                plain[name] = list(value)
-            elif isinstance(value, float) and not np.isfinite(value):
-                plain[name] = None
-        return plain
+    @property
+    def took(self) -> bool:
+        """Whether the word had to be taught and was learned."""
+        return self.steps > 0 and not self.failed
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Inverse of ``to_dict``."""
-        kept = dict(data)
-        for name in ("source_change", "target_change", "predicted_change"):
-            kept[name] = np.array(kept[name], dtype=np.float64)
-        for name in ("gold", "before", "after", "most_raised"):
-            kept[name] = tuple(kept[name])
-        for name in ("agreement", "agreement_permuted", "agreement_uniform"):
-            kept[name] = float("nan") if kept[name] is None else kept[name]
-        return cls(**kept)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LogitEdit(EditOutcome):
+    """The outcome of an edit with the changes behind it. K subjects, S sources, T targets."""
+
+    source_change: NDArray[np.float64]
+    """Measured change of the source values ``[K, S]``."""
+
+    target_change: NDArray[np.float64]
+    """Measured change of the target values ``[K, T]``."""
+
+    predicted_change: NDArray[np.float64]
+    """``source_change @ W``, ``[K, T]``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data of the outcome, which ``records.plain.decode`` reads as ``EditOutcome``."""
+        return {field.name: plain(getattr(self, field.name)) for field in fields(EditOutcome)}
 
 
 def edit_and_trace(
@@ -156,29 +152,17 @@ def edit_and_trace(
         )
     prompts = prompts_of(loaded, fit, subjects)
     chosen = chosen_parameters(loaded, parameters)
+    optimisers: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+    if optimiser not in optimisers:
+        raise UsageError(f"the optimiser must be 'adam' or 'sgd'; got {optimiser!r}.")
     with restored(chosen), only_trainable(loaded.model, chosen):
         before = _both(loaded, fit, prompts)
-        update = _optimiser(optimiser, chosen, learning_rate)
-        token = fit.source.ids[column]
-        steps, probability = _teach(loaded, prompts[0], token, update, max_steps, threshold)
+        update = optimisers[optimiser](chosen, lr=learning_rate)
+        steps, probability = _teach(loaded, prompts[0], fit.source.ids[column], update, max_steps, threshold)
         after = _both(loaded, fit, prompts)
-    trace = _trace(fit, before, after, seed)
-    return LogitEdit(
-        source=source_word,
-        steps=steps,
-        probability=probability,
-        failed=probability < threshold,
-        **trace,
-        **_answers(fit, column, before[1], after[1]),
+    return _compared(
+        fit, source_word, before, after, steps=steps, probability=probability, threshold=threshold, seed=seed
     )
-
-
-def _optimiser(name: Optimiser, chosen: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-    if name == "adam":
-        return torch.optim.Adam(chosen, lr=rate)
-    if name == "sgd":
-        return torch.optim.SGD(chosen, lr=rate)
-    raise UsageError(f"the optimiser must be 'adam' or 'sgd'; got {name!r}.")
 
 
 @torch.enable_grad()
@@ -213,9 +197,21 @@ def _both(loaded: LoadedModel, fit: RelationFit, prompts: tuple[list[str], list[
     return source.double().cpu(), target.double().cpu()
 
 
-def _trace(fit: RelationFit, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], seed: int) -> dict[str, Any]:
+def _compared(
+    fit: RelationFit,
+    word: str,
+    before: tuple[Tensor, Tensor],
+    after: tuple[Tensor, Tensor],
+    *,
+    steps: int,
+    probability: float,
+    threshold: float,
+    seed: int,
+) -> LogitEdit:
+    """What the values ``[K, S]`` and ``[K, T]`` before and after say of the edit of one source word."""
+    column = fit.source.column(word)
     source, target = after[0] - before[0], after[1] - before[1]
-    weight = fit.weight_ST
+    weight, weight_T = fit.weight_ST, fit.weight_ST[column]
     generator = np.random.default_rng(seed)
     permuted, uniform = [], []
     for _ in range(SHUFFLES):
@@ -223,51 +219,44 @@ def _trace(fit: RelationFit, before: tuple[Tensor, Tensor], after: tuple[Tensor,
         uniform.append(_agreement(source @ rows, target))
         columns = torch.from_numpy(generator.permutation(weight.shape[1]))
         permuted.append(_agreement((source @ rows)[:, columns], target))
-    return {
-        "source_change": source.numpy(),
-        "target_change": target.numpy(),
-        "predicted_change": (source @ weight).numpy(),
-        "agreement": _agreement(source @ weight, target),
-        "agreement_permuted": float(np.mean(permuted)),
-        "agreement_uniform": float(np.mean(uniform)),
-    }
+    gold, labels = sorted(fit.gold[column]), fit.target.labels
+    top_before, top_after, raised = (x.argmax(dim=1).tolist() for x in (before[1], after[1], target))
+
+    def right(columns: list[int]) -> float:
+        return sum(column in gold for column in columns) / len(columns)
+
+    ranks = [int((weight_T < weight_T[j]).sum()) / (len(labels) - 1) for j in top_after]
+    return LogitEdit(
+        source=word,
+        gold=tuple(labels[j] for j in gold),
+        steps=steps,
+        probability=probability,
+        failed=probability < threshold,
+        before=tuple(labels[j] for j in top_before),
+        after=tuple(labels[j] for j in top_after),
+        most_raised=tuple(labels[j] for j in raised),
+        success=right(top_after),
+        success_before=right(top_before),
+        success_by_rise=right(raised),
+        source_change=source.numpy(),
+        target_change=target.numpy(),
+        predicted_change=(source @ weight).numpy(),
+        agreement=_agreement(source @ weight, target),
+        agreement_permuted=float(np.mean(permuted)),
+        agreement_uniform=float(np.mean(uniform)),
+        weight_reference=float(weight_T[gold].max()),
+        weight_generalised=float(weight_T[top_after].mean()),
+        weight_largest=float(weight_T.max()),
+        standardized_reference=float(fit.standardized_ST[column][gold].max()),
+        generalised_rank=float(np.mean(ranks)),
+    )
 
 
 def _agreement(predicted: Tensor, measured: Tensor) -> float:
     return float(np.mean([spearman(p, m) for p, m in zip(predicted, measured, strict=True)]))
 
 
-def _answers(fit: RelationFit, column: int, before: Tensor, after: Tensor) -> dict[str, Any]:
-    gold, labels = fit.gold[column], fit.target.labels
-    weight_T = fit.weight_ST[column]
-    said_before, said, raised = (x.argmax(dim=1).tolist() for x in (before, after, after - before))
-
-    def share(answers: list[int]) -> float:
-        return sum(answer in gold for answer in answers) / len(answers)
-
-    right = sorted(gold)
-    ranks = [int((weight_T < weight_T[j]).sum()) / (len(labels) - 1) for j in said]
-    return {
-        "gold": tuple(labels[j] for j in right),
-        "before": tuple(labels[j] for j in said_before),
-        "after": tuple(labels[j] for j in said),
-        "most_raised": tuple(labels[j] for j in raised),
-        "success": share(said),
-        "success_before": share(said_before),
-        "success_by_rise": share(raised),
-        "weight_reference": float(weight_T[right].max()),
-        "weight_generalised": float(weight_T[said].mean()),
-        "weight_largest": float(weight_T.max()),
-        "standardized_reference": float(fit.standardized_ST[column][right].max()),
-        "generalised_rank": float(np.mean(ranks)),
-    }
-
-
 # Many edits together: does a taught fact carry over, where, and does the map foretell it.
-
-Array = NDArray[np.float64]
-PENALTY = 1.0
-"""On the squared logistic slope (of a regressor of unit spread): keeps it finite where the outcome is separable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,17 +312,14 @@ class SpilloverResult:
     wrong_rank: Interval | None
     """Of these, the mean rank of the wrong target among the row's weights: 0.5 by chance, 1 for the largest."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: v.to_dict() if isinstance(v, Interval) else v for name, v in values.items()}
 
-
-def combine_edits(edits: Sequence[LogitEdit], targets: int, *, level: float = 0.95, seed: int = 0) -> SpilloverResult:
+def combine_edits(
+    edits: Sequence[EditOutcome], targets: int, *, level: float = 0.95, seed: int = 0
+) -> SpilloverResult:
     """Aggregate edits of one relation with ``targets`` target tokens; UsageError when fewer than two of them took."""
     untouched = [edit for edit in edits if edit.steps == 0]
     failed = [edit for edit in edits if edit.steps and edit.failed]
-    took = [edit for edit in edits if edit.steps and not edit.failed]
+    took = [edit for edit in edits if edit.took]
     if len(took) < 2:
         raise UsageError(
             f"only {len(took)} of {len(edits)} edits took ({len(failed)} failed, {len(untouched)} were known "
@@ -345,7 +331,8 @@ def combine_edits(edits: Sequence[LogitEdit], targets: int, *, level: float = 0.
         return np.array([getattr(edit, name) for edit in took], dtype=np.float64)
 
     def mean(name: str) -> Interval:
-        return bootstrap_mean(_known(column(name)), seed=seed, level=level, how=how)
+        values = column(name)
+        return bootstrap_mean(values[np.isfinite(values)], seed=seed, level=level, how=how)
 
     def difference(a: str, b: str) -> Interval:
         both = column(a), column(b)
@@ -395,6 +382,7 @@ def logistic_slope(x_N: Array, share_N: Array, *, level: float = 0.95, seed: int
 def _slopes(x_RN: Array, y_RN: Array) -> Array:
     """Newton's method for slope and intercept of every replicate; a faint penalty keeps the intercept finite."""
     slope, intercept = np.zeros(len(x_RN)), np.zeros(len(x_RN))
+    # Steps are clipped: one from where the curve is flat would overshoot.
     for _ in range(30):
         p = 1 / (1 + np.exp(-np.clip(slope[:, None] * x_RN + intercept[:, None], -30, 30)))
         w = p * (1 - p)
@@ -404,7 +392,3 @@ def _slopes(x_RN: Array, y_RN: Array) -> Array:
         slope = slope + np.clip((c * gradient[0] - b * gradient[1]) / determinant, -2, 2)
         intercept = intercept + np.clip((a * gradient[1] - b * gradient[0]) / determinant, -2, 2)
     return slope
-
-
-def _known(values: Array) -> Array:
-    return values[np.isfinite(values)]

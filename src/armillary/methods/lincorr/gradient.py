@@ -4,7 +4,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -21,8 +21,6 @@ from armillary.numerics import Interval, bootstrap_mean
 from armillary.numerics.correlation import pearson
 from armillary.progress import track
 from armillary.training.checkpoints import only_trainable
-
-# Differentiable next-token values, and the parameters that an edit or a gradient may touch, put back afterwards.
 
 Part = Literal["ffn-last-half", "ffn", "all"]
 
@@ -119,12 +117,6 @@ class GradientCorrelation:
     targets: tuple[str, ...]
     coordinates: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        names = ("correlation", "permuted", "excess")
-        plain = {"relation": self.relation, "subjects": self.subjects, "coordinates": self.coordinates}
-        return {**plain, "targets": list(self.targets), **{name: getattr(self, name).to_dict() for name in names}}
-
 
 def gradient_correlation(
     loaded: LoadedModel,
@@ -191,8 +183,8 @@ def gradient_pairs(
     correlations: list[list[float]] = [[] for _ in weights]
     for column in columns:
         of_target = _gradient(target_T[column], parameters, picks)
-        for found, weight_ST in zip(correlations, weights, strict=True):
-            found.append(pearson(of_target, _gradient(source_S @ weight_ST[:, column], parameters, picks)))
+        for values, weight_ST in zip(correlations, weights, strict=True):
+            values.append(pearson(of_target, _gradient(source_S @ weight_ST[:, column], parameters, picks)))
     if not np.isfinite(correlations[0]).any():
         raise NumericError("no target logit has a gradient in the chosen parameters.")
     return correlations
@@ -210,9 +202,12 @@ def coordinate_sample(
 
 
 def _gradient(value: Tensor, parameters: Sequence[Tensor], picks: Picks) -> Tensor:
-    found: Sequence[Tensor | None] = torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True)
+    # A parameter that the value does not depend on has no gradient: it counts as zero.
+    gradients: Sequence[Tensor | None] = torch.autograd.grad(
+        value, list(parameters), retain_graph=True, allow_unused=True
+    )
     parts = [
         torch.zeros(len(pick), device=pick.device) if gradient is None else gradient.reshape(-1)[pick].float()
-        for gradient, pick in zip(found, picks, strict=True)
+        for gradient, pick in zip(gradients, picks, strict=True)
     ]
     return torch.cat(parts)

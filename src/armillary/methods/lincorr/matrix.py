@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,24 +44,16 @@ class CorrelationMatrix:
         ]
         return sorted(cells, key=lambda cell: -cell[2].estimate)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        plain = {
-            name: [[cell.to_dict() if cell else None for cell in row] for row in grid]
-            for name, grid in (("values", self.values), ("null", self.null))
-        }
-        return {"names": list(self.names), **plain}
-
 
 def prompt_tables(tables: Mapping[str, RelationTables]) -> dict[str, LogitTable]:
     """The distinct prompts of several relations by template; where two relations ask it, the larger domain is kept."""
-    found: dict[str, LogitTable] = {}
-    for one in tables.values():
-        for table in (one.source, one.target):
-            held = found.get(table.template)
+    largest: dict[str, LogitTable] = {}
+    for relation in tables.values():
+        for table in (relation.source, relation.target):
+            held = largest.get(table.template)
             if held is None or len(table.words.ids) > len(held.words.ids):
-                found[table.template] = table
-    return found
+                largest[table.template] = table
+    return largest
 
 
 def correlation_matrix(tables: Mapping[str, LogitTable], config: LinCorrConfig) -> CorrelationMatrix:

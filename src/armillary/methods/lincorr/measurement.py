@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +28,10 @@ from armillary.methods.lincorr.words import halves
 from armillary.numerics import Interval, LinearFit, RidgePath, pearson_columns
 
 EXAMPLES = 12
+"""Source words shown with their weights: what a reader takes in."""
+
 FEW_GOLD = 10
+"""Below so many source words with gold, one word moves a hit rate by more than a tenth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,21 +89,36 @@ def fit_relation(tables: RelationTables, config: LinCorrConfig) -> RelationFit:
 def measure(tables: RelationTables, config: LinCorrConfig) -> RelationResult:
     """Every score of one relation (the paper's own score is ``correlation_ols``).
 
-    UsageError when ``config.ridge`` is 0 and there are too few rows; NumericError when all target logits are constant.
+    All intervals are over the same resamples of the test half, so that differences are paired. UsageError when
+    ``config.ridge`` is 0 and there are too few rows; NumericError when all target logits are constant.
     """
     source, target = tables.source.rows(tables.train), tables.target.rows(tables.train)
-    rows, sources = len(tables.train), source.shape[1]
-    notes = [note for note in (core.rows_note(rows, sources, config.ridge), _gold_note(tables)) if note]
+    source_test, target_test = tables.source.rows(tables.test), tables.target.rows(tables.test)
+    rows, sources = source.shape
     path = RidgePath(source)
     main = core.solve(path, target, config.ridge)
     ols = path.solve(target) if rows >= 2 * sources else None
-    if ols is None:
-        notes.append(f"least squares left out: {rows} fitting rows for {sources} source tokens")
-    per_token = pearson_columns(main.predict(tables.source.rows(tables.test)), tables.target.rows(tables.test))
+    predicted = main.predict(source_test)
+    per_token = pearson_columns(predicted, target_test)
     known = per_token[torch.isfinite(per_token)]
     excluded = len(per_token) - len(known)
+    linked = sum(1 for right in tables.gold if right)
+    notes = [core.rows_note(rows, sources, config.ridge)]
+    if 0 < linked < FEW_GOLD:
+        notes.append(f"only {linked} source tokens have a gold partner: hit rates are coarse")
+    if ols is None:
+        notes.append(f"least squares left out: {rows} fitting rows for {sources} source tokens")
     if excluded:
         notes.append(f"{excluded} target tokens have a constant logit and are left out of the mean")
+    test = core.TestRows(len(tables.test), replicates=config.replicates, level=config.level, seed=config.seed)
+    correlation = test.mean_correlation(predicted, target_test)
+    baseline = test.mean_correlation(core.rank_one(source, target, source_test), target_test)
+    control = None
+    if tables.control is not None:
+        control_fit = core.solve(path, tables.control.rows(tables.train), config.ridge)
+        control = test.mean_correlation(control_fit.predict(source_test), tables.control.rows(tables.test))
+    centred = core.solve(RidgePath(core.row_centred(source)), core.row_centred(target), config.ridge)
+    centred_predicted = centred.predict(core.row_centred(source_test))
     fit = _bound(tables, main, config)
     return RelationResult(
         relation=tables.relation.id,
@@ -110,46 +127,30 @@ def measure(tables: RelationTables, config: LinCorrConfig) -> RelationResult:
         source_template=tables.source.template,
         target_template=tables.target.template,
         space=tables.source.space,
+        chat_template=config.chat_template,
         fit_rows=rows,
         test_rows=len(tables.test),
         ridge=main.ridge,
         effective_dof=main.effective_dof,
-        **_correlations(tables, path, main, ols, config),
+        correlation=test.interval(correlation),
+        correlation_ols=test.interval(test.mean_correlation(ols.predict(source_test), target_test)) if ols else None,
         spread=float(known.std(correction=0)) if len(known) else float("nan"),
         per_word=dict(zip(tables.target.words.labels, per_token.tolist(), strict=True)),
         excluded=excluded,
+        r_squared=test.interval(test.mean_r_squared(predicted, target_test)),
+        centred=test.interval(test.mean_correlation(centred_predicted, core.row_centred(target_test))),
+        rank_one=test.interval(baseline),
+        over_rank_one=test.interval(correlation, baseline),
+        permuted=permuted_null(path, target, (source_test, target_test), main.ridge, config),
+        random_domain=test.interval(control) if control else None,
+        excess=test.interval(correlation, control) if control else None,
         hits=_hit_rates(tables, main, ols, config),
         examples=_examples(fit),
-        notes=tuple(notes),
-        source_words=tables.source.words.to_dict(),
-        target_words=tables.target.words.to_dict(),
+        notes=tuple(note for note in notes if note),
+        source_words=tables.source.words.coverage(),
+        target_words=tables.target.words.coverage(),
         fit=fit,
     )
-
-
-def _correlations(
-    tables: RelationTables, path: RidgePath, main: LinearFit, ols: LinearFit | None, config: LinCorrConfig
-) -> dict[str, Any]:
-    """The intervals of a ``RelationResult`` by field name; all are over the same resamples of the test half."""
-    source, target = tables.source.rows(tables.train), tables.target.rows(tables.train)
-    source_test, target_test = tables.source.rows(tables.test), tables.target.rows(tables.test)
-    test = core.TestRows(len(tables.test), replicates=config.replicates, level=config.level, seed=config.seed)
-    predicted = main.predict(source_test)
-    correlation = test.mean_correlation(predicted, target_test)
-    baseline = test.mean_correlation(core.rank_one(source, target, source_test), target_test)
-    control = _control(tables, path, source_test, test, config)
-    plain = test.mean_correlation(ols.predict(source_test), target_test) if ols else None
-    return {
-        "correlation": test.interval(correlation),
-        "correlation_ols": test.interval(plain) if plain else None,
-        "r_squared": test.interval(test.mean_r_squared(predicted, target_test)),
-        "centred": _centred(tables, test, config),
-        "rank_one": test.interval(baseline),
-        "over_rank_one": test.interval(correlation, baseline),
-        "permuted": permuted_null(path, target, (source_test, target_test), main.ridge, config),
-        "random_domain": test.interval(control) if control else None,
-        "excess": test.interval(correlation, control) if control else None,
-    }
 
 
 def permuted_null(
@@ -201,29 +202,6 @@ def _bound(tables: RelationTables, linear: LinearFit, config: LinCorrConfig) -> 
         chat_template=config.chat_template,
         model=tables.source.model,
     )
-
-
-def _control(
-    tables: RelationTables, path: RidgePath, source_test: Tensor, test: core.TestRows, config: LinCorrConfig
-) -> core.Replicated | None:
-    if tables.control is None:
-        return None
-    fit = core.solve(path, tables.control.rows(tables.train), config.ridge)
-    return test.mean_correlation(fit.predict(source_test), tables.control.rows(tables.test))
-
-
-def _centred(tables: RelationTables, test: core.TestRows, config: LinCorrConfig) -> Interval:
-    source, target = (core.row_centred(table.rows(tables.train)) for table in (tables.source, tables.target))
-    source_test, target_test = (core.row_centred(table.rows(tables.test)) for table in (tables.source, tables.target))
-    fit = core.solve(RidgePath(source), target, config.ridge)
-    return test.interval(test.mean_correlation(fit.predict(source_test), target_test))
-
-
-def _gold_note(tables: RelationTables) -> str | None:
-    linked = sum(1 for right in tables.gold if right)
-    if 0 < linked < FEW_GOLD:
-        return f"only {linked} source tokens have a gold partner: hit rates are coarse"
-    return None
 
 
 def _hit_rates(

@@ -8,8 +8,8 @@ from armillary.data import Relation, relation as shipped_relation
 from armillary.errors import UsageError
 from armillary.methods.lincorr.config import LinCorrConfig
 from armillary.methods.lincorr.measurement import RelationTables, measure, relation_tables
-from armillary.methods.lincorr.result import RelationResult
-from armillary.methods.lincorr.tables import LogitTable, PromptDomain, Store, collect
+from armillary.methods.lincorr.result import RelationResult, RelationScores
+from armillary.methods.lincorr.tables import LogitTable, PromptDomain, collect
 from armillary.methods.lincorr.words import (
     LEAST,
     WordTable,
@@ -21,6 +21,7 @@ from armillary.methods.lincorr.words import (
 )
 from armillary.models import LoadedModel
 from armillary.progress import track
+from armillary.runs.parts import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +37,17 @@ class Study:
     config: LinCorrConfig
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: results by id, and what was skipped."""
+        """Plain JSON data, which ``records.plain.decode`` reads as ``StudyScores``."""
         results = {id: result.to_dict() for id, result in self.results.items()}
         return {"results": results, "skipped": dict(self.skipped)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyScores:
+    """What a study leaves in a record: scores by relation id, and the relations left out with the reason."""
+
+    results: dict[str, RelationScores]
+    skipped: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +58,10 @@ class _Resolved:
     control: WordTable | None
 
     def domains(self) -> list[PromptDomain]:
+        """Source, target and, where there is one, control."""
         target = self.relation.target_template
-        found = [
-            PromptDomain(template=self.relation.source_template, words=self.source),
-            PromptDomain(template=target, words=self.target),
-        ]
-        return found + ([PromptDomain(template=target, words=self.control)] if self.control else [])
+        pairs = [(self.relation.source_template, self.source), (target, self.target), (target, self.control)]
+        return [PromptDomain(template=template, words=words) for template, words in pairs if words is not None]
 
 
 def lincorr(
@@ -88,14 +95,14 @@ def study(
     chunk. A relation of which fewer than two words survive is skipped with the reason; all else raises as ``lincorr``.
     """
     config = config or LinCorrConfig()
-    chosen = [shipped_relation(one) if isinstance(one, str) else one for one in relations]
+    chosen = [shipped_relation(given) if isinstance(given, str) else given for given in relations]
     resolved, skipped = _resolve(loaded, chosen, config)
     if subjects is None:
-        openings = {t for one in resolved for t in (one.relation.source_template, one.relation.target_template)}
-        keep_space = config.keep_space and all(template.startswith("{}") for template in openings)
+        templates = {domain.template for parts in resolved for domain in parts.domains()}
+        keep_space = config.keep_space and all(template.startswith("{}") for template in templates)
         subjects = vocabulary_subjects(loaded, config.n, seed=config.seed, keep_space=keep_space)
     tables = _collected(loaded, resolved, subjects, config, store) if resolved else {}
-    results = {id: measure(one, config) for id, one in track(tables.items(), "fitting maps", len(tables))}
+    results = {id: measure(tables[id], config) for id in track(tables, "fitting maps", len(tables))}
     return Study(results=results, tables=tables, skipped=skipped, subjects=tuple(subjects), config=config)
 
 
@@ -134,27 +141,22 @@ def _resolve(
 ) -> tuple[list[_Resolved], dict[str, str]]:
     resolved: list[_Resolved] = []
     skipped: dict[str, str] = {}
-    for one in relations:
-        if any(one.id == other.relation.id for other in resolved):
-            raise UsageError(f"the relation {one.id!r} was given twice.")
+    for relation in relations:
+        if any(relation.id == other.relation.id for other in resolved):
+            raise UsageError(f"the relation {relation.id!r} was given twice.")
         try:
-            source = resolve_words(loaded, one.source_words, prefix=one.prefix, policy=config.policy)
-            target = resolve_words(loaded, one.target_words, prefix=one.prefix, policy=config.policy)
+            source = resolve_words(loaded, relation.source_words, prefix=relation.prefix, policy=config.policy)
+            target = resolve_words(loaded, relation.target_words, prefix=relation.prefix, policy=config.policy)
         except UsageError as error:
-            skipped[one.id] = f"relation {one.id}: {error}"
+            skipped[relation.id] = f"relation {relation.id}: {error}"
             continue
-        control = _control_words(loaded, source, target, config)
-        resolved.append(_Resolved(relation=one, source=source, target=target, control=control))
+        control = None
+        if config.control_tokens:
+            own = [*source.ids, *target.ids]
+            drawn = random_words(loaded, config.control_tokens, seed=config.seed, exclude=own)
+            control = token_table(loaded, drawn) if len(drawn) >= LEAST else None
+        resolved.append(_Resolved(relation=relation, source=source, target=target, control=control))
     return resolved, skipped
-
-
-def _control_words(
-    loaded: LoadedModel, source: WordTable, target: WordTable, config: LinCorrConfig
-) -> WordTable | None:
-    if not config.control_tokens:
-        return None
-    drawn = random_words(loaded, config.control_tokens, seed=config.seed, exclude=[*source.ids, *target.ids])
-    return token_table(loaded, drawn) if len(drawn) >= LEAST else None
 
 
 def _collected(
@@ -164,14 +166,14 @@ def _collected(
     config: LinCorrConfig,
     store: Store | None,
 ) -> dict[str, RelationTables]:
-    domains = [domain for one in resolved for domain in one.domains()]
-    found = iter(_collect(loaded, domains, subjects, config, store))
+    domains = [domain for parts in resolved for domain in parts.domains()]
+    logits = iter(_collect(loaded, domains, subjects, config, store))
     tables: dict[str, RelationTables] = {}
-    for one in resolved:
-        source, target = next(found), next(found)
-        three = (source, target, next(found) if one.control else None)
-        gold = gold_columns(one.relation.gold, one.source, one.target)
-        tables[one.relation.id] = relation_tables(one.relation, loaded.name, three, gold, config)
+    for parts in resolved:
+        source, target = next(logits), next(logits)
+        three = (source, target, next(logits) if parts.control else None)
+        gold = gold_columns(parts.relation.gold, parts.source, parts.target)
+        tables[parts.relation.id] = relation_tables(parts.relation, loaded.name, three, gold, config)
     return tables
 
 

@@ -1,12 +1,8 @@
-"""How one relation is told: plain data of a ``RelationResult`` to a section and findings."""
+"""Section, findings and measures of one relation, from its scores alone: no model, no map."""
 
-from typing import TYPE_CHECKING, Any
-
+from armillary.methods.lincorr.result import RelationScores
 from armillary.numerics.intervals import Interval
-from armillary.records.sections import Figure, Finding, Section, Table
-
-if TYPE_CHECKING:
-    from armillary.methods.lincorr.result import RelationResult
+from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
 
 _BARS = {
     "correlation": "correlation",
@@ -18,117 +14,82 @@ _BARS = {
 }
 
 
-def section(payload: dict[str, Any]) -> Section:
+def section(scores: RelationScores) -> Section:
     """Scores beside their baselines, precision of the weights, examples, and the words that were left out."""
-    known = {name: Interval.from_dict(payload[name]) for name in _BARS if payload.get(name)}
-    best = known["correlation"]
-    excess = Interval.from_dict(payload["excess"]) if payload.get("excess") else None
-    over = "" if excess is None else f", {excess.estimate:+.2f} against random words under the same prompt"
-    summary = (
-        f"One linear map carries {payload['source_template']!r} to {payload['target_template']!r} with a mean test "
-        f"correlation of {best.estimate:.3f}{over}; {payload['fit_rows']:,} subjects fitted it, "
-        f"{payload['test_rows']:,} tested it."
+    known = scores.intervals()
+    bars = {label: known[name] for name, label in _BARS.items() if name in known}
+    over = (
+        "" if scores.excess is None else f", {scores.excess.estimate:+.2f} against random words under the same prompt"
     )
+    precision: list[list[Cell]] = [
+        [hit.direction, hit.n, hit.weights, hit.fit, hit.rate.estimate, hit.rate.low, hit.rate.high, hit.chance]
+        for hit in scores.hits
+    ]
+    examples: list[list[Cell]] = [
+        [
+            example.source,
+            ", ".join(example.gold),
+            ", ".join(f"{word} {weight:.2f}" for word, weight in example.top),
+            "yes" if example.hit else "no",
+        ]
+        for example in scores.examples
+    ]
+    left_out: list[list[Cell]] = [
+        [side, word, reason]
+        for side, words in (("source", scores.source_words), ("target", scores.target_words))
+        for word, reason in words.dropped.items()
+    ]
     return Section(
         id="relation",
-        title=payload["relation"],
-        summary=summary,
+        title=scores.relation,
+        summary=f"One linear map carries {scores.source_template!r} to {scores.target_template!r} with a mean test "
+        f"correlation of {scores.correlation.estimate:.3f}{over}; {scores.fit_rows:,} subjects fitted it, "
+        f"{scores.test_rows:,} tested it.",
         meaning="For each target word, the logit predicted from the source prompt is correlated with the real one "
-        "over "
-        "subjects that the map has not seen. The precision table asks whether the largest weights name right answers.",
+        "over subjects that the map has not seen. The precision table asks whether the largest weights name right "
+        "answers.",
         caution="A high correlation alone says that two prompts put the model in a similar state. Compare with "
-        "random words "
-        "under the same prompt, and read precision against its chance.",
-        figures=[_bars(known, payload)],
-        tables=[_precision(payload), _examples(payload), _left_out(payload)],
+        "random words under the same prompt, and read precision against its chance.",
+        figures=[interval_bars(f"{scores.relation}: correlation beside its baselines", bars, "mean test correlation")],
+        tables=[
+            Table(
+                title="Do the weights name right answers?",
+                columns=["direction", "N", "weights", "fit", "hit@N", "low", "high", "chance"],
+                rows=precision,
+                note="Exact binomial intervals.",
+            ),
+            Table(
+                title="Examples",
+                columns=["word", "right answers", "largest weights", "first one right"],
+                rows=examples,
+            ),
+            Table(title="Words left out", columns=["side", "word", "why"], rows=left_out),
+        ],
     )
 
 
-def measures(result: "RelationResult") -> dict[str, Interval]:
+def measures(scores: RelationScores) -> dict[str, Interval]:
     """Every number of the relation that has an interval, by name."""
-    rates = {f"{hit.direction} hit@{hit.n}, {hit.weights}, {hit.fit}": hit.rate for hit in result.hits}
-    return {**result.intervals(), **rates}
+    rates = {f"{hit.direction} hit@{hit.n}, {hit.weights}, {hit.fit}": hit.rate for hit in scores.hits}
+    return {**scores.intervals(), **rates}
 
 
-def findings(payload: dict[str, Any]) -> list[Finding]:
-    """The correlation, the precision and the notes, most telling first."""
-    told = [Finding(text=section(payload).summary, interest=0.6, section="relation")]
-    for hit in payload["hits"]:
-        if (hit["n"], hit["direction"], hit["weights"]) == (5, "influenced", "raw") and hit["fit"] == _fit(payload):
-            rate = Interval.from_dict(hit["rate"])
-            text = (
-                f"The five largest weights name a right answer for {rate.estimate:.0%} of the words "
-                f"[{rate.low:.0%}, {rate.high:.0%}]; chance is {hit['chance']:.0%}."
-            )
-            told.append(Finding(text=text, interest=0.7, section="relation"))
-    dropped = len(payload["source_words"]["dropped"]) + len(payload["target_words"]["dropped"])
-    if dropped:
+def findings(scores: RelationScores) -> list[Finding]:
+    """The correlation, the precision and the notes; precision is the most interesting, since it is what spreads."""
+    texts = [(section(scores).summary, 0.6)]
+    hit = scores.hit(5)
+    if hit is not None:
+        rate = hit.rate
         text = (
-            f"{dropped} words were left out because this tokenizer can't say them in one token; the report lists them."
+            f"The five largest weights name a right answer for {rate.estimate:.0%} of the words "
+            f"[{rate.low:.0%}, {rate.high:.0%}]; chance is {hit.chance:.0%}."
         )
-        told.append(Finding(text=text, interest=0.3, section="relation"))
-    told += [Finding(text=note, interest=0.5, section="relation") for note in payload["notes"]]
-    return told
-
-
-def _fit(payload: dict[str, Any]) -> str:
-    return "ridge" if payload["ridge"] else "ols"
-
-
-def _bars(known: dict[str, Interval], payload: dict[str, Any]) -> Figure:
-    return Figure(
-        kind="bars",
-        title=f"{payload['relation']}: correlation beside its baselines",
-        data={
-            "labels": [_BARS[name] for name in known],
-            "values": [value.estimate for value in known.values()],
-            "low": [value.low for value in known.values()],
-            "high": [value.high for value in known.values()],
-            "x_label": "mean test correlation",
-        },
-        alt="Bars: " + ", ".join(f"{_BARS[name]} {value.estimate:.2f}" for name, value in known.items()),
-    )
-
-
-def _precision(payload: dict[str, Any]) -> Table:
-    rows = [
-        [
-            hit["direction"],
-            hit["n"],
-            hit["weights"],
-            hit["fit"],
-            hit["rate"]["estimate"],
-            hit["rate"]["low"],
-            hit["rate"]["high"],
-            hit["chance"],
-        ]
-        for hit in payload["hits"]
-    ]
-    columns = ["direction", "N", "weights", "fit", "hit@N", "low", "high", "chance"]
-    return Table(
-        title="Do the weights name right answers?", columns=columns, rows=rows, note="Exact binomial intervals."
-    )
-
-
-def _examples(payload: dict[str, Any]) -> Table:
-    rows = [
-        [
-            one["source"],
-            ", ".join(one["gold"]),
-            ", ".join(f"{word} {weight:.2f}" for word, weight in one["top"]),
-            "yes" if one["hit"] else "no",
-        ]
-        for one in payload["examples"]
-    ]
-    columns = ["word", "right answers", "largest weights", "first one right"]
-    return Table(title="Examples", columns=columns, rows=rows)
-
-
-def _left_out(payload: dict[str, Any]) -> Table:
-    rows = [
-        [side, word, reason]
-        for side in ("source_words", "target_words")
-        for word, reason in payload[side]["dropped"].items()
-    ]
-    rows = [[side.replace("_words", ""), word, reason] for side, word, reason in rows]
-    return Table(title="Words left out", columns=["side", "word", "why"], rows=rows)
+        texts.append((text, 0.7))
+    if scores.dropped_words:
+        text = (
+            f"{scores.dropped_words} words were left out because this tokenizer can't say them in one token; the "
+            "report lists them."
+        )
+        texts.append((text, 0.3))
+    texts += [(note, 0.5) for note in scores.notes]
+    return [Finding(text=text, interest=interest, section="relation") for text, interest in texts]

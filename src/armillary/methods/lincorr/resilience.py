@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -34,11 +33,6 @@ class TransferResult:
 
     permuted: Interval
     """The floor: fits to shuffled targets of the first model, applied to the tuned one."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        names = ("before", "after", "drop", "refitted", "permuted")
-        return {"relation": self.relation, **{name: getattr(self, name).to_dict() for name in names}}
 
 
 def transfer(fit: RelationFit, before: RelationTables, after: RelationTables, config: LinCorrConfig) -> TransferResult:
@@ -78,6 +72,7 @@ def transfer(fit: RelationFit, before: RelationTables, after: RelationTables, co
 # Do whole words serve better as source tokens than first words of phrases or pieces of words (paper's Table 18).
 
 N = 5
+"""The N of hit@N, as in the paper's Table 18."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +89,6 @@ class Completeness:
 
     hit_rate: Interval
     chance: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {
-            "status": self.status,
-            "words": list(self.words),
-            "correlation": self.correlation.to_dict(),
-            "hits": list(self.hits),
-            "hit_rate": self.hit_rate.to_dict(),
-            "chance": self.chance,
-        }
 
 
 def by_completeness(tables: RelationTables, config: LinCorrConfig, *, least: int = 8) -> Mapping[Status, Completeness]:
@@ -132,17 +116,16 @@ def by_completeness(tables: RelationTables, config: LinCorrConfig, *, least: int
     }
 
 
-def whole_word_advantage(found: Mapping[Status, Completeness], other: Status, config: LinCorrConfig) -> Interval:
+def whole_word_advantage(kinds: Mapping[Status, Completeness], other: Status, config: LinCorrConfig) -> Interval:
     """hit@5 of whole words minus that of another kind, bootstrap over words of both kinds; UsageError if one lacks."""
-    if "whole" not in found or other not in found:
+    if "whole" not in kinds or other not in kinds:
         raise UsageError(
-            f"both 'whole' and {other!r} source words are needed; there are {', '.join(found) or 'none'}."
+            f"both 'whole' and {other!r} source words are needed; there are {', '.join(kinds) or 'none'}."
         )
-    a, b = (np.array(found[kind].hits, dtype=np.float64) for kind in ("whole", other))
+    a, b = (np.array(kinds[kind].hits, dtype=np.float64) for kind in ("whole", other))
     generator = np.random.default_rng(config.seed)
-    shape = config.replicates
-    drawn_a = a[generator.integers(len(a), size=(shape, len(a)))].mean(axis=1)
-    drawn_b = b[generator.integers(len(b), size=(shape, len(b)))].mean(axis=1)
+    drawn_a = a[generator.integers(len(a), size=(config.replicates, len(a)))].mean(axis=1)
+    drawn_b = b[generator.integers(len(b), size=(config.replicates, len(b)))].mean(axis=1)
     low, high = np.quantile(drawn_a - drawn_b, [(1 - config.level) / 2, (1 + config.level) / 2])
     how = f"bootstrap over {len(a)} and {len(b)} source tokens"
     return Interval(
@@ -159,13 +142,13 @@ def _of_kind(tables: RelationTables, status: Status, config: LinCorrConfig) -> C
     fit = fit_relation(tables, config)
     rows = core.TestRows(len(tables.test), replicates=config.replicates, level=config.level, seed=config.seed)
     predicted = fit.predict(tables.source.rows(tables.test))
-    found = hits(fit.weight_ST, tables.gold, N)
-    how = f"bootstrap over {len(found)} source tokens"
+    by_word = hits(fit.weight_ST, tables.gold, N)
+    how = f"bootstrap over {len(by_word)} source tokens"
     return Completeness(
         status=status,
         words=tables.source.words.labels,
         correlation=rows.interval(rows.mean_correlation(predicted, tables.target.rows(tables.test))),
-        hits=tuple(found),
-        hit_rate=bootstrap_mean(np.array(found, dtype=np.float64), seed=config.seed, level=config.level, how=how),
+        hits=tuple(by_word),
+        hit_rate=bootstrap_mean(np.array(by_word, dtype=np.float64), seed=config.seed, level=config.level, how=how),
         chance=chance_hit(tables.gold, fit.weight_ST.shape[1], N),
     )

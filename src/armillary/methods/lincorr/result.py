@@ -1,8 +1,7 @@
 """What one relation gives: correlations with their controls, precision of the weights, examples, words left out."""
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from math import comb
 from typing import Any, Literal
 
@@ -12,16 +11,16 @@ from torch import Tensor
 
 from armillary.errors import UsageError
 from armillary.methods.lincorr.config import Space
-from armillary.methods.lincorr.words import WordTable
+from armillary.methods.lincorr.words import WordCoverage, WordTable
 from armillary.numerics import Interval, LinearFit, binomial
-
-# Do the weights of the map agree with the world: hit@N of W against the gold pairs, with the exact chance level.
+from armillary.records.plain import plain
 
 Direction = Literal["influenced", "influencing"]
 Weights = Literal["raw", "standardized"]
 Gold = Sequence[frozenset[int]]
 
 HITS = (1, 3, 5)
+"""The N of hit@N, as in the paper's Table 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +41,6 @@ class HitRate:
     chance: float
     """What random ranks would give: ``1 - C(m - g, N) / C(m, N)``, averaged over the words."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        plain = {"direction": self.direction, "weights": self.weights, "fit": self.fit, "n": self.n}
-        return {**plain, "rate": self.rate.to_dict(), "chance": self.chance}
-
 
 def by_target(gold: Gold, targets: int) -> tuple[frozenset[int], ...]:
     """For each target column the source columns it is right for."""
@@ -63,10 +57,10 @@ def hits(weight_ST: Float[Tensor, "s t"], gold: Gold, n: int, direction: Directi
     scores, partners = weight_ST, tuple(gold)
     if direction == "influencing":
         scores, partners = weight_ST.T, by_target(gold, weight_ST.shape[1])
-    found = [_best_rank(scores[i], right) <= n for i, right in enumerate(partners) if right]
-    if not found:
+    hits_by_word = [_best_rank(scores[i], right) <= n for i, right in enumerate(partners) if right]
+    if not hits_by_word:
         raise UsageError("no word has a gold partner among the words that are left, so hits can't be counted.")
-    return found
+    return hits_by_word
 
 
 def chance_hit(gold: Gold, choices: int, n: int) -> float:
@@ -89,14 +83,14 @@ def hit_at(
     level: float = 0.95,
 ) -> HitRate:
     """hit@N of one weight matrix; ``weights`` and ``fit`` only name what was passed."""
-    found = hits(weight_ST, gold, n, direction)
+    hits_by_word = hits(weight_ST, gold, n, direction)
     sources, targets = weight_ST.shape
     if direction == "influenced":
         chance, kind = chance_hit(gold, targets, n), "source"
     else:
         chance, kind = chance_hit(by_target(gold, targets), sources, n), "target"
-    how = f"exact binomial over {len(found)} {kind} tokens with gold"
-    rate = binomial(sum(found), len(found), level=level, how=how)
+    how = f"exact binomial over {len(hits_by_word)} {kind} tokens with gold"
+    rate = binomial(sum(hits_by_word), len(hits_by_word), level=level, how=how)
     return HitRate(direction=direction, weights=weights, fit=fit, n=n, rate=rate, chance=chance)
 
 
@@ -105,9 +99,6 @@ def _best_rank(scores: Tensor, right: frozenset[int]) -> int:
     is_gold = torch.zeros(len(scores), dtype=torch.bool)
     is_gold[list(right)] = True
     return 1 + int((scores[~is_gold] >= scores[is_gold].max()).sum())
-
-
-# A fitted map between two prompts together with the words, prompts and model it belongs to.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +169,11 @@ class WordExample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelationResult:
-    """LinCorr of one pair of prompts. Correlations are means over target tokens, on subjects left out of the fit."""
+class RelationScores:
+    """LinCorr of one pair of prompts as plain data, which a record keeps.
+
+    Correlations are means over target tokens, on subjects left out of the fit.
+    """
 
     relation: str
     group: str
@@ -188,7 +182,8 @@ class RelationResult:
 
     source_template: str
     target_template: str
-    space: str
+    space: Space
+    chat_template: bool
     fit_rows: int
     test_rows: int
     ridge: float
@@ -202,7 +197,7 @@ class RelationResult:
     spread: float
     """Standard deviation of the correlation over target tokens."""
 
-    per_word: Mapping[str, float]
+    per_word: dict[str, float]
     """Target word -> correlation; NaN where the logit is constant."""
 
     excluded: int
@@ -230,46 +225,34 @@ class RelationResult:
     hits: tuple[HitRate, ...]
     examples: tuple[WordExample, ...]
     notes: tuple[str, ...]
-    source_words: Mapping[str, Any]
-    """Kept, merged and left-out source words, with reasons."""
+    source_words: WordCoverage
+    target_words: WordCoverage
 
-    target_words: Mapping[str, Any]
-    fit: RelationFit = field(repr=False, compare=False)
-    """The map itself; not part of ``to_dict``."""
+    @property
+    def main_fit(self) -> str:
+        """Name of the fit behind ``correlation``: "ridge", or "ols" where the penalty is 0."""
+        return "ridge" if self.ridge else "ols"
+
+    @property
+    def dropped_words(self) -> int:
+        """Words of both sides that this tokenizer can't say."""
+        return len(self.source_words.dropped) + len(self.target_words.dropped)
 
     def hit(
         self, n: int, direction: Direction = "influenced", *, weights: Weights = "raw", fit: str | None = None
     ) -> HitRate | None:
         """One hit rate, by default of the main fit; None where the relation has no gold or ``n`` was not counted."""
-        fit = fit or ("ridge" if self.ridge else "ols")
-        wanted = (n, direction, weights, fit)
+        wanted = (n, direction, weights, fit or self.main_fit)
         return next((h for h in self.hits if (h.n, h.direction, h.weights, h.fit) == wanted), None)
 
     def intervals(self) -> dict[str, Interval]:
         """All estimates with intervals by name, those that are None left out."""
-        names = "correlation correlation_ols r_squared centred rank_one over_rank_one permuted random_domain excess"
-        found = {name: getattr(self, name) for name in names.split()}
-        return {name: value for name, value in found.items() if value is not None}
+        values = {name: getattr(self, name) for name in _NAMES}
+        return {name: value for name, value in values.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data; numbers that are not finite become None."""
-        plain = "relation group model source_template target_template space fit_rows test_rows ridge effective_dof"
-        return {
-            **{name: getattr(self, name) for name in plain.split()},
-            **{name: value.to_dict() for name, value in self.intervals().items()},
-            "chat_template": self.fit.chat_template,
-            "spread": self.spread,
-            "per_word": {word: r if math.isfinite(r) else None for word, r in self.per_word.items()},
-            "excluded": self.excluded,
-            "hits": [hit.to_dict() for hit in self.hits],
-            "examples": [
-                {"source": e.source, "gold": list(e.gold), "top": [list(pair) for pair in e.top], "hit": e.hit}
-                for e in self.examples
-            ],
-            "notes": list(self.notes),
-            "source_words": dict(self.source_words),
-            "target_words": dict(self.target_words),
-        }
+        """Plain JSON data, which ``records.plain.decode`` reads as ``RelationScores``; NaN becomes None."""
+        return {field.name: plain(getattr(self, field.name)) for field in fields(RelationScores)}
 
     def table(self) -> str:
         """A short table for the terminal."""
@@ -277,13 +260,21 @@ class RelationResult:
         lines = [title, f"  {self.source_template!r} -> {self.target_template!r}"]
         lines += [f"  {_NAMES[name]:<42}{_shown(value)}" for name, value in self.intervals().items()]
         for hit in self.hits:
-            if (hit.weights, hit.fit) == ("raw", "ridge" if self.ridge else "ols"):
+            if (hit.weights, hit.fit) == ("raw", self.main_fit):
                 lines.append(f"  {f'hit@{hit.n}, {hit.direction}':<42}{_shown(hit.rate)}  chance {hit.chance:.3f}")
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.table()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationResult(RelationScores):
+    """The scores of one pair of prompts with the map that has them."""
+
+    fit: RelationFit = field(repr=False, compare=False)
+    """Not part of ``to_dict``."""
 
 
 _NAMES = {

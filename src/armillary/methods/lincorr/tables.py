@@ -1,7 +1,5 @@
 """Next-token logits of many templates over the same subjects, restricted to each template's answer words."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,11 +13,8 @@ from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.lincorr.config import Space
 from armillary.methods.lincorr.words import WordTable, refuse_repeated
 from armillary.models import LoadedModel
+from armillary.runs.parts import Arrays, Store, kept, part_name
 from armillary.scoring import branch_logits
-
-Arrays = dict[str, NDArray[np.float32]]
-Store = Callable[[str, Callable[[], Arrays]], Arrays]
-"""Keeps named arrays: gives those of the name if it has them, else computes, keeps and gives them."""
 
 _CHAT_REQUEST = "Complete the sentence."
 _BAR = "reading next-token logits"
@@ -72,15 +67,18 @@ def collect(
     refuse_repeated(subjects)
     opening = chat_opening(loaded) if chat_template else ""
     columns = _columns_by_template(domains)
-    key = _digest(loaded.fingerprint, columns, space, opening)
+    key = part_name("prompts", loaded.fingerprint, columns, space, opening)
     blocks: dict[str, list[NDArray[np.float32]]] = {template: [] for template in columns}
     for start in range(0, len(subjects), chunk):
         rows = list(subjects[start : start + chunk])
         compute = _reader(loaded, columns, rows, opening, space, batch_size)
-        name = f"logits-{start}-{_digest(key, rows)}"
-        arrays = compute() if store is None else store(name, compute)
+        name = part_name(f"logits-{start}", key, rows)
+        arrays = kept(store, name, compute)
         for position, template in enumerate(columns):
-            blocks[template].append(_finite(arrays[f"t{position}"], template))
+            values = arrays[f"t{position}"]
+            if not np.isfinite(values).all():
+                raise NumericError(f"the model gave NaN or infinite logits after the template {template!r}.")
+            blocks[template].append(values)
     joined = {template: np.concatenate(parts) for template, parts in blocks.items()}
     return [
         LogitTable(
@@ -152,19 +150,8 @@ def _reader(
                 values = branch_logits(loaded, stems, endings, ids, batch_size=batch_size, label=_BAR)
             else:
                 full = branch_logits(loaded, stems, endings, ids, batch_size=batch_size, normaliser=True, label=_BAR)
-                values = [one.logits - one.normaliser[:, None] for one in full]
+                values = [logits.logits - logits.normaliser[:, None] for logits in full]
             arrays.update({f"t{positions[t]}": value for t, value in zip(templates, values, strict=True)})
         return arrays
 
     return read
-
-
-def _finite(values: NDArray[np.float32], template: str) -> NDArray[np.float32]:
-    if not np.isfinite(values).all():
-        raise NumericError(f"the model gave NaN or infinite logits after the template {template!r}.")
-    return values
-
-
-def _digest(*parts: object) -> str:
-    text = json.dumps(parts, ensure_ascii=True, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

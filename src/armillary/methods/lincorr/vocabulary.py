@@ -8,7 +8,7 @@ D hidden width, M tokens in the restricted output.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from armillary.models import LoadedModel
 from armillary.models.batches import encode
 from armillary.numerics import Interval, binomial
 
-Mapping_ = Literal["true", "shuffled"]
+FactMapping = Literal["true", "shuffled"]
 Embeddings = Literal["pretrained", "random"]
 
 
@@ -31,7 +31,7 @@ Embeddings = Literal["pretrained", "random"]
 class VocabularyConfig:
     """The network and its training. The paper gives none of these numbers but the 128 test names."""
 
-    mapping: Mapping_ = "true"
+    mapping: FactMapping = "true"
     """"shuffled": each source goes with the next pair's target."""
 
     embeddings: Embeddings = "pretrained"
@@ -48,7 +48,7 @@ class VocabularyConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.mapping not in get_args(Mapping_) or self.embeddings not in get_args(Embeddings):
+        if self.mapping not in get_args(FactMapping) or self.embeddings not in get_args(Embeddings):
             raise UsageError(
                 "mapping must be true or shuffled and embeddings pretrained or random; got "
                 f"{self.mapping!r} and {self.embeddings!r}."
@@ -78,12 +78,6 @@ class VocabularyResult:
     """Trained numbers; the embeddings are frozen."""
 
     config: VocabularyConfig
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        plain = {"chance": self.chance, "taught": self.taught, "parameters": self.parameters}
-        settings = {name: getattr(self.config, name) for name in VocabularyConfig.__dataclass_fields__}
-        return {**plain, "accuracy": self.accuracy.to_dict(), "strict": self.strict.to_dict(), "config": settings}
 
 
 class VocabularyBlock(nn.Module):
@@ -126,7 +120,10 @@ def vocabulary_feed_forward(
         )
     generator = np.random.default_rng(config.seed)
     texts = _texts(pairs, names, (source, target), config, generator)
-    outputs = _outputs(loaded, (source[1], target[1]), config, generator)
+    # The restricted output: both domains and random tokens, in the order of their ids.
+    size = min(len(loaded.tokenizer), loaded.anatomy.vocabulary_size)
+    others = generator.permutation(size)[: config.other_tokens].tolist()
+    outputs = sorted({*source[1].ids, *target[1].ids, *others})
     pooled, unembedding = _embedded(loaded, texts.prompts, outputs, config)
     answers = torch.tensor([outputs.index(token) for token in texts.answers])
     with torch.random.fork_rng(devices=[]):
@@ -181,15 +178,6 @@ def _texts(
     test = np.sort(held_out) + len(names)
     train = np.setdiff1d(np.arange(2 * len(names)), test)
     return _Texts(prompts=prompts, answers=answers, train=torch.from_numpy(train), test=torch.from_numpy(test))
-
-
-def _outputs(
-    loaded: LoadedModel, tables: tuple[WordTable, WordTable], config: VocabularyConfig, generator: np.random.Generator
-) -> list[int]:
-    """Sorted ids of the restricted output: both domains and random tokens."""
-    size = min(len(loaded.tokenizer), loaded.anatomy.vocabulary_size)
-    others = generator.permutation(size)[: config.other_tokens].tolist()
-    return sorted({*tables[0].ids, *tables[1].ids, *others})
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """Answer words as token ids: which words a tokenizer can say in one token, which were left out, and why."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,19 +51,40 @@ class WordTable:
     @property
     def merged(self) -> tuple[tuple[str, ...], ...]:
         """Groups of words that share one token."""
-        groups = [tuple(w for w, (token, _) in self.entries.items() if token == one) for one in self.ids]
+        groups = [tuple(w for w, (token, _) in self.entries.items() if token == id) for id in self.ids]
         return tuple(group for group in groups if len(group) > 1)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: counts, left-out words with reasons, merged words."""
-        return {
-            "words": len(self.entries),
-            "tokens": len(self.ids),
-            "labels": list(self.labels),
-            "statuses": list(self.statuses),
-            "dropped": dict(self.dropped),
-            "merged": [list(group) for group in self.merged],
-        }
+    def coverage(self) -> "WordCoverage":
+        """Which words took part and which did not, without the ids."""
+        return WordCoverage(
+            words=len(self.entries),
+            tokens=len(self.ids),
+            labels=self.labels,
+            statuses=self.statuses,
+            dropped=dict(self.dropped),
+            merged=self.merged,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordCoverage:
+    """What a tokenizer could say of a list of words, as plain data."""
+
+    words: int
+    """Words that were kept."""
+
+    tokens: int
+    """Different tokens that stand for them."""
+
+    labels: tuple[str, ...]
+    statuses: tuple[Status, ...]
+    """Of each label."""
+
+    dropped: dict[str, str]
+    """Left-out word -> why."""
+
+    merged: tuple[tuple[str, ...], ...]
+    """Groups of words that share one token."""
 
 
 def resolve_words(
@@ -81,11 +102,11 @@ def resolve_words(
     entries: dict[str, tuple[int, Status]] = {}
     dropped: dict[str, str] = {}
     for word in words:
-        found = _resolve(loaded.tokenizer, word.strip(), prefix, policy)
-        if isinstance(found, str):
-            dropped[word] = found
+        entry = _resolve(loaded.tokenizer, word.strip(), prefix, policy)
+        if isinstance(entry, str):
+            dropped[word] = entry
         else:
-            entries[word] = found
+            entries[word] = entry
     if policy == "error" and dropped:
         raise UsageError(f"policy 'error' accepts only words that are one token; left out: {_reasons(dropped)}.")
     ids = tuple(sorted({token for token, _ in entries.values()}))
@@ -99,7 +120,9 @@ def resolve_words(
 
 def token_table(loaded: LoadedModel, token_ids: Sequence[int]) -> WordTable:
     """A domain of given tokens, labelled by what they decode to: the control domain of random tokens."""
-    entries = {_decoded(loaded.tokenizer, token): (token, _whole()) for token in token_ids}
+    entries: dict[str, tuple[int, Status]] = {
+        _decoded(loaded.tokenizer, token): (token, "whole") for token in token_ids
+    }
     return _table(loaded.tokenizer, tuple(sorted(token for token, _ in entries.values())), entries, {})
 
 
@@ -172,13 +195,13 @@ def _table(
     entries: Mapping[str, tuple[int, Status]],
     dropped: Mapping[str, str],
 ) -> WordTable:
-    words = {one: [w for w, (token, _) in entries.items() if token == one] for one in ids}
+    words = {id: [w for w, (token, _) in entries.items() if token == id] for id in ids}
     order = get_args(Status)
     return WordTable(
         ids=ids,
         tokens=tuple(tokenizer.convert_ids_to_tokens(list(ids))),
-        labels=tuple(" / ".join(words[one]) for one in ids),
-        statuses=tuple(min((entries[w][1] for w in words[one]), key=order.index) for one in ids),
+        labels=tuple(" / ".join(words[id]) for id in ids),
+        statuses=tuple(min((entries[w][1] for w in words[id]), key=order.index) for id in ids),
         entries=dict(entries),
         dropped=dict(dropped),
     )
@@ -205,13 +228,10 @@ def _decoded(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
     return str(tokenizer.decode([token])).strip()
 
 
-def _whole() -> Status:
-    return "whole"
+# Subjects, which fill the slot of a template: items of the model's own vocabulary, not entities of a relation.
 
-
-# What fills the slot of a template: items of the model's own vocabulary, not entities of the relation.
-
-_BLOCK = 1024  # tokens decoded together: most draws need only a small part of a large vocabulary
+_BLOCK = 1024
+"""Tokens decoded together: most draws need only a small part of a large vocabulary."""
 
 
 def vocabulary_subjects(loaded: LoadedModel, n: int, *, seed: int, keep_space: bool = False) -> list[str]:
@@ -223,11 +243,16 @@ def vocabulary_subjects(loaded: LoadedModel, n: int, *, seed: int, keep_space: b
     """
     if n < 2:
         raise UsageError(f"at least 2 subjects are needed; got n={n}.")
+    ids = np.random.default_rng(seed).permutation(_ordinary_ids(loaded))
     distinct: dict[str, None] = {}
-    for text in _decoded_words(loaded, np.random.default_rng(seed).permutation(_ordinary_ids(loaded)), keep_space):
-        distinct.setdefault(text)
-        if len(distinct) == n:
-            return list(distinct)
+    for start in range(0, len(ids), _BLOCK):
+        block = [[int(token)] for token in ids[start : start + _BLOCK]]
+        for text in loaded.tokenizer.batch_decode(block, clean_up_tokenization_spaces=False):
+            # A token that is a piece of a character decodes to U+FFFD, which could stand in no prompt.
+            if "\ufffd" not in text and text.strip():
+                distinct.setdefault(text if keep_space else text.strip())
+            if len(distinct) == n:
+                return list(distinct)
     raise UsageError(f"{n} subjects were asked for, but this vocabulary has only {len(distinct)} usable strings.")
 
 
@@ -238,16 +263,16 @@ def random_words(loaded: LoadedModel, count: int, *, seed: int, exclude: Sequenc
     a blank before them) is what keeps out byte fragments, digits and signs. Tokens in ``exclude`` are not drawn. Gives
     fewer than ``count`` where the vocabulary has no more.
     """
-    left_out, found = set(exclude), list[int]()
+    left_out, drawn = set(exclude), list[int]()
     for token in np.random.default_rng(seed).permutation(_ordinary_ids(loaded)):
         name = str(loaded.tokenizer.convert_ids_to_tokens([int(token)])[0])
         text = str(loaded.tokenizer.decode([int(token)])).strip()
         spaced = name[:1] in ("\u0120", "\u2581")  # a space, as byte-level BPE and SentencePiece write it
         if spaced and len(text) >= 3 and text.isalpha() and int(token) not in left_out:
-            found.append(int(token))
-        if len(found) == count:
+            drawn.append(int(token))
+        if len(drawn) == count:
             break
-    return sorted(found)
+    return sorted(drawn)
 
 
 def halves(n: int, *, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -268,11 +293,3 @@ def _ordinary_ids(loaded: LoadedModel) -> NDArray[np.int64]:
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     size = min(len(tokenizer), loaded.anatomy.vocabulary_size)
     return np.array([token for token in range(size) if token not in special], dtype=np.int64)
-
-
-def _decoded_words(loaded: LoadedModel, ids: NDArray[np.int64], keep_space: bool) -> Iterator[str]:
-    for start in range(0, len(ids), _BLOCK):
-        block = [[int(token)] for token in ids[start : start + _BLOCK]]
-        for text in loaded.tokenizer.batch_decode(block, clean_up_tokenization_spaces=False):
-            if "\ufffd" not in text and text.strip():
-                yield text if keep_space else text.strip()

@@ -8,6 +8,7 @@ import pytest
 
 from armillary.errors import UsageError
 from armillary.methods.lincorr import LinCorrConfig, by_completeness, whole_word_advantage
+from armillary.records.plain import plain
 
 FAST = LinCorrConfig(replicates=200, permutations=2)
 
@@ -39,7 +40,7 @@ def test_precision_differs_at_equal_numbers(tables):
     assert found["whole"].chance == pytest.approx(0.25)
     advantage = whole_word_advantage(found, "first-word", FAST)
     assert advantage.low > 0 and advantage.n == 20
-    assert json.dumps({status: kind.to_dict() for status, kind in found.items()})
+    assert json.dumps(plain(found))
 
 
 def test_one_kind_is_not_enough(tables):

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.lincorr import LinCorrConfig, LogitEdit, edit_and_trace, editing as edit, lincorr
+from armillary.methods.lincorr import EditOutcome, LinCorrConfig, edit_and_trace, editing as edit, lincorr
 from armillary.methods.lincorr.gradient import last_hidden
 from armillary.models import KINDS, tiny
+from armillary.records.plain import decode, plain
 
 FAST = LinCorrConfig(n=300, replicates=20, permutations=2, control_tokens=0)
 SUBJECTS = ["snow", "red blue green"]
@@ -93,14 +94,13 @@ def test_a_word_that_is_said_already_takes_no_step(exact, fit):
     assert found.steps == 0 and not found.failed
     assert not found.source_change.any() and np.isnan(found.agreement)
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert told["agreement"] is None and np.isnan(LogitEdit.from_dict(told).agreement)
+    assert told["agreement"] is None and np.isnan(decode(EditOutcome, told, "the edit").agreement)
 
 
 def test_an_edit_survives_its_plain_form(exact, fit):
     found = edit_and_trace(exact[0], fit, "Paris", SUBJECTS, **STRONG)
-    back = LogitEdit.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False)))
-    assert back.to_dict() == found.to_dict()
-    np.testing.assert_array_equal(back.target_change, found.target_change)
+    back = decode(EditOutcome, json.loads(json.dumps(found.to_dict(), allow_nan=False)), "the edit")
+    assert plain(back) == found.to_dict() and back.took
 
 
 def test_shares_and_ranks_by_hand(fit):
@@ -110,13 +110,23 @@ def test_shares_and_ranks_by_hand(fit):
     before, after = torch.zeros(2, 10), torch.zeros(2, 10)
     after[0, france], after[1, order[-1]] = 5.0, 5.0
     after[0, (france + 1) % 10], before[0, (france + 1) % 10] = 5.5, 5.4  # the largest, but not the most raised
-    found = edit._answers(fit, column, before, after)
+    still = torch.zeros(2, len(fit.source.labels), dtype=torch.float64)
+    found = edit._compared(
+        fit,
+        "Paris",
+        (still, before.double()),
+        (still, after.double()),
+        steps=1,
+        probability=1.0,
+        threshold=0.5,
+        seed=0,
+    )
     largest = int(order[-1]) == france
-    assert found["success"] == (0.5 if largest else 0.0)
-    assert found["success_by_rise"] == (1.0 if largest else 0.5)
-    assert found["most_raised"][0] == "France" and found["after"][0] == fit.target.labels[(france + 1) % 10]
+    assert found.success == (0.5 if largest else 0.0)
+    assert found.success_by_rise == (1.0 if largest else 0.5)
+    assert found.most_raised[0] == "France" and found.after[0] == fit.target.labels[(france + 1) % 10]
     rank = int((fit.weight_ST[column] < fit.weight_ST[column, (france + 1) % 10]).sum()) / 9
-    assert found["generalised_rank"] == pytest.approx((rank + 1) / 2)
+    assert found.generalised_rank == pytest.approx((rank + 1) / 2)
 
 
 @pytest.mark.parametrize(

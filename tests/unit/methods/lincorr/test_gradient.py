@@ -8,6 +8,7 @@ from armillary.errors import NumericError, UsageError
 from armillary.methods.lincorr import LinCorrConfig, gradient_correlation, lincorr
 from armillary.methods.lincorr.gradient import chosen_parameters, coordinate_sample, gradient_pairs
 from armillary.models import KINDS, tiny
+from armillary.records.plain import plain
 
 FAST = LinCorrConfig(n=300, replicates=20, permutations=2, control_tokens=0)
 SUBJECTS = ["Paris", "snow", "red"]
@@ -41,7 +42,7 @@ def test_an_exactly_linear_model_has_gradient_correlation_one(exact, relation):
     assert found.correlation.estimate > 0.9999
     assert found.permuted.estimate < 0.7 and found.excess.low > 0
     assert found.coordinates == 500 and len(found.targets) == 4
-    assert found.to_dict()["subjects"] == 3
+    assert plain(found)["subjects"] == 3
 
 
 def test_flags_gradients_and_weights_are_as_before(loaded, relation):

@@ -8,6 +8,7 @@ import torch
 from armillary.errors import UsageError
 from armillary.methods.lincorr import chance_hit, hit_at
 from armillary.methods.lincorr.result import by_target, hits
+from armillary.records.plain import plain
 
 GOLD = (frozenset({0}), frozenset({2, 3}), frozenset[int]())
 
@@ -38,7 +39,7 @@ def test_rate_carries_its_interval_and_chance():
     rate = hit_at(torch.eye(5), [frozenset({i}) for i in range(5)], 1)
     assert (rate.rate.estimate, rate.rate.n, rate.chance) == (1, 5, pytest.approx(0.2))
     assert rate.rate.low == pytest.approx(0.025 ** (1 / 5))
-    assert rate.to_dict()["rate"]["estimate"] == 1
+    assert plain(rate)["rate"]["estimate"] == 1
 
 
 def test_refusals():

@@ -9,6 +9,7 @@ import torch
 from armillary.errors import UsageError
 from armillary.methods.lincorr import LinCorrConfig, recollect, study, transfer
 from armillary.models import LoadedModel, load
+from armillary.records.plain import plain
 
 FAST = LinCorrConfig(n=300, replicates=100, permutations=20, control_tokens=0, ridge=1e-6)
 
@@ -39,7 +40,7 @@ def test_a_map_built_into_the_unembedding_survives_any_change_below_it(done, exa
     assert result.before.estimate > 0.9999 and result.after.estimate > 0.999
     assert abs(result.drop.estimate) < 1e-3 and result.refitted.estimate > 0.999
     assert result.permuted.high < 0.7
-    assert set(result.to_dict()) == {"relation", "before", "after", "drop", "refitted", "permuted"}
+    assert set(plain(result)) == {"relation", "before", "after", "drop", "refitted", "permuted"}
 
 
 def test_a_map_is_lost_when_the_unembedding_is_redrawn(done, exact):

@@ -8,6 +8,7 @@ import pytest
 from armillary.errors import UsageError
 from armillary.methods.lincorr import LogitEdit, combine_edits
 from armillary.methods.lincorr.editing import logistic_slope
+from armillary.records.plain import plain
 
 
 def edit(**changes) -> LogitEdit:
@@ -49,7 +50,7 @@ def test_shares_over_the_edits_that_took():
     assert found.gain.estimate == 0.375
     assert found.wrong_above_reference is not None and found.wrong_above_reference.estimate == 0.5
     assert found.over_permuted.estimate == pytest.approx(0.5) and found.over_uniform.estimate == pytest.approx(0.3)
-    assert json.dumps(found.to_dict(), allow_nan=False)
+    assert json.dumps(plain(found), allow_nan=False)
 
 
 def test_undefined_agreements_are_left_out():

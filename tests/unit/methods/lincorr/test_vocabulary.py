@@ -9,6 +9,7 @@ from armillary.errors import NumericError, UsageError
 from armillary.methods.lincorr import VocabularyConfig, resolve_words, vocabulary_feed_forward, vocabulary_subjects
 from armillary.methods.lincorr.vocabulary import VocabularyBlock
 from armillary.models import tiny
+from armillary.records.plain import plain
 
 PAIRS = [("Paris", "France"), ("London", "England"), ("Rome", "Italy")]
 FAST = {"steps": 60, "other_tokens": 50, "test_names": 40, "learning_rate": 3e-3}
@@ -48,7 +49,7 @@ def test_embeddings_are_frozen_and_the_global_generator_is_untouched(loaded, nam
     assert torch.equal(state, torch.random.get_rng_state())
     assert result.parameters == 2 * 32 * 128 + 128 + 32 + 32
     assert result.accuracy.n == 40 and result.chance == pytest.approx(1 / 3)
-    assert json.dumps(result.to_dict())
+    assert json.dumps(plain(result))
 
 
 def test_same_seed_same_result(loaded, names, sides):

@@ -34,7 +34,7 @@ def test_first_keeps_all_and_marks_the_incomplete(loaded):
     table = resolve_words(loaded, WORDS, policy="first")
     assert not table.dropped
     assert table.entries["Oslovia"][1] == "sub-word" and table.entries["Paris"][1] == "whole"
-    assert table.to_dict()["words"] == 5
+    assert table.coverage().words == 5
 
 
 def test_error_names_the_words(loaded):
