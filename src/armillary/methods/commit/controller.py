@@ -30,6 +30,7 @@ from transformers import PreTrainedConfig
 from armillary.errors import ModelError, UsageError
 from armillary.methods.commit import core
 from armillary.methods.commit.config import CoMMITConfig
+from armillary.records.plain import decode
 from armillary.training.components import Components, component_parameters, set_multipliers, vision_components
 
 # What a model says at the answer tokens of a batch, now or with some parameters as they were, leaving no trace.
