@@ -92,14 +92,15 @@ def no_space(error: BaseException) -> bool:
 
 
 @contextmanager
-def whole_folder(target: Path | str) -> Iterator[Path]:
+def whole_folder(target: Path | str, *, replace: bool = False) -> Iterator[Path]:
     """A new folder to fill; after the block it takes the name ``target`` in one step, on an error it is removed.
 
     A reader sees all of it or nothing; a killed process leaves only a hidden folder that ``remove_stale_folders``
-    clears. Raises StorageError where ``target`` exists or can't be written.
+    clears. With ``replace`` a folder of that name goes just before. Raises StorageError where ``target`` exists and
+    should not be replaced, or can't be written.
     """
     target = Path(target)
-    if target.exists():
+    if target.exists() and not replace:
         raise StorageError(f"{target} exists already; give the name of a new folder.")
     aside = target.parent / f".{secrets.token_hex(8)}{_SUFFIX}"
     try:
@@ -108,6 +109,8 @@ def whole_folder(target: Path | str) -> Iterator[Path]:
             yield aside
             for path in [*aside.rglob("*"), aside]:
                 _flush(path)
+            if target.exists():  # a folder with content can't be renamed over
+                shutil.rmtree(target)
             os.rename(aside, target)
             _flush(target.parent)
         except BaseException:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from armillary.errors import StorageError
-from armillary.files import remove_stale, write_atomic
+from armillary.files import remove_stale, whole_folder, write_atomic
 
 
 def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
@@ -71,3 +71,17 @@ def test_the_file_follows_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "record.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_folder_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    with whole_folder(target) as new:
+        (new / "old.txt").write_text("old")
+    with pytest.raises(StorageError, match="exists already"), whole_folder(target):
+        pass
+    with pytest.raises(KeyboardInterrupt), whole_folder(target, replace=True) as new:
+        raise KeyboardInterrupt
+    assert [path.name for path in target.iterdir()] == ["old.txt"]
+    with whole_folder(target, replace=True) as new:
+        (new / "new.txt").write_text("new")
+    assert [path.name for path in target.iterdir()] == ["new.txt"] and list(tmp_path.iterdir()) == [target]

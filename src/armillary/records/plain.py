@@ -9,8 +9,9 @@ import hashlib
 import json
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from armillary.errors import UsageError
@@ -66,6 +67,9 @@ def _encodable(text: str) -> str:
 
 Kind = TypeVar("Kind")
 
+_LISTED = 40
+"""Accepted names up to this many are listed in a message; more would hide what was wrong."""
+
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
 
 
@@ -93,7 +97,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
     if origin is Literal:
         if data in get_args(kind):
             return data
-        raise _mismatch(where, f"one of {', '.join(map(str, get_args(kind)))}", data)
+        raise _mismatch(where, _in_words(kind), data)
     if origin in (Union, types.UnionType):
         return _union(get_args(kind), data, where)
     if kind is list or origin is list:
@@ -110,25 +114,50 @@ def _object(kind: Any, data: Any, where: str) -> Any:
         raise _mismatch(where, "an object", data)
     hints = get_type_hints(kind)
     named = [field for field in fields(kind) if field.init]
-    if unknown := sorted(set(data) - {field.name for field in named}):
-        raise UsageError(f"{where} has unknown fields: {', '.join(unknown)}.")
+    refuse_unknown(data, [field.name for field in named], where)
     needed = {field.name for field in named if field.default is MISSING and field.default_factory is MISSING}
     if missing := sorted(needed - set(data)):
         raise UsageError(f"{where} lacks {', '.join(missing)}.")
     return kind(**{name: _decode(hints[name], value, f"{where}.{name}") for name, value in data.items()})
 
 
+def refuse_unknown(names: Iterable[str], known: Collection[str], where: str) -> None:
+    """UsageError where one of the names is not known, with what may have been meant by the first."""
+    unknown = sorted(set(names) - set(known))
+    if not unknown:
+        return
+    near = get_close_matches(unknown[0], known, n=2, cutoff=0.6)
+    if near:
+        hint = f"; did you mean {' or '.join(near)}?"
+    else:
+        hint = f"; accepted: {', '.join(known)}." if len(known) <= _LISTED else "."
+    raise UsageError(f"{where} has unknown fields: {', '.join(unknown)}{hint}")
+
+
 def _union(kinds: tuple[Any, ...], data: Any, where: str) -> Any:
     # None first, so that an absent number stays None instead of becoming NaN.
     if data is None and type(None) in kinds:
         return None
+    others = [kind for kind in kinds if kind is not type(None)]
+    if len(others) == 1:  # its own message says more than one about both
+        return _decode(others[0], data, where)
     # The very type next, so that a whole number stays one where any number is allowed.
     for kind in sorted(kinds, key=lambda kind: type(data) is not kind):
         try:
             return _decode(kind, data, where)
         except UsageError:
             continue
-    raise _mismatch(where, " or ".join(_WORDS.get(kind, str(kind)) for kind in kinds), data)
+    raise _mismatch(where, " or ".join(map(_in_words, kinds)), data)
+
+
+def _in_words(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    if (get_origin(kind) or kind) in (list, tuple):
+        return "a list"
+    return (
+        "an object" if (get_origin(kind) or kind) is dict else _WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+    )
 
 
 def _list(kind: Any, data: Any, where: str) -> Any:
