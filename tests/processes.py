@@ -13,7 +13,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from armillary.records.record import RunRecord
 
 _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(
@@ -24,6 +27,12 @@ _FORKING.set_forkserver_preload(
         *("altair", "matplotlib.backends.backend_svg", "matplotlib.figure", "tyro", "yaml"),
     ]
 )
+
+
+def content(record: "RunRecord") -> dict[str, Any]:
+    """All of a record but its times, machine and versions: a resumed run must end with the same to the letter."""
+    circumstances = {"started", "seconds", "machine", "versions"}
+    return {name: value for name, value in record.to_dict().items() if name not in circumstances}
 
 
 def start(target: Callable[..., object], *arguments: Any) -> BaseProcess:

@@ -17,7 +17,7 @@ from armillary.methods.bricks.neurons.sets import overlap
 from armillary.methods.bricks.neurons.surveying import READING, specialised_sets, survey
 from armillary.methods.bricks.payloads import Index
 from armillary.numerics.intervals import Interval, paired_difference
-from armillary.records.sections import Figure, Finding, Section, Table, interval_bars
+from armillary.records.sections import Finding, Section, Table, interval_bars
 
 QUICK = ("mathematics", "translation", "german")
 """What a check-up of few texts looks for: capabilities whose texts are read in no time."""
@@ -90,7 +90,15 @@ def compare(before: Payload, after: Payload) -> Diagnosed:
         "these texts and others of the same kinds: a bar below it means more than the choice of texts.",
         caution="Sets are cut at a fixed share, so neurons near the edge change places for little. A neuron may keep "
         "its place in a set and write something else. Intervals are over layers.",
-        figures=[_bars(kept, redrawn)],
+        figures=[
+            interval_bars(
+                "Neurons of each set before that are in it after",
+                kept,
+                "share of the set",
+                [redrawn[name].estimate for name in kept] if redrawn else None,
+                "the earlier model, other texts",
+            )
+        ],
         tables=[_table(kept, redrawn, better)],
     )
     found = {f"neurons change/set replaced, {name}": _rest(one) for name, one in kept.items()}
@@ -114,12 +122,6 @@ def _index(rows: list[list[int]]) -> Index:
 def _rest(share: Interval) -> Interval:
     """What is left of 1."""
     return replace(share, estimate=1 - share.estimate, low=1 - share.upper, high=1 - share.lower)
-
-
-def _bars(kept: dict[str, Interval], redrawn: dict[str, Interval]) -> Figure:
-    reference = [redrawn[name].estimate for name in kept] if redrawn else None
-    figure = interval_bars("Neurons of each set before that are in it after", kept, "share of the set", reference)
-    return replace(figure, data={**figure.data, "reference_name": "the earlier model, other texts"})
 
 
 def _table(kept: dict[str, Interval], redrawn: dict[str, Interval], better: dict[str, Interval]) -> Table:

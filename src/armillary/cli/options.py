@@ -4,14 +4,15 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import MISSING, Field, dataclass, fields, make_dataclass
+from dataclasses import MISSING, dataclass, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 import tyro
 
 from armillary.errors import UsageError
-from armillary.runs.settings import RunSettings, read_toml
+from armillary.records.plain import decode_fields, is_required
+from armillary.runs.settings import RunSettings, read_toml, without_extras
 
 Options = TypeVar("Options")
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
@@ -96,21 +97,13 @@ def _config_file(arguments: Sequence[str]) -> str | None:
 
 def _partial(settings: type[SettingsT], table: Mapping[str, Any], where: str) -> SettingsT:
     """Settings of which some may be missing still, for the flags to give."""
-    needed = {
-        field.name for field in fields(settings) if field.default is MISSING and field.default_factory is MISSING
-    }
-    missing = needed - set(table)
-    if not missing:
-        return settings.from_table(table, where)
-    # Checked with a stand-in for what only the command line gives, which then takes its place.
-    complete = settings.from_table({**dict.fromkeys(missing, "-"), **table}, where)
-    for name in missing:
-        object.__setattr__(complete, name, tyro.MISSING)
-    return complete
-
-
-def _is_required(field: Field[Any]) -> bool:
-    return field.default is MISSING and field.default_factory is MISSING
+    given = decode_fields(settings, without_extras(table), where)
+    # Not by its own __init__: what it checks may hold only once the flags have had their say.
+    partial = object.__new__(settings)
+    for field in fields(settings):
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        object.__setattr__(partial, field.name, given.get(field.name, tyro.MISSING if is_required(field) else default))
+    return partial
 
 
 def _sentence(box: str) -> str:

@@ -10,7 +10,7 @@ import json
 import math
 import types
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -109,16 +109,29 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
     return _scalar(kind, data, where)
 
 
-def _object(kind: Any, data: Any, where: str) -> Any:
-    if not isinstance(data, dict):
+def decode_fields(kind: Any, data: Any, where: str) -> dict[str, Any]:
+    """The fields that ``data`` gives for the dataclass ``kind``, checked; others may be missing.
+
+    Raises:
+        UsageError: a field is unknown, or of another type.
+    """
+    if not isinstance(data, Mapping):
         raise _mismatch(where, "an object", data)
     hints = get_type_hints(kind)
-    named = [field for field in fields(kind) if field.init]
-    refuse_unknown(data, [field.name for field in named], where)
-    needed = {field.name for field in named if field.default is MISSING and field.default_factory is MISSING}
-    if missing := sorted(needed - set(data)):
+    refuse_unknown(data, [field.name for field in fields(kind) if field.init], where)
+    return {name: _decode(hints[name], value, f"{where}.{name}") for name, value in data.items()}
+
+
+def is_required(field: Field[Any]) -> bool:
+    """True for a field of a dataclass that has no default."""
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _object(kind: Any, data: Any, where: str) -> Any:
+    given = decode_fields(kind, data, where)
+    if missing := sorted({field.name for field in fields(kind) if field.init and is_required(field)} - set(given)):
         raise UsageError(f"{where} lacks {', '.join(missing)}.")
-    return kind(**{name: _decode(hints[name], value, f"{where}.{name}") for name, value in data.items()})
+    return kind(**given)
 
 
 def refuse_unknown(names: Iterable[str], known: Collection[str], where: str) -> None:

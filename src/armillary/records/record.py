@@ -14,7 +14,6 @@ from armillary.records.sections import Finding, Section
 
 SCHEMA = 1
 FILE_NAME = "record.json"
-_CIRCUMSTANCES = ("started", "seconds", "machine", "versions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,5 +96,30 @@ class RunRecord:
             raise UsageError(f"{path}: {error}") from None
 
     def comparable(self) -> dict[str, Any]:
-        """``to_dict`` without what differs between two equal runs: times, machine and versions."""
-        return {name: value for name, value in self.to_dict().items() if name not in _CIRCUMSTANCES}
+        """What another run with the same settings must give again: everything that was measured, no prose.
+
+        That is each claim's verdict with its numbers; where there are no claims, which is where a page may be arranged
+        anew around them, also the numbers of each section's figures and the rows of its tables.
+        """
+        record = self.to_dict()
+        measured = {name: record[name] for name in ("kind", "config", "models", "seed", "measures")}
+        if self.claims:
+            claims = {claim["id"]: [claim["verdict"], claim["measured"]] for claim in record["claims"]}
+            return {**measured, "claims": claims}
+        sections = {
+            section["id"]: {
+                "figures": [_numbers(figure["data"]) for figure in section["figures"]],
+                "tables": [table["rows"] for table in section["tables"]],
+            }
+            for section in record["sections"]
+        }
+        return {**measured, "sections": sections}
+
+
+def _numbers(data: Any) -> Any:
+    """JSON data without its words."""
+    if isinstance(data, dict):
+        return {name: _numbers(value) for name, value in data.items() if not isinstance(value, str)}
+    if isinstance(data, list):
+        return [_numbers(value) for value in data if not isinstance(value, str)]
+    return data

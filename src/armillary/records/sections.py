@@ -196,7 +196,11 @@ class Figure:
 
 
 def interval_bars(
-    title: str, values: Mapping[str, Interval], x_label: str, reference: Sequence[float | None] | None = None
+    title: str,
+    values: Mapping[str, Interval],
+    x_label: str,
+    reference: Sequence[float | None] | None = None,
+    reference_name: str = "reference",
 ) -> Figure:
     """A bar with its interval for each value; ``reference`` puts a tick (a null, chance) beside each."""
     data = Bars(
@@ -205,6 +209,7 @@ def interval_bars(
         low=[value.low for value in values.values()],
         high=[value.high for value in values.values()],
         reference=None if reference is None else list(reference),
+        reference_name=reference_name,
         x_label=x_label,
     )
     said = ", ".join(f"{name} {value.estimate:.2f}" for name, value in values.items())

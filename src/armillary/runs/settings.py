@@ -68,9 +68,7 @@ class RunSettings:
         Raises:
             UsageError: a field is missing, unknown or of another type; the sentence names it.
         """
-        # "files" are digests of what the run read, which it makes anew.
-        kept = {name: value for name, value in table.items() if name not in ("command", "files")}
-        return decode(cls, kept, where)
+        return decode(cls, without_extras(table), where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +117,14 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         raise UsageError(f"{path} is not valid TOML: {error}.") from None
     except OSError as error:
         raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
+
+
+def without_extras(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings alone of what a record keeps as its config.
+
+    Beside them it names the command, and has the digests of the files that were read, which a new run makes anew.
+    """
+    return {name: value for name, value in table.items() if name not in ("command", "files")}
 
 
 def at_least(settings: RunSettings, **least: int) -> None:

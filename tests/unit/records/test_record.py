@@ -43,11 +43,36 @@ def test_a_record_survives_the_file(tmp_path: Path) -> None:
     assert "NaN" not in (tmp_path / "record.json").read_text()
 
 
-def test_comparable_leaves_out_circumstances_only() -> None:
-    same = record(seconds=9.0, started="later", machine={}, versions={})
+def test_comparable_leaves_out_circumstances_and_prose() -> None:
+    (section,) = record().sections
+    bars = Bars(labels=["b"], values=[None], x_label="x")
+    figure = replace(section.figures[0], title="G", alt="a bar", data=bars)
+    same = record(
+        seconds=9.0, started="later", machine={}, versions={}, title="Other words", data=[{"name": "d"}],
+        findings=[], sections=[replace(section, title="T", summary="u", meaning="n", caution="d", figures=[figure])],
+        claims=[replace(record().claims[0], statement="t", paper="p", quantity="r", rule="s", note="n")],
+    )  # fmt: skip
     assert same.comparable() == record().comparable()
-    assert record(seed=1).comparable() != record().comparable()
-    assert set(record().to_dict()) - set(record().comparable()) == {"started", "seconds", "machine", "versions"}
+    assert set(record().comparable()) == {"kind", "config", "models", "seed", "measures", "claims"}
+
+
+def test_comparable_finds_every_other_number() -> None:
+    (section,), (claim,), plain = record().sections, record().claims, record(claims=[]).comparable()
+    for changes in (
+        {"seed": 1}, {"config": {"n": 4}}, {"models": {}}, {"measures": {}}, {"kind": "icn"},
+        {"claims": [replace(claim, verdict="fails")]},
+        {"claims": [replace(claim, measured={"r": Interval(estimate=1.0)})]},
+    ):  # fmt: skip
+        assert record(**changes).comparable() != record().comparable(), changes
+    # Where claims are judged the page is arranged around them; where none are, its numbers must come again.
+    assert record(sections=[]).comparable() == record().comparable()
+    assert "tables" in plain["sections"]["s"]
+    for other in (
+        replace(section, tables=[replace(section.tables[0], rows=[["grün", 1, 2.6, None, True]])]),
+        replace(section, figures=[replace(section.figures[0], data=Bars(labels=["a"], values=[0.5]))]),
+        replace(section, figures=[]),
+    ):
+        assert record(claims=[], sections=[other]).comparable() != plain
 
 
 def changed(**changes: Any) -> dict[str, Any]:
