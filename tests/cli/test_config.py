@@ -1,4 +1,4 @@
-"""``--config FILE.toml``: every setting of a command from a file, flags before it, and what is wrong in one sentence."""
+"""``--config FILE.toml``: all settings of a command from a file, flags before it, one sentence for what is wrong."""
 
 import json
 from dataclasses import fields
