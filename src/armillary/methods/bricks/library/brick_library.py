@@ -28,8 +28,10 @@ from safetensors.numpy import load as load_arrays, save as save_arrays
 from armillary.errors import StorageError, UsageError
 from armillary.files import remove_stale_folders, storage_sentence, whole_folder, write_atomic
 from armillary.methods.bricks.brick import Brick, BrickMeta
+from armillary.methods.bricks.library.arrow import arrow_retrieve
 from armillary.methods.bricks.library.folder import read_brick, read_card, write_brick
 from armillary.methods.bricks.library.retrieval import Encoder, Retrieval, retrieve
+from armillary.models.loaded import LoadedModel
 from armillary.records.plain import digest
 
 INDEX, KEYS, BRICKS = "library.json", "keys.safetensors", "bricks"
@@ -107,12 +109,26 @@ class BrickLibrary:
         """
         index = self._index()
         keys, owners = self.keys()
-        told = name or str(getattr(encoder, "name", ""))
+        encoder_name = name or str(getattr(encoder, "name", ""))
         kept = index["encoder"]["name"]
-        if told != kept:
-            raise UsageError(f"the library's keys are of the encoder {kept!r}; the one given is {told!r}.")
+        if encoder_name != kept:
+            raise UsageError(f"the library's keys are of the encoder {kept!r}; the one given is {encoder_name!r}.")
         queries = [query] if isinstance(query, str) else query
         return retrieve(encoder, queries, keys, owners, k=k, threshold=threshold, temperature=temperature)
+
+    def search_by_arrow(
+        self, query: str | Sequence[str], loaded: LoadedModel, *, k: int = 3, threshold: float = 0.0
+    ) -> list[Retrieval]:
+        """For each query the low-rank bricks whose change answers it most (Arrow); no keys and no encoder are needed.
+
+        ``loaded`` is the bricks' base, which is read alone. Names ``k`` bricks, or as many as there are. UsageError
+        where the library has no low-rank brick or one is of another base.
+        """
+        bricks = [self.get(entry["id"]) for entry in self.entries() if entry["payload"] == "low_rank"]
+        if not bricks:
+            raise UsageError(f"{self.path} holds no low-rank brick, and Arrow knows no other.")
+        queries = [query] if isinstance(query, str) else query
+        return arrow_retrieve(loaded, queries, bricks, k=min(k, len(bricks)), threshold=threshold)
 
     def keys(self) -> tuple[NDArray[np.float32], list[str]]:
         """All keys ``[n, q]`` and the id of the brick of each; UsageError where no brick has keys."""

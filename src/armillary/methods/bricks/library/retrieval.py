@@ -8,8 +8,7 @@ Legend: N texts, B bricks, K keys of all bricks together, Q size of an encoding.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -20,9 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.bricks.brick import MOST_KEYS, Brick, Keys
-from armillary.methods.bricks.low_rank import first_input_direction
-from armillary.methods.bricks.payloads import LowRank, matrix
+from armillary.methods.bricks.brick import MOST_KEYS, Keys
 from armillary.models.batches import encode, pad, padded_batches, run_body
 from armillary.models.loaded import LoadedModel
 from armillary.numerics.clustering import kmeans
@@ -58,21 +55,21 @@ class MidLayerEncoder:
     @torch.inference_mode()
     def _raw(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = encode(self._loaded, texts, max_tokens=self._max_tokens)
-        seen: list[Tensor] = []
+        states: list[Tensor] = []
 
-        def watch(_module: nn.Module, _args: tuple[object, ...], output: Tensor | tuple[Tensor, ...]) -> None:
-            seen.append(output if isinstance(output, Tensor) else output[0])
+        def record(_module: nn.Module, _args: tuple[object, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+            states.append(output if isinstance(output, Tensor) else output[0])
 
-        found = np.empty((len(rows), self._loaded.anatomy.hidden_size), dtype=np.float32)
-        handle = self._loaded.anatomy.layers[self._layer].register_forward_hook(watch)
+        means_NQ = np.empty((len(rows), self._loaded.anatomy.hidden_size), dtype=np.float32)
+        handle = self._loaded.anatomy.layers[self._layer].register_forward_hook(record)
         try:
             for batch in padded_batches(rows, 2048):
                 ids_BT, mask_BT = pad([rows[index] for index in batch], device=self._loaded.device)
                 run_body(self._loaded, ids_BT, mask_BT)
-                found[batch] = _text_means(seen.pop(), mask_BT).cpu().numpy()
+                means_NQ[batch] = _text_means(states.pop(), mask_BT).cpu().numpy()
         finally:
             handle.remove()
-        return found
+        return means_NQ
 
 
 def _text_means(states: Tensor, mask_BT: Tensor) -> Tensor:
@@ -108,7 +105,7 @@ class RetrievedBrick:
     """Cosine of the input with the nearest of its keys."""
 
     weight: float
-    """Its part in a mixture; the parts of one input sum to 1."""
+    """Its share in a mixture; the shares of one input sum to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +131,7 @@ class Retrieval:
                 f"No brick comes near enough (the best scores {self.best_score:.3f}, the threshold is "
                 f"{self.threshold:.3f}); the base model runs alone."
             )
-        return ", ".join(f"{one.brick[:12]} ({one.score:.3f}, weight {one.weight:.2f})" for one in self.chosen)
+        return ", ".join(f"{row.brick[:12]} ({row.score:.3f}, weight {row.weight:.2f})" for row in self.chosen)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -168,19 +165,21 @@ def retrieve(
     cosine_NK = encoded_NQ @ keys_KQ.T.astype(np.float64)
     bricks = list(dict.fromkeys(owners))
     owner_of = np.array([bricks.index(owner) for owner in owners])
-    score_NB = np.stack([cosine_NK[:, owner_of == place].max(1) for place in range(len(bricks))], axis=1)
-    return [_chosen(row, bricks, k, threshold, temperature) for row in score_NB]
+    score_NB = np.stack([cosine_NK[:, owner_of == index].max(1) for index in range(len(bricks))], axis=1)
+    return [best_scored(score_B, bricks, k, threshold, temperature) for score_B in score_NB]
 
 
-def _chosen(
+def best_scored(
     score_B: NDArray[np.float64], bricks: Sequence[str], k: int, threshold: float, temperature: float | None
 ) -> Retrieval:
+    """The ``k`` bricks of highest score that reach the threshold, with their weights; ``bricks`` are their ids."""
     order = np.argsort(-score_B, kind="stable")[:k]
-    kept = [int(place) for place in order if score_B[place] >= threshold]
-    raw = [1.0 if temperature is None else math.exp((score_B[p] - score_B[order[0]]) / temperature) for p in kept]
+    kept = [int(index) for index in order if score_B[index] >= threshold]
+    # Less the best score, so that the exponential can't overflow at a small temperature.
+    raw = [1.0 if temperature is None else math.exp((score_B[i] - score_B[order[0]]) / temperature) for i in kept]
     chosen = tuple(
-        RetrievedBrick(brick=bricks[place], score=float(score_B[place]), weight=part / sum(raw))
-        for place, part in zip(kept, raw, strict=True)
+        RetrievedBrick(brick=bricks[index], score=float(score_B[index]), weight=part / sum(raw))
+        for index, part in zip(kept, raw, strict=True)
     )
     return Retrieval(chosen=chosen, best_score=float(score_B.max()), threshold=threshold)
 
@@ -189,10 +188,10 @@ def _encoded(encoder: Encoder, texts: Sequence[str]) -> NDArray[np.float64]:
     """Unit encodings."""
     if not texts:
         raise UsageError("there is no text to encode.")
-    found = np.asarray(encoder(list(texts)), dtype=np.float64)
-    if found.ndim != 2 or len(found) != len(texts):
-        raise UsageError(f"an encoder gives one row a text; got {found.shape} for {len(texts)} texts.")
-    return _unit(found)
+    encoded_NQ = np.asarray(encoder(list(texts)), dtype=np.float64)
+    if encoded_NQ.ndim != 2 or len(encoded_NQ) != len(texts):
+        raise UsageError(f"an encoder gives one row a text; got {encoded_NQ.shape} for {len(texts)} texts.")
+    return _unit(encoded_NQ)
 
 
 def _unit(rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -201,73 +200,3 @@ def _unit(rows: NDArray[Any]) -> NDArray[np.float64]:
     if not np.isfinite(sizes).all() or (sizes == 0).any():
         raise NumericError("an encoding is zero or not finite, so it has no direction.")
     return cast(NDArray[np.float64], wide / sizes)
-
-
-# Keys that need no data: the input direction that a low-rank change answers most (Arrow).
-#
-# As in PEFT's Arrow. The direction is the top right singular vector of ``B A``; power
-# iteration finds it, and so does the SVD of the small core, which is exact. Its sign is arbitrary, so scores are
-# magnitudes.
-#
-# Legend: B bricks, I inputs of a module, N tokens.
-
-
-def arrow_prototypes(brick: Brick) -> dict[str, Tensor]:
-    """Unit vector ``[in]`` of each module that a low-rank brick changes, float64; UsageError for another payload."""
-    if not isinstance(brick.payload, LowRank):
-        raise UsageError(f"{brick.name!r} is no low-rank change, so it has no direction that it answers most.")
-    return {path: first_input_direction(*factors) for path, factors in brick.payload.factors.items()}
-
-
-@torch.inference_mode()
-def arrow_scores(
-    loaded: LoadedModel, texts: Sequence[str], bricks: Sequence[Brick], *, max_tokens: int = 128
-) -> NDArray[np.float64]:
-    """Mean over modules and tokens of ``|v . x| / |x|``, ``[texts, bricks]``, between 0 and 1.
-
-    Read while the base runs alone; the first token is left out where there are others. Compare bricks within a text
-    only.
-    """
-    prototypes = [arrow_prototypes(brick) for brick in bricks]
-    found = np.zeros((len(texts), len(bricks)))
-    for place, row in enumerate(encode(loaded, texts, max_tokens=max_tokens)):
-        seen: dict[str, Tensor] = {}
-        with _inputs(loaded, sorted({path for one in prototypes for path in one}), seen):
-            run_body(loaded, torch.tensor([row], device=loaded.device))
-        for which, one in enumerate(prototypes):
-            found[place, which] = np.mean([_answer(seen[path], vector_I) for path, vector_I in one.items()])
-    return found
-
-
-def arrow_weights(scores_B: NDArray[np.float64], k: int, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Softmax over the ``k`` highest scores, 0 for the others; UsageError for k outside 1 to the number of bricks."""
-    if not 1 <= k <= len(scores_B) or temperature <= 0:
-        raise UsageError(f"k is 1 to {len(scores_B)} and the temperature above 0; got {k} and {temperature}.")
-    kept = np.argsort(-scores_B, kind="stable")[:k]
-    raw = np.exp((scores_B[kept] - scores_B[kept[0]]) / temperature)
-    weights = np.zeros_like(scores_B)
-    weights[kept] = raw / raw.sum()
-    return weights
-
-
-@contextmanager
-def _inputs(loaded: LoadedModel, paths: Sequence[str], seen: dict[str, Tensor]) -> Iterator[None]:
-    with ExitStack() as hooks:
-        for path in paths:
-            hook = _recorder(path, seen)
-            hooks.callback(matrix(loaded.model, path).register_forward_pre_hook(hook).remove)
-        yield
-
-
-def _recorder(path: str, seen: dict[str, Tensor]) -> Any:
-    def record(_module: nn.Module, args: tuple[Any, ...]) -> None:
-        x_NI = args[0].detach().reshape(-1, args[0].shape[-1])
-        seen[path] = x_NI[1:] if len(x_NI) > 1 else x_NI
-
-    return record
-
-
-def _answer(x_NI: Tensor, vector_I: Tensor) -> float:
-    wide = x_NI.double()
-    sizes = wide.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
-    return float(((wide @ vector_I.to(wide)).abs() / sizes).mean())

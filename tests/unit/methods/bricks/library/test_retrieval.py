@@ -6,19 +6,10 @@ import torch
 
 from armillary.activations import Keep, streaming
 from armillary.errors import NumericError, UsageError
-from armillary.methods.bricks.brick import Brick
-from armillary.methods.bricks.library.retrieval import (
-    MidLayerEncoder,
-    arrow_prototypes,
-    arrow_scores,
-    arrow_weights,
-    make_keys,
-    retrieve,
-)
-from armillary.methods.bricks.payloads import Index, LowRank
-from armillary.models import LoadedModel, tiny
+from armillary.methods.bricks.library.retrieval import MidLayerEncoder, make_keys, retrieve
+from armillary.models import tiny
 
-from ..bricks_toy import KINDS, lora_brick
+from ..bricks_toy import KINDS
 
 TEXTS = ["The capital of France is Paris", "red blue green", "Berlin", "one two three four five six seven"]
 
@@ -108,49 +99,3 @@ def test_bad_retrieval_is_refused() -> None:
         make_keys(directions, ["1 0"] * 9, name="plane", keys=5)
     with pytest.raises(NumericError, match="no direction"):
         make_keys(directions, ["1 0", "-1 0"], name="plane")
-
-
-@pytest.fixture(scope="module")
-def loaded() -> LoadedModel:
-    return tiny()
-
-
-def test_arrow_prototypes_are_top_singular_vectors(loaded: LoadedModel) -> None:
-    brick = lora_brick(loaded, 0, rank=3)
-    for path, vector_I in arrow_prototypes(brick).items():
-        expected = torch.linalg.svd(brick.payload.delta(path).double()).Vh[0]
-        assert float((vector_I @ expected).abs()) == pytest.approx(1.0, abs=1e-9)
-        # The power iteration of the source goes to the same place.
-        a_RI, b_OR = (factor.double() for factor in brick.payload.factors[path])
-        v = torch.ones(a_RI.shape[1], dtype=torch.float64)
-        for _ in range(400):
-            v = a_RI.T @ (b_OR.T @ (b_OR @ (a_RI @ v)))
-            v /= v.norm()
-        assert float((vector_I @ v).abs()) > 0.999
-    with pytest.raises(UsageError, match="no low-rank change"):
-        arrow_prototypes(Brick.of(loaded, Index({0: np.array([1])}), name="x"))
-
-
-def test_arrow_scores_single_out_the_brick_that_answers_an_input(loaded: LoadedModel) -> None:
-    path, text = "model.layers.1.mlp.up_proj", "red blue green"
-    seen: list[torch.Tensor] = []
-    hook = loaded.model.get_submodule(path).register_forward_pre_hook(lambda _m, args: seen.append(args[0][0, 1:]))
-    with torch.no_grad():
-        loaded.model(**loaded.tokenizer(text, return_tensors="pt"))
-    hook.remove()
-    x_NI = seen[0].double()
-    direction = torch.linalg.svd(x_NI / x_NI.norm(dim=1, keepdim=True)).Vh
-    towards = LowRank({path: (direction[:1].float(), torch.ones(48, 1))})
-    away = LowRank({path: (direction[-1:].float(), torch.ones(48, 1))})
-    bricks = [Brick.of(loaded, payload, name=name) for payload, name in ((away, "away"), (towards, "towards"))]
-    found = arrow_scores(loaded, [text], bricks)
-    expected = float(((x_NI @ direction[0]).abs() / x_NI.norm(dim=1)).mean())
-    assert found.shape == (1, 2) and found[0, 1] == pytest.approx(expected, rel=1e-5)
-    assert found[0, 0] < 0.01 < 0.3 < found[0, 1] <= 1
-
-
-def test_arrow_weights_are_a_softmax_over_the_kept() -> None:
-    weights = arrow_weights(np.array([1.0, 3.0, 2.0]), 2)
-    assert weights.tolist() == pytest.approx([0.0, 1 / (1 + np.exp(-1)), np.exp(-1) / (1 + np.exp(-1))])
-    with pytest.raises(UsageError, match="k is 1 to 3"):
-        arrow_weights(np.ones(3), 4)
