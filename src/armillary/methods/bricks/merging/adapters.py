@@ -17,7 +17,7 @@ from armillary.errors import UsageError
 from armillary.methods.bricks.base import BaseRef
 from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
 from armillary.methods.bricks.low_rank import Factors, compressed, distance, factored, norm, weighted_sum
-from armillary.methods.bricks.merging.rules import EXACT, MergeRule
+from armillary.methods.bricks.merging.rules import MergeRule
 from armillary.methods.bricks.merging.streaming import BLOCK, Merger, SquaredError
 from armillary.methods.bricks.payloads import LowRank, Site
 from armillary.runs.environment import versions
@@ -157,7 +157,7 @@ def _joined(
     factors: dict[str, Factors] = {}
     errors: dict[str, SquaredError] = {}
     lost: dict[str, SquaredError] = {}
-    merger = None if rule.method in EXACT else Merger(rule, terms)
+    merger = None if rule.is_sum else Merger(rule, terms)
     for path in terms.names:
         found = terms.factors(path)
         exact = weighted_sum([one for _, one in found], [rule.coefficients[place] for place, _ in found])
@@ -220,7 +220,7 @@ def _brick(
         base=bricks[0].meta.provenance.base,
         data=f"{len(bricks)} bricks",
         licence="; ".join(licences),
-        seed=report.rule.seed if report.rule.method.startswith("dare") else None,
+        seed=report.rule.seed if report.rule.is_random else None,
         versions=versions(),
     )
     base: BaseRef = replace(bricks[0].base, touched=dict(sorted(touched.items())))

@@ -1,7 +1,8 @@
 """Rules that join several changes of one tensor into one, in delta space: averages, task arithmetic, TIES, DARE.
 
-Every rule works entry by entry once the thresholds of TIES are known, so tensors of any size go through in blocks.
-The three libraries that compute TIES do not compute the same thing, so each convention has a name here:
+Each rule is one function that can be read alone; ``RULES`` says beside it what it needs to know of the whole and how
+mergekit calls it. Every rule works entry by entry once the thresholds of TIES are known, so tensors of any size go
+through in blocks. The three libraries that compute TIES do not compute the same thing, so each convention has a name:
 
 =============  ======================  ========================================  ================================
 name           trim                    vote on the sign                          divisor
@@ -14,30 +15,27 @@ ties_peft      tensor by tensor        trimmed values; 0 is positive            
 ``ties_global`` is that of the authors' notebook, ``ties_tensor`` mergekit's, ``ties_peft`` PEFT's on products
 (``ties_svd``). TIES: Yadav and others, 2023, arXiv 2306.01708. DARE: Yu and others, 2023, arXiv 2311.03099.
 
-Legend: T things to merge, N entries of a tensor (or of a block of it), I inputs, O outputs of a matrix.
+Legend: T things to merge, N entries of a tensor (or of a block of it).
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from armillary.errors import NumericError, UsageError
+from armillary.errors import UsageError
+from armillary.methods.bricks.merging.config import Method
 
-Method = Literal["average", "task_arithmetic", "ties_global", "ties_tensor", "ties_peft", "dare", "dare_ties"]
 METHODS: tuple[str, ...] = get_args(Method)
-EXACT = ("average", "task_arithmetic")
-"""Methods that are weighted sums, which a low-rank brick holds exactly."""
 
-_BY_WEIGHT = ("ties_tensor", "dare_ties")  # vote and divide by weights, as mergekit does
-_DEFAULT_DENSITY = {"ties_global": 0.2, "ties_tensor": 1.0, "dare": 0.5, "dare_ties": 0.5}
-_SMALLEST_DIVISOR = 1e-8  # below it agreeing weights cancel, and their sum is not divided by
+SMALLEST_DIVISOR = 1e-8
+"""mergekit's: below it agreeing weights of both signs cancel, and the sum is left undivided."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,86 +72,166 @@ class MergeRule:
         ``ties_peft`` has none and must be given one. Raises UsageError for an unknown method, a density outside
         (0, 1], weights that are not finite or not one a thing, and an average whose weights sum to zero.
         """
-        if method not in METHODS:
+        known = next((name for name in RULES if name == method), None)
+        if known is None:
             raise UsageError(f"no merge is named {method!r}; the methods are {', '.join(METHODS)}.")
         chosen = tuple(map(float, weights)) if weights is not None else (1.0,) * count
         if count < 1 or len(chosen) != count or not all(map(math.isfinite, (*chosen, scale))):
             raise UsageError(
                 f"a merge of {count} needs {max(count, 1)} finite weights and a finite scale; got {chosen}."
             )
+        # The tiny addend refuses weights that are all zero, too.
         if method == "average" and abs(sum(chosen)) < 1e-12 * max(map(abs, chosen)) + 1e-300:
             raise UsageError(f"the weights of an average may not sum to zero; got {chosen}; task_arithmetic may.")
-        kept = density if density is not None else _DEFAULT_DENSITY.get(method, None if "ties" in method else 1.0)
+        kept = density if density is not None else RULES[known].density
         if kept is None or not 0 < kept <= 1:
             raise UsageError(f"the density of {method} must lie above 0 and be at most 1; got {kept}.")
-        return cls(method=method, weights=chosen, density=float(kept), scale=float(scale), seed=seed)  # type: ignore[arg-type]
+        return cls(method=known, weights=chosen, density=float(kept), scale=float(scale), seed=seed)
 
     @property
     def coefficients(self) -> tuple[float, ...]:
         """Factors of the plain weighted sum that the method stands for: what errors are measured against."""
-        total = sum(self.weights) if self.method in ("average", *_BY_WEIGHT) else 1.0
-        total = len(self.weights) if self.method in ("ties_global", "ties_peft") else total
-        return tuple(self.scale * weight / (total or 1.0) for weight in self.weights)
+        totals = {"one": 1.0, "weights": sum(self.weights), "number": len(self.weights)}
+        total = totals[RULES[self.method].divisor] or 1.0
+        return tuple(self.scale * weight / total for weight in self.weights)
 
     @property
-    def trims(self) -> bool:
-        """True where thresholds are needed before the first entry can be merged."""
-        return self.method.startswith("ties") and self.density < 1
+    def is_sum(self) -> bool:
+        """True where the result is the weighted sum itself, which a low-rank brick holds exactly."""
+        return RULES[self.method].is_sum
+
+    @property
+    def is_random(self) -> bool:
+        """True where the result depends on the seed."""
+        return RULES[self.method].is_random
+
+    @property
+    def asks_majority(self) -> bool:
+        """True where a tied vote goes the way of the whole model's votes."""
+        return RULES[self.method].asks_majority
+
+    @property
+    def trim(self) -> Literal["model", "tensor"] | None:
+        """Over what the thresholds are taken that must be known before the first entry can be merged."""
+        return RULES[self.method].trim if self.density < 1 else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
         return asdict(self)
 
 
-def merged(
-    rule: MergeRule,
-    deltas_TN: Float[Tensor, "t n"],
-    *,
-    thresholds: Sequence[float] | None = None,
-    sign_of_zero: float = 1.0,
-    generators: Sequence[torch.Generator] | None = None,
-) -> Float[Tensor, " n"]:
-    """The merged change of some entries, float64.
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """What a rule must know beside the entries of a block."""
 
-    ``thresholds`` (one a thing, from ``trim_thresholds``) are what TIES trims by: smaller values count as zero.
-    ``sign_of_zero`` is the elected sign where the vote is a tie. ``generators`` (``draws_of``) are DARE's.
-    """
-    deltas = deltas_TN.double()
-    weights = torch.tensor(rule.weights, dtype=torch.float64, device=deltas.device)
-    if rule.method in EXACT:
-        coefficients = torch.tensor(rule.coefficients, dtype=torch.float64, device=deltas.device)
-        return coefficients @ deltas
-    if rule.method.startswith("dare"):
-        if generators is None:
-            raise UsageError(f"{rule.method} needs a generator of random numbers for each thing to merge.")
-        deltas = dropped(deltas, rule.density, generators)
-        if rule.method == "dare":
-            return rule.scale * (weights @ deltas)
-    elif rule.trims:
-        if thresholds is None:
-            raise UsageError(f"{rule.method} at density {rule.density} needs a threshold for each thing to merge.")
-        bounds = torch.tensor(list(thresholds), dtype=torch.float32, device=deltas.device)[:, None]
-        deltas = deltas.masked_fill(deltas.float().abs() < bounds, 0.0)
-    return rule.scale * _agreeing(rule.method, deltas, weights, sign_of_zero)
+    thresholds: Sequence[float] | None = None
+    """One a thing (``streaming.trim_thresholds``): TIES counts smaller magnitudes as zero."""
+
+    sign_of_zero: float = 1.0
+    """Elected sign where the vote is a tie."""
+
+    generators: Sequence[torch.Generator] | None = None
+    """One a thing (``draws_of``): DARE's."""
 
 
-def elected(method: str, deltas_TN: Float[Tensor, "t n"], weights_T: Float[Tensor, " t"]) -> Float[Tensor, " n"]:
-    """Sign of the vote on each entry (-1, 0 for a tie, 1) of values that are trimmed already."""
-    return ((deltas_TN * weights_T[:, None]) if method in _BY_WEIGHT else deltas_TN).sum(0).sign()
+def merged(rule: MergeRule, deltas_TN: Float[Tensor, "t n"], whole: Whole | None = None) -> Float[Tensor, " n"]:
+    """The merged change of some entries, float64; UsageError where the rule needs more of the whole than is given."""
+    whole = whole or Whole()
+    if rule.trim is not None and whole.thresholds is None:
+        raise UsageError(f"{rule.method} at density {rule.density} needs a threshold for each thing to merge.")
+    if rule.is_random and whole.generators is None:
+        raise UsageError(f"{rule.method} needs a generator of random numbers for each thing to merge.")
+    return RULES[rule.method].merge(rule, deltas_TN.double(), whole)
 
 
-def _agreeing(method: str, deltas_TN: Tensor, weights_T: Tensor, sign_of_zero: float) -> Tensor:
-    """Mean of the values that have the elected sign."""
-    vote_N = elected(method, deltas_TN, weights_T)
-    vote_N = torch.where(vote_N == 0, sign_of_zero, vote_N)
-    weighted_TN = deltas_TN * weights_T[:, None]
-    judged_TN = weighted_TN if method in _BY_WEIGHT else deltas_TN
-    agrees_TN: Bool[Tensor, "t n"] = judged_TN.sign() == vote_N
-    total_N = (weighted_TN * agrees_TN).sum(0)
-    if method in _BY_WEIGHT:
-        divisor_N = (weights_T[:, None] * agrees_TN).sum(0)
-        return total_N / torch.where(divisor_N.abs() < _SMALLEST_DIVISOR, 1.0, divisor_N)
-    return total_N / agrees_TN.sum(0).clamp_min(1)
+def weighted_sum(rule: MergeRule, deltas_TN: Tensor, whole: Whole) -> Tensor:
+    """``average``: ``scale * sum w_t d_t / sum w_t``. ``task_arithmetic``: the same without the divisor."""
+    return torch.tensor(rule.coefficients, dtype=torch.float64, device=deltas_TN.device) @ deltas_TN
+
+
+def ties_by_count(rule: MergeRule, deltas_TN: Tensor, whole: Whole) -> Tensor:
+    """``ties_global``, ``ties_peft``: each thing has one vote as large as its value; weighted values that agree with
+    the elected sign are divided by how many they are."""
+    kept_TN = trimmed(deltas_TN, whole.thresholds)
+    vote_N = kept_TN.sum(0).sign()
+    vote_N = torch.where(vote_N == 0, whole.sign_of_zero, vote_N)
+    agrees_TN = kept_TN.sign() == vote_N
+    total_N = (kept_TN * _weights(rule, deltas_TN)[:, None] * agrees_TN).sum(0)
+    return rule.scale * (total_N / agrees_TN.sum(0).clamp_min(1))
+
+
+def ties_by_weight(rule: MergeRule, deltas_TN: Tensor, whole: Whole) -> Tensor:
+    """``ties_tensor``: weighted values vote, and those that agree are divided by the sum of their weights."""
+    return rule.scale * _mean_of_agreeing(trimmed(deltas_TN, whole.thresholds), _weights(rule, deltas_TN))
+
+
+def dare(rule: MergeRule, deltas_TN: Tensor, whole: Whole) -> Tensor:
+    """``dare``: the weighted sum of changes of which a random share is left out and the rest made larger."""
+    kept_TN = dropped(deltas_TN, rule.density, whole.generators or ())
+    return rule.scale * (_weights(rule, deltas_TN) @ kept_TN)
+
+
+def dare_ties(rule: MergeRule, deltas_TN: Tensor, whole: Whole) -> Tensor:
+    """``dare_ties``: DARE's changes, joined by TIES' vote of weighted values."""
+    kept_TN = dropped(deltas_TN, rule.density, whole.generators or ())
+    return rule.scale * _mean_of_agreeing(kept_TN, _weights(rule, deltas_TN))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeMethod:
+    """One way to merge: its equation, and what stands around it."""
+
+    merge: Callable[[MergeRule, Tensor, Whole], Tensor]
+    """Merged entries ``[n]`` of the changes ``[t, n]``, float64."""
+
+    divisor: Literal["one", "weights", "number"]
+    """Of the plain weighted sum that the method stands for: nothing, the sum of weights, or the number of things."""
+
+    density: float | None = 1.0
+    """Share of entries kept where a user names none; None where he must."""
+
+    trim: Literal["model", "tensor"] | None = None
+    """Over what the smallest entries are left out."""
+
+    is_sum: bool = False
+    is_random: bool = False
+    asks_majority: bool = False
+    mergekit: str | None = None
+    """Its name there; None where mergekit computes something else."""
+
+
+RULES: dict[Method, MergeMethod] = {
+    "average": MergeMethod(merge=weighted_sum, divisor="weights", is_sum=True, mergekit="linear"),
+    "task_arithmetic": MergeMethod(merge=weighted_sum, divisor="one", is_sum=True, mergekit="task_arithmetic"),
+    "ties_global": MergeMethod(merge=ties_by_count, divisor="number", density=0.2, trim="model", asks_majority=True),
+    "ties_tensor": MergeMethod(merge=ties_by_weight, divisor="weights", trim="tensor", mergekit="ties"),
+    "ties_peft": MergeMethod(merge=ties_by_count, divisor="number", density=None, trim="tensor"),
+    "dare": MergeMethod(merge=dare, divisor="one", density=0.5, is_random=True, mergekit="dare_linear"),
+    "dare_ties": MergeMethod(merge=dare_ties, divisor="weights", density=0.5, is_random=True, mergekit="dare_ties"),
+}
+"""Every method by name."""
+
+
+def trimmed(deltas_TN: Tensor, thresholds: Sequence[float] | None) -> Tensor:
+    """The changes with those below their thing's threshold set to zero (TIES); compared as float32, as they are
+    counted. Without thresholds all stay."""
+    if thresholds is None:
+        return deltas_TN
+    bounds_T1 = torch.tensor(list(thresholds), dtype=torch.float32, device=deltas_TN.device)[:, None]
+    return deltas_TN.masked_fill(deltas_TN.float().abs() < bounds_T1, 0.0)
+
+
+def _mean_of_agreeing(kept_TN: Tensor, weights_T: Tensor) -> Tensor:
+    """Weighted mean of the values whose weighted sign is that of their sum; a tie counts as positive."""
+    weighted_TN = kept_TN * weights_T[:, None]
+    vote_N = weighted_TN.sum(0).sign()
+    agrees_TN = weighted_TN.sign() == torch.where(vote_N == 0, 1.0, vote_N)
+    divisor_N = (weights_T[:, None] * agrees_TN).sum(0)
+    return (weighted_TN * agrees_TN).sum(0) / torch.where(divisor_N.abs() < SMALLEST_DIVISOR, 1.0, divisor_N)
+
+
+def _weights(rule: MergeRule, deltas_TN: Tensor) -> Tensor:
+    return torch.tensor(rule.weights, dtype=torch.float64, device=deltas_TN.device)
 
 
 def kept_entries(size: int, density: float) -> int:
@@ -168,100 +246,42 @@ def dropped(
     if density == 1:
         return deltas_TN
     n = deltas_TN.shape[1]
-    draws_TN = torch.stack([torch.rand(n, generator=one, dtype=torch.float64) for one in generators])
+    draws_TN = torch.stack([torch.rand(n, generator=generator, dtype=torch.float64) for generator in generators])
     return torch.where(draws_TN.to(deltas_TN.device) < density, deltas_TN / density, 0.0)
 
 
 def draws_of(seed: int, name: str, count: int) -> list[torch.Generator]:
     """DARE's generators for the tensor ``name``: one a thing, the same in whatever order tensors are merged."""
     digests = [hashlib.sha256(f"{seed}/{name}/{thing}".encode()).digest() for thing in range(count)]
+    # Seven bytes: a seed of torch is at most 63 bits and not negative.
     return [torch.Generator().manual_seed(int.from_bytes(digest[:7], "big")) for digest in digests]
 
 
-def fisher_average(
-    thetas: Sequence[Tensor], fishers: Sequence[Tensor], *, floor: float = 1e-12
-) -> Float[Tensor, "..."]:
-    """``sum F_t theta_t / sum F_t``, entry by entry, float64; F_t is the mean squared gradient of thing t.
-
-    Where no thing has a gradient above ``floor`` the plain mean. Matena and Raffel, 2021, arXiv 2111.09832. Raises
-    UsageError for other shapes, NumericError for a negative F.
-    """
-    _same_shapes(thetas, fishers, "parameters", "Fisher values")
-    values, importance = (torch.stack([one.double() for one in many]) for many in (thetas, fishers))
-    if bool((importance < 0).any()):
-        raise NumericError("Fisher values are means of squares; a negative one was given.")
-    total = importance.sum(0)
-    return torch.where(total > floor, (importance * values).sum(0) / total.clamp_min(floor), values.mean(0))
-
-
-def regmean(
-    weights: Sequence[Float[Tensor, "o i"]], grams: Sequence[Float[Tensor, "i i"]], *, shrink: float = 0.9
-) -> Float[Tensor, "o i"]:
-    """The matrix whose outputs are nearest, in least squares, to each matrix's own on its own inputs; float64.
-
-    ``W^T = (sum G_t)^-1 sum G_t W_t^T`` with ``G_t = X_t^T X_t`` of the inputs of thing t, the entries of ``G_t`` off
-    its diagonal times ``shrink`` (1 is plain least squares). Jin and others, 2022, arXiv 2212.09849. Raises UsageError
-    for shapes that don't fit, NumericError where the inputs don't span all directions.
-    """
-    if not 0 <= shrink <= 1:
-        raise UsageError(f"shrink must lie between 0 and 1; got {shrink}.")
-    if len(weights) != len(grams) or not weights or {w.shape for w in weights} != {weights[0].shape}:
-        raise UsageError(f"RegMean needs matrices of one shape and a Gram matrix for each; got {len(weights)}.")
-    left, right = torch.zeros_like(grams[0], dtype=torch.float64), torch.zeros_like(weights[0].T, dtype=torch.float64)
-    for weight_OI, gram_II in zip(weights, grams, strict=True):
-        if gram_II.shape != (weight_OI.shape[1], weight_OI.shape[1]):
-            raise UsageError(
-                f"a Gram matrix of {tuple(gram_II.shape)} does not fit a matrix {tuple(weight_OI.shape)}."
-            )
-        shrunk = gram_II.double() * shrink
-        shrunk.diagonal().copy_(gram_II.double().diagonal())
-        left += shrunk
-        right += shrunk @ weight_OI.double().T
-    factor, failed = torch.linalg.cholesky_ex(left)
-    if bool(failed):
-        raise NumericError("the inputs leave some direction empty, so RegMean has no unique answer; lower shrink.")
-    return torch.cholesky_solve(right, factor).T
-
-
-def _same_shapes(first: Sequence[Tensor], second: Sequence[Tensor], what: str, other: str) -> None:
-    if not first or len(first) != len(second) or {one.shape for one in (*first, *second)} != {first[0].shape}:
-        raise UsageError(f"{what} and {other} must be as many and of one shape; got {len(first)} and {len(second)}.")
-
-
-# The recipe of a merge as mergekit reads it, for models too large to merge here.
-
-_THEIRS = {
-    "average": "linear",
-    "task_arithmetic": "task_arithmetic",
-    "ties_tensor": "ties",
-    "dare": "dare_linear",
-    "dare_ties": "dare_ties",
-}
-
-
 def mergekit_recipe(base: str, models: Sequence[str], rule: MergeRule, *, dtype: str = "float32") -> str:
-    """YAML for ``mergekit-yaml``: the same rule on models named by folder or hub id.
+    """YAML for ``mergekit-yaml``: the same rule on models named by folder or hub id, however large they are.
 
     An average of models is mergekit's ``linear`` with normalised weights, times the scale only where that is 1. DARE
     draws other entries there than here. Raises UsageError for TIES of another convention than mergekit's, a scaled
     average, or as many models as the rule has not.
     """
-    if rule.method not in _THEIRS:
+    method = RULES[rule.method]
+    if method.mergekit is None:
         raise UsageError(f"mergekit has no {rule.method}; its own convention is ties_tensor.")
     if len(models) != len(rule.weights):
         raise UsageError(f"the rule is for {len(rule.weights)} models; got {len(models)}.")
-    if rule.method == "average" and rule.scale != 1:
+    # mergekit's linear averages the models themselves, not their changes: it takes neither a base nor a scale.
+    averages = rule.method == "average"
+    if averages and rule.scale != 1:
         raise UsageError(f"mergekit's linear has no scale; got {rule.scale}, give 1.")
-    lines = [f"merge_method: {_THEIRS[rule.method]}"]
-    if rule.method != "average":
+    lines = [f"merge_method: {method.mergekit}"]
+    if not averages:
         lines.append(f"base_model: {json.dumps(base)}")
     lines.append("models:")
     for model, weight in zip(models, rule.weights, strict=True):
         lines += [f"  - model: {json.dumps(model)}", "    parameters:", f"      weight: {weight!r}"]
-        if rule.method in ("ties_tensor", "dare", "dare_ties"):
+        if not method.is_sum:
             lines.append(f"      density: {rule.density!r}")
-    normalised = rule.method in ("average", "ties_tensor", "dare_ties")
-    lines += ["parameters:", f"  normalize: {str(normalised).lower()}"]
-    if rule.method != "average":
+    lines += ["parameters:", f"  normalize: {str(method.divisor == 'weights').lower()}"]
+    if not averages:
         lines.append(f"  lambda: {rule.scale!r}")
     return "\n".join([*lines, f"dtype: {dtype}"]) + "\n"

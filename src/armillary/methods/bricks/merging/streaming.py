@@ -17,7 +17,7 @@ from torch import Tensor
 
 from armillary.errors import ModelError, NumericError, StorageError, UsageError
 from armillary.files import write_atomic
-from armillary.methods.bricks.merging.rules import MergeRule, draws_of, elected, kept_entries, merged
+from armillary.methods.bricks.merging.rules import MergeRule, Whole, draws_of, kept_entries, merged, trimmed
 from armillary.models.loading import require_readable
 from armillary.records.plain import digest
 
@@ -193,14 +193,9 @@ def trim_thresholds(blocks: Blocks, density: float) -> list[float]:
     return [float(value) for value in found.view(np.float32)]
 
 
-def majority_sign(blocks: Blocks, rule: MergeRule, thresholds: list[float]) -> float:
+def majority_sign(blocks: Blocks, thresholds: Sequence[float] | None) -> float:
     """The sign that more entries elect over the whole model, 1 or -1; what a tie of the vote is given. One pass."""
-    total = 0.0
-    weights = torch.tensor(rule.weights, dtype=torch.float64)
-    bounds = torch.tensor(thresholds, dtype=torch.float32)[:, None]
-    for block in blocks():
-        trimmed = block.double().masked_fill(block.float().abs() < bounds, 0.0)
-        total += float(elected(rule.method, trimmed, weights).sum())
+    total = sum(float(trimmed(block.double(), thresholds).sum(0).sign().sum()) for block in blocks())
     return -1.0 if total < 0 else 1.0
 
 
@@ -269,30 +264,28 @@ class Merger:
 
     def __init__(self, rule: MergeRule, source: DeltaSource) -> None:
         self._rule, self._source = rule, source
-        self._thresholds: list[float] | None = None
-        self._sign_of_zero = 1.0
-        if rule.method == "ties_global":
-            self._thresholds = trim_thresholds(self._all_blocks, rule.density) if rule.trims else None
-            self._sign_of_zero = majority_sign(self._all_blocks, rule, self._thresholds or [0.0] * len(rule.weights))
+        self._thresholds = trim_thresholds(self._all_blocks, rule.density) if rule.trim == "model" else None
+        self._sign_of_zero = majority_sign(self._all_blocks, self._thresholds) if rule.asks_majority else 1.0
 
     def blocks(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
         """``(exact weighted sum, merged)`` of one tensor, block by block, each ``[n]`` float64.
 
         NumericError naming the tensor where a change is not finite.
         """
-        rule = self._rule
-        thresholds = self._thresholds
-        if rule.trims and thresholds is None:
+        rule, thresholds = self._rule, self._thresholds
+        if rule.trim == "tensor":
             thresholds = trim_thresholds(lambda: self._source.blocks(name), rule.density)
-        generators = draws_of(rule.seed, name, len(rule.weights)) if rule.method.startswith("dare") else None
-        coefficients = torch.tensor(rule.coefficients, dtype=torch.float64)
+        # Made once for the tensor: its blocks are drawn for one after the other.
+        whole = Whole(
+            thresholds=thresholds,
+            sign_of_zero=self._sign_of_zero,
+            generators=draws_of(rule.seed, name, len(rule.weights)) if rule.is_random else None,
+        )
+        coefficients_T = torch.tensor(rule.coefficients, dtype=torch.float64)
         for deltas_TN in self._source.blocks(name):
             if not bool(deltas_TN.isfinite().all()):
                 raise NumericError(f"{name} holds numbers that are not finite, so it can't be merged.")
-            joined_N = merged(
-                rule, deltas_TN, thresholds=thresholds, sign_of_zero=self._sign_of_zero, generators=generators
-            )
-            yield coefficients.to(deltas_TN.device) @ deltas_TN.double(), joined_N
+            yield coefficients_T.to(deltas_TN.device) @ deltas_TN.double(), merged(rule, deltas_TN, whole)
 
     def _all_blocks(self) -> Iterator[Tensor]:
         for name in self._source.names:

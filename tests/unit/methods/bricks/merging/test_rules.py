@@ -12,12 +12,12 @@ from torch import Tensor
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.merging.rules import (
     METHODS,
+    RULES,
     MergeRule,
+    Whole,
     draws_of,
     dropped,
-    fisher_average,
     merged,
-    regmean,
 )
 from armillary.methods.bricks.merging.streaming import Merger, trim_thresholds
 
@@ -129,7 +129,7 @@ def test_dare_is_unbiased(density: float) -> None:
     total = torch.zeros(30, dtype=torch.float64)
     for seed in range(draws):
         rule = MergeRule.of("dare", 3, weights=weights, density=density, seed=seed)
-        total += merged(rule, deltas, generators=draws_of(seed, "x", 3))
+        total += merged(rule, deltas, Whole(generators=draws_of(seed, "x", 3)))
     exact = joined(MergeRule.of("task_arithmetic", 3, weights=weights), {"x": deltas})
     spread = ((torch.tensor(weights)[:, None] * deltas) ** 2).sum(0) * (1 - density) / density
     z = (total / draws - torch.tensor(exact, dtype=torch.float64)) / (spread / draws).sqrt()
@@ -150,30 +150,6 @@ def test_dare_is_seeded_by_tensor_and_thing_not_by_order() -> None:
     assert set(kept.unique().tolist()) == {0.0, 2.0} and not torch.equal(kept[0], kept[1])
 
 
-def test_fisher_weighs_by_importance() -> None:
-    thetas = [torch.tensor([1.0, 1.0, 4.0]), torch.tensor([3.0, 3.0, 8.0])]
-    fishers = [torch.tensor([1.0, 3.0, 0.0]), torch.tensor([1.0, 1.0, 0.0])]
-    assert fisher_average(thetas, fishers).tolist() == [2.0, 1.5, 6.0]
-    with pytest.raises(NumericError, match="negative"):
-        fisher_average(thetas, [-fishers[0], fishers[1]])
-    with pytest.raises(UsageError, match="one shape"):
-        fisher_average(thetas, fishers[:1])
-
-
-def test_regmean_is_least_squares() -> None:
-    generator = torch.Generator().manual_seed(5)
-    weights = [torch.randn(4, 6, generator=generator).double() for _ in range(2)]
-    inputs = [torch.randn(50, 6, generator=generator).double() for _ in range(2)]
-    grams = [x.T @ x for x in inputs]
-    found = regmean(weights, grams, shrink=1.0)
-    stacked = torch.cat([x @ w.T for x, w in zip(inputs, weights, strict=True)])
-    expected = torch.linalg.lstsq(torch.cat(inputs), stacked).solution.T
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(regmean([weights[0]] * 3, [*grams, grams[0]]), weights[0], rtol=1e-9, atol=1e-9)
-    with pytest.raises(NumericError, match="leave some direction empty"):
-        regmean(weights, [torch.zeros(6, 6).double()] * 2)
-
-
 @pytest.mark.parametrize(
     ("method", "settings", "sentence"),
     [
@@ -190,6 +166,13 @@ def test_regmean_is_least_squares() -> None:
 def test_bad_settings_are_refused(method: str, settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         MergeRule.of(method, 2, **settings)
+
+
+def test_every_method_has_its_rule_and_says_what_it_lacks() -> None:
+    assert tuple(RULES) == METHODS
+    for method, lacking in (("ties_tensor", "a threshold"), ("dare", "a generator")):
+        with pytest.raises(UsageError, match=f"{method} .*needs {lacking}"):
+            merged(MergeRule.of(method, 2, density=0.5), torch.ones(2, 3))
 
 
 def test_a_number_that_is_not_finite_is_named() -> None:
