@@ -26,7 +26,7 @@ from armillary.methods.vector_icl import (
     Projector,
     TrainingConfig,
     VectorICLClassifier,
-    embed_with_boxes,
+    embed_with_slots,
     idf_weights,
     mean_embeddings,
     pretrain_projector,
@@ -146,7 +146,7 @@ def steps(
 
     def everywhere() -> float:
         projector.zero_grad()
-        embeds = embed_with_boxes(loaded, ids, projector(table[list(row.vectors)]))
+        embeds = embed_with_slots(loaded, ids, projector(table[list(row.vectors)]))
         logits = loaded.model(inputs_embeds=embeds).logits[0, :-1]
         loss = functional.cross_entropy(logits.float(), wanted[0, 1:].to(loaded.device), ignore_index=-100)
         loss.backward()
@@ -233,8 +233,8 @@ def curve(
 
 @torch.inference_mode()
 def held_out_loss(loaded: LoadedModel, projector: Projector, table: torch.Tensor, asked: list[Row]) -> float:
-    boxes = projector(table.to(loaded.device))
-    return row_losses(loaded, asked, lambda some: boxes[list(some)]).mean
+    slots = projector(table.to(loaded.device))
+    return row_losses(loaded, asked, lambda some: slots[list(some)]).mean
 
 
 if __name__ == "__main__":

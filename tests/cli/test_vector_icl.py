@@ -41,7 +41,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_fit_is_measured_beside_controls_and_rivals(given: Path) -> None:
+def test_a_fit_is_measured_beside_controls_and_baselines(given: Path) -> None:
     record = RunRecord.load(given / "run")
     assert record.kind == "vector_icl" and set(record.models) == {"model"}
     arms = {name.removeprefix("accuracy, ") for name in record.measures} - {"right less shuffled answers"}
@@ -51,7 +51,7 @@ def test_a_fit_is_measured_beside_controls_and_rivals(given: Path) -> None:
     assert {value.n for value in record.measures.values()} == {8}
     assert record.measures["accuracy, majority"].estimate == 0.5
     section, training = record.sections
-    assert training.id == "training" and training.figures[0].data["x"] == [1, 2]
+    assert training.id == "training" and training.figures[0].data.x == [1, 2]
     assert "Task: classify (2 different targets that repeat)" in section.summary
     assert "demonstrations" in section.summary and section.figures and len(section.tables) == 3
     assert {path.name for path in (given / "run").iterdir()} == {".lock", "fitted", "record.json", "report.html"}
@@ -124,12 +124,12 @@ def test_texts(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_a_killed_run_does_not_train_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from armillary.methods.vector_icl import evaluation as vector_icl_fit_arms
+    from armillary.methods.vector_icl import evaluation
     from armillary.methods.vector_icl.estimators import VectorICLClassifier
 
     fits: list[int] = []
     fit: Callable[..., Any] = VectorICLClassifier.fit
-    measured = vector_icl_fit_arms.measured
+    evaluate = evaluation.evaluate
 
     def counted(self: Any, *given: Any) -> Any:
         fits.append(1)
@@ -139,11 +139,11 @@ def test_a_killed_run_does_not_train_again(tmp_path: Path, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     monkeypatch.setattr(VectorICLClassifier, "fit", counted)
-    monkeypatch.setattr(vector_icl_fit_arms, "measured", killed)
+    monkeypatch.setattr(evaluation, "evaluate", killed)
     path, out = sheet(tmp_path / "v.csv"), tmp_path / "run"
     command = ["vector-icl", "fit", str(path), "--targets", "kind", *FAST, "--label-mode", "episodic"]
     assert main([*command, "--out", str(out)]) == 130 and len(fits) == 1
-    monkeypatch.setattr(vector_icl_fit_arms, "measured", measured)
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
     assert main([*command, "--out", str(out)]) == 0 and len(fits) == 1
     resumed = RunRecord.load(out)
     assert main([*command, "--out", str(out)]) == 0 and len(fits) == 1, "a finished run is returned as it stands"
@@ -166,7 +166,7 @@ def test_more_shots_than_a_class_has_are_told(tmp_path: Path, capsys: Capture) -
 
 
 def test_another_fit_is_not_taken_for_that_of_an_old_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from armillary.methods.vector_icl import evaluation as vector_icl_fit_arms
+    from armillary.methods.vector_icl import evaluation
 
     def killed(*_: Any) -> Any:
         raise KeyboardInterrupt
@@ -176,7 +176,7 @@ def test_another_fit_is_not_taken_for_that_of_an_old_record(tmp_path: Path, monk
     assert main(command) == 0
     first = (out / "fitted" / "fitted.json").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(vector_icl_fit_arms, "measured", killed)
+        patch.setattr(evaluation, "evaluate", killed)
         assert main([*command, "--seed", "1"]) == 130
     assert (out / "fitted" / "fitted.json").read_bytes() != first
     assert main(command) == 0 and (out / "fitted" / "fitted.json").read_bytes() == first

@@ -14,20 +14,20 @@ import numpy as np
 from torch import Tensor
 
 from armillary.methods.vector_icl.answers import token_f1
-from armillary.methods.vector_icl.config import CAPTION, Template, TrainingConfig
-from armillary.methods.vector_icl.evaluation import Vectors, standardised
+from armillary.methods.vector_icl.baselines import Vectors, standardised
+from armillary.methods.vector_icl.config import CAPTION, SlotTemplate, TrainingConfig
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.projector_fit import tune_projector
 from armillary.methods.vector_icl.prompts import draw_any, text_ids
 from armillary.methods.vector_icl.training import TrainingCurve
 from reproductions.vector_icl.data.molecule_facts import captions, descriptors, slots
 from reproductions.vector_icl.few_shot import Carrier, Prompt
-from reproductions.vector_icl.setup import Laboratory, Payload, constant, synthetic_molecules
+from reproductions.vector_icl.setup import Context, Payload, constant, synthetic_molecules
 
 VECTORS, SHUFFLED, RANDOM, SOFT, TEXT = "vectors", "shuffled", "random projector", "soft prompt", "text"
 ZERO, NEIGHBOUR, NEIGHBOUR_OF_ALL, FREQUENT = "zero-shot", "1-NN", "1-NN of all", "most frequent"
 
-TEMPLATE = Template(CAPTION.pieces, end="separator")
+TEMPLATE = SlotTemplate(CAPTION.pieces, end="separator")
 """A caption ends where the next demonstration begins."""
 
 _LONGEST_SMILES = 40
@@ -46,22 +46,22 @@ class _Molecules:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    lab: Laboratory
+    context: Context
     train: _Molecules
     test: _Molecules
 
     @property
     def longest(self) -> int:
         """Tokens of the longest caption of the training, and one for its end."""
-        return 1 + max(len(text_ids(self.lab.loaded, caption)) for caption in self.train.captions)
+        return 1 + max(len(text_ids(self.context.loaded, caption)) for caption in self.train.captions)
 
     def shown(self, shots: int) -> list[int]:
         """Training molecules that are demonstrated, fixed by the seed; fewer shots are a part of more."""
-        return draw_any(len(self.train.captions), self.lab.seed)(shots)
+        return draw_any(len(self.train.captions), self.context.seed)(shots)
 
     def carriers(self, projector: Projector, *, same: bool = False) -> tuple[Carrier, Carrier]:
         parts = [constant(part.vectors) if same else part.vectors for part in (self.train, self.test)]
-        loaded = self.lab.loaded
+        loaded = self.context.loaded
         return (
             Carrier.of_vectors(loaded, TEMPLATE, projector, parts[0]),
             Carrier.of_vectors(loaded, TEMPLATE, projector, parts[1]),
@@ -74,7 +74,7 @@ class _Task:
         chosen = self.shown(shots)
         answers = [self.train.captions[index] for index in chosen]
         if shuffled:
-            answers = [answers[place] for place in np.random.default_rng(self.lab.seed + 1).permutation(shots)]
+            answers = [answers[place] for place in np.random.default_rng(self.context.seed + 1).permutation(shots)]
         prompt = Prompt.of(carriers[0], chosen, answers)
         return prompt.answers(carriers[1], range(len(self.test.captions))[:count], self.longest)
 
@@ -85,28 +85,28 @@ class _Task:
         return [self.train.captions[among[place]] for place in squares.argmin(1).tolist()]
 
 
-def caption_rows(lab: Laboratory) -> Payload:
+def caption_rows(context: Context) -> Payload:
     """R6: by arm and number of shots the F1 of parts of each query's caption, and that of its words.
 
     Arms share demonstrations and queries; text has the first of these. Controls without information stand at the most
     shots alone, those without demonstrations at 0. ``examples`` are captions beside those told.
     """
-    task = _task(lab)
-    shots, most = lab.scale.caption_shots, lab.scale.caption_shots[-1]
+    task = _task(context)
+    shots, most = context.scale.caption_shots, context.scale.caption_shots[-1]
     projector, losses = _trained(task, VECTORS)
     soft, soft_losses = _trained(task, SOFT)
     own = task.carriers(projector)
-    blind = task.carriers(lab.new_projector(task.train.vectors, seed=lab.seed + 1000))
-    spoken = (
-        Carrier.of_texts(lab.loaded, TEMPLATE, task.train.smiles),
-        Carrier.of_texts(lab.loaded, TEMPLATE, task.test.smiles),
+    blind = task.carriers(context.new_projector(task.train.vectors, seed=context.seed + 1000))
+    texts_shown = (
+        Carrier.of_texts(context.loaded, TEMPLATE, task.train.smiles),
+        Carrier.of_texts(context.loaded, TEMPLATE, task.test.smiles),
     )
     usual = Counter(task.train.captions).most_common(1)[0][0]
     told = {
         VECTORS: {k: task.told(own, k) for k in shots},
         # One demonstration has no other caption to be given.
         SHUFFLED: {k: task.told(own, k, shuffled=True) for k in shots if k > 1},
-        TEXT: {k: task.told(spoken, k, count=lab.scale.text_queries) for k in shots},
+        TEXT: {k: task.told(texts_shown, k, count=context.scale.text_queries) for k in shots},
         RANDOM: {most: task.told(blind, most)},
         SOFT: {most: task.told(task.carriers(soft, same=True), most)},
         ZERO: {0: task.told(own, 0)},
@@ -139,45 +139,47 @@ def slot_f1(told: frozenset[str], wanted: frozenset[str]) -> float:
     return 2 * len(told & wanted) / total if total else 1.0
 
 
-def _task(lab: Laboratory) -> _Task:
-    queries = min(lab.scale.queries, _MOST_QUERIES)
-    count = lab.scale.texts + queries
-    found = _Molecules(*synthetic_molecules(count)) if lab.scale.synthetic else _real(lab, count)
+def _task(context: Context) -> _Task:
+    queries = min(context.scale.queries, _MOST_QUERIES)
+    count = context.scale.texts + queries
+    found = _Molecules(*synthetic_molecules(count)) if context.scale.synthetic else _real(context, count)
     cut = len(found.captions) - queries
     train, test = standardised(found.vectors[:cut], found.vectors[cut:])
-    return _Task(lab, found.some(slice(0, cut), train), found.some(slice(cut, None), test))
+    return _Task(context, found.some(slice(0, cut), train), found.some(slice(cut, None), test))
 
 
-def _real(lab: Laboratory, count: int) -> _Molecules:
+def _real(context: Context, count: int) -> _Molecules:
     from reproductions.vector_icl.data.molecules import load_molecules
 
     known = [molecule.smiles for molecule in load_molecules() if len(molecule.smiles) <= _LONGEST_SMILES]
-    smiles = [known[place] for place in np.random.default_rng(lab.seed).permutation(len(known))[:count]]
+    smiles = [known[place] for place in np.random.default_rng(context.seed).permutation(len(known))[:count]]
     return _Molecules(smiles, descriptors(smiles), [f" {caption}" for caption in captions(smiles)])
 
 
 def _trained(task: _Task, arm: str) -> tuple[Projector, list[float]]:
-    lab, train = task.lab, task.train
+    context, train = task.context, task.train
 
     def learn(projector: Projector, table_NE: Tensor, config: TrainingConfig) -> TrainingCurve:
-        return tune_projector(lab.loaded, projector, table_NE, train.captions, TEMPLATE, config)
+        return tune_projector(context.loaded, projector, table_NE, train.captions, TEMPLATE, config)
 
     def start() -> Projector:
-        return lab.soft_prompt() if arm == SOFT else lab.new_projector(train.vectors, start_texts=train.captions)
+        return (
+            context.soft_prompt() if arm == SOFT else context.new_projector(train.vectors, start_texts=train.captions)
+        )
 
     vectors = constant(train.vectors) if arm == SOFT else train.vectors
-    return lab.trained(f"captions, {arm}", start, vectors, learn, lab.scale.molecules)
+    return context.trained(f"captions, {arm}", start, vectors, learn, context.scale.molecules)
 
 
 def _tokens_per_example(task: _Task) -> dict[str, float]:
     """Mean number of tokens of a demonstration as vector and as SMILES."""
     carriers = {
-        VECTORS: task.carriers(task.lab.new_projector(task.train.vectors))[0],
-        TEXT: Carrier.of_texts(task.lab.loaded, TEMPLATE, task.train.smiles),
+        VECTORS: task.carriers(task.context.new_projector(task.train.vectors))[0],
+        TEXT: Carrier.of_texts(task.context.loaded, TEMPLATE, task.train.smiles),
     }
     among = range(min(200, len(task.train.captions)))
-    separator = len(text_ids(task.lab.loaded, TEMPLATE.separator))
-    answers = [len(text_ids(task.lab.loaded, task.train.captions[index])) + separator for index in among]
+    separator = len(text_ids(task.context.loaded, TEMPLATE.separator))
+    answers = [len(text_ids(task.context.loaded, task.train.captions[index])) + separator for index in among]
     return {
         name: float(np.mean([carrier.length(index) + answers[index] for index in among]))
         for name, carrier in carriers.items()

@@ -15,22 +15,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from armillary.methods.vector_icl.config import Template
+from armillary.methods.vector_icl.baselines import Vectors
+from armillary.methods.vector_icl.config import SlotTemplate
 from armillary.methods.vector_icl.decoding import (
     SharedPrefix,
     continue_queries,
     distinct_labels,
     label_log_probabilities,
 )
-from armillary.methods.vector_icl.embedding import embed_tokens, embed_with_boxes
-from armillary.methods.vector_icl.evaluation import Vectors
+from armillary.methods.vector_icl.embedding import embed_tokens, embed_with_slots
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.projector_fit import tune_projector
 from armillary.methods.vector_icl.prompts import Ids, Layout, draw_of_each, text_ids, text_of
 from armillary.models import LoadedModel
 from armillary.scoring.decoding import end_tokens
 from reproductions.vector_icl.scale import Training
-from reproductions.vector_icl.setup import Laboratory, Payload, constant
+from reproductions.vector_icl.setup import Context, Payload, constant
 from reproductions.vector_icl.tasks import ClassTask, cut
 
 # Few-shot prompts whose inputs are vectors or text, with the same template, demonstrations and answers.
@@ -46,8 +46,8 @@ class Carrier:
 
     loaded: LoadedModel
     layout: Layout
-    boxes_ND: Tensor | None = None
-    """``boxes`` neighbours an input."""
+    slots_ND: Tensor | None = None
+    """``slots`` neighbours an input."""
 
     texts: tuple[tuple[Ids, ...], ...] | None = None
     """Of each input the tokens that stand in its slots."""
@@ -55,14 +55,14 @@ class Carrier:
     @classmethod
     @torch.inference_mode()
     def of_vectors(
-        cls, loaded: LoadedModel, template: Template, projector: Projector, vectors_NE: NDArray[np.float32]
+        cls, loaded: LoadedModel, template: SlotTemplate, projector: Projector, vectors_NE: NDArray[np.float32]
     ) -> "Carrier":
-        """``template.boxes`` neighbouring rows an input."""
+        """``template.slots`` neighbouring rows an input."""
         given = torch.as_tensor(np.asarray(vectors_NE, dtype=np.float32)).to(loaded.device)
-        return cls(loaded, Layout.of(loaded, template), boxes_ND=projector(given))
+        return cls(loaded, Layout.of(loaded, template), slots_ND=projector(given))
 
     @classmethod
-    def of_texts(cls, loaded: LoadedModel, template: Template, texts: Sequence[str | Sequence[str]]) -> "Carrier":
+    def of_texts(cls, loaded: LoadedModel, template: SlotTemplate, texts: Sequence[str | Sequence[str]]) -> "Carrier":
         """One text an input, or one for each of its slots."""
         told = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
         ids = tuple(tuple(text_ids(loaded, piece) for piece in pieces) for pieces in told)
@@ -71,15 +71,15 @@ class Carrier:
     def length(self, index: int) -> int:
         """Tokens of a question."""
         plain = sum(map(len, self.layout.pieces))
-        return plain + (self.layout.boxes if self.texts is None else sum(map(len, self.texts[index])))
+        return plain + (self.layout.slots if self.texts is None else sum(map(len, self.texts[index])))
 
     def question(self, index: int) -> Tensor:
         """Embeddings of the template around one input, without its answer, ``[t, d]``."""
         if self.texts is None:
-            assert self.boxes_ND is not None
+            assert self.slots_ND is not None
             row = self.layout.question(index)
             ids_BT = torch.tensor([row.tokens], device=self.loaded.device)
-            return embed_with_boxes(self.loaded, ids_BT, self.boxes_ND[list(row.vectors)])[0]
+            return embed_with_slots(self.loaded, ids_BT, self.slots_ND[list(row.vectors)])[0]
         ids: Ids = self.layout.pieces[0]
         for slot, piece in zip(self.texts[index], self.layout.pieces[1:], strict=True):
             ids = ids + slot + piece
@@ -115,7 +115,7 @@ class Prompt:
         ids = distinct_labels([text_ids(self.loaded, label) for label in labels], self.layout.separator)
         out = np.empty((len(indices), len(labels)))
         for places, embeds_BTD in _batches(queries, indices):
-            out[places] = label_log_probabilities(self.loaded, self.prefix.ask(embeds_BTD), ids).numpy()
+            out[places] = label_log_probabilities(self.loaded, self.prefix.read(embeds_BTD), ids).numpy()
         return out
 
     def answers(
@@ -128,7 +128,7 @@ class Prompt:
         for places, embeds_BTD in _batches(queries, indices):
             told = continue_queries(
                 self.loaded,
-                self.prefix.ask(embeds_BTD),
+                self.prefix.read(embeds_BTD),
                 max_new_tokens=max_new_tokens,
                 stop_ids=stops if len(self.layout.separator) == 1 else end_tokens(self.loaded),
                 allowed=allowed,
@@ -164,20 +164,20 @@ def exchanged(answers: Sequence[str], seed: int) -> list[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class FewShotTask:
     """A task with its queries and the demonstrations of each number of shots."""
 
-    lab: Laboratory
+    context: Context
     task: ClassTask
     demonstrations: dict[int, list[int]]
 
     @classmethod
-    def of(cls, lab: Laboratory, task: ClassTask, seed: int) -> "Asked":
-        task = cut(task, lab.scale.queries, seed)
+    def of(cls, context: Context, task: ClassTask, seed: int) -> "FewShotTask":
+        task = cut(task, context.scale.queries, seed)
         draw = draw_of_each(task.train.words, seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class that has fewer shows what it has
-            return cls(lab, task, {shots: draw(shots) for shots in (0, *lab.scale.shots)})
+            return cls(context, task, {shots: draw(shots) for shots in (0, *context.scale.shots)})
 
     @property
     def truth(self) -> list[int]:
@@ -204,7 +204,7 @@ class Asked:
         """Demonstrations and queries as boxes; with ``same`` those of a soft prompt."""
         parts = (self.task.train.vectors, self.task.test.vectors)
         given = [constant(vectors) if same else vectors for vectors in parts]
-        template, loaded = self.task.template, self.lab.loaded
+        template, loaded = self.task.template, self.context.loaded
         return (
             Carrier.of_vectors(loaded, template, projector, given[0]),
             Carrier.of_vectors(loaded, template, projector, given[1]),
@@ -212,7 +212,7 @@ class Asked:
 
 
 def tuned(
-    lab: Laboratory,
+    context: Context,
     task: ClassTask,
     name: str,
     start: Callable[[], Projector],
@@ -225,13 +225,13 @@ def tuned(
     vectors = constant(task.train.vectors) if same else task.train.vectors
 
     def train(projector: Projector, table: Any, config: Any) -> Any:
-        return tune_projector(lab.loaded, projector, table, task.train.words, task.template, config, balance=True)
+        return tune_projector(context.loaded, projector, table, task.train.words, task.template, config, balance=True)
 
-    return lab.trained(name, start, vectors, train, training, seed=seed)[0]
+    return context.trained(name, start, vectors, train, training, seed=seed)[0]
 
 
 def few_shot(
-    lab: Laboratory,
+    context: Context,
     task: ClassTask,
     projector: Projector,
     *,
@@ -244,9 +244,9 @@ def few_shot(
 
     ``others`` are asked at every number of shots, too; ``random projector`` and the soft prompt at the largest alone.
     """
-    seed = lab.seed if seed is None else seed
-    asked = Asked.of(lab, task, seed)
-    shots, most = lab.scale.shots, lab.scale.shots[-1]
+    seed = context.seed if seed is None else seed
+    asked = FewShotTask.of(context, task, seed)
+    shots, most = context.scale.shots, context.scale.shots[-1]
     own = asked.carriers(projector)
     arms: dict[str, dict[str, list[int]]] = {VECTORS: {"0": asked.predicted(*own, 0)}, SHUFFLED: {}}
     for k in shots:
@@ -255,16 +255,16 @@ def few_shot(
     for name, other in (others or {}).items():
         carriers = asked.carriers(other)
         arms[name] = {str(k): asked.predicted(*carriers, k) for k in shots}
-    blind = lab.new_projector(task.train.vectors, seed=seed + 1000)
+    blind = context.new_projector(task.train.vectors, seed=seed + 1000)
     arms[RANDOM] = {str(most): asked.predicted(*asked.carriers(blind), most)}
     if soft is not None:
         arms[SOFT] = {str(most): asked.predicted(*asked.carriers(soft, same=True), most)}
     if with_text and task.train.texts is not None and task.test.texts is not None:
-        spoken = (
-            Carrier.of_texts(lab.loaded, task.template, task.train.texts),
-            Carrier.of_texts(lab.loaded, task.template, task.test.texts),
+        texts_shown = (
+            Carrier.of_texts(context.loaded, task.template, task.train.texts),
+            Carrier.of_texts(context.loaded, task.template, task.test.texts),
         )
-        arms[TEXT] = {str(k): asked.predicted(*spoken, k, count=lab.scale.text_queries) for k in shots}
+        arms[TEXT] = {str(k): asked.predicted(*texts_shown, k, count=context.scale.text_queries) for k in shots}
     arms |= without_model(asked, shots)
     return {
         "task": task.name,
@@ -274,11 +274,11 @@ def few_shot(
         "arms": arms,
         "whole": {LOGISTIC: logistic(task.train.vectors, task.train.words, asked)},
         "majority": Counter(task.train.words).most_common(1)[0][0],
-        "tokens": tokens_per_example(lab, task),
+        "tokens": tokens_per_example(context, task),
     }
 
 
-def without_model(asked: Asked, shots: Sequence[int]) -> dict[str, dict[str, list[int]]]:
+def without_model(asked: FewShotTask, shots: Sequence[int]) -> dict[str, dict[str, list[int]]]:
     """Nearest neighbours and logistic regression that see the demonstrations and nothing else."""
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -293,7 +293,7 @@ def without_model(asked: Asked, shots: Sequence[int]) -> dict[str, dict[str, lis
     return found
 
 
-def logistic(vectors: Vectors, words: Sequence[str], asked: Asked) -> list[int]:
+def logistic(vectors: Vectors, words: Sequence[str], asked: FewShotTask) -> list[int]:
     """Predictions of a logistic regression; one class alone is always predicted."""
     from sklearn.linear_model import LogisticRegression
 
@@ -304,18 +304,18 @@ def logistic(vectors: Vectors, words: Sequence[str], asked: Asked) -> list[int]:
     return indices(asked, fitted.predict(asked.task.test.vectors))
 
 
-def indices(asked: Asked, words: Sequence[str]) -> list[int]:
+def indices(asked: FewShotTask, words: Sequence[str]) -> list[int]:
     """Places of class words among the task's."""
     return [asked.task.words.index(str(word)) for word in words]
 
 
-def tokens_per_example(lab: Laboratory, task: ClassTask) -> dict[str, float]:
+def tokens_per_example(context: Context, task: ClassTask) -> dict[str, float]:
     """Mean number of tokens of a demonstration, as vectors and (where there is a text) as text."""
-    answer = np.mean([len(text_ids(lab.loaded, word)) for word in task.train.words])
-    plain = sum(len(text_ids(lab.loaded, piece)) for piece in task.template.pieces)
-    rest = float(answer) + plain + len(text_ids(lab.loaded, task.template.separator))
+    answer = np.mean([len(text_ids(context.loaded, word)) for word in task.train.words])
+    plain = sum(len(text_ids(context.loaded, piece)) for piece in task.template.pieces)
+    rest = float(answer) + plain + len(text_ids(context.loaded, task.template.separator))
     found = {VECTORS: rest + 1}
     if task.train.texts is not None:
-        lengths = [len(text_ids(lab.loaded, text)) for text in task.train.texts[:200]]
+        lengths = [len(text_ids(context.loaded, text)) for text in task.train.texts[:200]]
         found[TEXT] = rest + float(np.mean(lengths))
     return found

@@ -233,8 +233,8 @@ def _texts(row: Found) -> dict[str, Interval]:
         out[f"texts/shuffled minus true, untrained {start}"] = _gap(nll[f"untrained {start}"])
         out[f"texts/shuffled minus true, {start}, behind pairs"] = _gap(row["packed"][start])
     out["texts/none minus true, warm start"] = _text_difference(row["none"], nll["warm start"]["true"], "texts")
-    for name, boxes in nll.items():
-        out |= {f"texts/loss, {name}, {box} box": _text_mean(values, "texts") for box, values in boxes.items()}
+    for name, slots in nll.items():
+        out |= {f"texts/loss, {name}, {box} box": _text_mean(values, "texts") for box, values in slots.items()}
     out["texts/loss, no box"] = _text_mean(row["none"], "texts")
     for box, scores in row["said"]["f1"].items():
         out[f"texts/token F1, {box} box"] = _text_mean(scores, "texts")
@@ -299,8 +299,8 @@ def _molecules(row: Found) -> dict[str, Interval]:
     return out
 
 
-def _gap(boxes: Mapping[str, Sequence[float]]) -> Interval:
-    return _text_difference(boxes["shuffled"], boxes["true"], "texts")
+def _gap(slots: Mapping[str, Sequence[float]]) -> Interval:
+    return _text_difference(slots["shuffled"], slots["true"], "texts")
 
 
 def _text_difference(a: Sequence[float] | Array, b: Sequence[float] | Array, things: str) -> Interval:

@@ -15,10 +15,10 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from armillary.methods.vector_icl.answers import digit_tokens, encode_digits, first_integer
+from armillary.methods.vector_icl.baselines import Vectors
 from armillary.methods.vector_icl.config import FUNCTION, TrainingConfig
-from armillary.methods.vector_icl.decoding import Asked, continue_queries
+from armillary.methods.vector_icl.decoding import ReadQueries, continue_queries
 from armillary.methods.vector_icl.embedding import embed_tokens, run_embeds
-from armillary.methods.vector_icl.evaluation import Vectors
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.projector_fit import tune_projector
 from armillary.methods.vector_icl.prompts import Layout, text_ids, text_of
@@ -27,7 +27,7 @@ from armillary.progress import track
 from armillary.scoring.decoding import end_tokens
 from armillary.scoring.kv_cache import copy_cache, growing_cache, select_rows
 from reproductions.vector_icl.few_shot import Carrier
-from reproductions.vector_icl.setup import Laboratory, Payload
+from reproductions.vector_icl.setup import Context, Payload
 
 VECTORS, SHUFFLED, RANDOM, TEXT = "vectors", "shuffled", "random projector", "text"
 MEAN, LEAST_SQUARES, NEIGHBOUR = "mean", "least squares", "1-NN"
@@ -77,32 +77,32 @@ def functions(seed: int) -> tuple[list[Pair], list[Pair]]:
     return mixed[_TEST_FUNCTIONS:], mixed[:_TEST_FUNCTIONS]
 
 
-def number_rows(lab: Laboratory) -> Payload:
+def number_rows(context: Context) -> Payload:
     """R3: by seed, arm and number of shots the mean relative error of each episode, ``|error| / (value + 1)``.
 
     Arms of an episode share demonstrations and queries. An answer without a number counts as an error of 1 (ours) and
     is counted in ``missing``, of ``asked`` answers. ``random projector`` is asked at the most shots alone.
     """
-    seeds = [lab.seed + offset for offset in range(lab.scale.seeds)]
-    rows = [_of_seed(lab, seed) for seed in track(seeds, "numbers")]
-    return {"shots": list(lab.scale.number_shots), "seeds": rows, "tokens": _tokens_per_example(lab)}
+    seeds = [context.seed + offset for offset in range(context.scale.seeds)]
+    rows = [_of_seed(context, seed) for seed in track(seeds, "numbers")]
+    return {"shots": list(context.scale.number_shots), "seeds": rows, "tokens": _tokens_per_example(context)}
 
 
-def _of_seed(lab: Laboratory, seed: int) -> Payload:
-    projector, losses = _trained(lab, seed)
-    blind = lab.new_projector(digit_vectors(range(10**DIGITS)), seed=seed + 1000)
-    shots, most = lab.scale.number_shots, lab.scale.number_shots[-1:]
+def _of_seed(context: Context, seed: int) -> Payload:
+    projector, losses = _trained(context, seed)
+    blind = context.new_projector(digit_vectors(range(10**DIGITS)), seed=seed + 1000)
+    shots, most = context.scale.number_shots, context.scale.number_shots[-1:]
     errors: dict[str, dict[str, list[float]]] = {}
     missing: dict[str, int] = {}
     generator = np.random.default_rng(1000 + seed)
     test = functions(seed)[1]
-    for number in range(lab.scale.number_episodes):
+    for number in range(context.scale.number_episodes):
         points = Points.drawn(test[number % len(test)], shots[-1] + ASKED, generator)
         told = {
-            VECTORS: Reader.of_vectors(lab, points, projector).answers(shots),
-            SHUFFLED: Reader.of_vectors(lab, points, projector).answers(shots, exchanged=True),
-            RANDOM: Reader.of_vectors(lab, points, blind).answers(most),
-            TEXT: Reader.of_text(lab, points).answers(shots),
+            VECTORS: Reader.of_vectors(context, points, projector).answers(shots),
+            SHUFFLED: Reader.of_vectors(context, points, projector).answers(shots, exchanged=True),
+            RANDOM: Reader.of_vectors(context, points, blind).answers(most),
+            TEXT: Reader.of_text(context, points).answers(shots),
             **{name: {k: guess(points, k) for k in shots} for name, guess in WITHOUT_MODEL.items()},
         }
         for arm, by_shots in told.items():
@@ -121,9 +121,9 @@ def relative_error(answers: Sequence[int | None], values: Sequence[int]) -> floa
     return float(np.mean([1.0 if told is None else abs(told - value) / (value + 1) for told, value in pairs]))
 
 
-def _trained(lab: Laboratory, seed: int) -> tuple[Projector, list[float]]:
+def _trained(context: Context, seed: int) -> tuple[Projector, list[float]]:
     """A projector tuned on packs of points of one function each; no point is seen twice where steps allow."""
-    training = lab.scale.numbers
+    training = context.scale.numbers
     generator = np.random.default_rng(seed)
     known = functions(seed)[0]
     count = max(2, -(-training.steps * training.batch * 3 // (2 * _POINTS)))  # packs overfill a batch
@@ -133,10 +133,10 @@ def _trained(lab: Laboratory, seed: int) -> tuple[Projector, list[float]]:
     vectors = np.concatenate([points.vectors for points in drawn])
 
     def train(projector: Projector, table_NE: Tensor, config: TrainingConfig) -> TrainingCurve:
-        return tune_projector(lab.loaded, projector, table_NE, targets, FUNCTION, config, groups=groups)
+        return tune_projector(context.loaded, projector, table_NE, targets, FUNCTION, config, groups=groups)
 
-    return lab.trained(
-        f"numbers {seed}", lambda: lab.new_projector(vectors, seed=seed), vectors, train, training, seed=seed
+    return context.trained(
+        f"numbers {seed}", lambda: context.new_projector(vectors, seed=seed), vectors, train, training, seed=seed
     )
 
 
@@ -148,13 +148,13 @@ class Reader:
     points: Points
 
     @classmethod
-    def of_vectors(cls, lab: Laboratory, points: Points, projector: Projector) -> "Reader":
-        return cls(Carrier.of_vectors(lab.loaded, FUNCTION, projector, points.vectors), points)
+    def of_vectors(cls, context: Context, points: Points, projector: Projector) -> "Reader":
+        return cls(Carrier.of_vectors(context.loaded, FUNCTION, projector, points.vectors), points)
 
     @classmethod
-    def of_text(cls, lab: Laboratory, points: Points) -> "Reader":
+    def of_text(cls, context: Context, points: Points) -> "Reader":
         texts = [(str(a), str(b)) for a, b in points.pairs]
-        return cls(Carrier.of_texts(lab.loaded, FUNCTION, texts), points)
+        return cls(Carrier.of_texts(context.loaded, FUNCTION, texts), points)
 
     @torch.inference_mode()
     def answers(self, shots: Sequence[int], *, exchanged: bool = False) -> dict[int, list[int | None]]:
@@ -196,7 +196,7 @@ class Reader:
             held = copy_cache(cache)
             select_rows(held, torch.zeros(len(some), dtype=torch.long, device=loaded.device))
             embeds_BTD = torch.stack([self.carrier.question(place) for place in some])
-            asked = Asked(run_embeds(loaded, embeds_BTD, cache=held)[:, -1], held)
+            asked = ReadQueries(run_embeds(loaded, embeds_BTD, cache=held)[:, -1], held)
             told = continue_queries(
                 loaded, asked, max_new_tokens=LONGEST, stop_ids=stops, allowed=digit_tokens(loaded)
             )
@@ -229,12 +229,12 @@ WITHOUT_MODEL: dict[str, Callable[[Points, int], list[int | None]]] = {
 """Answers for the asked points from so many shown ones."""
 
 
-def _tokens_per_example(lab: Laboratory) -> dict[str, float]:
+def _tokens_per_example(context: Context) -> dict[str, float]:
     """Of a demonstration with a value of three digits."""
     points = Points(((123, 456),), (789,))
-    answer = len(text_ids(lab.loaded, "789" + FUNCTION.separator))
+    answer = len(text_ids(context.loaded, "789" + FUNCTION.separator))
     asked = {
-        VECTORS: len(Layout.of(lab.loaded, FUNCTION).question(0)),
-        TEXT: Reader.of_text(lab, points).carrier.length(0),
+        VECTORS: len(Layout.of(context.loaded, FUNCTION).question(0)),
+        TEXT: Reader.of_text(context, points).carrier.length(0),
     }
     return {name: float(length + answer) for name, length in asked.items()}

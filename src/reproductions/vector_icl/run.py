@@ -17,7 +17,7 @@ from reproductions.vector_icl.measures import measures, text_measures
 from reproductions.vector_icl.numbers import number_rows
 from reproductions.vector_icl.report import class_sections, findings, text_sections
 from reproductions.vector_icl.scale import SCALES
-from reproductions.vector_icl.setup import Laboratory
+from reproductions.vector_icl.setup import Context
 from reproductions.vector_icl.texts import signal_rows, text_rows
 
 # Where the data of the Vector-ICL reproduction come from, for its record.
@@ -54,7 +54,7 @@ def _of_scikit_learn() -> list[DataSource]:
     ]
 
 
-STAGES: dict[str, Callable[[Laboratory], dict[str, Any]]] = {
+STAGES: dict[str, Callable[[Context], dict[str, Any]]] = {
     "texts": text_rows,
     "topics": stages.topics,
     "digits": stages.digits,
@@ -85,11 +85,11 @@ def _check_packages(settings: ReproduceSettings) -> None:
 def judged(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
     config, loaded, folder = run.settings, run.model, run.folder
-    lab = Laboratory.of(loaded, SCALES[config.preset], config.seed, folder.parts)
+    context = Context.of(loaded, SCALES[config.preset], config.seed, folder.parts)
     found: dict[str, Any] = {}
     with counted("Vector-ICL: rows", len(STAGES)) as bar:
         for name, stage in STAGES.items():
-            found[name] = folder.parts.json(f"stage {name}", partial(stage, lab))
+            found[name] = folder.parts.json(f"stage {name}", partial(stage, context))
             bar.advance()
     measured = measures(found, text_measures(found))
     claims = judge(CLAIMS, measured)
@@ -99,7 +99,7 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
         claims=claims,
         findings=findings(claims),
         sections=[*text_sections(found, measured), *class_sections(found, measured)],
-        data=[] if lab.scale.synthetic else sources(),
+        data=[] if context.scale.synthetic else sources(),
     )
 
 

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from armillary.methods.vector_icl.baselines import Vectors
 from armillary.methods.vector_icl.config import Kind, Norm, TrainingConfig
 from armillary.methods.vector_icl.core import idf_weights
 from armillary.methods.vector_icl.embedding import TokenStatistics, mean_embeddings, token_statistics
-from armillary.methods.vector_icl.evaluation import Vectors
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.prompts import text_ids
 from armillary.methods.vector_icl.training import TrainingCurve
@@ -31,7 +31,7 @@ Train = Callable[[Projector, Tensor, TrainingConfig], TrainingCurve]
 
 
 @dataclass(frozen=True, eq=False)
-class Laboratory:
+class Context:
     """One language model at one scale. What is slow is computed once and kept as parts of the run."""
 
     loaded: LoadedModel
@@ -41,7 +41,7 @@ class Laboratory:
     tokens: TokenStatistics
 
     @classmethod
-    def of(cls, loaded: LoadedModel, scale: Scale, seed: int, parts: Parts) -> "Laboratory":
+    def of(cls, loaded: LoadedModel, scale: Scale, seed: int, parts: Parts) -> "Context":
         return cls(loaded, scale, seed, parts, token_statistics(loaded))
 
     def new_projector(

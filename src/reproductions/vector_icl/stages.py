@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from armillary.methods.vector_icl.config import EPISODE_WORDS, Template
-from armillary.methods.vector_icl.evaluation import Vectors
+from armillary.methods.vector_icl.baselines import Vectors
+from armillary.methods.vector_icl.config import EPISODE_WORDS, SlotTemplate
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.projector_fit import tune_on_episodes
 from armillary.progress import track
@@ -23,8 +23,8 @@ from reproductions.vector_icl.few_shot import (
     SHUFFLED,
     TEXT,
     VECTORS,
-    Asked,
     Carrier,
+    FewShotTask,
     Prompt,
     exchanged,
     few_shot,
@@ -32,7 +32,7 @@ from reproductions.vector_icl.few_shot import (
     tuned,
 )
 from reproductions.vector_icl.scale import ENCODERS, Training
-from reproductions.vector_icl.setup import Laboratory, Payload
+from reproductions.vector_icl.setup import Context, Payload
 from reproductions.vector_icl.tasks import (
     ClassTask,
     Part,
@@ -53,7 +53,7 @@ from reproductions.vector_icl.texts import pretrained_projector
 SYMBOLS = "symbols"
 """The class's own name stands as text where the box would: whoever can't copy from it can't learn in context."""
 
-TEMPLATE = Template(("(", ")'s class is"))
+TEMPLATE = SlotTemplate(("(", ")'s class is"))
 _WORDS = tuple(f" {word}" for word in EPISODE_WORDS)
 
 
@@ -70,7 +70,7 @@ class Episode:
 
 
 def episode_projector(
-    lab: Laboratory,
+    context: Context,
     name: str,
     vectors: Vectors,
     classes: Sequence[int],
@@ -83,9 +83,13 @@ def episode_projector(
     """A projector that was trained on episodes of ``ways`` classes (or fewer) of one of the data ``sets``."""
 
     def train(projector: Projector, table: Any, config: Any) -> Any:
-        return tune_on_episodes(lab.loaded, projector, table, classes, _WORDS, TEMPLATE, config, ways=ways, sets=sets)
+        return tune_on_episodes(
+            context.loaded, projector, table, classes, _WORDS, TEMPLATE, config, ways=ways, sets=sets
+        )
 
-    return lab.trained(name, lambda: lab.new_projector(vectors, seed=seed), vectors, train, training, seed=seed)[0]
+    return context.trained(
+        name, lambda: context.new_projector(vectors, seed=seed), vectors, train, training, seed=seed
+    )[0]
 
 
 def drawn(task: ClassTask, shots: int, ways: int, asked: int, seed: int) -> Episode:
@@ -103,17 +107,17 @@ def drawn(task: ClassTask, shots: int, ways: int, asked: int, seed: int) -> Epis
 
 
 def episode_rows(
-    lab: Laboratory, task: ClassTask, projector: Projector, *, ways: int, seed: int, with_text: bool
+    context: Context, task: ClassTask, projector: Projector, *, ways: int, seed: int, with_text: bool
 ) -> Payload:
     """Arm -> shots -> 1 for each query that was answered rightly, episode after episode."""
-    carriers = _Carriers.of(lab, task, projector, seed, with_text=with_text)
+    carriers = _Carriers.of(context, task, projector, seed, with_text=with_text)
     arms: dict[str, dict[str, list[float]]] = {}
-    for shots in lab.scale.episode_shots:
-        for number in range(lab.scale.episodes):
-            one = drawn(task, shots, ways, lab.scale.asked_per_episode, 1000 * seed + number)
-            for arm, right in carriers.asked(one, text=with_text and number * 3 < lab.scale.episodes).items():
+    for shots in context.scale.episode_shots:
+        for number in range(context.scale.episodes):
+            one = drawn(task, shots, ways, context.scale.asked_per_episode, 1000 * seed + number)
+            for arm, right in carriers.asked(one, text=with_text and number * 3 < context.scale.episodes).items():
                 arms.setdefault(arm, {}).setdefault(str(shots), []).extend(right)
-    return {"task": task.name, "shots": list(lab.scale.episode_shots), "arms": arms, "chance": 1 / ways}
+    return {"task": task.name, "shots": list(context.scale.episode_shots), "arms": arms, "chance": 1 / ways}
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,17 +127,17 @@ class _Carriers:
     queries: dict[str, Carrier]
 
     @classmethod
-    def of(cls, lab: Laboratory, task: ClassTask, projector: Projector, seed: int, *, with_text: bool) -> "_Carriers":
-        blind = lab.new_projector(task.train.vectors, seed=seed + 1000)
+    def of(cls, context: Context, task: ClassTask, projector: Projector, seed: int, *, with_text: bool) -> "_Carriers":
+        blind = context.new_projector(task.train.vectors, seed=seed + 1000)
         sides: list[dict[str, Carrier]] = []
         for part in (task.train, task.test):
             side = {
-                VECTORS: Carrier.of_vectors(lab.loaded, TEMPLATE, projector, part.vectors),
-                RANDOM: Carrier.of_vectors(lab.loaded, TEMPLATE, blind, part.vectors),
-                SYMBOLS: Carrier.of_texts(lab.loaded, TEMPLATE, [word.strip() for word in part.words]),
+                VECTORS: Carrier.of_vectors(context.loaded, TEMPLATE, projector, part.vectors),
+                RANDOM: Carrier.of_vectors(context.loaded, TEMPLATE, blind, part.vectors),
+                SYMBOLS: Carrier.of_texts(context.loaded, TEMPLATE, [word.strip() for word in part.words]),
             }
             if with_text and part.texts is not None:
-                side[TEXT] = Carrier.of_texts(lab.loaded, TEMPLATE, part.texts)
+                side[TEXT] = Carrier.of_texts(context.loaded, TEMPLATE, part.texts)
             sides.append(side)
         return cls(task, *sides)
 
@@ -174,114 +178,118 @@ def middle(shots: tuple[int, ...]) -> int:
     return 4 if 4 in shots else shots[-1]
 
 
-def topics(lab: Laboratory) -> Payload:
+def topics(context: Context) -> Payload:
     """R2: tuned and pretrained, linear and gated projectors, and four encoders."""
-    tasks = topic_tasks(lab)
+    tasks = topic_tasks(context)
     task = tasks[ENCODERS[0]]
-    pretrained = pretrained_projector(lab)
-    training = lab.scale.topics
+    pretrained = pretrained_projector(context)
+    training = context.scale.topics
     own = {
-        "linear": tuned(lab, task, "topics linear", lambda: lab.new_projector(task.train.vectors), training),
-        "mlp": tuned(lab, task, "topics mlp", lambda: lab.new_projector(task.train.vectors, kind="mlp"), training),
+        "linear": tuned(context, task, "topics linear", lambda: context.new_projector(task.train.vectors), training),
+        "mlp": tuned(
+            context, task, "topics mlp", lambda: context.new_projector(task.train.vectors, kind="mlp"), training
+        ),
     }
     rows = few_shot(
-        lab,
+        context,
         task,
-        tuned(lab, task, "topics tuned", lambda: pretrained, training),
+        tuned(context, task, "topics tuned", lambda: pretrained, training),
         others={"pretrained": pretrained, **own},
-        soft=tuned(lab, task, "topics soft", lab.soft_prompt, training, same=True),
+        soft=tuned(context, task, "topics soft", context.soft_prompt, training, same=True),
     )
-    encoders = {name: _encoder(lab, name, one) for name, one in tasks.items()}
+    encoders = {name: _encoder(context, name, one) for name, one in tasks.items()}
     return {**rows, "encoders": encoders}
 
 
-def _encoder(lab: Laboratory, name: str, task: ClassTask) -> dict[str, list[int]]:
+def _encoder(context: Context, name: str, task: ClassTask) -> dict[str, list[int]]:
     """Predictions at the middle number of shots, and those of a logistic regression on all training vectors."""
     shared = "topics linear" if name == ENCODERS[0] else f"topics linear, {name}"
-    projector = tuned(lab, task, shared, lambda: lab.new_projector(task.train.vectors), lab.scale.topics)
-    asked = Asked.of(lab, task, lab.seed)
+    projector = tuned(context, task, shared, lambda: context.new_projector(task.train.vectors), context.scale.topics)
+    asked = FewShotTask.of(context, task, context.seed)
     carriers = asked.carriers(projector)
     return {
-        "predicted": asked.predicted(*carriers, middle(lab.scale.shots)),
+        "predicted": asked.predicted(*carriers, middle(context.scale.shots)),
         "probe": logistic(task.train.vectors, task.train.words, asked),
     }
 
 
-def digits(lab: Laboratory) -> Payload:
+def digits(context: Context) -> Payload:
     """R4: episodes of every seed; and a projector trained with the digits' fixed names."""
-    task = digit_task(lab)
-    scale = lab.scale
+    task = digit_task(context)
+    scale = context.scale
     classes = [task.words.index(word) for word in task.train.words]
     episodes = []
-    for seed in track(_seeds(lab), "digits in episodes"):
+    for seed in track(_seeds(context), "digits in episodes"):
         projector = episode_projector(
-            lab, f"digits {seed}", task.train.vectors, classes, scale.ways, scale.digits, seed
+            context, f"digits {seed}", task.train.vectors, classes, scale.ways, scale.digits, seed
         )
-        episodes.append(episode_rows(lab, task, projector, ways=scale.ways, seed=seed, with_text=seed == lab.seed))
-    fixed = tuned(lab, task, "digits fixed", lambda: lab.new_projector(task.train.vectors), scale.digits)
-    return {"episodes": episodes, "fixed": few_shot(lab, task, fixed, with_text=False)}
+        episodes.append(
+            episode_rows(context, task, projector, ways=scale.ways, seed=seed, with_text=seed == context.seed)
+        )
+    fixed = tuned(context, task, "digits fixed", lambda: context.new_projector(task.train.vectors), scale.digits)
+    return {"episodes": episodes, "fixed": few_shot(context, task, fixed, with_text=False)}
 
 
-def series(lab: Laboratory) -> Payload:
+def series(context: Context) -> Payload:
     """R5: by seed, the three sets with fixed names (one projector for all) and in episodes."""
-    tasks = series_tasks(lab)
-    together = _together(lab, tasks)
+    tasks = series_tasks(context)
+    together = _together(context, tasks)
     classes = [together.words.index(word) for word in together.train.words]
     sets = [place for place, task in enumerate(tasks) for _ in range((1 + _COPIES) * len(task.train))]
     found: Payload = {"fixed": [], "episodes": []}
-    for seed in track(_seeds(lab), "series"):
+    for seed in track(_seeds(context), "series"):
         fixed = tuned(
-            lab,
+            context,
             together,
             f"series fixed {seed}",
-            partial(lab.new_projector, together.train.vectors, seed=seed),
-            lab.scale.series,
+            partial(context.new_projector, together.train.vectors, seed=seed),
+            context.scale.series,
             seed=seed,
         )
         ways = max(len(task.words) for task in tasks)
         episodic = episode_projector(
-            lab, f"series {seed}", together.train.vectors, classes, ways, lab.scale.series, seed, sets=sets
+            context, f"series {seed}", together.train.vectors, classes, ways, context.scale.series, seed, sets=sets
         )
         for task in tasks:
-            found["fixed"].append(few_shot(lab, task, fixed, with_text=seed == lab.seed, seed=seed))
+            found["fixed"].append(few_shot(context, task, fixed, with_text=seed == context.seed, seed=seed))
             found["episodes"].append(
-                episode_rows(lab, task, episodic, ways=len(task.words), seed=seed, with_text=seed == lab.seed)
+                episode_rows(context, task, episodic, ways=len(task.words), seed=seed, with_text=seed == context.seed)
             )
     return found
 
 
-def _together(lab: Laboratory, tasks: list[ClassTask]) -> ClassTask:
+def _together(context: Context, tasks: list[ClassTask]) -> ClassTask:
     """The training parts of all sets with noisy copies, for one projector."""
-    vectors = np.concatenate([jittered(task.train.vectors, _COPIES, lab.seed) for task in tasks])
+    vectors = np.concatenate([jittered(task.train.vectors, _COPIES, context.seed) for task in tasks])
     words = tuple(word for task in tasks for _ in range(1 + _COPIES) for word in task.train.words)
     part = Part(vectors=vectors, words=words)
     return ClassTask(name="series", what="class", train=part, test=part)
 
 
-def emoji(lab: Laboratory) -> Payload:
+def emoji(context: Context) -> Payload:
     """R7."""
-    return _plain(lab, emoji_task(lab))
+    return _plain(context, emoji_task(context))
 
 
-def graphs(lab: Laboratory) -> Payload:
+def graphs(context: Context) -> Payload:
     """R8."""
-    return _plain(lab, graph_task(lab))
+    return _plain(context, graph_task(context))
 
 
-def brain(lab: Laboratory) -> Payload:
+def brain(context: Context) -> Payload:
     """Beside R9, whose signals are simulated: a scan."""
-    return _plain(lab, brain_task(lab))
+    return _plain(context, brain_task(context))
 
 
-def tables(lab: Laboratory) -> Payload:
+def tables(context: Context) -> Payload:
     """R10."""
-    return _plain(lab, table_task(lab))
+    return _plain(context, table_task(context))
 
 
-def _plain(lab: Laboratory, task: ClassTask) -> Payload:
-    start = partial(lab.new_projector, task.train.vectors)
-    return few_shot(lab, task, tuned(lab, task, f"{task.name} tuned", start, lab.scale.classes))
+def _plain(context: Context, task: ClassTask) -> Payload:
+    start = partial(context.new_projector, task.train.vectors)
+    return few_shot(context, task, tuned(context, task, f"{task.name} tuned", start, context.scale.classes))
 
 
-def _seeds(lab: Laboratory) -> list[int]:
-    return [lab.seed + offset for offset in range(lab.scale.seeds)]
+def _seeds(context: Context) -> list[int]:
+    return [context.seed + offset for offset in range(context.scale.seeds)]

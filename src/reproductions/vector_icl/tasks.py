@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from armillary.methods.vector_icl.config import Template
-from armillary.methods.vector_icl.evaluation import Vectors, standardised
+from armillary.methods.vector_icl.baselines import Vectors, standardised
+from armillary.methods.vector_icl.config import SlotTemplate
 from reproductions.vector_icl.scale import ENCODERS, TOPICS
-from reproductions.vector_icl.setup import Laboratory, hashed_words, synthetic_glosses, synthetic_molecules
+from reproductions.vector_icl.setup import Context, hashed_words, synthetic_glosses, synthetic_molecules
 from reproductions.vector_icl.texts import gloss_vectors, is_test
 
 
@@ -51,8 +51,8 @@ class ClassTask:
     test: Part
 
     @property
-    def template(self) -> Template:
-        return Template(("(", f")'s {self.what} is"))
+    def template(self) -> SlotTemplate:
+        return SlotTemplate(("(", f")'s {self.what} is"))
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -66,9 +66,9 @@ def shuffled(count: int, seed: int, limit: int | None = None) -> list[int]:
     return order[:limit]
 
 
-def topic_tasks(lab: Laboratory) -> dict[str, ClassTask]:
+def topic_tasks(context: Context) -> dict[str, ClassTask]:
     """R2, by encoder: which of six topics a noun's gloss is about."""
-    scale = lab.scale
+    scale = context.scale
     if scale.synthetic:
         glosses = synthetic_glosses()
     else:
@@ -78,12 +78,12 @@ def topic_tasks(lab: Laboratory) -> dict[str, ClassTask]:
     of_topics = [gloss for gloss in glosses if gloss.topic in TOPICS]
     train = [gloss for gloss in of_topics if not is_test(gloss.text)]
     test = [gloss for gloss in of_topics if is_test(gloss.text)]
-    train = [train[index] for index in shuffled(len(train), lab.seed, scale.topic_examples)]
-    test = [test[index] for index in shuffled(len(test), lab.seed, scale.queries)]
+    train = [train[index] for index in shuffled(len(train), context.seed, scale.topic_examples)]
+    test = [test[index] for index in shuffled(len(test), context.seed, scale.queries)]
     texts = [gloss.text for gloss in train], [gloss.text for gloss in test]
     found = {}
     for encoder in ENCODERS:
-        vectors = _gloss_encodings(lab, encoder, *texts)
+        vectors = _gloss_encodings(context, encoder, *texts)
         parts = [
             Part(vectors=some, words=tuple(f" {gloss.topic}" for gloss in part), texts=tuple(told))
             for some, part, told in zip(vectors, (train, test), texts, strict=True)
@@ -92,13 +92,13 @@ def topic_tasks(lab: Laboratory) -> dict[str, ClassTask]:
     return found
 
 
-def _gloss_encodings(lab: Laboratory, encoder: str, train: list[str], test: list[str]) -> tuple[Vectors, ...]:
+def _gloss_encodings(context: Context, encoder: str, train: list[str], test: list[str]) -> tuple[Vectors, ...]:
     if encoder == "hashed words":
-        width = 64 if lab.scale.synthetic else 384
+        width = 64 if context.scale.synthetic else 384
         return hashed_words(train, width), hashed_words(test, width)
     if encoder == "TF-IDF and SVD":
-        return _tfidf(train, test, lab.seed)
-    whole = gloss_vectors(lab, "topics, train", train), gloss_vectors(lab, "topics, test", test)
+        return _tfidf(train, test, context.seed)
+    whole = gloss_vectors(context, "topics, train", train), gloss_vectors(context, "topics, test", test)
     if encoder == "MiniLM":
         return whole
     cut = [some[:, :64] for some in whole]
@@ -117,7 +117,7 @@ def _tfidf(train: list[str], test: list[str], seed: int) -> tuple[Vectors, Vecto
     return encode.fit_transform(train).astype(np.float32), encode.transform(test).astype(np.float32)
 
 
-def digit_task(lab: Laboratory) -> ClassTask:
+def digit_task(context: Context) -> ClassTask:
     """R4: handwritten digits of 8 by 8 pixels (they come with scikit-learn); as text, sixteen means of 2 by 2."""
     from sklearn.datasets import load_digits
 
@@ -138,7 +138,7 @@ def digit_task(lab: Laboratory) -> ClassTask:
     return ClassTask(name="digits", what="class", train=parts[0], test=parts[1])
 
 
-def table_task(lab: Laboratory) -> ClassTask:
+def table_task(context: Context) -> ClassTask:
     """R10: measurements of breast tumours (they come with scikit-learn); as text, ten of them with their names."""
     from sklearn.datasets import load_breast_cancer
 
@@ -160,10 +160,10 @@ def table_task(lab: Laboratory) -> ClassTask:
     return ClassTask(name="tables", what="diagnosis", train=parts[0], test=parts[1])
 
 
-def graph_task(lab: Laboratory) -> ClassTask:
+def graph_task(context: Context) -> ClassTask:
     """R8: whether a molecule's graph has an aromatic ring with another atom than carbon; as text, its edges."""
-    count = lab.scale.examples + 2 * lab.scale.queries
-    if lab.scale.synthetic:
+    count = context.scale.examples + 2 * context.scale.queries
+    if context.scale.synthetic:
         smiles, features, _ = synthetic_molecules(count)
         answers, texts = [index % 2 == 0 for index in range(count)], smiles
     else:
@@ -175,8 +175,8 @@ def graph_task(lab: Laboratory) -> ClassTask:
         features = molecule_facts.graph_features(smiles)
         answers = list(molecule_facts.aromatic_hetero(smiles))
         texts = molecule_facts.edge_lists(smiles)
-    train = range(lab.scale.examples)
-    test = _balanced(answers, range(lab.scale.examples, count), lab.scale.queries)
+    train = range(context.scale.examples)
+    test = _balanced(answers, range(context.scale.examples, count), context.scale.queries)
     parts = [
         Part(
             vectors=some,
@@ -194,20 +194,20 @@ def _balanced(answers: Sequence[bool], among: Sequence[int], count: int) -> list
     return [index for kind in kinds for index in kind]
 
 
-def brain_task(lab: Laboratory) -> ClassTask:
+def brain_task(context: Context) -> ClassTask:
     """Was something shown when a brain's region was scanned? Eight volumes in percent; as text, whole numbers.
 
     Training and test are the first seven tenths of the scan and the rest, without the volumes that both would have.
     """
     from reproductions.vector_icl.data.scans import synthetic_scan, windows
 
-    if lab.scale.synthetic:
+    if context.scale.synthetic:
         scan = synthetic_scan()
     else:
         from reproductions.vector_icl.data.scans import load_event_fmri
 
         scan = load_event_fmri()
-    train, test = windows(scan, lab.scale.queries, lab.seed)
+    train, test = windows(scan, context.scale.queries, context.seed)
     vectors = standardised(train.volumes, test.volumes)
     parts = [
         Part(
@@ -220,18 +220,18 @@ def brain_task(lab: Laboratory) -> ClassTask:
     return ClassTask(name="brain", what="answer", train=parts[0], test=parts[1])
 
 
-def emoji_task(lab: Laboratory) -> ClassTask:
+def emoji_task(context: Context) -> ClassTask:
     """R7: the group of an emoji from its picture, as the mean of DINOv2's states; nothing says it as text."""
     from armillary.data.images.emoji import load_emoji
     from armillary.data.images.synthetic import random_tower, synthetic_emoji
     from armillary.data.images.vision_states import image_states, states_behind
 
-    emoji = synthetic_emoji() if lab.scale.synthetic else load_emoji()
-    states = states_behind(random_tower(), emoji) if lab.scale.synthetic else image_states(emoji)
+    emoji = synthetic_emoji() if context.scale.synthetic else load_emoji()
+    states = states_behind(random_tower(), emoji) if context.scale.synthetic else image_states(emoji)
     parts, encoded = {}, {}
-    for split, limit in (("train", lab.scale.examples), ("test", lab.scale.queries)):
+    for split, limit in (("train", context.scale.examples), ("test", context.scale.queries)):
         images = [(index, style) for index in emoji.split(split) for style in range(len(emoji.styles))]
-        images = [images[place] for place in shuffled(len(images), lab.seed, limit)]
+        images = [images[place] for place in shuffled(len(images), context.seed, limit)]
         places = np.array(images)
         encoded[split] = states[places[:, 0], places[:, 1]].astype(np.float32).mean(1)
         parts[split] = tuple(f" {_group_word(emoji.labels[index].group)}" for index, _ in images)
@@ -249,11 +249,11 @@ def _group_word(group: str) -> str:
     return group.split()[0]
 
 
-def series_tasks(lab: Laboratory) -> list[ClassTask]:
+def series_tasks(context: Context) -> list[ClassTask]:
     """R5: three sets of the UCR archive with their own training parts; one encoder, fitted on all of these."""
     from reproductions.vector_icl.data.series import encoded_series, series_text, synthetic_series
 
-    if lab.scale.synthetic:
+    if context.scale.synthetic:
         sets = synthetic_series()
     else:
         from reproductions.vector_icl.data.series import load_series

@@ -6,12 +6,12 @@ from armillary.models import load
 from armillary.runs.parts import Parts
 from reproductions.vector_icl.captions import caption_rows, slot_f1, slot_scores
 from reproductions.vector_icl.scale import SCALES
-from reproductions.vector_icl.setup import Laboratory
+from reproductions.vector_icl.setup import Context
 
 
 @pytest.fixture(scope="module")
-def lab() -> Laboratory:
-    return Laboratory.of(load("tiny-llama"), SCALES["quick"], 0, Parts(None, "captions"))
+def context() -> Context:
+    return Context.of(load("tiny-llama"), SCALES["quick"], 0, Parts(None, "captions"))
 
 
 def test_score_of_parts() -> None:
@@ -22,9 +22,9 @@ def test_score_of_parts() -> None:
     assert slot_scores(["a light molecule with one ring"], wanted) == [pytest.approx(2 * 2 / 5)]
 
 
-def test_row_of_captions(lab: Laboratory) -> None:
-    row = caption_rows(lab)
-    shots, most = {str(k) for k in lab.scale.caption_shots}, str(lab.scale.caption_shots[-1])
+def test_row_of_captions(context: Context) -> None:
+    row = caption_rows(context)
+    shots, most = {str(k) for k in context.scale.caption_shots}, str(context.scale.caption_shots[-1])
     assert set(row["f1"]["vectors"]) == set(row["f1"]["text"]) == set(row["f1"]["1-NN"]) == shots
     assert set(row["f1"]["shuffled"]) == {k for k in shots if int(k) > 1}
     assert {arm: set(row["f1"][arm]) for arm in ("random projector", "soft prompt")} == {
@@ -33,9 +33,9 @@ def test_row_of_captions(lab: Laboratory) -> None:
     }
     assert all(set(row["f1"][arm]) == {"0"} for arm in ("zero-shot", "1-NN of all", "most frequent"))
     for arm, by_shots in row["f1"].items():
-        count = lab.scale.text_queries if arm == "text" else lab.scale.queries
+        count = context.scale.text_queries if arm == "text" else context.scale.queries
         assert all(len(values) == len(row["words"][arm][k]) == count for k, values in by_shots.items())
     # Made-up vectors tell the caption, so that the nearest of all must know more than the most frequent.
     assert sum(row["f1"]["1-NN of all"]["0"]) > sum(row["f1"]["most frequent"]["0"])
     assert row["tokens"]["text"] > row["tokens"]["vectors"]
-    assert len(row["losses"]["vectors"]) == len(row["losses"]["soft prompt"]) == lab.scale.molecules.steps
+    assert len(row["losses"]["vectors"]) == len(row["losses"]["soft prompt"]) == context.scale.molecules.steps

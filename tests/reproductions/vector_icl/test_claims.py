@@ -6,22 +6,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from armillary.methods.vector_icl.config import Template
+from armillary.cli.reproduce import JOBS, ReproduceSettings
+from armillary.methods.vector_icl.baselines import standardised
+from armillary.methods.vector_icl.config import SlotTemplate
 from armillary.methods.vector_icl.embedding import embed_tokens
-from armillary.methods.vector_icl.evaluation import standardised
 from armillary.methods.vector_icl.prompts import text_ids
 from armillary.models import load
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from armillary.runs.parts import Parts
-from reproductions.config import ReproduceConfig
 from reproductions.vector_icl.claims import CLAIMS
 from reproductions.vector_icl.data.series import random_convolutions, series_text
-from reproductions.vector_icl.few_shot import Asked, Carrier, Prompt, exchanged, logistic
+from reproductions.vector_icl.few_shot import Carrier, FewShotTask, Prompt, exchanged, logistic
 from reproductions.vector_icl.measures import plain_measures
-from reproductions.vector_icl.run import STAGES, run
+from reproductions.vector_icl.run import STAGES
 from reproductions.vector_icl.scale import SCALES
-from reproductions.vector_icl.setup import Laboratory
+from reproductions.vector_icl.setup import Context
 from reproductions.vector_icl.stages import drawn
 from reproductions.vector_icl.tasks import ClassTask, Part
 
@@ -90,8 +90,8 @@ def test_each_verdict_can_be_reached(claim: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Laboratory:
-    return Laboratory.of(load("tiny-llama"), SCALES["quick"], 0, Parts(None, "test"))
+def context() -> Context:
+    return Context.of(load("tiny-llama"), SCALES["quick"], 0, Parts(None, "test"))
 
 
 def two_clouds(words: tuple[str, str] = (" left", " right")) -> ClassTask:
@@ -104,27 +104,29 @@ def two_clouds(words: tuple[str, str] = (" left", " right")) -> ClassTask:
     return ClassTask(name="clouds", what="side", train=part.some(range(20)), test=part.some(range(20, 40)))
 
 
-def test_a_box_that_is_a_token_embedding_scores_as_the_token(lab: Laboratory) -> None:
+def test_a_box_that_is_a_token_embedding_scores_as_the_token(context: Context) -> None:
     """Vectors and text go the same way through template, demonstrations and answers."""
-    template = Template(("(", ")'s side is"))
+    template = SlotTemplate(("(", ")'s side is"))
     texts = ["a", "b", "c", "d"]
-    ids = [text_ids(lab.loaded, text) for text in texts]
+    ids = [text_ids(context.loaded, text) for text in texts]
     assert all(len(one) == 1 for one in ids)
-    spoken = Carrier.of_texts(lab.loaded, template, texts)
-    boxes = embed_tokens(lab.loaded, spoken.loaded.model.get_input_embeddings().weight.new_tensor(ids).long()[:, 0])
-    boxed = Carrier(lab.loaded, spoken.layout, boxes_ND=boxes)
+    texts_shown = Carrier.of_texts(context.loaded, template, texts)
+    slots = embed_tokens(
+        context.loaded, texts_shown.loaded.model.get_input_embeddings().weight.new_tensor(ids).long()[:, 0]
+    )
+    boxed = Carrier(context.loaded, texts_shown.layout, slots_ND=slots)
     scores = [
         Prompt.of(carrier, [0, 1], [" left", " right"]).label_scores(carrier, [2, 3], [" left", " right"])
-        for carrier in (spoken, boxed)
+        for carrier in (texts_shown, boxed)
     ]
     assert np.allclose(*scores, atol=1e-5)
-    other = Prompt.of(spoken, [0, 1], [" right", " left"]).label_scores(spoken, [2, 3], [" left", " right"])
+    other = Prompt.of(texts_shown, [0, 1], [" right", " left"]).label_scores(texts_shown, [2, 3], [" left", " right"])
     assert not np.allclose(scores[0], other, atol=1e-5), "the demonstrations' answers are read"
 
 
-def test_demonstrations_are_shared_and_permuted_answers_are_the_same_words(lab: Laboratory) -> None:
-    asked = Asked.of(lab, two_clouds(), 3)
-    for shots in lab.scale.shots:
+def test_demonstrations_are_shared_and_permuted_answers_are_the_same_words(context: Context) -> None:
+    asked = FewShotTask.of(context, two_clouds(), 3)
+    for shots in context.scale.shots:
         told, mixed = asked.words(shots), asked.words(shots, permuted=4)
         assert sorted(told) == sorted(mixed) and len(told) == 2 * shots
     assert set(asked.demonstrations[1]) <= set(asked.demonstrations[2])
@@ -176,7 +178,8 @@ def test_measures_by_hand() -> None:
 
 
 def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    record = run(ReproduceConfig(method="vector_icl", model="tiny-llama", preset="quick"), tmp_path / "run")
+    settings = ReproduceSettings(method="vector_icl", model="tiny-llama", preset="quick")
+    record = JOBS["reproduce"].run(settings, tmp_path / "run")
     assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
     shown = {section.id for section in record.sections}
     assert {"texts", "topics", "digits", "series", "others"} <= shown and len(STAGES) == 11

@@ -21,12 +21,12 @@ from reproductions.vector_icl.numbers import (
     relative_error,
 )
 from reproductions.vector_icl.scale import SCALES
-from reproductions.vector_icl.setup import Laboratory
+from reproductions.vector_icl.setup import Context
 
 
 @pytest.fixture(scope="module")
-def lab() -> Laboratory:
-    return Laboratory.of(load("tiny-llama"), SCALES["quick"], 0, Parts(None, "numbers"))
+def context() -> Context:
+    return Context.of(load("tiny-llama"), SCALES["quick"], 0, Parts(None, "numbers"))
 
 
 def _points(function: tuple[int, int], count: int = 12) -> Points:
@@ -71,13 +71,15 @@ def test_error_counts_a_missing_answer_as_one() -> None:
 
 
 @pytest.mark.parametrize("exchanged", [False, True])
-def test_cut_back_demonstrations_are_those_read_anew(lab: Laboratory, exchanged: bool) -> None:
+def test_cut_back_demonstrations_are_those_read_anew(context: Context, exchanged: bool) -> None:
     points = _points((3, 7))
-    projector = lab.new_projector(digit_vectors(range(1000)))
+    projector = context.new_projector(digit_vectors(range(1000)))
     texts = [(str(a), str(b)) for a, b in points.pairs]
     both = {
-        Reader.of_vectors(lab, points, projector): Carrier.of_vectors(lab.loaded, FUNCTION, projector, points.vectors),
-        Reader.of_text(lab, points): Carrier.of_texts(lab.loaded, FUNCTION, texts),
+        Reader.of_vectors(context, points, projector): Carrier.of_vectors(
+            context.loaded, FUNCTION, projector, points.vectors
+        ),
+        Reader.of_text(context, points): Carrier.of_texts(context.loaded, FUNCTION, texts),
     }
     for reader, carrier in both.items():
         found = reader.answers((2, 4, 8), exchanged=exchanged)
@@ -85,18 +87,18 @@ def test_cut_back_demonstrations_are_those_read_anew(lab: Laboratory, exchanged:
             answers = [str(points.values[place ^ 1 if exchanged else place]) for place in range(shots)]
             prompt = Prompt.of(carrier, range(shots), answers)
             asked = range(len(points.pairs) - ASKED, len(points.pairs))
-            told = prompt.answers(carrier, asked, LONGEST, allowed=digit_tokens(lab.loaded))
+            told = prompt.answers(carrier, asked, LONGEST, allowed=digit_tokens(context.loaded))
             assert numbers == [first_integer(text) for text in told]
 
 
-def test_row_of_numbers(lab: Laboratory) -> None:
-    row = number_rows(lab)
+def test_row_of_numbers(context: Context) -> None:
+    row = number_rows(context)
     (one,) = row["seeds"]
     assert {"vectors", "shuffled", "random projector", "text", "mean", "least squares", "1-NN"} == set(one["errors"])
-    assert set(one["errors"]["text"]) == {str(k) for k in lab.scale.number_shots}
+    assert set(one["errors"]["text"]) == {str(k) for k in context.scale.number_shots}
     lengths = {len(values) for by_shots in one["errors"].values() for values in by_shots.values()}
-    assert lengths == {lab.scale.number_episodes}
-    assert max(one["errors"]["least squares"][str(lab.scale.number_shots[-1])]) < 0.05
-    assert one["asked"]["text"] == ASKED * lab.scale.number_episodes * len(lab.scale.number_shots)
-    assert len(one["losses"]) == lab.scale.numbers.steps
+    assert lengths == {context.scale.number_episodes}
+    assert max(one["errors"]["least squares"][str(context.scale.number_shots[-1])]) < 0.05
+    assert one["asked"]["text"] == ASKED * context.scale.number_episodes * len(context.scale.number_shots)
+    assert len(one["losses"]) == context.scale.numbers.steps
     assert row["tokens"]["text"] > row["tokens"]["vectors"]

@@ -10,13 +10,12 @@ from armillary.methods.vector_icl.prompts import text_ids
 from armillary.models import load
 from armillary.runs.parts import Parts
 from reproductions.vector_icl.scale import SCALES, SNRS, TOPICS
-from reproductions.vector_icl.setup import Laboratory, hashed_words, synthetic_glosses, synthetic_molecules
+from reproductions.vector_icl.setup import Context, hashed_words, synthetic_glosses, synthetic_molecules
 from reproductions.vector_icl.texts import (
     PAPER,
     SOME,
     WARM,
     Scored,
-    boxes_of,
     decoded,
     derangement,
     gloss_split,
@@ -25,14 +24,15 @@ from reproductions.vector_icl.texts import (
     pretrained_projector,
     signal_rows,
     simulated,
+    slots_of,
     text_rows,
 )
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     folder: Path = tmp_path_factory.mktemp("run")
-    return Laboratory.of(load("tiny-llama"), SCALES["quick"], 0, Parts(folder, "texts"))
+    return Context.of(load("tiny-llama"), SCALES["quick"], 0, Parts(folder, "texts"))
 
 
 def test_synthetic_glosses_depend_on_their_topic() -> None:
@@ -54,18 +54,18 @@ def test_synthetic_molecules_of_one_caption_have_near_vectors() -> None:
     assert np.mean([captions[i] == captions[j] for i, j in enumerate(near.argmin(1))]) > 0.7
 
 
-def test_split_by_hash_whatever_the_seed(lab: Laboratory) -> None:
-    train, held_out = gloss_split(lab)
-    assert (len(train), len(held_out)) == (lab.scale.texts, lab.scale.held_out_texts)
+def test_split_by_hash_whatever_the_seed(context: Context) -> None:
+    train, held_out = gloss_split(context)
+    assert (len(train), len(held_out)) == (context.scale.texts, context.scale.held_out_texts)
     assert all(is_test(gloss.text) for gloss in held_out) and not any(is_test(gloss.text) for gloss in train)
     share = np.mean([is_test(f"text {number}") for number in range(5000)])
     assert 0.18 < share < 0.22
 
 
-def test_vectors_are_kept_by_name(lab: Laboratory) -> None:
-    first = gloss_vectors(lab, "some", ["a dog", "a king"])
+def test_vectors_are_kept_by_name(context: Context) -> None:
+    first = gloss_vectors(context, "some", ["a dog", "a king"])
     np.testing.assert_array_equal(first, hashed_words(["a dog", "a king"]))
-    np.testing.assert_array_equal(first, gloss_vectors(lab, "some", ["never", "looked at"]))
+    np.testing.assert_array_equal(first, gloss_vectors(context, "some", ["never", "looked at"]))
 
 
 def test_derangement_moves_everything() -> None:
@@ -74,50 +74,52 @@ def test_derangement_moves_everything() -> None:
         assert sorted(order) == list(range(count)) and all(place != other for place, other in enumerate(order))
 
 
-def _by_hand(lab: Laboratory, ids: tuple[int, ...], box: torch.Tensor | None) -> float:
+def _by_hand(context: Context, ids: tuple[int, ...], box: torch.Tensor | None) -> float:
     """Mean loss of the tokens behind ``<bos>`` and a box, through the whole model."""
-    embed = lab.loaded.model.get_input_embeddings()
-    before = [embed(torch.tensor([lab.loaded.tokenizer.bos_token_id]))]
+    embed = context.loaded.model.get_input_embeddings()
+    before = [embed(torch.tensor([context.loaded.tokenizer.bos_token_id]))]
     before += [] if box is None else [box[None]]
     embeds = torch.cat([*before, embed(torch.tensor(ids))])[None]
-    logits = lab.loaded.model(inputs_embeds=embeds).logits[0, len(before) - 1 : -1]
+    logits = context.loaded.model(inputs_embeds=embeds).logits[0, len(before) - 1 : -1]
     return float(torch.nn.functional.cross_entropy(logits, torch.tensor(ids)))
 
 
 @torch.no_grad()
-def test_losses_are_the_models_own(lab: Laboratory) -> None:
+def test_losses_are_the_models_own(context: Context) -> None:
     texts = ["a king that has a queen", "the dog lives in a house", "a river"]
-    scored = Scored(lab, texts)
-    boxes = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
-    ids = [text_ids(lab.loaded, text) for text in texts]
+    scored = Scored(context, texts)
+    slots = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    ids = [text_ids(context.loaded, text) for text in texts]
     wanted = {
-        "true": [_by_hand(lab, row, box) for row, box in zip(ids, boxes, strict=True)],
-        "shuffled": [_by_hand(lab, row, boxes[other]) for row, other in zip(ids, scored.others, strict=True)],
+        "true": [_by_hand(context, row, box) for row, box in zip(ids, slots, strict=True)],
+        "shuffled": [_by_hand(context, row, slots[other]) for row, other in zip(ids, scored.others, strict=True)],
     }
-    for name, found in scored.both(boxes).items():
+    for name, found in scored.both(slots).items():
         np.testing.assert_allclose(found, wanted[name], rtol=1e-5)
-    np.testing.assert_allclose(scored.alone(None), [_by_hand(lab, row, None) for row in ids], rtol=1e-5)
+    np.testing.assert_allclose(scored.alone(None), [_by_hand(context, row, None) for row in ids], rtol=1e-5)
 
 
-def test_row_of_texts(lab: Laboratory) -> None:
-    row = text_rows(lab)
-    count = lab.scale.held_out_texts
+def test_row_of_texts(context: Context) -> None:
+    row = text_rows(context)
+    count = context.scale.held_out_texts
     assert set(row["nll"]) == {PAPER, WARM, f"untrained {PAPER}", f"untrained {WARM}", "soft prompt"}
-    assert all(len(values) == count for boxes in row["nll"].values() for values in boxes.values())
+    assert all(len(values) == count for slots in row["nll"].values() for values in slots.values())
     assert len(row["none"]) == count
-    assert all(len(losses) == lab.scale.pretraining.steps for losses in row["losses"].values())
+    assert all(len(losses) == context.scale.pretraining.steps for losses in row["losses"].values())
     assert row["nll"][WARM]["true"] != row["nll"][f"untrained {WARM}"]["true"]
     assert row["packed"][WARM]["true"] != row["nll"][WARM]["true"][:SOME]
     assert len(row["said"]["f1"]["true"]) == min(SOME, count)
-    held_out = [gloss.text for gloss in gloss_split(lab)[1]]
-    boxes = boxes_of(pretrained_projector(lab), hashed_words(held_out))
-    np.testing.assert_allclose(Scored(lab, held_out).alone(boxes), row["nll"][WARM]["true"], rtol=1e-5)
+    held_out = [gloss.text for gloss in gloss_split(context)[1]]
+    slots = slots_of(pretrained_projector(context), hashed_words(held_out))
+    np.testing.assert_allclose(Scored(context, held_out).alone(slots), row["nll"][WARM]["true"], rtol=1e-5)
 
 
-def test_row_of_signals(lab: Laboratory) -> None:
-    row = signal_rows(lab)
-    assert tuple(row["snr"]) == SNRS and row["chance"] == 1 / lab.scale.held_out_texts
-    assert all(len(one["nll"]["true"]) == len(one["top1"]) == lab.scale.held_out_texts for one in row["snr"].values())
+def test_row_of_signals(context: Context) -> None:
+    row = signal_rows(context)
+    assert tuple(row["snr"]) == SNRS and row["chance"] == 1 / context.scale.held_out_texts
+    assert all(
+        len(one["nll"]["true"]) == len(one["top1"]) == context.scale.held_out_texts for one in row["snr"].values()
+    )
 
 
 def test_noise_hides_what_a_decoder_finds() -> None:

@@ -1,7 +1,12 @@
 import armillary.cards
 
 from .answers import decode_digits as decode_digits, encode_digits as encode_digits, first_integer as first_integer
-from .config import PRETRAINING as PRETRAINING, Template as Template, TrainingConfig as TrainingConfig
+from .config import (
+    PRETRAINING as PRETRAINING,
+    FitConfig as FitConfig,
+    SlotTemplate as SlotTemplate,
+    TrainingConfig as TrainingConfig,
+)
 from .core import (
     RidgeStart as RidgeStart,
     idf_weights as idf_weights,
@@ -15,14 +20,16 @@ from .decoding import (
 )
 from .embedding import (
     TokenStatistics as TokenStatistics,
-    embed_with_boxes as embed_with_boxes,
+    embed_with_slots as embed_with_slots,
     mean_embeddings as mean_embeddings,
     token_statistics as token_statistics,
 )
 from .estimators import (
     VectorICLClassifier as VectorICLClassifier,
+    VectorICLEstimator as VectorICLEstimator,
     VectorICLGenerator as VectorICLGenerator,
     VectorICLRegressor as VectorICLRegressor,
+    load_fitted as load_fitted,
 )
 from .projector import (
     EncoderFacts as EncoderFacts,
@@ -39,7 +46,7 @@ from .projector_fit import (
     tune_projector as tune_projector,
 )
 from .prompts import Layout as Layout, Row as Row
-from .saved_estimator import load_fitted as load_fitted, save_fitted as save_fitted
+from .saved_estimator import FittedState as FittedState
 from .training import RowLoss as RowLoss, TrainingCurve as TrainingCurve, row_losses as row_losses
 
 CARD: armillary.cards.MethodCard

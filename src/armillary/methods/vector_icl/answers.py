@@ -32,11 +32,13 @@ def number_text(value: float, levels: int | None, limits: tuple[float, float]) -
     return str(round((value - low) / (high - low) * (levels - 1)) if high > low else 0)
 
 
-def number_values(told: Sequence[int | None], levels: int | None, limits: tuple[float, float]) -> NDArray[np.float64]:
-    """The numbers that were told, float64; NaN for None."""
-    found = np.array([math.nan if number is None else float(number) for number in told], dtype=np.float64)
+def number_values(
+    numbers: Sequence[int | None], levels: int | None, limits: tuple[float, float]
+) -> NDArray[np.float64]:
+    """The numbers as values between the limits, float64; NaN for None."""
+    values = np.array([math.nan if number is None else float(number) for number in numbers], dtype=np.float64)
     low, high = limits
-    return found if levels is None else low + found * (high - low) / (levels - 1)
+    return values if levels is None else low + values * (high - low) / (levels - 1)
 
 
 def digit_tokens(loaded: LoadedModel) -> list[int]:
@@ -45,12 +47,12 @@ def digit_tokens(loaded: LoadedModel) -> list[int]:
     return sorted(index for token, index in vocabulary if token.isascii() and token.isdigit())
 
 
-def token_f1(told: str, reference: str) -> float:
+def token_f1(text: str, reference: str) -> float:
     """Harmonic mean of precision and recall of the words (case does not count, repeats do); 1 for two empty texts."""
-    said, wanted = told.casefold().split(), reference.casefold().split()
-    if not said or not wanted:
-        return float(said == wanted)
-    return 2 * (Counter(said) & Counter(wanted)).total() / (len(said) + len(wanted))
+    given, wanted = text.casefold().split(), reference.casefold().split()
+    if not given or not wanted:
+        return float(given == wanted)
+    return 2 * (Counter(given) & Counter(wanted)).total() / (len(given) + len(wanted))
 
 
 # Whole numbers as vectors of one-hot digits, and numbers read back from text.
@@ -87,8 +89,8 @@ def decode_digits(vectors: Float[Tensor, "n w"]) -> list[int]:
 
 def first_integer(text: str) -> int | None:
     """The first run of digits in ``text`` as a number, also where it ends the text; None where there is none."""
-    found = _INTEGER.search(text)
-    return None if found is None else int(found.group())
+    match = _INTEGER.search(text)
+    return None if match is None else int(match.group())
 
 
 def _digits(value: Any, index: int, digits: int) -> list[int]:

@@ -1,9 +1,10 @@
-"""Templates of prompts with vectors in them, and settings of the projector's training; importable without torch."""
+"""Templates of prompts with vectors in them, settings of the projector's training and of a fit; needs no torch."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from armillary.data.vector_files import Task
 from armillary.errors import UsageError
 
 Kind = Literal["linear", "mlp"]
@@ -13,7 +14,7 @@ End = Literal["eos", "separator"]
 
 
 @dataclass(frozen=True)
-class Template:
+class SlotTemplate:
     """The text around the vectors of one example; a target follows it, then ``separator``."""
 
     pieces: tuple[str, ...] = ("(", ")'s class is")
@@ -37,7 +38,7 @@ class Template:
         _one_of("end", self.end, get_args(End))
 
     @property
-    def boxes(self) -> int:
+    def slots(self) -> int:
         """Vectors of one example."""
         return len(self.pieces) - 1
 
@@ -77,7 +78,7 @@ class TrainingConfig:
     """Stop after so many steps without a lower loss; None never stops."""
 
     clip: float | None = None
-    """Largest norm of the gradient; None leaves it (official)."""
+    """Largest norm of the gradient; None leaves it as it is (official)."""
 
     tokens_per_batch: int = 4096
     """Padded tokens in one forward pass (ours): changes speed and memory, not results."""
@@ -85,11 +86,12 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "tokens_per_batch"):
-            _whole(name, getattr(self, name), 1)
-        for name, least in (("steps", 0), ("patience", 1)):
-            if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), least)
+        for name, least in (("epochs", 1), ("batch_size", 1), ("tokens_per_batch", 1), ("steps", 0), ("patience", 1)):
+            value = getattr(self, name)
+            if value is None and name in ("steps", "patience"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UsageError(f"{name} must be a whole number of at least {least}; got {value!r}.")
         pack: tuple[int, ...] | None = self.pack
         if pack is not None and not (len(pack) == 2 and 1 <= pack[0] <= pack[1]):
             raise UsageError(f"pack must be (least, most) examples of 1 or more, got {self.pack}.")
@@ -104,22 +106,92 @@ class TrainingConfig:
             raise UsageError(f"clip must be above 0 or None, got {self.clip}.")
 
 
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{name} must be a whole number of at least {least}; got {value!r}.")
-
-
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
         raise UsageError(f"{name} must be one of {', '.join(known)}; got {value!r}.")
 
 
-CLASS = Template()
-SENTIMENT = Template(("(", ")'s sentiment is"), end="eos")
-SUMMARY = Template(("(", ")'s summarization is: "), end="eos")
-CAPTION = Template(("(", ")'s molecule caption is: "), end="eos")
-RECONSTRUCTION = Template(('Translate the text in brackets: ("', '"), Translation: '), end="eos")
-FUNCTION = Template(("A=", "B=", ", function(A, B) equals to (digits): "))
+CLASS = SlotTemplate()
+VALUE = SlotTemplate(("(", ")'s value is "))
+"""It ends in a space: digits follow at once."""
+
+TEXT = SlotTemplate(("(", ")'s text is"))
+SENTIMENT = SlotTemplate(("(", ")'s sentiment is"), end="eos")
+SUMMARY = SlotTemplate(("(", ")'s summarization is: "), end="eos")
+CAPTION = SlotTemplate(("(", ")'s molecule caption is: "), end="eos")
+RECONSTRUCTION = SlotTemplate(('Translate the text in brackets: ("', '"), Translation: '), end="eos")
+FUNCTION = SlotTemplate(("A=", "B=", ", function(A, B) equals to (digits): "))
 
 PRETRAINING = TrainingConfig(weight_decay=1e-4, warmup=0.05, patience=None)
 """The official pretraining."""
+
+SHOTS: dict[Task, int] = {"classify": 4, "regress": 16, "describe": 4}
+"""Demonstrations of a fit where none are asked for: of each class, else in all. More cost positions and time."""
+
+TEMPLATES: dict[Task, SlotTemplate] = {"classify": CLASS, "regress": VALUE, "describe": TEXT}
+
+LEVELS = 100
+"""Steps in which values are written that are no whole numbers of 0 or more: two digits, so short answers, at the price
+of an error of up to half a hundredth of the range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How a projector is fitted to rows of vectors with a target each, and how the fit is measured."""
+
+    task: Literal["auto", "classify", "regress", "describe"] = "auto"
+    """auto: at most 20 different targets that repeat are classes, numbers alone are values, all else is text."""
+
+    shots: int | None = None
+    """Demonstrations in front of each query: of each class (4 by default); of values in all (16), of texts in all
+    (4)."""
+
+    projector: Kind = "linear"
+    """linear (the paper's usual one) or gated."""
+
+    norm: Norm = "match"
+    """match (ours, the default here): vectors get the mean and spread of token embeddings and are learned sooner.
+    none is the paper's, and the default of the estimators in Python."""
+
+    start: Literal["random", "ridge"] = "random"
+    """ridge (ours) begins with a closed form from the targets' texts; it needs --norm match."""
+
+    label_mode: Literal["fixed", "episodic"] = "fixed"
+    """episodic draws new words for the classes in every sequence, so that only demonstrations say what they mean."""
+
+    levels: int | None = None
+    """Steps in which values are written; by default whole numbers of 0 or more stay as they are, others take 100."""
+
+    steps: int = 60
+    """Steps of the projector's training."""
+
+    before: str = "("
+    """Text in front of a vector."""
+
+    after: str | None = None
+    """Text between a vector and its target; by default ")'s class is", of values ")'s value is " (ending in a space,
+    since digits follow at once), of texts ")'s text is"."""
+
+    held_out: float = 0.2
+    """Share of the rows that is kept from training to measure on; of each class alike."""
+
+    queries: int = 200
+    """Most rows held out; the rest stays for training."""
+
+    seed: int = 0
+    """Seed of every draw: the same seed gives the same record."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("queries", 1), ("steps", 0), ("shots", 1), ("levels", 2)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be {least} or more, got {value}.")
+        if not 0 < self.held_out < 1:
+            raise UsageError(f"held_out is a share between 0 and 1, got {self.held_out}.")
+        if self.start == "ridge" and self.norm != "match":
+            raise UsageError("the ridge start needs vectors of the tokens' spread; take norm match.")
+        self.template("classify")  # which checks its texts
+
+    def template(self, task: Task) -> SlotTemplate:
+        """The text around a vector."""
+        return SlotTemplate((self.before, TEMPLATES[task].pieces[1] if self.after is None else self.after))

@@ -21,7 +21,7 @@ RMS_EPS = 1e-6
 """Guards the root mean square of a vector of zeros (official code)."""
 
 
-def linear_boxes(vectors: Float[Tensor, "n e"], weight: Float[Tensor, "d e"]) -> Float[Tensor, "n d"]:
+def linear_projection(vectors: Float[Tensor, "n e"], weight: Float[Tensor, "d e"]) -> Float[Tensor, "n d"]:
     """Pseudo token embeddings ``b = W v`` (official code): no bias, no normalisation, no scale."""
     return vectors @ weight.T
 
@@ -31,7 +31,7 @@ def rms_normalised(vectors: Float[Tensor, "n e"], gain: Float[Tensor, " e"]) -> 
     return vectors * torch.rsqrt(vectors.square().mean(-1, keepdim=True) + RMS_EPS) * gain
 
 
-def gated_boxes(
+def gated_projection(
     vectors: Float[Tensor, "n e"],
     gain: Float[Tensor, " e"],
     into: Float[Tensor, "d e"],
@@ -44,14 +44,14 @@ def gated_boxes(
     return u + (functional.silu(u @ gate.T) * (u @ up.T)) @ down.T
 
 
-def scaled_boxes(
+def matched_scale(
     raw: Float[Tensor, "n d"],
     raw_mean: Float[Tensor, " d"],
     raw_norm: Float[Tensor, ""],
     gain: Float[Tensor, ""],
     centre: Float[Tensor, " d"],
 ) -> Float[Tensor, "n d"]:
-    """``gain * (raw - raw_mean) / raw_norm + centre``: boxes with the mean and spread of token embeddings (ours).
+    """``gain * (raw - raw_mean) / raw_norm + centre``: slots with the mean and spread of token embeddings (ours).
 
     ``raw_mean`` and ``raw_norm`` are constants measured once on the first vectors, so that a projector may still learn
     another scale.
@@ -76,7 +76,7 @@ class RidgeStart:
     scale: float
     centre: Float[Tensor, " d"]
 
-    def boxes(self, vectors: Float[Tensor, "n e"]) -> Float[Tensor, "n d"]:
+    def slots(self, vectors: Float[Tensor, "n e"]) -> Float[Tensor, "n d"]:
         """What the start makes of vectors."""
         return self.scale * (vectors.double() - self.input_mean) @ self.weight.T + self.centre
 
@@ -91,7 +91,7 @@ def ridge_start(
 ) -> RidgeStart:
     """Centred vectors mapped onto centred targets by ridge, rescaled and moved to the tokens' common mean (ours).
 
-    ``targets`` are mean token embeddings of the texts that belong to the vectors. Over the given vectors the boxes
+    ``targets`` are mean token embeddings of the texts that belong to the vectors. Over the given vectors the slots
     have the mean ``centre`` and the root-mean-square norm ``norm`` around it. The targets' own mean is left out on
     purpose: it is a degenerate average of function words. UsageError and NumericError as ``fit_linear``; NumericError
     where the targets have nothing in common with the vectors.

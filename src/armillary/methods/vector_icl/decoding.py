@@ -25,7 +25,7 @@ _SIDE_BY_SIDE = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class ReadQueries:
     """Queries that were read after the prefix; valid until the next ones are."""
 
     hidden_BD: Float[Tensor, "b d"]
@@ -55,23 +55,23 @@ class SharedPrefix:
         self._rows, self._expanded = 1, self._cache
 
     @torch.inference_mode()
-    def ask(self, embeds_BTD: Float[Tensor, "b t d"]) -> Asked:
+    def read(self, embeds_BTD: Float[Tensor, "b t d"]) -> ReadQueries:
         """Read the queries, each as if it stood alone behind the prefix."""
         rows, tokens = embeds_BTD.shape[:2]
         together = rows > 1 and 0 < rows * tokens <= _SIDE_BY_SIDE * self.length
         if together and takes_branches(self.loaded, self.length + tokens):
-            return self._ask_side_by_side(embeds_BTD)
+            return self._read_side_by_side(embeds_BTD)
         cache = self._ready(rows)
-        return Asked(run_embeds(self.loaded, embeds_BTD, cache=cache)[:, -1], cache)
+        return ReadQueries(run_embeds(self.loaded, embeds_BTD, cache=cache)[:, -1], cache)
 
-    def _ask_side_by_side(self, embeds_BTD: Tensor) -> Asked:
+    def _read_side_by_side(self, embeds_BTD: Tensor) -> ReadQueries:
         """All queries in one row: each layer reads the prefix once, not once a query."""
         rows, tokens = embeds_BTD.shape[:2]
         self._cut(self._cache)
         branches = side_by_side(self.length, rows, tokens, embeds_BTD)
         row_1TD = embeds_BTD.reshape(1, rows * tokens, -1)
         hidden_1TD = run_embeds(self.loaded, row_1TD, cache=self._cache, branches=branches)
-        return Asked(hidden_1TD[0, tokens - 1 :: tokens], lambda: self._rows_of(rows))
+        return ReadQueries(hidden_1TD[0, tokens - 1 :: tokens], lambda: self._rows_of(rows))
 
     @torch.inference_mode()
     def _rows_of(self, rows: int) -> Cache:
@@ -79,8 +79,8 @@ class SharedPrefix:
         layers = [layer for layer in self._cache.layers if isinstance(layer, GrowingLayer)]
         new = [(self._split(layer.keys, rows), self._split(layer.values, rows)) for layer in layers]
         cache = self._ready(rows)
-        for place, (keys, values) in enumerate(new):
-            cache.update(keys, values, place)
+        for layer, (keys, values) in enumerate(new):
+            cache.update(keys, values, layer)
         return cache
 
     def _split(self, held_1HSD: Tensor | None, rows: int) -> Tensor:
@@ -109,7 +109,7 @@ class SharedPrefix:
 
 @torch.inference_mode()
 def label_log_probabilities(
-    loaded: LoadedModel, asked: Asked, labels: Sequence[Sequence[int]]
+    loaded: LoadedModel, queries: ReadQueries, labels: Sequence[Sequence[int]]
 ) -> Float[Tensor, "b l"]:
     """``sum_t log p(label_t | prefix, query, label_<t)`` of each label after each query, nats, float64 on the host.
 
@@ -121,8 +121,8 @@ def label_log_probabilities(
         raise UsageError("each label needs one token or more.")
     tree = token_tree(dict(enumerate(labels)))
     root = TokenTree(run=(), ends=(), branches=(tree,)) if tree.run else tree
-    walk = _Walk(loaded, asked, torch.empty((len(asked.hidden_BD), len(labels)), dtype=torch.float64))
-    walk.branch(root, asked.hidden_BD, torch.zeros(len(asked.hidden_BD), dtype=torch.float64))
+    walk = _Walk(loaded, queries, torch.empty((len(queries.hidden_BD), len(labels)), dtype=torch.float64))
+    walk.branch(root, queries.hidden_BD, torch.zeros(len(queries.hidden_BD), dtype=torch.float64))
     return walk.out_BL
 
 
@@ -131,28 +131,28 @@ class _Walk:
     """Depth first through the tree of labels; ``total`` holds the log-probability of the way so far."""
 
     loaded: LoadedModel
-    asked: Asked
+    queries: ReadQueries
     out_BL: Tensor
 
     def branch(self, node: TokenTree, hidden_BD: Tensor, total_B: Tensor) -> None:
         firsts_BK = self._chosen(hidden_BD, [branch.run[0] for branch in node.branches])
-        for place, branch in enumerate(node.branches):
-            self._enter(branch, total_B + firsts_BK[:, place])
+        for index, branch in enumerate(node.branches):
+            self._enter(branch, total_B + firsts_BK[:, index])
 
     def _enter(self, node: TokenTree, total_B: Tensor) -> None:
         fed = node.run if node.branches else node.run[:-1]
         hidden_BTD = None
         if fed:
             ids_BT = torch.tensor([fed], device=self.loaded.device).expand(len(total_B), -1)
-            hidden_BTD = run_body(self.loaded, ids_BT, cache=self.asked.cache)
-            for place, token in enumerate(node.run[1:]):
-                total_B = total_B + self._chosen(hidden_BTD[:, place], [token])[:, 0]
+            hidden_BTD = run_body(self.loaded, ids_BT, cache=self.queries.cache)
+            for position, token in enumerate(node.run[1:]):
+                total_B = total_B + self._chosen(hidden_BTD[:, position], [token])[:, 0]
         for end in node.ends:
             self.out_BL[:, end] = total_B
         if node.branches and hidden_BTD is not None:
             self.branch(node, hidden_BTD[:, -1], total_B)
         if fed:
-            self.asked.cache.crop(-len(fed))
+            self.queries.cache.crop(-len(fed))
 
     def _chosen(self, hidden_BD: Tensor, tokens: Sequence[int]) -> Tensor:
         logits_BV = self.loaded.anatomy.logits(hidden_BD)
@@ -170,13 +170,13 @@ def distinct_labels(labels: Sequence[tuple[int, ...]], separator: tuple[int, ...
 
 # Text after queries with vectors in them, on the shared prefix: greedy, or sampled at a temperature.
 #
-# Legend: B queries, S slots of the cache, D hidden size, V vocabulary.
+# Legend: B queries, S positions of the cache, D hidden size, V vocabulary.
 
 
 @torch.inference_mode()
 def continue_queries(
     loaded: LoadedModel,
-    asked: Asked,
+    queries: ReadQueries,
     *,
     max_new_tokens: int,
     stop_ids: Sequence[int],
@@ -195,10 +195,10 @@ def continue_queries(
             f"max_new_tokens must be 1 or more and temperature 0 or more; got {max_new_tokens} and {temperature}."
         )
     stops = torch.tensor(list(stop_ids), dtype=torch.long, device=loaded.device)
-    slots = asked.cache.get_seq_length()
-    mask_BS = torch.ones((len(asked.hidden_BD), slots), dtype=torch.long, device=loaded.device)
-    rows = DecodingRows(loaded, copy_cache(asked.cache), mask_BS, asked.hidden_BD, stops)
-    out: list[list[int]] = [[] for _ in asked.hidden_BD]
+    held = queries.cache.get_seq_length()
+    mask_BS = torch.ones((len(queries.hidden_BD), held), dtype=torch.long, device=loaded.device)
+    rows = DecodingRows(loaded, copy_cache(queries.cache), mask_BS, queries.hidden_BD, stops)
+    out: list[list[int]] = [[] for _ in queries.hidden_BD]
     stopping = set(stop_ids)
     with few_rows(loaded.model):
         for step in range(max_new_tokens):

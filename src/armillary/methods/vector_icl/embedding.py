@@ -1,6 +1,6 @@
-"""Vectors in the place of tokens: embedding sequences with boxes in them, and their way through the model's body.
+"""Vectors in the place of tokens: embedding sequences with slots in them, and their way through the model's body.
 
-Legend: B rows, T tokens, S cached and new tokens, N tokens, K boxes, D hidden size, V vocabulary.
+Legend: B rows, T tokens, S cached and new tokens, N tokens, K slots, D hidden size, V vocabulary.
 """
 
 import inspect
@@ -18,9 +18,10 @@ from armillary.models.batches import positions
 from armillary.models.loaded import LoadedModel
 
 SLOT = -1
-"""Stands in a row of token ids where a box comes."""
+"""Stands in a row of token ids where a vector comes."""
 
 _ROWS = 8192
+"""Rows of the embedding table at a time: bounds the float64 copies, changes no sum by more than rounding."""
 
 
 def embed_tokens(loaded: LoadedModel, ids: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
@@ -28,13 +29,13 @@ def embed_tokens(loaded: LoadedModel, ids: Int[Tensor, "*shape"]) -> Float[Tenso
     return cast(Tensor, loaded.anatomy.embedding(ids))
 
 
-def embed_with_boxes(
-    loaded: LoadedModel, ids_BT: Int[Tensor, "b t"], boxes_KD: Float[Tensor, "k d"]
+def embed_with_slots(
+    loaded: LoadedModel, ids_BT: Int[Tensor, "b t"], slots_KD: Float[Tensor, "k d"]
 ) -> Float[Tensor, "b t d"]:
-    """Embeddings of the tokens, and box ``k`` at the ``k``-th ``SLOT`` (row by row), in the model's dtype."""
+    """Embeddings of the tokens, and vector ``k`` at the ``k``-th ``SLOT`` (row by row), in the model's dtype."""
     embeds_BTD = embed_tokens(loaded, ids_BT.clamp_min(0))
-    slots_BT = ids_BT == SLOT
-    return embeds_BTD.masked_scatter(slots_BT[..., None], boxes_KD.to(embeds_BTD))
+    is_slot_BT = ids_BT == SLOT
+    return embeds_BTD.masked_scatter(is_slot_BT[..., None], slots_KD.to(embeds_BTD))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +49,13 @@ class Branches:
 
 def side_by_side(stem: int, count: int, length: int, like: Tensor) -> Branches:
     """``count`` branches of ``length`` tokens after a stem in the cache; each sees the stem and itself alone."""
-    place_T = torch.arange(length, device=like.device)
-    own_T = torch.arange(count, device=like.device).repeat_interleave(length)
-    later_TT = place_T.repeat(count)[:, None] < place_T.repeat(count)
-    hidden_TT = later_TT | (own_T[:, None] != own_T)
+    position_T = torch.arange(length, device=like.device)
+    branch_T = torch.arange(count, device=like.device).repeat_interleave(length)
+    later_TT = position_T.repeat(count)[:, None] < position_T.repeat(count)
+    hidden_TT = later_TT | (branch_T[:, None] != branch_T)
     seen_TS = torch.zeros((count * length, stem + count * length), dtype=like.dtype, device=like.device)
     seen_TS[:, stem:].masked_fill_(hidden_TT, -torch.inf)
-    return Branches(positions_1T=(stem + place_T).repeat(count)[None], seen_11TS=seen_TS[None, None])
+    return Branches(positions_1T=(stem + position_T).repeat(count)[None], seen_11TS=seen_TS[None, None])
 
 
 def takes_branches(loaded: LoadedModel, length: int) -> bool:

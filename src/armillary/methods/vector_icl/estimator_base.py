@@ -5,10 +5,10 @@ Legend: N inputs, E encoder width, B queries of a batch, T tokens.
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -27,40 +27,77 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from armillary.errors import UsageError
-from armillary.methods.vector_icl.config import PRETRAINING, Template, TrainingConfig
+from armillary.methods.vector_icl.config import PRETRAINING, Attend, Kind, Norm, SlotTemplate, TrainingConfig
 from armillary.methods.vector_icl.core import idf_weights
-from armillary.methods.vector_icl.decoding import Asked, SharedPrefix
-from armillary.methods.vector_icl.embedding import embed_with_boxes, mean_embeddings, token_statistics
-from armillary.methods.vector_icl.inputs import checked_vectors, encoded, encoder_facts, refuse_rows
+from armillary.methods.vector_icl.decoding import ReadQueries, SharedPrefix
+from armillary.methods.vector_icl.embedding import embed_with_slots, mean_embeddings, token_statistics
+from armillary.methods.vector_icl.inputs import AnyEncoder, checked_vectors, encoded, encoder_facts, refuse_rows
 from armillary.methods.vector_icl.projector import Projector, save_projector
 from armillary.methods.vector_icl.projector_fit import continuations, pretrain_projector
 from armillary.methods.vector_icl.prompts import Draw, Layout, Row, check_room, check_targets, fitting, text_ids
+from armillary.methods.vector_icl.saved_estimator import FittedState, write_fitted
 from armillary.methods.vector_icl.training import TrainingCurve
 from armillary.models import LoadedModel, load
 
 Tune = Callable[[Projector, Tensor, TrainingConfig], TrainingCurve]
 
+NOT_KEPT = ("lm", "encoder", "projector", "template", "training", "pretraining", "words", "random_state")
+"""Settings that a fit on the disk does not hold as they stand."""
 
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class VectorICLBase(BaseEstimator):  # type: ignore[misc]
-    """Not for users: the constructors of its classes hold the settings that are read here."""
+    """Settings that all three estimators have, and what they do with them; not for users by itself.
 
-    lm: Any
-    encoder: Any
-    projector: Any
-    template: Template | None
-    shots: int
-    norm: Any
-    start: str
-    tune: bool
-    attend: Any
-    training: TrainingConfig | None
-    pretraining: TrainingConfig | None
-    truncate: Any
-    demos: str
-    strict: bool
-    batch_size: int
-    random_state: Any
-    _layout: Layout
+    The fields are the constructor's keywords, which is where scikit-learn looks for settings. A constructor may only
+    store them, so ``fit`` refuses wrong ones; every bad setting or input is a UsageError (a ValueError).
+    """
+
+    kind: ClassVar[str] = ""
+    """How a fit on the disk names the class."""
+
+    lm: Any = field(default="smollm2-135m-instruct", kw_only=False)
+    """The language model: a name, a path, ``(model, tokenizer)`` or a LoadedModel."""
+
+    encoder: Any = None
+    """Makes vectors of inputs: has ``encode(list)`` or is a callable. None takes ready vectors."""
+
+    projector: Kind | Projector = "linear"
+    """"linear", "mlp", or a trained Projector to begin with."""
+
+    template: SlotTemplate | None = None
+    """Text around the vectors of an example. With several slots a row is cut into as many equal vectors."""
+
+    shots: int = 4
+    """Demonstrations in front of each query: of each class, or in all where there are no classes."""
+
+    norm: Norm = "none"
+    """"none" is the paper's; "match" gives slots the mean and spread of token embeddings (ours)."""
+
+    start: Literal["random", "ridge"] = "random"
+    """"ridge" begins with a closed form from the targets' texts (ours)."""
+
+    tune: bool = True
+    """Train the projector on the task; False leaves it as it is."""
+
+    attend: Attend | None = None
+    """In place of the training settings' ``attend``."""
+
+    training: TrainingConfig | None = None
+    pretraining: TrainingConfig | None = None
+    truncate: Literal["error", "demos"] = "error"
+    """What becomes of a prompt that does not fit: refused, or shown fewer demonstrations."""
+
+    demos: Literal["fixed", "per_query"] = "fixed"
+    """The same demonstrations for all queries, read once, or others for each."""
+
+    strict: bool = False
+    """Refuse a class with fewer examples than ``shots``, where else a warning tells of it."""
+
+    batch_size: int = 32
+    """Queries that are read at once."""
+
+    random_state: Any = 0
 
     def pretrain(self, X: Any, texts: Sequence[str] | None = None) -> Self:
         """Train a projector to predict each text from its vector; ``fit`` then begins with it.
@@ -74,7 +111,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
                 raise UsageError("pretraining on texts alone needs an encoder; give texts beside the vectors.")
             parts = continuations(loaded, list(X), seed=self._seed())
             X, texts = parts.heads, parts.rests
-        table_NE = self._pretraining_table(X)
+        table_NE = torch.tensor(encoded(self.encoder, X) if self.encoder is not None else checked_vectors(X))
         projector = self._new_projector(loaded, table_NE, list(texts))
         config = self._config(self.pretraining or PRETRAINING)
         self.pretraining_curve_ = pretrain_projector(loaded, projector, table_NE, list(texts), config)
@@ -89,15 +126,93 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         save_projector(folder, projector, self._open(), encoder_facts(self.encoder, projector.vector_size))
 
     def save_fitted(self, folder: Path | str) -> None:
-        """All that predicting needs, without pickle; ``load_fitted`` gives the same predictions, bit for bit.
+        """All that predicting needs, in ``folder``: ``load_fitted`` gives the same predictions, bit for bit.
 
-        Raises as ``fitted_folder.save_fitted``.
+        Raises:
+            sklearn.exceptions.NotFittedError: it has not been fitted.
+            UsageError: classes are neither texts nor numbers, or the estimator is none of the three.
+            StorageError: a file can't be written.
         """
-        # Late: that file imports the three estimators, which are made of this class; it refuses any other.
-        from armillary.methods.vector_icl.saved_estimator import save_fitted
+        if "kind" not in vars(type(self)):  # a class made of one of the three would come back as that one
+            raise UsageError(f"a {type(self).__name__} can't be saved; classifiers, regressors and generators can.")
+        check_is_fitted(self)
+        write_fitted(folder, self.state(), self.prompt_vectors(), self.save)
 
-        one_of_three: Any = self
-        save_fitted(folder, one_of_three)
+    def state(self) -> FittedState:
+        """What predicting needs beside language model, encoder, projector and ``prompt_vectors``."""
+        needed, settings = self._needed(), self.get_params(deep=False)
+        seed, number = settings["random_state"], {index: number for number, index in enumerate(needed)}
+        return FittedState(
+            kind=self.kind,
+            model=self.lm_.name,
+            dtype=str(self.lm_.dtype).removeprefix("torch."),
+            vector_size=self.projector_.vector_size,
+            features=int(getattr(self, "n_features_in_", self._table.shape[1] * self._layout.slots)),
+            settings={name: value for name, value in settings.items() if name not in NOT_KEPT},
+            projector=None if isinstance(self.projector, Projector) else self.projector,
+            random_state=int(seed) if isinstance(seed, (int, np.integer)) else None,
+            template=self.template,
+            training=self.training,
+            pretraining=self.pretraining,
+            layout=self._layout,
+            answers=[self._answers[index] for index in needed],
+            demonstrations=[number[index] for index in self.demonstrations_.tolist()],
+            draw_seed=self._draw_seed,
+            fitting_shots=self._fitting_shots,
+            own=dict(self._own_state(needed)),
+        )
+
+    def prompt_vectors(self) -> NDArray[np.float64]:
+        """Vectors of the examples that prompts may need, ``[n * slots, e]``: of the demonstrations, or of all with
+        ``calibrate`` or ``demos="per_query"``."""
+        table = np.asarray(self._table).reshape(-1, self._layout.slots, self._table.shape[1])[self._needed()]
+        vectors: NDArray[np.float64] = table.reshape(-1, table.shape[2])
+        return vectors
+
+    @classmethod
+    def from_state(
+        cls,
+        state: FittedState,
+        prompt_vectors: NDArray[np.float64],
+        lm: LoadedModel,
+        projector: Projector,
+        encoder: AnyEncoder | None = None,
+    ) -> Self:
+        """The estimator that had this state, ready to predict. Its ``demonstrations_`` count the rows that were kept.
+
+        KeyError or TypeError for a state of another kind of estimator.
+        """
+        estimator = cls(
+            lm,
+            encoder=encoder,
+            projector=state.projector or projector,
+            template=state.template,
+            training=state.training,
+            pretraining=state.pretraining,
+            random_state=state.random_state,
+            **state.settings,
+        )
+        estimator.lm_, estimator.projector_, estimator._table = lm, projector, prompt_vectors
+        estimator._layout, estimator._answers = state.layout, list(state.answers)
+        estimator.demonstrations_ = np.array(state.demonstrations, dtype=np.int64)
+        estimator._draw_seed, estimator._fitting_shots = state.draw_seed, state.fitting_shots
+        estimator.n_features_in_ = state.features
+        estimator._restore(state.own)
+        return estimator
+
+    def with_answers_exchanged(self, order: Sequence[int]) -> Self:
+        """The fitted estimator whose ``i``-th demonstration has the answer of the ``order[i]``-th."""
+        other, shown = copy.copy(self), self.demonstrations_.tolist()
+        other._answers = list(self._answers)
+        for index, source in zip(shown, order, strict=True):
+            other._answers[index] = self._answers[shown[source]]
+        return other
+
+    def without_demonstrations(self) -> Self:
+        """The fitted estimator, asked zero-shot."""
+        other = copy.copy(self)
+        other.demonstrations_ = self.demonstrations_[:0]
+        return other
 
     def prompt_embeds(self, X: Any) -> list[Float[Tensor, "t d"]]:
         """Of each input the embeddings of its whole prompt, for servers that take prompt embeddings."""
@@ -108,7 +223,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
             for index in range(count):
                 shown = self._embeds(self._shown(self._demonstrations(index)), self._table)
                 out.append(torch.cat([shown, self._embeds(self._layout.question(index), table_NE)], dim=1)[0])
-        return out
+            return out
 
     def __sklearn_clone__(self) -> Self:
         """An unfitted copy that shares the language model and the encoder instead of copying them."""
@@ -133,7 +248,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
             self.curve_ = tune(projector, table_NE, self._config(self.training or TrainingConfig()))
         self.projector_ = projector.to(self.lm_.device).eval()
         self._table, self._draw_seed = table_NE.numpy(), self._seed()
-        self._told = [text_ids(self.lm_, text) for text in texts]
+        self._answers = [text_ids(self.lm_, text) for text in texts]
         question = len(self._layout.question(0))
 
         def tokens(chosen: list[int]) -> int:
@@ -141,6 +256,18 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
 
         self._fitting_shots, chosen = fitting(self.lm_, draw, self.shots, tokens, truncate=self.truncate)
         self.demonstrations_ = np.array(chosen, dtype=np.int64)
+
+    def _needed(self) -> list[int]:
+        """Fitted examples that prompts may need."""
+        return list(range(len(self._answers))) if self.demos == "per_query" else self.demonstrations_.tolist()
+
+    def _own_state(self, needed: Sequence[int]) -> Mapping[str, Any]:
+        """Plain data that only this kind of estimator has; of the fitted examples those ``needed``."""
+        raise NotImplementedError
+
+    def _restore(self, own: Mapping[str, Any]) -> None:
+        """Inverse of ``_own_state``."""
+        raise NotImplementedError
 
     def _open(self) -> LoadedModel:
         """The language model, opened once for each setting of ``lm``."""
@@ -190,7 +317,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
                 projector.fit_scale(table_NE, tokens)
         return projector.to(loaded.device)
 
-    def _set_layout(self, template: Template) -> None:
+    def _set_layout(self, template: SlotTemplate) -> None:
         self.lm_ = self._open()
         self._layout = Layout.of(self.lm_, template)
 
@@ -216,26 +343,22 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         check_consistent_length(vectors, targets)
         return vectors, targets
 
-    def _slots(self, vectors: NDArray[np.float64], boxes: int) -> Tensor:
-        """Each row cut into as many equal parts as an example has slots, ``[n * boxes, e]``."""
-        if vectors.shape[1] % boxes:
-            raise UsageError(f"rows of {vectors.shape[1]} numbers can't be cut into {boxes} equal vectors.")
-        return torch.tensor(vectors.reshape(len(vectors) * boxes, -1))
-
-    def _pretraining_table(self, X: Any) -> Tensor:
-        vectors = encoded(self.encoder, X) if self.encoder is not None else checked_vectors(X)
-        return torch.tensor(vectors)
+    def _slots(self, vectors: NDArray[np.float64], slots: int) -> Tensor:
+        """Each row cut into as many equal parts as an example has slots, ``[n * slots, e]``."""
+        if vectors.shape[1] % slots:
+            raise UsageError(f"rows of {vectors.shape[1]} numbers can't be cut into {slots} equal vectors.")
+        return torch.tensor(vectors.reshape(len(vectors) * slots, -1))
 
     def _queries(self, X: Any) -> tuple[Tensor, int]:
         """Table of the queries' vectors, and how many queries there are."""
-        table_NE = self._slots(self._vectors(X, reset=False), self._layout.boxes)
+        table_NE = self._slots(self._vectors(X, reset=False), self._layout.slots)
         if table_NE.shape[1] != self.projector_.vector_size:
             raise UsageError(
                 f"row 0 has {table_NE.shape[1]} numbers a vector; the projector takes {self.projector_.vector_size}."
             )
-        return table_NE, len(table_NE) // self._layout.boxes
+        return table_NE, len(table_NE) // self._layout.slots
 
-    # -- asking ------------------------------------------------------------------------------------------------------
+    # -- prompts -----------------------------------------------------------------------------------------------------
 
     def _draw(self, seed: int) -> Draw:
         raise NotImplementedError
@@ -250,40 +373,40 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
             return self._draw((self._draw_seed + query + 1) % 2**31)(self._fitting_shots)
 
     def _shown(self, chosen: Sequence[int]) -> Row:
-        return self._layout.demonstrations(chosen, [self._told[index] for index in chosen])
+        return self._layout.demonstrations(chosen, [self._answers[index] for index in chosen])
 
     def _embeds(self, row: Row, table_NE: Tensor | NDArray[Any], *, copies: int = 1) -> Tensor:
-        """Embeddings of a row whose boxes come from the table, ``[copies, t, d]``; a copy has its own vectors."""
+        """Embeddings of a row whose slots come from the table, ``[copies, t, d]``; a copy has its own vectors."""
         device = self.lm_.device
         ids_BT = torch.tensor([row.tokens], dtype=torch.long, device=device).expand(copies, -1)
         step = len(row.vectors)
         chosen = [vector + copy * step for copy in range(copies) for vector in row.vectors]
-        boxes = self.projector_(torch.as_tensor(table_NE)[chosen].to(device, self.projector_.into.weight.dtype))
-        return embed_with_boxes(self.lm_, ids_BT, boxes)
+        slots_KD = self.projector_(torch.as_tensor(table_NE)[chosen].to(device, self.projector_.into.weight.dtype))
+        return embed_with_slots(self.lm_, ids_BT, slots_KD)
 
     def _mean_question(self) -> Tensor:
-        """A question with the mean boxes of the fitted inputs, ``[1, t, d]``."""
+        """A question with the mean slots of the fitted inputs, ``[1, t, d]``."""
         row, device = self._layout.question(0), self.lm_.device
         table_NE = torch.as_tensor(self._table).to(device, self.projector_.into.weight.dtype)
-        boxes_ND = self.projector_(table_NE).unflatten(0, (-1, self._layout.boxes)).mean(0)
-        return embed_with_boxes(self.lm_, torch.tensor([row.tokens], device=device), boxes_ND)
+        slots_KD = self.projector_(table_NE).unflatten(0, (-1, self._layout.slots)).mean(0)
+        return embed_with_slots(self.lm_, torch.tensor([row.tokens], device=device), slots_KD)
 
     def _with_demonstrations(self, X: Any, texts: Sequence[str], answer_tokens: int) -> Self:
         """The fitted estimator with other demonstrations in front of every query; none of them is zero-shot."""
         check_targets(texts)
         other = copy.copy(self)
-        other.demos, other._told = "fixed", [text_ids(self.lm_, text) for text in texts]
+        other.demos, other._answers = "fixed", [text_ids(self.lm_, text) for text in texts]
         other.demonstrations_ = np.arange(len(texts))
         if len(texts):
-            other._table = self._slots(self._vectors(X, reset=False), self._layout.boxes).numpy()
-            if len(other._table) != len(texts) * self._layout.boxes:
+            other._table = self._slots(self._vectors(X, reset=False), self._layout.slots).numpy()
+            if len(other._table) != len(texts) * self._layout.slots:
                 raise UsageError(f"{len(texts)} texts of demonstrations came with another number of inputs.")
         question = len(self._layout.question(0))
         check_room(self.lm_, len(other._shown(range(len(texts)))) + question + answer_tokens)
         return other
 
     @torch.inference_mode()
-    def _asked(self, table_NE: Tensor, queries: int) -> Iterator[tuple[slice, Asked]]:
+    def _read(self, table_NE: Tensor, queries: int) -> Iterator[tuple[slice, ReadQueries]]:
         """Queries in batches behind their demonstrations, which fixed ones are read for once."""
         fixed = self.demos == "fixed"
         step = self.batch_size if fixed else 1
@@ -296,5 +419,5 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
             stop = min(start + step, queries)
             yield (
                 slice(start, stop),
-                prefix.ask(self._embeds(self._layout.question(start), table_NE, copies=stop - start)),
+                prefix.read(self._embeds(self._layout.question(start), table_NE, copies=stop - start)),
             )

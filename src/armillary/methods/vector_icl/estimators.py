@@ -5,7 +5,9 @@ Legend: N inputs, E encoder width.
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from armillary.errors import UsageError
+from armillary.errors import StorageError, UsageError
 from armillary.methods.vector_icl.answers import (
     digit_tokens,
     encode_digits,
@@ -25,7 +27,7 @@ from armillary.methods.vector_icl.answers import (
     number_values,
     token_f1,
 )
-from armillary.methods.vector_icl.config import CLASS, EPISODE_WORDS, Template, TrainingConfig
+from armillary.methods.vector_icl.config import CLASS, EPISODE_WORDS, TEXT, VALUE, SlotTemplate, TrainingConfig
 from armillary.methods.vector_icl.core import label_probabilities
 from armillary.methods.vector_icl.decoding import (
     SharedPrefix,
@@ -34,64 +36,37 @@ from armillary.methods.vector_icl.decoding import (
     label_log_probabilities,
 )
 from armillary.methods.vector_icl.estimator_base import VectorICLBase
-from armillary.methods.vector_icl.inputs import label_words
-from armillary.methods.vector_icl.projector import Projector
+from armillary.methods.vector_icl.inputs import AnyEncoder, encoder_facts
+from armillary.methods.vector_icl.problem import label_words
+from armillary.methods.vector_icl.projector import Projector, load_projector
 from armillary.methods.vector_icl.projector_fit import tune_on_episodes, tune_projector
 from armillary.methods.vector_icl.prompts import Draw, check_targets, draw_any, draw_of_each, text_ids, text_of
+from armillary.methods.vector_icl.saved_estimator import read_fitted, read_prompt_vectors
 from armillary.methods.vector_icl.training import TrainingCurve
+from armillary.models import LoadedModel, load
 from armillary.scoring.decoding import end_tokens
 
-MODEL = "smollm2-135m-instruct"
-VALUE = Template(("(", ")'s value is "))
-TEXT = Template(("(", ")'s text is"))
 
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class VectorICLClassifier(ClassifierMixin, VectorICLBase):  # type: ignore[misc]
-    """Classes by the exact probabilities of their words after demonstrations (ours; the official code samples).
+    """Classes by the exact probabilities of their words after demonstrations (ours; the official code samples)."""
 
-    Settings that all three estimators have: ``lm`` (a name, path, ``(model, tokenizer)`` or LoadedModel), ``encoder``
-    (``encode(list)`` or a callable; None takes ready vectors), ``projector`` ("linear", "mlp" or a trained
-    Projector), ``template``, ``shots`` (per class; in all for the others), ``norm`` and ``start`` (of the projector),
-    ``tune`` (False: no task training), ``attend``, ``training``, ``pretraining``, ``truncate`` ("error", "demos"),
-    ``demos`` ("fixed", "per_query"), ``strict``, ``batch_size``, ``random_state``.
+    kind: ClassVar[str] = "classifier"
 
-    ``words`` are the classes' texts (``str(class)``); ``label_mode="episodic"`` draws random words in every sequence
-    of the training; ``balance`` shows each class equally often; ``calibrate`` subtracts the scores under the mean box;
-    ``average`` divides by the words' number of tokens. With several slots in the template a row is cut into as many
-    equal vectors. Every bad setting or input is a UsageError (a ValueError).
-    """
+    words: Mapping[Any, str] | None = None
+    """Text of each class; by default ``str(class)``."""
 
-    def __init__(
-        self,
-        lm: Any = MODEL,
-        *,
-        encoder: Any = None,
-        projector: Literal["linear", "mlp"] | Projector = "linear",
-        template: Template | None = None,
-        shots: int = 4,
-        words: Mapping[Any, str] | None = None,
-        label_mode: Literal["fixed", "episodic"] = "fixed",
-        balance: bool = True,
-        calibrate: bool = False,
-        average: bool = False,
-        norm: Literal["none", "match"] = "none",
-        start: Literal["random", "ridge"] = "random",
-        tune: bool = True,
-        attend: Literal["packed", "isolated"] | None = None,
-        training: TrainingConfig | None = None,
-        pretraining: TrainingConfig | None = None,
-        truncate: Literal["error", "demos"] = "error",
-        demos: Literal["fixed", "per_query"] = "fixed",
-        strict: bool = False,
-        batch_size: int = 32,
-        random_state: Any = 0,
-    ) -> None:
-        self.lm, self.encoder, self.projector, self.template, self.shots = lm, encoder, projector, template, shots
-        self.words, self.label_mode, self.balance = words, label_mode, balance
-        self.calibrate, self.average = calibrate, average
-        self.norm, self.start, self.tune, self.attend = norm, start, tune, attend
-        self.training, self.pretraining, self.truncate, self.demos = training, pretraining, truncate, demos
-        self.strict, self.batch_size, self.random_state = strict, batch_size, random_state
+    label_mode: Literal["fixed", "episodic"] = "fixed"
+    """"episodic" draws random words for the classes in every sequence of the training (ours)."""
+
+    balance: bool = True
+    """Show each class equally often in training."""
+
+    calibrate: bool = False
+    """Subtract the scores under the mean slot."""
+
+    average: bool = False
+    """Divide by the words' number of tokens."""
 
     def fit(self, X: Any, y: Any) -> Self:
         """Tune the projector on ``X`` and ``y`` (unless ``tune`` is False) and draw the demonstrations from them."""
@@ -101,7 +76,7 @@ class VectorICLClassifier(ClassifierMixin, VectorICLBase):  # type: ignore[misc]
         self._codes = codes.tolist()
         self._set_layout(self.template or CLASS)
         words = self._class_words()
-        table_NE = self._slots(X, self._layout.boxes)
+        table_NE = self._slots(X, self._layout.slots)
         ids = [text_ids(self.lm_, word) for word in words]
         self._labels = distinct_labels(ids, self._layout.separator)
         texts = [words[code] for code in self._codes]
@@ -121,31 +96,29 @@ class VectorICLClassifier(ClassifierMixin, VectorICLBase):  # type: ignore[misc]
         check_is_fitted(self)
         table_NE, count = self._queries(X)
         out = np.empty((count, len(self._labels)))
-        for rows, asked in self._asked(table_NE, count):
-            out[rows] = label_log_probabilities(self.lm_, asked, self._labels).numpy()
+        for rows, queries in self._read(table_NE, count):
+            out[rows] = label_log_probabilities(self.lm_, queries, self._labels).numpy()
         return out
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities of the classes ``[n, classes]`` in the order of ``classes_``; each row sums to 1."""
         scores = torch.from_numpy(self.decision_scores(X))
         lengths = [len(label) for label in self._labels] if self.average else None
-        found: NDArray[np.float64] = label_probabilities(
-            scores, lengths=lengths, prior=self._prior() if self.calibrate else None
-        ).numpy()
-        return found
+        prior = self._prior() if self.calibrate else None
+        shares: NDArray[np.float64] = label_probabilities(scores, lengths=lengths, prior=prior).numpy()
+        return shares
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The likeliest class of each input."""
         check_is_fitted(self)
-        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
-        return found
+        likeliest: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return likeliest
 
     @torch.inference_mode()
     def _prior(self) -> Tensor:
-        """Scores under the mean box of the fitted inputs, behind the fitted demonstrations."""
+        """Scores under the mean slot of the fitted inputs, behind the fitted demonstrations."""
         prefix = SharedPrefix(self.lm_, self._embeds(self._shown(self.demonstrations_.tolist()), self._table))
-        asked = prefix.ask(self._mean_question())
-        return label_log_probabilities(self.lm_, asked, self._labels)[0]
+        return label_log_probabilities(self.lm_, prefix.read(self._mean_question()), self._labels)[0]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -160,25 +133,57 @@ class VectorICLClassifier(ClassifierMixin, VectorICLBase):  # type: ignore[misc]
         if len(self.classes_) > len(EPISODE_WORDS):
             raise UsageError(f"episodes have words for {len(EPISODE_WORDS)} classes; there are {len(self.classes_)}.")
         order = torch.randperm(len(EPISODE_WORDS), generator=torch.Generator().manual_seed(self._seed())).tolist()
-        return [f" {EPISODE_WORDS[order[place]]}" for place in range(len(self.classes_))]
+        return [f" {EPISODE_WORDS[index]}" for index in order[: len(self.classes_)]]
+
+    def _needed(self) -> list[int]:
+        return list(range(len(self._answers))) if self.calibrate else super()._needed()
+
+    def _own_state(self, needed: Sequence[int]) -> Mapping[str, Any]:
+        classes = self.classes_.tolist()
+        if not all(isinstance(label, (str, bool, int, float)) for label in classes):
+            raise UsageError("only classes that are texts or numbers can be saved.")
+        return {
+            "classes": classes,
+            "classes_dtype": self.classes_.dtype.str,
+            "codes": [self._codes[index] for index in needed],
+            "labels": self._labels,
+            "words": None if self.words is None else [self.words[label] for label in classes],
+        }
+
+    def _restore(self, own: Mapping[str, Any]) -> None:
+        self.classes_ = np.array(own["classes"], dtype=np.dtype(own["classes_dtype"]))
+        self._codes = own["codes"]
+        self._labels = [tuple(label) for label in own["labels"]]
+        if own["words"] is not None:
+            self.words = dict(zip(own["classes"], own["words"], strict=True))
 
     def _draw(self, seed: int) -> Draw:
         return draw_of_each([str(self.classes_[code]) for code in self._codes], seed, strict=self.strict)
 
 
-class _Speaker(VectorICLBase):
+@dataclass(kw_only=True, eq=False, repr=False)
+class _TextEstimator(VectorICLBase):
     """An estimator whose answer is generated text."""
 
-    max_new_tokens: int | None
-    temperature: float
+    max_new_tokens: int | None = None
+    """Most tokens of an answer; None takes those of the longest target."""
+
+    temperature: float = 0.0
+    """0 decodes greedily (the paper samples at 0.2)."""
+
+    def _own_state(self, needed: Sequence[int]) -> Mapping[str, Any]:
+        return {"longest": self._longest}
+
+    def _restore(self, own: Mapping[str, Any]) -> None:
+        self._longest = own["longest"]
 
     def _draw(self, seed: int) -> Draw:
-        return draw_any(len(self._told), seed, strict=self.strict)
+        return draw_any(len(self._answers), seed, strict=self.strict)
 
-    def _fit_texts(self, X: NDArray[np.float64], texts: list[str], template: Template, groups: Any) -> None:
+    def _fit_texts(self, X: NDArray[np.float64], texts: list[str], template: SlotTemplate, groups: Any) -> None:
         check_targets(texts)
         self._set_layout(template)
-        table_NE = self._slots(X, self._layout.boxes)
+        table_NE = self._slots(X, self._layout.slots)
         longest = max(len(text_ids(self.lm_, text)) for text in texts) + len(self._layout.separator)
         self._longest = longest if self.max_new_tokens is None else self.max_new_tokens
 
@@ -187,74 +192,54 @@ class _Speaker(VectorICLBase):
 
         self._fit(table_NE, texts, draw_any(len(texts), self._seed(), strict=self.strict), self._longest, tune)
 
-    def _spoken(self, table_NE: Tensor, count: int, allowed: Sequence[int] | None = None) -> Iterator[str]:
+    def _generated(self, table_NE: Tensor, count: int, allowed: Sequence[int] | None = None) -> Iterator[str]:
         """The text after each query, cut at the separator."""
         stops, separator = end_tokens(self.lm_), self._layout.separator
         stops += [token for token in separator if len(separator) == 1]
         mark = text_of(self.lm_, separator)
         generator = torch.Generator().manual_seed(self._seed())
-        for _, asked in self._asked(table_NE, count):
-            told = continue_queries(
+        for _, queries in self._read(table_NE, count):
+            answers = continue_queries(
                 self.lm_,
-                asked,
+                queries,
                 max_new_tokens=self._longest,
                 stop_ids=stops,
                 allowed=allowed,
                 temperature=self.temperature,
                 generator=generator,
             )
-            yield from (text_of(self.lm_, ids).split(mark)[0] for ids in told)
+            yield from (text_of(self.lm_, ids).split(mark)[0] for ids in answers)
 
 
-class VectorICLRegressor(RegressorMixin, _Speaker):  # type: ignore[misc]
+@dataclass(kw_only=True, eq=False, repr=False)
+class VectorICLRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]
     """Numbers, written as digits after demonstrations and read back as the first run of digits (official).
 
-    ``features="digits"`` makes each column of whole numbers a vector of one-hot digits with a slot of its own;
-    ``digits`` is their width. ``levels`` maps ``y`` linearly onto 0 to ``levels - 1`` (ours); None writes ``y`` as it
-    is, whole numbers of 0 or more. ``constrain`` keeps the answer to digits (ours). An answer without digits is NaN,
-    with a warning that counts them; ``score`` takes the mean of the fitted targets in its place (ours). Other settings
-    stand at ``VectorICLClassifier``.
+    An answer without digits is NaN, with a warning that counts them; ``score`` takes the mean of the fitted targets,
+    ``target_mean_``, in its place (ours).
     """
 
-    def __init__(
-        self,
-        lm: Any = MODEL,
-        *,
-        encoder: Any = None,
-        projector: Literal["linear", "mlp"] | Projector = "linear",
-        template: Template | None = None,
-        shots: int = 16,
-        features: Literal["vector", "digits"] = "vector",
-        digits: int = 10,
-        levels: int | None = None,
-        constrain: bool = False,
-        max_new_tokens: int | None = None,
-        temperature: float = 0.0,
-        norm: Literal["none", "match"] = "none",
-        start: Literal["random", "ridge"] = "random",
-        tune: bool = True,
-        attend: Literal["packed", "isolated"] | None = None,
-        training: TrainingConfig | None = None,
-        pretraining: TrainingConfig | None = None,
-        truncate: Literal["error", "demos"] = "error",
-        demos: Literal["fixed", "per_query"] = "fixed",
-        strict: bool = False,
-        batch_size: int = 32,
-        random_state: Any = 0,
-    ) -> None:
-        self.lm, self.encoder, self.projector, self.template, self.shots = lm, encoder, projector, template, shots
-        self.features, self.digits, self.levels, self.constrain = features, digits, levels, constrain
-        self.max_new_tokens, self.temperature = max_new_tokens, temperature
-        self.norm, self.start, self.tune, self.attend = norm, start, tune, attend
-        self.training, self.pretraining, self.truncate, self.demos = training, pretraining, truncate, demos
-        self.strict, self.batch_size, self.random_state = strict, batch_size, random_state
+    kind: ClassVar[str] = "regressor"
+
+    shots: int = 16
+    features: Literal["vector", "digits"] = "vector"
+    """"digits" makes each column of whole numbers a vector of one-hot digits with a slot of its own."""
+
+    digits: int = 10
+    """Width of such a number."""
+
+    levels: int | None = None
+    """Maps ``y`` linearly onto 0 to ``levels - 1`` (ours); None writes ``y`` as it is, whole numbers of 0 or more."""
+
+    constrain: bool = False
+    """Keep the answer to digits (ours)."""
 
     def fit(self, X: Any, y: Any, *, groups: Sequence[int] | None = None) -> Self:
         """Tune the projector and draw the demonstrations; a training sequence keeps to one of ``groups``."""
         X, y = self._pair(X, y, numeric=True)
         values = np.asarray(y, dtype=np.float64)
         self._range = (float(values.min()), float(values.max()))
-        self._mean = float(values.mean())
+        self.target_mean_ = float(values.mean())
         texts = [number_text(value, self.levels, self._range) for value in values.tolist()]
         self._fit_texts(X, texts, self._template(X), groups)
         return self
@@ -264,28 +249,39 @@ class VectorICLRegressor(RegressorMixin, _Speaker):  # type: ignore[misc]
         check_is_fitted(self)
         table_NE, count = self._queries(X)
         allowed = digit_tokens(self.lm_) if self.constrain else None
-        told = [first_integer(text) for text in self._spoken(table_NE, count, allowed)]
-        found = number_values(told, self.levels, self._range)
-        missing = int(np.isnan(found).sum())
+        numbers = [first_integer(text) for text in self._generated(table_NE, count, allowed)]
+        values = number_values(numbers, self.levels, self._range)
+        missing = int(np.isnan(values).sum())
         if missing:
             warnings.warn(f"{missing} of {count} answers hold no number.", UserWarning, stacklevel=2)
-        return found
+        return values
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R squared; missing answers count as the mean of the fitted targets."""
-        found = self.predict(X)
-        return float(r2_score(y, np.where(np.isnan(found), self._mean, found), sample_weight=sample_weight))
+        return float(r2_score(y, self.filled(self.predict(X)), sample_weight=sample_weight))
+
+    def filled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values with the mean of the fitted targets where an answer held no number."""
+        return np.where(np.isnan(values), self.target_mean_, values)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True  # made for few shots, not for scikit-learn's tables
         return tags
 
-    def _template(self, X: NDArray[np.float64]) -> Template:
+    def _own_state(self, needed: Sequence[int]) -> Mapping[str, Any]:
+        return {**super()._own_state(needed), "range": self._range, "mean": self.target_mean_}
+
+    def _restore(self, own: Mapping[str, Any]) -> None:
+        super()._restore(own)
+        low, high = own["range"]
+        self._range, self.target_mean_ = (low, high), own["mean"]
+
+    def _template(self, X: NDArray[np.float64]) -> SlotTemplate:
         if self.template is not None or self.features == "vector":
             return self.template or VALUE
         names = [chr(ord("A") + column) for column in range(X.shape[1] // (10 * self.digits))]
-        return Template((*(f"{name}=" for name in names), f", function({', '.join(names)}) equals to (digits): "))
+        return SlotTemplate((*(f"{name}=" for name in names), f", function({', '.join(names)}) equals to (digits): "))
 
     def _vectors(self, X: Any, *, reset: bool, dtype: Any = np.float64) -> NDArray[Any]:
         if self.features not in ("vector", "digits"):
@@ -297,40 +293,13 @@ class VectorICLRegressor(RegressorMixin, _Speaker):  # type: ignore[misc]
         return encoded.reshape(len(columns), -1).double().numpy()
 
 
-class VectorICLGenerator(_Speaker):
-    """Text about vectors: captions, summaries, reconstructions.
+@dataclass(kw_only=True, eq=False, repr=False)
+class VectorICLGenerator(_TextEstimator):
+    """Text about vectors: captions, summaries, reconstructions."""
 
-    ``temperature`` 0 decodes greedily (the paper samples at 0.2), at most ``max_new_tokens``. Other settings stand at
-    ``VectorICLClassifier``.
-    """
+    kind: ClassVar[str] = "generator"
 
-    def __init__(
-        self,
-        lm: Any = MODEL,
-        *,
-        encoder: Any = None,
-        projector: Literal["linear", "mlp"] | Projector = "linear",
-        template: Template | None = None,
-        shots: int = 4,
-        max_new_tokens: int | None = 128,
-        temperature: float = 0.0,
-        norm: Literal["none", "match"] = "none",
-        start: Literal["random", "ridge"] = "random",
-        tune: bool = True,
-        attend: Literal["packed", "isolated"] | None = None,
-        training: TrainingConfig | None = None,
-        pretraining: TrainingConfig | None = None,
-        truncate: Literal["error", "demos"] = "error",
-        demos: Literal["fixed", "per_query"] = "fixed",
-        strict: bool = False,
-        batch_size: int = 32,
-        random_state: Any = 0,
-    ) -> None:
-        self.lm, self.encoder, self.projector, self.template, self.shots = lm, encoder, projector, template, shots
-        self.max_new_tokens, self.temperature = max_new_tokens, temperature
-        self.norm, self.start, self.tune, self.attend = norm, start, tune, attend
-        self.training, self.pretraining, self.truncate, self.demos = training, pretraining, truncate, demos
-        self.strict, self.batch_size, self.random_state = strict, batch_size, random_state
+    max_new_tokens: int | None = 128
 
     def fit(self, X: Any, y: Sequence[Any]) -> Self:
         """Tune the projector on the texts ``y`` (unless ``tune`` is False) and draw the demonstrations."""
@@ -343,7 +312,7 @@ class VectorICLGenerator(_Speaker):
         check_is_fitted(self)
         if demos is None:
             table_NE, count = self._queries(X)
-            return list(self._spoken(table_NE, count))
+            return list(self._generated(table_NE, count))
         return self._with_demonstrations(*demos, self._longest).generate(X)
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -352,4 +321,34 @@ class VectorICLGenerator(_Speaker):
 
     def score(self, X: Any, y: Sequence[str]) -> float:
         """Mean F1 of the words of each text against its reference (ours)."""
-        return float(np.mean([token_f1(told, str(text)) for told, text in zip(self.generate(X), y, strict=True)]))
+        pairs = zip(self.generate(X), y, strict=True)
+        return float(np.mean([token_f1(answer, str(reference)) for answer, reference in pairs]))
+
+
+VectorICLEstimator = VectorICLClassifier | VectorICLRegressor | VectorICLGenerator
+_KINDS: dict[str, type[VectorICLEstimator]] = {
+    kind.kind: kind for kind in (VectorICLClassifier, VectorICLRegressor, VectorICLGenerator)
+}
+
+
+def load_fitted(folder: Path | str, lm: Any = None, *, encoder: AnyEncoder | None = None) -> VectorICLEstimator:
+    """The estimator that ``save_fitted`` left in ``folder``, ready to predict. Its ``demonstrations_`` count the rows
+    that were kept.
+
+    ``lm`` is a model in any form that ``load`` takes, by default the one of the fit, by its name. An estimator that
+    was fitted with an encoder needs it again. A fit whose ``random_state`` was no number has None.
+
+    Raises:
+        StorageError: the folder holds no fit, or one that is damaged or of another version.
+        ModelError: the language model is not the one of the fit (by the fingerprint of its weights).
+        UsageError: the encoder is not the one of the fit.
+    """
+    state = read_fitted(folder)
+    given = lm if lm is not None else load(state.model, dtype=state.dtype)
+    loaded = given if isinstance(given, LoadedModel) else load(given)
+    try:
+        projector = load_projector(folder, loaded, encoder_facts(encoder, state.vector_size))
+        kind = _KINDS[state.kind]
+        return kind.from_state(state, read_prompt_vectors(folder), loaded, projector, encoder)
+    except (OSError, KeyError, TypeError, AttributeError) as error:
+        raise StorageError(f"the fit in {folder} is damaged or of another version; fit anew.") from error

@@ -1,10 +1,10 @@
-"""What users give: vectors, or things that an encoder makes vectors of; labels and their words.
+"""What users give: vectors, or things that an encoder makes vectors of.
 
 Legend: N inputs, E encoder width.
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,7 +51,7 @@ def checked_vectors(X: Any, *, size: int | None = None) -> NDArray[np.float64]:
     refuse_not_finite(vectors)
     empty = np.flatnonzero(~vectors.any(axis=1))
     if len(empty):
-        warnings.warn(f"row {empty[0]} is a vector of zeros: its box says nothing of it.", UserWarning, stacklevel=2)
+        warnings.warn(f"row {empty[0]} is a vector of zeros: its slot says nothing of it.", UserWarning, stacklevel=2)
     return vectors
 
 
@@ -85,24 +85,6 @@ def refuse_not_finite(vectors: NDArray[np.float64]) -> None:
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         raise UsageError(f"row {bad[0]} holds NaN or infinity (inf); vectors must be finite.")
-
-
-def label_words(classes: Sequence[Any], words: Mapping[Any, str] | None) -> list[str]:
-    """The text of each class, beginning with a space: ``words[class]``, or ``str(class)``.
-
-    UsageError where one is missing or empty, or two are the same up to case and spaces.
-    """
-    missing = [one for one in classes if words is not None and one not in words]
-    if missing:
-        raise UsageError(f"class {missing[0]!r} has no word; give one for each class.")
-    texts = [str(one if words is None else words[one]) for one in classes]
-    folded = [text.strip().casefold() for text in texts]
-    if not all(folded):
-        raise UsageError(f"the word of class {classes[folded.index('')]!r} is empty.")
-    twice = next((text for text in folded if folded.count(text) > 1), None)
-    if twice is not None:
-        raise UsageError(f"two classes have the word {twice!r} (case and spaces don't count); give different words.")
-    return [text if text[0].isspace() else f" {text}" for text in texts]
 
 
 def encoder_facts(encoder: AnyEncoder | None, vector_size: int) -> EncoderFacts:

@@ -21,14 +21,14 @@ from armillary.methods.vector_icl import core
 from armillary.methods.vector_icl.config import Kind, Norm
 from armillary.methods.vector_icl.embedding import TokenStatistics
 from armillary.models.loaded import LoadedModel
-from armillary.records.plain import digest
+from armillary.records.plain import decode, digest
 
 
 class Projector(nn.Module):
-    """``boxes = projector(vectors)``, ``[n, e]`` to ``[n, d]``; linear (the default) or gated ("mlp").
+    """``slots = projector(vectors)``, ``[n, e]`` to ``[n, d]``; linear (the default) or gated ("mlp").
 
     Without ``norm`` a linear one has ``d * e`` parameters, a gated one ``e + d * e + 3 * r * d`` with
-    ``r = expansion * d``. With ``norm="match"`` (ours) boxes get the mean and spread of the token embeddings:
+    ``r = expansion * d``. With ``norm="match"`` (ours) slots get the mean and spread of the token embeddings:
     ``fit_scale`` measures them, and gain and centre train unless ``train_scale`` is False.
     """
 
@@ -52,7 +52,12 @@ class Projector(nn.Module):
     ) -> None:
         """Random weights of PyTorch's usual spread, the same for the same seed. UsageError for a bad argument."""
         super().__init__()
-        _check(vector_size, hidden_size, kind, norm, expansion)
+        if min(vector_size, hidden_size, expansion) < 1:
+            raise UsageError(f"sizes of a projector are 1 or more; got {vector_size}, {hidden_size} and {expansion}.")
+        if kind not in get_args(Kind):
+            raise UsageError(f"a projector is 'linear' or 'mlp'; got {kind!r}.")
+        if norm not in get_args(Norm):
+            raise UsageError(f"norm is 'none' (the paper's) or 'match'; got {norm!r}.")
         self.vector_size, self.hidden_size, self.expansion = vector_size, hidden_size, expansion
         self.kind, self.norm, self.train_scale = kind, norm, train_scale
         inner = expansion * hidden_size
@@ -72,25 +77,25 @@ class Projector(nn.Module):
             self.register_buffer("raw_norm", torch.ones((), dtype=dtype))
 
     def forward(self, vectors: Float[Tensor, "n e"]) -> Float[Tensor, "n d"]:
-        """One box a vector, in the projector's dtype. UsageError for vectors of another width."""
+        """One slot a vector, in the projector's dtype. UsageError for vectors of another width."""
         if vectors.ndim != 2 or vectors.shape[1] != self.vector_size:
             raise UsageError(f"the projector takes vectors of {self.vector_size} numbers, got {tuple(vectors.shape)}.")
         vectors = vectors.to(self.into.weight)
         if self.norm == "none":
             return self._raw(vectors)
         raw_ND = self._raw(vectors - self.input_mean)
-        return core.scaled_boxes(raw_ND, self.raw_mean, self.raw_norm, self.gain, self.centre)
+        return core.matched_scale(raw_ND, self.raw_mean, self.raw_norm, self.gain, self.centre)
 
     def _raw(self, vectors_NE: Tensor) -> Tensor:
         if self.kind == "linear":
-            return core.linear_boxes(vectors_NE, self.into.weight)
-        return core.gated_boxes(
+            return core.linear_projection(vectors_NE, self.into.weight)
+        return core.gated_projection(
             vectors_NE, self.vector_gain, self.into.weight, self.gate.weight, self.up.weight, self.down.weight
         )
 
     @torch.no_grad()
     def fit_scale(self, vectors: Float[Tensor, "n e"], tokens: TokenStatistics) -> None:
-        """With ``norm="match"``: from now on the boxes of these vectors have the tokens' mean and spread.
+        """With ``norm="match"``: from now on the slots of these vectors have the tokens' mean and spread.
 
         NumericError where the projector maps all of them to one point. Nothing happens with ``norm="none"``.
         """
@@ -101,7 +106,7 @@ class Projector(nn.Module):
         raw_ND = self._raw(vectors - self.input_mean)
         spread = core.centred_norm(raw_ND)
         if not bool(spread > 0):
-            raise NumericError("the scale of boxes can't be matched: all vectors are the same.")
+            raise NumericError("the scale of slots can't be matched: all vectors are the same.")
         self.raw_mean.copy_(raw_ND.mean(0))
         self.raw_norm.copy_(spread)
         self.gain.fill_(tokens.norm)
@@ -121,7 +126,7 @@ class Projector(nn.Module):
         UsageError without ``norm="match"``: the start needs the tokens' mean.
         """
         if self.norm != "match":
-            raise UsageError('the ridge start adds the tokens\' mean to a box; give the projector norm="match".')
+            raise UsageError('the ridge start adds the tokens\' mean to a slot; give the projector norm="match".')
         given_NE = vectors.to(self.into.weight)
         given_NE = given_NE - given_NE.mean(0)
         if self.kind == "mlp":
@@ -140,15 +145,6 @@ class Projector(nn.Module):
         """Arguments that make a projector of this shape."""
         names = ("vector_size", "hidden_size", "kind", "norm", "expansion", "train_scale")
         return {name: getattr(self, name) for name in names}
-
-
-def _check(vector_size: int, hidden_size: int, kind: str, norm: str, expansion: int) -> None:
-    if min(vector_size, hidden_size, expansion) < 1:
-        raise UsageError(f"sizes of a projector are 1 or more; got {vector_size}, {hidden_size} and {expansion}.")
-    if kind not in get_args(Kind):
-        raise UsageError(f"a projector is 'linear' or 'mlp'; got {kind!r}.")
-    if norm not in get_args(Norm):
-        raise UsageError(f"norm is 'none' (the paper's) or 'match'; got {norm!r}.")
 
 
 # A projector on the disk: weights as safetensors, and in JSON what it belongs to; refused where that differs.
@@ -200,37 +196,44 @@ def load_projector(folder: Path | str, loaded: LoadedModel, encoder: EncoderFact
     UsageError where it was trained with another encoder, ModelError where with another language model, StorageError
     where the files are missing, damaged or of another version.
     """
-    settings = _settings(Path(folder))
-    told, model = settings["encoder"], settings["model"]
-    if told["fingerprint"] != encoder.fingerprint:
+    saved = _saved(Path(folder))
+    if saved.encoder["fingerprint"] != encoder.fingerprint:
         raise UsageError(
-            f"the projector in {folder} was trained on vectors of {_words(told)}; "
+            f"the projector in {folder} was trained on vectors of {_words(saved.encoder)}; "
             f"these are of {_words(asdict(encoder))}."
         )
-    if model["fingerprint"] != loaded.fingerprint:
+    if saved.model["fingerprint"] != loaded.fingerprint:
         raise ModelError(
-            f"the projector in {folder} was trained for {model['name']} ({model['fingerprint']}); "
+            f"the projector in {folder} was trained for {saved.model['name']} ({saved.model['fingerprint']}); "
             f"this model is {loaded.name} ({loaded.fingerprint})."
         )
     try:
         weights = load_tensors((Path(folder) / WEIGHTS).read_bytes())
-        projector = Projector(**settings["projector"], dtype=next(iter(weights.values())).dtype)
+        projector = Projector(**saved.projector, dtype=next(iter(weights.values())).dtype)
         projector.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError, TypeError, StopIteration, UsageError) as error:
         raise StorageError(f"the weights in {folder} can't be read or don't fit their settings.") from error
     return projector.to(loaded.device).eval()
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class _Saved:
+    """What ``projector.json`` holds."""
+
+    version: int
+    projector: dict[str, Any]
+    encoder: dict[str, Any]
+    model: dict[str, str]
+
+
+def _saved(folder: Path) -> _Saved:
     try:
-        settings = json.loads((folder / SETTINGS).read_bytes())
-        complete = {"projector", "encoder", "model"} <= settings.keys() and settings["version"] == VERSION
-        complete = complete and "fingerprint" in settings["encoder"] and "fingerprint" in settings["model"]
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        saved = decode(_Saved, json.loads((folder / SETTINGS).read_bytes()), SETTINGS)
+    except (OSError, ValueError) as error:  # a UsageError is a ValueError
         raise StorageError(f"{folder} holds no readable {SETTINGS}; save a projector there first.") from error
-    if not complete:
+    if saved.version != VERSION or "fingerprint" not in saved.encoder or "fingerprint" not in saved.model:
         raise StorageError(f"{folder}/{SETTINGS} is not of version {VERSION} or lacks a part; save it anew.")
-    return dict(settings)
+    return saved
 
 
 def _words(encoder: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Fine-tuning of a projector on a task: packs of examples in the template that demonstrations have, too.
+"""Training of a projector on a task, in the template that demonstrations have, too, and before it on texts alone.
 
 Legend: N vectors (as many neighbours an example as the template has slots), E encoder width.
 """
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.errors import UsageError
-from armillary.methods.vector_icl.config import PRETRAINING, Template, TrainingConfig
+from armillary.methods.vector_icl.config import PRETRAINING, SlotTemplate, TrainingConfig
 from armillary.methods.vector_icl.embedding import SLOT
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.prompts import Ids, Layout, Row, check_targets, joined, text_ids, text_of
@@ -25,13 +25,13 @@ def tune_projector(
     projector: Projector,
     vectors: Float[Tensor, "n e"],
     targets: Sequence[str],
-    template: Template,
+    template: SlotTemplate,
     config: TrainingConfig | None = None,
     *,
     groups: Sequence[int] | None = None,
     balance: bool = False,
 ) -> TrainingCurve:
-    """Change ``projector`` in place so that each example's target follows its text and boxes.
+    """Change ``projector`` in place so that each example's target follows its text and slots.
 
     ``groups`` (ours) keeps to one sequence examples of one group, such as points of one function; ``balance`` shows
     each target equally often. Raises as ``train``; UsageError for an empty target or unequal numbers.
@@ -39,14 +39,16 @@ def tune_projector(
     layout, examples = Layout.of(loaded, template), len(targets)
     _check_numbers(vectors, examples, template, groups)
     check_targets(targets)
-    told = [text_ids(loaded, target) for target in targets]
+    target_ids = [text_ids(loaded, target) for target in targets]
 
-    def lesson(pack: Pack, _: torch.Generator) -> Row:
-        return joined([layout.start(), *(layout.lesson(index, told[index]) for index in pack)])
+    def training_row(pack: Pack, _: torch.Generator) -> Row:
+        return joined([layout.start(), *(layout.training_row(index, target_ids[index]) for index in pack)])
 
     classes = [sorted(set(targets)).index(target) for target in targets] if balance else None
     order = _order(examples, classes, groups)
-    return train(loaded, projector, vectors, lesson, order, config or TrainingConfig(), label="tuning the projector")
+    return train(
+        loaded, projector, vectors, training_row, order, config or TrainingConfig(), label="tuning the projector"
+    )
 
 
 def tune_on_episodes(
@@ -55,7 +57,7 @@ def tune_on_episodes(
     vectors: Float[Tensor, "n e"],
     classes: Sequence[int],
     words: Sequence[str],
-    template: Template,
+    template: SlotTemplate,
     config: TrainingConfig | None = None,
     *,
     ways: int | None = None,
@@ -74,46 +76,46 @@ def tune_on_episodes(
     if not 1 <= count <= min(len(known), len(words)):
         raise UsageError(f"{count} classes in a sequence need as many classes and words; there are {len(known)} "
                          f"and {len(words)}.")  # fmt: skip
-    told = [text_ids(loaded, word) for word in words]
+    word_ids = [text_ids(loaded, word) for word in words]
     set_of = dict(zip(classes, sets or [0] * len(classes), strict=True))
 
-    def lesson(pack: Pack, generator: torch.Generator) -> Row:
+    def training_row(pack: Pack, generator: torch.Generator) -> Row:
         drawn = [known[index] for index in torch.randperm(len(known), generator=generator).tolist()]
         chosen = together(drawn, {classes[index] for index in pack}, set_of)[:count]
-        names: dict[int, Ids] = {
-            one: told[word]
-            for one, word in zip(chosen, torch.randperm(len(told), generator=generator).tolist(), strict=False)
-        }
+        order_of_words = torch.randperm(len(word_ids), generator=generator).tolist()
+        names: dict[int, Ids] = {label: word_ids[word] for label, word in zip(chosen, order_of_words, strict=False)}
         return joined(
             [
                 layout.start(),
-                *(layout.lesson(index, names[classes[index]]) for index in pack if classes[index] in names),
+                *(layout.training_row(index, names[classes[index]]) for index in pack if classes[index] in names),
             ]
         )
 
     order = _order(len(classes), classes, None)
-    return train(loaded, projector, vectors, lesson, order, config or TrainingConfig(), label="tuning on episodes")
+    return train(
+        loaded, projector, vectors, training_row, order, config or TrainingConfig(), label="tuning on episodes"
+    )
 
 
 def together(drawn: Sequence[int], present: Container[int], set_of: Mapping[int, int]) -> list[int]:
     """Of the classes in their drawn order those that are present and of the first such one's data set."""
-    there = [one for one in drawn if one in present]
-    return [one for one in there if set_of[one] == set_of[there[0]]]
+    candidates = [label for label in drawn if label in present]
+    return [label for label in candidates if set_of[label] == set_of[candidates[0]]]
 
 
 def balanced_order(classes: Sequence[int], generator: torch.Generator) -> Pack:
     """Examples so that each run of as many as there are classes has one of each; small classes come repeatedly."""
     members: dict[int, Pack] = {}
-    for index, one in enumerate(classes):
-        members.setdefault(one, []).append(index)
+    for index, label in enumerate(classes):
+        members.setdefault(label, []).append(index)
     most = max(len(rows) for rows in members.values())
     columns = []
-    for one in sorted(members):
-        rows = [members[one][place] for place in torch.randperm(len(members[one]), generator=generator).tolist()]
+    for label in sorted(members):
+        rows = [members[label][i] for i in torch.randperm(len(members[label]), generator=generator).tolist()]
         columns.append((rows * -(-most // len(rows)))[:most])
     out: Pack = []
-    for place in range(most):
-        out += [columns[one][place] for one in torch.randperm(len(columns), generator=generator).tolist()]
+    for turn in range(most):
+        out += [columns[column][turn] for column in torch.randperm(len(columns), generator=generator).tolist()]
     return out
 
 
@@ -130,18 +132,16 @@ def _order(examples: int, classes: Sequence[int] | None, groups: Sequence[int] |
     return order
 
 
-def _check_numbers(vectors: Tensor, examples: int, template: Template, groups: Sequence[int] | None) -> None:
-    if not examples or len(vectors) != examples * template.boxes:
+def _check_numbers(vectors: Tensor, examples: int, template: SlotTemplate, groups: Sequence[int] | None) -> None:
+    if not examples or len(vectors) != examples * template.slots:
         raise UsageError(
-            f"{examples} examples of {template.boxes} vectors each came with {len(vectors)} vectors; give one or more."
+            f"{examples} examples of {template.slots} vectors each came with {len(vectors)} vectors; give one or more."
         )
     if groups is not None and len(groups) != examples:
         raise UsageError(f"{examples} examples came with {len(groups)} groups; give one each.")
 
 
-# Pretraining of a projector: the language model predicts a text's second part from the vector of its first.
-#
-# Legend: N examples, E encoder width.
+# Pretraining: the language model predicts a text's second part from the vector of its first.
 
 MAX_TOKENS = 128
 """Tokens kept of a text (what the official code does, whatever its scripts pass)."""
@@ -185,32 +185,32 @@ def pretrain_projector(
     targets: Sequence[str],
     config: TrainingConfig = PRETRAINING,
 ) -> TrainingCurve:
-    """Change ``projector`` in place so that a box makes its target text likely (official objective).
+    """Change ``projector`` in place so that a vector in a slot makes its target text likely (official objective).
 
-    A sequence holds a box, its text and the end token, and then the next: each example sees those before it. A
+    A sequence holds a slot, its text and the end token, and then the next: each example sees those before it. A
     ``<bos>`` goes first where the tokenizer has one (ours). Raises as ``train``; UsageError for an empty target or
     other than one a vector.
     """
     if len(vectors) != len(targets) or not targets:
         raise UsageError(f"{len(vectors)} vectors came with {len(targets)} texts; give one or more, of each as many.")
     check_targets(targets)
-    lessons = [pretraining_row(loaded, index, text) for index, text in enumerate(targets)]
-    begin = Layout.of(loaded, Template()).start()
+    training_rows = [pretraining_row(loaded, index, text) for index, text in enumerate(targets)]
+    begin = Layout.of(loaded, SlotTemplate()).start()
 
-    def lesson(pack: Pack, _: torch.Generator) -> Row:
-        return joined([begin, *(lessons[index] for index in pack)])
+    def training_row(pack: Pack, _: torch.Generator) -> Row:
+        return joined([begin, *(training_rows[index] for index in pack)])
 
     def order(generator: torch.Generator) -> list[Pack]:
-        return [torch.randperm(len(lessons), generator=generator).tolist()]
+        return [torch.randperm(len(training_rows), generator=generator).tolist()]
 
-    return train(loaded, projector, vectors, lesson, order, config, label="pretraining the projector")
+    return train(loaded, projector, vectors, training_row, order, config, label="pretraining the projector")
 
 
 def pretraining_row(loaded: LoadedModel, index: int, text: str) -> Row:
-    """The box of vector ``index``, the first 128 tokens of the text and the end token (where there is one)."""
+    """The slot of vector ``index``, the first 128 tokens of the text and the end token (where there is one)."""
     eos = loaded.tokenizer.eos_token_id
-    told = text_ids(loaded, text)[:MAX_TOKENS] + ((eos,) if isinstance(eos, int) else ())
-    return Row((SLOT, *told), (index,), (False, *(True for _ in told)))
+    target = text_ids(loaded, text)[:MAX_TOKENS] + ((eos,) if isinstance(eos, int) else ())
+    return Row((SLOT, *target), (index,), (False, *(True for _ in target)))
 
 
 def _split(loaded: LoadedModel, text: str, generator: torch.Generator, max_tokens: int) -> tuple[str, str] | None:

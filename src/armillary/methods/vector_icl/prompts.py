@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from armillary.errors import UsageError
-from armillary.methods.vector_icl.config import Template
+from armillary.methods.vector_icl.config import SlotTemplate
 from armillary.methods.vector_icl.embedding import SLOT, positions_of
 from armillary.models.loaded import LoadedModel
 
@@ -18,7 +18,7 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Row:
-    """Token ids with ``SLOT`` where a box comes, the vectors of the slots in order, and which tokens are learned."""
+    """Token ids with ``SLOT`` where a vector comes, the vectors of the slots in order, which tokens are learned."""
 
     tokens: Ids
     vectors: Ids
@@ -65,7 +65,7 @@ class Layout:
     """``<bos>`` or nothing."""
 
     @classmethod
-    def of(cls, loaded: LoadedModel, template: Template) -> "Layout":
+    def of(cls, loaded: LoadedModel, template: SlotTemplate) -> "Layout":
         """UsageError where the end token is asked for and the tokenizer has none."""
         bos, eos = loaded.tokenizer.bos_token_id, loaded.tokenizer.eos_token_id
         separator = text_ids(loaded, template.separator)
@@ -79,29 +79,29 @@ class Layout:
         )
 
     @property
-    def boxes(self) -> int:
+    def slots(self) -> int:
         """Vectors of one example."""
         return len(self.pieces) - 1
 
     def question(self, example: int) -> Row:
-        """Text and slots of one example, without its target; its vectors are ``boxes`` neighbours in the table."""
+        """Text and slots of one example, without its target; its vectors are ``slots`` neighbours in the table."""
         tokens = list(self.pieces[0])
         for piece in self.pieces[1:]:
             tokens += [SLOT, *piece]
-        first = example * self.boxes
-        return Row(tuple(tokens), tuple(range(first, first + self.boxes)), (False,) * len(tokens))
+        first = example * self.slots
+        return Row(tuple(tokens), tuple(range(first, first + self.slots)), (False,) * len(tokens))
 
-    def lesson(self, example: int, target: Ids) -> Row:
+    def training_row(self, example: int, target: Ids) -> Row:
         """An example of training: the target and the end after it are learned."""
-        asked, told = self.question(example), target + self.end
-        return Row(asked.tokens + told, asked.vectors, asked.learned + (True,) * len(told))
+        question, learned = self.question(example), target + self.end
+        return Row(question.tokens + learned, question.vectors, question.learned + (True,) * len(learned))
 
     def demonstrations(self, examples: Sequence[int], targets: Sequence[Ids]) -> Row:
         """``<bos>`` and the examples with their targets, each followed by one separator; nothing is learned."""
         parts = [self.start()]
         for example, target in zip(examples, targets, strict=True):
-            told = target + self.separator
-            parts += [self.question(example), Row(told, (), (False,) * len(told))]
+            answer = target + self.separator
+            parts += [self.question(example), Row(answer, (), (False,) * len(answer))]
         return joined(parts)
 
     def start(self) -> Row:
@@ -141,16 +141,16 @@ def draw_of_each(classes: Sequence[str], seed: int, *, strict: bool = False) -> 
         order = torch.randperm(len(classes), generator=generator).tolist()
         chosen: list[int] = []
         counts = Counter(classes)
-        smallest = min(counts, key=lambda one: (counts[one], one))
+        smallest = min(counts, key=lambda label: (counts[label], label))
         if counts[smallest] < shots:
             sentence = f"class {smallest!r} has {counts[smallest]} examples, fewer than the {shots} shots asked for."
             if strict:
                 raise UsageError(sentence)
             warnings.warn(sentence, UserWarning, stacklevel=3)
-        for one in sorted(set(classes)):
-            members = [index for index in order if classes[index] == one]
+        for label in sorted(set(classes)):
+            members = [index for index in order if classes[index] == label]
             chosen += members[:shots]
-        return [chosen[place] for place in torch.randperm(len(chosen), generator=generator).tolist()]
+        return [chosen[i] for i in torch.randperm(len(chosen), generator=generator).tolist()]
 
     return draw
 

@@ -19,7 +19,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from armillary.errors import NumericError, UsageError
 from armillary.methods.vector_icl.config import TrainingConfig
-from armillary.methods.vector_icl.embedding import embed_with_boxes, positions_of, run_embeds
+from armillary.methods.vector_icl.embedding import embed_with_slots, positions_of, run_embeds
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.prompts import Row
 from armillary.models.batches import pad, padded_batches
@@ -28,12 +28,12 @@ from armillary.progress import track
 from armillary.scoring.nll import CHUNK_ELEMENTS
 from armillary.training.checkpoints import only_trainable
 
-# The loss on target tokens of rows with boxes in them; the head runs on the positions that carry loss alone.
+# The loss on target tokens of rows with slots in them; the head runs on the positions that carry loss alone.
 #
-# Legend: B rows of a batch, T tokens, N learned tokens, K boxes, D hidden size, V vocabulary.
+# Legend: B rows of a batch, T tokens, N learned tokens, K slots, D hidden size, V vocabulary.
 
-Boxes = Callable[[Sequence[int]], Float[Tensor, "k d"]]
-"""Gives the boxes of these vectors, in this order."""
+SlotVectors = Callable[[Sequence[int]], Float[Tensor, "k d"]]
+"""Gives the slots of these vectors, in this order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +50,17 @@ class RowLoss:
 
 
 def token_losses(
-    loaded: LoadedModel, rows: Sequence[Row], boxes: Boxes
+    loaded: LoadedModel, rows: Sequence[Row], slots: SlotVectors
 ) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
     """``-log p`` (nats, float32 or wider) of every learned token, row by row, and the row that each belongs to.
 
-    Gradients flow into the boxes and the model's body, not into its head. Rows are padded at the right and run
+    Gradients flow into the slots and the model's body, not into its head. Rows are padded at the right and run
     together.
     """
     ids_BT, mask_BT = pad([row.tokens for row in rows], device=loaded.device)
     learned_BT, _ = pad([[int(flag) for flag in row.learned] for row in rows], device=loaded.device)
-    boxes_KD = boxes([vector for row in rows for vector in row.vectors])
-    embeds_BTD = embed_with_boxes(loaded, ids_BT, boxes_KD)
+    slots_KD = slots([vector for row in rows for vector in row.vectors])
+    embeds_BTD = embed_with_slots(loaded, ids_BT, slots_KD)
     hidden_BTD = run_embeds(loaded, embeds_BTD, None if bool(mask_BT.all()) else mask_BT)
     scored_BT = learned_BT[:, 1:].bool()
     hidden_ND, targets_N = hidden_BTD[:, :-1][scored_BT], ids_BT[:, 1:][scored_BT]
@@ -68,11 +68,13 @@ def token_losses(
 
 
 @torch.inference_mode()
-def row_losses(loaded: LoadedModel, rows: Sequence[Row], boxes: Boxes, *, tokens_per_batch: int = 4096) -> RowLoss:
+def row_losses(
+    loaded: LoadedModel, rows: Sequence[Row], slots: SlotVectors, *, tokens_per_batch: int = 4096
+) -> RowLoss:
     """The loss of each row, in the order given; NumericError where one is not finite."""
     nll, tokens = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
     for batch in padded_batches([row.tokens for row in rows], tokens_per_batch):
-        losses_N, owner_N = token_losses(loaded, [rows[index] for index in batch], boxes)
+        losses_N, owner_N = token_losses(loaded, [rows[index] for index in batch], slots)
         owners = owner_N.cpu().numpy()
         nll[batch] = np.bincount(owners, weights=losses_N.double().cpu().numpy(), minlength=len(batch))
         tokens[batch] = np.bincount(owners, minlength=len(batch))
@@ -118,7 +120,7 @@ class _HeadLosses(torch.autograd.Function):
 Pack = list[int]
 """Indices of examples that stand in one sequence."""
 
-Lesson = Callable[[Pack, torch.Generator], Row]
+MakeRow = Callable[[Pack, torch.Generator], Row]
 """Makes the sequence of a pack."""
 
 Order = Callable[[torch.Generator], list[Pack]]
@@ -142,7 +144,7 @@ def train(
     loaded: LoadedModel,
     projector: Projector,
     vectors: Float[Tensor, "n e"],
-    lesson: Lesson,
+    training_row: MakeRow,
     order: Order,
     config: TrainingConfig,
     *,
@@ -164,7 +166,7 @@ def train(
     table_NE = vectors.to(device=loaded.device, dtype=projector.into.weight.dtype)
     with only_trainable(loaded.model, []):
         for step, packs in enumerate(track(_repeated(first, order, config, generator, total), label, total)):
-            rows = [row for pack in packs for row in _rows(loaded, pack, lesson, config, generator)]
+            rows = [row for pack in packs for row in _rows(loaded, pack, training_row, config, generator)]
             losses.append(_step(loaded, projector, table_NE, rows, config, optimiser))
             schedule.step()
             if losses[-1] < best:
@@ -251,15 +253,15 @@ def _repeated(
 
 
 def _rows(
-    loaded: LoadedModel, pack: Pack, lesson: Lesson, config: TrainingConfig, generator: torch.Generator
+    loaded: LoadedModel, pack: Pack, training_row: MakeRow, config: TrainingConfig, generator: torch.Generator
 ) -> list[Row]:
     """The sequence of a pack; where no length was asked for and it does not fit, those of its halves."""
-    row, room = lesson(pack, generator), positions_of(loaded)
+    row, room = training_row(pack, generator), positions_of(loaded)
     if room is None or len(row) <= room:
         return [row]
     if config.pack is None and len(pack) > 1:
         halves = (pack[: len(pack) // 2], pack[len(pack) // 2 :])
-        return [row for half in halves for row in _rows(loaded, half, lesson, config, generator)]
+        return [row for half in halves for row in _rows(loaded, half, training_row, config, generator)]
     raise UsageError(
         f"{len(pack)} examples in one sequence take {len(row)} tokens and {loaded.name} has {room} positions; "
         "shorten the texts or the packs."

@@ -14,7 +14,7 @@ from armillary.data.sources import DataSource
 from armillary.errors import StorageError, UsageError
 from armillary.fetch import pip as pip_download
 from armillary.fetch.pip import Wheel, keep_data
-from armillary.methods.vector_icl.evaluation import Vectors, standardised
+from armillary.methods.vector_icl.baselines import Vectors, standardised
 
 WHEEL = Wheel(
     package="sktime",

@@ -17,7 +17,7 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def test_gated_boxes_are_the_sum_of_the_equation() -> None:
     v, gain, into, gate, up, down = drawn(3, 5), drawn(5), drawn(4, 5), drawn(6, 4), drawn(6, 4), drawn(4, 6)
-    found = core.gated_boxes(v, gain, into, gate, up, down)
+    found = core.gated_projection(v, gain, into, gate, up, down)
     for row in range(3):
         u = into @ (v[row] / (v[row].square().mean() + 1e-6).sqrt() * gain)
         g = gate @ u
@@ -45,9 +45,9 @@ def test_ridge_start_finds_an_orthogonal_map() -> None:
     vectors = (targets - targets.mean(0)) @ q.T + 3.0
     start = core.ridge_start(vectors, targets, centre=drawn(6, seed=2), norm=2.35, ridge=0.0)
     assert torch.allclose(start.weight, q.T, atol=1e-9)
-    boxes = start.boxes(vectors)
-    assert torch.allclose(boxes.mean(0), drawn(6, seed=2), atol=1e-9)
-    assert float(core.centred_norm(boxes)) == pytest.approx(2.35, rel=1e-9)
+    slots = start.slots(vectors)
+    assert torch.allclose(slots.mean(0), drawn(6, seed=2), atol=1e-9)
+    assert float(core.centred_norm(slots)) == pytest.approx(2.35, rel=1e-9)
 
 
 def test_ridge_start_with_few_rows_is_the_ridge_solution() -> None:
@@ -89,9 +89,9 @@ def test_matched_boxes_have_the_tokens_mean_and_spread(kind: str, ridge: bool) -
         projector.start_from_ridge(vectors, drawn(30, 4, seed=4), tokens)
     else:
         projector.fit_scale(vectors, tokens)
-    boxes = projector(vectors).detach()
-    assert torch.allclose(boxes.mean(0), tokens.mean_D, atol=1e-9)
-    assert float(core.centred_norm(boxes)) == pytest.approx(2.0, rel=1e-9)
+    slots = projector(vectors).detach()
+    assert torch.allclose(slots.mean(0), tokens.mean_D, atol=1e-9)
+    assert float(core.centred_norm(slots)) == pytest.approx(2.0, rel=1e-9)
 
 
 def test_idf_weights_rare_tokens_more() -> None:

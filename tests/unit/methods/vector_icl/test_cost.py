@@ -7,9 +7,9 @@ import torch
 from transformers.cache_utils import Cache
 
 from armillary.methods.vector_icl import training as losses
-from armillary.methods.vector_icl.config import Template
+from armillary.methods.vector_icl.config import SlotTemplate
 from armillary.methods.vector_icl.decoding import SharedPrefix, label_log_probabilities
-from armillary.methods.vector_icl.embedding import embed_tokens, embed_with_boxes, run_embeds, takes_branches
+from armillary.methods.vector_icl.embedding import embed_tokens, embed_with_slots, run_embeds, takes_branches
 from armillary.methods.vector_icl.prompts import Layout
 from armillary.methods.vector_icl.training import token_losses
 from armillary.models.loaded import LoadedModel
@@ -42,7 +42,7 @@ def test_queries_side_by_side_do_not_see_each_other(kind: str) -> None:
     wanted = torch.stack([alone(model, shown, query) for query in queries])
     prefix = SharedPrefix(model, shown)
     for rows in ([0, 1, 2, 3], [2], [3, 0], [0, 1, 2, 3]):  # what one batch leaves must not reach the next
-        asked = prefix.ask(queries[rows])
+        asked = prefix.read(queries[rows])
         assert isinstance(asked.held, Cache) == (kind not in ROTARY or len(rows) == 1)
         assert torch.allclose(label_log_probabilities(model, asked, LABELS), wanted[rows], atol=1e-4)
         assert asked.cache.get_seq_length() == 12 and asked.cache.layers[0].keys.shape[0] == len(rows)
@@ -52,36 +52,36 @@ def test_long_queries_and_short_windows_keep_rows_of_their_own() -> None:
     model = tiny("gemma3", settings={"sliding_window": 8})
     assert takes_branches(model, 8) and not takes_branches(model, 9)
     shown, queries = drawn(1, 6, 32), drawn(4, 3, 32, seed=1)
-    asked = SharedPrefix(model, shown).ask(queries)
+    asked = SharedPrefix(model, shown).read(queries)
     assert isinstance(asked.held, Cache)
     with torch.no_grad():
         wanted = torch.stack([alone(model, shown, query) for query in queries])
     assert torch.allclose(label_log_probabilities(model, asked, LABELS), wanted, atol=1e-4)
     prefix = SharedPrefix(tiny("llama"), drawn(1, 3, 32))
-    assert isinstance(prefix.ask(drawn(4, 3, 32)).held, Cache)  # mostly hidden from each other, so not worth it
+    assert isinstance(prefix.read(drawn(4, 3, 32)).held, Cache)  # mostly hidden from each other, so not worth it
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2"])
 def test_the_gradient_by_chunks_is_that_of_all_logits(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny(kind)
     monkeypatch.setattr(losses, "CHUNK_ELEMENTS", 4 * model.anatomy.vocabulary_size)  # two positions at a time
-    rows = [Layout.of(model, Template()).lesson(index, (5, 6, 7, 8)[: 2 + index]) for index in range(3)]
+    rows = [Layout.of(model, SlotTemplate()).training_row(index, (5, 6, 7, 8)[: 2 + index]) for index in range(3)]
     counted: list[int] = []
     hook = model.anatomy.head.register_forward_hook(lambda _, given, __: counted.append(len(given[0])))
     weights = drawn(sum(sum(row.learned) for row in rows), seed=2)
-    boxes = drawn(3, 32, seed=1).requires_grad_()
+    slots = drawn(3, 32, seed=1).requires_grad_()
 
     def gradient(found: torch.Tensor) -> Any:
-        return torch.autograd.grad((found * weights).sum(), boxes)[0]
+        return torch.autograd.grad((found * weights).sum(), slots)[0]
 
-    found, owners = token_losses(model, rows, lambda chosen: boxes[list(chosen)])
+    found, owners = token_losses(model, rows, lambda chosen: slots[list(chosen)])
     ours = gradient(found)
     hook.remove()
     assert max(counted) == 2 and sum(counted) == len(weights) == len(owners)
     plain = []
     for row in rows:
         ids = torch.tensor([row.tokens])
-        logits = model.anatomy.logits(run_embeds(model, embed_with_boxes(model, ids, boxes[list(row.vectors)])))[0]
+        logits = model.anatomy.logits(run_embeds(model, embed_with_slots(model, ids, slots[list(row.vectors)])))[0]
         learned = torch.tensor(row.learned)[1:]
         plain.append(torch.nn.functional.cross_entropy(logits[:-1][learned], ids[0, 1:][learned], reduction="none"))
     assert torch.allclose(found, torch.cat(plain), atol=1e-5)

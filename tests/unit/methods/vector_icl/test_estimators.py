@@ -10,10 +10,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from armillary.errors import UsageError
-from armillary.methods.vector_icl.config import Template, TrainingConfig
+from armillary.methods.vector_icl.config import SlotTemplate, TrainingConfig
 from armillary.methods.vector_icl.embedding import embed_tokens
 from armillary.methods.vector_icl.estimators import VectorICLClassifier, VectorICLGenerator, VectorICLRegressor
-from armillary.methods.vector_icl.inputs import checked_vectors, label_words
+from armillary.methods.vector_icl.inputs import checked_vectors
+from armillary.methods.vector_icl.problem import label_words
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.prompts import text_ids
 from armillary.models.loaded import LoadedModel
@@ -73,7 +74,7 @@ def test_every_way_of_starting_drawing_and_scoring_gives_probabilities(lm: Loade
     for settings in (
         {"calibrate": True, "norm": "match", "start": "ridge"},
         {"label_mode": "episodic", "demos": "per_query", "average": True},
-        {"projector": "mlp", "tune": False, "shots": 0, "template": Template(("<", "|", "> is"))},
+        {"projector": "mlp", "tune": False, "shots": 0, "template": SlotTemplate(("<", "|", "> is"))},
     ):
         found = VectorICLClassifier(lm, training=QUICK, **settings).fit(X, y).predict_proba(X[:2])
         assert found.sum(1) == pytest.approx(np.ones(2)) and (found > 0).all()
@@ -195,6 +196,6 @@ def test_a_query_whose_own_demonstrations_do_not_fit_is_refused(monkeypatch: pyt
     model = load("tiny-llama")
     vectors, values = np.random.default_rng(0).normal(size=(12, 3)), [1.0] * 6 + [123456.0] * 6
     fitted = VectorICLRegressor(model, shots=4, tune=False, demos="per_query", random_state=0).fit(vectors, values)
-    monkeypatch.setattr("armillary.methods.vector_icl.embedding.positions_of", lambda loaded: 40)
+    monkeypatch.setattr("armillary.methods.vector_icl.prompts.positions_of", lambda loaded: 40)
     with pytest.raises(UsageError, match=r"the prompt needs \d+ tokens and tiny-llama has 40 positions"):
         fitted.predict(vectors)

@@ -9,8 +9,8 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from armillary.errors import ModelError, StorageError, UsageError
-from armillary.methods.vector_icl import load_fitted, save_fitted
-from armillary.methods.vector_icl.config import Template, TrainingConfig
+from armillary.methods.vector_icl import load_fitted
+from armillary.methods.vector_icl.config import SlotTemplate, TrainingConfig
 from armillary.methods.vector_icl.estimators import VectorICLClassifier, VectorICLGenerator, VectorICLRegressor
 from armillary.methods.vector_icl.projector import WEIGHTS, Projector
 from armillary.methods.vector_icl.saved_estimator import STATE, TABLE
@@ -36,7 +36,7 @@ def lm() -> LoadedModel:
         {"demos": "per_query", "random_state": 3},
         {"label_mode": "episodic", "projector": "mlp"},
         {"words": {"cat": "red", "dog": "green", "milk": "blue", "more": "x"}},
-        {"template": Template(("<", "|", "> is"), separator=";", bos=False)},
+        {"template": SlotTemplate(("<", "|", "> is"), separator=";", bos=False)},
         {"shots": 0},
     ],
 )
@@ -56,7 +56,7 @@ def test_a_classifier_comes_back_bit_for_bit(settings: dict[str, Any], lm: Loade
 def test_only_demonstrations_are_kept_unless_more_are_needed(lm: LoadedModel, tmp_path: Path) -> None:
     rows = {}
     for demos in ("fixed", "per_query"):
-        save_fitted(tmp_path, VectorICLClassifier(lm, shots=1, demos=demos, training=QUICK).fit(X, NAMES))
+        VectorICLClassifier(lm, shots=1, demos=demos, training=QUICK).fit(X, NAMES).save_fitted(tmp_path)
         with np.load(tmp_path / TABLE, allow_pickle=False) as arrays:
             rows[demos] = len(arrays["vectors"])
     assert rows == {"fixed": 3, "per_query": 12}
@@ -65,7 +65,7 @@ def test_only_demonstrations_are_kept_unless_more_are_needed(lm: LoadedModel, tm
 @pytest.mark.parametrize("classes", [np.array([3, 7]), np.array([True, False]), np.array(["x", "y"], dtype=object)])
 def test_classes_keep_their_kind(classes: Any, lm: LoadedModel, tmp_path: Path) -> None:
     fitted = VectorICLClassifier(lm, shots=1, training=QUICK).fit(X, classes[np.arange(12) % 2])
-    save_fitted(tmp_path, fitted)
+    fitted.save_fitted(tmp_path)
     back = load_fitted(tmp_path, lm).predict(NEW)
     assert back.dtype == fitted.classes_.dtype and back.tolist() == fitted.predict(NEW).tolist()
 
@@ -73,11 +73,11 @@ def test_classes_keep_their_kind(classes: Any, lm: LoadedModel, tmp_path: Path) 
 @pytest.mark.filterwarnings("ignore:.*hold no number")
 def test_numbers_and_texts_come_back(lm: LoadedModel, tmp_path: Path) -> None:
     values = VectorICLRegressor(lm, shots=4, levels=10, constrain=True, training=QUICK).fit(X, X[:, 0])
-    save_fitted(tmp_path / "numbers", values)
+    values.save_fitted(tmp_path / "numbers")
     np.testing.assert_array_equal(load_fitted(tmp_path / "numbers", lm).predict(NEW), values.predict(NEW))
     assert load_fitted(tmp_path / "numbers", lm).score(X, X[:, 0]) == values.score(X, X[:, 0])
     texts = VectorICLGenerator(lm, shots=2, max_new_tokens=4, temperature=0.7, training=QUICK).fit(X, NAMES)
-    save_fitted(tmp_path / "texts", texts)
+    texts.save_fitted(tmp_path / "texts")
     back = load_fitted(tmp_path / "texts", lm)
     assert isinstance(back, VectorICLGenerator) and back.generate(NEW) == texts.generate(NEW)
 
@@ -85,7 +85,7 @@ def test_numbers_and_texts_come_back(lm: LoadedModel, tmp_path: Path) -> None:
 def test_the_model_is_opened_by_its_name(tmp_path: Path) -> None:
     lm = load("tiny-llama", dtype="float64", device="cpu")
     fitted = VectorICLClassifier(lm, shots=1, training=QUICK).fit(X, NAMES)
-    save_fitted(tmp_path, fitted)
+    fitted.save_fitted(tmp_path)
     assert (load_fitted(tmp_path).predict_proba(NEW) == fitted.predict_proba(NEW)).all()
 
 
@@ -95,7 +95,7 @@ def test_a_ready_projector_and_an_encoder(lm: LoadedModel, tmp_path: Path) -> No
 
     ready = Projector(4, lm.anatomy.embedding.embedding_dim)
     fitted = VectorICLClassifier(lm, encoder=doubled, projector=ready, tune=False, shots=1).fit(X, NAMES)
-    save_fitted(tmp_path, fitted)
+    fitted.save_fitted(tmp_path)
     back = load_fitted(tmp_path, lm, encoder=doubled)
     assert back.predict(NEW).tolist() == fitted.predict(NEW).tolist() and isinstance(back.projector, Projector)
     with pytest.raises(UsageError, match="trained on vectors of doubled"):
@@ -104,11 +104,11 @@ def test_a_ready_projector_and_an_encoder(lm: LoadedModel, tmp_path: Path) -> No
 
 def test_what_does_not_belong_is_refused(lm: LoadedModel, tmp_path: Path) -> None:
     with pytest.raises(NotFittedError):
-        save_fitted(tmp_path, VectorICLClassifier(lm))
+        VectorICLClassifier(lm).save_fitted(tmp_path)
     with pytest.raises(StorageError, match="holds no fitted estimator"):
         load_fitted(tmp_path, lm)
     fitted = VectorICLClassifier(lm, shots=1, training=QUICK).fit(X, NAMES)
-    save_fitted(tmp_path, fitted)
+    fitted.save_fitted(tmp_path)
     with pytest.raises(ModelError, match="was trained for tiny-llama"):
         load_fitted(tmp_path, "tiny-qwen3")
     whole = {name: (tmp_path / name).read_bytes() for name in (STATE, TABLE, WEIGHTS)}
