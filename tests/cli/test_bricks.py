@@ -89,7 +89,7 @@ def test_partition_goes_into_a_library_again_without_the_work(out: Path, tmp_pat
     kept = read_brick(out / "brick")
     assert isinstance(kept.payload, Partition) and kept.payload.experts == 6
     assert kept.meta.provenance.base == "tiny-llama"
-    monkeypatch.setattr("armillary.cli.bricks.partition.partitioned", None)
+    monkeypatch.setattr("armillary.cli.bricks.partition.split_of", None)
     library = tmp_path / "library"
     for _ in range(2):
         assert bricks(*command, "--out", out, "--library", library) == 0, "a finished run is only delivered"
@@ -206,6 +206,63 @@ def test_edit_leaves_an_adapter_that_makes_the_new_answer_likelier(out: Path, tm
     assert answers.rows[1][0] == "In France it is" and [row[0] for row in neighbours.rows] == ["Spain"]
 
 
+def facts_file(path: Path, *, new: str = "Rome") -> Path:
+    """Two capitals, one of them with a neighbour and a paraphrase of its own."""
+    path.write_text(
+        f"""
+[[fact]]
+prompt = "The capital of France is"
+subject = "France"
+answer = "Paris"
+new = "{new}"
+paraphrases = ["In France it is"]
+neighbours = ["Spain=Madrid"]
+
+[[fact]]
+prompt = "The capital of Japan is"
+subject = "Japan"
+answer = "Tokyo"
+new = "Oslo"
+"""
+    )
+    return path
+
+
+def test_several_facts_are_edited_by_one_brick(out: Path, tmp_path: Path) -> None:
+    from armillary.methods.bricks.editing.facts import Fact
+    from armillary.methods.bricks.editing.metrics import read_fact
+
+    facts = facts_file(tmp_path / "facts.toml")
+    options = ["--facts", facts, "--layers", "0", "--weight", "0.1", "--library", tmp_path / "library"]
+    assert bricks("edit", "any", *options, "--dry-run", "--to", tmp_path / "edit", "--out", out) == 0
+    loaded, change = load("tiny-llama"), read_adapter(tmp_path / "edit")
+    assert {len(a_RI) for a_RI, _ in change.factors.values()} == {2}, "one direction a fact"
+    pairs = [Fact.from_prompt("The capital of France is", "France", "Paris", "Rome"),
+             Fact.from_prompt("The capital of Japan is", "Japan", "Tokyo", "Oslo")]  # fmt: skip
+    before = [read_fact(loaded, fact).new[0] for fact in pairs]
+    with applied(loaded, change):
+        after = [read_fact(loaded, fact).new[0] for fact in pairs]
+    assert after[0] > before[0] and after[1] > before[1]
+    record = RunRecord.load(out)
+    assert [row[0] for row in record.sections[0].tables[0].rows] == ["France", "Japan"]
+    assert record.measures["efficacy"].n == 2 and record.config["files"]["facts"]
+    (kept,) = BrickLibrary(tmp_path / "library").entries()
+    assert kept["name"] == "2 facts"
+    assert main(["replay", str(out), "--out", str(tmp_path / "again")]) == 0
+
+
+def test_the_layer_of_several_facts_is_chosen_on_others(out: Path, tmp_path: Path) -> None:
+    facts = facts_file(tmp_path / "facts.toml")
+    options = ["--facts", facts, "--protected", "0.5"]
+    assert bricks("edit", "any", *options, "--dry-run", "--out", out) == 0
+    payload = read_brick(out / "brick").payload
+    assert isinstance(payload, LowRank) and len(payload.factors) == 1
+    facts_file(facts, new="Bern")
+    assert bricks("edit", "any", *options, "--dry-run", "--out", out) == 0
+    rows = RunRecord.load(out).sections[0].tables[0].rows
+    assert rows[0][2] == "Bern", "another content of the file is another run"
+
+
 @pytest.mark.parametrize(("way", "kind"), [("--neurons", "llama"), ("--layers", "llama"), ("--experts", "mixtral")])
 def test_grown_folder_says_the_same(way: str, kind: str, out: Path, tmp_path: Path) -> None:
     assert bricks("grow", "any", way, "2", "--dry-run", "--to", tmp_path / "grown", "--out", out) == 0
@@ -279,6 +336,13 @@ def test_own_texts_of_a_profile(out: Path, tmp_path: Path, capsys: Capture) -> N
         (["edit", *FACT[:3], "Spain", *FACT[4:]], "must stand exactly once"),
         (["edit", *FACT, "--neighbours", "Spain"], "SUBJECT=ANSWER"),
         (["edit", *FACT, "--layer", "9", "--dry-run"], "layer must be 0 to 1"),
+        (["edit", *FACT[:6]], "give --new, or several facts"),
+        (["edit", *FACT, "--facts", "any.toml"], "either one fact or --facts"),
+        (["edit", *FACT, "--layers", "0", "1"], "for several facts"),
+        (["edit", "--facts", "nowhere.toml"], "nowhere.toml"),
+        (["edit", "--facts", "any.toml", "--identity"], "leave --identity out"),
+        (["edit", "--facts", "any.toml", "--layer", "0", "--layers", "1"], "either layer or layers"),
+        (["merge", "x", "--recipe", "--dry-run"], "leave --dry-run out"),
         (["grow", "--to", "new"], "one of neurons, layers and experts"),
         (["grow", "--to", "new", "--neurons", "2", "--layers", "1"], "one of neurons, layers and experts"),
         (["grow", "--to", "new", "--layers", "9"], "number of new layers"),

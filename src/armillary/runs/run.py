@@ -76,7 +76,7 @@ class Job(Generic[SettingsT]):
     """False where something that a finished run made beside its record is no longer in its folder."""
 
     open_model: Callable[[str, SettingsT], OpenedModel] | None = None
-    """Opens a model of the settings by its name; by default ``armillary.models.loading``."""
+    """Opens a model of the settings by its name; by default ``load_model``."""
 
     def run(self, settings: SettingsT, out: Path | str, *, fresh: bool = False) -> RunRecord:
         """The record of the work with these settings, also left in the folder ``out`` with its report.
@@ -120,13 +120,14 @@ class Job(Generic[SettingsT]):
 
     def _opened(self, settings: SettingsT) -> "dict[str, LoadedModel]":
         """The models by role; the same name in two roles is opened once."""
-        open_model = self.open_model or _load
+        open_model = self.open_model or load_model
         opened = {name: open_model(name, settings) for name in dict.fromkeys(settings.models().values())}
         # A job that opens models in its own way knows what they are.
         return {role: cast("LoadedModel", opened[name]) for role, name in settings.models().items()}
 
 
-def _load(name: str, settings: RunSettings) -> OpenedModel:
+def load_model(name: str, settings: RunSettings) -> OpenedModel:
+    """The model of that name, opened as the settings say. Raises ``ArmillaryError``."""
     # Imported late: a wrong setting or file is told before torch is loaded.
     from armillary.models import load
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from reproductions.bricks.claims import CLAIMS, HIGH, LOWER
-from reproductions.bricks.run import run
 from reproductions.bricks.scale import ACTIVATION_LEVEL, MAGNITUDE_LEVEL, SCALES
-from reproductions.config import ReproduceConfig
 
 
 def about(value: float, width: float = 0.01) -> Interval:
@@ -122,7 +121,8 @@ def test_levels_of_the_claims_are_measured() -> None:
 
 
 def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    record = run(ReproduceConfig(method="bricks", model="tiny-llama", preset="quick"), tmp_path / "run")
+    settings = ReproduceSettings(method="bricks", model="tiny-llama", preset="quick")
+    record = JOBS["reproduce"].run(settings, tmp_path / "run")
     needed = {name for claim in CLAIMS for name in claim.needs}
     missing = needed - set(record.measures)
     # A tiny random model knows no capital, its adapters gain nothing for sure, and none of its neurons is resident.

@@ -1,214 +1,95 @@
-"""One fact changed in one FFN, as a run of its own: what ``armillary bricks edit`` leaves."""
+"""``armillary bricks edit MODEL``: one fact changed in one FFN, or several facts at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import tyro
 
-from armillary.cli.bricks.delivery import Delivery, Outcome, run_on_model
-from armillary.cli.bricks.options import ModelOptions
-from armillary.cli.options import Folder
+from armillary.cli.bricks.delivery import BrickOptions, has_brick, keep_brick, run_delivered
+from armillary.cli.options import read_run
 from armillary.data import capability_source, capability_texts
 from armillary.data.texts.corpora import corpus_source, texts
 from armillary.errors import UsageError
 from armillary.methods.bricks.editing.facts import CAPITAL, Fact, Neighbour, capital_facts
-from armillary.methods.bricks.editing.report import edit_finding, edit_measures, edit_section
-from armillary.records.record import RunRecord
-from armillary.runs.folder import RunFolder
+from armillary.methods.bricks.editing.report import edit_finding, edit_measures, edit_section, facts_section
+from armillary.records.plain import decode
+from armillary.records.sections import Finding
+from armillary.runs.run import Job, Outcome, Run
+from armillary.runs.settings import File, OneModelSettings, at_least, read_toml
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.editing.key_value import KeyCovariance
-    from armillary.methods.bricks.editing.rome import FactEdit
     from armillary.models import LoadedModel
 
 GENERAL, ELSEWHERE = "world-factbook", "writing"
 """Corpus whose keys stand for general text, and capability whose texts an edit should leave alone."""
 
 CANDIDATES = 60
-"""Countries among which facts to try layers on are looked for."""
+"""Countries among which facts to try layers on are looked for; a small model knows the capitals of some of them."""
+
+Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EditConfig:
-    """Which fact is changed, where, and what it is judged on."""
+class WantedFact:
+    """One fact as a user writes it: on the command line, or as a ``[[fact]]`` of a TOML file."""
 
-    model: str
     prompt: str
     subject: str
     answer: str
     new: str
     paraphrases: tuple[str, ...] = ()
-    """Other ways to ask, with the subject written out."""
-
     neighbours: tuple[str, ...] = ()
-    """"subject=answer" of the same question, to be left alone."""
 
-    layer: int | None = None
-    """None tries three layers on other facts."""
-
-    trials: int = 2
-    """Facts that layers are tried on; without one that the model knows a layer at a quarter of the depth is taken."""
-
-    identity: bool = False
-    """Take the identity for the second moment of keys."""
-
-    general_texts: int = 200
-    texts: int = 8
-    """Unrelated texts on which side effects are measured."""
-
-    tokens: int = 128
-    subjects: int = 400
-    """Words on which LinCorr's map is fitted, where the prompt is a relation's; 0 for no forecast of spill-over."""
-
-    known: bool = True
-    """Refuse a fact that the model does not answer rightly."""
-
-    seed: int = 0
-    trust_remote_code: bool = False
-
-    def __post_init__(self) -> None:
-        for name, number in {"general_texts": 1, "texts": 1, "trials": 0, "tokens": 2, "subjects": 0}.items():
-            if getattr(self, name) < number:
-                raise UsageError(f"{name} must be {number} or more, got {getattr(self, name)}.")
-        self.fact()
-
-    def fact(self) -> Fact:
+    def fact(self, seed: int) -> Fact:
         """The fact with what it is judged on; for a capital asked in our words these are given. Raises UsageError."""
         fact = Fact.from_prompt(self.prompt, self.subject, self.answer, self.new)
-        pairs = [one.partition("=") for one in self.neighbours]
-        if wrong := [name for name, sign, answer in pairs if not (name and sign and answer)]:
-            raise UsageError(f"a neighbour is given as SUBJECT=ANSWER; got {wrong[0]!r}.")
+        pairs = [given.partition("=") for given in self.neighbours]
+        for given, (name, _, answer) in zip(self.neighbours, pairs, strict=True):
+            if not (name and answer):
+                raise UsageError(f"a neighbour is given as SUBJECT=ANSWER; got {given!r}.")
         for text in self.paraphrases:
             if text.count(self.subject) != 1:
                 raise UsageError(f"a paraphrase has the subject {self.subject!r} once; got {text!r}.")
         if fact.prompt == CAPITAL and not self.paraphrases and not pairs:
-            return self._capital(fact)
+            try:
+                drawn = capital_facts(countries=[self.subject], seed=seed)[0]
+            except UsageError:  # no country of that name, or no list of them: it is judged on the prompt alone
+                return fact
+            # A neighbour that is rightly answered with the new answer can't show whether the edit spreads.
+            around = tuple(neighbour for neighbour in drawn.neighbours if neighbour.answer != self.new)
+            return replace(fact, paraphrases=drawn.paraphrases, neighbours=around)
         return replace(
             fact,
             paraphrases=tuple(text.replace(self.subject, "{}") for text in self.paraphrases),
             neighbours=tuple(Neighbour(subject=name, answer=answer) for name, _, answer in pairs),
         )
 
-    def _capital(self, fact: Fact) -> Fact:
-        try:
-            drawn = capital_facts(countries=[self.subject], seed=self.seed)[0]
-        except UsageError:  # no country of that name, or no list of them: it is judged on the prompt alone
-            return fact
-        around = tuple(one for one in drawn.neighbours if one.answer != self.new)
-        return replace(fact, paraphrases=drawn.paraphrases, neighbours=around)
 
+@dataclass(frozen=True, kw_only=True)
+class FactsFile:
+    """A file of several facts."""
 
-def run_edit(config: EditConfig, out: Path, *, fresh: bool = False, delivery: Delivery | None = None) -> RunRecord:
-    """The record of an edit, also left in ``out`` with its report and the brick. Raises ``ArmillaryError``."""
-    fact = config.fact()
-    elsewhere = capability_texts(ELSEWHERE, split="test", limit=config.texts, seed=config.seed)
-
-    def work(loaded: "LoadedModel", folder: RunFolder) -> Outcome:
-        from armillary.cli.bricks.edit_forecast import forecast_measures, forecast_section, forecasts
-        from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
-        from armillary.methods.bricks.editing.metrics import edit_outcome, score_edits, side_effects
-        from armillary.runs.environment import versions
-
-        edit, sweep = _edited(loaded, fact, config)
-        outcome = edit_outcome(loaded, [fact], edit.payload)
-        scores = score_edits(outcome, seed=config.seed)
-        side = side_effects(loaded, edit.payload, elsewhere, max_tokens=config.tokens, seed=config.seed)
-        made = Provenance(
-            method="ROME", base=config.model, data=f"{config.prompt} {config.new}", seed=config.seed,
-            versions=versions(),
-        )  # fmt: skip
-        name = f"{config.subject}: {config.answer} to {config.new}"
-        meta = BrickMeta(provenance=made, notes={"fact": fact.to_dict(), "edit": edit.to_dict()})
-        brick = Brick.of(loaded, edit.payload, name=name, kind="knowledge", meta=meta)
-        told = forecasts(loaded, fact, brick, subjects=config.subjects, seed=config.seed) if config.subjects else []
-        return Outcome(
-            title=f"{config.prompt} {config.new} ({loaded.name})",
-            sections=[
-                edit_section(outcome[0], scores, side, edit, sweep),
-                *([forecast_section(told)] if told else []),
-            ],
-            findings=[edit_finding(outcome[0], side, edit)],
-            measures=edit_measures(scores, side) | forecast_measures(told),
-            data=[corpus_source(GENERAL), capability_source(ELSEWHERE)],
-            brick=brick,
-        )
-
-    return run_on_model("edit", config, out, work, fresh=fresh, delivery=delivery)
-
-
-def _edited(loaded: "LoadedModel", fact: Fact, config: EditConfig) -> "tuple[FactEdit, dict[str, Any] | None]":
-    """The edit, and the scores of the layers where it was tried on others."""
-    from armillary.methods.bricks.editing.key_value import key_covariances
-    from armillary.methods.bricks.editing.rome import edit_fact, refuse_unknown
-
-    if config.known:
-        refuse_unknown(loaded, [fact])
-    trial = _trial_facts(loaded, fact, config) if config.layer is None else []
-    layers = _layers(loaded, config, bool(trial))
-    covariances = None
-    if not config.identity:
-        general = texts(GENERAL, limit=config.general_texts, seed=config.seed)
-        covariances = key_covariances(
-            loaded, general, layers, max_tokens=config.tokens, label="reading the keys of general text"
-        )
-    layer, sweep = layers[0], None
-    if trial:
-        layer, sweep = _swept(loaded, fact, trial, layers, covariances, config)
-    metric = None if covariances is None else covariances[layer]
-    return edit_fact(loaded, fact, layer, metric, require_known=False), sweep
-
-
-def _swept(
-    loaded: "LoadedModel",
-    fact: Fact,
-    trial: list[Fact],
-    layers: list[int],
-    covariances: "dict[int, KeyCovariance] | None",
-    config: EditConfig,
-) -> tuple[int, dict[str, Any]]:
-    from armillary.methods.bricks.editing.rome import choose_layer
-
-    found = choose_layer(loaded, trial, layers, covariances, meant_for=[fact], require_known=False, seed=config.seed)
-    return found.best, found.to_dict()
-
-
-def _trial_facts(loaded: "LoadedModel", fact: Fact, config: EditConfig) -> list[Fact]:
-    """Capitals, other than the fact's, that the model knows."""
-    from armillary.methods.bricks.editing.answers import base_answers_right
-
-    try:
-        drawn = [one for one in capital_facts(CANDIDATES, seed=config.seed) if one.subject != fact.subject]
-    except UsageError:  # the list of countries is not installed
-        return []
-    right = base_answers_right(loaded, drawn)
-    return [one for one, known in zip(drawn, right, strict=True) if known][: config.trials]
-
-
-def _layers(loaded: "LoadedModel", config: EditConfig, tried: bool) -> list[int]:
-    """The layer of the settings, or those to try: from an eighth to a half of the depth."""
-    depth = loaded.anatomy.num_layers
-    if config.layer is None:
-        return sorted({depth // 8, depth // 4, depth // 2}) if tried else [depth // 4]
-    if not 0 <= config.layer < depth:
-        raise UsageError(f"layer must be 0 to {depth - 1}; got {config.layer}.")
-    return [config.layer]
+    fact: tuple[WantedFact, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EditOptions(ModelOptions):
-    """Change one fact, as a brick of rank one, and tell what else changed."""
+class EditSettings(OneModelSettings):
+    """Change one fact, as a brick of rank one, or several at once, and tell what else changed."""
 
-    prompt: str
+    command: ClassVar[str] = "bricks edit"
+
+    prompt: Text = None
     """Text that the fact completes, e.g. "The capital of France is"."""
 
-    subject: str
+    subject: Text = None
     """What the fact is about, as it stands in the prompt."""
 
-    answer: str
+    answer: Text = None
     """What the model answers now."""
 
-    new: str
+    new: Text = None
     """What it shall answer."""
 
     paraphrases: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT ...")] = ()
@@ -217,14 +98,240 @@ class EditOptions(ModelOptions):
     neighbours: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SUBJECT=ANSWER ...")] = ()
     """Other subjects of the same question, to be left alone."""
 
+    facts: File = None
+    """Instead of one fact: several in a TOML file, each a [[fact]] with prompt, subject, answer and new (MEMIT)."""
+
     layer: int | None = None
     """Layer to edit; by default three are tried on other facts."""
+
+    layers: Annotated[tuple[int, ...], tyro.conf.arg(metavar="LAYER ...")] = ()
+    """With --facts: layers over which the change is spread, rising; by default the one layer as above."""
+
+    weight: float | None = None
+    """With --facts: how much general keys count against edited ones; by default the neurons of a layer."""
+
+    protected: float | None = None
+    """With --facts: write nothing into the directions that hold this share of general keys' energy (AlphaEdit)."""
+
+    trials: int = 2
+    """Facts that layers are tried on; without one that the model knows a layer at a quarter of the depth is taken."""
 
     identity: bool = False
     """Do without the second moment of general text: faster, and less local."""
 
-    to: Folder = None
-    """New PEFT folder for the edit."""
+    general_texts: int = 200
+    """Texts of general prose from which the second moment of keys is read."""
 
-    library: Folder = None
-    """Library that gets the edit as a brick."""
+    texts: int = 8
+    """Unrelated texts on which side effects are measured."""
+
+    tokens: int = 128
+    """Tokens of a text that are read."""
+
+    subjects: int = 400
+    """Words on which LinCorr's map is fitted, where the prompt is a relation's; 0 for no forecast of spill-over."""
+
+    known: bool = True
+    """Refuse a fact that the model does not answer rightly: nothing could be seen to change."""
+
+    def __post_init__(self) -> None:
+        at_least(self, general_texts=1, texts=1, trials=0, tokens=2, subjects=0)
+        given = {"prompt": self.prompt, "subject": self.subject, "answer": self.answer, "new": self.new}
+        missing = [f"--{name}" for name, value in given.items() if value is None]
+        if self.facts is None and missing:
+            raise UsageError(f"give {', '.join(missing)}, or several facts with --facts FILE.")
+        if self.facts is None and (self.layers or self.weight is not None or self.protected is not None):
+            raise UsageError("layers, weight and protected are for several facts, which come with --facts FILE.")
+        if self.facts is not None and (len(missing) < len(given) or self.paraphrases or self.neighbours):
+            raise UsageError("give either one fact or --facts FILE, which holds prompts and all else.")
+        if self.facts is not None and self.identity:
+            raise UsageError("several facts need the second moment of general text; leave --identity out.")
+        if self.layers and self.layer is not None:
+            raise UsageError("give either layer or layers, and not both.")
+
+    def files(self) -> dict[str, str]:
+        """The file of facts."""
+        return {} if self.facts is None else {"facts": self.facts}
+
+    def names(self) -> tuple[str, ...]:
+        """Model, and the fact or the file of facts."""
+        return (self.model, self.subject or "", self.new or "") if self.facts is None else (self.model, self.facts)
+
+    def wanted(self) -> list[Fact]:
+        """The facts with what they are judged on. UsageError names what is wrong in one of them."""
+        if self.facts is not None:
+            given = decode(FactsFile, read_toml(self.facts), self.facts).fact
+            return [fact.fact(self.seed) for fact in given]
+        fact = WantedFact(
+            prompt=str(self.prompt),
+            subject=str(self.subject),
+            answer=str(self.answer),
+            new=str(self.new),
+            paraphrases=self.paraphrases,
+            neighbours=self.neighbours,
+        )
+        return [fact.fact(self.seed)]
+
+    def check(self) -> None:
+        """Refuse a wrong fact."""
+        self.wanted()
+
+    def dry(self) -> Self:
+        """Few words and short texts; a random model knows no fact."""
+        return replace(super().dry(), tokens=16, general_texts=8, texts=2, subjects=40, known=False)
+
+    def elsewhere(self) -> list[str]:
+        """Texts that the edit should leave alone."""
+        return capability_texts(ELSEWHERE, split="test", limit=self.texts, seed=self.seed)
+
+
+def edit_model(run: Run[EditSettings]) -> Outcome:
+    """The edit, kept as a brick, and what it changed."""
+    from armillary.methods.bricks.editing.rome import refuse_unknown
+
+    facts = run.settings.wanted()
+    if run.settings.known:
+        refuse_unknown(run.model, facts)
+    return edit_one(run, facts[0]) if run.settings.facts is None else edit_several(run, facts)
+
+
+def edit_one(run: Run[EditSettings], fact: Fact) -> Outcome:
+    """One fact written at one layer by a change of rank one (ROME), beside the forecast of where it spills over."""
+    from armillary.cli.bricks.edit_forecast import forecast_measures, forecast_section, forecasts
+    from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
+    from armillary.methods.bricks.editing.metrics import edit_outcome, score_edits, side_effects
+    from armillary.methods.bricks.editing.rome import edit_fact
+    from armillary.runs.environment import versions
+
+    settings, loaded, seed = run.settings, run.model, run.settings.seed
+    chosen = choose(loaded, [fact], settings)
+    edit = edit_fact(loaded, fact, chosen.layer, chosen.covariance, require_known=False)
+    outcome = edit_outcome(loaded, [fact], edit.payload)
+    scores = score_edits(outcome, seed=seed)
+    side = side_effects(loaded, edit.payload, settings.elsewhere(), max_tokens=settings.tokens, seed=seed)
+    provenance = Provenance(
+        method="ROME", base=settings.model, data=f"{settings.prompt} {settings.new}", seed=seed, versions=versions()
+    )
+    name = f"{settings.subject}: {settings.answer} to {settings.new}"
+    meta = BrickMeta(provenance=provenance, notes={"fact": fact.to_dict(), "edit": edit.to_dict()})
+    brick = Brick.of(loaded, edit.payload, name=name, kind="knowledge", meta=meta)
+    keep_brick(brick, run.folder)
+    spills = forecasts(loaded, fact, brick, subjects=settings.subjects, seed=seed) if settings.subjects else []
+    return Outcome(
+        title=f"{settings.prompt} {settings.new} ({loaded.name})",
+        sections=[
+            edit_section(outcome[0], scores, side, edit, chosen.sweep),
+            *([forecast_section(spills)] if spills else []),
+        ],
+        findings=[edit_finding(outcome[0], side, edit)],
+        measures=edit_measures(scores, side) | forecast_measures(spills),
+        data=[corpus_source(GENERAL), capability_source(ELSEWHERE)],
+    )
+
+
+def edit_several(run: Run[EditSettings], facts: list[Fact]) -> Outcome:
+    """All facts in one brick whose rank, in each layer, is their number."""
+    from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
+    from armillary.methods.bricks.editing.memit import edit_facts
+    from armillary.methods.bricks.editing.metrics import edit_outcome, score_edits, side_effects
+    from armillary.runs.environment import versions
+
+    settings, loaded, seed = run.settings, run.model, run.settings.seed
+    layers: Sequence[int] = settings.layers
+    if layers:
+        depth = loaded.anatomy.num_layers
+        if not 0 <= min(layers) <= max(layers) < depth:
+            raise UsageError(f"layers must be 0 to {depth - 1}; got {', '.join(map(str, layers))}.")
+        covariances = covariances_of(loaded, layers, settings)
+    else:
+        chosen = choose(loaded, facts, settings)
+        assert chosen.covariance is not None
+        layers, covariances = [chosen.layer], {chosen.layer: chosen.covariance}
+    # The paper's 15,000 is about the number of neurons of the model that it edits (GPT-J: 16,384).
+    weight = settings.weight if settings.weight is not None else float(loaded.anatomy.intermediate_size)
+    edit = edit_facts(
+        loaded, facts, layers, covariances, weight=weight, protected=settings.protected, require_known=False
+    )
+    outcomes = edit_outcome(loaded, facts, edit.payload)
+    scores = score_edits(outcomes, seed=seed)
+    side = side_effects(loaded, edit.payload, settings.elsewhere(), max_tokens=settings.tokens, seed=seed)
+    provenance = Provenance(
+        method="MEMIT", base=settings.model, data=f"{len(facts)} facts", seed=seed, versions=versions()
+    )
+    meta = BrickMeta(provenance=provenance, notes={"edit": edit.to_dict()})
+    name = f"{len(facts)} facts"
+    keep_brick(Brick.of(loaded, edit.payload, name=name, kind="knowledge", meta=meta), run.folder)
+    section = facts_section(edit, outcomes, scores, side)
+    return Outcome(
+        title=f"{len(facts)} facts edited in {loaded.name}",
+        sections=[section],
+        findings=[Finding(text=section.summary, interest=0.6, section="edit")],
+        measures=edit_measures(scores, side),
+        data=[corpus_source(GENERAL), capability_source(ELSEWHERE)],
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ChosenLayer:
+    """Where to edit, and in which metric."""
+
+    layer: int
+    covariance: "KeyCovariance | None"
+    """Of this layer; None takes the identity."""
+
+    sweep: dict[str, Any] | None
+    """Scores of the layers that were tried; None where none was."""
+
+
+def choose(loaded: "LoadedModel", facts: list[Fact], settings: EditSettings) -> ChosenLayer:
+    """The layer of the settings, or the best of three from an eighth to a half of the depth, tried on other facts."""
+    from armillary.methods.bricks.editing.rome import choose_layer
+
+    depth = loaded.anatomy.num_layers
+    if settings.layer is not None and not 0 <= settings.layer < depth:
+        raise UsageError(f"layer must be 0 to {depth - 1}; got {settings.layer}.")
+    trial = trial_facts(loaded, facts, settings) if settings.layer is None else []
+    if settings.layer is not None:
+        layers = [settings.layer]
+    else:
+        layers = sorted({depth // 8, depth // 4, depth // 2}) if trial else [depth // 4]
+    covariances = None if settings.identity else covariances_of(loaded, layers, settings)
+    layer, sweep = layers[0], None
+    if trial:
+        result = choose_layer(
+            loaded, trial, layers, covariances, meant_for=facts, require_known=False, seed=settings.seed
+        )
+        layer, sweep = result.best, result.to_dict()
+    return ChosenLayer(layer=layer, covariance=None if covariances is None else covariances[layer], sweep=sweep)
+
+
+def covariances_of(loaded: "LoadedModel", layers: Sequence[int], settings: EditSettings) -> "dict[int, KeyCovariance]":
+    """Second moment of each layer's keys over general text."""
+    from armillary.methods.bricks.editing.key_value import key_covariances
+
+    general = texts(GENERAL, limit=settings.general_texts, seed=settings.seed)
+    return key_covariances(
+        loaded, general, layers, max_tokens=settings.tokens, label="reading the keys of general text"
+    )
+
+
+def trial_facts(loaded: "LoadedModel", facts: list[Fact], settings: EditSettings) -> list[Fact]:
+    """Capitals that the model knows, of countries that no fact is about."""
+    from armillary.methods.bricks.editing.answers import base_answers_right
+
+    subjects = {fact.subject for fact in facts}
+    try:
+        drawn = [fact for fact in capital_facts(CANDIDATES, seed=settings.seed) if fact.subject not in subjects]
+    except UsageError:  # the list of countries is not installed
+        return []
+    right = base_answers_right(loaded, drawn)
+    return [fact for fact, known in zip(drawn, right, strict=True) if known][: settings.trials]
+
+
+JOBS = {"bricks edit": Job(settings=EditSettings, work=edit_model, is_complete=has_brick)}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The action."""
+    settings, options = read_run(EditSettings, arguments, BrickOptions)
+    return run_delivered(JOBS["bricks edit"], settings, options, to=options.to, library=options.library)

@@ -7,24 +7,25 @@ change with it.
 Shapes: S source words, T target words, P permutations.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from armillary.data import relation, relation_ids
 from armillary.errors import UsageError
-from armillary.numerics import spearman
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Section, Table
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.brick import Brick
     from armillary.methods.bricks.editing.facts import Fact
+    from armillary.methods.lincorr import RelationFit
     from armillary.models import LoadedModel
 
 PERMUTATIONS = 200
+"""Of the null: the 95 % range that is shown then rests on five draws at each end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,29 +56,29 @@ def forecasts(loaded: "LoadedModel", fact: "Fact", brick: "Brick", *, subjects: 
     from armillary.methods.lincorr import LinCorrConfig, study
 
     try:
-        asked = [id for id in relation_ids() if relation(id).source_template == fact.prompt]
+        chosen = [id for id in relation_ids() if relation(id).source_template == fact.prompt]
     except UsageError:  # the lists of words are not installed
         return []
-    if not asked:
+    if not chosen:
         return []
-    done = study(loaded, asked, LinCorrConfig(n=subjects, seed=seed))
-    return [_forecast(loaded, done.results[id].fit, fact.subject, brick, seed) for id in asked if id in done.results]
+    results = study(loaded, chosen, LinCorrConfig(n=subjects, seed=seed)).results
+    return [forecast(loaded, results[id].fit, fact.subject, brick, seed) for id in chosen if id in results]
 
 
-def _forecast(loaded: "LoadedModel", fit: "object", subject: str, brick: "Brick", seed: int) -> Forecast:
+def forecast(loaded: "LoadedModel", fit: "RelationFit", subject: str, brick: "Brick", seed: int) -> Forecast:
+    """The change at the target prompt as the map foretells it from that at the source prompt, and as it is."""
+    import torch
+
     from armillary.methods.bricks.library.mounting import mounted
-    from armillary.methods.lincorr.result import RelationFit
+    from armillary.numerics import spearman
     from armillary.scoring import next_token_logits
 
-    assert isinstance(fit, RelationFit)
     source, target = (text.replace("{}", subject) for text in (fit.source_template, fit.target_template))
 
     def read() -> tuple[torch.Tensor, torch.Tensor]:
-        found = [
-            next_token_logits(loaded, [prompt], words.ids)[0]
-            for prompt, words in ((source, fit.source), (target, fit.target))
-        ]
-        return torch.from_numpy(found[0]).double(), torch.from_numpy(found[1]).double()
+        source_S = next_token_logits(loaded, [source], fit.source.ids)[0]
+        target_T = next_token_logits(loaded, [target], fit.target.ids)[0]
+        return torch.from_numpy(source_S).double(), torch.from_numpy(target_T).double()
 
     source_S, target_T = read()
     with mounted(loaded, [brick]):
@@ -106,17 +107,17 @@ def _forecast(loaded: "LoadedModel", fit: "object", subject: str, brick: "Brick"
     )
 
 
-def forecast_section(found: list[Forecast]) -> Section:
+def forecast_section(forecasts: Sequence[Forecast]) -> Section:
     """The section of the report."""
-    beyond = [one for one in found if one.agreement.estimate > one.null.upper]
+    beyond = [forecast for forecast in forecasts if forecast.agreement.estimate > forecast.null.upper]
     rows: list[list[Cell]] = [
-        [one.relation, one.prompt, one.predicted, one.measured, one.agreement.estimate, one.null.lower, one.null.upper]
-        for one in found
+        [row.relation, row.prompt, row.predicted, row.measured, row.agreement.estimate, row.null.lower, row.null.upper]
+        for row in forecasts
     ]
     return Section(
         id="forecast",
         title="Where the edit spills over, and whether that was foretold",
-        summary=f"Of {len(found)} relations that begin with this prompt, {len(beyond)} changed as the linear map "
+        summary=f"Of {len(forecasts)} relations that begin with this prompt, {len(beyond)} changed as the linear map "
         "between their two prompts foretells, beyond permuted changes.",
         meaning="The map (LinCorr) was fitted on other subjects before the edit. From what the edit changed at the "
         "prompt it predicts the change at a related prompt of the same subject; the table holds both, and how well "
@@ -125,28 +126,18 @@ def forecast_section(found: list[Forecast]) -> Section:
         tables=[
             Table(
                 title="Changes at related prompts",
-                columns=[
-                    "relation",
-                    "prompt",
-                    "most raised, foretold",
-                    "most raised, measured",
-                    "Spearman",
-                    "permuted: low",
-                    "high",
-                ],
+                columns=["relation", "prompt", "most raised, foretold", "most raised, measured", "Spearman",
+                         "permuted: low", "high"],
                 rows=rows,
             )
         ],
-    )
+    )  # fmt: skip
 
 
-def forecast_measures(found: list[Forecast]) -> dict[str, Interval]:
+def forecast_measures(forecasts: Sequence[Forecast]) -> dict[str, Interval]:
     """The agreement and its null, by relation."""
-    return {
-        name: value
-        for one in found
-        for name, value in (
-            (f"forecast/{one.relation}", one.agreement),
-            (f"forecast/{one.relation}, permuted", one.null),
-        )
-    }
+    measures = {}
+    for row in forecasts:
+        measures[f"forecast/{row.relation}"] = row.agreement
+        measures[f"forecast/{row.relation}, permuted"] = row.null
+    return measures

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from armillary.cli.options import Folder
+from armillary.cli.options import Folder, read
 from armillary.errors import StorageError, UsageError
 from armillary.records.plain import dumps
 from armillary.runs.settings import DRY_MODEL
@@ -74,8 +74,9 @@ class LibraryOptions:
     """Run Python code that a hub repository ships with its weights; only for repositories that you trust."""
 
 
-def run_library(options: LibraryOptions) -> int:
-    """The command."""
+def run(arguments: Sequence[str]) -> int:
+    """The action."""
+    options = read(LibraryOptions, arguments, "bricks library")
     needs = {"show": "the id of a brick", "remove": "the id of a brick", "export": "the id of a brick",
              "add": "the folder of an adapter", "search": "a text"}  # fmt: skip
     if options.act in needs and not options.what.strip():

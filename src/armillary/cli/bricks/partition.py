@@ -1,26 +1,29 @@
-"""A split of every FFN into experts as a run of its own: what ``armillary bricks partition`` leaves."""
+"""``armillary bricks partition MODEL``: every feed-forward block split into experts."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from armillary.cli.bricks.delivery import Delivery, Outcome, run_on_model
-from armillary.cli.bricks.options import ModelOptions, Names
-from armillary.cli.options import Folder
+import tyro
+
+from armillary.cli.bricks.delivery import has_brick, keep_brick, run_delivered
+from armillary.cli.bricks.profile import FEW
+from armillary.cli.options import Folder, RunOptions, read_run
 from armillary.data import capability_source, equal_capability_texts
+from armillary.data.sources import DataSource
 from armillary.data.texts.pieces import Split
 from armillary.errors import UsageError
-from armillary.methods.bricks.neurons.config import CAPABILITIES
+from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS, ProfileConfig
 from armillary.numerics.intervals import Interval
-from armillary.records.record import RunRecord
 from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
-from armillary.runs.folder import RunFolder
+from armillary.runs.run import Job, Outcome, Run
+from armillary.runs.settings import OneModelSettings, at_least
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.experts.partitioning import FunctionalExperts
     from armillary.methods.bricks.payloads import Partition
     from armillary.models import LoadedModel
+    from armillary.runs.parts import Parts
 
 Splitting = Literal["weights", "coactivation", "random"]
 HOW: dict[Splitting, str] = {
@@ -31,157 +34,176 @@ HOW: dict[Splitting, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartitionConfig:
-    """How the FFNs are split, and on which texts the experts are looked at."""
+class SplitSettings(OneModelSettings):
+    """How every feed-forward block is split into experts, and by which texts."""
 
-    model: str
     experts: int = 32
+    """Experts of a layer."""
+
     by: Splitting = "weights"
-    capabilities: tuple[str, ...] = CAPABILITIES
-    texts: int = 20
-    """Texts of each capability that tell which neurons are its best."""
+    """weights groups gate rows that point the same way, coactivation what fires together, random is the baseline."""
+
+    capabilities: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = CAPABILITIES
+    """Capabilities on whose texts experts are fitted and looked at; by default six."""
 
     calibration: int = 12
-    """Texts of each capability by which co-activation is read; none of them is among those above."""
+    """Texts of each capability to which the experts are fitted; none of them is looked at afterwards."""
 
     tokens: int = 128
     """Tokens of a text that are read."""
 
-    seed: int = 0
-    trust_remote_code: bool = False
+    def names(self) -> tuple[str, ...]:
+        """Model, number of experts and how they are made."""
+        return self.model, str(self.experts), self.by
 
-    def __post_init__(self) -> None:
-        least = {"experts": 1, "texts": 20, "calibration": 1, "tokens": 2}
-        for name, number in least.items():
-            if getattr(self, name) < number:
-                raise UsageError(f"{name} must be {number} or more, got {getattr(self, name)}.")
-
-
-def run_partition(
-    config: PartitionConfig, out: Path, *, fresh: bool = False, delivery: Delivery | None = None
-) -> RunRecord:
-    """The record of a partition, also left in ``out`` with its report and the brick. Raises ``ArmillaryError``."""
-    # Read first: an unknown capability should be told before a model is opened.
-    asked = capability_texts_of(config, "score", config.texts)
-
-    def work(loaded: "LoadedModel", folder: RunFolder) -> Outcome:
-        from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
-        from armillary.runs.environment import versions
-
-        split = partitioned(loaded, config, folder)
-        found = _judged(loaded, split, config, folder, asked)
-        made = Provenance(method=f"partition by {config.by}", base=config.model, seed=config.seed, versions=versions())
-        name = f"{config.experts} experts by {config.by}"
-        brick = Brick.of(loaded, split, name=name, meta=BrickMeta(provenance=made))
-        section, finding = _told(config, found, loaded.name)
-        return Outcome(
-            title=f"{name} of {loaded.name}",
-            sections=[section],
-            findings=[finding],
-            measures=_measures(found),
-            data=capability_sources(config.capabilities),
-            brick=brick,
+    def dry(self) -> Self:
+        """Four experts of few neurons, on short texts of two capabilities."""
+        return replace(
+            super().dry(),
+            experts=min(self.experts, 4),
+            tokens=min(self.tokens, 16),
+            calibration=min(self.calibration, 2),
+            capabilities=FEW if self.capabilities == CAPABILITIES else self.capabilities,
         )
 
-    return run_on_model("partition", config, out, work, fresh=fresh, delivery=delivery)
+    def texts_of(self, split: Split, limit: int) -> dict[str, list[str]]:
+        """The same number of texts of each capability; UsageError for one that is not known."""
+        return equal_capability_texts(self.capabilities, split=split, limit=limit, seed=self.seed)
+
+    def calibration_texts(self) -> list[str]:
+        """The calibration texts of all capabilities in turn."""
+        texts = self.texts_of("calibrate", self.calibration)
+        return [text for row in zip(*texts.values(), strict=True) for text in row]
+
+    def sources(self) -> list[DataSource]:
+        """Where the texts come from."""
+        return [capability_source(name) for name in self.capabilities]
 
 
-def capability_texts_of(config: Any, split: Split, limit: int) -> dict[str, list[str]]:
-    """The same number of texts of each capability that ``config`` names; UsageError for one that is not known."""
-    return equal_capability_texts(config.capabilities, split=split, limit=limit, seed=config.seed)
-
-
-def capability_sources(names: tuple[str, ...]) -> list[Any]:
-    """Every origin of the texts, each once."""
-    return list({source.name: source for source in map(capability_source, names)}.values())
-
-
-def calibration_texts(config: Any) -> list[str]:
-    """The calibration texts of all capabilities in turn."""
-    found = capability_texts_of(config, "calibrate", config.calibration)
-    return [text for row in zip(*found.values(), strict=True) for text in row]
-
-
-def partitioned(loaded: "LoadedModel", config: Any, folder: RunFolder) -> "Partition":
-    """The split that ``config`` (``experts``, ``by``, ``seed`` and texts) asks for, kept as a part of the run."""
-    from armillary.methods.bricks.experts import partitioning as ways
+def split_of(loaded: "LoadedModel", settings: SplitSettings, parts: "Parts") -> "Partition":
+    """The split that the settings ask for, kept as a part of the run. UsageError for more experts than neurons."""
+    from armillary.methods.bricks.experts.partitioning import (
+        partition_by_coactivation,
+        partition_by_weights,
+        random_partition,
+    )
     from armillary.methods.bricks.payloads import Partition
 
-    width = loaded.anatomy.intermediate_size
-    if config.experts > width:
-        raise UsageError(f"experts must be 1 to {width}, the neurons of a layer; got {config.experts}.")
+    width, experts, seed = loaded.anatomy.intermediate_size, settings.experts, settings.seed
+    if experts > width:
+        raise UsageError(f"experts must be 1 to {width}, the neurons of a layer; got {experts}.")
 
-    def compute() -> dict[str, Any]:
-        if config.by == "weights":
-            return {"labels": ways.partition_by_weights(loaded, config.experts, seed=config.seed).labels_LM}
-        if config.by == "coactivation":
-            texts = calibration_texts(config)
-            found = ways.partition_by_coactivation(
-                loaded, texts, config.experts, max_tokens=config.tokens, seed=config.seed
-            )
-            return {"labels": found.labels_LM}
-        found = ways.random_partition(loaded.anatomy.num_layers, width, config.experts, seed=config.seed)
-        return {"labels": found.labels_LM}
+    def compute() -> Partition:
+        if settings.by == "weights":
+            return partition_by_weights(loaded, experts, seed=seed)
+        if settings.by == "coactivation":
+            texts = settings.calibration_texts()
+            return partition_by_coactivation(loaded, texts, experts, max_tokens=settings.tokens, seed=seed)
+        return random_partition(loaded.anatomy.num_layers, width, experts, seed=seed)
 
-    return Partition(folder.parts.arrays("partition", compute)["labels"], config.experts)
+    return Partition(parts.arrays("partition", lambda: {"labels": compute().labels_LM})["labels"], experts)
 
 
-def _judged(
-    loaded: "LoadedModel", split: "Partition", config: PartitionConfig, folder: RunFolder, asked: dict[str, list[str]]
-) -> "dict[str, FunctionalExperts]":
+@dataclass(frozen=True, kw_only=True)
+class PartitionSettings(SplitSettings):
+    """Split every feed-forward block into experts, and tell whether they collect functions."""
+
+    command: ClassVar[str] = "bricks partition"
+
+    texts: int = LEAST_TEXTS
+    """Texts of each capability that tell its best neurons, 20 or more."""
+
+    def __post_init__(self) -> None:
+        at_least(self, experts=1, texts=LEAST_TEXTS, calibration=1, tokens=2)
+
+    def check(self) -> None:
+        """Refuse a capability that is not known."""
+        self.texts_of("score", self.texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionOptions(RunOptions):
+    """Where a partition goes."""
+
+    library: Folder = None
+    """Library that gets the partition as a brick."""
+
+
+def split_experts(run: Run[PartitionSettings]) -> Outcome:
+    """The partition, kept as a brick, and which of its experts are functional."""
+    from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
     from armillary.methods.bricks.experts.partitioning import TOP, functional_experts
-    from armillary.methods.bricks.neurons.config import ProfileConfig
     from armillary.methods.bricks.neurons.profiling import profile
     from armillary.methods.bricks.neurons.scores import functional_scores
     from armillary.methods.bricks.neurons.sets import specialised
+    from armillary.runs.environment import versions
 
-    reading = ProfileConfig(max_tokens=config.tokens, detail_texts=1)
-    scores = functional_scores(profile(loaded, asked, reading, store=folder.parts.arrays))
-    best = {name: specialised(scores.of(name), TOP) for name in config.capabilities}
-    return functional_experts(split, best, seed=config.seed)
-
-
-def _measures(found: "Mapping[str, FunctionalExperts]") -> dict[str, Interval]:
-    return {f"functional experts above chance/{name}": _above(one) for name, one in found.items()}
-
-
-def _above(one: "FunctionalExperts") -> Interval:
-    """Functional experts less those of a random partition; the range is that of the random ones."""
-    null = one.null_number
-    return Interval(
-        estimate=one.number - null.estimate,
-        low=one.number - null.upper,
-        high=one.number - null.lower,
-        n=null.n,
-        how=f"less the {null.how}",
+    settings, loaded = run.settings, run.model
+    split = split_of(loaded, settings, run.parts)
+    # Histograms and firing, which detail_texts bounds, are not looked at here.
+    reading = ProfileConfig(max_tokens=settings.tokens, detail_texts=1)
+    texts = settings.texts_of("score", settings.texts)
+    scores = functional_scores(profile(loaded, texts, reading, store=run.parts.arrays))
+    best = {name: specialised(scores.of(name), TOP) for name in settings.capabilities}
+    experts = functional_experts(split, best, seed=settings.seed)
+    name = f"{settings.experts} experts by {settings.by}"
+    provenance = Provenance(
+        method=f"partition by {settings.by}", base=settings.model, seed=settings.seed, versions=versions()
+    )
+    keep_brick(Brick.of(loaded, split, name=name, meta=BrickMeta(provenance=provenance)), run.folder)
+    section, finding = partition_report(settings.by, experts, loaded.name)
+    return Outcome(
+        title=f"{name} of {loaded.name}",
+        sections=[section],
+        findings=[finding],
+        measures=partition_measures(experts),
+        data=settings.sources(),
     )
 
 
-def _told(config: PartitionConfig, found: "Mapping[str, FunctionalExperts]", model: str) -> tuple[Section, Finding]:
-    total = next(iter(found.values())).functional_LE.size
-    best = max(found.values(), key=lambda one: _above(one).estimate)
-    sure = [name for name, one in found.items() if _above(one).lower > 0]
-    told = (
-        f"Of the {total} experts of {model}, made by {HOW[config.by]}, {best.number} collect more of the best neurons "
+def partition_measures(experts: "Mapping[str, FunctionalExperts]") -> dict[str, Interval]:
+    """Functional experts less those of a random partition; the range is that of the random ones."""
+    measures = {}
+    for name, result in experts.items():
+        null = result.null_number
+        measures[f"functional experts above chance/{name}"] = Interval(
+            estimate=result.number - null.estimate,
+            low=result.number - null.upper,
+            high=result.number - null.lower,
+            n=null.n,
+            how=f"less the {null.how}",
+        )
+    return measures
+
+
+def partition_report(by: Splitting, experts: "Mapping[str, FunctionalExperts]", model: str) -> tuple[Section, Finding]:
+    """Functional experts by capability beside those of random partitions, and the one sentence."""
+    measures = partition_measures(experts)
+    total = next(iter(experts.values())).functional_LE.size
+    above = dict(zip(experts, measures.values(), strict=True))
+    best = experts[max(above, key=lambda name: above[name].estimate)]
+    sure = [name for name, value in above.items() if value.lower > 0]
+    sentence = (
+        f"Of the {total} experts of {model}, made by {HOW[by]}, {best.number} collect more of the best neurons "
         f"for {best.capability} than chance allows; of a random partition {best.null_number.estimate:.1f} do "
         f"(95 % of {best.null_number.n} have {best.null_number.lower:g} to {best.null_number.upper:g})."
     )
     rows: list[list[Cell]] = [
-        [name, one.number, one.null_number.estimate, one.null_number.lower, one.null_number.upper, one.p_of_number,
-         one.degree, one.concentration]
-        for name, one in found.items()
+        [name, result.number, result.null_number.estimate, result.null_number.lower, result.null_number.upper,
+         result.p_of_number, result.degree, result.concentration]
+        for name, result in experts.items()
     ]  # fmt: skip
     section = Section(
         id="partition",
         title="Experts out of the feed-forward blocks",
-        summary=f"{told} Above every usual random partition: {', '.join(sure) or 'no capability'}.",
+        summary=f"{sentence} Above every usual random partition: {', '.join(sure) or 'no capability'}.",
         meaning="Each feed-forward block is split into groups of neurons of equal size. A group is functional for a "
         "capability where it holds more of that capability's best neurons (the top 1 % of its layer) than a random "
         "group would in one of a thousand cases. Many functional groups mean that the split follows what neurons do.",
         caution="Which neurons are best is told by few texts. Random partitions, drawn with the same sizes, stand "
         "beside every count; that experts collect functions does not yet mean that few of them are enough to run: "
         "`armillary bricks route` measures that.",
-        figures=[interval_bars("Functional experts above those of random partitions", _measures(found), "experts")],
+        figures=[interval_bars("Functional experts above those of random partitions", measures, "experts")],
         tables=[
             Table(
                 title="Functional experts by capability",
@@ -193,24 +215,13 @@ def _told(config: PartitionConfig, found: "Mapping[str, FunctionalExperts]", mod
             )
         ],
     )  # fmt: skip
-    return section, Finding(text=told, interest=0.6 if sure else 0.3, section="partition")
+    return section, Finding(text=sentence, interest=0.6 if sure else 0.3, section="partition")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PartitionOptions(ModelOptions):
-    """Split every feed-forward block into experts, and tell whether they collect functions."""
+JOBS = {"bricks partition": Job(settings=PartitionSettings, work=split_experts, is_complete=has_brick)}
 
-    experts: int = 32
-    """Experts of a layer."""
 
-    by: Splitting = "weights"
-    """weights groups gate rows that point the same way, coactivation what fires together, random is the baseline."""
-
-    capabilities: Names = None
-    """Capabilities whose best neurons are looked for in the experts; by default six."""
-
-    texts: int = 20
-    """Texts of each capability that tell its best neurons, 20 or more."""
-
-    library: Folder = None
-    """Library that gets the partition as a brick."""
+def run(arguments: Sequence[str]) -> int:
+    """The action."""
+    settings, options = read_run(PartitionSettings, arguments, PartitionOptions)
+    return run_delivered(JOBS["bricks partition"], settings, options, library=options.library)

@@ -1,11 +1,13 @@
 """What an edit did, for a reader: before and after, paraphrases, neighbours, and text elsewhere. Needs no model."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
 
 if TYPE_CHECKING:
+    from armillary.methods.bricks.editing.memit import BatchEdit
     from armillary.methods.bricks.editing.metrics import EditScores, FactOutcome, SideEffects
     from armillary.methods.bricks.editing.rome import FactEdit
 
@@ -146,3 +148,74 @@ def _layers(sweep: dict[str, Any]) -> Table:
         note=f"Shares over {count} facts that the model knows, none of them the edited one; layer {sweep['best']} was "
         "taken. A row without shares is a layer at which a fact could not be edited.",
     )
+
+
+def facts_section(
+    edit: "BatchEdit", outcomes: "Sequence[FactOutcome]", scores: "EditScores", side: "SideEffects"
+) -> Section:
+    """What became of each fact, of its paraphrases and neighbours, and of other text; the summary is the finding."""
+    change = side.nll_change
+    summary = (
+        f"{scores.facts} facts written at once at {'layer' if len(edit.layers) == 1 else 'layers'} "
+        f"{', '.join(map(str, edit.layers))}: the new answer is the likelier one for "
+        f"{scores.efficacy.estimate:.0%} of them, and the model writes it freely for "
+        f"{scores.generation.estimate:.0%}; the loss on other text changes by "
+        f"{change.estimate:+.4f} nats a token [{change.lower:.4f}, {change.upper:.4f}]."
+    )
+    shares = {
+        "new answer likelier, before": scores.efficacy_before,
+        "new answer likelier": scores.efficacy,
+        "new answer likelier, asked otherwise": scores.generalisation,
+        "right answer likelier for other subjects": scores.locality,
+        "same next token for other subjects": scores.unchanged,
+        "new answer written freely": scores.generation,
+    }
+    rows: list[list[Cell]] = []
+    for outcome, reached in zip(outcomes, edit.reached, strict=True):
+        fact, before, after = outcome.fact, outcome.before, outcome.after
+        follow = sum(new > true for new, true in zip(after.new[1:], after.true[1:], strict=True))
+        same = sum(old == new for old, new in zip(before.neighbour_top, after.neighbour_top, strict=True))
+        rows.append(
+            [fact.subject, fact.target_true, fact.target_new, "yes" if after.new[0] > after.true[0] else "no",
+             f"{follow} of {len(fact.paraphrases)}", f"{same} of {len(fact.neighbours)}", reached,
+             after.generated.strip()]
+        )  # fmt: skip
+    elsewhere: list[list[Cell]] = [
+        [name, value.estimate, value.lower, value.upper]
+        for name, value in {
+            "divergence from the base, nats": side.divergence,
+            "change of the loss, nats per token": side.nll_change,
+            "share of positions with the same next token": side.same_top,
+        }.items()
+    ]
+    return Section(
+        id="edit",
+        title="What the edits did",
+        summary=summary,
+        meaning="The write matrices of the layers named above are changed in closed form, for all facts together. The "
+        "bars are shares over facts: how many are now answered anew, also asked in other words, and what became of "
+        "other subjects of the same question.",
+        caution="Likelier than the old answer is not yet what the model writes: see the last column. Facts that are "
+        "written together share one change, so that each may reach only a part of what it wanted: the column says how "
+        "much.",
+        figures=[
+            interval_bars(
+                "Shares of facts", {name: share for name, share in shares.items() if share is not None}, "share"
+            )
+        ],
+        tables=[
+            Table(
+                title="Each fact",
+                columns=["subject", "old", "new", "new is likelier", "paraphrases", "other subjects as before",
+                         "wanted change reached", "it now writes"],
+                rows=rows,
+            ),
+            Table(
+                title="Side effects",
+                columns=["what", "value", "low", "high"],
+                rows=elsewhere,
+                note=f"The largest divergence of a position is {side.largest_divergence:.3g} nats, in the text that "
+                f"begins {side.worst_text[:60]!r}.",
+            ),
+        ],
+    )  # fmt: skip
