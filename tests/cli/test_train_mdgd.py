@@ -13,6 +13,7 @@ from armillary.cli.console import guarded
 from armillary.cli.train import mdgd as train_mdgd
 from armillary.finetuning import run as tuning
 from armillary.records.record import RunRecord
+from armillary.records.sections import Lines
 from armillary.training.checkpoints import StepBar
 from processes import content
 
@@ -87,12 +88,14 @@ def test_the_record_tells_what_was_learned_and_forgotten(tuned: Path) -> None:
     table = sections["learned-and-forgotten"].tables[0]
     assert [row[0] for row in table.rows] == ["shape", "colour", "old tasks, mean", "H-score"]
     assert [row[3] for row in table.rows[:2]] == ["50.0%", "33.3%"]
-    drift = next(figure for figure in sections["image-states"].figures if "Drift" in figure.title)
-    assert drift.data["x"] == [0, 2, 4, 6] and [one["name"] for one in drift.data["series"]] == ["layer 0", "layer 1"]
-    assert drift.data["series"][0]["y"][0] == 0 and drift.data["series"][0]["y"][-1] > 0
-    losses = sections["training"].figures[0].data
-    assert losses["x"] == [1, 2, 3, 4, 5, 6] and losses["series"][0]["y"][-1] < losses["series"][0]["y"][0]
-    assert {one["name"] for one in sections["training"].figures[1].data["series"]} == {"drift", "cosine", "removed"}
+    drift = next(figure.data for figure in sections["image-states"].figures if "Drift" in figure.title)
+    assert isinstance(drift, Lines)
+    assert drift.x == [0, 2, 4, 6] and [line.name for line in drift.series] == ["layer 0", "layer 1"]
+    assert drift.series[0].y[0] == 0 and drift.series[0].y[-1] > 0
+    losses, curves = (figure.data for figure in sections["training"].figures[:2])
+    assert isinstance(losses, Lines) and isinstance(curves, Lines)
+    assert losses.x == [1, 2, 3, 4, 5, 6] and losses.series[0].y[-1] < losses.series[0].y[0]
+    assert {line.name for line in curves.series} == {"drift", "cosine", "removed"}
 
 
 def test_the_vision_tower_stays_and_the_rest_learns(tuned: Path) -> None:
@@ -102,7 +105,7 @@ def test_the_vision_tower_stays_and_the_rest_learns(tuned: Path) -> None:
 
 
 def test_a_finished_run_is_read_again(tuned: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr(tuning, "_Run", None)
+    monkeypatch.setattr(tuning, "tune", None)
     assert guarded(train_mdgd.run, [str(tuned.parent / "run.toml"), "--json"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["kind"] == "train"
@@ -114,10 +117,10 @@ def test_a_killed_run_goes_on_and_ends_the_same(tuned: Path, monkeypatch: pytest
     with monkeypatch.context() as patched:
         stop_at(5, patched)
         assert guarded(train_mdgd.run, [config, "--out", str(out)]) == 130
-    kept = sorted(path.name for path in (out / ".checkpoints").glob("*/checkpoint-*"))
+    kept = sorted(path.name for path in (out / ".parts").glob("*/checkpoints/checkpoint-*"))
     assert kept == ["checkpoint-2", "checkpoint-4"] and not (out / "record.json").exists()
     assert guarded(train_mdgd.run, [config, "--out", str(out)]) == 0
-    assert same(out, tuned) and not (out / ".checkpoints").exists()
+    assert same(out, tuned) and not (out / ".parts").exists()
     assert content(RunRecord.load(out)) == content(RunRecord.load(tuned))
 
 
@@ -174,17 +177,17 @@ def few_images(table: dict[str, Any], folder: Path) -> None:
 
 
 WRONG: list[tuple[Change, str]] = [
-    (lambda t, f: t.update(modle="x"), "no 'modle' in the configuration; did you mean model"),
-    (lambda t, f: t.pop("model"), "lacks 'model'"),
-    (lambda t, f: t.update(model=3), "model in the configuration must be text; got 3"),
+    (lambda t, f: t.update(modle="x"), "The configuration has unknown fields: modle; did you mean model"),
+    (lambda t, f: t.pop("model"), "The configuration lacks model"),
+    (lambda t, f: t.update(model=3), "The configuration.model must be text, not 3"),
     (lambda t, f: t.update(model=str(f / "nowhere")), "there is no folder"),
     (text_model, "is a text model; give an image-text model"),
     (lambda t, f: t.update(dtype="int8"), "dtype must be one of float32, bfloat16"),
-    (lambda t, f: t.update(data="emoji"), "[data] must be a table"),
+    (lambda t, f: t.update(data="emoji"), "The configuration.data must be an object, not 'emoji'"),
     (lambda t, f: t["data"].update(pictures="emoji"), "either pictures"),
     (lambda t, f: t["data"].update(keep=["style"]), "give keep_files"),
     (lambda t, f: t["data"].pop("keep_files"), "names no old tasks"),
-    (lambda t, f: t["data"].update(keep_files=["x"]), "keep_files in [data] must be a table"),
+    (lambda t, f: t["data"].update(keep_files=["x"]), "The configuration.data.keep_files must be an object"),
     (lambda t, f: t["data"].update(train="gone.jsonl"), "there is no file gone.jsonl"),
     (lambda t, f: t["data"].update(test_limit=1), "test_limit under [data] must be 2 or more"),
     (lambda t, f: t["data"].update(prompt="Say."), "a prompt needs {image} and {question}"),
@@ -200,15 +203,18 @@ WRONG: list[tuple[Change, str]] = [
     ),
     (bad_image, "can't be read as an image"),
     (few_images, "too few images"),
-    (lambda t, f: t["training"].update(max_step=3), "no 'max_step' in [training]"),
-    (lambda t, f: t["training"].update(max_steps="many"), "max_steps in [training] must be a whole number"),
+    (
+        lambda t, f: t["training"].update(max_step=3),
+        "has unknown fields: max_step; did you mean max_steps",
+    ),
+    (lambda t, f: t["training"].update(max_steps="many"), "[training].max_steps must be a whole number"),
     (lambda t, f: t["training"].update(output_dir="x"), "output_dir under [training] is decided"),
     (lambda t, f: t["training"].update(learning_rate=0), "learning_rate in [training] must be above 0"),
     (lambda t, f: t["training"].update(lr_scheduler_type="stairs"), "[training] is not accepted"),
     (lambda t, f: t["mdgd"].update(arm="magic"), "arm under [mdgd] must be one of mdgd, fine_tuning"),
-    (lambda t, f: t["mdgd"].update(preset="best"), "preset in [mdgd] must be one of"),
+    (lambda t, f: t["mdgd"].update(preset="best"), "[mdgd].preset must be one of paper, recommended, not 'best'"),
     (lambda t, f: t["mdgd"].update(mask_ratio=2), "mask_ratio is a share"),
-    (lambda t, f: t["mdgd"].update(freeze_vision="yes"), "freeze_vision in [mdgd] must be true or false"),
+    (lambda t, f: t["mdgd"].update(freeze_vision="yes"), "[mdgd].freeze_vision must be true or false"),
     (lambda t, f: t.update(freeze=["eyes"]), "freeze names parts of the model"),
     (
         lambda t, f: t.update(freeze=["vision_tower", "connector", "language_model"]),
@@ -216,7 +222,7 @@ WRONG: list[tuple[Change, str]] = [
     ),
     (lambda t, f: t.update(freeze=["connector", "language_model"]), "(freeze_vision stands for vision_tower)"),
     (lambda t, f: t.update(lora={"rank": 0}), "[lora] needs a rank of 1 or more"),
-    (lambda t, f: t.update(commit={}), "no 'commit' in the configuration"),
+    (lambda t, f: t.update(commit={}), "The configuration has unknown fields: commit"),
 ]
 
 

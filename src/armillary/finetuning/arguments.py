@@ -11,12 +11,14 @@ import torch
 from transformers import TrainingArguments
 
 from armillary.errors import ArmillaryError, UsageError
-from armillary.finetuning.config import TuningConfig, built, fitted, refuse_unknown
+from armillary.extras import peft_package
+from armillary.finetuning.config import TuningConfig
 from armillary.methods.commit.config import CoMMITConfig
 from armillary.methods.mdgd.baselines import BASELINES
 from armillary.methods.mdgd.config import MDGDSettings
 from armillary.methods.mdgd.trainer import MDGDConfig
 from armillary.models.quiet import quiet, reason
+from armillary.records.plain import decode, refuse_unknown
 
 OURS = (
     "output_dir", "remove_unused_columns", "do_train", "do_eval", "do_predict", "eval_strategy", "save_strategy",
@@ -26,6 +28,9 @@ OURS = (
 """Training arguments that the command itself decides about."""
 
 _DRY = {"max_steps": 2, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
+
+# Over a whole run, where the file says nothing else. A line of the log costs next to nothing and makes a curve; a
+# reading of rank and drift is a forward pass of two dozen images; a checkpoint is as large as the model and optimiser.
 _SAVES, _LINES, _READINGS = 10, 50, 20
 
 
@@ -34,11 +39,11 @@ def method_settings(config: TuningConfig) -> MDGDSettings | CoMMITConfig:
     where = f"[{config.method}]"
     if config.method == "mdgd":
         given = {**BASELINES.get(config.arm, {}), **config.settings}
-        settings = built(MDGDSettings, given, where)
+        settings = decode(MDGDSettings, given, where)
         settings.resolve()
         return settings
     fixed = {"gamma": 0.0, "aux_weight": 0.0} if config.arm != "commit" else {}
-    return built(CoMMITConfig, {**config.settings, **fixed}, where)
+    return decode(CoMMITConfig, {**config.settings, **fixed}, where)
 
 
 def training_arguments(config: TuningConfig, checkpoints: Path, rows: int) -> TrainingArguments:
@@ -98,9 +103,15 @@ def reading_steps(config: TuningConfig, steps: int) -> int:
 
 
 def check_training(config: TuningConfig) -> None:
-    """UsageError for a wrong value under [training] or the method's table, before anything is loaded."""
+    """Refuse, before anything is loaded, what is wrong under [training] or in the method's table, or not installed.
+
+    Raises:
+        UsageError: a value is not accepted, or adapters are asked for without PEFT.
+    """
     _checked(config.training)
     method_settings(config)
+    if config.lora is not None:
+        peft_package()
 
 
 def _checked(training: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,9 +119,11 @@ def _checked(training: Mapping[str, Any]) -> dict[str, Any]:
         if name in OURS:
             raise UsageError(f"{name} under [training] is decided by `armillary train`; leave it out.")
     hints = typing.get_type_hints(TrainingArguments)
-    known = {field.name for field in fields(TrainingArguments)}
+    known = [field.name for field in fields(TrainingArguments)]
     refuse_unknown(training, known, "[training] (the fields of transformers.TrainingArguments)")
-    checked = {name: fitted(value, hints[name], f"{name} in [training]") for name, value in training.items()}
+    checked: dict[str, Any] = {
+        name: decode(hints[name], value, f"[training].{name}") for name, value in training.items()
+    }
     for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
         if checked.get(name, 1) < 1:
             raise UsageError(f"{name} in [training] must be 1 or more; got {checked[name]}.")

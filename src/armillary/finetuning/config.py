@@ -1,17 +1,54 @@
-"""Settings of a tuning run as its TOML file gives them, read and checked; importable without torch."""
+"""Settings of ``armillary train``: of a connector, and of a tuning run as its TOML file gives them. Needs no torch."""
 
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal, Self
 
 from armillary.data.images.questions import IMAGE_TASKS
 from armillary.errors import UsageError
+from armillary.records.plain import decode, refuse_unknown
+from armillary.runs.settings import OneModelSettings, RunSettings, at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectorConfig(OneModelSettings):
+    """Join a language model with DINOv2-small and train the connector between them on questions about emoji images.
+
+    Leaves the model in DIR/model, and a report of what it sees beside the same with shuffled images. A run that was
+    killed goes on from its last checkpoint. `armillary data emoji` fetches the images.
+    """
+
+    command: ClassVar[str] = "train connector"
+
+    steps: int = 500
+    """Optimiser steps."""
+
+    batch_size: int = 8
+    """Questions in one step."""
+
+    learning_rate: float = 1e-3
+    """Highest rate of the schedule, a cosine."""
+
+    questions: int = 150
+    """Questions of each kind that are asked of the test images, at most."""
+
+    pictures: Literal["emoji", "synthetic"] = "emoji"
+    """synthetic images and a random vision tower need no download and prove that the path works, nothing else."""
+
+    def __post_init__(self) -> None:
+        at_least(self, steps=1, batch_size=1, questions=2)
+        if not self.learning_rate > 0:
+            raise UsageError(f"the learning rate must be above 0, got {self.learning_rate:g}.")
+
+    def dry(self) -> Self:
+        """A few steps and questions on synthetic images."""
+        small = replace(super().dry(), steps=min(self.steps, 4), questions=min(self.questions, 6))
+        return replace(small, pictures="synthetic")
+
+
+# A tuning run: the tables of its file.
 
 Method = Literal["mdgd", "commit"]
-Settings = TypeVar("Settings")
 
 MDGD_ARMS = (
     "mdgd", "fine_tuning", "align_only", "project_only_full", "project_only_conflict", "random_direction",
@@ -92,6 +129,11 @@ class TuningData:
         """Name of the task that is learned."""
         return self.target or "target"
 
+    @property
+    def files(self) -> list[str]:
+        """The files that are named."""
+        return [file for file in (self.train, self.test, *self.keep_files.values()) if file is not None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TuningLora:
@@ -111,8 +153,10 @@ class TuningLora:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuningConfig:
-    """One tuning run."""
+class TuningConfig(RunSettings):
+    """One tuning run: the tables of its file, with what belongs to the method in ``settings``."""
+
+    command: ClassVar[str] = "train"
 
     method: Method
     model: str
@@ -139,16 +183,14 @@ class TuningConfig:
 
     lora: TuningLora | None = None
     dtype: str = "float32"
-    seed: int = 0
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        arms = ARMS[self.method]
         if not self.arm:
-            object.__setattr__(self, "arm", ARMS[self.method][0])
-        if self.arm not in ARMS[self.method]:
-            raise UsageError(
-                f"arm under [{self.method}] must be one of {', '.join(ARMS[self.method])}; got {self.arm!r}."
-            )
+            object.__setattr__(self, "arm", arms[0])
+        if self.arm not in arms:
+            raise UsageError(f"arm under [{self.method}] must be one of {', '.join(arms)}; got {self.arm!r}.")
         if wrong := set(self.freeze) - set(COMPONENTS):
             raise UsageError(f"freeze names parts of the model ({', '.join(COMPONENTS)}); got {sorted(wrong)[0]!r}.")
         if self.method == "mdgd" and not self.data.old_tasks:
@@ -160,108 +202,33 @@ class TuningConfig:
         if self.data.new_task in self.data.old_tasks:
             raise UsageError(f"the old tasks need other names than the new one, {self.data.new_task!r}.")
 
+    def models(self) -> dict[str, str]:
+        """The image-text model; under ``--dry-run`` a tiny random one in its place."""
+        from armillary.models.image_text import TINY  # needs torch, which wrong settings do not wait for
+
+        return {"model": TINY if self.dry_run else self.model}
+
+    def files(self) -> dict[str, str]:
+        """The files of questions, each known by its own path."""
+        return {file: file for file in self.data.files}
+
+    def dry(self) -> Self:
+        """The same on a tiny random model and few questions."""
+        return replace(self, dry_run=True)
+
     @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> "TuningConfig":
-        """The settings of a record, whose lists were tuples. UsageError for what this version does not know."""
-        return built(cls, given, "the settings")
+    def from_file(cls, method: Method, table: Mapping[str, Any], where: str, *, seed: int | None = None) -> Self:
+        """The settings of a user's file, in which ``[mdgd]`` or ``[commit]`` holds the method's own and its arm.
 
+        ``output`` is for the command to read. The seed is that given here, of [training], or of the file.
 
-def tuning_config(method: Method, table: Mapping[str, Any], *, seed: int | None, dry_run: bool) -> TuningConfig:
-    """The settings that a TOML table gives. UsageError names an unknown key, a wrong type or a missing one."""
-    known = {field.name for field in fields(TuningConfig)} - {"method", "settings", "arm", "dry_run"}
-    if method == "mdgd":
-        known -= {"components", "learning_rates"}
-    refuse_unknown(table, known | {"output", method}, "the configuration")
-    for name in ("model", "data"):
-        if name not in table:
-            raise UsageError(f"the configuration lacks {name!r}; it needs model, output and [data].")
-    given: dict[str, Any] = {name: value for name, value in table.items() if name not in ("output", method)}
-    own = _table(table.get(method, {}), method)
-    training = _table(table.get("training", {}), "training")
-    drawn = training.pop("seed", given.pop("seed", 0))
-    given |= {
-        "method": method,
-        "training": training,
-        "arm": own.pop("arm", ""),
-        "settings": own,
-        "seed": drawn if seed is None else seed,
-        "dry_run": dry_run,
-    }
-    return built(TuningConfig, given, "the configuration")
-
-
-def built(kind: type[Settings], given: Mapping[str, Any], where: str) -> Settings:
-    """A dataclass from plain values, each checked against its annotation; tables become dataclasses, lists tuples."""
-    hints = typing.get_type_hints(kind)
-    refuse_unknown(given, hints, where)
-    return kind(**{name: fitted(value, hints[name], f"{name} in {where}") for name, value in given.items()})
-
-
-def fitted(value: Any, hint: Any, where: str) -> Any:
-    """The value as its annotation wants it. UsageError where it is of another type."""
-    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
-        return built(hint, _table(value, where.split(" ")[0]), f"[{where.split(' ')[0]}]")
-    origin, inside = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (typing.Union, types.UnionType):
-        return _fitted_to_one(value, inside, where)
-    if origin is Literal:
-        if value in inside:
-            return value
-    elif origin is tuple:
-        if isinstance(value, list | tuple):
-            return tuple(fitted(one, inside[0], where) for one in value)
-    elif origin is dict or hint is dict:
-        if isinstance(value, Mapping):
-            kind = inside[1] if inside else Any
-            return {str(name): fitted(one, kind, f"{name} in {where}") for name, one in value.items()}
-    elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif hint in (int, str, bool):
-        if type(value) is hint:
-            return value
-    else:  # an annotation that is not plain: its own class checks it
-        return value
-    raise UsageError(f"{where} must be {_in_words(hint)}; got {value!r}.")
-
-
-def _fitted_to_one(value: Any, hints: tuple[Any, ...], where: str) -> Any:
-    if value is None and type(None) in hints:
-        return None
-    kinds = [hint for hint in hints if hint is not type(None)]
-    for hint in kinds:
-        try:
-            return fitted(value, hint, where)
-        except UsageError:
-            if len(kinds) == 1:
-                raise
-    raise UsageError(f"{where} must be {' or '.join(map(_in_words, kinds))}; got {value!r}.")
-
-
-def _in_words(hint: Any) -> str:
-    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    if hint in words:
-        return words[hint]
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(repr, get_args(hint)))
-    if get_origin(hint) is tuple:
-        return "a list"
-    return "a table" if hint is dict or get_origin(hint) is dict else getattr(hint, "__name__", str(hint))
-
-
-def _table(value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UsageError(f"[{name}] must be a table; got {value!r}.")
-    return dict(value)
-
-
-def refuse_unknown(given: Mapping[str, Any], known: typing.Collection[str], where: str) -> None:
-    """UsageError for the first name that is not known, with what may have been meant."""
-    for name in given:
-        if name not in known:
-            near = get_close_matches(name, known, n=2, cutoff=0.6)
-            accepted = f"accepted: {', '.join(sorted(known))}." if len(known) < 40 else "see their documentation."
-            hint = f"did you mean {' or '.join(near)}?" if near else accepted
-            raise UsageError(f"there is no {name!r} in {where}; {hint}")
+        Raises:
+            UsageError: a key is missing, unknown or of another type; the sentence names it.
+        """
+        ours = {field.name for field in fields(cls)} - {"method", "settings", "arm", "dry_run"}
+        refuse_unknown(table, [*sorted(ours), "output", method], where)
+        own, training = (decode(dict[str, Any], table.get(name, {}), f"[{name}]") for name in (method, "training"))
+        drawn = training.pop("seed", table.get("seed", 0))
+        given = {name: value for name, value in table.items() if name in ours}
+        given |= {"method": method, "arm": own.pop("arm", ""), "settings": own, "training": training}
+        return cls.from_table({**given, "seed": drawn if seed is None else seed}, where)

@@ -4,13 +4,13 @@ A shuffled image is a real one of another emoji, so that whatever is known witho
 answers are frequent, which names are short) counts for both. Accuracies and differences have intervals over
 identities: the styles of one emoji, and its variants, are drawn together.
 
-[derived] The measures are ours; the papers tell no blind control.
+[derived] The measures are ours; the papers have no blind control.
 """
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,10 +36,10 @@ class ImageAnswer:
     """What a model made of one question. Choices and names are ranked by their log-probability a token, end included.
 
     That favours answers of many tokens, of which the later ones follow from the first; the log-probability of the
-    whole answer favours none, and is told beside it.
+    whole answer favours none, and stands beside it.
     """
 
-    told: str
+    answer: str
     """The choice ranked first, or the caption."""
 
     right: float
@@ -54,10 +54,6 @@ class ImageAnswer:
     overlap: float | None = None
     """Of a caption: F1 of its words with those of the name."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
-
 
 def shuffled_images(examples: Sequence[ImageExample], emoji: Emoji, *, seed: int) -> list[ImageExample]:
     """The same questions and answers, each with the image of another example.
@@ -66,16 +62,16 @@ def shuffled_images(examples: Sequence[ImageExample], emoji: Emoji, *, seed: int
     """
     order = list(range(len(examples)))
     random.Random(f"blind {seed}").shuffle(order)
-    whose = [emoji.labels[examples[place].image].identity for place in order]
+    whose = [emoji.labels[examples[index].image].identity for index in order]
     # Neighbours in the order may share an identity; the shift with the fewest such pairs is taken.
     shifts = range(1, min(len(order), 50))
     clashes = {
         shift: sum(a == b for a, b in zip(whose, whose[shift:] + whose[:shift], strict=True)) for shift in shifts
     }
-    shift = min(clashes, key=lambda one: (clashes[one], one), default=0)
+    shift = min(clashes, key=lambda steps: (clashes[steps], steps), default=0)
     blind = list(examples)
-    for place, source in zip(order, order[shift:] + order[:shift], strict=True):
-        blind[place] = replace(examples[place], image=examples[source].image, style=examples[source].style)
+    for index, source in zip(order, order[shift:] + order[:shift], strict=True):
+        blind[index] = replace(examples[index], image=examples[source].image, style=examples[source].style)
     return blind
 
 
@@ -89,16 +85,17 @@ def choose(
     """Which of its choices each example is answered with. UsageError for one without choices."""
     if not all(example.choices for example in examples):
         raise UsageError("a question without choices can't be answered by choosing; ask for its name with `caption`.")
-    told: list[ImageAnswer] = []
+    answers: list[ImageAnswer] = []
     with counted(label, len(examples)) as bar:
-        for asked in _batches(examples):
-            choices = [example.choices or () for example in asked]
-            for example, names, scores in zip(asked, choices, _scores(model, rows, asked, choices), strict=True):
-                best, place = names[int(np.argmax(scores.mean))], names.index(example.answer)
-                ranks = {"rank": _rank(scores.mean, place), "rank_whole": _rank(scores.total, place)}
-                told.append(ImageAnswer(told=best, right=float(best == example.answer), **ranks))
-            bar.advance(len(asked))
-    return told
+        for start in range(0, len(examples), _AT_ONCE):
+            batch = examples[start : start + _AT_ONCE]
+            choices = [example.choices or () for example in batch]
+            for example, names, scores in zip(batch, choices, _scores(model, rows, batch, choices), strict=True):
+                best, right = names[int(np.argmax(scores.mean))], names.index(example.answer)
+                ranks = {"rank": _rank(scores.mean, right), "rank_whole": _rank(scores.total, right)}
+                answers.append(ImageAnswer(answer=best, right=float(best == example.answer), **ranks))
+            bar.advance(len(batch))
+    return answers
 
 
 def caption(
@@ -113,26 +110,26 @@ def caption(
 
     The caption is cut after 16 tokens; right means the very words, in small letters.
     """
-    told: list[ImageAnswer] = []
+    answers: list[ImageAnswer] = []
     with counted(label, len(examples)) as bar:
         for start in range(0, len(examples), _AT_ONCE):
-            asked, among = examples[start : start + _AT_ONCE], names[start : start + _AT_ONCE]
-            prompts = rows.collate([rows.row(example, answered=False) for example in asked])
+            batch, among = examples[start : start + _AT_ONCE], names[start : start + _AT_ONCE]
+            prompts = rows.collate([rows.row(example, answered=False) for example in batch])
             captions = greedy_answers(model, prompts, max_new_tokens=_CAPTION_TOKENS, end_id=rows.end_id)
-            scored = _scores(model, rows, asked, among)
-            for example, tokens, given, scores in zip(asked, captions, among, scored, strict=True):
-                said, place = rows.text(tokens).lower(), given.index(example.answer)
-                told.append(
+            scored = _scores(model, rows, batch, among)
+            for example, tokens, given, scores in zip(batch, captions, among, scored, strict=True):
+                text, right = rows.text(tokens).lower(), given.index(example.answer)
+                answers.append(
                     ImageAnswer(
-                        told=said,
-                        right=float(said == example.answer),
-                        overlap=word_overlap(said, example.answer),
-                        rank=_rank(scores.mean, place),
-                        rank_whole=_rank(scores.total, place),
+                        answer=text,
+                        right=float(text == example.answer),
+                        overlap=word_overlap(text, example.answer),
+                        rank=_rank(scores.mean, right),
+                        rank_whole=_rank(scores.total, right),
                     )
                 )
-            bar.advance(len(asked))
-    return told
+            bar.advance(len(batch))
+    return answers
 
 
 def names_to_rank(examples: Sequence[ImageExample], *, seed: int, count: int = NAMES) -> list[list[str]]:
@@ -148,20 +145,17 @@ def names_to_rank(examples: Sequence[ImageExample], *, seed: int, count: int = N
     return lists
 
 
-def word_overlap(said: str, name: str) -> float:
+def word_overlap(text: str, name: str) -> float:
     """F1 of two sets of words: 1 where they are the same, 0 where they share none."""
-    ours, theirs = set(said.split()), set(name.split())
+    ours, theirs = set(text.split()), set(name.split())
     shared = len(ours & theirs)
     return 2 * shared / (len(ours) + len(theirs)) if shared else 0.0
 
 
-def majority(train: Sequence[ImageExample], asked: Sequence[ImageExample]) -> list[float]:
+def majority(train: Sequence[ImageExample], test: Sequence[ImageExample]) -> list[float]:
     """1 where the answer that is most frequent in ``train`` is the right one, else 0."""
-    counts: dict[str, int] = {}
-    for example in train:
-        counts[example.answer] = counts.get(example.answer, 0) + 1
-    best = max(counts, key=lambda answer: counts[answer])
-    return [float(example.answer == best) for example in asked]
+    best = Counter(example.answer for example in train).most_common(1)[0][0]
+    return [float(example.answer == best) for example in test]
 
 
 def over_identities(values: ArrayLike, examples: Sequence[ImageExample], emoji: Emoji, *, seed: int) -> Interval:
@@ -175,8 +169,8 @@ def over_identities(values: ArrayLike, examples: Sequence[ImageExample], emoji: 
     sizes_G = np.bincount(group_N).astype(np.float64)
 
     def mean(counts_RG: Array) -> Array:
-        found: Array = (counts_RG @ sums_G) / (counts_RG @ sizes_G)
-        return found
+        means_R: Array = (counts_RG @ sums_G) / (counts_RG @ sizes_G)
+        return means_R
 
     how = f"bootstrap over {len(sums_G):,} identities, {len(values_N):,} questions"
     return bootstrap_weighted(mean, len(sums_G), seed=seed, how=how)
@@ -185,10 +179,10 @@ def over_identities(values: ArrayLike, examples: Sequence[ImageExample], emoji: 
 def _scores(
     model: LlavaForConditionalGeneration,
     rows: ImageRows,
-    asked: Sequence[ImageExample],
+    examples: Sequence[ImageExample],
     answers: Sequence[Sequence[str]],
 ) -> list[AnswerScores]:
-    prompts = rows.collate([rows.row(example, answered=False) for example in asked])
+    prompts = rows.collate([rows.row(example, answered=False) for example in examples])
     return answer_log_probabilities(model, prompts, [[rows.answer(text) for text in texts] for texts in answers])
 
 
@@ -198,111 +192,116 @@ def _rank(scores_C: NDArray[np.float64], right: int) -> float:
     return float(better + (equal + 1) / 2)
 
 
-def _batches(examples: Sequence[ImageExample]) -> list[Sequence[ImageExample]]:
-    return [examples[start : start + _AT_ONCE] for start in range(0, len(examples), _AT_ONCE)]
+# From answers to numbers: accuracy with the right image, with another and before training, with intervals.
 
+Answers = Mapping[str, Sequence[ImageAnswer]]
+"""Who was asked ("seeing", "blind", "untrained") -> an answer to each question."""
 
-# From answers to numbers: accuracy of seeing, blind and untrained, with intervals and the difference of seeing.
-
-Answers = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Task -> what was told to each of its questions, as ``ImageAnswer.to_dict`` gives it."""
+SheetRow = tuple[str, str, str, str, str, str, float]
+"""Character, style, name, what each of the three says, and the rank of the name with the right image."""
 
 _SHOWN = 24
-_CAPTIONS = ("right", "overlap", "rank", "first", "rank_whole", "first_whole")
+_MEASURES: dict[str, Callable[[ImageAnswer], float]] = {
+    "right": lambda answer: answer.right,
+    "overlap": lambda answer: answer.overlap or 0.0,
+    "rank": lambda answer: answer.rank,
+    "first": lambda answer: float(answer.rank <= 1),  # first alone: of equal ones the rank is the middle
+    "rank_whole": lambda answer: answer.rank_whole,
+    "first_whole": lambda answer: float(answer.rank_whole <= 1),
+}
 
 
-def summary(
-    asked: Mapping[str, Sequence[ImageExample]], told: Mapping[str, Answers], emoji: Emoji, seed: int
-) -> dict[str, Any]:
-    """``tasks``: a row a task of choices; ``captions``: the measures of captions; ``sheet``: some captions.
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One measure of the trained model, of the same with shuffled images, and before training."""
 
-    ``told`` has "seeing", "blind" and "untrained". Plain data, intervals as their dicts.
-    """
-    tasks = {
-        task: _task(task, examples, {who: answers[task] for who, answers in told.items()}, emoji, seed)
-        for task, examples in asked.items()
-        if task != "name" and examples
-    }
-    names = asked.get("name") or []
-    if not names:
-        return {"tasks": tasks, "captions": {}, "sheet": []}
-    captions = {who: answers["name"] for who, answers in told.items()}
-    measured, sheet = _captions(names, captions, emoji, seed), _sheet(names, captions, emoji)
-    return {"tasks": tasks, "captions": measured, "sheet": sheet}
+    seeing: Interval
+    blind: Interval
+    untrained: Interval
+    gain: Interval
+    """Of seeing over blind, question by question."""
 
 
-def held_out_loss(
-    before: Sequence[float], after: Sequence[float], examples: Sequence[ImageExample], emoji: Emoji, seed: int
-) -> dict[str, Any]:
-    """Nats a token of the right answers to validation questions, before and after."""
-    found = {"before": before, "after": after}
-    return {name: over_identities(values, examples, emoji, seed=seed).to_dict() for name, values in found.items()}
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """One task of choices."""
+
+    right: Compared
+    whole: Compared
+    """Right by the whole answer's log-probability."""
+
+    majority: float
+    """Share that the answer most frequent in training gets right."""
+
+    chance: float
+    questions: int
 
 
-def _task(
-    task: str,
-    examples: Sequence[ImageExample],
-    told: Mapping[str, Sequence[Mapping[str, Any]]],
-    emoji: Emoji,
-    seed: int,
-) -> dict[str, Any]:
-    train = image_examples(emoji, cast(ImageTask, task), "train", limit=2000, seed=seed)
-    firsts = _with_firsts(told)
-    row = _compared("right", examples, firsts, emoji, seed)
-    row["whole"] = _compared("first_whole", examples, firsts, emoji, seed)
-    row["majority"] = float(np.mean(majority(train, examples)))
-    row["chance"] = float(np.mean([1 / len(example.choices or (1,)) for example in examples]))
-    row["questions"] = len(examples)
-    return row
+@dataclass(frozen=True, kw_only=True)
+class CaptionResult:
+    """Names said and names ranked."""
+
+    measures: dict[str, Compared]
+    questions: int
+    among: int
+    """Names among which the right one is ranked."""
+
+    sheet: tuple[SheetRow, ...]
+    """Some of the captions."""
 
 
-def _compared(
-    measure: str,
-    examples: Sequence[ImageExample],
-    told: Mapping[str, Sequence[Mapping[str, Any]]],
-    emoji: Emoji,
-    seed: int,
-) -> dict[str, Any]:
-    """One measure of each, and how much seeing has over blind, question by question."""
-    values = {who: np.array([float(one[measure]) for one in answers]) for who, answers in told.items()}
+@dataclass(frozen=True, kw_only=True)
+class ImageEvaluation:
+    """What a model sees."""
+
+    tasks: dict[str, TaskResult]
+    captions: CaptionResult | None
+    """None where no names were asked for."""
+
+
+def evaluation(
+    examples: Mapping[ImageTask, Sequence[ImageExample]], answers: Mapping[ImageTask, Answers], emoji: Emoji, seed: int
+) -> ImageEvaluation:
+    """The measures of each task from the answers to its questions (by task, then by who was asked)."""
+    return ImageEvaluation(
+        tasks={
+            task: _task(task, asked, answers[task], emoji, seed)
+            for task, asked in examples.items()
+            if task != "name" and asked
+        },
+        captions=_captions(examples["name"], answers["name"], emoji, seed) if examples.get("name") else None,
+    )
+
+
+def _task(task: ImageTask, examples: Sequence[ImageExample], answers: Answers, emoji: Emoji, seed: int) -> TaskResult:
+    train = image_examples(emoji, task, "train", limit=2000, seed=seed)
+    return TaskResult(
+        right=_compared("right", examples, answers, emoji, seed),
+        whole=_compared("first_whole", examples, answers, emoji, seed),
+        majority=float(np.mean(majority(train, examples))),
+        chance=float(np.mean([1 / len(example.choices or (1,)) for example in examples])),
+        questions=len(examples),
+    )
+
+
+def _compared(measure: str, examples: Sequence[ImageExample], answers: Answers, emoji: Emoji, seed: int) -> Compared:
+    values = {who: np.array([_MEASURES[measure](answer) for answer in some]) for who, some in answers.items()}
     values["gain"] = values["seeing"] - values["blind"]
-    intervals: dict[str, Interval] = {
-        name: over_identities(value, examples, emoji, seed=seed) for name, value in values.items()
-    }
-    return {name: interval.to_dict() for name, interval in intervals.items()}
+    return Compared(**{who: over_identities(some, examples, emoji, seed=seed) for who, some in values.items()})
 
 
-def _with_firsts(told: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """``first`` and ``first_whole``: 1 where the right one is ranked first, alone."""
-    return {
-        who: [
-            {**one, "first": float(one["rank"] <= 1), "first_whole": float(one["rank_whole"] <= 1)} for one in answers
-        ]
-        for who, answers in told.items()
-    }
-
-
-def _captions(
-    examples: Sequence[ImageExample],
-    told: Mapping[str, Sequence[Mapping[str, Any]]],
-    emoji: Emoji,
-    seed: int,
-) -> dict[str, Any]:
-    first = _with_firsts(told)
-    measures = {measure: _compared(measure, examples, first, emoji, seed) for measure in _CAPTIONS}
-    among = min(NAMES, len({example.answer for example in examples}))
-    return {**measures, "questions": len(examples), "among": among}
-
-
-def _sheet(
-    examples: Sequence[ImageExample], told: Mapping[str, Sequence[Mapping[str, Any]]], emoji: Emoji
-) -> list[list[str | float]]:
-    """Character, style, name, and what each of the three says; images of different emoji, in the order asked."""
-    rows: dict[int, list[str | float]] = {}
-    for place, example in enumerate(examples):
-        if example.image not in rows and len(rows) < _SHOWN:
-            label = emoji.labels[example.image]
-            said = [str(told[who][place]["told"]) for who in ("seeing", "blind", "untrained")]
-            rank = float(told["seeing"][place]["rank"])
-            rows[example.image] = [label.character, emoji.styles[example.style], example.answer, *said, rank]
-    return list(rows.values())
+def _captions(examples: Sequence[ImageExample], answers: Answers, emoji: Emoji, seed: int) -> CaptionResult:
+    sheet: dict[int, SheetRow] = {}
+    for example, seeing, blind, untrained in zip(
+        examples, answers["seeing"], answers["blind"], answers["untrained"], strict=True
+    ):
+        if example.image not in sheet and len(sheet) < _SHOWN:  # the first of them, each emoji once
+            character, style = emoji.labels[example.image].character, emoji.styles[example.style]
+            texts = (seeing.answer, blind.answer, untrained.answer)
+            sheet[example.image] = (character, style, example.answer, *texts, seeing.rank)
+    return CaptionResult(
+        measures={measure: _compared(measure, examples, answers, emoji, seed) for measure in _MEASURES},
+        questions=len(examples),
+        among=min(NAMES, len({example.answer for example in examples})),
+        sheet=tuple(sheet.values()),
+    )

@@ -17,7 +17,7 @@ from armillary.models.image_text import assemble_image_text_model
 from armillary.models.vision import tower_states
 from armillary.training.image_rows import ImageRows
 
-ImageSet = Literal["emoji", "made-up"]
+ImageSet = Literal["emoji", "synthetic"]
 _AT_ONCE = 64
 
 
@@ -40,7 +40,7 @@ class ImageTextSetup:
 
 
 def image_text_setup(text: LoadedModel, images: ImageSet, *, seed: int = 0) -> ImageTextSetup:
-    """``text`` with DINOv2-small and the emoji images; "made-up" takes a random tower and needs no download.
+    """``text`` with DINOv2-small and the emoji images; "synthetic" takes a random tower and needs no download.
 
     The seed draws the connector. Some minutes where the states of the images are not in the cache yet. Raises
     UsageError where the emoji have not been fetched, and what ``assemble_image_text_model`` and ``image_states``

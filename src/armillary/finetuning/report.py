@@ -9,47 +9,47 @@ from armillary.finetuning.config import TuningConfig
 from armillary.finetuning.data import chance
 from armillary.methods.mdgd.forgetting import ForgettingRow, ForgettingTable, forgetting_table
 from armillary.numerics.intervals import Interval, bootstrap_mean, paired_difference
-from armillary.records.sections import Figure, Finding, Section, Table, interval_bars
+from armillary.records.sections import Figure, Finding, Lines, Section, Series, Table, interval_bars
 
 # Lines over the steps of a training, read from the Trainer's log.
 
 
 @dataclass(frozen=True)
-class Series:
+class LoggedSeries:
     """One name of the log: at which steps, and its values."""
 
     x: list[int]
     y: list[float]
 
 
-def series_named(log: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, Series]:
+def series_named(log: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, LoggedSeries]:
     """For each name in the log, under the word given, its values by step; names that are not there are left out.
 
     A resumed run may have two lines for the step it resumed at: the first counts.
     """
-    found = {}
+    series = {}
     for name, word in names.items():
         values: dict[int, float] = {}
         for line in log:
             if line.get(name) is not None and "step" in line:
                 values.setdefault(int(line["step"]), float(line[name]))
         if values:
-            found[word] = Series(sorted(values), [values[step] for step in sorted(values)])
-    return found
+            series[word] = LoggedSeries(sorted(values), [values[step] for step in sorted(values)])
+    return series
 
 
-def curve(title: str, series: Mapping[str, Series], y_label: str) -> Figure | None:
+def curve(title: str, series: Mapping[str, LoggedSeries], y_label: str) -> Figure | None:
     """The series in one figure over all their steps; None for no series."""
     if not series:
         return None
-    steps = sorted({step for one in series.values() for step in one.x})
+    steps = sorted({step for line in series.values() for step in line.x})
     drawn = []
-    for name, one in series.items():
-        known = dict(zip(one.x, one.y, strict=True))
-        drawn.append({"name": name, "y": [known.get(step) for step in steps]})
-    said = ", ".join(f"{name} from {one.y[0]:.3g} to {one.y[-1]:.3g}" for name, one in series.items())
-    data = {"x": steps, "series": drawn, "x_label": "step", "y_label": y_label}
-    return Figure(kind="lines", title=title, data=data, alt=f"Lines over {steps[-1]} steps: {said}.")
+    for name, line in series.items():
+        known = dict(zip(line.x, line.y, strict=True))
+        drawn.append(Series(name=name, y=[known.get(step) for step in steps]))
+    ends = ", ".join(f"{name} from {line.y[0]:.3g} to {line.y[-1]:.3g}" for name, line in series.items())
+    data = Lines(x=[*steps], series=drawn, x_label="step", y_label=y_label)
+    return Figure(title=title, data=data, alt=f"Lines over {steps[-1]} steps: {ends}.")
 
 
 LEARNED = "learned-and-forgotten"
@@ -116,7 +116,7 @@ def tuning_findings(result: TuningResult) -> list[Finding]:
     """What was learned and what was forgotten, a sentence each."""
     rows = {row.task: row for row in result.rows_of_tasks()}
     new = rows[result.target]
-    found = [
+    findings = [
         Finding(
             text=f"{result.target} (learned): {_percent(new.before)} before, {_percent(new.after)} after, change "
             f"{_change(new.change)}.",
@@ -128,7 +128,7 @@ def tuning_findings(result: TuningResult) -> list[Finding]:
     if table is not None:
         worst = min((row for row in table.rows if not row.target), key=lambda row: row.change.estimate)
         lost = table.pretrained_change.upper < 0
-        found.append(
+        findings.append(
             Finding(
                 text=f"The old tasks together change by {_change(table.pretrained_change)}; the most by "
                 f"{_change(worst.change)} ({worst.task}).",
@@ -136,7 +136,7 @@ def tuning_findings(result: TuningResult) -> list[Finding]:
                 section=LEARNED,
             )
         )
-    return found
+    return findings
 
 
 def tuning_sections(result: TuningResult) -> list[Section]:
@@ -175,8 +175,8 @@ def _learned(result: TuningResult) -> Section:
     rows = result.rows_of_tasks()
     chances = [chance(result.tests[row.task]) for row in rows]
     levels = {f"{row.task}, {when}": getattr(row, when) for row in rows for when in ("before", "after")}
-    bars = interval_bars("Answers that are right", levels, "share right", [c for c in chances for _ in range(2)])
-    bars.data["reference_name"] = "guessing among the choices"
+    twice = [share for share in chances for _ in range(2)]
+    bars = interval_bars("Answers that are right", levels, "share right", twice, "guessing among the choices")
     changes = interval_bars(
         "Change by task", {row.task: row.change for row in rows}, "share right, after minus before"
     )
@@ -210,8 +210,7 @@ def _training(result: TuningResult) -> Section:
     log = result.log
     losses = series_named(log, {"loss": "loss"})
     figures = [curve("Loss of the new task", losses, "nats a token"), _mdgd_curves(log), _norms(log, result)]
-    known = [one for one in figures if one is not None]
-    values = losses.get("loss", Series([], [])).y
+    values = losses.get("loss", LoggedSeries([], [])).y
     went = f"The loss went from {values[0]:.3g} to {values[-1]:.3g}" if values else "The training left no loss"
     last = max((line.get("step", 0) for line in log), default=0)
     return Section(
@@ -227,7 +226,7 @@ def _training(result: TuningResult) -> Section:
             "step, after clipping."
         ),
         caution="One run with one seed; the last values of a short run depend on which questions came last.",
-        figures=known,
+        figures=[figure for figure in figures if figure is not None],
     )
 
 
@@ -245,9 +244,9 @@ def _balance(result: TuningResult) -> Section:
     log = result.log
     rates = curve("Learning rate by component", series_named(log, _with_prefix(log, "learning_rate/")), "rate")
     kappas = series_named(log, {"commit/log_kappa": "log kappa"})
-    values = kappas.get("log kappa", Series([], [])).y
+    values = kappas.get("log kappa", LoggedSeries([], [])).y
     multipliers = series_named(log, _with_prefix(log, "commit/multiplier/"))
-    said = (
+    summary = (
         f"The balance, log kappa, was {values[0]:+.2f} at the first line of the log that has one and "
         f"{values[-1]:+.2f} at the last (one run)."
         if values
@@ -261,14 +260,14 @@ def _balance(result: TuningResult) -> Section:
     return Section(
         id="balance",
         title="Balance of encoder and language model",
-        summary=said,
+        summary=summary,
         meaning=(
             "Kappa is how far the language model's last step alone moved the output, over how far the encoder's did. "
             "Above 0 in the logarithm the encoder lags and its rate is raised. Rates are the schedule times the "
             "multiplier."
         ),
         caution="One probe is one batch; the multipliers follow a moving average of them.",
-        figures=[one for one in figures if one is not None],
+        figures=[figure for figure in figures if figure is not None],
     )
 
 
@@ -279,23 +278,23 @@ def _states(result: TuningResult) -> Section:
         _by_layer(result.log, "drift", "Drift of the image states by layer", "relative to their size"),
     ]
     drifts = _with_prefix(result.log, "visual_rank/", "/drift")
-    last = {name: one.y[-1] for name, one in series_named(result.log, drifts).items() if one.y}
+    last = {name: line.y[-1] for name, line in series_named(result.log, drifts).items() if line.y}
     most = max(last, key=lambda name: last[name], default=None)
-    said = "No reading was taken." if most is None else (
+    summary = "No reading was taken." if most is None else (
         f"At the end the image states of layer {most} have moved the most, by {last[most]:.1%} of their size "
         "(one run)."
     )  # fmt: skip
     return Section(
         id="image-states",
         title="Image states",
-        summary=said,
+        summary=summary,
         meaning=(
             "Effective rank counts the directions that the image tokens' hidden states really use, their mean taken "
             "off: over pictures, how many differences between pictures the model still tells. Drift is the distance "
             "from the states before tuning. Both are of the same held-out pictures throughout."
         ),
         caution="A falling rank is no proof of forgetting, nor a steady one of its absence: see the answers above.",
-        figures=[one for one in figures if one is not None],
+        figures=[figure for figure in figures if figure is not None],
     )
 
 

@@ -1,9 +1,8 @@
-"""Tune an image-text model with a method and tell what it learned and forgot: ``armillary train mdgd|commit``."""
+"""Tune an image-text model with a method: what it learned and forgot. ``armillary train mdgd|commit``."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,16 +14,10 @@ from transformers.utils import logging
 
 from armillary.data.images.user_files import ImageQuestion
 from armillary.errors import NumericError, UsageError
-from armillary.extras import peft_package
-from armillary.finetuning.arguments import (
-    check_training,
-    method_settings,
-    reading_steps,
-    total_steps,
-    training_arguments,
-)
+from armillary.files import whole_folder
+from armillary.finetuning.arguments import method_settings, reading_steps, total_steps, training_arguments
 from armillary.finetuning.config import TuningConfig, TuningLora
-from armillary.finetuning.data import TuningQuestions, file_digests, tuning_questions
+from armillary.finetuning.data import TuningQuestions
 from armillary.finetuning.report import TuningResult, tuning_findings, tuning_measures, tuning_sections
 from armillary.methods.commit import CoMMITConfig, CoMMITTrainer
 from armillary.methods.commit.baselines import CoordinateDescent, feature_cd, language_cd
@@ -32,13 +25,12 @@ from armillary.methods.mdgd.baselines import L2SPTrainer, language_lora
 from armillary.methods.mdgd.callbacks import VisualRankCallback
 from armillary.methods.mdgd.config import MDGDSettings
 from armillary.methods.mdgd.trainer import MDGDTrainer
-from armillary.models.image_text import TINY, ImageTextModel, open_image_text_model
+from armillary.models.image_text import ImageTextModel, open_image_text_model
 from armillary.models.quiet import quiet
 from armillary.models.vision import find_vision_anatomy
 from armillary.progress import counted
-from armillary.records.record import RunRecord
-from armillary.runs.environment import machine, versions
 from armillary.runs.folder import RunFolder
+from armillary.runs.run import Outcome
 from armillary.training.checkpoints import StepBar, last_checkpoint, train_or_resume
 from armillary.training.components import ComponentNorms, Components, ComponentTrainer, vision_components
 from armillary.training.questions import QuestionEncoder, QuestionRows, right_answers
@@ -136,124 +128,102 @@ def _commit(
 MODEL = "model"
 """Folder, in that of the run, of the tuned model: transformers' own, with its processor."""
 
-CHECKPOINTS = ".checkpoints"
 _RANK_IMAGES, _RANK_AT_ONCE = 24, 8
+"""Images over which effective rank and drift are read, and how many in one pass: their rank is at most their number,
+and a reading should cost little beside a step."""
 
 
-def run_tuning(config: TuningConfig, out: Path, *, fresh: bool = False) -> RunRecord:
-    """The record of a tuning run, also left in ``out`` with its report and the tuned model in ``out/model``.
+def tune(config: TuningConfig, questions: TuningQuestions, opened: ImageTextModel, folder: RunFolder) -> Outcome:
+    """What the model learned and forgot; the tuned model is left in the run's folder under ``model``.
 
-    A run that was killed goes on from its last checkpoint, with the same final weights; a finished one is read again.
-    Raises ``ArmillaryError``.
+    Each stage is kept, so that a killed run goes on with the next; a killed training goes on from its last checkpoint,
+    to the same final weights. UsageError where nothing can be trained or asked, NumericError where training diverges.
     """
-    check_training(config)
-    if config.lora is not None:
-        peft_package()
-    questions = tuning_questions(config)
-    identity = {"command": f"train {config.method}", **asdict(config), "files": file_digests(config.data)}
-    with RunFolder.open(out, identity) as folder:
-        opened = open_image_text_model(TINY if config.dry_run else config.model, dtype=config.dtype)
-        folder.bind({"model": opened.fingerprint})
-        if fresh:
-            shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-        elif (out / MODEL / "config.json").is_file() and (finished := folder.finished()) is not None:
-            return finished
-        record = _Run(config, questions, opened, folder).record()
-        folder.finish(record)
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-        return record
+    parts, encoder = folder.parts, QuestionEncoder(opened.processor, config.data.prompt)
+    assert parts.folder is not None
+    # Among the parts, which are named for settings and weights: another run's checkpoints are not gone on with.
+    checkpoints = parts.folder / "checkpoints"
+    arguments = training_arguments(config, checkpoints, len(questions.train))
 
-
-class _Run:
-    """The stages of one run; each is kept in the folder, so that a killed run goes on with the next."""
-
-    def __init__(
-        self, config: TuningConfig, questions: TuningQuestions, opened: ImageTextModel, folder: RunFolder
-    ) -> None:
-        self.config, self.questions, self.opened, self.folder = config, questions, opened, folder
-        self.facts = opened.facts()
-        self.encoder = QuestionEncoder(opened.processor, config.data.prompt)
-        kept = folder.parts.folder
-        assert kept is not None
-        # Named like the parts, for settings and weights: another run's checkpoints are not gone on with.
-        checkpoints = folder.path / CHECKPOINTS / kept.name
-        self.arguments = training_arguments(config, checkpoints, len(questions.train))
-        self.checkpoints = checkpoints
-
-    def record(self) -> RunRecord:
-        parts = self.folder.parts
-        before = parts.json("before", lambda: self._right(self.opened.model, "before tuning"))
-        log = parts.json("trained", self._trained)
-        after = parts.json("after", self._after)
-        result = TuningResult(
-            config=self.config, tests=self.questions.tests, rows=len(self.questions.train), before=before, after=after,
-            log=log,
-        )  # fmt: skip
-        return RunRecord(
-            kind="train",
-            title=f"{self.config.data.new_task} by {self.config.arm} ({self.facts['name']})",
-            config=self.folder.config,
-            models={"model": self.facts},
-            seed=self.config.seed,
-            measures=tuning_measures(result),
-            findings=tuning_findings(result),
-            sections=tuning_sections(result),
-            data=self.questions.sources,
-            versions=versions(),
-            machine=machine(),
-            started=self.folder.started,
-            seconds=self.folder.seconds,
-        )
-
-    def _right(self, model: nn.Module, when: str) -> dict[str, list[float]]:
-        model.to(self.arguments.device)
+    def right(model: nn.Module, when: str) -> dict[str, list[float]]:
+        model.to(arguments.device)
         return {
-            task: right_answers(model, self.encoder, asked, label=f"Asking {task} {when}")
-            for task, asked in self.questions.tests.items()
+            task: right_answers(model, encoder, tests, label=f"Asking {task} {when}")
+            for task, tests in questions.tests.items()
         }
 
-    def _after(self) -> dict[str, list[float]]:
-        """The model that was saved is asked, not the one in memory: so it is known to open and to be right."""
-        saved = open_image_text_model(str(self.folder.path / MODEL), dtype=self.config.dtype)
-        return self._right(saved.model, "after tuning")
+    def after() -> dict[str, list[float]]:
+        # The model that was saved is asked, not the one in memory: so it is known to open and to be right.
+        saved = open_image_text_model(str(folder.path / MODEL), dtype=config.dtype)
+        return right(saved.model, "after tuning")
 
-    def _trained(self) -> list[dict[str, Any]]:
-        """Trains, saves the model, and gives the Trainer's log."""
-        network = trained_network(self.config, self.opened)
-        rows = QuestionRows(self.encoder, self.questions.train)
-        steps = total_steps(vars(self.arguments), len(rows))
-        readings = VisualRankCallback(self._rank_batches(), every=reading_steps(self.config, steps))
-        network.to(self.arguments.device)
-        readings.take_baseline(network)  # of a resumed run too: the checkpoint is loaded later
-        with counted(f"Tuning with {self.config.arm} (steps)", steps) as bar:
-            callbacks = [StepBar(bar), readings]
-            trainer = arm_trainer(self.config, network, self.arguments, self.encoder, rows, callbacks)
-            checkpoint = last_checkpoint(self.checkpoints)
-            with _without_library_bars():
-                train_or_resume(trainer, checkpoint)
-        log = cast(list[dict[str, Any]], trainer.state.log_history)
-        _refuse_diverged(log)
-        save_tuned(cast(nn.Module, trainer.model), self.opened, self.folder.path)
+    def train() -> list[dict[str, Any]]:
+        network, log = _trained(config, questions, opened, encoder, arguments, last_checkpoint(checkpoints))
+        save_tuned(network, opened, folder.path)
         return log
 
-    def _rank_batches(self) -> list[dict[str, torch.Tensor]]:
-        """Batches of different test images, by turns from the tasks."""
-        asked: list[ImageQuestion] = []
-        seen: set[Any] = set()
-        longest = max(map(len, self.questions.tests.values()))
-        for place in range(longest):
-            for one in (tests[place] for tests in self.questions.tests.values() if place < len(tests)):
-                key = one.image if isinstance(one.image, Path) else one.image.tobytes()
-                if key not in seen and len(asked) < _RANK_IMAGES:
-                    seen.add(key)
-                    asked.append(one)
-        if len(asked) < 2:
-            raise UsageError("the test questions are all about one picture; effective rank needs at least 2.")
-        prompts = [self.encoder.prompt_row(one) for one in asked]
-        return [
-            self.encoder.collate(prompts[start : start + _RANK_AT_ONCE])
-            for start in range(0, len(prompts), _RANK_AT_ONCE)
-        ]
+    before = parts.json("before", lambda: right(opened.model, "before tuning"))
+    log = parts.json("trained", train)
+    result = TuningResult(
+        config=config,
+        tests=questions.tests,
+        rows=len(questions.train),
+        before=before,
+        after=parts.json("after", after),
+        log=log,
+    )
+    return Outcome(
+        title=f"{config.data.new_task} by {config.arm} ({opened.name})",
+        measures=tuning_measures(result),
+        findings=tuning_findings(result),
+        sections=tuning_sections(result),
+        data=questions.sources,
+    )
+
+
+def _trained(
+    config: TuningConfig,
+    questions: TuningQuestions,
+    opened: ImageTextModel,
+    encoder: QuestionEncoder,
+    arguments: TrainingArguments,
+    checkpoint: Path | None,
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """The trained network, and the Trainer's log."""
+    network = trained_network(config, opened)
+    rows = QuestionRows(encoder, questions.train)
+    steps = total_steps(vars(arguments), len(rows))
+    batches = _rank_batches(encoder, questions.tests)
+    readings = VisualRankCallback(batches, every=reading_steps(config, steps))
+    network.to(arguments.device)
+    readings.take_baseline(network)  # of a resumed run too: the checkpoint is loaded later
+    with counted(f"Tuning with {config.arm} (steps)", steps) as bar:
+        trainer = arm_trainer(config, network, arguments, encoder, rows, [StepBar(bar), readings])
+        with _without_library_bars():
+            train_or_resume(trainer, checkpoint)
+    log = cast(list[dict[str, Any]], trainer.state.log_history)
+    _refuse_diverged(log)
+    return cast(nn.Module, trainer.model), log
+
+
+def _rank_batches(
+    encoder: QuestionEncoder, tests: Mapping[str, Sequence[ImageQuestion]]
+) -> list[dict[str, torch.Tensor]]:
+    """Batches of different test images, by turns from the tasks. UsageError where there are fewer than two."""
+    questions: list[ImageQuestion] = []
+    seen: set[Any] = set()
+    for of_tasks in zip_longest(*tests.values()):
+        for question in of_tasks:
+            if question is None or len(questions) == _RANK_IMAGES:
+                continue
+            key = question.image if isinstance(question.image, Path) else question.image.tobytes()
+            if key not in seen:
+                seen.add(key)
+                questions.append(question)
+    if len(questions) < 2:
+        raise UsageError("the test questions are all about one image; effective rank needs at least 2.")
+    prompts = [encoder.prompt_row(question) for question in questions]
+    return [encoder.collate(prompts[start : start + _RANK_AT_ONCE]) for start in range(0, len(prompts), _RANK_AT_ONCE)]
 
 
 @contextmanager
@@ -282,10 +252,6 @@ def save_tuned(network: nn.Module, opened: ImageTextModel, out: Path) -> None:
     """Model and processor as one transformers folder ``out/model``, whole or not at all; adapters are merged."""
     merge = getattr(network, "merge_and_unload", None)
     model = cast(Any, network if merge is None else merge())
-    partial, final = out / f".{MODEL}-partial", out / MODEL
-    shutil.rmtree(partial, ignore_errors=True)
-    with quiet():
-        model.save_pretrained(partial)
-        opened.processor.save_pretrained(partial)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
+    with quiet(), whole_folder(out / MODEL, replace=True) as folder:
+        model.save_pretrained(folder)
+        opened.processor.save_pretrained(folder)

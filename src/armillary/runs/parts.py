@@ -8,18 +8,19 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from armillary.files import remove_stale, write_atomic
-from armillary.records.plain import dumps, plain
+from armillary.records.plain import decode, dumps, plain
 
 if TYPE_CHECKING:
     import numpy as np
 
 HIDDEN = ".parts"
+Kind = TypeVar("Kind")
 
 
 class Parts:
@@ -47,6 +48,10 @@ class Parts:
             # The checksum finds damage that still parses; the name finds a file that was copied over another.
             write_atomic(path, dumps({"name": name, "sha256": _sha256(text)})[:-1] + f', "value": {text}}}')
         return json.loads(text)
+
+    def decoded(self, kind: type[Kind], name: str, compute: Callable[[], Kind]) -> Kind:
+        """The value of ``compute`` (dataclasses, lists, dicts) read back as ``kind``; see ``records.plain``."""
+        return decode(kind, self.json(name, compute), f"The part {name!r}")
 
     def arrays(self, name: str, compute: Callable[[], dict[str, "np.ndarray[Any, Any]"]]) -> dict[str, Any]:
         """The arrays of ``compute`` under their names, with dtype, shape and memory order kept bit for bit.

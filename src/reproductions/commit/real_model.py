@@ -103,7 +103,7 @@ class GivenModel:
         return [FixedMultipliers(exchanged(mean) if arm == "exchanged" else mean)]
 
     def _ground(self, seed: int) -> ImageTextSetup:
-        return image_text_setup(self.loaded, "made-up" if self.scale.synthetic else "emoji", seed=seed)
+        return image_text_setup(self.loaded, "synthetic" if self.scale.synthetic else "emoji", seed=seed)
 
     def _asked(self, setup: ImageTextSetup) -> list[float]:
         limit = self.scale.model_asked

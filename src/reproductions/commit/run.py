@@ -33,7 +33,7 @@ from reproductions.images.dataset import ImageDataset
 def dataset(loaded: LoadedModel, *, synthetic: bool) -> ImageDataset:
     """The pictures with their stored states, and the questions about them."""
     if synthetic:
-        setup = image_text_setup(loaded, "made-up")
+        setup = image_text_setup(loaded, "synthetic")
         assert setup.rows.states is not None
         return ImageDataset(setup.emoji, setup.rows.states, TASKS)
     emoji = load_emoji()
@@ -90,7 +90,7 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
     config, loaded, folder = run.settings, run.model, run.folder
     scale = SCALES[config.preset]
     sounds = synthetic_sounds() if scale.synthetic else load_sounds()
-    setup = image_text_setup(loaded, "made-up" if scale.synthetic else "emoji", seed=config.seed)
+    setup = image_text_setup(loaded, "synthetic" if scale.synthetic else "emoji", seed=config.seed)
     heard = audio_context(sounds, config, folder.parts, loaded.device)
     audio = folder.parts.json("audio", partial(on_sounds, heard))
     model = folder.parts.json("model", partial(on_given_model, loaded, scale, config.seed, folder.parts))

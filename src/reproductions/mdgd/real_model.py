@@ -43,7 +43,7 @@ class GivenModel:
     @cached_property
     def setup(self) -> ImageTextSetup:
         """With the connector of the seed; trained in place."""
-        return image_text_setup(self.loaded, "made-up" if self.scale.synthetic else "emoji", seed=self.seed)
+        return image_text_setup(self.loaded, "synthetic" if self.scale.synthetic else "emoji", seed=self.seed)
 
     @cached_property
     def asked(self) -> dict[str, list[ImageExample]]:

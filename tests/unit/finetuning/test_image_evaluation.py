@@ -14,15 +14,17 @@ from transformers import TrainerCallback
 from armillary.data.images.questions import COLOURS, ImageExample, image_examples
 from armillary.data.images.synthetic import synthetic_emoji
 from armillary.errors import NumericError, UsageError
-from armillary.finetuning.connector import ConnectorTraining, answer_nats, mixed_examples, train_connector
+from armillary.finetuning.config import ConnectorConfig
+from armillary.finetuning.connector import answer_nats, mixed_examples, train_connector
 from armillary.finetuning.image_evaluation import (
+    ImageAnswer,
     caption,
     choose,
+    evaluation,
     majority,
     names_to_rank,
     over_identities,
     shuffled_images,
-    summary,
     word_overlap,
 )
 from armillary.finetuning.image_setup import ImageTextSetup, image_text_setup
@@ -33,7 +35,7 @@ from armillary.training.questions import answer_loss, with_answer_positions
 
 @cache
 def _made() -> ImageTextSetup:
-    return image_text_setup(tiny(), "made-up")
+    return image_text_setup(tiny(), "synthetic")
 
 
 def setup() -> ImageTextSetup:
@@ -84,7 +86,7 @@ def test_who_can_see_is_right_and_blind_is_at_chance(seeing: ImageTextSetup) -> 
     assert np.mean(right) == 1.0
     # A perfect seer tells the colour of the picture it is shown; that this is the asked one's is chance.
     shown = {(one.image, one.style): one.answer for one in asked}
-    assert [one.told for one in told] == [shown[one.image, one.style] for one in blind]
+    assert [one.answer for one in told] == [shown[one.image, one.style] for one in blind]
     shares = np.unique([one.answer for one in asked], return_counts=True)[1] / len(asked)
     chance = float(np.square(shares).sum())
     assert abs(np.mean([one.right for one in told]) - chance) < 3 * (chance * (1 - chance) / len(asked)) ** 0.5
@@ -97,7 +99,7 @@ def test_captions_of_who_can_see(seeing: ImageTextSetup) -> None:
     assert all(len(set(given)) == 6 and one.answer in given for one, given in zip(asked, names, strict=True))
     with stored_states(seeing.model):
         told, other = (caption(seeing.model, seeing.rows, some, names) for some in (asked, blind))
-    assert [one.told for one in told] == [one.answer for one in asked]
+    assert [one.answer for one in told] == [one.answer for one in asked]
     assert all(one.right == one.overlap == one.rank == one.rank_whole == 1 for one in told)
     assert np.mean([one.right for one in other]) == 0 and np.mean([one.rank for one in other]) > 2
 
@@ -157,22 +159,24 @@ def test_intervals_are_over_identities() -> None:
         over_identities([1.0], asked, emoji, seed=0)
 
 
-def test_a_summary_pairs_seeing_with_blind() -> None:
+def test_an_evaluation_pairs_seeing_with_blind() -> None:
     emoji = synthetic_emoji()
     asked = {"colour": questions(emoji, "colour", "test", 8), "name": questions(emoji, "name", "test", 8)}
-    one = {"told": "red", "rank": 1.0, "rank_whole": 2.0, "overlap": 0.5}
 
-    def all_told(right: float) -> dict[str, list[dict[str, Any]]]:
-        return {task: [{**one, "right": right} for _ in examples] for task, examples in asked.items()}
+    def answers(right: float, count: int) -> list[ImageAnswer]:
+        return [ImageAnswer(answer="red", rank=1.0, rank_whole=2.0, overlap=0.5, right=right)] * count
 
-    told = {"seeing": all_told(1.0), "blind": all_told(0.0), "untrained": all_told(0.0)}
-    found = summary(asked, told, emoji, seed=0)
-    assert found["tasks"]["colour"]["gain"]["estimate"] == 1 and found["tasks"]["colour"]["chance"] == 1 / 8
-    assert found["tasks"]["colour"]["whole"]["seeing"]["estimate"] == 0, "ranked second by the whole answer"
-    assert (
-        found["captions"]["right"]["gain"]["estimate"] == 1 and found["captions"]["overlap"]["gain"]["estimate"] == 0
-    )
-    assert len({row[2] for row in found["sheet"]}) == len(found["sheet"]) <= 8
+    given = {
+        task: {who: answers(float(who == "seeing"), len(examples)) for who in ("seeing", "blind", "untrained")}
+        for task, examples in asked.items()
+    }
+    found = evaluation(asked, given, emoji, seed=0)
+    colour, captions = found.tasks["colour"], found.captions
+    assert colour.right.gain.estimate == 1 and colour.chance == 1 / 8
+    assert colour.whole.seeing.estimate == 0, "ranked second by the whole answer"
+    assert captions is not None and set(found.tasks) == {"colour"}
+    assert captions.measures["right"].gain.estimate == 1 and captions.measures["overlap"].gain.estimate == 0
+    assert len({row[2] for row in captions.sheet}) == len(captions.sheet) <= 8
 
 
 class _Stop(TrainerCallback):
@@ -185,11 +189,17 @@ class _Stop(TrainerCallback):
 
 
 def trained(made: ImageTextSetup, folder: Path, *, stop: int | None = None) -> list[tuple[int, float]]:
-    settings = ConnectorTraining(steps=9, batch_size=4, learning_rate=1e-2, save_every=2)
+    settings = ConnectorConfig(model="tiny-llama", steps=9, batch_size=4, learning_rate=1e-2)
     examples = mixed_examples(made.emoji, "train", 20, seed=0)  # fewer than are learned: a second epoch
     with stored_states(made.model):
         return train_connector(
-            made.model, made.rows, examples, settings, folder, callbacks=[] if stop is None else [_Stop(stop)]
+            made.model,
+            made.rows,
+            examples,
+            settings,
+            folder,
+            save_every=2,
+            callbacks=[] if stop is None else [_Stop(stop)],
         )
 
 
@@ -224,6 +234,6 @@ def test_training_lowers_the_loss_on_its_answers(tmp_path: Path) -> None:
 
 def test_a_rate_that_breaks_the_model_is_told(tmp_path: Path) -> None:
     made = setup()
-    settings = ConnectorTraining(steps=4, batch_size=2, learning_rate=1e30, save_every=50)
+    settings = ConnectorConfig(model="tiny-llama", steps=4, batch_size=2, learning_rate=1e30)
     with stored_states(made.model), pytest.raises(NumericError, match="lower the learning rate of 1e"):
         train_connector(made.model, made.rows, mixed_examples(made.emoji, "train", 8, seed=0), settings, tmp_path)

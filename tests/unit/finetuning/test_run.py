@@ -14,12 +14,13 @@ from armillary.data.images.user_files import held_out, image_questions, read_que
 from armillary.errors import NumericError, UsageError
 from armillary.finetuning import run as tuning
 from armillary.finetuning.arguments import method_settings, reading_steps, total_steps, training_arguments
-from armillary.finetuning.config import ARMS, TuningConfig, built, tuning_config
+from armillary.finetuning.config import ARMS, TuningConfig
 from armillary.finetuning.data import chance, tuning_questions
 from armillary.finetuning.report import curve, series_named
 from armillary.finetuning.run import arm_trainer, trained_network
 from armillary.methods.mdgd import MDGDSettings
 from armillary.models.image_text import tiny_image_text_model
+from armillary.records.plain import decode, plain
 from armillary.training.components import component_norms
 from armillary.training.questions import QuestionEncoder, QuestionRows
 
@@ -28,7 +29,7 @@ EMOJI = {"pictures": "emoji", "target": "code", "keep": ["style", "colour"]}
 
 def config(method: Any, own: dict[str, Any] | None = None, **more: Any) -> TuningConfig:
     table = {"model": "any", "data": EMOJI, "training": {"use_cpu": True}, method: own or {}, **more}
-    return tuning_config(method, table, seed=None, dry_run=True)
+    return TuningConfig.from_file(method, table, "The configuration").dry()
 
 
 def trained(chosen: TuningConfig, folder: Path) -> tuple[dict[str, torch.Tensor], nn.Module]:
@@ -66,20 +67,18 @@ def test_arms_are_settings_and_the_file_has_the_last_word() -> None:
 
 def test_the_seed_is_the_options_then_the_file_s() -> None:
     table = {"model": "any", "data": EMOJI, "training": {"seed": 5}}
-    assert tuning_config("mdgd", table, seed=None, dry_run=False).seed == 5
-    assert tuning_config("mdgd", table, seed=7, dry_run=False).seed == 7
-    assert "seed" not in tuning_config("mdgd", table, seed=7, dry_run=False).training
+    assert TuningConfig.from_file("mdgd", table, "x").seed == 5
+    assert TuningConfig.from_file("mdgd", table, "x", seed=7).seed == 7
+    assert "seed" not in TuningConfig.from_file("mdgd", table, "x", seed=7).training
+    assert table["training"] == {"seed": 5}, "the file's table is left as it was"
 
 
 def test_settings_come_back_from_a_record() -> None:
-    from dataclasses import asdict
-
-    from armillary.records.plain import plain
-
     one = config("mdgd", {"mask_ratio": 0.5}, lora={"rank": 3}, freeze=["connector"])
-    assert TuningConfig.from_dict(plain(asdict(one))) == one
-    with pytest.raises(UsageError, match="no 'novelty' in the settings"):
-        TuningConfig.from_dict({**plain(asdict(one)), "novelty": 1})
+    kept = {**plain(one.config()), "files": {}}
+    assert TuningConfig.from_table(kept, "The record") == one
+    with pytest.raises(UsageError, match="The record has unknown fields: novelty"):
+        TuningConfig.from_table({**kept, "novelty": 1}, "The record")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_readings_are_spread_over_the_run() -> None:
 
 
 def test_types_are_checked_by_their_annotations() -> None:
-    assert built(MDGDSettings, {"mask_probe": 1}, "x").mask_probe == 1.0
+    assert decode(MDGDSettings, {"mask_probe": 1}, "x").mask_probe == 1.0
     for name, value, words in (
         ("mask_batches", True, "a whole number"),
         ("mask_ratio", "0.1", "a number"),
@@ -109,7 +108,7 @@ def test_types_are_checked_by_their_annotations() -> None:
         ("visual_layers", 3, "text"),
     ):
         with pytest.raises(UsageError, match=words):
-            built(MDGDSettings, {name: value}, "x")
+            decode(MDGDSettings, {name: value}, "x")
 
 
 def test_a_tenth_of_the_images_is_held_out_whole(tmp_path: Path) -> None:

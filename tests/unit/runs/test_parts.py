@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,16 @@ def test_without_a_folder_nothing_is_written_but_the_form_is_the_same() -> None:
 def test_the_digest_names_the_value_not_the_order() -> None:
     assert digest({"a": 1, "b": (2, 3)}) == digest({"b": [2, 3], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2}) != digest({"a": "2"})
+
+
+@dataclass(frozen=True)
+class Reading:
+    step: int
+    loss: float
+
+
+def test_what_is_decoded_is_the_same_when_computed_and_when_read_back(tmp_path: Path) -> None:
+    made = {"lift": [Reading(1, 0.5), Reading(2, float("nan"))]}
+    first = Parts(tmp_path, "f").decoded(dict[str, list[Reading]], "losses", lambda: made)
+    again = Parts(tmp_path, "f").decoded(dict[str, list[Reading]], "losses", lambda: pytest.fail("computed twice"))
+    assert repr(first) == repr(again) == repr(made)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from armillary.cli.options import read
-from armillary.cli.train.tuning import TuneOptions, tune
+from armillary.cli.train.tuning import TuneOptions, TuningSettings, has_model, open_model, run_tuning, tune
+from armillary.runs.run import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,18 @@ class CoMMITOptions(TuneOptions):
     """
 
 
+@dataclass(frozen=True, kw_only=True)
+class CoMMITTuning(TuningSettings):
+    """What the file of a run says."""
+
+    command: ClassVar[str] = "train commit"
+
+    method: Literal["commit"] = "commit"
+
+
+JOBS = {"train commit": Job(settings=CoMMITTuning, work=tune, is_complete=has_model, open_model=open_model)}
+
+
 def run(arguments: Sequence[str]) -> int:
     """The command."""
-    return tune("commit", read(CoMMITOptions, arguments, "train commit"))
+    return run_tuning(JOBS["train commit"], CoMMITOptions, arguments)

@@ -1,27 +1,58 @@
 """What ``armillary train mdgd`` and ``armillary train commit`` share: the options, and the TOML file they read."""
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import tyro
 
-from armillary.cli.old_run import run_in, settings_of, tell
-from armillary.cli.options import Folder, default_folder
-from armillary.errors import StorageError, UsageError
-from armillary.records.record import RunRecord
+from armillary.cli.command import execute, print_summary
+from armillary.cli.options import RunOptions, default_folder, read
+from armillary.errors import UsageError
+from armillary.finetuning.config import TuningConfig
+from armillary.runs.run import Job, Outcome, Run
+from armillary.runs.settings import read_toml
 
 if TYPE_CHECKING:
-    from armillary.finetuning.config import Method, TuningConfig
+    from armillary.finetuning.data import TuningQuestions
+    from armillary.models.image_text import ImageTextModel
+
+SettingsT = TypeVar("SettingsT", bound="TuningSettings")
+
+MODEL = "model"
+"""Folder, in that of the run, in which the trained model is left."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOptions:
-    """Options of a tuning run that its file does not hold."""
+class TuningSettings(TuningConfig):
+    """The settings with the questions that they name."""
 
-    config: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CONFIG.toml")]
+    @cached_property
+    def questions(self) -> "TuningQuestions":
+        """Read once, for ``check`` and for the work. UsageError where a file or the images are not there."""
+        from armillary.finetuning.data import tuning_questions
+
+        return tuning_questions(self)
+
+    def check(self) -> None:
+        """Refuse wrong training arguments, missing packages and wrong files before the model is opened."""
+        from armillary.finetuning.arguments import check_training
+
+        check_training(self)
+        _ = self.questions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(RunOptions):
+    """Tune an image-text model on a new task and tell what it learned and forgot.
+
+    A run that was stopped goes on where it was when the same command is given again (docs/train.md).
+    """
+
+    config: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CONFIG.toml")] = tyro.MISSING
     """Settings of the run: model, output, [data], [training] and the method's own table (docs/train.md)."""
 
     set: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")] = ()
@@ -30,97 +61,60 @@ class TuneOptions:
     seed: int | None = None
     """Seed of every draw, in place of the file's (0 where it has none)."""
 
-    out: Folder = None
-    """Folder of the run, in place of the file's output."""
 
-    json: bool = False
-    """Print the record as JSON on stdout, all else on stderr."""
+def open_model(name: str, settings: TuningSettings) -> "ImageTextModel":
+    """The image-text model of a folder or the hub."""
+    from armillary.models.image_text import open_image_text_model
 
-    dry_run: bool = False
-    """Take the whole path with a tiny random model and few questions: seconds, no download, no meaning."""
-
-    fresh: bool = False
-    """Begin anew: forget what an earlier run left in the folder."""
+    return open_image_text_model(name, dtype=settings.dtype)
 
 
-def tune(method: "Method", options: TuneOptions) -> int:
-    """Read the file, run, and tell where the report and the model are."""
-    from armillary.finetuning.config import tuning_config
+def has_model(out: Path, settings: TuningSettings) -> bool:
+    """Whether the tuned model of a finished run is still in its folder."""
+    return (out / MODEL / "config.json").is_file()
 
-    table = read_table(options.config, options.set)
-    config = tuning_config(method, table, seed=options.seed, dry_run=options.dry_run)
-    out = options.out or _output(table, method, options)
-    record = execute(config, out, fresh=options.fresh)
-    tell(record, out, as_json=options.json)
+
+def tune(run: Run[Any]) -> Outcome:
+    """The tuned model, and what it learned and forgot."""
+    from armillary.finetuning.run import tune
+
+    return tune(run.settings, run.settings.questions, cast("ImageTextModel", run.model), run.folder)
+
+
+def run_tuning(job: Job[SettingsT], options_type: type[TuneOptions], arguments: Sequence[str]) -> int:
+    """The command of a job: read the file, run, and print where the report and the model are."""
+    command, method = job.settings.command, job.settings.method
+    options = read(options_type, arguments, command)
+    table = read_toml(options.config)
+    for change in options.set:
+        _change(table, change)
+    settings = job.settings.from_file(method, table, "The configuration", seed=options.seed)
+    output = table.get("output")
+    if output is not None and not (isinstance(output, str) and output):
+        raise UsageError(f"output must be the name of a folder; got {output!r}.")
+    out = options.out or (None if output is None else Path(output))
+    if options.dry_run:  # what the file names may hold a real model
+        settings = settings.dry()
+        out = options.out or default_folder(*command.split(), options.config.stem, "dry")
+    out = out or default_folder(*command.split(), options.config.stem)
+    record, out = execute(job, settings, replace(options, out=out))
+    print_summary(record, out, as_json=options.json)
     if not options.json:
-        print(f"Model: {out / 'model'}")
+        print(f"\nModel: {out / MODEL}")
     return 0
 
 
-def execute(config: "TuningConfig", out: Path, *, fresh: bool) -> RunRecord:
-    """The record of a tuning run in the folder ``out``."""
-
-    def work() -> RunRecord:
-        from armillary.finetuning.run import run_tuning
-
-        return run_tuning(config, out, fresh=fresh)
-
-    return run_in(out, work, fresh=fresh)
-
-
-def again(config: Mapping[str, Any], out: Path) -> RunRecord:
-    """A tuning run with the settings of a record."""
-    from armillary.finetuning.config import TuningConfig
-
-    kept = settings_of(config)
-    kept.pop("files", None)  # digests, which the run makes anew
-    return execute(TuningConfig.from_dict(kept), out, fresh=True)
-
-
-def _output(table: Mapping[str, Any], method: str, options: TuneOptions) -> Path:
-    if options.dry_run:  # what the file names may hold a real model
-        return default_folder(f"train-{method}", options.config.stem, "dry")
-    output = table.get("output")
-    if output is None:
-        return default_folder(f"train-{method}", options.config.stem)
-    if not isinstance(output, str) or not output:
-        raise UsageError(f"output must be the name of a folder; got {output!r}.")
-    return Path(output)
-
-
-def read_table(path: Path, changes: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The file as a table, with each ``key.key=value`` of ``changes`` put into it.
-
-    UsageError for a missing file, one that is no TOML, and a change that is no pair.
-    """
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"there is no configuration file {path}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.") from None
-    except OSError as error:
-        raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
-    for change in changes:
-        key, sign, value = change.partition("=")
-        names = key.strip().split(".")
-        if not sign or not all(names):
-            raise UsageError(f"--set takes KEY=VALUE, such as training.max_steps=50; got {change!r}.")
-        _put(table, names, _value(value.strip()), change)
-    return table
-
-
-def _put(table: dict[str, Any], names: list[str], value: Any, change: str) -> None:
+def _change(table: dict[str, Any], change: str) -> None:
+    """Put a ``key.key=value`` into the table. UsageError where it is no such pair or leads through a plain value."""
+    key, sign, text = change.partition("=")
+    names = key.strip().split(".")
+    if not sign or not all(names):
+        raise UsageError(f"--set takes KEY=VALUE, such as training.max_steps=50; got {change!r}.")
     for name in names[:-1]:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
             raise UsageError(f"--set {change}: {name!r} is no table of the configuration.")
-    table[names[-1]] = value
-
-
-def _value(text: str) -> Any:
-    """A TOML value, or the text itself where it is none."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+        table[names[-1]] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:  # a word without its quotes, which a shell takes off
+        table[names[-1]] = text.strip()
