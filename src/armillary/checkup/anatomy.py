@@ -1,11 +1,27 @@
 """Diagnosis: what the model is made of and where its parameters sit."""
 
 from collections import Counter
+from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
-from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, Payload
-from armillary.records.sections import Figure, Finding, Section, Table
+from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnosis
+from armillary.records.sections import Bars, Figure, Finding, Section, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnatomyFacts:
+    """What a model is made of."""
+
+    facts: dict[str, Any]
+    """As the record has them of the model: name, layers, width, vocabulary and so on."""
+
+    tied: bool
+    """True where the unembedding is the embedding."""
+
+    parameters: dict[str, int]
+    """Parameters by component, the most first, counted once where they are shared."""
 
 
 def _owners(context: Context) -> dict[int, str]:
@@ -30,7 +46,7 @@ def _reads(layer: nn.Module, context: Context) -> list[nn.Module]:
     return [module for module in layer.children() if getattr(module, "out_features", None) == width]
 
 
-def measure(context: Context) -> Payload:
+def measure(context: Context) -> AnatomyFacts:
     """Parameters by component, counted once where they are shared, and the facts of the model."""
     owners, counts, seen = _owners(context), Counter[str](), set[int]()
     for module in context.loaded.model.modules():
@@ -38,21 +54,17 @@ def measure(context: Context) -> Payload:
             if id(parameter) not in seen:
                 seen.add(id(parameter))
                 counts[owners.get(id(module), "other")] += parameter.numel()
-    anatomy = context.loaded.anatomy
-    return {
-        "facts": context.loaded.facts(),
-        "tied": anatomy.tied,
-        "intermediate": anatomy.intermediate_size,
-        "parameters": dict(counts.most_common()),
-    }
+    return AnatomyFacts(
+        facts=context.loaded.facts(), tied=context.loaded.anatomy.tied, parameters=dict(counts.most_common())
+    )
 
 
-def describe(payload: Payload) -> Diagnosed:
+def describe(anatomy: AnatomyFacts) -> Diagnosed:
     """Component bars and the table of facts."""
-    facts, counts = payload["facts"], payload["parameters"]
+    facts, counts = anatomy.facts, anatomy.parameters
     total = sum(counts.values())
     largest, size = max(counts.items(), key=lambda item: item[1])
-    tied = "shared between input and output" if payload["tied"] else "separate for input and output"
+    tied = "shared between input and output" if anatomy.tied else "separate for input and output"
     vocabulary = counts.get("embedding", 0) + counts.get("unembedding (head)", 0)
     summary = (
         f"{facts['name']} has {total / 1e6:,.1f} million parameters in {facts['layers']} layers of width "
@@ -60,13 +72,8 @@ def describe(payload: Payload) -> Diagnosed:
         f"{facts['vocabulary']:,} tokens takes {vocabulary / total:.0%}, {tied}."
     )
     figure = Figure(
-        kind="bars",
         title="Where the parameters are (millions)",
-        data={
-            "labels": list(counts),
-            "values": [count / 1e6 for count in counts.values()],
-            "x_label": "million parameters",
-        },
+        data=Bars(labels=[*counts], values=[count / 1e6 for count in counts.values()], x_label="million parameters"),
         alt=f"Bars of parameters by component; {largest} is the largest with {size / 1e6:,.1f} million.",
     )
     table = Table(title="The model", columns=["what", "value"], rows=[[key, value] for key, value in facts.items()])
@@ -78,8 +85,7 @@ def describe(payload: Payload) -> Diagnosed:
         "Everything below is read from these parts, found by shape and class and checked against the model's own "
         "output.",
         caution="A large share does not mean an important share: the vocabulary matrix of a small model dwarfs its "
-        "layers, "
-        "yet is touched one row a token.",
+        "layers, yet is touched one row a token.",
         figures=[figure],
         tables=[table],
     )
@@ -88,4 +94,6 @@ def describe(payload: Payload) -> Diagnosed:
     return Diagnosed(section=section, findings=[Finding(text=text, interest=interest, section="anatomy")])
 
 
-ANATOMY = Diagnosis(name="anatomy", title="Anatomy", measure=measure, describe=describe)
+ANATOMY = Diagnosis(
+    name="anatomy", result=AnatomyFacts, measure=measure, descriptions=(Description(describe=describe),)
+)

@@ -1,23 +1,22 @@
-"""What a diagnosis is: something measured with the model, then told without it.
+"""What a diagnosis is: something measured with the model, then described without it.
 
-``measure`` is the slow half: it reads the model and returns plain data, which is kept, so that a killed check-up goes
-on after the last finished diagnosis. ``describe`` and ``compare`` turn plain data into words and pictures and need no
-model.
+``measure`` is the slow half: it reads the model and returns a result of plain fields, which is kept, so that a killed
+check-up goes on after the last finished diagnosis. ``describe`` and ``compare`` turn results into words and pictures
+and need no model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, TypeVar
 
 from armillary.checkup.config import CheckupConfig
 from armillary.data.texts.corpora import texts
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
-from armillary.records.sections import Finding, Section
+from armillary.records.sections import Finding, Section, Table
 from armillary.runs.parts import Parts
 
-Payload = dict[str, Any]
-"""JSON data of one diagnosis of one model."""
+ResultT = TypeVar("ResultT")
 
 CORPORA = ("world-factbook", "python-reference")
 
@@ -50,25 +49,42 @@ class Diagnosed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """One thing the check-up looks at; listing it in ``checkup.run.DIAGNOSES`` plugs it in."""
+class Description(Generic[ResultT]):
+    """One section that a result fills."""
 
-    name: str
-    title: str
-    measure: Callable[[Context], Payload]
-    describe: Callable[[Payload], Diagnosed]
-    compare: Callable[[Payload, Payload], Diagnosed] | None = None
-    """Told when ``--before`` is given: (payload of the earlier model, payload of this one)."""
+    describe: Callable[[ResultT], Diagnosed]
+    compare: Callable[[ResultT, ResultT], Diagnosed] | None = None
+    """From the earlier model's result and this one's, under ``--before``; its section's id ends in "-change"."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairDiagnosis:
+class Diagnosis(Generic[ResultT]):
+    """One thing the check-up measures; listing it in ``checkup.run.DIAGNOSES`` plugs it in."""
+
+    name: str
+    result: type[ResultT]
+    """Read back from the kept parts of a run, so a dataclass of plain fields."""
+
+    measure: Callable[[Context], ResultT]
+    descriptions: tuple[Description[ResultT], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairDiagnosis(Generic[ResultT]):
     """One thing that needs the earlier model and this one at once; listed in ``checkup.run.PAIR_DIAGNOSES``."""
 
     name: str
-    title: str
-    measure: Callable[[Context, Context], Payload]
+    result: type[ResultT]
+    measure: Callable[[Context, Context], ResultT]
     """Given the earlier model, then this one."""
 
-    describe: Callable[[Payload], Diagnosed]
-    """Told among what changed; its section's id ends in "-change"."""
+    describe: Callable[[ResultT], Diagnosed]
+    """Among what changed; its section's id ends in "-change"."""
+
+
+def nothing_to_show(id: str, title: str, reason: str, meaning: str, tables: Sequence[Table] = ()) -> Diagnosed:
+    """A section that says why there is nothing to see."""
+    section = Section(
+        id=id, title=title, summary=reason, meaning=meaning, caution="Nothing was measured here.", tables=[*tables]
+    )
+    return Diagnosed(section=section)

@@ -1,15 +1,15 @@
 """Pair diagnosis: where a tuned model changed its mind, over the texts that it and its earlier self write."""
 
-from dataclasses import asdict, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from armillary.checkup.diagnosis import Context, Diagnosed, PairDiagnosis, Payload
+from armillary.checkup.diagnosis import Context, Diagnosed, PairDiagnosis
 from armillary.errors import InsufficientSamplesError, ModelError, UsageError
 from armillary.methods.modeldiff.comparison import compare
 from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace
 from armillary.methods.modeldiff.figures import Naming, curves, examples, told
-from armillary.methods.modeldiff.result import Comparison, enough, shortage
+from armillary.methods.modeldiff.result import enough, shortage
 from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
@@ -26,7 +26,30 @@ NAMING = Naming(a="before", b="after", inputs_a="inputs of before", inputs_b="in
 SECTION, TITLE = "disagreement-change", "Where the tuning changed its mind"
 
 
-def measure(before: Context, after: Context) -> Payload:
+@dataclass(frozen=True, kw_only=True)
+class Direction:
+    """The difference over the inputs of one of the two models."""
+
+    mean: Interval
+    deviation: Interval
+    overlap: Interval
+    """Share of them that is plausible to the other model too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """How far two models disagree, or why they were not compared."""
+
+    reason: str = ""
+    shortage: str | None = None
+    """That too few samples were drawn to say anything; None where there were enough."""
+
+    figures: list[Figure] = field(default_factory=list)
+    directions: dict[str, Direction] = field(default_factory=dict)
+    """By the role of the model whose inputs they are: before, after."""
+
+
+def measure(before: Context, after: Context) -> Disagreement:
     """Samples of both models scored by both, flat over the NLL window; or why they can't be compared."""
     config = CompareConfig(n_samples=SEQUENCES, weighting="profile", seed=after.config.seed)
     space = InputSpace(length=LENGTH)
@@ -42,10 +65,20 @@ def measure(before: Context, after: Context) -> Payload:
             config,
             store=lambda name, draw: parts.arrays(f"disagreement {name}", draw),
         )
-        return _figures(comparison)
     except (UsageError, ModelError, InsufficientSamplesError) as error:
         # Nothing is wrong with either model: the check-up goes on and its report says what could not be done.
-        return {"compared": False, "reason": str(error)}
+        return Disagreement(reason=str(error))
+    drawn = [curves(comparison, "profile", NAMING)] if enough(comparison, "profile") else []
+    texts = examples(comparison, NAMING)
+    spreads = {"before": comparison.spread("a"), "after": comparison.spread("b")}
+    return Disagreement(
+        shortage=shortage(comparison),
+        figures=[*drawn, *([texts] if texts else [])],
+        directions={
+            role: Direction(mean=spread.mean, deviation=spread.deviation, overlap=spread.overlap)
+            for role, spread in spreads.items()
+        },
+    )
 
 
 def _window(loaded: LoadedModel, space: InputSpace, config: CompareConfig, side: int) -> Bounds:
@@ -56,45 +89,29 @@ def _window(loaded: LoadedModel, space: InputSpace, config: CompareConfig, side:
     return float(low), float(high)
 
 
-def _figures(comparison: Comparison) -> Payload:
-    drawn: list[Figure] = [curves(comparison, "profile", NAMING)] if enough(comparison, "profile") else []
-    shown = examples(comparison, NAMING)
-    spreads = {"before": comparison.spread("a"), "after": comparison.spread("b")}
-    return {
-        "compared": True,
-        "shortage": shortage(comparison),
-        "figures": [asdict(figure) for figure in (*drawn, *([shown] if shown else []))],
-        "mean": {name: one.mean.to_dict() for name, one in spreads.items()},
-        "spread": {name: one.deviation.to_dict() for name, one in spreads.items()},
-        "overlap": {name: one.overlap.to_dict() for name, one in spreads.items()},
-        "windows": {"before": list(comparison.a.window), "after": list(comparison.b.window)},
-        "drawn": comparison.config.n_samples,
-    }
-
-
-def describe(payload: Payload) -> Diagnosed:
+def describe(result: Disagreement) -> Diagnosed:
     """Both directions on one axis and texts by token; where the pair can't be compared, why."""
-    if not payload["compared"]:
-        return Diagnosed(section=_section(f"The two models were not compared: {payload['reason']}", []))
-    figures = [Figure(**figure) for figure in payload["figures"]]
-    if payload["shortage"] is not None:
-        return Diagnosed(section=_section(payload["shortage"], figures))
-    mean, spread, overlap = (
-        {role: Interval.from_dict(payload[name][role]) for role in ("before", "after")}
-        for name in ("mean", "spread", "overlap")
-    )
-    said = [f"{told(mean[role], '+.2f')} on the inputs of {role} (spread {told(spread[role])})" for role in mean]
+    if result.reason:
+        return Diagnosed(section=_section(f"The two models were not compared: {result.reason}", []))
+    if result.shortage is not None:
+        return Diagnosed(section=_section(result.shortage, result.figures))
+    directions = result.directions
+    averages = [
+        f"{told(direction.mean, '+.2f')} on the inputs of {role} (spread {told(direction.deviation)})"
+        for role, direction in directions.items()
+    ]
     text = (
-        f"From before to after, D averages {' and '.join(said)}, in nats per token; {told(overlap['before'], '.0%')} "
+        f"From before to after, D averages {' and '.join(averages)}, in nats per token; "
+        f"{told(directions['before'].overlap, '.0%')} "
         "of the texts that were plausible before still are."
     )
-    measures = {f"disagreement/mean of D, inputs of {role}": value for role, value in mean.items()}
-    measures |= {f"disagreement/spread of D, inputs of {role}": value for role, value in spread.items()}
-    measures |= {f"disagreement/plausible to both, inputs of {role}": value for role, value in overlap.items()}
+    measures = {f"disagreement/mean of D, inputs of {role}": one.mean for role, one in directions.items()}
+    measures |= {f"disagreement/spread of D, inputs of {role}": one.deviation for role, one in directions.items()}
+    measures |= {f"disagreement/plausible to both, inputs of {role}": one.overlap for role, one in directions.items()}
     # The spread is near 0 for a copy and grows with what the tuning changed.
-    interest = min(0.85, 0.3 + max(value.estimate for value in spread.values()))
+    interest = min(0.85, 0.3 + max(direction.deviation.estimate for direction in directions.values()))
     return Diagnosed(
-        section=_section(text, figures),
+        section=_section(text, result.figures),
         measures=measures,
         findings=[Finding(text=text, interest=interest, section=SECTION)],
     )
@@ -116,4 +133,4 @@ def _section(summary: str, figures: list[Figure]) -> Section:
     )
 
 
-DISAGREEMENT = PairDiagnosis(name="disagreement", title=TITLE, measure=measure, describe=describe)
+DISAGREEMENT = PairDiagnosis(name="disagreement", result=Disagreement, measure=measure, describe=describe)

@@ -1,18 +1,20 @@
 """Diagnosis: how the vocabulary keys (rows of the unembedding) fall into clusters, and what that does to the ranks."""
 
-from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, Payload
+from typing import Any
+
+from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnosis
 from armillary.methods.icn.key_survey import survey
 from armillary.methods.icn.report import finding, measures, section
 
 
-def measure(context: Context) -> Payload:
+def measure(context: Context) -> dict[str, Any]:
     """The survey of the key space."""
     return survey(context.loaded, clusters=context.config.clusters, seed=context.config.seed)
 
 
-def describe(payload: Payload) -> Diagnosed:
+def describe(survey_: dict[str, Any]) -> Diagnosed:
     """Map of the clusters, groups, ranks and tables of tokens."""
-    return Diagnosed(section=section(payload), measures=measures(payload), findings=[finding(payload)])
+    return Diagnosed(section=section(survey_), measures=measures(survey_), findings=[finding(survey_)])
 
 
-KEYS = Diagnosis(name="keys", title="Vocabulary key space", measure=measure, describe=describe)
+KEYS = Diagnosis(name="keys", result=dict[str, Any], measure=measure, descriptions=(Description(describe=describe),))

@@ -1,11 +1,12 @@
 """Diagnosis: which feed-forward neurons tell a capability, and what the model loses without them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from armillary.checkup.config import CheckupConfig
-from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, Payload
+from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnosis, nothing_to_show
 from armillary.data.sources import DataSource
 from armillary.data.texts.capability import capability_source, equal_capability_texts
 from armillary.errors import ModelError
@@ -23,55 +24,76 @@ QUICK = ("mathematics", "translation", "german")
 """What a check-up of few texts looks for: capabilities whose texts are read in no time."""
 
 TITLE = "Neurons that tell a capability"
-KNOCKOUT_TEXTS = 3
+MEANING = "Neurons are the inputs of the one matrix with which each feed-forward network writes."
+ABLATION_TEXTS = 3
 """Held-out texts of a capability: few, since each is read nine times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronResult:
+    """The survey of a model's neurons, or why there is none."""
+
+    survey: dict[str, Any] | None = None
+    reason: str = ""
+    redrawn: dict[str, Interval] = field(default_factory=dict)
+    """Of the earlier model: share of each set that it keeps when it reads other texts."""
 
 
 def sources(config: CheckupConfig) -> tuple[DataSource, ...]:
     """Where the texts come from, each source once."""
-    return tuple(dict.fromkeys(capability_source(name) for name in _asked(config)))
+    return tuple(dict.fromkeys(capability_source(name) for name in _capabilities(config)))
 
 
-def measure(context: Context) -> Payload:
+def measure(context: Context) -> NeuronResult:
     """The survey of the neurons; of the earlier model also how its sets move with the texts alone."""
-    loaded, store, seed, names = context.loaded, context.parts.arrays, context.config.seed, _asked(context.config)
+    loaded, store, seed, names = (
+        context.loaded,
+        context.parts.arrays,
+        context.config.seed,
+        _capabilities(context.config),
+    )
     try:
-        found = survey(
-            loaded, capabilities=names, limit=LEAST_TEXTS, ablation_texts=KNOCKOUT_TEXTS, seed=seed, store=store
+        result = survey(
+            loaded, capabilities=names, limit=LEAST_TEXTS, ablation_texts=ABLATION_TEXTS, seed=seed, store=store
         )
     except ModelError as error:
         # Nothing is wrong with such a model: the check-up goes on and its report says what could not be done.
-        return {"reason": str(error)}
-    if context.role == "before":
-        others = equal_capability_texts(names, split="calibrate", limit=LEAST_TEXTS, seed=seed)
-        redrawn = specialised_sets(functional_scores(profile(loaded, others, READING, store=store)))
-        found["redrawn"] = {
-            name: overlap(_index(rows), redrawn[name], width=found["neurons"]).share.to_dict()
-            for name, rows in found["sets"].items()
-        }
-    return found
+        return NeuronResult(reason=str(error))
+    if context.role != "before":
+        return NeuronResult(survey=result)
+    others = equal_capability_texts(names, split="calibrate", limit=LEAST_TEXTS, seed=seed)
+    sets = specialised_sets(functional_scores(profile(loaded, others, READING, store=store)))
+    redrawn = {
+        name: overlap(_index(rows), sets[name], width=result["neurons"]).share for name, rows in result["sets"].items()
+    }
+    return NeuronResult(survey=result, redrawn=redrawn)
 
 
-def describe(payload: Payload) -> Diagnosed:
-    """Scores, knock-outs, overlaps and firing examples; where neurons can't be told apart, why."""
-    if "reason" in payload:
-        return _without("neurons", TITLE, f"Not available for this model: {payload['reason']}")
-    return Diagnosed(section=section(payload), measures=measures(payload), findings=[finding(payload)])
+def describe(result: NeuronResult) -> Diagnosed:
+    """Scores, ablations, overlaps and firing examples; where neurons can't be told apart, why."""
+    if result.survey is None:
+        return nothing_to_show("neurons", TITLE, f"Not available for this model: {result.reason}", MEANING)
+    return Diagnosed(
+        section=section(result.survey), measures=measures(result.survey), findings=[finding(result.survey)]
+    )
 
 
-def compare(before: Payload, after: Payload) -> Diagnosed:
+def compare(earlier: NeuronResult, later: NeuronResult) -> Diagnosed:
     """How many neurons of each set are still in it, beside what other texts do, and what became of the best scores."""
     title = f"{TITLE}: what changed"
-    shapes = [(one.get("layers"), one.get("neurons")) for one in (before, after)]
-    if "reason" in before or "reason" in after or shapes[0] != shapes[1]:
-        return _without("neurons-change", title, "Not comparable: the two models must have the same neurons.")
+    before, after, redrawn = earlier.survey, later.survey, earlier.redrawn
+    if before is None or after is None or any(before[size] != after[size] for size in ("layers", "neurons")):
+        return nothing_to_show(
+            "neurons-change", title, "Not comparable: the two models must have the same neurons.", MEANING
+        )
     width, names = before["neurons"], list(before["sets"])
     kept = {
         name: overlap(_index(before["sets"][name]), _index(after["sets"][name]), width=width).share for name in names
     }
-    redrawn = {name: Interval.from_dict(one) for name, one in before.get("redrawn", {}).items()}
     better = {
-        name: paired_difference(*(one["scores"]["capabilities"][name]["best"] for one in (after, before)), seed=0)
+        name: paired_difference(
+            *(survey["scores"]["capabilities"][name]["best"] for survey in (after, before)), seed=0
+        )
         for name in names
     }
     moved = [name for name in redrawn if kept[name].upper < redrawn[name].lower]
@@ -81,7 +103,7 @@ def compare(before: Payload, after: Payload) -> Diagnosed:
         f"({high}) are still among them after the tuning. For {', '.join(moved) or 'no capability'} these are fewer "
         "than the earlier model keeps when it reads other texts."
     )
-    told = Section(
+    changes = Section(
         id="neurons-change",
         title=title,
         summary=summary,
@@ -101,17 +123,17 @@ def compare(before: Payload, after: Payload) -> Diagnosed:
         ],
         tables=[_table(kept, redrawn, better)],
     )
-    found = {f"neurons change/set replaced, {name}": _rest(one) for name, one in kept.items()}
-    found |= {f"neurons change/best of a layer, {name}": one for name, one in better.items()}
+    values = {f"neurons change/set replaced, {name}": _rest(share) for name, share in kept.items()}
+    values |= {f"neurons change/best of a layer, {name}": change for name, change in better.items()}
     interest = 0.75 if moved else 0.3
     return Diagnosed(
-        section=told,
-        measures=found,
+        section=changes,
+        measures=values,
         findings=[Finding(text=summary, interest=interest, section="neurons-change")],
     )
 
 
-def _asked(config: CheckupConfig) -> tuple[str, ...]:
+def _capabilities(config: CheckupConfig) -> tuple[str, ...]:
     return CAPABILITIES if config.texts >= LEAST_TEXTS else QUICK
 
 
@@ -129,24 +151,16 @@ def _table(kept: dict[str, Interval], redrawn: dict[str, Interval], better: dict
         title="Sets and best scores",
         columns=["capability", "still in the set", "earlier model, other texts", "change of the best score"],
         rows=[
-            [name, one.estimate, redrawn[name].estimate if redrawn else None, better[name].estimate]
-            for name, one in kept.items()
+            [name, share.estimate, redrawn[name].estimate if redrawn else None, better[name].estimate]
+            for name, share in kept.items()
         ],
         note="Best score: of each layer's best neuron, mean over layers. Intervals stand among the numbers below.",
     )
 
 
-def _without(id: str, title: str, reason: str) -> Diagnosed:
-    """A section that says why there is nothing to see."""
-    return Diagnosed(
-        section=Section(
-            id=id,
-            title=title,
-            summary=reason,
-            meaning="Neurons are the inputs of the one matrix with which each feed-forward network writes.",
-            caution="Nothing was measured here.",
-        )
-    )
-
-
-NEURONS = Diagnosis(name="neurons", title=TITLE, measure=measure, describe=describe, compare=compare)
+NEURONS = Diagnosis(
+    name="neurons",
+    result=NeuronResult,
+    measure=measure,
+    descriptions=(Description(describe=describe, compare=compare),),
+)

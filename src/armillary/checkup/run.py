@@ -3,38 +3,50 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from armillary.checkup import neurons, relations
 from armillary.checkup.anatomy import ANATOMY
 from armillary.checkup.config import CheckupConfig
-from armillary.checkup.diagnosis import CORPORA, Context, Diagnosed, Diagnosis, PairDiagnosis, Payload
+from armillary.checkup.diagnosis import CORPORA, Context, Diagnosed, Diagnosis, PairDiagnosis
 from armillary.checkup.disagreement import DISAGREEMENT
 from armillary.checkup.keys import KEYS
-from armillary.checkup.layers import RANK, SPARSITY
+from armillary.checkup.layers import LAYERS
 from armillary.checkup.neurons import NEURONS
 from armillary.checkup.predictions import PREDICTIONS
 from armillary.checkup.relations import RELATIONS
 from armillary.data.sources import DataSource
 from armillary.data.texts.corpora import corpus_source
-from armillary.models import LoadedModel
 from armillary.progress import counted
 from armillary.records.record import RunRecord
-from armillary.runs.parts import Parts
 from armillary.runs.run import Job, Outcome, Run
 
-DIAGNOSES: tuple[Diagnosis, ...] = (RELATIONS, KEYS, RANK, SPARSITY, NEURONS, PREDICTIONS, ANATOMY)
+DIAGNOSES: tuple[Diagnosis[Any], ...] = (RELATIONS, KEYS, LAYERS, NEURONS, PREDICTIONS, ANATOMY)
 """Everything the check-up looks at, in the order of the report. A new diagnosis is plugged in by being listed here."""
 
-PAIR_DIAGNOSES: tuple[PairDiagnosis, ...] = (DISAGREEMENT,)
-"""What needs the earlier model and this one at once; told after the other changes."""
+PAIR_DIAGNOSES: tuple[PairDiagnosis[Any], ...] = (DISAGREEMENT,)
+"""What needs the earlier model and this one at once; shown after the other changes."""
+
+Results = dict[str, Any]
+"""The result of each diagnosis by its name, of the class that the diagnosis gives."""
 
 
 def examine(run: Run[CheckupConfig]) -> Outcome:
     """Every diagnosis of the model, of the earlier one, and of what changed between them."""
     config, models = run.settings, run.models
-    payloads = {role: _measure(role, loaded, config, run.parts) for role, loaded in models.items()}
-    pair = _measure_pair(models, config, run.parts) if "before" in models else {}
-    diagnosed = _tell(payloads, pair)
+    contexts = {
+        role: Context(loaded=loaded, config=config, parts=run.parts, role=role) for role, loaded in models.items()
+    }
+    results = {role: _measured(context) for role, context in contexts.items()}
+    if "before" in results:
+        changes = _changes(results["before"], results["model"]) + _pair_changes(contexts["before"], contexts["model"])
+        diagnosed = [
+            *changes,
+            *(_behind_changes(outcome) for outcome in _described(results["model"])),
+            *(_as_before(outcome) for outcome in _described(results["before"])),
+        ]
+    else:
+        diagnosed = _described(results["model"])
     findings = [finding for outcome in diagnosed for finding in outcome.findings]
     return Outcome(
         title=f"Check-up of {run.model.name}" + (f", against {config.before}" if config.before else ""),
@@ -54,41 +66,44 @@ def run_checkup(config: CheckupConfig, out: Path, *, fresh: bool = False) -> Run
     return Job(settings=CheckupConfig, work=examine).run(config, out, fresh=fresh)
 
 
-def _measure(role: str, loaded: LoadedModel, config: CheckupConfig, parts: Parts) -> dict[str, Payload]:
-    context = Context(loaded=loaded, config=config, parts=parts, role=role)
-    payloads: dict[str, Payload] = {}
-    named = {diagnosis.name: diagnosis for diagnosis in DIAGNOSES}
-    with counted(f"Check-up of {loaded.name}", len(named)) as bar:
-        for name, diagnosis in named.items():
-            payloads[name] = parts.json(f"{role} {name}", partial(diagnosis.measure, context))
+def _measured(context: Context) -> Results:
+    results: Results = {}
+    with counted(f"Check-up of {context.loaded.name}", len(DIAGNOSES)) as bar:
+        for diagnosis in DIAGNOSES:
+            results[diagnosis.name] = context.parts.decoded(
+                diagnosis.result, f"{context.role} {diagnosis.name}", partial(diagnosis.measure, context)
+            )
             bar.advance()
-    return payloads
+    return results
 
 
-def _measure_pair(models: dict[str, LoadedModel], config: CheckupConfig, parts: Parts) -> dict[str, Payload]:
-    before, after = (
-        Context(loaded=models[role], config=config, parts=parts, role=role) for role in ("before", "model")
-    )
-    return {one.name: parts.json(f"pair {one.name}", partial(one.measure, before, after)) for one in PAIR_DIAGNOSES}
-
-
-def _tell(payloads: dict[str, dict[str, Payload]], pair: dict[str, Payload]) -> list[Diagnosed]:
-    """What changed first, then the examined model, then the earlier one."""
-    outcomes = [diagnosis.describe(payloads["model"][diagnosis.name]) for diagnosis in DIAGNOSES]
-    if "before" not in payloads:
-        return outcomes
-    changes = [
-        diagnosis.compare(payloads["before"][diagnosis.name], payloads["model"][diagnosis.name])
+def _described(results: Results) -> list[Diagnosed]:
+    """Every section of one model, in the order of the report."""
+    return [
+        description.describe(results[diagnosis.name])
         for diagnosis in DIAGNOSES
-        if diagnosis.compare is not None
+        for description in diagnosis.descriptions
     ]
-    changes += [diagnosis.describe(pair[diagnosis.name]) for diagnosis in PAIR_DIAGNOSES]
-    earlier = [_as_before(diagnosis.describe(payloads["before"][diagnosis.name])) for diagnosis in DIAGNOSES]
-    return [*changes, *(_behind_changes(outcome) for outcome in outcomes), *earlier]
+
+
+def _changes(before: Results, after: Results) -> list[Diagnosed]:
+    return [
+        description.compare(before[diagnosis.name], after[diagnosis.name])
+        for diagnosis in DIAGNOSES
+        for description in diagnosis.descriptions
+        if description.compare is not None
+    ]
+
+
+def _pair_changes(before: Context, after: Context) -> list[Diagnosed]:
+    return [
+        pair.describe(after.parts.decoded(pair.result, f"pair {pair.name}", partial(pair.measure, before, after)))
+        for pair in PAIR_DIAGNOSES
+    ]
 
 
 def _behind_changes(outcome: Diagnosed) -> Diagnosed:
-    """With an earlier model beside it, what changed is what was asked for: the rest is told after it."""
+    """With an earlier model beside it, what changed is what the reader wants to know: the rest comes after it."""
     findings = [replace(finding, interest=finding.interest / 4) for finding in outcome.findings]
     return replace(outcome, findings=findings)
 

@@ -6,9 +6,9 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from armillary.files import remove_stale, write_atomic
 from armillary.records.plain import decode, dumps, plain
 
-if TYPE_CHECKING:
-    import numpy as np
-
 HIDDEN = ".parts"
 Kind = TypeVar("Kind")
+Arrays = dict[str, NDArray[Any]]
+Store = Callable[[str, Callable[[], Arrays]], Arrays]
+"""Gives the arrays of the name if it has them, else computes, keeps and gives them (such as ``Parts.arrays``)."""
 
 
 class Parts:
@@ -38,7 +38,7 @@ class Parts:
             remove_stale(self.folder)
 
     def json(self, name: str, compute: Callable[[], Any]) -> Any:
-        """The value of ``compute`` as JSON data (see ``runs.plain``): tuples come back as lists, NaN as None."""
+        """The value of ``compute`` as JSON data (see ``records.plain``): tuples come back as lists, NaN as None."""
         path = self._path(name, "json")
         kept = _read_json(path, name)
         if kept is not None:
@@ -50,10 +50,14 @@ class Parts:
         return json.loads(text)
 
     def decoded(self, kind: type[Kind], name: str, compute: Callable[[], Kind]) -> Kind:
-        """The value of ``compute`` (dataclasses, lists, dicts) read back as ``kind``; see ``records.plain``."""
+        """The value of ``compute`` (dataclasses, lists, dicts) read back as ``kind``; see ``records.plain``.
+
+        Raises:
+            UsageError: the kept value is of another version's ``kind``; ``--fresh`` forgets it.
+        """
         return decode(kind, self.json(name, compute), f"The part {name!r}")
 
-    def arrays(self, name: str, compute: Callable[[], dict[str, "np.ndarray[Any, Any]"]]) -> dict[str, Any]:
+    def arrays(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """The arrays of ``compute`` under their names, with dtype, shape and memory order kept bit for bit.
 
         Raises:
@@ -97,7 +101,7 @@ def _read_json(path: Path | None, name: str) -> dict[str, Any] | None:
     return kept if whole else None
 
 
-def _read_arrays(path: Path | None) -> dict[str, Any] | None:
+def _read_arrays(path: Path | None) -> Arrays | None:
     if path is None:
         return None
     try:
@@ -107,10 +111,8 @@ def _read_arrays(path: Path | None) -> dict[str, Any] | None:
         return None
 
 
-def npz(arrays: dict[str, Any]) -> bytes:
+def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """An npz file whose bytes depend on the arrays alone (np.savez may stamp the time)."""
-    import numpy as np
-
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():
@@ -124,22 +126,13 @@ def npz(arrays: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _from_npz(file: Any) -> dict[str, Any]:
-    import numpy as np
-
+def _from_npz(file: IO[bytes]) -> Arrays:
     with zipfile.ZipFile(file) as archive:
         # read() checks the CRC of each member, so damage inside the numbers is found too.
         return {
             member.removesuffix(".npy"): np.load(io.BytesIO(archive.read(member)), allow_pickle=False)
             for member in archive.namelist()
         }
-
-
-# Arrays that a run keeps under a name, so that a killed run goes on where it stopped.
-
-Arrays = dict[str, NDArray[Any]]
-Store = Callable[[str, Callable[[], Arrays]], Arrays]
-"""Gives the arrays of the name if it has them, else computes, keeps and gives them (such as ``Parts.arrays``)."""
 
 
 def kept(store: Store | None, name: str, compute: Callable[[], Arrays]) -> Arrays:

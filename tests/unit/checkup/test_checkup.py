@@ -1,20 +1,27 @@
 """The check-up: each listed diagnosis tells what it measured; a model compared with itself shows no change."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import armillary
 from armillary.checkup import CheckupConfig
-from armillary.checkup.diagnosis import Context, Diagnosis
-from armillary.checkup.run import DIAGNOSES
+from armillary.checkup.anatomy import ANATOMY
+from armillary.checkup.diagnosis import Context, Description, Diagnosis
+from armillary.checkup.keys import KEYS
+from armillary.checkup.run import DIAGNOSES, PAIR_DIAGNOSES
 from armillary.errors import UsageError
 from armillary.records.sections import Section
 from armillary.runs.parts import Parts
 
 CONFIG = CheckupConfig(model="tiny-llama", subjects=60, texts=8, text_tokens=32, clusters=4)
-each_diagnosis = pytest.mark.parametrize("diagnosis", DIAGNOSES, ids=lambda one: one.title)
+each_description = pytest.mark.parametrize(
+    ("diagnosis", "description"),
+    [(diagnosis, description) for diagnosis in DIAGNOSES for description in diagnosis.descriptions],
+    ids=lambda value: value.name if isinstance(value, Diagnosis) else value.describe.__name__,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +29,20 @@ def context() -> Context:
     return Context(loaded=armillary.tiny("llama"), config=CONFIG, parts=Parts(None, ""), role="model")
 
 
-@each_diagnosis
-def test_diagnosis_is_told_in_words(diagnosis: Diagnosis, context: Context) -> None:
-    told = diagnosis.describe(context.parts.json(diagnosis.name, lambda: diagnosis.measure(context)))
+def measured(diagnosis: Diagnosis[Any], context: Context) -> Any:
+    return context.parts.decoded(diagnosis.result, diagnosis.name, lambda: diagnosis.measure(context))
+
+
+def test_each_diagnosis_has_a_name_of_its_own() -> None:
+    """Two of one name would share one measurement."""
+    names = [diagnosis.name for diagnosis in (*DIAGNOSES, *PAIR_DIAGNOSES)]
+    assert len(names) == len(set(names))
+    assert all(diagnosis.descriptions for diagnosis in DIAGNOSES)
+
+
+@each_description
+def test_diagnosis_is_described(diagnosis: Diagnosis[Any], description: Description[Any], context: Context) -> None:
+    told = description.describe(measured(diagnosis, context))
     section = told.section
     assert section.summary and section.meaning and section.caution
     assert Section.from_dict(section.to_dict()) == section
@@ -32,19 +50,20 @@ def test_diagnosis_is_told_in_words(diagnosis: Diagnosis, context: Context) -> N
     assert all(interval.how and interval.n > 0 for interval in told.measures.values())
 
 
-@each_diagnosis
-def test_a_model_does_not_differ_from_itself(diagnosis: Diagnosis, context: Context) -> None:
-    if diagnosis.compare is None:
+@each_description
+def test_a_model_does_not_differ_from_itself(
+    diagnosis: Diagnosis[Any], description: Description[Any], context: Context
+) -> None:
+    if description.compare is None:
         return
-    payload = context.parts.json(diagnosis.name, lambda: diagnosis.measure(context))
-    told = diagnosis.compare(payload, payload)
+    result = measured(diagnosis, context)
+    told = description.compare(result, result)
     assert all(interval.estimate == 0.0 for interval in told.measures.values())
     assert all(finding.interest <= 0.5 for finding in told.findings)
 
 
 def test_parameters_are_counted_once(context: Context) -> None:
-    anatomy = next(one for one in DIAGNOSES if one.name == "anatomy")
-    counts = anatomy.measure(context)["parameters"]
+    counts = ANATOMY.measure(context).parameters
     assert sum(counts.values()) == sum(p.numel() for p in context.loaded.model.parameters())
     width, inner = context.loaded.anatomy.hidden_size, context.loaded.anatomy.intermediate_size
     assert counts["feed-forward"] == 3 * width * inner * context.loaded.anatomy.num_layers
@@ -52,7 +71,6 @@ def test_parameters_are_counted_once(context: Context) -> None:
 
 def test_planted_key_groups_are_found() -> None:
     loaded = armillary.tiny("llama")
-    keys = next(one for one in DIAGNOSES if one.name == "keys")
     context = Context(loaded=loaded, config=CONFIG, parts=Parts(None, ""), role="model")
     centers = 10 * torch.nn.functional.one_hot(torch.arange(4), loaded.anatomy.hidden_size).float()
     weight = loaded.anatomy.head.weight
@@ -60,7 +78,7 @@ def test_planted_key_groups_are_found() -> None:
     with torch.no_grad():
         groups = torch.arange(len(weight)) % 4
         weight.copy_(centers[groups] + 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
-    payload = keys.measure(context)
+    payload = KEYS.measure(context)
     gap, null = (payload[key]["difference"]["estimate"] for key in ("cohesion", "null"))
     assert gap > 1.3 and gap > null + 0.2, "orthogonal groups, centred, lie at -1/3 of one another"
     sizes = [cluster["size"] for cluster in payload["clusters"]]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from armillary.checkup import CheckupConfig, disagreement, run_checkup
-from armillary.checkup.diagnosis import Context, Diagnosed, Payload
-from armillary.checkup.disagreement import DISAGREEMENT
+from armillary.checkup.diagnosis import Context, Diagnosed
+from armillary.checkup.disagreement import DISAGREEMENT, Disagreement
 from armillary.checkup.keys import KEYS
-from armillary.checkup.layers import RANK
+from armillary.checkup.layers import LAYERS
 from armillary.checkup.run import PAIR_DIAGNOSES
 from armillary.methods.modeldiff.ancestry import noisy
 from armillary.models import LoadedModel, tiny
@@ -27,18 +27,18 @@ def more_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disagreement, "SEQUENCES", DRAWN)
 
 
-def told(before: LoadedModel, after: LoadedModel) -> tuple[Payload, Diagnosed]:
+def told(before: LoadedModel, after: LoadedModel) -> tuple[Disagreement, Diagnosed]:
     parts = Parts(None, "")
     first, second = (
         Context(loaded=loaded, config=CONFIG, parts=parts, role=role)
         for role, loaded in (("before", before), ("model", after))
     )
-    payload = parts.json("pair", lambda: DISAGREEMENT.measure(first, second))
-    return payload, DISAGREEMENT.describe(payload)
+    result = parts.decoded(DISAGREEMENT.result, "pair", lambda: DISAGREEMENT.measure(first, second))
+    return result, DISAGREEMENT.describe(result)
 
 
 @cache
-def against_noise(size: float) -> tuple[Payload, Diagnosed]:
+def against_noise(size: float) -> tuple[Disagreement, Diagnosed]:
     return told(tiny("llama"), noisy(tiny("llama"), size, seed=0))
 
 
@@ -57,7 +57,7 @@ def test_more_change_is_told_as_more() -> None:
 
 
 def test_each_model_prefers_what_it_writes() -> None:
-    payload, outcome = against_noise(0.6)
+    _, outcome = against_noise(0.6)
     means = {name: value for name, value in outcome.measures.items() if "mean of D" in name}
     assert means["disagreement/mean of D, inputs of before"].upper < 0
     assert means["disagreement/mean of D, inputs of after"].lower > 0
@@ -65,7 +65,7 @@ def test_each_model_prefers_what_it_writes() -> None:
     curves = outcome.section.figures[0].data
     assert outcome.section.id.endswith("-change")
     assert isinstance(curves, Lines) and curves.series[0].name == "inputs of before"
-    assert payload["drawn"] == DRAWN
+    assert {value.n for value in means.values()} <= {*range(DRAWN + 1)}
 
 
 def test_too_few_sequences_are_told_without_a_curve(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +79,8 @@ def test_too_few_sequences_are_told_without_a_curve(monkeypatch: pytest.MonkeyPa
 def test_what_can_not_be_compared_says_why() -> None:
     other = tiny("llama", vocabulary=1500)
     other.tokenizer.add_tokens(["xylophonist"])
-    payload, outcome = told(tiny("llama"), other)
-    assert payload["compared"] is False
+    result, outcome = told(tiny("llama"), other)
+    assert result.reason and result.directions == {}
     assert "were not compared" in outcome.section.summary and "different vocabularies" in outcome.section.summary
     assert outcome.findings == [] and outcome.section.figures == []
 
@@ -89,7 +89,7 @@ def test_the_checkup_of_a_pair_holds_it_and_of_one_model_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two of the diagnoses that compare stand for all, which tests/cli/test_runs.py runs.
-    monkeypatch.setattr("armillary.checkup.run.DIAGNOSES", (KEYS, RANK))
+    monkeypatch.setattr("armillary.checkup.run.DIAGNOSES", (KEYS, LAYERS))
     record = run_checkup(CONFIG, tmp_path / "pair")
     ids = [section.id for section in record.sections]
     assert "disagreement-change" in ids
