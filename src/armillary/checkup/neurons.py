@@ -1,7 +1,6 @@
 """Diagnosis: which feed-forward neurons tell a capability, and what the model loses without them."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from armillary.errors import ModelError
 from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS
 from armillary.methods.bricks.neurons.profiling import profile
 from armillary.methods.bricks.neurons.report import finding, measures, section
+from armillary.methods.bricks.neurons.result import Survey
 from armillary.methods.bricks.neurons.scores import functional_scores
 from armillary.methods.bricks.neurons.sets import overlap
 from armillary.methods.bricks.neurons.surveying import READING, specialised_sets, survey
@@ -33,7 +33,7 @@ ABLATION_TEXTS = 3
 class NeuronResult:
     """The survey of a model's neurons, or why there is none."""
 
-    survey: dict[str, Any] | None = None
+    survey: Survey | None = None
     reason: str = ""
     redrawn: dict[str, Interval] = field(default_factory=dict)
     """Of the earlier model: share of each set that it keeps when it reads other texts."""
@@ -64,7 +64,7 @@ def measure(context: Context) -> NeuronResult:
     others = equal_capability_texts(names, split="calibrate", limit=LEAST_TEXTS, seed=seed)
     sets = specialised_sets(functional_scores(profile(loaded, others, READING, store=store)))
     redrawn = {
-        name: overlap(_index(rows), sets[name], width=result["neurons"]).share for name, rows in result["sets"].items()
+        name: overlap(_index(rows), sets[name], width=result.neurons).share for name, rows in result.sets.items()
     }
     return NeuronResult(survey=result, redrawn=redrawn)
 
@@ -82,18 +82,14 @@ def compare(earlier: NeuronResult, later: NeuronResult) -> Diagnosed:
     """How many neurons of each set are still in it, beside what other texts do, and what became of the best scores."""
     title = f"{TITLE}: what changed"
     before, after, redrawn = earlier.survey, later.survey, earlier.redrawn
-    if before is None or after is None or any(before[size] != after[size] for size in ("layers", "neurons")):
+    if before is None or after is None or (before.layers, before.neurons) != (after.layers, after.neurons):
         return nothing_to_show(
             "neurons-change", title, "Not comparable: the two models must have the same neurons.", MEANING
         )
-    width, names = before["neurons"], list(before["sets"])
-    kept = {
-        name: overlap(_index(before["sets"][name]), _index(after["sets"][name]), width=width).share for name in names
-    }
+    width, names = before.neurons, list(before.sets)
+    kept = {name: overlap(_index(before.sets[name]), _index(after.sets[name]), width=width).share for name in names}
     better = {
-        name: paired_difference(
-            *(survey["scores"]["capabilities"][name]["best"] for survey in (after, before)), seed=0
-        )
+        name: paired_difference(*(survey.scores.capabilities[name].best for survey in (after, before)), seed=0)
         for name in names
     }
     moved = [name for name in redrawn if kept[name].upper < redrawn[name].lower]

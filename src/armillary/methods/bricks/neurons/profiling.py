@@ -93,7 +93,7 @@ class Profile:
     config: ProfileConfig
     capabilities: tuple[str, ...]
     labels_N: NDArray[np.int64]
-    """Place of each text's capability in ``capabilities``."""
+    """Index of each text's capability in ``capabilities``."""
 
     tokens_N: NDArray[np.int64]
     """Tokens of each text that were counted."""
@@ -125,8 +125,8 @@ class Profile:
         """Neurons of a layer."""
         return len(self.norms_LM[0])
 
-    def place(self, capability: str) -> int:
-        """Place of the capability; UsageError naming those there are."""
+    def label(self, capability: str) -> int:
+        """The capability's number in ``labels_N``; UsageError naming those there are."""
         if capability not in self.capabilities:
             raise UsageError(f"no texts of {capability!r} were read; there are {', '.join(self.capabilities)}.")
         return self.capabilities.index(capability)
@@ -147,8 +147,8 @@ class Profile:
         """Mean output magnitude of each neuron, ``[L, M]``, over one capability's texts, or over all capabilities
         with equal weight."""
         chosen = self.capabilities if capability is None else (capability,)
-        places = [self.place(one) for one in chosen]
-        means = [self.means_NLM[self.labels_N == place].mean(axis=0, dtype=np.float64) for place in places]
+        labels = [self.label(name) for name in chosen]
+        means = [self.means_NLM[self.labels_N == label].mean(axis=0, dtype=np.float64) for label in labels]
         mean_LM: NDArray[np.float64] = np.mean(means, axis=0) * self.norms_LM
         return mean_LM
 
@@ -181,10 +181,9 @@ class Profile:
 
         def share(drawn: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
             below_R = np.sum([drawn[name] @ below_D[rows] for name, rows in strata.items()], axis=0)
-            found: NDArray[np.float64] = below_R / np.sum(
-                [drawn[n] @ all_D[rows] for n, rows in strata.items()], axis=0
-            )
-            return found
+            all_R = np.sum([drawn[name] @ all_D[rows] for name, rows in strata.items()], axis=0)
+            share_R: NDArray[np.float64] = below_R / all_R
+            return share_R
 
         sizes = {name: len(rows) for name, rows in strata.items()}
         return resampled(share, sizes, seed=seed, replicates=replicates)
@@ -195,7 +194,7 @@ class Profile:
         UsageError where a label is missing or names no capability.
         """
         if labels_N.shape != self.labels_N.shape or not np.isin(labels_N, np.arange(len(self.capabilities))).all():
-            raise UsageError(f"labels must be {len(self.labels_N)} places of {len(self.capabilities)} capabilities.")
+            raise UsageError(f"labels must be {len(self.labels_N)} numbers of {len(self.capabilities)} capabilities.")
         return replace(self, labels_N=labels_N.astype(np.int64))
 
     def to_dict(self) -> dict[str, Any]:

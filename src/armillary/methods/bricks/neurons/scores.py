@@ -5,7 +5,6 @@ Legend: N texts, L layers, M neurons of an FFN, F capabilities, P texts of a cap
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from armillary.errors import UsageError
 from armillary.methods.bricks.neurons.config import LEAST_TEXTS
 from armillary.methods.bricks.neurons.profiling import Profile
+from armillary.methods.bricks.neurons.result import LayerScores, ScoreSummary
 from armillary.numerics.intervals import Interval, binomial
 from armillary.numerics.ranking import Ranks, average_precision, average_precision_interval, descending_ranks
 from armillary.progress import track
@@ -42,13 +42,13 @@ class NullScores:
 
     def quantile(self, level: float = 0.999) -> Array:
         """Quantile over permutations of the best score, ``[L]``: the largest where permutations are too few."""
-        found: Array = np.quantile(self.best_RL, level, axis=0, method="higher")
-        return found
+        quantile_L: Array = np.quantile(self.best_RL, level, axis=0, method="higher")
+        return quantile_L
 
     def p_values(self, best_L: Array) -> Array:
         """Share of permutations, the true labels among them, whose best neuron is at least as good, ``[L]``."""
-        found: Array = ((self.best_RL >= best_L).sum(axis=0) + 1) / (len(self.best_RL) + 1)
-        return found
+        p_L: Array = ((self.best_RL >= best_L).sum(axis=0) + 1) / (len(self.best_RL) + 1)
+        return p_L
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,8 +75,8 @@ class FunctionalScores:
         """Scores for one capability, ``[L, M]``; UsageError naming those there are."""
         if capability not in self.capabilities:
             raise UsageError(f"no scores for {capability!r}; there are {', '.join(self.capabilities)}.")
-        found: Array = self.scores_FLM[self.capabilities.index(capability)]
-        return found
+        scores_LM: Array = self.scores_FLM[self.capabilities.index(capability)]
+        return scores_LM
 
     def chance(self, capability: str) -> float:
         """Score of a neuron that knows nothing: the capability's share of the texts."""
@@ -84,8 +84,8 @@ class FunctionalScores:
 
     def best(self, capability: str) -> Array:
         """Score of the best neuron of each layer, ``[L]``."""
-        found: Array = self.of(capability).max(axis=1)
-        return found
+        best_L: Array = self.of(capability).max(axis=1)
+        return best_L
 
     def at_share(self, capability: str, share: float = TOP) -> Array:
         """Score of the neuron at this share from the top of each layer, ``[L]``: what the top share reaches at least.
@@ -93,9 +93,8 @@ class FunctionalScores:
         ``SPECIALISED`` gives the threshold of the specialised sets.
         """
         scores_LM = self.of(capability)
-        place = chosen_of(share, scores_LM.shape[1])
-        found: Array = np.sort(scores_LM, axis=1)[:, -place]
-        return found
+        score_L: Array = np.sort(scores_LM, axis=1)[:, -chosen_of(share, scores_LM.shape[1])]
+        return score_L
 
     def beating(self, capability: str, null: NullScores, level: float = 0.999) -> Interval:
         """Share of layers whose best neuron is above the null's best at ``level``."""
@@ -105,29 +104,29 @@ class FunctionalScores:
     def best_held_out(self, capability: str, other: "FunctionalScores") -> Array:
         """Score on other texts of the neuron that is best here, ``[L]``: free of the gain of choosing the best."""
         best_L1 = self.of(capability).argmax(axis=1)[:, None]
-        found: Array = np.take_along_axis(other.of(capability), best_L1, axis=1)[:, 0]
-        return found
+        score_L: Array = np.take_along_axis(other.of(capability), best_L1, axis=1)[:, 0]
+        return score_L
 
-    def to_dict(self, nulls: Sequence[NullScores] = ()) -> dict[str, Any]:
-        """Plain JSON data by capability and layer; scores of single neurons stay out.
+    def summary(self, nulls: Sequence[NullScores] = ()) -> ScoreSummary:
+        """The scores by capability and layer as plain fields, without those of single neurons.
 
         ``nulls`` are those of ``null_scores``; with the one that fits, the null's best joins each capability.
         """
-        found: dict[str, dict[str, Any]] = {}
-        for place, name in enumerate(self.capabilities):
-            found[name] = {
-                "chance": self.chance(name),
-                "best": self.best(name).tolist(),
-                "top_5_per_mille": self.at_share(name).tolist(),
-                "top_5_percent": self.at_share(name, SPECIALISED).tolist(),
-                "mean": self.of(name).mean(axis=1).tolist(),
-                "best_suppressor": self.suppressor_FLM[place].max(axis=1).tolist(),
-            }
-            for null in nulls:
-                if null.positives == self.positives_F[place]:
-                    found[name]["best_of_null"] = null.quantile().tolist()
-                    found[name]["p_values"] = null.p_values(self.best(name)).tolist()
-        return {"relative": self.relative, "texts": self.texts, "capabilities": found}
+        by_positives = {null.positives: null for null in nulls}
+        layers = {}
+        for index, name in enumerate(self.capabilities):
+            null = by_positives.get(int(self.positives_F[index]))
+            layers[name] = LayerScores(
+                chance=self.chance(name),
+                best=self.best(name).tolist(),
+                top_5_per_mille=self.at_share(name).tolist(),
+                top_5_percent=self.at_share(name, SPECIALISED).tolist(),
+                mean=self.of(name).mean(axis=1).tolist(),
+                best_suppressor=self.suppressor_FLM[index].max(axis=1).tolist(),
+                best_of_null=None if null is None else null.quantile().tolist(),
+                p_values=None if null is None else null.p_values(self.best(name)).tolist(),
+            )
+        return ScoreSummary(relative=self.relative, texts=self.texts, capabilities=layers)
 
 
 def chosen_of(share: float, count: int) -> int:
@@ -153,8 +152,8 @@ def functional_scores(profile: Profile, *, relative: bool = False) -> Functional
             (scores_FLM, descending_ranks(values_MN)),
             (suppressor_FLM, descending_ranks(-values_MN)),
         ):
-            for place, chosen in enumerate(positives):
-                out_FLM[place, layer] = average_precision(ranks_MN, chosen)
+            for capability, chosen in enumerate(positives):
+                out_FLM[capability, layer] = average_precision(ranks_MN, chosen)
     return FunctionalScores(
         capabilities=profile.capabilities,
         scores_FLM=scores_FLM,
@@ -179,7 +178,7 @@ def null_scores(
     texts = len(profile.labels_N)
     generator = np.random.default_rng(seed)
     drawn = {n: [generator.permutation(texts)[:n] for _ in range(permutations)] for n in counts}
-    found: dict[int, list[Array]] = {n: [] for n in counts}
+    scores: dict[int, list[Array]] = {n: [] for n in counts}
     for layer in track(range(profile.layers), "permuting labels"):
         values_NM = profile.layer(layer, relative=relative)
 
@@ -190,10 +189,10 @@ def null_scores(
         name = part_name("null", array_digest(values_NM), counts, permutations, seed)
         arrays = kept(store, name, compute)
         for n in counts:
-            found[n].append(arrays[str(n)])
+            scores[n].append(arrays[str(n)])
     return tuple(
         NullScores(positives=n, best_RL=np.stack(rows, 1)[..., 0], mean_RL=np.stack(rows, 1)[..., 1])
-        for n, rows in found.items()
+        for n, rows in scores.items()
     )
 
 
@@ -208,21 +207,21 @@ def best_interval(
     values_LN = np.stack(
         [profile.layer(layer, relative=scores.relative)[:, neuron] for layer, neuron in enumerate(best_L)]
     )
-    place = profile.place(capability)
-    return average_precision_interval(values_LN, profile.labels_N, place, seed=seed, replicates=replicates)
+    label = profile.label(capability)
+    return average_precision_interval(values_LN, profile.labels_N, label, seed=seed, replicates=replicates)
 
 
 def _positives(profile: Profile) -> list[NDArray[np.int64]]:
     """The texts of each capability."""
     if len(profile.capabilities) < 2:
         raise UsageError("functionality scores need at least two capabilities: one class has no ranking.")
-    found = [np.flatnonzero(profile.labels_N == place) for place in range(len(profile.capabilities))]
-    for name, chosen in zip(profile.capabilities, found, strict=True):
+    positives = [np.flatnonzero(profile.labels_N == label) for label in range(len(profile.capabilities))]
+    for name, chosen in zip(profile.capabilities, positives, strict=True):
         if len(chosen) < LEAST_TEXTS:
             raise UsageError(
                 f"{name!r} has {len(chosen)} texts; a functionality score needs {LEAST_TEXTS} or more of a capability."
             )
-    return found
+    return positives
 
 
 def _under_permutations(ranks_MN: Ranks, drawn: Sequence[NDArray[np.int64]]) -> Array:

@@ -1,25 +1,27 @@
 """Sets of neurons: specialised for a capability, resident everywhere, random with the same number or magnitude.
 
-Legend: L layers, M neurons of an FFN.
+Also what two sets have in common, against what two random sets of these sizes would have.
+Legend: L layers, M neurons of an FFN, R replicates.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from armillary.errors import UsageError
+from armillary.methods.bricks.neurons.result import Overlap
 from armillary.methods.bricks.neurons.scores import SPECIALISED, chosen_of
 from armillary.methods.bricks.payloads import Index
-from armillary.numerics.intervals import Interval, bootstrap_weighted
+from armillary.numerics.intervals import bootstrap_weighted
 
 Array = NDArray[np.float64]
 
 NEIGHBOURS = 8
-"""A magnitude-matched neuron is drawn from so many of nearest magnitude on each side."""
+"""A magnitude-matched neuron is drawn from so many of nearest magnitude on each side: more give other draws for other
+seeds, fewer a closer match."""
 
 
 def specialised(scores_LM: Array, share: float = SPECIALISED, *, scope: Literal["layer", "global"] = "layer") -> Index:
@@ -72,15 +74,15 @@ def magnitude_matched(chosen: Index, magnitude_LM: Array, *, seed: int) -> Index
     """
     generator = np.random.default_rng(seed)
     mask = chosen.mask(*magnitude_LM.shape)
-    found = {}
+    matched = {}
     for layer, neurons in chosen.neurons.items():
         others = np.flatnonzero(~mask[layer])
         if len(others) < len(neurons):
             raise UsageError(
                 f"{len(neurons)} neurons of layer {layer} can't be matched by the {len(others)} others of the layer."
             )
-        found[layer] = _matched(neurons, others, magnitude_LM[layer], generator)
-    return Index(found)
+        matched[layer] = _matched(neurons, others, magnitude_LM[layer], generator)
+    return Index(matched)
 
 
 def _matched(
@@ -91,45 +93,12 @@ def _matched(
     drawn = []
     # In random order, so that no end of the layer always gets the better matches.
     for neuron in generator.permutation(neurons):
-        place = int(np.searchsorted(sizes, magnitude_M[neuron]))
-        low = max(0, min(place - NEIGHBOURS, len(free) - 2 * NEIGHBOURS))
+        rank = int(np.searchsorted(sizes, magnitude_M[neuron]))
+        low = max(0, min(rank - NEIGHBOURS, len(free) - 2 * NEIGHBOURS))
         pick = int(generator.integers(low, min(len(free), low + 2 * NEIGHBOURS)))
         drawn.append(free.pop(pick))
         sizes.pop(pick)
     return np.sort(np.array(drawn, np.int64))
-
-
-# How much two sets of neurons have in common, against what two random sets of these sizes would have.
-#
-# Legend: L layers, R replicates.
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Overlap:
-    """Neurons in common as a share of the smaller set; 1 for a set with itself."""
-
-    share: Interval
-    """Over all layers; the interval is a bootstrap over layers."""
-
-    expected: float
-    """Of two random sets with the same number of neurons in each layer: m chosen of M gives m / M."""
-
-    random_low: float
-    """Of such random sets 95 % lie between here and ``random_high`` (exact hypergeometric law)."""
-
-    random_high: float
-    by_layer: tuple[float, ...]
-    """Share in each layer where both sets have neurons, in order of layers."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {
-            "share": self.share.to_dict(),
-            "expected": self.expected,
-            "random_low": self.random_low,
-            "random_high": self.random_high,
-            "by_layer": list(self.by_layer),
-        }
 
 
 def overlap(a: Index, b: Index, *, width: int, seed: int = 0, replicates: int = 2000) -> Overlap:
@@ -148,8 +117,8 @@ def overlap(a: Index, b: Index, *, width: int, seed: int = 0, replicates: int = 
 
     def statistic(drawn_RL: Array) -> Array:
         common_R, a_R, b_R = (drawn_RL @ counts_L3).T
-        found: Array = common_R / np.minimum(a_R, b_R).clip(min=1)
-        return found
+        share_R: Array = common_R / np.minimum(a_R, b_R).clip(min=1)
+        return share_R
 
     smaller = min(a.size, b.size)
     law = _common_law(counts_L3[:, 1:].astype(int), width)
@@ -166,9 +135,7 @@ def overlap(a: Index, b: Index, *, width: int, seed: int = 0, replicates: int = 
 
 def overlaps(sets: Mapping[str, Index], *, width: int, seed: int = 0) -> dict[tuple[str, str], Overlap]:
     """The overlap of every pair of sets, under their two names in the order given."""
-    return {
-        (one, other): overlap(sets[one], sets[other], width=width, seed=seed) for one, other in combinations(sets, 2)
-    }
+    return {(a, b): overlap(sets[a], sets[b], width=width, seed=seed) for a, b in combinations(sets, 2)}
 
 
 def _common_law(sizes_L2: NDArray[np.int64], width: int) -> Array:

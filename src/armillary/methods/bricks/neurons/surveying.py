@@ -4,10 +4,8 @@ Legend: N texts, L layers, M neurons of an FFN, K neurons of equal score.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from armillary.data.texts.capability import capabilities as known_capabilities, equal_capability_texts
 from armillary.errors import UsageError
@@ -16,6 +14,7 @@ from armillary.methods.bricks.neurons.ablation import AblationTable, ablate
 from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS, ProfileConfig
 from armillary.methods.bricks.neurons.examples import firing_examples
 from armillary.methods.bricks.neurons.profiling import Profile, profile
+from armillary.methods.bricks.neurons.result import BestNeuron, FiringText, SetAblation, SetPair, Survey
 from armillary.methods.bricks.neurons.scores import (
     SPECIALISED,
     FunctionalScores,
@@ -27,16 +26,16 @@ from armillary.methods.bricks.neurons.scores import (
 from armillary.methods.bricks.neurons.sets import magnitude_matched, overlaps, random_like, specialised
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
-from armillary.numerics.intervals import bootstrap_mean
+from armillary.numerics.intervals import Array, bootstrap_mean
 from armillary.runs.parts import Store
 
-Payload = dict[str, Any]
-
 TOKENS = 64
-"""Tokens of a text that are read."""
+"""Tokens of a text that are read: more cost time in proportion and say little more of what a text is about."""
 
 READING = ProfileConfig(max_tokens=TOKENS, detail_texts=6)
 PERMUTATIONS = 100
+"""Of the labels: the largest of them stands beside the best neuron; more only make it a little larger."""
+
 WEAK = 0.2
 """A neuron is weak at a token where it writes less than this share of what the strongest one writes."""
 
@@ -53,38 +52,45 @@ def survey(
     ablation_texts: int = 4,
     seed: int = 0,
     store: Store | None = None,
-) -> Payload:
-    """Plain JSON data of the survey: scores beside their null, sets, overlaps, knock-outs, firing examples.
+) -> Survey:
+    """Scores beside their null, sets, their overlaps, what switching them off costs, and what makes neurons fire.
 
     Neurons are scored on ``limit`` texts of each capability and switched off on ``ablation_texts`` others. Of the
     caller's own ``texts`` (capability to texts; ``capabilities`` then picks among them) the first half scores and the
     second is held out. UsageError for fewer than two capabilities or for fewer than 20 texts of one to score on;
     ModelError for a model whose layers have no single FFN write matrix.
     """
-    chosen, held = _texts(capabilities, texts, limit, ablation_texts, seed)
-    seen = profile(loaded, chosen, READING, store=store)
-    scores, relative = functional_scores(seen), functional_scores(seen, relative=True)
-    nulls = null_scores(seen, permutations=PERMUTATIONS, seed=seed, store=store)
+    scoring, held = _texts(capabilities, texts, limit, ablation_texts, seed)
+    activity = profile(loaded, scoring, READING, store=store)
+    scores, relative = functional_scores(activity), functional_scores(activity, relative=True)
+    nulls = null_scores(activity, permutations=PERMUTATIONS, seed=seed, store=store)
     sets = specialised_sets(scores)
-    return {
-        "model": loaded.name,
-        "capabilities": {name: known_capabilities().get(name, "") if texts is None else "" for name in chosen},
-        "texts": {name: len(rows) for name, rows in chosen.items()},
-        "held_out": {name: len(rows) for name, rows in held.items()},
-        "tokens": TOKENS,
-        "layers": seen.layers,
-        "neurons": seen.width,
-        "share": SPECIALISED,
-        "permutations": PERMUTATIONS,
-        "sparsity": _sparsity(seen, seed),
-        "scores": scores.to_dict(nulls),
-        "relative": relative.to_dict(),
-        "best_of_layers": {name: best_interval(seen, scores, name, seed=seed).to_dict() for name in chosen},
-        "best": _best(loaded, seen, scores, relative, nulls, held),
-        "sets": {name: [row.tolist() for _, row in sorted(one.neurons.items())] for name, one in sets.items()},
-        "overlaps": _overlaps(sets, seen.width, seed),
-        "knockouts": _knockouts(loaded, seen, sets, held, seed, store),
-    }
+    pairs = overlaps(sets, width=activity.width, seed=seed)
+    mean_L = np.mean([pair.by_layer for pair in pairs.values()], axis=0)
+    how = f"bootstrap over {len(mean_L)} layers of the mean of {len(pairs)} pairs"
+    layers = range(activity.layers)
+    return Survey(
+        model=loaded.name,
+        capabilities={name: known_capabilities().get(name, "") if texts is None else "" for name in scoring},
+        texts={name: len(rows) for name, rows in scoring.items()},
+        held_out={name: len(rows) for name, rows in held.items()},
+        tokens=TOKENS,
+        layers=activity.layers,
+        neurons=activity.width,
+        share=SPECIALISED,
+        permutations=PERMUTATIONS,
+        weak=activity.share_below(WEAK, seed=seed),
+        # Only the estimate is kept of a layer: two replicates are the fewest that are taken.
+        weak_by_layer=[activity.share_below(WEAK, layer=layer, replicates=2).estimate for layer in layers],
+        scores=scores.summary(nulls),
+        relative=relative.summary(),
+        best_of_layers={name: best_interval(activity, scores, name, seed=seed) for name in scoring},
+        best=_best(loaded, activity, scores, relative, nulls, held),
+        sets={name: [row.tolist() for _, row in sorted(chosen.neurons.items())] for name, chosen in sets.items()},
+        overlap=bootstrap_mean(mean_L, seed=seed, how=how),
+        pairs=[SetPair(between=names, overlap=pair) for names, pair in pairs.items()],
+        ablations=_ablations(loaded, activity, sets, held, seed, store),
+    )
 
 
 def specialised_sets(scores: FunctionalScores) -> dict[str, Index]:
@@ -118,100 +124,77 @@ def _texts(
     return scoring, held
 
 
-def _sparsity(seen: Profile, seed: int) -> Payload:
-    layers = [seen.share_below(WEAK, layer=layer, replicates=2).estimate for layer in range(seen.layers)]
-    return {"below": WEAK, "share": seen.share_below(WEAK, seed=seed).to_dict(), "by_layer": layers}
-
-
 def _best(
     loaded: LoadedModel,
-    seen: Profile,
+    activity: Profile,
     scores: FunctionalScores,
     relative: FunctionalScores,
     nulls: Sequence[NullScores],
     held: Texts,
-) -> Payload:
+) -> dict[str, BestNeuron]:
     """For each capability its best neuron anywhere, and the held-out texts of all capabilities that excite it most."""
-    places = {name: _place(seen, scores.of(name), name) for name in scores.capabilities}
+    found = {name: _best_neuron(activity, scores.of(name), name) for name in scores.capabilities}
     mask_LM = np.zeros(scores.scores_FLM.shape[1:], bool)
-    for place in places.values():
-        mask_LM[place] = True
+    for neuron in found.values():
+        mask_LM[neuron] = True
     rows = [(name, text) for name, texts in held.items() for text in texts]
     read = firing_examples(loaded, [text for _, text in rows], Index.of_mask(mask_LM), top=EXAMPLES, max_tokens=TOKENS)
-    fired = {(one.layer, one.neuron): one.examples for one in read}
+    fired = {(row.layer, row.neuron): row.examples for row in read}
     largest = {null.positives: float(null.best_RL.max()) for null in nulls}
     return {
-        name: {
-            "layer": place[0],
-            "neuron": place[1],
-            "score": float(scores.of(name)[place]),
-            "relative": float(relative.of(name)[place]),
-            "as_good": int((scores.of(name) == scores.of(name)[place]).sum()),
-            "largest_of_null": largest[int(positives)],
-            "examples": [
-                {
-                    "capability": rows[one.text][0],
-                    "tokens": list(one.tokens),
-                    "values": list(one.values),
-                    "peak": one.peak,
-                }
-                for one in fired[place]
+        name: BestNeuron(
+            layer=neuron[0],
+            neuron=neuron[1],
+            score=float(scores.of(name)[neuron]),
+            relative=float(relative.of(name)[neuron]),
+            as_good=int((scores.of(name) == scores.of(name)[neuron]).sum()),
+            largest_of_null=largest[int(positives)],
+            examples=[
+                FiringText(
+                    capability=rows[example.text][0],
+                    tokens=list(example.tokens),
+                    values=list(example.values),
+                    peak=example.peak,
+                )
+                for example in fired[neuron]
             ],
-        }
-        for (name, place), positives in zip(places.items(), scores.positives_F, strict=True)
+        )
+        for (name, neuron), positives in zip(found.items(), scores.positives_F, strict=True)
     }
 
 
-def _place(seen: Profile, scores_LM: NDArray[np.float64], capability: str) -> tuple[int, int]:
+def _best_neuron(activity: Profile, scores_LM: Array, capability: str) -> tuple[int, int]:
     """Layer and index of the best neuron; of equal ones (K) the one that sets the texts apart by most deviations."""
     layers_K, neurons_K = np.nonzero(scores_LM == scores_LM.max())
-    activity_NK = seen.means_NLM[:, layers_K, neurons_K].astype(np.float64)
-    own_N = seen.labels_N == seen.place(capability)
+    activity_NK = activity.means_NLM[:, layers_K, neurons_K].astype(np.float64)
+    own_N = activity.labels_N == activity.label(capability)
     apart_K = activity_NK[own_N].mean(axis=0) - activity_NK[~own_N].mean(axis=0)
     spread_K = activity_NK[own_N].std(axis=0) + activity_NK[~own_N].std(axis=0)
     first = int((apart_K / spread_K.clip(min=1e-30)).argmax())
     return int(layers_K[first]), int(neurons_K[first])
 
 
-def _overlaps(sets: Mapping[str, Index], width: int, seed: int) -> Payload:
-    """Every pair, and the mean over pairs with an interval over layers."""
-    pairs = overlaps(sets, width=width, seed=seed)
-    mean_L = np.mean([one.by_layer for one in pairs.values()], axis=0)
-    how = f"bootstrap over {len(mean_L)} layers of the mean of {len(pairs)} pairs"
-    return {
-        "mean": bootstrap_mean(mean_L, seed=seed, how=how).to_dict(),
-        "pairs": [{"between": list(names), **one.to_dict()} for names, one in pairs.items()],
-    }
-
-
-def _knockouts(
-    loaded: LoadedModel, seen: Profile, sets: Mapping[str, Index], held: Texts, seed: int, store: Store | None
-) -> Payload:
+def _ablations(
+    loaded: LoadedModel, activity: Profile, sets: Mapping[str, Index], held: Texts, seed: int, store: Store | None
+) -> dict[str, SetAblation]:
     """What each capability's set costs it on held-out texts, beside one random and one magnitude-matched set."""
-    random = random_like(next(iter(sets.values())), seen.width, seed=seed)
-    rows = {_row(name): chosen for name, chosen in sets.items()} | {"random": random}
-    table = ablate(loaded, rows, held, max_tokens=TOKENS, store=store)
-    found = {}
-    for name, chosen in sets.items():
-        control = {"matched": magnitude_matched(chosen, seen.magnitude(name), seed=seed)}
-        # A control set is asked for its own capability alone: that is all that it is compared on.
-        alone = ablate(loaded, control, {name: held[name]}, max_tokens=TOKENS, store=store)
+    own = {name: f"without {name}" for name in sets}
+    random = random_like(next(iter(sets.values())), activity.width, seed=seed)
+    chosen = {own[name]: neurons for name, neurons in sets.items()} | {"random": random}
+    table = ablate(loaded, chosen, held, max_tokens=TOKENS, store=store)
+    ablations = {}
+    for name, neurons in sets.items():
+        matched = {"matched": magnitude_matched(neurons, activity.magnitude(name), seed=seed)}
+        # The matched set is read on its own capability alone: that is all that it is compared on.
+        alone = ablate(loaded, matched, {name: held[name]}, max_tokens=TOKENS, store=store)
         both = AblationTable(before=table.before, after={**table.after, **alone.after}, sizes={})
-        found[name] = {
-            "own": both.effect(_row(name), name, seed=seed).to_dict(),
-            "random": both.effect("random", name, seed=seed).to_dict(),
-            "matched": both.effect("matched", name, seed=seed).to_dict(),
-            "elsewhere": both.collateral(_row(name), name, measure="nats", seed=seed).to_dict(),
-            "own_less_elsewhere": both.own_against_others(_row(name), name, measure="nats", seed=seed).to_dict(),
-            **{
-                f"own_less_{one}": both.own_against_controls(
-                    _row(name), name, [one], measure="nats", seed=seed
-                ).to_dict()
-                for one in ("random", "matched")
-            },
-        }
-    return found
-
-
-def _row(name: str) -> str:
-    return f"without {name}"
+        ablations[name] = SetAblation(
+            own=both.effect(own[name], name, seed=seed).delta_nll,
+            matched=both.effect("matched", name, seed=seed).delta_nll,
+            random=both.effect("random", name, seed=seed).delta_nll,
+            elsewhere=both.collateral(own[name], name, measure="nats", seed=seed),
+            own_less_elsewhere=both.own_against_others(own[name], name, measure="nats", seed=seed),
+            own_less_matched=both.own_against_controls(own[name], name, ["matched"], measure="nats", seed=seed),
+            own_less_random=both.own_against_controls(own[name], name, ["random"], measure="nats", seed=seed),
+        )
+    return ablations

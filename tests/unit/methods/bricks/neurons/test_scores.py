@@ -121,9 +121,9 @@ def test_the_null_is_the_best_of_permuted_labels() -> None:
     assert scores.beating("capability 0", nulls[0]).estimate == 0.5  # the first layer alone
     assert nulls[0].p_values(scores.best("capability 0"))[0] == pytest.approx(1 / 201)
     assert nulls[0].p_values(scores.best("capability 0"))[1] > 0.01
-    plain = scores.to_dict(nulls)["capabilities"]
-    assert plain["capability 0"]["best_of_null"] == nulls[0].quantile().tolist()
-    assert plain["capability 2"]["best_of_null"] == nulls[1].quantile().tolist()
+    layers = scores.summary(nulls).capabilities
+    assert layers["capability 0"].best_of_null == nulls[0].quantile().tolist()
+    assert layers["capability 2"].best_of_null == nulls[1].quantile().tolist()
     # Chosen among noise, the best neuron falls back to chance on other texts.
     other = functional_scores(made(np.random.default_rng(5).random((70, 2, 15)), labels))
     held_out = scores.best_held_out("capability 0", other)

@@ -10,97 +10,99 @@ import pytest
 
 from armillary.errors import UsageError
 from armillary.methods.bricks.neurons.report import finding, measures, section
+from armillary.methods.bricks.neurons.result import Survey
 from armillary.methods.bricks.neurons.surveying import survey
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel, tiny
+from armillary.records.plain import decode, plain
 from armillary.records.sections import Section
 from armillary.report.svg import svg
 from armillary.report.tokens import markup
 
 from .test_planted import LAYERS, TOPICS, WIDTH, planted, texts
 
-Survey = tuple[LoadedModel, dict[str, Index], dict[str, Any]]
+World = tuple[LoadedModel, dict[str, Index], Survey]
 
 
 @pytest.fixture(scope="module")
-def found() -> Survey:
+def world() -> World:
     loaded, truth = planted()
     return loaded, truth, survey(loaded, texts=texts(0, 60), limit=30, ablation_texts=30)
 
 
-def test_planted_neurons_are_found(found: Survey) -> None:
-    _, truth, payload = found
+def test_planted_neurons_are_found(world: World) -> None:
+    _, truth, result = world
     for name, true in truth.items():
-        best = payload["best"][name]
-        assert best["neuron"] in true.neurons[best["layer"]]
-        assert best["score"] > 0.95 > best["largest_of_null"] + 0.1
-        one = payload["scores"]["capabilities"][name]
-        assert all(score > null for score, null in zip(one["best"], one["best_of_null"], strict=True))
-        for layer, row in enumerate(payload["sets"][name]):
+        best = result.best[name]
+        assert best.neuron in true.neurons[best.layer]
+        assert best.score > 0.95 > best.largest_of_null + 0.1
+        scores = result.scores.capabilities[name]
+        assert all(score > null for score, null in zip(scores.best, scores.best_of_null, strict=True))
+        for layer, row in enumerate(result.sets[name]):
             assert set(row) <= set(true.neurons[layer].tolist()), "5 % of a layer are 8 neurons, all of them planted"
-        knocked = payload["knockouts"][name]
-        assert knocked["own"]["delta_nll"]["low"] > 0 and knocked["own_less_elsewhere"]["low"] > 0
-    for control in ("matched", "random"):
-        # One control set each: among eight neurons a single one can matter much, so only their mean is sure.
-        assert np.mean([one[f"own_less_{control}"]["estimate"] for one in payload["knockouts"].values()]) > 0.03
+        without = result.ablations[name]
+        assert without.own.low > 0 and without.own_less_elsewhere.low > 0
+    # One control set each: among eight neurons a single one can matter much, so only their mean is sure.
+    assert np.mean([without.own_less_matched.estimate for without in result.ablations.values()]) > 0.03
+    assert np.mean([without.own_less_random.estimate for without in result.ablations.values()]) > 0.03
 
 
-def test_what_makes_them_fire_is_their_topic(found: Survey) -> None:
-    _, _, payload = found
-    for name, best in payload["best"].items():
-        for example in best["examples"]:
-            assert example["capability"] == name
-            assert example["tokens"][example["peak"]].strip() in TOPICS[name]
+def test_what_makes_them_fire_is_their_topic(world: World) -> None:
+    _, _, result = world
+    for name, best in result.best.items():
+        for example in best.examples:
+            assert example.capability == name
+            assert example.tokens[example.peak].strip() in TOPICS[name]
 
 
-def test_shuffled_labels_find_nothing(found: Survey) -> None:
-    loaded, truth, _ = found
+def test_shuffled_labels_find_nothing(world: World) -> None:
+    loaded, truth, _ = world
     drawn = np.random.default_rng(0).permutation([text for rows in texts(0, 60).values() for text in rows]).tolist()
     mixed = {name: drawn[place * 60 : (place + 1) * 60] for place, name in enumerate(TOPICS)}
-    payload = survey(loaded, texts=mixed, limit=30)
-    for name, best in payload["best"].items():
-        assert best["score"] < best["largest_of_null"] + 0.05
-        shared = [len(set(row) & set(truth[name].neurons[layer])) for layer, row in enumerate(payload["sets"][name])]
+    result = survey(loaded, texts=mixed, limit=30)
+    for name, best in result.best.items():
+        assert best.score < best.largest_of_null + 0.05
+        shared = [len(set(row) & set(truth[name].neurons[layer])) for layer, row in enumerate(result.sets[name])]
         assert sum(shared) <= 6 < 16
-    assert finding(payload).interest < 0.5
-    assert "No capability" in finding(payload).text
+    assert finding(result).interest < 0.5
+    assert "No capability" in finding(result).text
 
 
-def test_it_is_told_from_plain_data(found: Survey) -> None:
-    payload = json.loads(json.dumps(found[2], allow_nan=False))
-    assert payload == found[2]
-    told = section(payload)
-    assert Section.from_dict(told.to_dict()) == told and told.id == finding(payload).section == "neurons"
-    kinds = [figure.kind for figure in told.figures]
+def test_it_is_reported_from_plain_data(world: World) -> None:
+    result = decode(Survey, json.loads(json.dumps(plain(world[2]), allow_nan=False)), "the survey")
+    assert result == world[2]
+    page = section(result)
+    assert Section.from_dict(page.to_dict()) == page and page.id == finding(result).section == "neurons"
+    kinds = [figure.kind for figure in page.figures]
     assert kinds == ["heatmap", "bars", "heatmap", "tokens"]
-    assert all("<svg" in svg(figure) for figure in told.figures[:3]) and "<div" in markup(told.figures[3])
-    assert np.shape(told.figures[0].data["values"]) == (len(TOPICS), LAYERS)
-    assert all(len(row) == len(told.tables[0].columns) for row in told.tables[0].rows)
-    assert any(name in finding(payload).text for name in TOPICS) and finding(payload).interest > 0.4
-    assert all(one.how and one.n > 0 for one in measures(payload).values())
-    assert payload["neurons"] == WIDTH
+    assert all("<svg" in svg(figure) for figure in page.figures[:3]) and "<div" in markup(page.figures[3])
+    assert np.shape(page.figures[0].data.values) == (len(TOPICS), LAYERS)
+    assert all(len(row) == len(page.tables[0].columns) for row in page.tables[0].rows)
+    assert any(name in finding(result).text for name in TOPICS) and finding(result).interest > 0.4
+    assert all(value.how and value.n > 0 for value in measures(result).values())
+    assert result.neurons == WIDTH
 
 
-def test_the_same_seed_gives_the_same_survey(found: Survey) -> None:
-    loaded, _, payload = found
-    assert survey(loaded, texts=texts(0, 60), limit=30, ablation_texts=30) == payload
+def test_the_same_seed_gives_the_same_survey(world: World) -> None:
+    loaded, _, result = world
+    assert survey(loaded, texts=texts(0, 60), limit=30, ablation_texts=30) == result
 
 
-def test_telling_needs_no_torch() -> None:
+def test_the_report_needs_no_torch() -> None:
     code = "import sys, armillary.methods.bricks.neurons.report; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_named_capabilities() -> None:
-    payload = survey(tiny(), capabilities=["german", "mathematics"], limit=20, ablation_texts=2)
-    assert list(payload["texts"].items()) == [("german", 20), ("mathematics", 20)]
-    assert payload["held_out"] == {"german": 2, "mathematics": 2}
-    assert "Home Assistant" in payload["capabilities"]["german"]
-    assert section(payload).summary
+    result = survey(tiny(), capabilities=["german", "mathematics"], limit=20, ablation_texts=2)
+    assert list(result.texts.items()) == [("german", 20), ("mathematics", 20)]
+    assert result.held_out == {"german": 2, "mathematics": 2}
+    assert "Home Assistant" in result.capabilities["german"]
+    assert section(result).summary
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("arguments", "sentence"),
     [
         ({"texts": {"a": ["one two"] * 50}}, "at least two"),
         ({"texts": {"a": ["one two"] * 50, "b": ["red"] * 38}}, "'b' has 19 texts"),
@@ -110,6 +112,6 @@ def test_named_capabilities() -> None:
         ({"ablation_texts": 0}, "1 or more"),
     ],
 )
-def test_what_is_refused(asked: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
-        survey(tiny(), **asked)
+def test_what_is_refused(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        survey(tiny(), **arguments)
