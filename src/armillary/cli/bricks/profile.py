@@ -92,12 +92,14 @@ class ProfileSettings(OneModelSettings):
 def survey_neurons(run: Run[ProfileSettings]) -> Outcome:
     """Scores of all neurons by capability, and what each capability's best are worth to it."""
     from armillary.methods.bricks.neurons.report import finding, measures, section
+    from armillary.methods.bricks.neurons.result import Survey
     from armillary.methods.bricks.neurons.surveying import survey
 
     settings, own = run.settings, run.settings.own_texts()
     limit = {} if settings.texts is None else {"limit": settings.texts}
-    result = run.parts.json(
-        "survey",
+    result = run.parts.decoded(
+        Survey,
+        "survey of neurons",
         lambda: survey(
             run.model,
             capabilities=None if own else settings.capabilities,
