@@ -60,7 +60,7 @@ def test_lincorr_dry(options: list[str], out: Path, capsys: Capture) -> None:
     [
         ["ask", "any", "--prompt", "Please show me some cities."],
         ["ask", "any", "--prompt", "red 1", "--task", "cot", "--n", "3"],
-        ["ask", "any", "--prompt", "red", "--static", "--n", "5", "--per-round", "2"],
+        ["ask", "any", "--prompt", "red", "--no-navigate", "--n", "5", "--per-round", "2"],
         ["keys", "any", "--clusters", "9"],
         ["keys", "any", "--metric", "euclidean"],
     ],

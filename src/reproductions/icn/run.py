@@ -1,74 +1,79 @@
 """The claims of ICN (arXiv 2410.02284) on one model: run, measured, judged. ``armillary reproduce icn``."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
-from armillary.models import LoadedModel
-from armillary.progress import counted
 from armillary.records.claims import judge
-from armillary.runs.folder import RunFolder
 from armillary.runs.run import Outcome, Run
-from reproductions.icn import stages
 from reproductions.icn.claims import CLAIMS
-from reproductions.icn.measures import measures
-from reproductions.icn.report import findings, sections
+from reproductions.icn.fixed_keys import FixedKeysStage, fixed_keys_stage
+from reproductions.icn.measures import IcnStages, measures
+from reproductions.icn.report import figures, tables
 from reproductions.icn.scale import SCALES
-from reproductions.icn.stages import Laboratory, Metric, fixed_keys
+from reproductions.icn.stages import (
+    ChainStage,
+    ClusterStage,
+    Context,
+    Metric,
+    OpenTexts,
+    ProbeStage,
+    chain_stage,
+    cluster_stage,
+    open_stage,
+    probe_stage,
+)
+from reproductions.page import claim_findings, claim_sections
+from reproductions.stages import counted_stages
 
 
-def _measured(config: ReproduceSettings, loaded: LoadedModel, folder: RunFolder) -> tuple[dict[str, Any], Laboratory]:
-    scale = SCALES[config.preset]
-    lab = Laboratory(loaded, scale, config.seed, folder.parts)
-    found: dict[str, Any] = {}
-
-    def stage(name: str, compute: Callable[[], Any]) -> Any:
-        value = folder.parts.json(f"stage {name}", compute)
-        bar.advance()
-        return value
-
-    with counted(f"ICN on {loaded.name}", 2 * scale.seeds + len(lab.probes) + scale.open_instructions + 2) as bar:
-        metrics: tuple[Metric, ...] = ("cosine", "euclidean")
-        for metric in metrics:
-            for offset in range(scale.seeds):
-                name = f"clusters {metric} {offset}"
-                found[name] = stage(name, partial(stages.clusters, lab, metric, offset))
-        found["probes"] = [
-            stage(f"probe {index}", partial(stages.probing, lab, index)) for index in range(len(lab.probes))
-        ]
-        found["open"] = [
-            stage(f"open {index}", partial(stages.open_ended, lab, index)) for index in range(scale.open_instructions)
-        ]
-        found["chains"] = stage("chains", lambda: stages.chains(lab))
-        found["training"] = stage("training", lambda: fixed_keys(lab))
-    return found, lab
+def run_stages(context: Context) -> IcnStages:
+    """Every stage, each kept as it is finished."""
+    scale, count = context.scale, len(context.probes)
+    metrics: tuple[Metric, ...] = ("cosine", "euclidean")
+    total = len(metrics) * scale.seeds + count + scale.open_instructions + 2
+    with counted_stages(context.parts, f"ICN on {context.loaded.name}", total) as stages:
+        return IcnStages(
+            clusters={
+                metric: [
+                    stages.run(
+                        ClusterStage, f"clusters {metric} {offset}", partial(cluster_stage, context, metric, offset)
+                    )
+                    for offset in range(scale.seeds)
+                ]
+                for metric in metrics
+            },
+            probes=[
+                stages.run(ProbeStage, f"probe {index}", partial(probe_stage, context, index))
+                for index in range(count)
+            ],
+            open=[
+                stages.run(dict[str, OpenTexts], f"open {index}", partial(open_stage, context, index))
+                for index in range(scale.open_instructions)
+            ],
+            chains=stages.run(ChainStage, "chains", partial(chain_stage, context)),
+            training=stages.run(FixedKeysStage, "training", partial(fixed_keys_stage, context)),
+        )
 
 
 def judged(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
-    config, loaded, folder = run.settings, run.model, run.folder
-    found, lab = _measured(config, loaded, folder)
-    measured = measures(found, lab.scale.seeds, lab.scale.top)
-    claims = judge(CLAIMS, measured, _notes(found))
-    sources = {source.name: source for one in lab.probes for source in one.source}
+    context = Context(run.model, SCALES[run.settings.preset], run.settings.seed, run.parts)
+    stages = run_stages(context)
+    values = measures(stages, context.scale.top)
+    notes = {}
+    if stages.training.tied:
+        notes["fixed-keys"] = "The embeddings are tied: keys are input vectors too."
+    if unreachable := sum(probe.unreachable for probe in stages.probes):
+        notes["more-correct-answers"] = f"{unreachable} answers can't be written with this tokenizer."
+    claims = judge(CLAIMS, values, notes)
     return Outcome(
-        title=f"ICN reproduced on {loaded.name}",
-        measures=measured,
+        title=f"ICN reproduced on {run.model.name}",
+        measures=values,
         claims=claims,
-        findings=findings(claims),
-        sections=sections(found, measured),
-        data=list(sources.values()),
+        findings=claim_findings(claims),
+        sections=claim_sections(claims, figures=figures(stages, values), tables=tables(stages)),
+        data=[source for probe in context.probes for source in probe.source],
     )
-
-
-def _notes(found: dict[str, Any]) -> dict[str, str]:
-    """A sentence to a claim where a stage has something to say."""
-    lost = sum(one["unreachable"] for one in found["probes"])
-    told = {"fixed-keys": "The embeddings are tied: keys are input vectors too."} if found["training"]["tied"] else {}
-    if lost:
-        told["more-correct-answers"] = f"{lost} answers can't be written with this tokenizer."
-    return told
 
 
 REPRODUCTIONS = {

@@ -1,11 +1,6 @@
 import armillary.cards
 
-from .baselines import (
-    ClusterCapProcessor as ClusterCapProcessor,
-    KeyMMRProcessor as KeyMMRProcessor,
-    QueryProjection as QueryProjection,
-    rivals as rivals,
-)
+from .baselines import baseline_answers as baseline_answers, first_token_orders as first_token_orders
 from .chains import (
     Solution as Solution,
     letter_parser as letter_parser,
@@ -14,14 +9,11 @@ from .chains import (
     solve as solve,
     vote as vote,
 )
-from .config import NavigationConfig as NavigationConfig
+from .config import ExplorationConfig as ExplorationConfig, NavigationConfig as NavigationConfig
 from .core import (
-    InClusterShares as InClusterShares,
     WithinStrata as WithinStrata,
-    average_precision_at as average_precision_at,
     capped_order as capped_order,
     expected_share as expected_share,
-    in_cluster_shares as in_cluster_shares,
     in_top_clusters as in_top_clusters,
     mantel_haenszel as mantel_haenszel,
     mmr_order as mmr_order,
@@ -29,8 +21,9 @@ from .core import (
     project_out as project_out,
     rank_strata as rank_strata,
 )
-from .key_survey import survey as survey
+from .key_survey import KeySurvey as KeySurvey, survey as survey
 from .keys import (
+    ClusterFacts as ClusterFacts,
     Cohesion as Cohesion,
     Concentration as Concentration,
     KeyClusters as KeyClusters,

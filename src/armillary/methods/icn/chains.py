@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,14 +23,15 @@ PATHS = NavigationConfig(rounds=4, per_round=1, max_new_tokens=256, pool=100)
 """The official settings of chains of thought: four paths from the 100 best first tokens, 256 tokens each."""
 
 READOUT_TOKENS = 8
+"""Tokens read out of a path: enough for a number, and soon over where there is none."""
 
 
 def number_parser(text: str) -> str | None:
     """The first signed decimal number without thousands separators and trailing zeros: "1,000.50" -> "1000.5"."""
-    found = re.search(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-+]?\.\d+", text)
-    if found is None:
+    match = re.search(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-+]?\.\d+", text)
+    if match is None:
         return None
-    number = found.group().replace(",", "").lstrip("+")
+    number = match.group().replace(",", "").lstrip("+")
     number = number.rstrip("0").rstrip(".") if "." in number else number
     sign, digits = ("-", number[1:]) if number.startswith("-") else ("", number)
     whole, point, rest = digits.partition(".")
@@ -45,8 +46,8 @@ def official_parser(text: str) -> str | None:
 
 def letter_parser(text: str) -> str | None:
     """The first letter from A to E that stands alone (the official code takes the first A to E anywhere)."""
-    found = re.search(r"\b[A-E]\b", text)
-    return found.group() if found else None
+    match = re.search(r"\b[A-E]\b", text)
+    return match.group() if match else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +64,6 @@ class Solution:
 
     tie: bool
     """Whether another answer was as common."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 def vote(answers: Sequence[str | None]) -> tuple[str | None, bool]:
@@ -95,14 +92,17 @@ def solve(
     if not template.readout:
         raise UsageError("The template has no `readout`, so no answer can be read out of a chain of thought.")
     explored = Navigator(loaded, template, config, **settings).explore(list(questions))
-    prompts = [template.asked(one.instruction, answer.text) for one in explored for answer in one.answers]
+    prompts = [
+        template.read_out(exploration.instruction, path) for exploration in explored for path in exploration.texts
+    ]
     read = iter(_read_out(loaded, prompts, template.readout_stop, config.batch_size))
     solutions = []
-    for one in explored:
-        answers = tuple(parser(next(read)) for _ in one.answers)
+    for exploration in explored:
+        paths = tuple(exploration.texts)
+        answers = tuple(parser(next(read)) for _ in paths)
         decided, tie = vote(answers)
         solutions.append(
-            Solution(question=one.instruction, paths=tuple(one.texts), answers=answers, vote=decided, tie=tie)
+            Solution(question=exploration.instruction, paths=paths, answers=answers, vote=decided, tie=tie)
         )
     return solutions
 
@@ -117,5 +117,5 @@ def _read_out(loaded: LoadedModel, prompts: Sequence[str], stop: str, batch_size
         grown = CachedPrompts(loaded)
         hidden_BD = grown.read(encode(loaded, batch))
         branches = greedy(grown, hidden_BD, range(len(batch)), max_new_tokens=READOUT_TOKENS, stop_ids=stops)
-        texts += [str(loaded.tokenizer.decode(one, skip_special_tokens=True)).split(stop)[0] for one in branches]
+        texts += [str(loaded.tokenizer.decode(ids, skip_special_tokens=True)).split(stop)[0] for ids in branches]
     return texts

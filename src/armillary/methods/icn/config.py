@@ -5,22 +5,13 @@ from typing import Literal
 
 from armillary.errors import UsageError
 
-LEAST_PER_ITEM = 4
-"""Tokens that an item of a list takes at least: its number, marks and one token of an answer."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class NavigationConfig:
-    """How many answers are looked for, and how. Defaults are those of the official code unless tagged."""
-
-    rounds: int = 10
-    """Times the explored answers are put into the context and the next first tokens are ranked."""
+class ExplorationConfig:
+    """How answers are looked for, whatever their number. Defaults are those of the official code unless tagged."""
 
     per_round: int = 10
-    """First tokens taken in each round; rounds x per_round answers come out."""
-
-    max_new_tokens: int = 64
-    """Length of one answer, first token included."""
+    """First tokens taken, each for an answer, before the list is put into the context again."""
 
     navigate: bool = True
     """False leaves the context as it was: the static ranking of the first prompt, the baseline at equal budget."""
@@ -31,9 +22,6 @@ class NavigationConfig:
     explored_by: Literal["string", "normalised"] = "string"
     """When a first token counts as explored: the same string (official), or the same up to case and spaces (ours)."""
 
-    pool: int | None = None
-    """Only this many top ranks of each round are looked at (100 for chains of thought); None looks at all (ours)."""
-
     last: int | None = None
     """Only so many of the latest answers stand in the context; None lists all (official)."""
 
@@ -41,13 +29,26 @@ class NavigationConfig:
     """Instructions navigated together (ours); changes speed and memory, not results."""
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "per_round", "max_new_tokens", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}.")
-        for name in ("pool", "last"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be 1 or more, or None; got {value}.")
+        _positive(self, "per_round", "batch_size", "last")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NavigationConfig(ExplorationConfig):
+    """How many answers are looked for, and how."""
+
+    rounds: int = 10
+    """Times the explored answers are put into the context and the next first tokens are ranked; rounds x per_round
+    answers come out."""
+
+    max_new_tokens: int = 64
+    """Length of one answer, first token included."""
+
+    pool: int | None = None
+    """Only this many top ranks of each round are looked at (100 for chains of thought); None looks at all (ours)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive(self, "rounds", "max_new_tokens", "pool")
         if self.pool is not None and self.pool < self.per_round:
             raise UsageError(f"pool must hold at least per_round = {self.per_round} tokens, got {self.pool}.")
 
@@ -55,6 +56,14 @@ class NavigationConfig:
     def budget(self) -> int:
         """Answers that come out for one instruction."""
         return self.rounds * self.per_round
+
+
+def _positive(config: ExplorationConfig, *names: str) -> None:
+    """UsageError for the first of these fields that is below 1; None, where it may stand, is let through."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be 1 or more, got {value}.")
 
 
 def check_room(config: NavigationConfig, positions: int, prompt_tokens: int, item_tokens: int) -> None:

@@ -1,17 +1,16 @@
-"""What the static ranking owes to the key space, tested within rank bands, and the rivals of navigation as orders.
+"""What the static ranking owes to the key space, tested within rank bands, and the baselines of navigation as orders.
 
 "Correlation and Navigation in the Vocabulary Key Representation Space of Language Models", Peng, An and Shang, 2024,
 arXiv 2410.02284. The paper splits the middle ranks by the clusters of the top ranks; the nulls, the control for rank
-and the rivals here are ours.
+and the baselines here are ours.
 
 Legend: V vocabulary, N ranked tokens (best first), M those after the top ranks, K explored tokens, P pool, B batch,
 D width.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,40 +21,6 @@ from armillary.errors import NumericError, UsageError
 from armillary.numerics.intervals import Interval
 
 
-def average_precision_at(gold: Sequence[bool], k: int) -> float:
-    """Mean over j <= k of the precision of the first j answers ("MAP@K" of the official code).
-
-    UsageError unless 1 <= k <= number of answers.
-    """
-    if not 1 <= k <= len(gold):
-        raise UsageError(f"k must lie between 1 and the number of answers, {len(gold)}; got {k}.")
-    hits = np.cumsum(np.asarray(gold[:k], np.float64))
-    return float(np.mean(hits / np.arange(1, k + 1)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class InClusterShares:
-    """The ranks after the top ones, split by whether their cluster is one of the top ranks' (paper, probing)."""
-
-    share: float
-    """Of the ranks after the top ones, those in a cluster of the top ones."""
-
-    count_in: int
-    count_out: int
-    accuracy_in: float | None
-    """Share of gold answers; None where the group is empty. So with the next three."""
-
-    accuracy_out: float | None
-    mean_rank_in: float | None
-    """Ranks count from 1."""
-
-    mean_rank_out: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
-
-
 def in_top_clusters(clusters_N: Int[Tensor, " n"], top: int) -> Bool[Tensor, " m"]:
     """Of each rank after the first ``top``, whether its cluster is among theirs, ``m = n - top``.
 
@@ -64,27 +29,6 @@ def in_top_clusters(clusters_N: Int[Tensor, " n"], top: int) -> Bool[Tensor, " m
     if not 1 <= top < len(clusters_N):
         raise UsageError(f"top must lie between 1 and the ranked tokens less one, {len(clusters_N) - 1}; got {top}.")
     return torch.isin(clusters_N[top:], clusters_N[:top])
-
-
-def in_cluster_shares(clusters_N: Int[Tensor, " n"], gold_N: Bool[Tensor, " _"], top: int) -> InClusterShares:
-    """Size, accuracy and mean rank of the in- and the out-of-cluster tokens among the ranks after the first ``top``.
-
-    ``clusters_N`` are the cluster ids of the ranked tokens, ``gold_N`` whether their answers are right.
-    """
-    _check_lengths(clusters_N=clusters_N, gold_N=gold_N)
-    inside_M = in_top_clusters(clusters_N, top)
-    gold_M = gold_N[top:].double()
-    rank_M = torch.arange(top + 1, len(clusters_N) + 1, dtype=torch.float64, device=gold_M.device)
-    count_in = int(inside_M.sum())
-    return InClusterShares(
-        share=count_in / len(inside_M),
-        count_in=count_in,
-        count_out=len(inside_M) - count_in,
-        accuracy_in=_mean(gold_M[inside_M]),
-        accuracy_out=_mean(gold_M[~inside_M]),
-        mean_rank_in=_mean(rank_M[inside_M]),
-        mean_rank_out=_mean(rank_M[~inside_M]),
-    )
 
 
 def expected_share(clusters_V: Int[Tensor, " v"], ranked_N: Int[Tensor, " n"], top: int, *, bands: int = 1) -> float:
@@ -168,10 +112,6 @@ class WithinStrata:
     n: int
     """Tokens."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
-
 
 def permutation_within(
     in_cluster_N: Bool[Tensor, " n"], gold_N: Bool[Tensor, " _"], strata_N: Int[Tensor, " _"]
@@ -202,7 +142,7 @@ def permutation_within(
 
 
 def capped_order(ranked_N: Int[Tensor, " n"], clusters_V: Int[Tensor, " v"], cap: int | None) -> Int[Tensor, " m"]:
-    """The ranked token ids without those whose cluster has already appeared ``cap`` times (our choice of rival).
+    """The ranked token ids without those whose cluster has already appeared ``cap`` times (our choice of baseline).
 
     None caps nothing. UsageError for a cap below 1 or an id outside.
     """
@@ -211,10 +151,11 @@ def capped_order(ranked_N: Int[Tensor, " n"], clusters_V: Int[Tensor, " v"], cap
     if cap < 1:
         raise UsageError(f"cap must be at least 1, or None for no cap; got {cap}.")
     clusters_N = clusters_V.to(ranked_N.device)[checked_ids(ranked_N, len(clusters_V))]
-    grouped_N, places_N = torch.sort(clusters_N, stable=True)
+    # Sorted by cluster, a token's distance from the first of its cluster is how often that appeared before it.
+    grouped_N, order_N = torch.sort(clusters_N, stable=True)
     start_N = torch.searchsorted(grouped_N, grouped_N)
-    earlier_N = torch.empty_like(places_N)
-    earlier_N[places_N] = torch.arange(len(places_N), device=places_N.device) - start_N
+    earlier_N = torch.empty_like(order_N)
+    earlier_N[order_N] = torch.arange(len(order_N), device=order_N.device) - start_N
     return ranked_N[earlier_N < cap]
 
 
@@ -223,13 +164,11 @@ def mmr_order(
     keys_PD: Float[Tensor, "p d"],
     n: int,
     weight: float,
-    *,
-    explored_KD: Float[Tensor, "k d"] | None = None,
 ) -> Int[Tensor, " n"]:
-    """Places in the pool of ``n`` tokens, each the best by logit - weight * largest cosine to those before it.
+    """Indices in the pool of ``n`` tokens, each the best by logit - weight * largest cosine to those before it.
 
-    Maximal marginal relevance (Carbonell and Goldstein, 1998) on centred keys (our choice of rival); explored keys
-    count as chosen before. Weight 0 gives the ranking by logit, the earlier place first where two are equal.
+    Maximal marginal relevance (Carbonell and Goldstein, 1998) on centred keys (our choice of baseline). Weight 0 gives
+    the ranking by logit, the earlier index first where two are equal.
     UsageError unless 1 <= n <= pool; NumericError for logits that are not finite.
     """
     if not 1 <= n <= len(logits_P) or len(keys_PD) != len(logits_P):
@@ -239,8 +178,6 @@ def mmr_order(
     unit_PD = torch.nn.functional.normalize(keys_PD.double(), dim=1)
     value_P = logits_P.double()
     nearest_P: Tensor | None = None  # to the keys chosen so far; nothing to be near to before the first
-    if explored_KD is not None and len(explored_KD):
-        nearest_P = (unit_PD @ torch.nn.functional.normalize(explored_KD.double(), dim=1).T).amax(dim=1)
     chosen: list[int] = []
     for _ in range(n):
         score_P = value_P.clone() if nearest_P is None else value_P - weight * nearest_P
@@ -284,20 +221,12 @@ def _counts_by_stratum(
     in_cluster_N: Tensor, gold_N: Tensor, strata_N: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gold in, all in, gold out, all out: float64 [s] each."""
-    _check_lengths(in_cluster_N=in_cluster_N, gold_N=gold_N, strata_N=strata_N)
-    _, place_N = strata_N.unique(return_inverse=True)
-    strata = int(place_N.max()) + 1 if len(place_N) else 0
-    groups = (in_cluster_N & gold_N, in_cluster_N, ~in_cluster_N & gold_N, ~in_cluster_N)
-    found = [torch.bincount(place_N[group], minlength=strata).double() for group in groups]
-    return found[0], found[1], found[2], found[3]
-
-
-def _check_lengths(**tensors: Tensor) -> None:
-    lengths = {name: len(tensor) for name, tensor in tensors.items()}
+    lengths = {"in_cluster_N": len(in_cluster_N), "gold_N": len(gold_N), "strata_N": len(strata_N)}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise UsageError(f"one value for each ranked token is needed everywhere; {told}.")
-
-
-def _mean(values: Tensor) -> float | None:
-    return float(values.mean()) if len(values) else None
+        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise UsageError(f"one value for each ranked token is needed everywhere; {listed}.")
+    _, stratum_N = strata_N.unique(return_inverse=True)
+    strata = int(stratum_N.max()) + 1 if len(stratum_N) else 0
+    groups = (in_cluster_N & gold_N, in_cluster_N, ~in_cluster_N & gold_N, ~in_cluster_N)
+    counts = [torch.bincount(stratum_N[group], minlength=strata).double() for group in groups]
+    return counts[0], counts[1], counts[2], counts[3]

@@ -9,9 +9,9 @@ Legend: V tokens, D width of a key, B rows of a block, C clusters, K neighbours,
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 BLOCK_ROWS = 8192
+"""Keys widened to float32 at once, so that a vocabulary in half precision is never held twice."""
+
 TOKENS_PER_CLUSTER, LEAST_CLUSTERS, MOST_CLUSTERS = 100, 2, 2048
 
 
@@ -76,16 +78,11 @@ class KeySpace:
     def mean_D(self) -> Float[Tensor, " d"]:
         """The mean key, on the keys' device; NumericError where a key is not finite."""
         total_D = torch.zeros(self.keys_VD.shape[1], dtype=torch.float64, device=self.keys_VD.device)
-        for place in self._places():
-            total_D += self.keys_VD[place].sum(0, dtype=torch.float64)
+        for rows in self._slices():
+            total_D += self.keys_VD[rows].sum(0, dtype=torch.float64)
         if not bool(torch.isfinite(total_D).all()):
             raise NumericError("the keys hold a NaN or infinite value.")
         return (total_D / self.vocabulary_size).to(self._dtype)
-
-    @cached_property
-    def norms_V(self) -> Float[Tensor, " v"]:
-        """Length of each key as it stands, not centred."""
-        return torch.cat([self.keys_VD[place].to(self._dtype).norm(dim=1) for place in self._places()]).cpu()
 
     def centred(self, token_ids: Sequence[int] | Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """These tokens' keys less the mean key, at least float32, on the keys' device; UsageError for ids outside."""
@@ -134,42 +131,42 @@ class KeySpace:
             raise UsageError(f"n_clusters must be a number or 'auto'; got {n_clusters!r}.")
         k = auto_clusters(self.vocabulary_size) if isinstance(n_clusters, str) else n_clusters
         cosine = metric == "cosine"
-        rows_VD = self._centred_copy() if cosine and centred else self.keys_VD
-        found = kmeans(rows_VD, k, seed=seed, max_iterations=max_iterations, cosine=cosine)
+        keys_VD = self._centred_copy() if cosine and centred else self.keys_VD
+        result = kmeans(keys_VD, k, seed=seed, max_iterations=max_iterations, cosine=cosine)
         distances: list[Tensor] = []
-        for place in self._places():
-            block_BD = rows_VD[place].to(self._dtype)
-            centers_BD = found.centers[found.labels[place]]
+        for rows in self._slices():
+            block_BD = keys_VD[rows].to(self._dtype)
+            centers_BD = result.centers[result.labels[rows]]
             apart_B = 1 - (_unit(block_BD) * centers_BD).sum(1) if cosine else (block_BD - centers_BD).norm(dim=1)
             distances.append(apart_B.cpu())
         return KeyClusters(
-            labels_V=found.labels.cpu(),
+            labels_V=result.labels.cpu(),
             distances_V=torch.cat(distances),
             n_clusters=k,
             metric=metric,
             centred=centred,
             seed=seed,
-            iterations=found.iterations,
-            converged=found.converged,
+            iterations=result.iterations,
+            converged=result.converged,
         )
 
     @property
     def _dtype(self) -> torch.dtype:
         return torch.promote_types(self.keys_VD.dtype, torch.float32)
 
-    def _places(self) -> Iterator[slice]:
+    def _slices(self) -> Iterator[slice]:
         for start in range(0, self.vocabulary_size, BLOCK_ROWS):
             yield slice(start, min(self.vocabulary_size, start + BLOCK_ROWS))
 
     def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """``(place, centred keys [b, d])``."""
-        for place in self._places():
-            yield place, self.keys_VD[place].to(self._dtype) - self.mean_D
+        """``(rows, centred keys [b, d])``."""
+        for rows in self._slices():
+            yield rows, self.keys_VD[rows].to(self._dtype) - self.mean_D
 
     def _centred_copy(self) -> Tensor:
         centred_VD = torch.empty(self.keys_VD.shape, dtype=self._dtype, device=self.keys_VD.device)
-        for place, block_BD in self._blocks():
-            centred_VD[place] = block_BD
+        for rows, block_BD in self._blocks():
+            centred_VD[rows] = block_BD
         return centred_VD
 
 
@@ -181,10 +178,6 @@ class Cohesion:
     between: Interval
     difference: Interval
     """Within less between, by the same first tokens."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,10 +192,25 @@ class Concentration:
     """Share in the cluster that holds most of them."""
 
     largest_two: float
+    """Share in the two clusters that hold most of them."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterFacts:
+    """How a vocabulary was clustered, and the sizes of the clusters in tokens."""
+
+    tokens: int
+    n_clusters: int
+    metric: str
+    centred: bool
+    seed: int
+    iterations: int
+    converged: bool
+    smallest: int
+    median: float
+    largest: int
+    giants: tuple[int, ...]
+    """Sizes of ``KeyClusters.giants``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -279,22 +287,22 @@ class KeyClusters:
         """The ``n`` tokens nearest to the centre of a cluster, as text; fewer where it has no more."""
         return [str(tokenizer.decode([token])) for token in self.members(cluster)[:n].tolist()]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: settings and sizes (of the giants each), not the labels."""
+    def facts(self) -> ClusterFacts:
+        """Settings and sizes, without the labels: what a record keeps."""
         sizes = self.sizes_C.sort().values
-        return {
-            "tokens": len(self.labels_V),
-            "n_clusters": self.n_clusters,
-            "metric": self.metric,
-            "centred": self.centred,
-            "seed": self.seed,
-            "iterations": self.iterations,
-            "converged": self.converged,
-            "smallest": int(sizes[0]),
-            "median": float(sizes.double().quantile(0.5)),
-            "largest": int(sizes[-1]),
-            "giants": [int(self.sizes_C[cluster]) for cluster in self.giants()],
-        }
+        return ClusterFacts(
+            tokens=len(self.labels_V),
+            n_clusters=self.n_clusters,
+            metric=self.metric,
+            centred=self.centred,
+            seed=self.seed,
+            iterations=self.iterations,
+            converged=self.converged,
+            smallest=int(sizes[0]),
+            median=float(sizes.double().quantile(0.5)),
+            largest=int(sizes[-1]),
+            giants=tuple(int(self.sizes_C[cluster]) for cluster in self.giants()),
+        )
 
     def _pairs(self, pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens, partners within their clusters, partners outside: on a ring of tokens ordered by cluster."""
@@ -304,13 +312,13 @@ class KeyClusters:
         able = ((size_V > 1) & (size_V < len(ring_V))).nonzero()[:, 0]
         if not len(able):
             raise NumericError("no cluster holds two tokens and leaves others out, so there are no pairs to compare.")
-        place_P = able[torch.randint(len(able), (pairs,), generator=generator)]
-        size_P, start_P = size_V[place_P], start_C[self.labels_V[ring_V[place_P]]]
+        first_P = able[torch.randint(len(able), (pairs,), generator=generator)]
+        size_P, start_P = size_V[first_P], start_C[self.labels_V[ring_V[first_P]]]
         draw_2P = torch.rand(2, pairs, generator=generator, dtype=torch.float64)
         step_P = 1 + (draw_2P[0] * (size_P - 1)).long()
-        near_P = start_P + (place_P - start_P + step_P) % size_P
+        near_P = start_P + (first_P - start_P + step_P) % size_P
         far_P = start_P + size_P + (draw_2P[1] * (len(ring_V) - size_P)).long()
-        return ring_V[place_P], ring_V[near_P], ring_V[far_P % len(ring_V)]
+        return ring_V[first_P], ring_V[near_P], ring_V[far_P % len(ring_V)]
 
 
 def _unit(keys_BD: Tensor) -> Tensor:

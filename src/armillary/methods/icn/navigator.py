@@ -15,7 +15,7 @@ from torch import Tensor
 
 from armillary.errors import UsageError
 from armillary.methods.icn.config import NavigationConfig, check_room
-from armillary.methods.icn.result import Answer, Exploration, first_places
+from armillary.methods.icn.result import Answer, Exploration, first_occurrences
 from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate, appended_ids
 from armillary.models import LoadedModel, load
 from armillary.models.batches import encode
@@ -60,7 +60,7 @@ class Navigator:
     def explore(self, instructions: list[str] | tuple[str, ...]) -> list[Exploration]: ...
 
     def explore(self, instructions: str | list[str] | tuple[str, ...]) -> Exploration | list[Exploration]:
-        """An ``Exploration`` for each instruction; for a single text the one itself."""
+        """An ``Exploration`` for each instruction; for a single text one ``Exploration``."""
         if isinstance(instructions, str):
             return self.continued([self.template.base(instructions)], [instructions])[0]
         return self.continued([self.template.base(instruction) for instruction in instructions], instructions)
@@ -80,10 +80,10 @@ class Navigator:
         self._check_room(max(map(len, rows)))
         size = self.config.batch_size
         starts = range(0, len(rows), size)
-        found: list[Exploration] = []
+        explored: list[Exploration] = []
         for start in track(starts, "exploring answers", len(starts)):
-            found += _Batch(self, rows[start : start + size], names[start : start + size]).run()
-        return found
+            explored += _Batch(self, rows[start : start + size], names[start : start + size]).run()
+        return explored
 
     def _check_room(self, longest: int) -> None:
         positions = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
@@ -99,7 +99,7 @@ class _Batch:
         self.navigator, self.bases, self.names = navigator, [list(row) for row in bases], names
         self.config, self.template, self.first = navigator.config, navigator.template, navigator.first
         self.explored: list[set[str]] = [set() for _ in bases]
-        self.found: list[list[Answer]] = [[] for _ in bases]
+        self.answers: list[list[Answer]] = [[] for _ in bases]
         self.invalid = [0] * len(bases)
 
     @torch.inference_mode()
@@ -122,7 +122,7 @@ class _Batch:
     def _prompt(self, index: int) -> list[int]:
         """The tokens of the base prompt, then those of the list: the base's tokens never change."""
         keep = self.navigator.keep or (lambda _answer: True)
-        listed = [answer.text for answer in self.found[index] if answer.text.strip() and keep(answer.text)]
+        listed = [answer.text for answer in self.answers[index] if answer.text.strip() and keep(answer.text)]
         listed = listed[-self.config.last :] if self.config.last else listed
         return self.bases[index] + appended_ids(self.navigator.loaded, self.template.listed("", listed))
 
@@ -150,7 +150,7 @@ class _Batch:
         for owner, (token, rank), branch in zip(owners, chosen, branches, strict=True):
             logit = float(logits_QV[owner, token])
             text, complete = self._answer(branch)
-            self.found[owner].append(
+            self.answers[owner].append(
                 Answer(
                     text=text,
                     token=token,
@@ -173,15 +173,16 @@ class _Batch:
         return text.strip() if self.template.one_line else text.rstrip(), branch[-1] in self.first.stop_ids
 
     def _exploration(self, index: int, read: int) -> Exploration:
-        found = self.found[index]
-        places = first_places([answer.text for answer in found])
-        answers = tuple(replace(answer, duplicate_of=place) for answer, place in zip(found, places, strict=True))
+        answers = self.answers[index]
+        occurrences = first_occurrences([answer.text for answer in answers])
         return Exploration(
-            instruction=self.names[index], answers=answers, invalid=self.invalid[index], read_tokens=read
+            instruction=self.names[index],
+            answers=tuple(
+                replace(answer, duplicate_of=first) for answer, first in zip(answers, occurrences, strict=True)
+            ),
+            invalid=self.invalid[index],
+            read_tokens=read,
         )
-
-
-# Navigation inside ``model.generate``: a callable for its argument ``custom_generate``.
 
 
 def icn_generate(
@@ -223,11 +224,14 @@ def icn_generate(
         config = NavigationConfig(
             rounds=count // per_round, per_round=per_round, max_new_tokens=max(1, int(length)), navigate=navigate
         )
+        rows = input_ids[::copies]
         # Not an argument by name: transformers would hold it for ours alone and make another.
         mask = model_inputs.get("attention_mask")
-        prompts = _prompts(input_ids[::copies], None if mask is None else mask[::copies])
+        held = torch.ones_like(rows) if mask is None else mask[::copies]
+        prompts = [row[kept.bool()].tolist() for row, kept in zip(rows, held, strict=True)]
         explored = Navigator(load((model, tokenizer)), template, config).continued_ids(prompts)
-        return _sequences(input_ids[::copies], explored, count, _pad_token(settings, tokenizer))
+        pads = (settings.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
+        return _sequences(rows, explored, count, next((pad for pad in pads if isinstance(pad, int)), 0))
 
     return decoding
 
@@ -237,30 +241,16 @@ def _refuse(settings: Any, logits_processor: Any) -> None:
         raise UsageError("Navigation decodes greedily and keeps no beams; pass num_beams=1.")
     # Where it samples, transformers adds the warpers of its defaults by itself: those are passed over.
     if logits_processor and not settings.do_sample:
-        names = ", ".join(type(one).__name__ for one in logits_processor)
+        names = ", ".join(type(processor).__name__ for processor in logits_processor)
         raise UsageError(f"Navigation ranks the model's own logits and takes no logits processors; got {names}.")
 
 
-def _prompts(input_ids: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
-    """The rows without their padding."""
-    if attention_mask is None:
-        return [list(map(int, row)) for row in input_ids.tolist()]
-    pairs = zip(input_ids.tolist(), attention_mask.tolist(), strict=True)
-    return [[int(token) for token, held in zip(row, mask, strict=True) if held] for row, mask in pairs]
-
-
-def _pad_token(settings: Any, tokenizer: Any) -> int:
-    for candidate in (settings.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if isinstance(candidate, int):
-            return candidate
-    return 0
-
-
 def _sequences(input_ids: Tensor, explored: list[Exploration], count: int, pad: int) -> Tensor:
-    width = max((len(answer.tokens) for one in explored for answer in one.answers), default=0)
+    """``[batch * count, length]``: each prompt with each of its answers, short of answers with padding alone."""
+    width = max((len(answer.tokens) for exploration in explored for answer in exploration.answers), default=0)
     rows = []
-    for prompt, one in zip(input_ids.tolist(), explored, strict=True):
-        answers = [list(answer.tokens) for answer in one.answers]
+    for prompt, exploration in zip(input_ids.tolist(), explored, strict=True):
+        answers = [list(answer.tokens) for answer in exploration.answers]
         answers += [[] for _ in range(count - len(answers))]
         rows += [prompt + answer + [pad] * (width - len(answer)) for answer in answers]
     return torch.tensor(rows, dtype=torch.long, device=input_ids.device)

@@ -5,8 +5,7 @@ whichever ranking asks for it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -19,7 +18,7 @@ from armillary.models.batches import encode
 from armillary.scoring import CachedPrompts, greedy
 
 BRANCHES = 64
-"""Answers decoded together."""
+"""Answers decoded together: more are faster and take memory for a cache each."""
 
 
 class Probing:
@@ -46,17 +45,17 @@ class Probing:
         """Logits of the first token, float32."""
         return self.loaded.anatomy.logits(self.query_1D)[0].float()
 
-    def ranked(self, count: int, logits_V: Float[Tensor, " v"] | None = None) -> list[int]:
-        """The ``count`` best tokens that can begin an answer, of these logits or of the prompt's own.
+    def ranked(self, count: int) -> list[int]:
+        """The ``count`` best tokens that can begin an answer.
 
         UsageError where the vocabulary has no more of them.
         """
-        found, _, _ = self.first.best(self.logits_V if logits_V is None else logits_V, count, set(), None)
-        if len(found) < count:
+        tokens, _, _ = self.first.best(self.logits_V, count, set(), None)
+        if len(tokens) < count:
             raise UsageError(
-                f"{count} first tokens were asked for, but only {len(found)} of this vocabulary can begin an answer."
+                f"{count} first tokens were asked for, but only {len(tokens)} of this vocabulary can begin an answer."
             )
-        return found
+        return tokens
 
     def answers(self, tokens: Sequence[int]) -> list[str]:
         """The greedy answer of each first token."""
@@ -102,24 +101,20 @@ class AfterList:
     logprobs: list[float]
     """Nats."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
-
 
 def unreachable(loaded: LoadedModel, answers: Sequence[Sequence[str]]) -> list[str]:
     """First spelling of each answer of which no spelling comes back whole from this tokenizer.
 
     UsageError where that is every answer: no text of this model could be judged right.
     """
-    lost = [spellings[0] for spellings in answers if not any(_returns(loaded, one) for one in spellings)]
+
+    def returns(text: str) -> bool:
+        return str(loaded.tokenizer.decode(appended_ids(loaded, text))).strip() == text.strip()
+
+    lost = [spellings[0] for spellings in answers if not any(map(returns, spellings))]
     if answers and len(lost) == len(answers):
         raise UsageError(
             f"None of the {len(answers)} answers can be written with the tokenizer of {loaded.name}, for instance "
             f"{lost[0]!r}; give answers in a script that it knows."
         )
     return lost
-
-
-def _returns(loaded: LoadedModel, text: str) -> bool:
-    return str(loaded.tokenizer.decode(appended_ids(loaded, text))).strip() == text.strip()

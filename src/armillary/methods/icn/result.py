@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Any
 
 Judge = Callable[[str], int | None]
 """Which correct answer a text means (a number), or None where it means none."""
@@ -80,35 +79,27 @@ class Exploration:
         """How many answers the judge accepts."""
         return score(self.texts, judge)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
-
 
 def score(texts: Sequence[str], judge: Judge) -> ListScore:
     """Texts against a judge."""
-    meant = [judge(text) for text in texts]
-    correct = [answer for answer in meant if answer is not None]
-    return ListScore(answers=len(meant), correct=len(correct), distinct_correct=len(set(correct)))
+    correct = [answer for answer in map(judge, texts) if answer is not None]
+    return ListScore(answers=len(texts), correct=len(correct), distinct_correct=len(set(correct)))
 
 
-def first_places(texts: Sequence[str]) -> list[int | None]:
-    """For each text the place of the first equal one (up to case and spaces), None for the first itself."""
-    places: dict[str, int] = {}
-    out: list[int | None] = []
+def first_occurrences(texts: Sequence[str]) -> list[int | None]:
+    """For each text the index of the first equal one (up to case and spaces), None for the first itself."""
+    first: dict[str, int] = {}
+    occurrences: list[int | None] = []
     for index, text in enumerate(texts):
         key = " ".join(text.casefold().split())
-        out.append(places.get(key))
-        places.setdefault(key, index)
-    return out
-
-
-# How different texts are from one another, and whether they are sentences at all. Whole words, case folded.
+        occurrences.append(first.get(key))
+        first.setdefault(key, index)
+    return occurrences
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diversity:
-    """The usual measures over a set of texts; 0 for sets without words or pairs."""
+    """How different texts are from one another, by whole words, case folded; 0 for sets without words or pairs."""
 
     distinct_1: float
     """Different words over words (Li and others, 2016)."""
@@ -122,10 +113,6 @@ class Diversity:
     valid: float
     """Share of texts that are a sentence by ``is_sentence``."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
-
 
 def diversity(texts: Sequence[str]) -> Diversity:
     """The measures of these texts."""
@@ -133,7 +120,7 @@ def diversity(texts: Sequence[str]) -> Diversity:
     ones = [word for text in words for word in text]
     twos = [list(pairwise(text)) for text in words]
     all_twos = [pair for text in twos for pair in text]
-    overlaps = [_jaccard(set(a), set(b)) for a, b in combinations(twos, 2)]
+    overlaps = [_share(len(set(a) & set(b)), len(set(a) | set(b))) for a, b in combinations(twos, 2)]
     return Diversity(
         distinct_1=_share(len(set(ones)), len(ones)),
         distinct_2=_share(len(set(all_twos)), len(all_twos)),
@@ -150,10 +137,6 @@ def is_sentence(text: str) -> bool:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
-
-
-def _jaccard(a: set[tuple[str, str]], b: set[tuple[str, str]]) -> float:
-    return _share(len(a & b), len(a | b))
 
 
 def _share(part: float, whole: float) -> float:

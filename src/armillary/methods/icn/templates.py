@@ -75,7 +75,7 @@ class ListTemplate:
         text = " ".join(answer.split()) if self.one_line else answer
         return text.replace(self.stop, "'" if self.stop == '"' else " ")
 
-    def asked(self, instruction: str, path: str) -> str:
+    def read_out(self, instruction: str, path: str) -> str:
         """The prompt that reads an answer out of a path."""
         if not self.readout:
             raise UsageError("The template has no `readout`, so no answer can be read out of a chain of thought.")
@@ -131,9 +131,6 @@ def load_template(path: Path | str) -> ListTemplate:
     return ListTemplate(**data)
 
 
-# What the tokens of a vocabulary spell, and which of them can begin an answer.
-
-
 class FirstTokens:
     """Chooses first tokens from rankings, and knows where an answer stops."""
 
@@ -169,12 +166,17 @@ class FirstTokens:
         """
         size = len(logits_V)
         reach = min(size, pool or size)
+        # Most are found among the first: a few more than needed are sorted, four times as many where that is not so.
         seen, width = 0, min(reach, count + len(explored) + 64)
         tokens: list[int] = []
         ranks: list[int] = []
         invalid = 0
         while True:
-            for rank, token in enumerate(_ranked(logits_V, width)[seen:], seen + 1):
+            values, ids = logits_V.topk(width)
+            # The smaller id first where two logits are equal, whatever order topk gives them.
+            order = sorted(range(width), key=lambda index: (-float(values[index]), int(ids[index])))
+            for rank, index in enumerate(order[seen:], seen + 1):
+                token = int(ids[index])
                 if not self.begins_answer(token):
                     invalid += 1
                 elif self.key(token) not in explored:
@@ -194,16 +196,13 @@ class FirstTokens:
         size = min(len(tokenizer), self.loaded.anatomy.vocabulary_size)
         spelled = tokenizer.convert_ids_to_tokens(list(range(size)))
         holds = [token for token, text in enumerate(spelled) if self.stop in str(text)]
-        if not holds and self._encoded_length() != 1:
+        if not holds and len(tokenizer.encode(self.stop, add_special_tokens=False)) != 1:
             raise UsageError(f"No token of {self.loaded.name} holds the stop text {self.stop!r}; choose another.")
         return sorted({*holds, *end_tokens(self.loaded)})
 
     @cached_property
     def _special(self) -> set[int]:
         return {int(token) for token in self.loaded.tokenizer.all_special_ids}
-
-    def _encoded_length(self) -> int:
-        return len(self.loaded.tokenizer.encode(self.stop, add_special_tokens=False))
 
 
 def appended_ids(loaded: LoadedModel, text: str) -> list[int]:
@@ -214,13 +213,6 @@ def appended_ids(loaded: LoadedModel, text: str) -> list[int]:
     if whole[: len(before)] == before:
         return [int(token) for token in whole[len(before) :]]
     return [int(token) for token in loaded.tokenizer.encode(text, add_special_tokens=False)]
-
-
-def _ranked(logits_V: Tensor, width: int) -> list[int]:
-    """Ids of the ``width`` largest logits, the smaller id first where two are equal."""
-    values, ids = logits_V.topk(width)
-    order = sorted(range(width), key=lambda place: (-float(values[place]), int(ids[place])))
-    return [int(ids[place]) for place in order]
 
 
 def rank_of(logits_V: Float[Tensor, " v"], tokens: list[int]) -> list[int]:

@@ -53,7 +53,6 @@ from .words import (
     WordCoverage as WordCoverage,
     WordTable as WordTable,
     halves as halves,
-    preferred_prefix as preferred_prefix,
     random_words as random_words,
     resolve_words as resolve_words,
     vocabulary_subjects as vocabulary_subjects,

@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerBase
 from armillary.errors import UsageError
 from armillary.methods.lincorr.config import Policy
 from armillary.models import LoadedModel
-from armillary.scoring import next_token_logits
 
 Status = Literal["whole", "first-word", "sub-word"]
 """What the token is of its word: all of it, its first word ("Abu" of "Abu Dhabi"), or only a piece."""
@@ -136,25 +135,6 @@ def gold_columns(
             right = {target.column(answer) for answer in answers if answer in target.entries}
             columns[source.column(word)] |= right
     return tuple(frozenset(column) for column in columns)
-
-
-def preferred_prefix(loaded: LoadedModel, template: str, words: Sequence[str], subjects: Sequence[str]) -> str:
-    """ " " or "": whichever variant of the words the model ranks higher after the template.
-
-    Compares, over the subjects, the mean of the highest logit that any single-token word gets. UsageError when the
-    words are single tokens in neither variant.
-    """
-    prompts = [template.replace("{}", subject) for subject in subjects]
-    best: dict[str, float] = {}
-    for prefix in (" ", ""):
-        try:
-            table = resolve_words(loaded, words, prefix=prefix)
-        except UsageError:
-            continue
-        best[prefix] = float(np.mean(next_token_logits(loaded, prompts, table.ids).max(axis=1)))
-    if not best:
-        raise UsageError("fewer than 2 of the words are single tokens, with a leading space or without.")
-    return max(best, key=lambda prefix: best[prefix])
 
 
 def word_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -14,6 +14,7 @@ from armillary.methods.icn.navigator import Navigator, icn_generate
 from armillary.methods.icn.result import Exploration, score
 from armillary.methods.icn.templates import NUMBERED_LIST
 from armillary.models import KINDS, LoadedModel, tiny
+from armillary.records.plain import plain
 
 spec = importlib.util.spec_from_file_location("toy", Path(__file__).parent / "toy.py")
 assert spec is not None and spec.loader is not None
@@ -124,7 +125,7 @@ def test_kinds_of_settings(loaded: LoadedModel) -> None:
 
 def test_plain_data(loaded: LoadedModel) -> None:
     one = Navigator(loaded, **SMALL).explore(QUESTIONS[0])
-    assert one.to_dict()["answers"][0]["token"] == one.answers[0].token
+    assert plain(one)["answers"][0]["token"] == one.answers[0].token
     assert set(one.distinct) == set(one.texts) or len(one.distinct) < len(one.texts)
     assert all(answer.logprob < 0 for answer in one.answers)
 

@@ -1,10 +1,10 @@
-"""Answers by first token, what lists do to explored tokens, the rivals, and the measures of diversity."""
+"""Answers by first token, what lists do to explored tokens, the baselines, and the measures of diversity."""
 
 import pytest
 import torch
 
 from armillary.errors import UsageError
-from armillary.methods.icn.baselines import generated, rivals
+from armillary.methods.icn.baselines import baseline_answers, generated
 from armillary.methods.icn.key_survey import kept_neighbours, survey
 from armillary.methods.icn.keys import KeySpace
 from armillary.methods.icn.navigator import Navigator
@@ -42,11 +42,11 @@ def test_ranks_after_a_list_are_those_of_the_whole_prompt() -> None:
     assert found.logprobs == pytest.approx(logits.log_softmax(0)[tokens].tolist(), abs=1e-4)
 
 
-def test_every_rival_gives_answers() -> None:
+def test_every_baseline_gives_answers() -> None:
     loaded = tiny()
     keys = KeySpace.from_model(loaded)
     one = Probing(loaded, ASKED, max_new_tokens=4)
-    arms = rivals(one, 5, keys.cluster(12).labels_V, keys, seed=0)
+    arms = baseline_answers(one, 5, keys.cluster(12).labels_V, keys, seed=0)
     found = {name: run() for name, run in arms.items()}
     assert {len(texts) for name, texts in found.items() if name != "list at once"} == {5}
     assert len(found["list at once"]) <= 5

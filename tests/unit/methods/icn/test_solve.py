@@ -6,6 +6,7 @@ from armillary.errors import UsageError
 from armillary.methods.icn.chains import letter_parser, number_parser, official_parser, solve, vote
 from armillary.methods.icn.templates import NUMBERED_LIST
 from armillary.models import tiny
+from armillary.records.plain import plain
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_solving_takes_paths_and_reads_answers_out() -> None:
     assert static.paths[0] == one.paths[0] and static.paths != one.paths
     always = solve(loaded, ["blue"], parser=lambda text: "4", **settings)[0]
     assert (always.vote, always.tie) == ("4", False) and always.paths == other.paths
-    assert one.to_dict()["question"] == "red 1"
+    assert plain(one)["question"] == "red 1"
 
 
 def test_a_list_is_no_chain_of_thought() -> None:

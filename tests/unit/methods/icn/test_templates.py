@@ -26,7 +26,7 @@ def test_ways_byte_for_byte() -> None:
         "1+1?\n\nPlease show me some different ways to solve this problem.\n\n"
         "Here are different ways to solve the problem:\n### Way 1:\n* **Step 1:**\n"
     )
-    assert WAYS.asked("1+1?", "Add.").endswith('* **Step 1:**\nAdd.\n\n**Final Answer (Only Number):** "')
+    assert WAYS.read_out("1+1?", "Add.").endswith('* **Step 1:**\nAdd.\n\n**Final Answer (Only Number):** "')
 
 
 def test_tasks_have_templates() -> None:
@@ -66,4 +66,4 @@ def test_a_missing_file_and_a_template_that_reads_nothing_out(tmp_path: Path) ->
     with pytest.raises(UsageError, match="could not be read"):
         load_template(tmp_path / "none.toml")
     with pytest.raises(UsageError, match="readout"):
-        NUMBERED_LIST.asked("1+1?", "Add.")
+        NUMBERED_LIST.read_out("1+1?", "Add.")

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from armillary.errors import UsageError
-from armillary.methods.lincorr import preferred_prefix, resolve_words
+from armillary.methods.lincorr import resolve_words
 from armillary.methods.lincorr.words import gold_columns, token_table, word_tokens
 
 WORDS = ["Paris", "New Delhi", "new Delhi", "Oslovia", "Rome"]
@@ -86,23 +86,6 @@ def test_prefix_is_part_of_the_token(loaded):
     # "Paris" without a space is no single token in this vocabulary.
     with pytest.raises(UsageError, match="only 0 of 2"):
         resolve_words(loaded, ["Paris", "Rome"], prefix="")
-
-
-def test_preferred_prefix_is_the_variant_that_the_model_ranks_higher(loaded):
-    assert preferred_prefix(loaded, "{} lives in", ["Paris", "Rome"], ["red", "blue"]) == " "
-    digits = ["1", "2", "3"]
-    found = preferred_prefix(loaded, "{}+1=", digits, ["4", "5"])
-    from armillary.scoring import next_token_logits
-
-    means = {
-        prefix: next_token_logits(loaded, ["4+1=", "5+1="], resolve_words(loaded, digits, prefix=prefix).ids)
-        .max(axis=1)
-        .mean()
-        for prefix in (" ", "")
-    }
-    assert found == max(means, key=means.get)
-    with pytest.raises(UsageError, match="with a leading space or without"):
-        preferred_prefix(loaded, "{} is", ["Xyzzy", "Plugh"], ["red"])
 
 
 def test_begin_of_text_is_no_first_token(loaded):
