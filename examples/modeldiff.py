@@ -17,10 +17,10 @@ def main(model: str = "smollm2-135m-instruct") -> None:
     a = armillary.load(model)
     b = modeldiff.noisy(a, 0.05, seed=0)
     space = modeldiff.InputSpace(length=8)
-    found = modeldiff.compare(a, b, space, n_samples=256, pilot=128, weighting="profile")
-    for name, value in found.table():
+    comparison = modeldiff.compare(a, b, space, samples=256, pilot=128, weighting="profile")
+    for name, value in comparison.table():
         print(f"{name}: {value}")
-    for example in found.examples((-math.inf, 0), k=3):
+    for example in comparison.examples((-math.inf, 0), k=3):
         print(f"{example.difference:+.1f} nats: {example.text!r}")
 
 

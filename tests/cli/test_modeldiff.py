@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from armillary.cli.main import main
 from armillary.methods.modeldiff.result import Comparison
 from armillary.records.record import RunRecord
+from armillary.records.sections import Tokens
 from processes import content
 
 Capture = pytest.CaptureFixture[str]
@@ -128,6 +130,19 @@ def test_human_texts_choose_the_window(out: Path, tmp_path: Path, capsys: Captur
     assert "needs 20 texts" in capsys.readouterr().err
 
 
+def test_parallel_tempering_in_place_of_own_draws(out: Path, capsys: Capture) -> None:
+    # Short sequences and two rungs: what a ladder costs grows with both.
+    options = ["--proposal", "tempered", "--temperatures", "1.0", "1.5", "--weighting", "profile"]
+    command = ["modeldiff", "tiny-llama", "tiny-qwen3", "--length", "2", "--pilot", "60", *options, "--out", str(out)]
+    assert main(command) == 0, capsys.readouterr().err
+    held = Comparison.load(out / "samples.npz")
+    assert held.config.proposal == "tempered" and held.a.log_q_KN is not None and len(held.a.log_q_KN) == 2
+    assert len(np.unique(held.a.unit_N)) == 64, "each ladder is resampled as one"
+    texts = next(section for section in RunRecord.load(out).sections if section.id == "texts")
+    data = texts.figures[0].data
+    assert isinstance(data, Tokens) and all(None not in row.values for row in data.rows)
+
+
 def test_a_model_against_itself_is_told_and_allowed(out: Path, capsys: Capture) -> None:
     assert main(["modeldiff", "tiny-llama", "tiny-llama", "--length", "5", "--samples", "100", "--out", str(out)]) == 0
     assert "the same weights, so that D is 0" in capsys.readouterr().out
@@ -150,6 +165,7 @@ def test_a_model_against_itself_is_told_and_allowed(out: Path, capsys: Capture) 
         (["--ratings", "nowhere.csv"], "could not be read"),
         (["--mode", "text", "--window", "1", "2"], "leave window out"),
         (["--mode", "text", "--ban-eos", "--temperatures", "1", "2"], "leave ban_eos and temperatures out"),
+        (["--mode", "text", "--proposal", "tempered"], "leave proposal out"),
         (["--mode", "text", "--sheet", "s.csv"], "--sheet needs the token mode"),
         (["--weighting", "none"], "none"),
     ],

@@ -8,7 +8,7 @@ from armillary.checkup.diagnosis import Context, Diagnosed, PairDiagnosis
 from armillary.errors import InsufficientSamplesError, ModelError, UsageError
 from armillary.methods.modeldiff.comparison import compare
 from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace
-from armillary.methods.modeldiff.figures import Naming, curves, examples, told
+from armillary.methods.modeldiff.figures import Naming, amount, curves, examples
 from armillary.methods.modeldiff.result import enough, shortage
 from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
 from armillary.models import LoadedModel
@@ -51,7 +51,7 @@ class Disagreement:
 
 def measure(before: Context, after: Context) -> Disagreement:
     """Samples of both models scored by both, flat over the NLL window; or why they can't be compared."""
-    config = CompareConfig(n_samples=SEQUENCES, weighting="profile", seed=after.config.seed)
+    config = CompareConfig(samples=SEQUENCES, weighting="profile", seed=after.config.seed)
     space = InputSpace(length=LENGTH)
     parts = after.parts
     try:
@@ -97,12 +97,12 @@ def describe(result: Disagreement) -> Diagnosed:
         return Diagnosed(section=_section(result.shortage, result.figures))
     directions = result.directions
     averages = [
-        f"{told(direction.mean, '+.2f')} on the inputs of {role} (spread {told(direction.deviation)})"
+        f"{amount(direction.mean, '+.2f')} on the inputs of {role} (spread {amount(direction.deviation)})"
         for role, direction in directions.items()
     ]
     text = (
         f"From before to after, D averages {' and '.join(averages)}, in nats per token; "
-        f"{told(directions['before'].overlap, '.0%')} "
+        f"{amount(directions['before'].overlap, '.0%')} "
         "of the texts that were plausible before still are."
     )
     measures = {f"disagreement/mean of D, inputs of {role}": one.mean for role, one in directions.items()}

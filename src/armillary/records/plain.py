@@ -104,7 +104,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         return _list(kind, data, where)
     if origin is tuple:
         return _tuple(kind, data, where)
-    if kind is dict or origin is dict:
+    if kind is dict or origin in (dict, Mapping):
         return _dict(kind, data, where)
     return _scalar(kind, data, where)
 

@@ -137,7 +137,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="kinship",
-        statement="The nearer two models are by descent, the narrower their difference and the larger their overlap.",
+        statement="The nearer two models are in lineage, the narrower their difference and the larger their overlap.",
         quantity="Spread of the difference per character and share of private inputs: noise of 0.01 below a "
         "fine-tuned copy below another seed below another corpus; character models, paired over seeds.",
         rule="Holds if all six gaps lie above 0 with their interval; fails if one lies at or below 0.",

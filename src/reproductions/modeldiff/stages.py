@@ -13,11 +13,12 @@ import torch
 from armillary.data.texts.corpora import texts
 from armillary.errors import NumericError
 from armillary.methods.modeldiff import CompareConfig, Comparison, Direction, InputSpace, compare
-from armillary.methods.modeldiff.ancestry import finetuned, known_derivations, lineage
+from armillary.methods.modeldiff.ancestry import lineage
 from armillary.methods.modeldiff.config import Bounds
 from armillary.methods.modeldiff.core import effective_size, expected_effective_size, log_sum
 from armillary.methods.modeldiff.curves import Bins
-from armillary.methods.modeldiff.source import Floats
+from armillary.methods.modeldiff.derivations import finetuned, known_derivations
+from armillary.methods.modeldiff.draws import Floats
 from armillary.methods.modeldiff.tempering import parallel_tempering
 from armillary.methods.modeldiff.text_mode import compare_texts
 from armillary.models import LoadedModel
@@ -85,7 +86,7 @@ def gridded(kind: str, scale: Scale, seed: int) -> Found:
 def _repeated(
     a: Any, b: Any, known: KnownPair, space: InputSpace, repeats: int, samples: int, scale: Scale, seed: int
 ) -> Found:
-    config = CompareConfig(n_samples=samples, replicates=scale.replicates, bin_width=0.1, block=samples)
+    config = CompareConfig(samples=samples, replicates=scale.replicates, bin_width=0.1, block=samples)
     windows = space.bounds()
     exact = {"a": known.log_size("a", windows["a"]), "b": known.log_size("b", windows["b"])}
     exact_overlap = known.log_overlap(windows["a"], windows["b"])
@@ -267,7 +268,7 @@ def copies(loaded: LoadedModel, changed: LoadedModel, scale: Scale, seed: int, k
         loaded,
         changed,
         InputSpace(length=scale.real_length),
-        CompareConfig(n_samples=scale.real_samples, weighting="profile", replicates=scale.replicates, seed=seed),
+        CompareConfig(samples=scale.real_samples, weighting="profile", replicates=scale.replicates, seed=seed),
         derivations=known_derivations(),
         store=lambda name, make: keep(f"copies {name}", make),
     )
@@ -288,7 +289,7 @@ def both_ways(loaded: LoadedModel, changed: LoadedModel, scale: Scale, seed: int
         loaded,
         changed,
         InputSpace(length=scale.real_length),
-        CompareConfig(n_samples=scale.real_samples, weighting="profile", replicates=scale.replicates, seed=seed),
+        CompareConfig(samples=scale.real_samples, weighting="profile", replicates=scale.replicates, seed=seed),
         store=lambda name, make: keep(f"both ways {name}", make),
     )
     far = float("inf")
@@ -312,7 +313,7 @@ def other_tokenizer(loaded: LoadedModel, partner: LoadedModel, scale: Scale, see
         loaded,
         partner,
         length=scale.text_length,
-        n_samples=scale.text_samples,
+        samples=scale.text_samples,
         batch_size=32,
         seed=seed,
         replicates=scale.replicates,

@@ -26,9 +26,9 @@ from transformers import (
 from armillary.cli.reproduce import Preset
 from armillary.errors import UsageError
 from armillary.methods.modeldiff import CompareConfig, Comparison, InputSpace, compare, expected_effective_size
-from armillary.methods.modeldiff.ancestry import finetuned, fit, lineage, noisy, rounded
-from armillary.methods.modeldiff.rated import RatedDirection
-from armillary.methods.modeldiff.ratings import agreement_with_people
+from armillary.methods.modeldiff.ancestry import lineage
+from armillary.methods.modeldiff.derivations import finetuned, fit, noisy, rounded
+from armillary.methods.modeldiff.ratings import RatedDirection, agreement_with_people
 from armillary.models import LoadedModel, find_anatomy
 from armillary.numerics.intervals import Interval
 from reproductions.modeldiff.grammar import ALPHABET, Grammar, base, other, shifted
@@ -238,7 +238,7 @@ def kinship(
         models["other seed"],
         InputSpace(length=scale.zoo_length),
         CompareConfig(
-            n_samples=scale.zoo_samples,
+            samples=scale.zoo_samples,
             weighting="profile",
             replicates=scale.replicates,
             batch_size=512,
@@ -267,7 +267,7 @@ def rated(models: Mapping[Kind, LoadedModel], seed: int, scale: Scale) -> Found:
         models["trained less"],
         InputSpace(length=scale.zoo_length),
         CompareConfig(
-            n_samples=scale.zoo_samples,
+            samples=scale.zoo_samples,
             weighting="count",
             replicates=scale.replicates,
             batch_size=512,
@@ -296,8 +296,8 @@ def rated(models: Mapping[Kind, LoadedModel], seed: int, scale: Scale) -> Found:
     return {
         "good": [float(one.mean()) for one in good],
         "thresholds": list(THRESHOLDS),
-        "judged": [one.to_dict() for one in judged],
-        "null": [one.to_dict() for one in null],
+        "judged": judged,
+        "null": null,
         "effective": effective(result),
         "curves": curves(result),
     }

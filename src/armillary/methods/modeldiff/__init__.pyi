@@ -1,14 +1,6 @@
 import armillary.cards
 
-from .ancestry import (
-    Lineage as Lineage,
-    Relative as Relative,
-    finetuned as finetuned,
-    known_derivations as known_derivations,
-    lineage as lineage,
-    noisy as noisy,
-    rounded as rounded,
-)
+from .ancestry import Lineage as Lineage, Relative as Relative, lineage as lineage
 from .comparison import compare as compare, pilot_window as pilot_window, text_window as text_window
 from .config import CompareConfig as CompareConfig, InputSpace as InputSpace
 from .core import (
@@ -18,25 +10,35 @@ from .core import (
     expected_effective_size as expected_effective_size,
     reliability as reliability,
 )
-from .rated import PrivateInputs as PrivateInputs, RatedDirection as RatedDirection
+from .curves import Agreement as Agreement, CountTable as CountTable, Spread as Spread
+from .derivations import (
+    finetuned as finetuned,
+    known_derivations as known_derivations,
+    noisy as noisy,
+    rounded as rounded,
+)
+from .draws import (
+    Draws as Draws,
+    Proposal as Proposal,
+    Scorer as Scorer,
+    SequenceSource as SequenceSource,
+)
 from .ratings import (
-    SheetRow as SheetRow,
+    PrivateInputs as PrivateInputs,
+    RatedDirection as RatedDirection,
+    RatingAgreement as RatingAgreement,
     agreement_with_people as agreement_with_people,
+)
+from .result import Comparison as Comparison, Curve as Curve, SampleExample as SampleExample
+from .sheets import (
+    SheetRow as SheetRow,
     export_sheet as export_sheet,
     rate as rate,
     rating_column as rating_column,
     read_ratings as read_ratings,
+    sheet_rows as sheet_rows,
 )
-from .result import Comparison as Comparison, Curve as Curve, Example as Example
-from .source import (
-    Draws as Draws,
-    ModelSource as ModelSource,
-    Proposal as Proposal,
-    Scorer as Scorer,
-    SequenceSource as SequenceSource,
-    same_vocabulary as same_vocabulary,
-    vocabulary_hash as vocabulary_hash,
-)
+from .source import ModelSource as ModelSource, same_vocabulary as same_vocabulary, vocabulary_hash as vocabulary_hash
 from .tempered_source import LoadedTempered as LoadedTempered, TemperedSource as TemperedSource
 from .tempering import (
     Redraw as Redraw,

@@ -1,6 +1,7 @@
 """Compare two models over an input space: pilot, windows, samples of each scored by the other."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,19 @@ import numpy as np
 from armillary.errors import NumericError, UsageError
 from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace
 from armillary.methods.modeldiff.core import SIDES, Direction, Side
+from armillary.methods.modeldiff.draws import Draws, Floats, Proposal, SequenceSource, Tokens
 from armillary.methods.modeldiff.result import Comparison
-from armillary.methods.modeldiff.source import Draws, Floats, ModelSource, SequenceSource, Tokens, same_vocabulary
+from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
+from armillary.methods.modeldiff.tempered_source import TemperedSource
 from armillary.models.loaded import LoadedModel
 from armillary.progress import counted
-
-Arrays = dict[str, Any]
-Store = Callable[[str, Callable[[], Arrays]], Arrays]
-"""Keeps the arrays of a name, computed once: ``Parts.arrays`` of a run, so that a killed run goes on."""
+from armillary.runs.parts import Arrays, Store, kept
 
 PILOT_QUANTILES = (0.05, 0.5)
 """Edges of the window that a pilot chooses; the median keeps enough samples near the edge, where the weights are."""
 
-
-def _unkept(_: str, compute: Callable[[], Arrays]) -> Arrays:
-    return compute()
+LEAST_TEXTS = 20
+"""Human texts that choose a window: with fewer the 5 % quantile rests on the very lowest alone."""
 
 
 def compare(
@@ -38,22 +37,42 @@ def compare(
     """Count the inputs on which two models disagree, by how much, in both directions.
 
     ``a`` and ``b`` are loaded models of one vocabulary, or anything with ``score`` and ``sample``; ``settings`` are
-    fields of ``CompareConfig``, as in ``compare(a, b, n_samples=512)``. ``store`` keeps blocks of samples as they are
-    drawn; ``seeds`` gives each side its own seed (by default both follow from ``config.seed``). Raises UsageError for
-    different vocabularies or settings out of range, NumericError where a model gives no numbers.
+    fields of ``CompareConfig``, as in ``compare(a, b, samples=512)``. ``store`` (such as ``Parts.arrays``) keeps
+    blocks of samples as they are drawn; ``seeds`` gives each side its own seed (by default both follow from
+    ``config.seed``). Raises UsageError for different vocabularies or settings out of range, NumericError where a model
+    gives no numbers or the chains of the tempered proposal did not mix.
     """
     space, config = space or InputSpace(), config or CompareConfig(**settings)
     sources, names = _sources(a, b, space, config)
     seeds = seeds or {"a": 2 * config.seed, "b": 2 * config.seed + 1}
-    store = store or _unkept
-    windows = _windows(sources, space, config, seeds, store)
-    drawn: dict[Side, Arrays] = {}
-    with counted(f"Comparing {names[0]} with {names[1]}", 2 * config.n_samples) as bar:
-        for side, other in SIDES:
-            drawn[side] = _draw(sources[side], sources[other], space, config, seeds[side], store, side, bar.advance)
-    directions = {
-        side: _direction(side, drawn[side], windows[side], windows[other], sources[side]) for side, other in SIDES
+    given = space.bounds()
+    windows: dict[Side, Bounds] = {
+        side: given[side] if given else pilot_window(source, space, config, seeds[side], store, f"{side} pilot")
+        for side, source in sources.items()
     }
+    # A window is chosen by what a model writes of its own accord, whatever the samples are then drawn from.
+    proposals = {side: _proposal(source, config) for side, source in sources.items()}
+    drawn: dict[Side, Arrays] = {}
+    with counted(f"Comparing {names[0]} with {names[1]}", 2 * config.samples) as bar:
+        for side, other in SIDES:
+            blocks = _blocks(proposals[side], sources[side], sources[other], space, config, seeds[side])
+            drawn[side] = _joined(blocks, store, side, bar.advance)
+    directions = {
+        side: Direction.from_draws(
+            _draws(drawn[side]),
+            side=side,
+            window=windows[side],
+            other_window=windows[other],
+            own_N=drawn[side]["own"],
+            other_N=drawn[side]["other"],
+            own_tokens_NL=drawn[side].get("own_tokens"),
+            other_tokens_NL=drawn[side].get("other_tokens"),
+            text_N=drawn[side].get("texts"),
+        )
+        for side, other in SIDES
+    }
+    pieces = getattr(sources["a"], "pieces", None)
+    tokens = np.unique(np.concatenate([direction.ids_NL.reshape(-1) for direction in directions.values()])).tolist()
     return Comparison(
         names=names,
         space=space,
@@ -61,42 +80,21 @@ def compare(
         a=directions["a"],
         b=directions["b"],
         seeds=(seeds["a"], seeds["b"]),
-        pieces=_pieces(sources["a"], directions),
+        pieces=dict(zip(tokens, pieces(tokens), strict=True)) if pieces else {},
     )
 
 
-def _windows(
-    sources: Mapping[Side, SequenceSource],
+def pilot_window(
+    source: SequenceSource,
     space: InputSpace,
     config: CompareConfig,
-    seeds: Mapping[Side, int],
-    store: Store,
-) -> Mapping[Side, Bounds]:
-    """The window of each side: given, or chosen by a pilot of its own."""
-    given = space.bounds()
-    found: dict[Side, Bounds] = {}
-    for side, source in sources.items():
-
-        def keep(name: str, make: Callable[[], Arrays], side: Side = side) -> Arrays:
-            return store(f"{side} {name}", make)
-
-        found[side] = given[side] if given else pilot_window(source, space, config, seeds[side], keep)
-    return found
-
-
-def _pieces(source: SequenceSource, directions: Mapping[Side, Direction]) -> dict[int, str]:
-    """The text of every token that was drawn, where the source tells it."""
-    pieces = getattr(source, "pieces", None)
-    tokens = np.unique(np.concatenate([one.ids_NL.reshape(-1) for one in directions.values()])).tolist()
-    return dict(zip(tokens, pieces(tokens), strict=True)) if pieces else {}
-
-
-def pilot_window(
-    source: SequenceSource, space: InputSpace, config: CompareConfig, seed: int, store: Store = _unkept
+    seed: int,
+    store: Store | None = None,
+    part: str = "pilot",
 ) -> Bounds:
     """The 5 % quantile and the median of the NLL (nats) of a pilot drawn at temperature 1 with a seed of its own.
 
-    Where the pilot has several temperatures, only the sequences drawn at 1 count.
+    Where the pilot has several temperatures, only the sequences drawn at 1 count. ``part`` names it in the ``store``.
     """
 
     def draw() -> Arrays:
@@ -105,7 +103,7 @@ def pilot_window(
         plain = np.isclose(draws.log_q_KN[draws.rung_N, np.arange(len(nll_N))], -nll_N, atol=1e-3)
         return {"nll": nll_N[plain] if plain.any() else nll_N}
 
-    low, high = np.quantile(_numbers(store("pilot", draw)["nll"], "pilot"), PILOT_QUANTILES)
+    low, high = np.quantile(_numbers(kept(store, part, draw)["nll"], "pilot"), PILOT_QUANTILES)
     # A model with one value only (a uniform one) still gets a window around it.
     return float(low - 1e-6 * (1 + abs(low))), float(high + 1e-6 * (1 + abs(high)))
 
@@ -116,10 +114,12 @@ def text_window(source: ModelSource, texts: list[str]) -> Bounds:
     Raises UsageError where fewer than 20 texts are long enough.
     """
     rows = [source.loaded.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-    kept = [row[: source.length] for row in rows if len(row) >= source.length]
-    if len(kept) < 20:
-        raise UsageError(f"A window needs 20 texts of {source.length} tokens or more; {len(kept)} are as long.")
-    low, high = np.quantile(source.score(np.array(kept)), [0.05, 0.95])
+    long_enough = [row[: source.length] for row in rows if len(row) >= source.length]
+    if len(long_enough) < LEAST_TEXTS:
+        raise UsageError(
+            f"A window needs {LEAST_TEXTS} texts of {source.length} tokens or more; {len(long_enough)} are as long."
+        )
+    low, high = np.quantile(source.score(np.array(long_enough)), [0.05, 0.95])
     return float(low), float(high)
 
 
@@ -144,58 +144,78 @@ def _sources(
     if isinstance(a, LoadedModel) and isinstance(b, LoadedModel):
         same_vocabulary(a, b)
         rows = min(a.anatomy.vocabulary_size, b.anatomy.vocabulary_size)
-    held = [ModelSource.of(one, space, config, rows) if isinstance(one, LoadedModel) else one for one in (a, b)]
-    names = tuple(str(getattr(one, "name", name)) for one, name in ((a, "A"), (b, "B")))
-    return {"a": held[0], "b": held[1]}, (names[0], names[1])
+    first, second = (
+        ModelSource.of(model, space, config, rows) if isinstance(model, LoadedModel) else model for model in (a, b)
+    )
+    return {"a": first, "b": second}, (str(getattr(a, "name", "A")), str(getattr(b, "name", "B")))
+
+
+def _proposal(source: SequenceSource, config: CompareConfig) -> Proposal:
+    if config.proposal == "own":
+        return source
+    if not isinstance(source, ModelSource):
+        raise UsageError("The tempered proposal draws from loaded models; give a TemperedSource of yours instead.")
+    return TemperedSource.around(source, config)
 
 
 def _block_seed(seed: int, block: int) -> int:
     return int(np.random.SeedSequence([seed, block + 1]).generate_state(1)[0])
 
 
-def _draw(
+def _blocks(
+    proposal: Proposal,
     own: SequenceSource,
     other: SequenceSource,
     space: InputSpace,
     config: CompareConfig,
     seed: int,
-    store: Store,
-    side: Side,
-    advance: Callable[[int], None],
+) -> list[tuple[int, Callable[[], Arrays]]]:
+    """Size of each block of one direction, and what draws and scores it; the last is as large as is left."""
+    # The ladders of one run hang together and give as many draws as they give: they are one block.
+    most = config.block if config.proposal == "own" else config.samples
+
+    def draw(number: int, size: int) -> Arrays:
+        draws = as_draws(proposal.sample(size, seed=_block_seed(seed, number)), space.length)
+        return _scored(draws, own, other, number)
+
+    sizes = [min(most, config.samples - start) for start in range(0, config.samples, most)]
+    return [(size, partial(draw, number, size)) for number, size in enumerate(sizes)]
+
+
+def _joined(
+    blocks: Sequence[tuple[int, Callable[[], Arrays]]], store: Store | None, side: Side, advance: Callable[[int], None]
 ) -> Arrays:
-    """All samples of one direction, block by block; the last block is as large as is left."""
-    blocks = []
-    for number, start in enumerate(range(0, config.n_samples, config.block)):
-        size = min(config.block, config.n_samples - start)
-
-        def make(size: int = size, number: int = number) -> Arrays:
-            draws = as_draws(own.sample(size, seed=_block_seed(seed, number)), space.length)
-            return _scored(draws, own, other, number)
-
-        blocks.append(store(f"{side} samples {number}", make))
+    """All samples of one direction; each block is kept as it is drawn."""
+    arrays = []
+    for number, (size, draw) in enumerate(blocks):
+        arrays.append(kept(store, f"{side} samples {number}", draw))
         advance(size)
     return {
-        name: np.concatenate([block[name] for block in blocks], axis=-1 if name == "log_q" else 0)
-        for name in blocks[0]
+        name: np.concatenate([block[name] for block in arrays], axis=-1 if name == "log_q" else 0)
+        for name in arrays[0]
     }
 
 
 def _scored(draws: Draws, own: SequenceSource, other: SequenceSource, block: int) -> Arrays:
-    found = {"ids": draws.ids_NL, "log_q": draws.log_q_KN, "rung": draws.rung_N}
+    arrays: Arrays = {"ids": draws.ids_NL, "log_q": draws.log_q_KN, "rung": draws.rung_N}
     if draws.unit_N is not None:
         # Chains of one block are not those of another.
-        found["unit"] = draws.unit_N + block * 2**32
-    if draws.nll_N is not None:
-        own_N, own_tokens = draws.nll_N, draws.token_nll_NL
-    else:
+        arrays["unit"] = draws.unit_N + block * 2**32
+    own_N, own_tokens = draws.nll_N, draws.token_nll_NL
+    if own_N is None or (own_tokens is None and hasattr(own, "token_scores")):
         own_N, own_tokens = _score(own, draws.ids_NL)
     other_N, other_tokens = _score(other, draws.ids_NL)
-    found |= {"own": _numbers(own_N, "drawing"), "other": _numbers(other_N, "other")}
+    arrays |= {"own": _numbers(own_N, "drawing"), "other": _numbers(other_N, "other")}
     if own_tokens is not None and other_tokens is not None:
-        found |= {"own_tokens": own_tokens.astype(np.float32), "other_tokens": other_tokens.astype(np.float32)}
+        arrays |= {"own_tokens": own_tokens.astype(np.float32), "other_tokens": other_tokens.astype(np.float32)}
     texts = getattr(own, "texts", None)
     # NumPy drops trailing NULs of fixed-width text; none of our texts ends in one that matters.
-    return found | ({"texts": np.array(texts(draws.ids_NL))} if texts else {})
+    return arrays | ({"texts": np.array(texts(draws.ids_NL))} if texts else {})
+
+
+def _draws(arrays: Arrays) -> Draws:
+    """The part of ``_scored`` that says what the samples were drawn from."""
+    return Draws(ids_NL=arrays["ids"], log_q_KN=arrays["log_q"], rung_N=arrays["rung"], unit_N=arrays.get("unit"))
 
 
 def _score(source: SequenceSource, ids_NL: Tokens) -> tuple[Floats, Floats | None]:
@@ -213,18 +233,3 @@ def _numbers(nll: Any, which: str) -> Floats:
             f"The {which} model gave an NLL that is no number for {int(np.isnan(nll_N).sum())} sequences."
         )
     return nll_N
-
-
-def _direction(side: Side, drawn: Arrays, window: Bounds, other_window: Bounds, source: SequenceSource) -> Direction:
-    draws = Draws(ids_NL=drawn["ids"], log_q_KN=drawn["log_q"], rung_N=drawn["rung"], unit_N=drawn.get("unit"))
-    return Direction.from_draws(
-        draws,
-        side=side,
-        window=window,
-        other_window=other_window,
-        own_N=drawn["own"],
-        other_N=drawn["other"],
-        own_tokens_NL=drawn.get("own_tokens"),
-        other_tokens_NL=drawn.get("other_tokens"),
-        text_N=drawn.get("texts"),
-    )

@@ -12,18 +12,14 @@ Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputSpace:
-    """All token sequences of one length that a model finds plausible: its NLL lies in a window."""
+class Sequences:
+    """All token sequences of one length after one beginning."""
 
     length: int = 16
     """Tokens of a sequence, prefix not counted."""
 
-    window: Literal["pilot"] | Bounds | Mapping[str, Bounds] = "pilot"
-    """Lowest and highest NLL (nats, summed over the sequence). "pilot": the 5 % quantile and the median of a pilot
-    drawn at temperature 1 from each model; a pair: the same for both; {"a": pair, "b": pair}: one each."""
-
     prefix: str | None = None
-    """Text in front of every sequence, not scored; None is the beginning-of-text token alone."""
+    """Text in front of every sequence, not scored; by default the beginning-of-text token alone."""
 
     ban_eos: bool = False
     """Leave end tokens out: their probability is set to 0 and the others renormalised, in drawing and in scoring."""
@@ -31,6 +27,18 @@ class InputSpace:
     def __post_init__(self) -> None:
         if self.length < 1:
             raise UsageError(f"length must be 1 token or more, got {self.length}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpace(Sequences):
+    """Those of the sequences that a model finds plausible: its NLL lies in a window."""
+
+    window: Literal["pilot"] | Bounds | Mapping[str, Bounds] = "pilot"
+    """Lowest and highest NLL (nats, summed over the sequence). "pilot": the 5 % quantile and the median of a pilot
+    drawn at temperature 1 from each model; a pair: the same for both; {"a": pair, "b": pair}: one each."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.window != "pilot":
             for low, high in self.bounds().values():
                 if not (math.isfinite(low) and math.isfinite(high) and 0 <= low < high):
@@ -54,14 +62,20 @@ class InputSpace:
 class CompareConfig:
     """How much is drawn and how it is summed."""
 
-    n_samples: int = 1024
+    samples: int = 1024
     """Sequences drawn from each model."""
 
+    proposal: Literal["own", "tempered"] = "own"
+    """own draws token by token from each model. tempered draws whole sequences by parallel tempering, as many as its
+    ladders give: worth its price where own draws hardly reach the window."""
+
     temperatures: tuple[float, ...] = (1.0,)
-    """Temperatures of the draws, equally many sequences at each; 1 must be among them."""
+    """Temperatures of the draws, equally many sequences at each; 1 must be among them. By default 1 alone, and with
+    the tempered proposal 1, 1.5, 2 and 3."""
 
     weighting: Weighting = "count"
-    """"count": every sequence counts once (the paper's). "profile": flat over the NLL window, less noisy."""
+    """count lets every sequence count once (the paper's); profile is flat over the NLL window, which needs fewer
+    samples."""
 
     bin_width: float = 0.1
     """Width of a bin of the difference, nats per token."""
@@ -88,7 +102,7 @@ class CompareConfig:
     """Compare models in bfloat16 or float16 too, whose rounding (about 0.05 nat a token) then enters the result."""
 
     def __post_init__(self) -> None:
-        least = {"n_samples": 2, "pilot": 20, "block": 1, "batch_size": 1, "replicates": 2}
+        least = {"samples": 2, "pilot": 20, "block": 1, "batch_size": 1, "replicates": 2}
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise UsageError(f"{name} must be {bound} or more, got {getattr(self, name)}.")
@@ -96,8 +110,8 @@ class CompareConfig:
             raise UsageError(f"temperatures must be positive numbers, got {self.temperatures}.")
         if 1.0 not in self.temperatures:
             raise UsageError(f"temperatures must contain 1, which anchors the counts; got {self.temperatures}.")
-        if self.n_samples < len(self.temperatures):
-            raise UsageError(f"{self.n_samples} samples can't be shared among {len(self.temperatures)} temperatures.")
+        if self.samples < len(self.temperatures):
+            raise UsageError(f"{self.samples} samples can't be shared among {len(self.temperatures)} temperatures.")
         if self.weighting not in get_args(Weighting):
             raise UsageError(f"weighting must be one of {', '.join(get_args(Weighting))}; got {self.weighting!r}.")
         if not self.bin_width > 0:

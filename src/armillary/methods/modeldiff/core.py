@@ -2,11 +2,11 @@
 
 A sample ``x`` drawn with probability ``q(x)`` stands for ``1 / (N q(x))`` sequences, so that the sum of the weights of
 the samples in a set estimates the number of sequences in it without bias (arXiv 2412.12177; importance sampling).
-Legend: N samples, K rungs, R replicates, C cells.
+Legend: N samples, L tokens of each, K rungs, U resampled units, R replicates, C cells.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.methods.modeldiff.config import Bounds
-from armillary.methods.modeldiff.source import Draws, Floats, Tokens
+from armillary.methods.modeldiff.draws import Draws, Floats, Tokens
 from armillary.numerics.pareto import pareto_k
 from armillary.numerics.reweighting import balance_log_weights
 
@@ -95,15 +95,15 @@ class Reliability:
 
     def sentence(self) -> str:
         """In words."""
-        seen = f"{self.effective:.0f} effective samples of {self.drawn:,} drawn ({self.inside:,} inside the window)"
+        rests = f"{self.effective:.0f} effective samples of {self.drawn:,} drawn ({self.inside:,} inside the window)"
         if self.enough:
-            return f"{seen}: enough."
+            return f"{rests}: enough."
         if self.wanted is None:
             return (
-                f"{seen}: not enough, and the weights have a heavy tail (Pareto k {self.pareto_k:.2f}), so that more "
+                f"{rests}: not enough, and the weights have a heavy tail (Pareto k {self.pareto_k:.2f}), so that more "
                 "samples may not help; lower the window's upper edge, or use the profile weighting."
             )
-        return f"{seen}: not enough samples; {self.wanted:,} would do."
+        return f"{rests}: not enough samples; {self.wanted:,} would do."
 
 
 def reliability(log_weight_N: Floats, inside_N: Mask) -> Reliability:
@@ -130,13 +130,13 @@ def resampled(unit_N: Integers, stratum_N: Integers, replicates: int, seed: int)
     members = [
         slice(None) if len(strata) == 1 else np.flatnonzero(stratum_N[first_U] == stratum) for stratum in strata
     ]
-    sizes = [len(first_U[held]) for held in members]
+    sizes = [len(first_U[stratum]) for stratum in members]
     rows = max(1, BLOCK // len(unit_N))
     for start in range(0, replicates, rows):
         block_RU = np.empty((min(rows, replicates - start), len(first_U)))
         for counts_U in block_RU:
-            for held, size in zip(members, sizes, strict=True):
-                counts_U[held] = np.bincount(generator.integers(size, size=size), minlength=size)
+            for stratum, size in zip(members, sizes, strict=True):
+                counts_U[stratum] = np.bincount(generator.integers(size, size=size), minlength=size)
         yield block_RU if len(first_U) == len(unit_N) else block_RU[:, unit_N]
 
 
@@ -154,8 +154,6 @@ def replicate_sums(weight_N: Floats, cell_N: Integers, cells: int, counts: Itera
 
 
 # One model's samples, scored by both: the raw numbers from which every figure of a comparison is computed.
-#
-# Legend: N samples, L tokens of each, K rungs.
 
 Side = Literal["a", "b"]
 SIDES: tuple[tuple[Side, Side], ...] = (("a", "b"), ("b", "a"))
@@ -242,14 +240,13 @@ class Direction:
         """On how many samples the counts of this direction rest."""
         return reliability(self.log_weight_N, self.inside_N)
 
-    def arrays(self) -> dict[str, Any]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """Every array under its name, for an npz file."""
-        held = {name: getattr(self, name) for name in (*_ARRAYS, *_OPTIONAL)}
-        held = {name: array for name, array in held.items() if array is not None}
-        return {f"{self.side}/{name}": array for name, array in held.items()}
+        named = {name: getattr(self, name) for name in (*_ARRAYS, *_OPTIONAL)}
+        return {f"{self.side}/{name}": array for name, array in named.items() if array is not None}
 
     @classmethod
-    def from_arrays(cls, side: Side, window: Bounds, other_window: Bounds, held: dict[str, Any]) -> "Direction":
+    def from_arrays(cls, side: Side, window: Bounds, other_window: Bounds, arrays: Mapping[str, Any]) -> "Direction":
         """Inverse of ``arrays``."""
-        named = {name: held[f"{side}/{name}"] for name in (*_ARRAYS, *_OPTIONAL) if f"{side}/{name}" in held}
+        named = {name: arrays[f"{side}/{name}"] for name in (*_ARRAYS, *_OPTIONAL) if f"{side}/{name}" in arrays}
         return cls(side=side, window=window, other_window=other_window, **named)

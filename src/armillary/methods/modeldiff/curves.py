@@ -1,6 +1,6 @@
 """Histograms of the prediction difference, by count or flat over the NLL window, with their bootstrap.
 
-Legend: N samples, Z bins of the NLL, D bins of the difference, R replicates, C occupied cells.
+Legend: N samples, Z bins of the NLL, D bins of the difference, R replicates, C occupied cells, Q columns averaged.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 
 from armillary.errors import InsufficientSamplesError
 from armillary.methods.modeldiff.core import Direction, Integers, log_sum, replicate_sums, resampled
-from armillary.methods.modeldiff.source import Floats
+from armillary.methods.modeldiff.draws import Floats
 from armillary.numerics.intervals import Interval
 
 Z_BIN = 1.0
@@ -44,13 +44,13 @@ class Bins:
     @classmethod
     def spanning(cls, width: float, differences: list[Floats], most: int = 150) -> "Bins":
         """Bins as far out as the finite differences go, ``most`` to each side."""
-        finite = [np.abs(found[np.isfinite(found)]) for found in differences]
-        far = max((float(found.max()) for found in finite if len(found)), default=0.0)
+        finite = [np.abs(gaps[np.isfinite(gaps)]) for gaps in differences]
+        far = max((float(gaps.max()) for gaps in finite if len(gaps)), default=0.0)
         return cls(width=width, half=int(min(most, np.ceil(far / width))))
 
 
 @dataclass(frozen=True)
-class Table:
+class CountTable:
     """Weights of one direction by NLL and difference, with replicates: every curve is a sum over it.
 
     Sums are linear and scaled by ``exp(-log_scale)``, since the counts themselves overflow.
@@ -100,19 +100,19 @@ class Table:
     @cached_property
     def cell_N(self) -> Integers:
         """Cell of each sample, ``(row * columns + column) * 2 + in overlap``; -1 outside the window."""
-        place_N = (self.direction.own_N - self.direction.window[0]) / self.row_width
-        row_N = np.clip(place_N, 0, self.rows - 1).astype(np.int64)
+        step_N = (self.direction.own_N - self.direction.window[0]) / self.row_width
+        row_N = np.clip(step_N, 0, self.rows - 1).astype(np.int64)
         cell_N = (row_N * self.columns + self.bins.index(self.direction.difference_N)) * 2 + self.direction.overlap_N
         return np.where(self.direction.inside_N, cell_N, -1)
 
     @cached_property
     def sums_C(self) -> tuple[Integers, Floats, Floats]:
         """Occupied cells ``[c]``, their sums ``[c]``, and the sums of every replicate ``[r, c]``."""
-        _ = self.log_scale  # an empty window is told before anything is computed
-        cells_C, place = np.unique(self.cell_N[self.cell_N >= 0], return_inverse=True)
+        _ = self.log_scale  # an empty window is reported before anything is computed
+        cells_C, index = np.unique(self.cell_N[self.cell_N >= 0], return_inverse=True)
         compact_N = np.full(len(self.cell_N), -1)
-        compact_N[self.cell_N >= 0] = place
-        sums_C: Floats = np.bincount(place, self.weight_N[self.cell_N >= 0], minlength=len(cells_C)).astype(np.float64)
+        compact_N[self.cell_N >= 0] = index
+        sums_C: Floats = np.bincount(index, self.weight_N[self.cell_N >= 0], minlength=len(cells_C)).astype(np.float64)
         counts = resampled(self.direction.unit_N, self.direction.stratum_N, self.replicates, self.seed)
         return cells_C, sums_C, replicate_sums(self.weight_N, compact_N, len(cells_C), counts)
 
@@ -166,9 +166,7 @@ class Table:
         return len(sizes) ** 2 / float(np.sum(1 / np.array(sizes))) if sizes else 0.0
 
 
-# What is read off a comparison: logs of counts with intervals, disagreement beyond a threshold, the spread of D.
-#
-# Legend: N samples, Z bins of the NLL, R replicates.
+# What is read off the histograms: logs of counts with intervals, disagreement beyond a threshold, the spread of D.
 
 
 def interval_of(estimate: float, values_R: Floats, level: float, n: int, unit: str = "sequences") -> Interval:
@@ -224,33 +222,28 @@ class Agreement:
     """The same number from B's samples: the two should agree."""
 
 
-def _apart(direction: Direction, threshold: float) -> Integers:
-    """0 where the other model finds the sequence worse by the threshold, 1 within it and in the overlap, else 2."""
-    worse_N = direction.other_N - direction.own_N >= threshold
-    alike_N = (np.abs(direction.difference_N) < threshold) & direction.overlap_N
-    cell_N = np.where(worse_N, 0, np.where(alike_N, 1, 2))
-    return np.where(direction.inside_N, cell_N, -1)
-
-
-def agreement(tables: tuple[Table, Table], threshold: float, level: float) -> Agreement:
+def agreement(tables: tuple[CountTable, CountTable], threshold: float, level: float) -> Agreement:
     """Disagreement and agreement at ``threshold`` nats, by count, from both directions."""
-    found = []
+    by_side = []
     for table in tables:
-        held = table.direction
-        cell_N = _apart(held, threshold)
-        counts = resampled(held.unit_N, held.stratum_N, table.replicates, table.seed)
+        direction = table.direction
+        worse_N = direction.other_N - direction.own_N >= threshold
+        alike_N = (np.abs(direction.difference_N) < threshold) & direction.overlap_N
+        # 0 where the other model finds the sequence worse, 1 where they agree and both find it plausible, else 2.
+        cell_N = np.where(direction.inside_N, np.where(worse_N, 0, np.where(alike_N, 1, 2)), -1)
+        counts = resampled(direction.unit_N, direction.stratum_N, table.replicates, table.seed)
         sums_R3 = replicate_sums(table.weight_N, cell_N, 3, counts)
         sums_3 = np.bincount(cell_N[cell_N >= 0], table.weight_N[cell_N >= 0], minlength=3)
         n = len(cell_N)
         private, total = (float(sums_3[0]), sums_R3[:, 0]), (float(sums_3.sum()), sums_R3.sum(axis=1))
-        found.append(
+        by_side.append(
             (
                 log_count(private, table.log_scale, level, n),
                 ratio(private, total, level, n),
                 log_count((float(sums_3[1]), sums_R3[:, 1]), table.log_scale, level, n),
             )
         )
-    (private_a, share_a, shared_a), (private_b, share_b, shared_b) = found
+    (private_a, share_a, shared_a), (private_b, share_b, shared_b) = by_side
     return Agreement(
         threshold=threshold,
         private_a=private_a,
@@ -279,33 +272,34 @@ class Spread:
     """Correlation of the two models' NLL, each less that of a third model; None without one."""
 
 
-def spread(table: Table, level: float, reference_N: Floats | None = None) -> Spread:
+def spread(table: CountTable, level: float, reference_N: Floats | None = None) -> Spread:
     """Mean, spread, overlap and, with a third model's NLL of each sample, correlation; flat over the window."""
-    held = table.direction
-    difference_N = held.difference_N / held.ids_NL.shape[1]
+    direction = table.direction
+    length = direction.ids_NL.shape[1]
+    difference_N = direction.difference_N / length
     kept = np.flatnonzero((table.cell_N >= 0) & np.isfinite(difference_N))
-    columns = [np.ones(len(kept)), difference_N[kept], difference_N[kept] ** 2, held.overlap_N[kept].astype(float)]
+    columns = [np.ones(len(kept)), difference_N[kept], difference_N[kept] ** 2]
+    columns.append(direction.overlap_N[kept].astype(float))
     if reference_N is not None:
-        own, other = ((nll - reference_N)[kept] / held.ids_NL.shape[1] for nll in (held.own_N, held.other_N))
+        own, other = ((nll_N - reference_N)[kept] / length for nll_N in (direction.own_N, direction.other_N))
         columns += [own, other, own * own, other * other, own * other]
     values_NQ = np.stack(columns, axis=1)
-    estimate_Q = next(_profile_means(table, kept, values_NQ, iter([np.ones((1, len(held.own_N)))])))[0]
-    counts = resampled(held.unit_N, held.stratum_N, table.replicates, table.seed)
+    estimate_Q = next(_profile_means(table, kept, values_NQ, iter([np.ones((1, len(direction.own_N)))])))[0]
+    counts = resampled(direction.unit_N, direction.stratum_N, table.replicates, table.seed)
     means_RQ = np.concatenate(list(_profile_means(table, kept, values_NQ, counts)))
-    n = len(held.own_N)
 
-    def told(readout: Callable[[Floats], Floats]) -> Interval:
-        return interval_of(float(readout(estimate_Q[None])[0]), readout(means_RQ), level, n)
+    def interval(readout: Callable[[Floats], Floats]) -> Interval:
+        return interval_of(float(readout(estimate_Q[None])[0]), readout(means_RQ), level, len(direction.own_N))
 
     return Spread(
-        mean=told(lambda q: q[:, 1]),
-        deviation=told(lambda q: np.sqrt(np.maximum(q[:, 2] - q[:, 1] ** 2, 0))),
-        overlap=told(lambda q: q[:, 3]),
-        correlation=None if reference_N is None else told(lambda q: _correlation(q[:, 4:])),
+        mean=interval(lambda q: q[:, 1]),
+        deviation=interval(lambda q: np.sqrt(np.maximum(q[:, 2] - q[:, 1] ** 2, 0))),
+        overlap=interval(lambda q: q[:, 3]),
+        correlation=None if reference_N is None else interval(lambda q: _correlation(q[:, 4:])),
     )
 
 
-def _profile_means(table: Table, kept: Integers, values_NQ: Floats, counts: Iterator[Floats]) -> Iterator[Floats]:
+def _profile_means(table: CountTable, kept: Integers, values_NQ: Floats, counts: Iterator[Floats]) -> Iterator[Floats]:
     """Means of the columns under each replicate's weights ``[r, q]``, every occupied NLL bin counting the same."""
     rows_N = table.cell_N[kept] // 2 // table.columns
     members_NZ = np.eye(table.rows)[rows_N]
@@ -320,8 +314,8 @@ def _correlation(q: Floats) -> Floats:
     first, second, first2, second2, product = q.T
     spreads = np.maximum(first2 - first**2, 0) * np.maximum(second2 - second**2, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: Floats = (product - first * second) / np.sqrt(spreads)
-    return found
+        correlation: Floats = (product - first * second) / np.sqrt(spreads)
+    return correlation
 
 
 def identities(direction: Direction) -> dict[str, float]:

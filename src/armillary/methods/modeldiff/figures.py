@@ -1,6 +1,6 @@
-"""The pictures of a comparison as plain data: both directions on one axis, ``p(D | z)``, and texts by token.
+"""The figures and tables of a comparison: both directions on one axis, ``p(D | z)``, texts by token, what it rests on.
 
-Legend: N samples, Z bins of the NLL, D bins of the difference.
+Legend: N samples, Z bins of the NLL, D bins of the difference, R replicates.
 """
 
 import math
@@ -11,22 +11,28 @@ import numpy as np
 
 from armillary.methods.modeldiff.config import Weighting
 from armillary.methods.modeldiff.core import Side, replicate_sums, resampled
-from armillary.methods.modeldiff.curves import Table as Weights, ratio
-from armillary.methods.modeldiff.result import Comparison, Example, reliability_by
+from armillary.methods.modeldiff.curves import CountTable, ratio
+from armillary.methods.modeldiff.result import Comparison, SampleExample, reliability_by
 from armillary.numerics.intervals import Interval
-from armillary.records.sections import Cell, Figure, Table
+from armillary.records.sections import Cell, Figure, Heatmap, Lines, Series, Table, TokenRow, Tokens
 
 MOST_CELLS = 24
-"""Rows, and columns, of a heat map."""
+"""Rows, and columns, of a heat map: more would be too small to tell apart on a page."""
 
 RANGES = (("lowest 5 %", 0.0, 0.05), ("5 to 25 %", 0.05, 0.25), ("middle half", 0.25, 0.75),
           ("75 to 95 %", 0.75, 0.95), ("highest 5 %", 0.95, 1.0))  # fmt: skip
 """Ranges of D, by its quantiles over the plausible samples of both models, from which examples are taken."""
 
+THRESHOLDS = (0.1, 0.25, 0.5, 1.0, 2.0)
+"""Differences (nats per token) from which on inputs count as seen apart."""
+
+WEIGHTINGS: tuple[Weighting, Weighting] = ("count", "profile")
+NOTHING = "\N{EN DASH}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """What the two models are called in a picture."""
+    """What the two models are called in a figure."""
 
     a: str = "A"
     b: str = "B"
@@ -43,116 +49,7 @@ class Naming:
         return self.inputs_a if side == "a" else self.inputs_b
 
 
-def curves(comparison: Comparison, weighting: Weighting, naming: Naming) -> Figure:
-    """The share of each model's plausible inputs at each difference, with intervals."""
-    found = {side: comparison.curve(side, weighting=weighting) for side in ("a", "b")}
-    occupied_D = np.flatnonzero(np.max([[one.value, one.high] for one in found.values()], axis=(0, 1)) > 0)
-    shown = slice(max(0, int(occupied_D[0]) - 1), int(occupied_D[-1]) + 2)
-    series: list[dict[str, Any]] = [
-        {"name": naming.inputs("a" if side == "a" else "b"), "y": one.value[shown].tolist(),
-         "low": one.low[shown].tolist(), "high": one.high[shown].tolist()}
-        for side, one in found.items()
-    ]  # fmt: skip
-    how = "by count" if weighting == "count" else "flat over the NLL window"
-    return Figure(
-        kind="lines",
-        title=f"Share of plausible inputs at each difference, {how}",
-        data={
-            "x": np.round(found["a"].difference[shown], 6).tolist(),
-            "series": series,
-            "x_label": naming.axis,
-            "y_label": f"share of plausible inputs, {how}",
-        },
-        alt=f"Two histograms of the difference, {how}: one over {naming.inputs_a}, one over {naming.inputs_b}.",
-    )
-
-
-def conditional(comparison: Comparison, side: Side, naming: Naming) -> Figure:
-    """How the difference is spread at each NLL of the model that drew: ``p(D | z)``, every row summing to 1."""
-    table = comparison.tables[0 if side == "a" else 1]
-    table_ZD, edges_Z = table.conditional()
-    rows = np.array_split(np.arange(table.rows), min(MOST_CELLS, table.rows))
-    occupied_D = np.flatnonzero(np.nansum(table_ZD, axis=0) > 0)
-    span_D = np.arange(occupied_D[0], occupied_D[-1] + 1)
-    columns = np.array_split(span_D, min(MOST_CELLS, len(span_D)))
-    centres_D = comparison.bins.centres_D / comparison.space.length
-    values = [[_share(table_ZD[np.ix_(row, column)]) for column in columns] for row in rows]
-    ends_Z = [*edges_Z[1:].tolist(), table.direction.window[1]]
-    samples_Z = np.bincount(table.cell_N[table.cell_N >= 0] // 2 // table.columns, minlength=table.rows)
-    labels = [f"{edges_Z[row[0]]:.1f} to {ends_Z[row[-1]]:.1f} (n {samples_Z[row].sum()})" for row in rows]
-    name = naming.inputs(side)
-    return Figure(
-        kind="heatmap",
-        title=f"{name[0].upper()}{name[1:]}: the difference (columns, nats per token) at each NLL (rows, nats)",
-        data={
-            "rows": labels,
-            "columns": [round(float(centres_D[column].mean()), 2) for column in columns],
-            "values": values,
-            "low": 0.0,
-            "unit": "share of the row",
-        },
-        alt=f"Heat map over {name}: rows are the NLL of the model that drew them, columns the difference.",
-    )
-
-
-def _share(cells_ZD: np.ndarray[Any, Any]) -> float | None:
-    """Mean over the rows that hold samples of what they have in these columns; None where no row does."""
-    known = cells_ZD[~np.isnan(cells_ZD).any(axis=1)]
-    return float(known.sum(axis=1).mean()) if len(known) else None
-
-
-def examples(comparison: Comparison, naming: Naming, each: int = 3) -> Figure | None:
-    """Texts from five ranges of the difference, each token coloured by its own; None where no sample has both NLL."""
-    inside = [one.difference_N[one.inside_N] for one in (comparison.a, comparison.b)]
-    difference_N = np.concatenate(inside)
-    difference_N = difference_N[np.isfinite(difference_N)]
-    if not len(difference_N):
-        return None
-    chosen: dict[tuple[str, float], tuple[str, Example]] = {}
-    for name, low, high in RANGES:
-        ends = np.quantile(difference_N, [low, high])
-        for example in comparison.examples((float(ends[0]), float(ends[1])), each):
-            chosen.setdefault((example.text, example.difference), (name, example))
-    ordered = sorted(chosen.values(), key=lambda one: one[1].difference)
-    known = np.abs([value for _, example in ordered for value in example.token_differences if math.isfinite(value)])
-    # Differences of copies are rounding alone; at such a scale nothing should look coloured.
-    limit = max(0.1, float(f"{np.quantile(known, 0.98):.2g}")) if len(known) else 1.0
-    return Figure(
-        kind="tokens",
-        title="Inputs at each difference, from the one end to the other",
-        data={
-            "rows": [_row(name, example, naming) for name, example in ordered],
-            "limit": limit,
-            "low_name": f"{naming.a} prefers",
-            "high_name": f"{naming.b} prefers (D of the token, nats)",
-        },
-        alt=f"{len(ordered)} texts; a token is marked by how much more one model expected it than the other.",
-    )
-
-
-def _row(name: str, example: Example, naming: Naming) -> dict[str, Any]:
-    nobody = abs(example.difference) < 0.05
-    whom = "neither prefers it" if nobody else f"{naming.a if example.difference < 0 else naming.b} prefers it"
-    return {
-        "label": f"D {example.difference:+.1f} nats".replace("-", "\N{MINUS SIGN}"),
-        "note": f"{whom}; one of {naming.inputs(example.drawn_from)}; {name} of all D",
-        "tokens": list(example.tokens),
-        "values": list(example.token_differences) or [None] * len(example.tokens),
-    }
-
-
-# The tables of a comparison as plain data: agreement at thresholds, what the figures rest on, and checks.
-#
-# Legend: N samples, R replicates.
-
-THRESHOLDS = (0.1, 0.25, 0.5, 1.0, 2.0)
-"""Differences (nats per token) from which on inputs count as seen apart."""
-
-WEIGHTINGS: tuple[Weighting, Weighting] = ("count", "profile")
-NOTHING = "\N{EN DASH}"
-
-
-def told(value: Interval, form: str = ".2f") -> str:
+def amount(value: Interval, form: str = ".2f") -> str:
     """An estimate with its interval in words; "none" for the log of a count of 0."""
     parts = [_number(end, form) for end in (value.estimate, value.low, value.high) if end is not None]
     return parts[0] if len(parts) < 3 or parts[0] == NOTHING else f"{parts[0]} [{parts[1]}, {parts[2]}]"
@@ -175,18 +72,120 @@ def decimal(log: Interval) -> Interval:
     return replace(log, estimate=log.estimate / math.log(10), low=low, high=high)
 
 
-def multiple(weights: Weights, threshold: float, level: float) -> Interval:
+def curves(comparison: Comparison, weighting: Weighting, naming: Naming) -> Figure:
+    """The share of each model's plausible inputs at each difference, with intervals."""
+    by_side = {side: comparison.curve(side, weighting=weighting) for side in ("a", "b")}
+    tallest_D = np.max([[curve.value, curve.high] for curve in by_side.values()], axis=(0, 1))
+    occupied = np.flatnonzero(tallest_D > 0)
+    shown = slice(max(0, int(occupied[0]) - 1), int(occupied[-1]) + 2)
+    how = "by count" if weighting == "count" else "flat over the NLL window"
+    data = Lines(
+        x=np.round(by_side["a"].difference[shown], 6).tolist(),
+        series=[
+            Series(
+                name=naming.inputs("a" if side == "a" else "b"),
+                y=curve.value[shown].tolist(),
+                low=curve.low[shown].tolist(),
+                high=curve.high[shown].tolist(),
+            )
+            for side, curve in by_side.items()
+        ],
+        x_label=naming.axis,
+        y_label=f"share of plausible inputs, {how}",
+    )
+    return Figure(
+        title=f"Share of plausible inputs at each difference, {how}",
+        data=data,
+        alt=f"Two histograms of the difference, {how}: one over {naming.inputs_a}, one over {naming.inputs_b}.",
+    )
+
+
+def conditional(comparison: Comparison, side: Side, naming: Naming) -> Figure:
+    """How the difference is spread at each NLL of the model that drew: ``p(D | z)``, every row summing to 1."""
+    counts = comparison.count_table(side)
+    share_ZD, edges_Z = counts.conditional()
+    rows = np.array_split(np.arange(counts.rows), min(MOST_CELLS, counts.rows))
+    occupied_D = np.flatnonzero(np.nansum(share_ZD, axis=0) > 0)
+    span_D = np.arange(occupied_D[0], occupied_D[-1] + 1)
+    columns = np.array_split(span_D, min(MOST_CELLS, len(span_D)))
+    centres_D = comparison.bins.centres_D / comparison.space.length
+
+    def share(row: Any, column: Any) -> float | None:
+        """Mean over the rows that hold samples of what they have in these columns; None where no row does."""
+        cells_ZD = share_ZD[np.ix_(row, column)]
+        known = cells_ZD[~np.isnan(cells_ZD).any(axis=1)]
+        return float(known.sum(axis=1).mean()) if len(known) else None
+
+    ends_Z = [*edges_Z[1:].tolist(), counts.direction.window[1]]
+    samples_Z = np.bincount(counts.cell_N[counts.cell_N >= 0] // 2 // counts.columns, minlength=counts.rows)
+    name = naming.inputs(side)
+    return Figure(
+        title=f"{name[0].upper()}{name[1:]}: the difference (columns, nats per token) at each NLL (rows, nats)",
+        data=Heatmap(
+            rows=[f"{edges_Z[row[0]]:.1f} to {ends_Z[row[-1]]:.1f} (n {samples_Z[row].sum()})" for row in rows],
+            columns=[round(float(centres_D[column].mean()), 2) for column in columns],
+            values=[[share(row, column) for column in columns] for row in rows],
+            low=0.0,
+            unit="share of the row",
+        ),
+        alt=f"Heat map over {name}: rows are the NLL of the model that drew them, columns the difference.",
+    )
+
+
+def examples(comparison: Comparison, naming: Naming, each: int = 3) -> Figure | None:
+    """Texts from five ranges of the difference, each token coloured by its own; None where no sample has both NLL."""
+    inside = [direction.difference_N[direction.inside_N] for direction in (comparison.a, comparison.b)]
+    difference_N = np.concatenate(inside)
+    difference_N = difference_N[np.isfinite(difference_N)]
+    if not len(difference_N):
+        return None
+    chosen: dict[tuple[str, float], tuple[str, SampleExample]] = {}
+    for name, low, high in RANGES:
+        ends = np.quantile(difference_N, [low, high])
+        for example in comparison.examples((float(ends[0]), float(ends[1])), each):
+            chosen.setdefault((example.text, example.difference), (name, example))
+    ordered = sorted(chosen.values(), key=lambda choice: choice[1].difference)
+    known = np.abs([value for _, example in ordered for value in example.token_differences if math.isfinite(value)])
+    # Differences of copies are rounding alone; at such a scale nothing should look coloured.
+    limit = max(0.1, float(f"{np.quantile(known, 0.98):.2g}")) if len(known) else 1.0
+    data = Tokens(
+        rows=[_token_row(name, example, naming) for name, example in ordered],
+        limit=limit,
+        low_name=f"{naming.a} prefers",
+        high_name=f"{naming.b} prefers (D of the token, nats)",
+    )
+    return Figure(
+        title="Inputs at each difference, from the one end to the other",
+        data=data,
+        alt=f"{len(ordered)} texts; a token is marked by how much more one model expected it than the other.",
+    )
+
+
+def _token_row(name: str, example: SampleExample, naming: Naming) -> TokenRow:
+    # Where the bound lies trades off naming a side for what may be rounding.
+    nobody = abs(example.difference) < 0.05
+    whom = "neither prefers it" if nobody else f"{naming.a if example.difference < 0 else naming.b} prefers it"
+    values = [value if math.isfinite(value) else None for value in example.token_differences]
+    return TokenRow(
+        label=f"D {example.difference:+.1f} nats".replace("-", "\N{MINUS SIGN}"),
+        note=f"{whom}; one of {naming.inputs(example.drawn_from)}; {name} of all D",
+        tokens=list(example.tokens),
+        values=values or [None] * len(example.tokens),
+    )
+
+
+def multiple(counts: CountTable, threshold: float, level: float) -> Interval:
     """Inputs that the other model finds worse by ``threshold`` (nats) or more, over the inputs plausible to both.
 
     Both numbers come from the samples of one direction and are resampled together.
     """
-    held = weights.direction
-    worse_N = held.other_N - held.own_N >= threshold
-    cell_N = np.where(held.inside_N, worse_N + 2 * held.overlap_N, -1)
-    counts = resampled(held.unit_N, held.stratum_N, weights.replicates, weights.seed)
-    sums_R4 = replicate_sums(weights.weight_N, cell_N, 4, counts)
+    direction = counts.direction
+    worse_N = direction.other_N - direction.own_N >= threshold
+    cell_N = np.where(direction.inside_N, worse_N + 2 * direction.overlap_N, -1)
+    drawn = resampled(direction.unit_N, direction.stratum_N, counts.replicates, counts.seed)
+    sums_R4 = replicate_sums(counts.weight_N, cell_N, 4, drawn)
     kept_N = cell_N >= 0
-    sums_4 = np.bincount(cell_N[kept_N], weights.weight_N[kept_N], minlength=4)
+    sums_4 = np.bincount(cell_N[kept_N], counts.weight_N[kept_N], minlength=4)
     worse = (float(sums_4[[1, 3]].sum()), sums_R4[:, [1, 3]].sum(axis=1))
     both = (float(sums_4[[2, 3]].sum()), sums_R4[:, [2, 3]].sum(axis=1))
     return ratio(worse, both, level, len(cell_N))
@@ -197,19 +196,19 @@ def agreement_table(comparison: Comparison, naming: Naming, *, reliable: bool) -
     length = comparison.space.length
     rows: list[list[Cell]] = []
     for threshold in THRESHOLDS:
-        level = f"{threshold:g}"
-        found = comparison.agreement(threshold * length)
-        times = [multiple(weights, threshold * length, comparison.config.level) for weights in comparison.tables]
-        first, second = (f"{one}, worse for {other} by this or more"
-                         for one, other in ((naming.inputs_a, naming.b), (naming.inputs_b, naming.a)))  # fmt: skip
-        rows += [
-            [level, first, told(decimal(found.private_a), ".1f"), told(times[0]), told(found.share_a, ".1%")],
-            [level, second, told(decimal(found.private_b), ".1f"), told(times[1]), told(found.share_b, ".1%")],
-            [level, f"plausible to both and within this, from {naming.inputs_a}",
-             told(decimal(found.shared_a), ".1f"), NOTHING, NOTHING],
-            [level, f"plausible to both and within this, from {naming.inputs_b}",
-             told(decimal(found.shared_b), ".1f"), NOTHING, NOTHING],
-        ]  # fmt: skip
+        agreement = comparison.agreement(threshold * length)
+        for side, other, private, share in (
+            ("a", naming.b, agreement.private_a, agreement.share_a),
+            ("b", naming.a, agreement.private_b, agreement.share_b),
+        ):
+            counts = comparison.count_table("a" if side == "a" else "b")
+            times = multiple(counts, threshold * length, comparison.config.level)
+            inputs = naming.inputs(counts.direction.side)
+            rows.append([f"{threshold:g}", f"{inputs}, worse for {other} by this or more",
+                         amount(decimal(private), ".1f"), amount(times), amount(share, ".1%")])  # fmt: skip
+        for inputs, shared in ((naming.inputs_a, agreement.shared_a), (naming.inputs_b, agreement.shared_b)):
+            rows.append([f"{threshold:g}", f"plausible to both and within this, from {inputs}",
+                         amount(decimal(shared), ".1f"), NOTHING, NOTHING])  # fmt: skip
     warning = "" if reliable else " These counts rest on too few samples: their intervals are too narrow."
     return Table(
         title="Agreement by threshold, by count" + ("" if reliable else " (not enough samples)"),
@@ -223,22 +222,22 @@ def agreement_table(comparison: Comparison, naming: Naming, *, reliable: bool) -
 
 def samples_table(comparison: Comparison, naming: Naming) -> Table:
     """On how many samples each direction rests, by count and by profile, with windows and prefix."""
-    of_a, of_b = _facts(comparison, "a"), _facts(comparison, "b")
+    facts_a, facts_b = _sample_facts(comparison, "a"), _sample_facts(comparison, "b")
     prefix = comparison.space.prefix
     return Table(
         title="What the figures rest on",
         columns=["what", naming.inputs_a, naming.inputs_b],
-        rows=[[name, value, of_b[name]] for name, value in of_a.items()],
+        rows=[[name, value, facts_b[name]] for name, value in facts_a.items()],
         note=f"Sequences of {comparison.space.length} tokens after "
         + ("the beginning-of-text token" if prefix is None else f"the prefix {prefix!r}")
         + ("; end tokens are left out." if comparison.space.ban_eos else "; end tokens are tokens like others."),
     )
 
 
-def _facts(comparison: Comparison, side: Side) -> dict[str, Cell]:
-    held, length = (comparison.a if side == "a" else comparison.b), comparison.space.length
+def _sample_facts(comparison: Comparison, side: Side) -> dict[str, Cell]:
+    direction, length = comparison.direction(side), comparison.space.length
     count, profile = (reliability_by(comparison, weighting)[side] for weighting in WEIGHTINGS)
-    low, high = held.window
+    low, high = direction.window
     return {
         "drawn from": comparison.names[0 if side == "a" else 1],
         "window of the NLL, nats": f"{low:.1f} to {high:.1f}",
@@ -247,21 +246,21 @@ def _facts(comparison: Comparison, side: Side) -> dict[str, Cell]:
         "by count: share of the heaviest sample": f"{count.largest:.1%}",
         "by count: tail of the weights (Pareto k)": count.pareto_k,
         "flat over the NLL window": profile.sentence(),
-        "plausible inputs, log10 of their number": told(decimal(comparison.log_total[side]), ".1f"),
-        "of these plausible to both, log10": told(decimal(comparison.log_overlap[side]), ".1f"),
-        "samples that the other model can't give": int(np.isinf(held.other_N[held.inside_N]).sum()),
+        "plausible inputs, log10 of their number": amount(decimal(comparison.log_total[side]), ".1f"),
+        "of these plausible to both, log10": amount(decimal(comparison.log_overlap[side]), ".1f"),
+        "samples that the other model can't give": int(np.isinf(direction.other_N[direction.inside_N]).sum()),
     }
 
 
 def checks_table(comparison: Comparison, naming: Naming) -> Table | None:
     """Exact identities beside what the samples give; None where several temperatures were drawn."""
     rows: list[list[Cell]] = []
-    for side, found in comparison.identities().items():
-        if found:
-            name = naming.inputs(side)
+    for side, means in comparison.identities().items():
+        if means:
+            name, mean = naming.inputs(side), means["mean_exponential"]
             rows += [
-                [name, "mean of exp(NLL of the model that drew - NLL of the other)", 1.0, found["mean_exponential"]],
-                [name, "mean of NLL of the other - NLL of the model that drew", "0 or more", found["divergence"]],
+                [name, "mean of exp(NLL of the model that drew - NLL of the other)", 1.0, mean],
+                [name, "mean of NLL of the other - NLL of the model that drew", "0 or more", means["divergence"]],
             ]
     if not rows:
         return None

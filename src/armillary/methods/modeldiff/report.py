@@ -1,35 +1,36 @@
-"""A comparison as a report tells it: sections, findings and measures, as plain data that needs no model."""
+"""A comparison as a report shows it: sections, findings and measures, as plain data that needs no model.
+
+In order: a comparison over token sequences, what people's ratings add to it, a comparison on text, and lineage.
+"""
 
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from armillary.errors import UsageError
-from armillary.methods.modeldiff.core import Direction, Side
+from armillary.methods.modeldiff.ancestry import Lineage
+from armillary.methods.modeldiff.core import Side
 from armillary.methods.modeldiff.figures import (
     NOTHING,
     THRESHOLDS,
     WEIGHTINGS,
     Naming,
     agreement_table,
+    amount,
     checks_table,
     conditional,
     curves,
     decimal,
     examples,
     samples_table,
-    told,
 )
-from armillary.methods.modeldiff.rated import PrivateInputs, RatedDirection
-from armillary.methods.modeldiff.ratings import Agreement, SheetRow, agreement_with_people
-from armillary.methods.modeldiff.result import Comparison, Example, enough, reliability_by, shortage
-from armillary.methods.modeldiff.source import Floats
+from armillary.methods.modeldiff.ratings import RatingAgreement, agreement_with_people
+from armillary.methods.modeldiff.result import Comparison, SampleExample, enough, reliability_by, shortage
+from armillary.methods.modeldiff.sheets import BIN, rated_direction
 from armillary.methods.modeldiff.text_result import TextComparison
 from armillary.numerics.intervals import Interval
-from armillary.records.sections import Cell, Figure, Finding, Section, Table
+from armillary.records.sections import Cell, Figure, Finding, Lines, Section, Series, Table, interval_bars
 
-SIDES: tuple[Side, Side] = ("a", "b")
+BOTH: tuple[Side, Side] = ("a", "b")
 HALF_NAT = 0.5
 """Threshold, nats per token, of the headline by count."""
 
@@ -59,14 +60,14 @@ def sections(comparison: Comparison, naming: Naming | None = None) -> list[Secti
 
 
 def findings(comparison: Comparison) -> list[Finding]:
-    """What is told first: the headline, how far apart the models are, and the input that each prefers most."""
-    found = [Finding(text=headline(comparison), interest=0.9, section="differences")]
+    """What a reader meets first: the headline, how far apart the models are, and the input that each prefers most."""
+    sentences = [Finding(text=headline(comparison), interest=0.9, section="differences")]
     if enough(comparison, "profile") and comparison.config.weighting == "count":
-        found.append(Finding(text=apart(comparison), interest=0.6, section="differences"))
-    strongest = [f"{name} prefers {_quoted(one)}." for name, one in _strongest(comparison)]
+        sentences.append(Finding(text=apart(comparison), interest=0.6, section="differences"))
+    strongest = [f"{name} prefers {_quoted(example)}." for name, example in _strongest(comparison)]
     if strongest:
-        found.append(Finding(text="Most of all, " + " ".join(strongest), interest=0.4, section="texts"))
-    return found
+        sentences.append(Finding(text="Most of all, " + " ".join(strongest), interest=0.4, section="texts"))
+    return sentences
 
 
 def headline(comparison: Comparison) -> str:
@@ -76,65 +77,66 @@ def headline(comparison: Comparison) -> str:
         return short
     if comparison.config.weighting == "profile":
         return apart(comparison)
-    found = comparison.agreement(HALF_NAT * comparison.space.length)
+    agreement = comparison.agreement(HALF_NAT * comparison.space.length)
     share = comparison.overlap_share
     return (
-        f"By count, B finds {told(found.share_a, '.0%')} of A's plausible inputs worse by half a nat per token or "
-        f"more, and A {told(found.share_b, '.0%')} of B's; {told(share['a'], '.0%')} of A's and "
-        f"{told(share['b'], '.0%')} of B's are plausible to both."
+        f"By count, B finds {amount(agreement.share_a, '.0%')} of A's plausible inputs worse by half a nat per token "
+        f"or more, and A {amount(agreement.share_b, '.0%')} of B's; {amount(share['a'], '.0%')} of A's and "
+        f"{amount(share['b'], '.0%')} of B's are plausible to both."
     )
 
 
 def apart(comparison: Comparison) -> str:
     """Mean and spread of the difference over each model's window, flat over the NLL."""
-    said = []
-    for side in SIDES:
-        one = comparison.spread(side)
-        said.append(f"{told(one.mean, '+.2f')} on {side.upper()}'s inputs (spread {told(one.deviation)})")
-    return f"Flat over the NLL window, D averages {' and '.join(said)}, in nats per token."
+    spreads = {side: comparison.spread(side) for side in BOTH}
+    parts = [
+        f"{amount(spread.mean, '+.2f')} on {side.upper()}'s inputs (spread {amount(spread.deviation)})"
+        for side, spread in spreads.items()
+    ]
+    return f"Flat over the NLL window, D averages {' and '.join(parts)}, in nats per token."
 
 
 def measures(comparison: Comparison) -> dict[str, Interval]:
     """Every number by name; counts only where they rest on enough samples."""
-    found: dict[str, Interval] = {}
-    for side in SIDES:
-        inputs, one = f"{side.upper()}'s inputs", comparison.spread(side)
-        found |= {
-            f"profile/mean of D, {inputs}": one.mean,
-            f"profile/spread of D, {inputs}": one.deviation,
-            f"profile/plausible to both, share of {inputs}": one.overlap,
+    named: dict[str, Interval] = {}
+    for side in BOTH:
+        inputs, spread = f"{side.upper()}'s inputs", comparison.spread(side)
+        named |= {
+            f"profile/mean of D, {inputs}": spread.mean,
+            f"profile/spread of D, {inputs}": spread.deviation,
+            f"profile/plausible to both, share of {inputs}": spread.overlap,
         }
         for weighting in WEIGHTINGS:
             rests = reliability_by(comparison, weighting)[side]
             how = f"of {rests.drawn:,} samples drawn, {rests.inside:,} inside the window"
-            found[f"{weighting}/effective samples, {inputs}"] = Interval(
+            named[f"{weighting}/effective samples, {inputs}"] = Interval(
                 estimate=rests.effective, n=rests.drawn, how=how
             )
-    return found | (_counts(comparison) if enough(comparison, "count") else {})
+    return named | (_counts(comparison) if enough(comparison, "count") else {})
 
 
 def _counts(comparison: Comparison) -> dict[str, Interval]:
-    found = {}
-    for side in SIDES:
+    named = {}
+    for side in BOTH:
         inputs = f"{side.upper()}'s inputs"
-        found[f"count/log10 of {inputs}"] = decimal(comparison.log_total[side])
-        found[f"count/log10 of the overlap, from {inputs}"] = decimal(comparison.log_overlap[side])
-        found[f"count/plausible to both, share of {inputs}"] = comparison.overlap_share[side]
+        named[f"count/log10 of {inputs}"] = decimal(comparison.log_total[side])
+        named[f"count/log10 of the overlap, from {inputs}"] = decimal(comparison.log_overlap[side])
+        named[f"count/plausible to both, share of {inputs}"] = comparison.overlap_share[side]
     for threshold in THRESHOLDS:
-        one = comparison.agreement(threshold * comparison.space.length)
-        found[f"count/worse for B by {threshold:g} nats per token, share of A's inputs"] = one.share_a
-        found[f"count/worse for A by {threshold:g} nats per token, share of B's inputs"] = one.share_b
-    return found
+        agreement = comparison.agreement(threshold * comparison.space.length)
+        named[f"count/worse for B by {threshold:g} nats per token, share of A's inputs"] = agreement.share_a
+        named[f"count/worse for A by {threshold:g} nats per token, share of B's inputs"] = agreement.share_b
+    return named
 
 
 def _differences(comparison: Comparison, naming: Naming) -> Section:
     chosen = comparison.config.weighting
-    order = [chosen, *(one for one in WEIGHTINGS if one != chosen)]
-    drawn = [one for one in order if enough(comparison, one)]
+    order = [chosen, *(weighting for weighting in WEIGHTINGS if weighting != chosen)]
+    drawn = [weighting for weighting in order if enough(comparison, weighting)]
     lines = [headline(comparison)]
     if shortage(comparison) is not None:
         rests = reliability_by(comparison, chosen)
-        lines.append(" ".join(f"{side.upper()}: {rests[side].sentence()}" for side in SIDES))
+        lines.append(" ".join(f"{side.upper()}: {rests[side].sentence()}" for side in BOTH))
         if "profile" in drawn:
             lines.append(f"The profile rests on enough. {apart(comparison)}")
     first, second = comparison.names
@@ -145,19 +147,19 @@ def _differences(comparison: Comparison, naming: Naming) -> Section:
         summary="\n\n".join(lines),
         meaning=SIGN,
         caution=EDGE,
-        figures=[curves(comparison, one, naming) for one in drawn],
+        figures=[curves(comparison, weighting, naming) for weighting in drawn],
         tables=[agreement_table(comparison, naming, reliable=enough(comparison, "count"))],
     )
 
 
 def _by_plausibility(comparison: Comparison, naming: Naming) -> Section:
-    figures: list[Figure] = [conditional(comparison, side, naming) for side in SIDES]
+    figures: list[Figure] = [conditional(comparison, side, naming) for side in BOTH]
     return Section(
         id="plausibility",
         title="Does the difference depend on how plausible a text is?",
         summary=" ".join(
-            f"On {side.upper()}'s inputs, D averages {told(comparison.spread(side).mean, '+.2f')} nats per token."
-            for side in SIDES
+            f"On {side.upper()}'s inputs, D averages {amount(comparison.spread(side).mean, '+.2f')} nats per token."
+            for side in BOTH
         ),
         meaning="Each row holds inputs of about the same NLL to the model that drew them, the most likely at the top, "
         "and shows how their difference is spread. Where the rows move sideways on the way down, the difference "
@@ -176,7 +178,7 @@ def _texts(comparison: Comparison, naming: Naming) -> list[Section]:
         Section(
             id="texts",
             title="Inputs at each difference",
-            summary=" ".join(f"{name} prefers {_quoted(one)} most." for name, one in _strongest(comparison))
+            summary=" ".join(f"{name} prefers {_quoted(example)} most." for name, example in _strongest(comparison))
             or "No sample is preferred by either model.",
             meaning="Inputs from five ranges of D, drawn by their weight. The colour of a token is its own part of "
             "D: where the one model was surprised and the other was not. The strongest are underlined.",
@@ -194,7 +196,7 @@ def _samples(comparison: Comparison, naming: Naming) -> Section:
     return Section(
         id="samples",
         title="What this rests on",
-        summary=" ".join(f"By count, {side.upper()}: {count[side].sentence()}" for side in SIDES),
+        summary=" ".join(f"By count, {side.upper()}: {count[side].sentence()}" for side in BOTH),
         meaning="Samples come with the model's own probability and are weighed by what each stands for: an unlikely "
         "one for many inputs that were not drawn. Effective samples say how many equally weighted ones would tell as "
         "much; from 100 on a figure is shown as reliable.",
@@ -204,70 +206,32 @@ def _samples(comparison: Comparison, naming: Naming) -> Section:
     )
 
 
-def _strongest(comparison: Comparison) -> list[tuple[str, Example]]:
+def _strongest(comparison: Comparison) -> list[tuple[str, SampleExample]]:
     """The finite sample that A prefers most and the one that B does, where they prefer it at all."""
     most = len(comparison.a.own_N) + len(comparison.b.own_N)
+    # Infinite differences are left out, and what is nearer to 0 than rounding.
     preferred = {"A": (-1e300, -1e-3), "B": (1e-3, 1e300)}
-    return [(name, one) for name, ends in preferred.items() for one in comparison.examples(ends, most)[:1]]
+    return [(name, example) for name, ends in preferred.items() for example in comparison.examples(ends, most)[:1]]
 
 
-def _quoted(example: Example) -> str:
+def _quoted(example: SampleExample) -> str:
     text = " ".join(example.text.split())
     shown = text if len(text) <= 90 else text[:89] + "\N{HORIZONTAL ELLIPSIS}"
     quoted = f"\N{LEFT DOUBLE QUOTATION MARK}{shown}\N{RIGHT DOUBLE QUOTATION MARK}"
-    return f"{quoted} (D {told(Interval(estimate=example.difference), '+.1f')} nats)"
+    return f"{quoted} (D {amount(Interval(estimate=example.difference), '+.1f')} nats)"
 
 
-# Sheets of samples for people to rate, and what their ratings say: which model agrees better with people.
-#
-# Legend: N samples.
-
-EACH = 60
-"""Texts of each model on a sheet."""
-
-BIN = 0.5
-"""Width (nats per token) of the bins of D from which the texts of a sheet are taken in turn."""
+# What the ratings of a sheet say: which model agrees better with people.
 
 
-def sheet_rows(comparison: Comparison, each: int = EACH, seed: int = 0) -> list[SheetRow]:
-    """Plausible samples to be rated, at most ``each`` of either model, taken in turn from bins of the difference.
-
-    The same comparison and seed give the same rows. Raises UsageError where the samples have no text.
-    """
-    return [row for held in (comparison.a, comparison.b) for row in _chosen(held, comparison, each, seed)]
-
-
-def _chosen(held: Direction, comparison: Comparison, each: int, seed: int) -> list[SheetRow]:
-    if held.text_N is None:
-        raise UsageError(f"The samples of model {held.side.upper()} have no text, so that nobody could rate them.")
-    _, first = np.unique(held.ids_NL, axis=0, return_index=True)
-    rows = np.random.default_rng(seed).permutation(np.intersect1d(first, np.flatnonzero(held.inside_N)))
-    bins: dict[float, list[int]] = {}
-    width = BIN * comparison.space.length
-    for row in rows.tolist():
-        # The side of the drawing model counts as in the evaluation, so that both cut at the same places.
-        preferred = -held.difference_N[row] if held.side == "a" else held.difference_N[row]
-        bins.setdefault(float(np.floor(preferred / width)), []).append(row)
-    turns = [(turn, place, row) for place, members in sorted(bins.items()) for turn, row in enumerate(members)]
-    return [
-        SheetRow(id=f"{held.side}{row}", direction=held.side, text=str(held.text_N[row]))
-        for _, _, row in sorted(turns)[:each]
-    ]
-
-
-def rated_direction(held: Direction, ratings: Mapping[str, float]) -> RatedDirection:
-    """Samples with their ratings by the ids of a sheet; a sequence that was drawn twice is rated twice alike."""
-    _, first, same_N = np.unique(held.ids_NL, axis=0, return_index=True, return_inverse=True)
-    of_first: Floats = np.array([ratings.get(f"{held.side}{row}", np.nan) for row in first.tolist()])
-    return RatedDirection.of(held, of_first[same_N.reshape(-1)])
-
-
-def rated(comparison: Comparison, ratings: Mapping[str, float]) -> tuple[Section, Finding, dict[str, Interval]]:
+def people_section(
+    comparison: Comparison, ratings: Mapping[str, float]
+) -> tuple[Section, Finding, dict[str, Interval]]:
     """Which model agrees better with the people who rated, at each threshold. Raises UsageError for no ratings."""
     if not ratings:
         raise UsageError("The sheet holds no ratings; fill the column rating with numbers from 0 to 1.")
     length = comparison.space.length
-    found = agreement_with_people(
+    agreements = agreement_with_people(
         rated_direction(comparison.a, ratings),
         rated_direction(comparison.b, ratings),
         [threshold * length for threshold in THRESHOLDS],
@@ -276,14 +240,17 @@ def rated(comparison: Comparison, ratings: Mapping[str, float]) -> tuple[Section
         replicates=comparison.config.replicates,
         level=comparison.config.level,
     )
-    decided = [one for one in found if one.verdict != "undecided"]
-    said = "; ".join(f"{one.verdict} at {one.threshold / length:g} nats per token" for one in decided)
-    summary = f"{len(ratings)} ratings. " + (f"{said}." if said else "Undecided at every threshold.")
+    decided = [
+        f"{agreement.verdict} at {agreement.threshold / length:g} nats per token"
+        for agreement in agreements
+        if agreement.verdict != "undecided"
+    ]
+    summary = f"{len(ratings)} ratings. " + (f"{'; '.join(decided)}." if decided else "Undecided at every threshold.")
     measures = {
-        f"people/mean rating of what {name} prefers by {one.threshold / length:g} nats per token": private.precision
-        for one in found
-        for name, private in (("A", one.a), ("B", one.b))
-        if private.precision is not None
+        f"people/mean rating of what {name} prefers by {agreement.threshold / length:g} nats per token": precision
+        for agreement in agreements
+        for name, precision in (("A", agreement.a.precision), ("B", agreement.b.precision))
+        if precision is not None
     }
     section = Section(
         id="people",
@@ -294,16 +261,18 @@ def rated(comparison: Comparison, ratings: Mapping[str, float]) -> tuple[Section
         "told as multiples of the inputs plausible to both.",
         caution="A few ratings stand for a bin of differences each, and by count nearly all inputs lie at the upper "
         "edge of the window. Where not all is covered by ratings, the number of good inputs is a lower bound.",
-        tables=[_table(found, length)],
+        tables=[_people_table(agreements, length)],
     )
     return section, Finding(text=summary, interest=0.8 if decided else 0.5, section=section.id), measures
 
 
-def _table(found: list[Agreement], length: int) -> Table:
+def _people_table(agreements: list[RatingAgreement], length: int) -> Table:
     rows: list[list[Cell]] = []
-    for one in found:
-        for name, private in (("A", one.a), ("B", one.b)):
-            rows.append([one.threshold / length, name, *_figures(private), one.verdict, one.reason])
+    for agreement in agreements:
+        for name, inputs in (("A", agreement.a), ("B", agreement.b)):
+            shown = [NOTHING if value is None else amount(value) for value in (inputs.precision, inputs.good)]
+            rows.append([agreement.threshold / length, name, *shown, f"{inputs.rated} of {inputs.beyond}",
+                         f"{inputs.covered:.0%}", agreement.verdict, agreement.reason])  # fmt: skip
     return Table(
         title="Inputs that one model prefers by a threshold or more",
         columns=["nats per token", "preferred by", "mean rating", "good ones, times the overlap", "rated",
@@ -312,12 +281,7 @@ def _table(found: list[Agreement], length: int) -> Table:
     )  # fmt: skip
 
 
-def _figures(private: PrivateInputs) -> list[Cell]:
-    precision, good = (NOTHING if one is None else told(one) for one in (private.precision, private.good))
-    return [precision, good, f"{private.rated} of {private.found}", f"{private.covered:.0%}"]
-
-
-# A comparison on text, of models with different tokenizers, as a report tells it: plain data that needs no model.
+# A comparison on text, of models with different tokenizers.
 
 SECTION = "text-differences"
 
@@ -345,8 +309,8 @@ def text_headline(comparison: TextComparison) -> str:
     """The result in one sentence."""
     a, b = comparison.a.difference_per_byte, comparison.b.difference_per_byte
     return (
-        f"D averages {told(a, '+.3f')} nats per byte over the {a.n:,} texts that A wrote and {told(b, '+.3f')} over "
-        f"the {b.n:,} that B wrote."
+        f"D averages {amount(a, '+.3f')} nats per byte over the {a.n:,} texts that A wrote and {amount(b, '+.3f')} "
+        f"over the {b.n:,} that B wrote."
     )
 
 
@@ -357,32 +321,35 @@ def text_findings(comparison: TextComparison) -> list[Finding]:
 
 def text_measures(comparison: TextComparison) -> dict[str, Interval]:
     """Every number by name."""
-    found: dict[str, Interval] = {}
-    for name, one in (("A's texts", comparison.a), ("B's texts", comparison.b)):
-        found |= {
-            f"text/mean of D per byte, {name}": one.difference_per_byte,
-            f"text/log ratio of writer to other per byte (bound), {name}": one.log_ratio_bound,
-            f"text/canonical draws, {name}": one.acceptance,
-            f"text/of these canonical in both, {name}": one.canonical_in_both,
+    named: dict[str, Interval] = {}
+    for name, direction in (("A's texts", comparison.a), ("B's texts", comparison.b)):
+        named |= {
+            f"text/mean of D per byte, {name}": direction.difference_per_byte,
+            f"text/log ratio of writer to other per byte (bound), {name}": direction.log_ratio_bound,
+            f"text/canonical draws, {name}": direction.acceptance,
+            f"text/of these canonical in both, {name}": direction.canonical_in_both,
         }
-    return found
+    return named
 
 
 def _histogram(comparison: TextComparison) -> Figure:
-    series = [
-        {"name": name, "y": [one.estimate for one in shares], "low": [one.lower for one in shares],
-         "high": [one.upper for one in shares]}
-        for name, shares in (("A's texts", comparison.a.histogram_D), ("B's texts", comparison.b.histogram_D))
-    ]  # fmt: skip
+    data = Lines(
+        x=[round(float(centre), 6) for centre in comparison.bins.centres_D],
+        series=[
+            Series(
+                name=name,
+                y=[share.estimate for share in shares],
+                low=[share.lower for share in shares],
+                high=[share.upper for share in shares],
+            )
+            for name, shares in (("A's texts", comparison.a.histogram_D), ("B's texts", comparison.b.histogram_D))
+        ],
+        x_label=Naming().axis.replace("per token", "per byte"),
+        y_label="share of the texts of one writer",
+    )
     return Figure(
-        kind="lines",
         title="Share of texts at each difference",
-        data={
-            "x": [round(float(centre), 6) for centre in comparison.bins.centres_D],
-            "series": series,
-            "x_label": Naming().axis.replace("per token", "per byte"),
-            "y_label": "share of the texts of one writer",
-        },
+        data=data,
         alt="Two histograms of the difference per byte: one over what A wrote, one over what B wrote.",
     )
 
@@ -391,13 +358,13 @@ def _compared(comparison: TextComparison) -> Table:
     a, b = comparison.a, comparison.b
     rows: list[list[Cell]] = [
         ["sequences drawn", a.drawn, b.drawn],
-        ["canonical: the tokenizer's own reading", told(a.acceptance, ".1%"), told(b.acceptance, ".1%")],
-        ["of these, given back by the other tokenizer", told(a.canonical_in_both, ".1%"),
-         told(b.canonical_in_both, ".1%")],
+        ["canonical: the tokenizer's own reading", amount(a.acceptance, ".1%"), amount(b.acceptance, ".1%")],
+        ["of these, given back by the other tokenizer", amount(a.canonical_in_both, ".1%"),
+         amount(b.canonical_in_both, ".1%")],
         ["texts compared", a.difference_per_byte.n, b.difference_per_byte.n],
-        ["mean of D, nats per byte", told(a.difference_per_byte, "+.3f"), told(b.difference_per_byte, "+.3f")],
-        ["log ratio of writer to other, nats per byte (upper bound)", told(a.log_ratio_bound, ".3f"),
-         told(b.log_ratio_bound, ".3f")],
+        ["mean of D, nats per byte", amount(a.difference_per_byte, "+.3f"), amount(b.difference_per_byte, "+.3f")],
+        ["log ratio of writer to other, nats per byte (upper bound)", amount(a.log_ratio_bound, ".3f"),
+         amount(b.log_ratio_bound, ".3f")],
         ["draws are cut before the last", comparison.cut_a, comparison.cut_b],
     ]  # fmt: skip
     rows += [[f"left out: {reason}", a.dropped[reason], b.dropped[reason]] for reason in a.dropped]
@@ -413,8 +380,8 @@ def _compared(comparison: TextComparison) -> Table:
 def _examples(comparison: TextComparison, each: int = 8) -> Table:
     rows: list[list[Cell]] = [
         [name, row.difference_per_byte, row.side.upper(), row.text]
-        for name, found in comparison.examples(each).items()
-        for row in found
+        for name, strongest in comparison.examples(each).items()
+        for row in strongest
         if math.isfinite(row.difference_per_byte)
     ]
     return Table(
@@ -423,3 +390,53 @@ def _examples(comparison: TextComparison, each: int = 8) -> Table:
         rows=rows,
         note="Sorted by the difference, so that short and odd texts stand first.",
     )
+
+
+# Whether one model comes from another.
+
+
+def lineage_measures(result: Lineage) -> dict[str, Interval]:
+    """Spread and overlap of every relative by name."""
+    named = {f"{relative.name} ({relative.kind})": relative.spread for relative in result.relatives}
+    measures = {f"spread of D/{name}": spread.deviation for name, spread in named.items()}
+    return measures | {f"plausible to both/{name}": spread.overlap for name, spread in named.items()}
+
+
+def lineage_section(result: Lineage) -> Section:
+    """The model in question among models of known lineage, the nearest first."""
+    ordered = sorted(result.relatives, key=lambda relative: relative.spread.deviation.estimate)
+    bars = {f"{relative.name} ({relative.kind})": relative.spread.deviation for relative in ordered}
+    rows: list[list[Cell]] = [
+        [
+            relative.name,
+            relative.kind,
+            relative.spread.mean.estimate,
+            relative.spread.deviation.estimate,
+            relative.spread.overlap.estimate,
+        ]
+        for relative in ordered
+    ]
+    needed = "" if result.verdict != "undecided" else (
+        "\n\nA verdict needs known derivations (--calibrate) and models known to be unrelated (--unrelated) to hold "
+        "it against."
+    )  # fmt: skip
+    return Section(
+        id="lineage",
+        title="How near the model is to its supposed origin",
+        summary=result.sentence() + needed,
+        meaning="Over inputs that the supposed origin finds plausible, the difference of the two models' NLL spreads "
+        "little for a copy, even one that was disturbed, rounded or tuned a little, and widely for a model that was "
+        "trained on its own. The bars put the model in question among models of known lineage.",
+        caution="The decision holds for the derivations and the unrelated models it was calibrated on: a long "
+        "fine-tune may lie outside the one, a model of the same data inside the other. Features and rule are ours, "
+        "not the paper's.",
+        figures=[interval_bars("Spread of the difference", bars, "nats per token (near 0 for a copy)")],
+        tables=[
+            Table(
+                title="Features, flat over the NLL window of the origin",
+                columns=["model", "kind", "mean of D, nats per token", "spread of D, nats per token",
+                         "share plausible to it too"],
+                rows=rows,
+            )
+        ],
+    )  # fmt: skip

@@ -1,4 +1,7 @@
-"""The result of a comparison: raw samples of both directions, and every figure computed from them."""
+"""The result of a comparison: raw samples of both directions, and every figure computed from them.
+
+Legend: N samples, D bins of the difference, Z bins of the NLL, R replicates.
+"""
 
 import json
 import math
@@ -10,21 +13,24 @@ from typing import Any, Literal
 import numpy as np
 
 from armillary.errors import UsageError
+from armillary.files import write_atomic
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace, Weighting
 from armillary.methods.modeldiff.core import ENOUGH, SIDES, Direction, Reliability, Side, reliability
 from armillary.methods.modeldiff.curves import (
     Agreement,
     Bins,
+    CountTable,
     Spread,
-    Table,
     agreement,
     identities,
     log_count,
     ratio,
     spread,
 )
-from armillary.methods.modeldiff.source import Floats
+from armillary.methods.modeldiff.draws import Floats
 from armillary.numerics.intervals import Interval
+from armillary.records.plain import decode
+from armillary.runs.parts import npz
 
 Unit = Literal["share", "overlap", "log count"]
 
@@ -42,7 +48,7 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
+class SampleExample:
     """A sequence with what both models make of it."""
 
     text: str
@@ -74,20 +80,25 @@ class Comparison:
     @cached_property
     def bins(self) -> Bins:
         """Bins of the difference, the same for both directions."""
-        inside = [one.difference_N[one.inside_N] for one in (self.a, self.b)]
+        inside = [direction.difference_N[direction.inside_N] for direction in (self.a, self.b)]
         return Bins.spanning(self.config.bin_width * self.space.length, inside)
 
     @cached_property
-    def tables(self) -> tuple[Table, Table]:
+    def tables(self) -> tuple[CountTable, CountTable]:
         """Weights by NLL and difference, A's direction and B's."""
         first, second = (
-            Table(direction=held, bins=self.bins, replicates=self.config.replicates, seed=seed)
-            for held, seed in zip((self.a, self.b), self.seeds, strict=True)
+            CountTable(direction=direction, bins=self.bins, replicates=self.config.replicates, seed=seed)
+            for direction, seed in zip((self.a, self.b), self.seeds, strict=True)
         )
         return first, second
 
-    def _table(self, side: Side) -> Table:
+    def count_table(self, side: Side) -> CountTable:
+        """Weights by NLL and difference of one direction."""
         return self.tables[0 if side == "a" else 1]
+
+    def direction(self, side: Side) -> Direction:
+        """The samples that were drawn from one of the models."""
+        return self.a if side == "a" else self.b
 
     @property
     def log_rho_ab(self) -> Floats:
@@ -100,7 +111,7 @@ class Comparison:
         return self._log_rho("b")
 
     def _log_rho(self, side: Side) -> Floats:
-        table = self._table(side)
+        table = self.count_table(side)
         with np.errstate(divide="ignore"):
             logs: Floats = np.log(table.count()[0]) + table.log_scale
         return logs
@@ -108,24 +119,24 @@ class Comparison:
     @property
     def log_total(self) -> dict[Side, Interval]:
         """Natural log of the number of inputs that each model finds plausible."""
-        return {side: self._log(side, self._table(side).total()) for side in ("a", "b")}
+        return {side: self._log(side, self.count_table(side).total()) for side in ("a", "b")}
 
     @property
     def log_overlap(self) -> dict[Side, Interval]:
         """Natural log of the number of inputs plausible to both, once from A's samples and once from B's."""
-        return {side: self._log(side, self._table(side).overlap()) for side in ("a", "b")}
+        return {side: self._log(side, self.count_table(side).overlap()) for side in ("a", "b")}
 
     @property
     def overlap_share(self) -> dict[Side, Interval]:
         """Share of each model's plausible inputs that the other finds plausible too, by count."""
-        found: dict[Side, Interval] = {}
+        shares: dict[Side, Interval] = {}
         for side in ("a", "b"):
-            table = self._table(side)
-            found[side] = ratio(table.overlap(), table.total(), self.config.level, len(table.cell_N))
-        return found
+            table = self.count_table(side)
+            shares[side] = ratio(table.overlap(), table.total(), self.config.level, len(table.cell_N))
+        return shares
 
     def _log(self, side: Side, sums: tuple[float, Floats]) -> Interval:
-        table = self._table(side)
+        table = self.count_table(side)
         return log_count(sums, table.log_scale, self.config.level, len(table.cell_N))
 
     @property
@@ -137,8 +148,8 @@ class Comparison:
     def ess(self) -> dict[Side, float]:
         """Effective samples of each direction under the weighting of this comparison."""
         if self.config.weighting == "profile":
-            return {side: self._table(side).profile_effective() for side in ("a", "b")}
-        return {side: found.effective for side, found in self.reliability.items()}
+            return {side: self.count_table(side).profile_effective() for side in ("a", "b")}
+        return {side: reliability.effective for side, reliability in self.reliability.items()}
 
     def curve(self, side: Side, *, weighting: Weighting | None = None, unit: Unit = "share") -> Curve:
         """The histogram of D: as a share of the inputs, in multiples of the overlap, or as the log of the count.
@@ -146,7 +157,7 @@ class Comparison:
         Raises UsageError for the profile, which has no count, in another unit than "share", and for multiples of an
         overlap that is empty.
         """
-        table, weighting = self._table(side), weighting or self.config.weighting
+        table, weighting = self.count_table(side), weighting or self.config.weighting
         value_D, value_RD = table.count() if weighting == "count" else table.profile()
         if weighting == "profile" and unit != "share":
             raise UsageError(
@@ -175,7 +186,7 @@ class Comparison:
 
     def spread(self, side: Side) -> Spread:
         """Mean and standard deviation of D per token over a model's window, flat over the NLL."""
-        return spread(self._table(side), self.config.level)
+        return spread(self.count_table(side), self.config.level)
 
     def identities(self) -> dict[Side, dict[str, float]]:
         """Exact identities of samples at temperature 1, as free checks; empty with several temperatures."""
@@ -183,44 +194,49 @@ class Comparison:
 
     def examples(
         self, d: tuple[float, float], k: int = 5, *, side: Side | None = None, seed: int = 0
-    ) -> list[Example]:
+    ) -> list[SampleExample]:
         """At most ``k`` plausible sequences with D between the two numbers (nats, summed), most extreme first.
 
         Drawn by their weight, without repeats, from one direction or from both.
         """
-        found: list[Example] = []
-        for held in (self.a, self.b) if side is None else ((self.a if side == "a" else self.b),):
-            difference_N = held.difference_N
-            inside_N = held.inside_N & (difference_N >= d[0]) & (difference_N <= d[1])
-            _, first = np.unique(held.ids_NL, axis=0, return_index=True)
+        chosen: list[SampleExample] = []
+        for direction in (self.a, self.b) if side is None else (self.direction(side),):
+            difference_N = direction.difference_N
+            inside_N = direction.inside_N & (difference_N >= d[0]) & (difference_N <= d[1])
+            _, first = np.unique(direction.ids_NL, axis=0, return_index=True)
             rows = np.intersect1d(np.flatnonzero(inside_N), first)
             # The largest of log weight plus Gumbel noise: a draw by weight without repeats.
             noise = np.random.default_rng(seed).gumbel(size=len(difference_N))
-            chosen = rows[np.argsort(-(held.log_weight_N + noise)[rows])][:k]
-            found += [self._example(held, int(row)) for row in chosen]
-        return sorted(found, key=lambda one: -abs(one.difference))[:k]
+            drawn = rows[np.argsort(-(direction.log_weight_N + noise)[rows])][:k]
+            chosen += [self._example(direction, int(row)) for row in drawn]
+        return sorted(chosen, key=lambda example: -abs(example.difference))[:k]
 
-    def _example(self, held: Direction, row: int) -> Example:
-        tokens = tuple(self.pieces.get(int(token), f"[{token}]") for token in held.ids_NL[row])
+    def _example(self, direction: Direction, row: int) -> SampleExample:
+        tokens = tuple(self.pieces.get(int(token), f"[{token}]") for token in direction.ids_NL[row])
         apart: tuple[float, ...] = ()
-        if held.own_tokens_NL is not None and held.other_tokens_NL is not None:
-            gap = held.own_tokens_NL[row] - held.other_tokens_NL[row]
-            apart = tuple((gap if held.side == "a" else -gap).tolist())
-        text = str(held.text_N[row]) if held.text_N is not None else "".join(tokens)
-        difference = float(held.difference_N[row])
-        return Example(text=text, tokens=tokens, difference=difference, token_differences=apart, drawn_from=held.side)
+        if direction.own_tokens_NL is not None and direction.other_tokens_NL is not None:
+            gap = direction.own_tokens_NL[row] - direction.other_tokens_NL[row]
+            apart = tuple((gap if direction.side == "a" else -gap).tolist())
+        return SampleExample(
+            text=str(direction.text_N[row]) if direction.text_N is not None else "".join(tokens),
+            tokens=tokens,
+            difference=float(direction.difference_N[row]),
+            token_differences=apart,
+            drawn_from=direction.side,
+        )
 
     def table(self) -> list[tuple[str, str]]:
         """A short table for the terminal: what was measured, and its value with its interval."""
         log10 = 1 / np.log(10)
         rows = []
         for (side, _), name in zip(SIDES, self.names, strict=True):
-            total, share, apart = self.log_total[side], self.overlap_share[side], self.spread(side)
+            total, share, spread = self.log_total[side], self.overlap_share[side], self.spread(side)
             other = self.names[1] if side == "a" else self.names[0]
+            mean, deviation = (_ends(value, "+.3f") for value in (spread.mean, spread.deviation))
             rows += [
                 (f"plausible to {name}", f"10^{total.estimate * log10:.1f} sequences of {self.space.length} tokens"),
-                (f"of these plausible to {other}", _percent(share)),
-                (f"D per token on {name}'s inputs", f"{_number(apart.mean)}, spread {_number(apart.deviation)} nats"),
+                (f"of these plausible to {other}", _ends(share, ".1%")),
+                (f"D per token on {name}'s inputs", f"{mean}, spread {deviation} nats"),
                 (f"samples of {name}", self.reliability[side].sentence()),
             ]
         return rows
@@ -233,19 +249,18 @@ class Comparison:
             raise UsageError("to_frame needs pandas: pip install pandas.") from None
 
         frames = []
-        for held in (self.a, self.b):
-            first, second = (held.own_N, held.other_N) if held.side == "a" else (held.other_N, held.own_N)
-            columns = {"side": held.side, "text": held.text_N, "nll_a": first, "nll_b": second}
-            columns |= {"difference": held.difference_N, "log_weight": held.log_weight_N}
-            columns |= {"inside": held.inside_N, "overlap": held.overlap_N}
+        for direction in (self.a, self.b):
+            nll_a, nll_b = direction.own_N, direction.other_N
+            if direction.side == "b":
+                nll_a, nll_b = nll_b, nll_a
+            columns = {"side": direction.side, "text": direction.text_N, "nll_a": nll_a, "nll_b": nll_b}
+            columns |= {"difference": direction.difference_N, "log_weight": direction.log_weight_N}
+            columns |= {"inside": direction.inside_N, "overlap": direction.overlap_N}
             frames.append(pd.DataFrame(columns))
         return pd.concat(frames, ignore_index=True)
 
     def save(self, path: Path | str) -> None:
         """Raw samples and settings as an npz file: every figure can be computed again without the models."""
-        from armillary.files import write_atomic
-        from armillary.runs.parts import npz
-
         facts = {
             "names": self.names,
             "space": asdict(self.space),
@@ -262,36 +277,29 @@ class Comparison:
         """Inverse of ``save``. Raises UsageError for a file that is none."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                held = dict(file)
-            facts = json.loads(str(held["facts"]))
+                arrays = dict(file)
+            facts = json.loads(str(arrays["facts"]))
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(f"{path} holds no saved comparison: {error}.") from error
         window_a, window_b = ((float(low), float(high)) for low, high in facts["windows"])
-        space, config = facts["space"], facts["config"]
-        window = space["window"]
-        space["window"] = tuple(window) if isinstance(window, list) else window
         return cls(
             names=tuple(facts["names"]),
-            space=InputSpace(**space),
-            config=CompareConfig(**{**config, "temperatures": tuple(config["temperatures"])}),
-            a=Direction.from_arrays("a", window_a, window_b, held),
-            b=Direction.from_arrays("b", window_b, window_a, held),
+            space=decode(InputSpace, facts["space"], f"The space of {path}"),
+            config=decode(CompareConfig, facts["config"], f"The settings of {path}"),
+            a=Direction.from_arrays("a", window_a, window_b, arrays),
+            b=Direction.from_arrays("b", window_b, window_a, arrays),
             seeds=tuple(facts["seeds"]),
             pieces={int(token): piece for token, piece in facts["pieces"].items()},
         )
 
 
-def _percent(share: Interval) -> str:
-    ends = "" if share.low is None or share.high is None else f" [{share.low:.1%}, {share.high:.1%}]"
-    return f"{share.estimate:.1%}{ends}"
+def _ends(value: Interval, form: str) -> str:
+    """An estimate with the ends of its interval."""
+    ends = "" if value.low is None or value.high is None else f" [{value.low:{form}}, {value.high:{form}}]"
+    return f"{value.estimate:{form}}{ends}"
 
 
-def _number(value: Interval) -> str:
-    ends = "" if value.low is None or value.high is None else f" [{value.low:+.3f}, {value.high:+.3f}]"
-    return f"{value.estimate:+.3f}{ends}"
-
-
-# Whether a comparison rests on enough samples to be told, by count or flat over the NLL window. Legend: N samples.
+# Whether a comparison rests on enough samples to be shown, by count or flat over the NLL window.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,19 +316,19 @@ class ProfileReliability(Reliability):
         return self.effective >= ENOUGH
 
 
-def profile_reliability(table: Table) -> ProfileReliability:
+def profile_reliability(table: CountTable) -> ProfileReliability:
     """On how many samples the profile rests: every bin of the NLL holds the same share of the weight."""
     direction, inside_N = table.direction, table.cell_N >= 0
     row_N = np.where(inside_N, table.cell_N // 2 // table.columns, 0)
     sums_Z = np.bincount(row_N, np.where(inside_N, table.weight_N, 0.0), minlength=table.rows)
     with np.errstate(divide="ignore", invalid="ignore"):
         share_N = np.where(inside_N, np.log(table.weight_N / sums_Z[row_N]), -np.inf)
-    found = reliability(share_N, inside_N)
+    by_bin = reliability(share_N, inside_N)
     return ProfileReliability(
         drawn=len(direction.own_N),
-        inside=found.inside,
-        effective=found.effective,
-        largest=found.largest,
+        inside=by_bin.inside,
+        effective=by_bin.effective,
+        largest=by_bin.largest,
         pareto_k=-math.inf,
     )
 
@@ -335,15 +343,15 @@ def reliability_by(comparison: Comparison, weighting: Weighting) -> dict[Side, R
 
 def enough(comparison: Comparison, weighting: Weighting) -> bool:
     """Whether both directions may be shown under a weighting."""
-    return all(one.enough for one in reliability_by(comparison, weighting).values())
+    return all(reliability.enough for reliability in reliability_by(comparison, weighting).values())
 
 
 def shortage(comparison: Comparison) -> str | None:
     """What stands in place of a result where the samples do not carry the chosen weighting; None where they do."""
-    thin = [one for one in reliability_by(comparison, comparison.config.weighting).values() if not one.enough]
-    if not thin:
+    by_side = reliability_by(comparison, comparison.config.weighting)
+    wanted = [reliability.wanted for reliability in by_side.values() if not reliability.enough]
+    if not wanted:
         return None
-    wanted = [one.wanted for one in thin]
     known = [number for number in wanted if number is not None]
     if len(known) < len(wanted):
         return "not enough samples, and the weights have so heavy a tail that more may not help"

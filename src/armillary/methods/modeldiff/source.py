@@ -1,77 +1,22 @@
-"""A loaded language model as a source of a comparison: sequences after its prefix, all of one length."""
+"""A loaded language model as a source of a comparison: sequences after its prefix, all of one length.
+
+Legend: N sequences, L tokens of each, K temperatures (rungs).
+"""
 
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from armillary.errors import UsageError
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace
+from armillary.methods.modeldiff.draws import Draws, Floats, Tokens
 from armillary.models import LoadedModel
 from armillary.scoring.decoding import end_tokens
 from armillary.scoring.fixed_length import check_room, draw_fixed_length, fixed_length_nll
-
-# What a model has to offer to be compared: draw sequences with their exact log-probability, and score given ones.
-#
-# Legend: N sequences, L tokens of each, K temperatures (rungs).
-
-Floats = NDArray[np.float64]
-Tokens = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Sequences with what they were drawn from."""
-
-    ids_NL: Tokens
-    """Token ids, prefix not included; every row has the same length. Duplicates are legitimate and stay."""
-
-    log_q_KN: Floats
-    """Log-probability (nats) of each sequence under each proposal, whole support, exact."""
-
-    rung_N: NDArray[np.int64]
-    """Which proposal each sequence was drawn from."""
-
-    nll_N: Floats | None = None
-    """Summed NLL (nats) under the model itself where drawing gave it (a proposal at temperature 1); else None."""
-
-    token_nll_NL: Floats | None = None
-    """The same of each token, where drawing gave it."""
-
-    unit_N: NDArray[np.int64] | None = None
-    """What hangs together and is resampled as one, such as a chain; None where every draw is independent."""
-
-    @classmethod
-    def single(cls, ids_NL: Any, log_q_N: Any) -> "Draws":
-        """Draws from one proposal that is known only by its log-probabilities."""
-        ids_NL = np.asarray(ids_NL, dtype=np.int64)
-        log_q_KN = np.asarray(log_q_N, dtype=np.float64)[None]
-        return cls(ids_NL=ids_NL, log_q_KN=log_q_KN, rung_N=np.zeros(len(ids_NL), dtype=np.int64))
-
-
-class Scorer(Protocol):
-    """Anything that says how surprising a sequence is."""
-
-    def score(self, ids_NL: Tokens) -> Floats:
-        """Summed NLL (nats, float64) of each sequence given the model's own prefix; infinity for probability 0."""
-        ...
-
-
-class Proposal(Protocol):
-    """Anything that draws sequences of the compared length."""
-
-    def sample(self, n: int, *, seed: int) -> "Draws | tuple[Any, Any]":
-        """``n`` sequences as ``Draws``, or as a pair (ids [n, L], log-probability [n]) of one proposal."""
-        ...
-
-
-class SequenceSource(Scorer, Proposal, Protocol):
-    """One of the two models that are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,12 +133,13 @@ def same_vocabulary(a: LoadedModel, b: LoadedModel) -> None:
     strings_a, strings_b = _strings(a.tokenizer), _strings(b.tokenizer)
     if strings_a == strings_b:
         return
-    differing = sorted(id for id in strings_a.keys() | strings_b.keys() if strings_a.get(id) != strings_b.get(id))
+    both = strings_a.keys() | strings_b.keys()
+    differing = sorted(id for id in both if strings_a.get(id) != strings_b.get(id))
     first = differing[0]
     raise UsageError(
         f"{a.name} (vocabulary {vocabulary_hash(a.tokenizer)}, {len(strings_a)} tokens) and {b.name} "
         f"({vocabulary_hash(b.tokenizer)}, {len(strings_b)} tokens) have different vocabularies: {len(differing)} ids "
-        f"differ, the first is {first}, {_told(strings_a, first)} in the one and {_told(strings_b, first)} in the "
+        f"differ, the first is {first}, {_quoted(strings_a, first)} in the one and {_quoted(strings_b, first)} in the "
         'other; mode="text" compares them on text instead.'
     )
 
@@ -208,5 +154,5 @@ def _strings(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     return {id: string for string, id in sorted(tokenizer.get_vocab().items())}
 
 
-def _told(strings: dict[int, str], id: int) -> str:
+def _quoted(strings: dict[int, str], id: int) -> str:
     return repr(strings[id]) if id in strings else "not used"

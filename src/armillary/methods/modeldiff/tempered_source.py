@@ -1,10 +1,11 @@
 """Parallel tempering in the place of plain sampling: draws at several whole-sequence temperatures as a source.
 
 Worth its price where plain draws hardly reach the window: far above the typical NLL at greater lengths, or far below.
+Legend: N rows, B rows of a batch, L tokens of a sequence, D hidden size, V vocabulary.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from transformers.cache_utils import Cache
 
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace
-from armillary.methods.modeldiff.source import Draws, Floats, ModelSource, Scorer, Tokens
+from armillary.methods.modeldiff.draws import Draws, Floats, Scorer, Tokens
+from armillary.methods.modeldiff.source import ModelSource
 from armillary.methods.modeldiff.tempering import Redraw, TemperedModel, parallel_tempering
 from armillary.models.batches import run_body
 from armillary.models.loaded import LoadedModel
@@ -40,17 +42,26 @@ class TemperedSource:
         cls, loaded: LoadedModel, space: InputSpace, config: CompareConfig | None = None, **settings: Any
     ) -> "TemperedSource":
         """A loaded model over ``space``; ``settings`` are the fields above. Raises UsageError like ``ModelSource``."""
+        config = config or CompareConfig()
+        return cls.around(ModelSource.of(loaded, space, config), config, **settings)
 
-        plain = ModelSource.of(loaded, space, config or CompareConfig())
-        model = LoadedTempered(loaded, plain.prefix, banned_ids=plain.banned)
-        return cls(scorer=plain, model=model, length=space.length, **settings)
+    @classmethod
+    def around(cls, source: ModelSource, config: CompareConfig, **settings: Any) -> "TemperedSource":
+        """The model of a source with its prefix and its banned tokens; rungs at the temperatures of ``config``.
+
+        At temperature 1 alone, which is no ladder, the rungs are those above.
+        """
+        if len(config.temperatures) > 1:
+            settings = {"temperatures": config.temperatures, **settings}
+        model = LoadedTempered(source.loaded, source.prefix, banned_ids=source.banned)
+        return cls(scorer=source, model=model, length=source.length, **settings)
 
     def sample(self, n: int, *, seed: int) -> Draws:
         """Draws of one run of the ladders, as many as it gives after thinning; ``n`` does not change that.
 
         Raises NumericError where the chains did not mix.
         """
-        found = parallel_tempering(
+        chains = parallel_tempering(
             self.model,
             length=self.length,
             temperatures=self.temperatures,
@@ -58,15 +69,9 @@ class TemperedSource:
             sweeps=self.sweeps,
             burn_in=self.burn_in,
             seed=seed,
+            label="Parallel tempering",
         )
-        draws = found.draws()
-        return Draws(
-            ids_NL=draws.ids_NL,
-            log_q_KN=draws.log_q_KN,
-            rung_N=draws.rung_N,
-            nll_N=draws.nll_N,
-            unit_N=found.chain_N,
-        )
+        return replace(chains.draws(), unit_N=chains.chain_N)
 
     def score(self, ids_NL: Tokens) -> Floats:
         """Summed NLL (nats) of each sequence."""
@@ -74,8 +79,6 @@ class TemperedSource:
 
 
 # A language model as parallel tempering needs it: suffixes redrawn on the key-value cache of what stays.
-#
-# Legend: N rows, B rows of a batch, L tokens of a sequence, D hidden size, V vocabulary.
 
 
 class LoadedTempered:
@@ -110,8 +113,8 @@ class LoadedTempered:
             hidden_BLD = self._read(ids_BL)[1]
             ones_B = torch.ones(len(ids_BL), device=ids_BL.device)
             terms = [
-                _log_probs(self._logits(hidden_BLD[:, place]), ids_BL[:, place], ones_B)
-                for place in range(ids_BL.shape[1])
+                _log_probs(self._logits(hidden_BLD[:, index]), ids_BL[:, index], ones_B)
+                for index in range(ids_BL.shape[1])
             ]
             parts.append(_numbers(torch.stack(terms).sum(dim=0)))
         return np.concatenate(parts)
@@ -134,19 +137,19 @@ class LoadedTempered:
         cache.crop(first + 1 - old_BL.shape[1])  # to the prefix and the tokens before ``first``
         ids_BL, hidden_BD = old_BL.clone(), old_hidden_BLD[:, first]
         sums = torch.zeros((3, len(old_BL)), dtype=torch.float64, device=old_BL.device)
-        for place in range(first, old_BL.shape[1]):
-            redrawn_B = start_B <= place
+        for index in range(first, old_BL.shape[1]):
+            redrawn_B = start_B <= index
             logits_BV = self._logits(hidden_BD)
             # The division makes new logits, since ``draw`` overwrites them.
-            drawn_B = draw(logits_BV / tau_B[:, None], uniforms_BL[:, place])[0]
-            ids_BL[:, place] = torch.where(redrawn_B, drawn_B, old_BL[:, place])
-            q_new, p_new = (_log_probs(logits_BV, ids_BL[:, place], tau) for tau in (tau_B, ones_B))
-            if place > first:
-                logits_BV = self._logits(old_hidden_BLD[:, place])
-            q_old, p_old = (_log_probs(logits_BV, old_BL[:, place], tau) for tau in (tau_B, ones_B))
+            drawn_B = draw(logits_BV / tau_B[:, None], uniforms_BL[:, index])[0]
+            ids_BL[:, index] = torch.where(redrawn_B, drawn_B, old_BL[:, index])
+            q_new, p_new = (_log_probs(logits_BV, ids_BL[:, index], tau) for tau in (tau_B, ones_B))
+            if index > first:
+                logits_BV = self._logits(old_hidden_BLD[:, index])
+            q_old, p_old = (_log_probs(logits_BV, old_BL[:, index], tau) for tau in (tau_B, ones_B))
             sums += torch.where(redrawn_B, torch.stack([q_new, q_old, p_new - p_old]), 0.0)
-            if place + 1 < old_BL.shape[1]:
-                hidden_BD = run_body(self.loaded, ids_BL[:, place : place + 1], cache=cache)[:, -1]
+            if index + 1 < old_BL.shape[1]:
+                hidden_BD = run_body(self.loaded, ids_BL[:, index : index + 1], cache=cache)[:, -1]
         q_new_B, q_old_B, change_B = (_numbers(row) for row in sums)
         return ids_BL.cpu().numpy(), q_new_B, q_old_B, change_B
 

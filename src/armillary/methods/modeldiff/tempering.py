@@ -1,8 +1,10 @@
 """Parallel tempering and histogram reweighting: sequences at several whole-sequence temperatures, weighted to counts.
 
 Which moves, thresholds and defaults the paper uses was not available; those here are ours. The rung at temperature 1
-has a known constant, Z = 1, so that the weights give absolute counts. Needs no torch.
-Legend: S sweeps, C chains (ladders), K rungs, L tokens, N draws that were kept.
+has a known constant, Z = 1, so that the weights give absolute counts. At rung k the stationary law is
+p(x)^(1/T_k) / Z_k: a temperature of the sequence, not of each token. Needs no torch.
+Legend: S sweeps, C chains (ladders), K rungs of each, L tokens, N = C K rows of one batch or, in results, draws that
+were kept, P pairs of neighbouring rungs.
 """
 
 import math
@@ -13,15 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.modeldiff.source import Draws, Floats, Tokens
+from armillary.methods.modeldiff.draws import Draws, Floats, Tokens
 from armillary.numerics.mixing import round_trips, split_r_hat, statistical_inefficiency
 from armillary.numerics.reweighting import Mbar, balance_log_weights, mbar
 from armillary.progress import counted
-
-# The moves of parallel tempering over whole token sequences; needs no torch.
-#
-# At rung k the stationary law is p(x)^(1/T_k) / Z_k: a temperature of the sequence, not of each token.
-# Legend: C chains (ladders), K rungs of each, L tokens, N = C K rows of one batch, P pairs of neighbouring rungs.
 
 Bools = NDArray[np.bool_]
 

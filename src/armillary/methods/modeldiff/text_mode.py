@@ -4,36 +4,22 @@ Token sequences of different vocabularies can't be counted against one another, 
 weights (arXiv 2412.12177 compares models of one vocabulary; comparing on canonical texts is ours).
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from armillary.errors import UsageError
 from armillary.methods.modeldiff.core import Side
+from armillary.methods.modeldiff.reading import EMPTY, READ_DIFFERENTLY, REASONS, Reading
 from armillary.methods.modeldiff.source import vocabulary_hash
-from armillary.methods.modeldiff.text_result import (
-    EMPTY,
-    READ_DIFFERENTLY,
-    REASONS,
-    Reading,
-    TextComparison,
-    TextRow,
-    Written,
-)
+from armillary.methods.modeldiff.text_result import TextComparison, TextRow, Written
 from armillary.models import LoadedModel
 from armillary.progress import counted
+from armillary.runs.parts import Arrays, Store, kept, part_name
 from armillary.scoring import sample
-
-Arrays = dict[str, NDArray[Any]]
-Store = Callable[[str, Callable[[], Arrays]], Arrays]
-"""Keeps named arrays: gives those of the name if it has them, else computes, keeps and gives them."""
 
 
 def compare_texts(
@@ -41,7 +27,7 @@ def compare_texts(
     b: LoadedModel,
     *,
     length: int = 16,
-    n_samples: int = 512,
+    samples: int = 512,
     prefix: str | None = None,
     batch_size: int = 64,
     block: int = 128,
@@ -51,7 +37,7 @@ def compare_texts(
     replicates: int = 1000,
     level: float = 0.95,
 ) -> TextComparison:
-    """``n_samples`` texts from each model, scored by both.
+    """``samples`` texts from each model, scored by both.
 
     Each model draws ``length`` tokens at temperature 1 after ``prefix`` (None: its beginning-of-text token). A draw is
     kept if its tokens are the tokenizer's own reading of its text; the text is cut before its last pre-token (before
@@ -64,15 +50,23 @@ def compare_texts(
     given, NumericError where logits are not finite, InsufficientSamplesError where no text of a model can be compared.
     """
     seeds = (2 * seed, 2 * seed + 1) if isinstance(seed, int) else seed
-    _check(bin_width, length=length, n_samples=n_samples, batch_size=batch_size, block=block, seed=min(seeds))
+    _check(bin_width, length=length, samples=samples, batch_size=batch_size, block=block, seed=min(seeds))
     first, second = Reading(a, prefix), Reading(b, prefix)
-    _ = first.start_ids, second.start_ids  # a model that has none is told before anything is drawn
-    sizes = [min(block, n_samples - start) for start in range(0, n_samples, block)]
-    with counted("writing and scoring texts", 2 * n_samples) as bar:
+    _ = first.start_ids, second.start_ids  # a model that has none is refused before anything is drawn
+    sizes = [min(block, samples - start) for start in range(0, samples, block)]
+    with counted("writing and scoring texts", 2 * samples) as bar:
         by_a = _Writer("a", first, second, length, batch_size, seeds[0]).written(sizes, store, bar.advance)
         by_b = _Writer("b", second, first, length, batch_size, seeds[1]).written(sizes, store, bar.advance)
-    figures: dict[str, Any] = {"bin_width": bin_width, "replicates": replicates, "level": level}
-    return TextComparison.of(first, second, (by_a, by_b), length=length, seeds=seeds, **figures)
+    return TextComparison.of(
+        first,
+        second,
+        (by_a, by_b),
+        length=length,
+        seeds=seeds,
+        bin_width=bin_width,
+        replicates=replicates,
+        level=level,
+    )
 
 
 @dataclass(frozen=True)
@@ -91,8 +85,14 @@ class _Writer:
         rows: list[TextRow] = []
         dropped = dict.fromkeys(REASONS, 0)
         for number, size in enumerate(sizes):
-            compute = partial(self._block, number, size)
-            arrays = compute() if store is None else store(f"texts-{self.side}-{number}-{self._digest(size)}", compute)
+            # The name holds everything that a block depends on.
+            models = [
+                (reading.loaded.fingerprint, vocabulary_hash(reading.loaded.tokenizer))
+                for reading in (self.own, self.other)
+            ]
+            settings = (self.own.prefix, self.length, size, self.batch_size, self.seed)
+            part = part_name(f"texts-{self.side}-{number}", models, *settings)
+            arrays = kept(store, part, partial(self._block, number, size))
             rows += self._rows(arrays)
             for reason, count in zip(REASONS, arrays["dropped"].tolist(), strict=True):
                 dropped[reason] += count
@@ -118,11 +118,11 @@ class _Writer:
                 texts.append(text)
             else:
                 dropped[reason] += 1
-        held = [text.encode() for text in texts]
+        encoded = [text.encode() for text in texts]
         return {
             # Bytes and not text arrays, which lose zero characters at the end.
-            "text": np.frombuffer(b"".join(held), dtype=np.uint8).copy(),
-            "bytes_N": np.array([len(one) for one in held], dtype=np.int64),
+            "text": np.frombuffer(b"".join(encoded), dtype=np.uint8).copy(),
+            "bytes_N": np.array([len(content) for content in encoded], dtype=np.int64),
             "own_N": self.own.nll(texts, self.batch_size),
             "other_N": self.other.nll(texts, self.batch_size),
             "dropped": np.array([dropped[reason] for reason in REASONS], dtype=np.int64),
@@ -148,12 +148,6 @@ class _Writer:
             TextRow(text=text, bytes=len(text.encode()), nll_a=of_a, nll_b=of_b, side=self.side)
             for text, of_a, of_b in zip(texts, nll_a, nll_b, strict=True)
         ]
-
-    def _digest(self, size: int) -> str:
-        """Names everything that a block depends on, its number apart."""
-        models = [(one.loaded.fingerprint, vocabulary_hash(one.loaded.tokenizer)) for one in (self.own, self.other)]
-        settings = (models, self.own.prefix, self.length, size, self.batch_size, self.seed)
-        return hashlib.sha256(json.dumps(settings, ensure_ascii=True).encode()).hexdigest()[:16]
 
 
 def _check(bin_width: float, **counts: int) -> None:

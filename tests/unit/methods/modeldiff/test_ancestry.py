@@ -9,8 +9,9 @@ import torch
 
 from armillary.errors import UsageError
 from armillary.methods.modeldiff import CompareConfig, InputSpace
-from armillary.methods.modeldiff.ancestry import Kind, Lineage, Relative, known_derivations, lineage, noisy
+from armillary.methods.modeldiff.ancestry import Kind, Lineage, Relative, lineage
 from armillary.methods.modeldiff.curves import Spread
+from armillary.methods.modeldiff.derivations import known_derivations, noisy
 from armillary.models.tiny_models import tiny
 from armillary.numerics.intervals import Interval
 
@@ -20,7 +21,7 @@ with torch.no_grad():
     A.anatomy.embedding.weight[0] = A.anatomy.embedding.weight[1]
 STRANGER = tiny("llama", seed=1)
 SPACE = InputSpace(length=5)
-CONFIG = CompareConfig(n_samples=150, pilot=60, replicates=100, weighting="profile")
+CONFIG = CompareConfig(samples=150, pilot=60, replicates=100, weighting="profile")
 MAKERS = {f"noise {size:g}": partial(noisy, eps=size, seed=0) for size in (0.01, 0.05, 0.2)}
 
 

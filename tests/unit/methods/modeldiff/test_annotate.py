@@ -11,15 +11,9 @@ import pytest
 
 from armillary.errors import StorageError, UsageError
 from armillary.methods.modeldiff.core import Direction
-from armillary.methods.modeldiff.rated import RatedDirection
-from armillary.methods.modeldiff.ratings import (
-    SheetRow,
-    agreement_with_people,
-    export_sheet,
-    rate,
-    rating_column,
-    read_ratings,
-)
+from armillary.methods.modeldiff.ratings import RatedDirection, agreement_with_people
+from armillary.methods.modeldiff.sheets import SheetRow, export_sheet, rate, rating_column, read_ratings
+from armillary.records.plain import plain
 
 NAN = math.nan
 
@@ -123,7 +117,7 @@ def test_precision_and_good_inputs_by_hand() -> None:
     assert found.a.precision is not None and found.a.good is not None
     assert found.a.precision.estimate == pytest.approx(2 / 3)
     assert found.a.good.estimate == pytest.approx(2 / 3 * 4 / 5)
-    assert (found.a.found, found.a.rated, found.a.covered) == (3, 2, 1.0)
+    assert (found.a.beyond, found.a.rated, found.a.covered) == (3, 2, 1.0)
     assert found.a.effective == pytest.approx(9 / 5)
     assert found.b.precision is not None and found.b.good is not None
     assert found.b.precision.estimate == pytest.approx((0.5 + 0.75) / 4)
@@ -163,10 +157,10 @@ def test_nothing_beyond_the_threshold_is_said() -> None:
     assert far.a.precision is None and far.a.good is None and far.verdict == "undecided"
     assert far.reason == "of the inputs of A that it prefers by 50 nats or more, no sample lies there"
     (unrated,) = agreement_with_people(A, B, [5.5])
-    assert "none of 1 samples is rated" in unrated.reason and unrated.a.found == 1
-    assert unrated.to_dict()["a"]["precision"] is None
+    assert "none of 1 samples is rated" in unrated.reason and unrated.a.beyond == 1
+    assert plain(unrated)["a"]["precision"] is None
     outside = replace(A, log_weight_N=np.full(5, -np.inf))
-    assert agreement_with_people(outside, B, [0.0])[0].a.found == 0
+    assert agreement_with_people(outside, B, [0.0])[0].a.beyond == 0
 
 
 def raters(side: Any, good: float, n: int, seed: int) -> RatedDirection:
@@ -223,7 +217,7 @@ def test_the_samples_of_a_comparison_with_ratings() -> None:
     )
     b = RatedDirection.of(held, np.array([1, 0, 1, 0.5]))
     (found,) = agreement_with_people(A, b, [3.0])
-    assert found.b.found == 3 and found.b.precision is not None and found.b.good is not None
+    assert found.b.beyond == 3 and found.b.precision is not None and found.b.good is not None
     assert found.b.precision.estimate == pytest.approx((1 + 0 + 1.5) / 6)
     assert found.b.good.estimate == pytest.approx(2.5 / 2)
 

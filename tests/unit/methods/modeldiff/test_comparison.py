@@ -25,7 +25,7 @@ SPACE = InputSpace(length=LENGTH, window=WINDOWS)
 
 
 def compared(a: Any = A, b: Any = B, space: InputSpace = SPACE, seeds: Any = None, **settings: Any) -> Comparison:
-    config = CompareConfig(**{"n_samples": 12_000, "replicates": 200, "block": 4000, **settings})
+    config = CompareConfig(**{"samples": 12_000, "replicates": 200, "block": 4000, **settings})
     return compare(a, b, space, config, seeds=seeds)
 
 
@@ -90,7 +90,7 @@ def test_coverage_of_the_intervals_in_repeated_runs() -> None:
     exact = KNOWN.log_size("a", WINDOWS["a"])
     hits = []
     for seed in range(120):
-        total = compared(n_samples=800, seeds={"a": 2 * seed, "b": 2 * seed + 1}).log_total["a"]
+        total = compared(samples=800, seeds={"a": 2 * seed, "b": 2 * seed + 1}).log_total["a"]
         hits.append(total.lower <= exact <= total.upper)
     # 95 % less three standard errors of 120 runs, less a little for the percentile interval.
     assert 0.87 <= np.mean(hits) <= 1.0
@@ -98,7 +98,7 @@ def test_coverage_of_the_intervals_in_repeated_runs() -> None:
 
 def test_a_uniform_model_is_counted_exactly() -> None:
     uniform = TableModel.uniform(4, 6)
-    found = compared(uniform, uniform, InputSpace(length=6), n_samples=100)
+    found = compared(uniform, uniform, InputSpace(length=6), samples=100)
     for side in ("a", "b"):
         total = found.log_total[side]
         assert total.estimate == pytest.approx(6 * math.log(4), abs=1e-9)
@@ -113,7 +113,7 @@ def test_a_space_too_large_to_enumerate(make: Callable[[], GridModel], atol: flo
     b = a.perturbed(2, seed=4)
     known = known_grid(a, b)
     windows = exact_windows(known)
-    found = compared(a, b, InputSpace(length=64, window=windows), n_samples=8000)
+    found = compared(a, b, InputSpace(length=64, window=windows), samples=8000)
     for side in ("a", "b"):
         assert found.log_total[side].estimate == pytest.approx(known.log_size(side, windows[side]), abs=atol)
     effective = found.reliability["a"].effective
@@ -121,7 +121,7 @@ def test_a_space_too_large_to_enumerate(make: Callable[[], GridModel], atol: flo
 
 
 def test_importance_identities() -> None:
-    found = compared(n_samples=20_000).identities()
+    found = compared(samples=20_000).identities()
     probabilities = np.exp(-KNOWN.nll_a_P)
     divergence = float((probabilities * (KNOWN.nll_b_P - KNOWN.nll_a_P)).sum())
     assert found["a"]["mean_exponential"] == pytest.approx(1.0, abs=0.05)
@@ -133,7 +133,7 @@ def test_importance_identities() -> None:
 
 def test_plain_histograms_of_the_two_directions_differ_by_the_exponential() -> None:
     """P_B(D) = e^D P_A(D) for unweighted samples at temperature 1."""
-    found = compared(n_samples=40_000)
+    found = compared(samples=40_000)
     bins = found.bins
     shares = [
         np.bincount(bins.index(one.difference_N), minlength=2 * bins.half + 1) / len(one.own_N)
@@ -147,7 +147,7 @@ def test_plain_histograms_of_the_two_directions_differ_by_the_exponential() -> N
 
 
 def test_both_directions_agree_on_the_overlap() -> None:
-    found = compared(n_samples=20_000).log_overlap
+    found = compared(samples=20_000).log_overlap
     assert found["a"].estimate == pytest.approx(found["b"].estimate, abs=0.06)
 
 
@@ -211,7 +211,7 @@ def test_a_killed_comparison_goes_on() -> None:
             kept[name] = compute()
         return kept[name]
 
-    config = CompareConfig(n_samples=900, block=300, replicates=50)
+    config = CompareConfig(samples=900, block=300, replicates=50)
     with pytest.raises(KeyboardInterrupt):
         compare(A, B, SPACE, config, store=store)
     done = list(made)
@@ -222,24 +222,24 @@ def test_a_killed_comparison_goes_on() -> None:
 
 
 def test_too_few_samples_are_told_with_the_number_that_would_do() -> None:
-    few = compared(n_samples=40).reliability["a"]
+    few = compared(samples=40).reliability["a"]
     assert not few.enough
     assert few.wanted is None or few.wanted > 40
     assert "not enough" in few.sentence()
-    many = compared(n_samples=6000).reliability["a"]
+    many = compared(samples=6000).reliability["a"]
     assert many.enough
     assert many.sentence().endswith("enough.")
 
 
 def test_an_empty_window_names_the_quantiles() -> None:
-    found = compared(space=InputSpace(length=LENGTH, window=(100.0, 120.0)), n_samples=50)
+    found = compared(space=InputSpace(length=LENGTH, window=(100.0, 120.0)), samples=50)
     with pytest.raises(InsufficientSamplesError, match="quantiles"):
         _ = found.log_total
 
 
 def test_no_overlap_leaves_the_absolute_counts() -> None:
     window = {"a": (5.0, 6.0), "b": (9.0, 12.0)}
-    found = compared(space=InputSpace(length=LENGTH, window=window), n_samples=400)
+    found = compared(space=InputSpace(length=LENGTH, window=window), samples=400)
     assert found.log_total["a"].estimate > 0
     assert found.overlap_share["a"].estimate == 0
     with pytest.raises(UsageError, match="no overlap"):
@@ -257,7 +257,7 @@ class Forbidding:
 
 
 def test_probability_zero_is_counted_in_the_outermost_bin() -> None:
-    found = compared(A, Forbidding(), n_samples=1500)
+    found = compared(A, Forbidding(), samples=1500)
     assert np.isneginf(found.a.difference_N).any()
     assert found.curve("a").value.sum() == pytest.approx(1)
     assert found.curve("a").value[0] > 0
@@ -295,7 +295,7 @@ def test_a_plain_pair_is_a_proposal() -> None:
         (lambda: InputSpace(length=0), "length must be 1"),
         (lambda: InputSpace(window=(5.0, 2.0)), "low < high"),
         (lambda: InputSpace(window={"a": (1.0, 2.0)}), 'one for "b"'),
-        (lambda: CompareConfig(n_samples=1), "n_samples must be 2"),
+        (lambda: CompareConfig(samples=1), "samples must be 2"),
         (lambda: CompareConfig(temperatures=(1.5,)), "must contain 1"),
         (lambda: CompareConfig(temperatures=(1.0, -2.0)), "positive"),
         (lambda: CompareConfig(weighting="other"), "weighting must be one of"),  # type: ignore[arg-type]
@@ -315,7 +315,7 @@ def model() -> LoadedModel:
 @pytest.mark.parametrize("kind", ["llama", "gemma3", "gpt2", "opt"])
 def test_what_is_sampled_is_what_is_scored(kind: str) -> None:
     loaded = tiny(kind)
-    found = compared(loaded, loaded, InputSpace(length=6), n_samples=64, pilot=32, temperatures=(1.0, 1.4))
+    found = compared(loaded, loaded, InputSpace(length=6), samples=64, pilot=32, temperatures=(1.0, 1.4))
     np.testing.assert_allclose(found.a.own_N, found.a.other_N, atol=1e-3)
     assert np.abs(found.a.difference_N).max() < 1e-3
     assert found.a.log_q_KN is not None
@@ -325,14 +325,14 @@ def test_what_is_sampled_is_what_is_scored(kind: str) -> None:
 def test_a_batch_changes_nothing(model: LoadedModel) -> None:
     other = tiny("llama", seed=1)
     space = InputSpace(length=4, window=(5.0, 40.0))
-    wide = compared(model, other, space, n_samples=50, batch_size=64)
-    narrow = compared(model, other, space, n_samples=50, batch_size=7)
+    wide = compared(model, other, space, samples=50, batch_size=64)
+    narrow = compared(model, other, space, samples=50, batch_size=7)
     assert (wide.a.ids_NL == narrow.a.ids_NL).all()
     np.testing.assert_allclose(wide.a.other_N, narrow.a.other_N, atol=1e-4)
 
 
 def test_examples_tell_both_models_apart_by_token(model: LoadedModel) -> None:
-    found = compared(model, tiny("llama", seed=1), InputSpace(length=4), n_samples=200, pilot=60)
+    found = compared(model, tiny("llama", seed=1), InputSpace(length=4), samples=200, pilot=60)
     examples = found.examples((-math.inf, math.inf), 5)
     assert len(examples) == 5
     for one in examples:
@@ -343,7 +343,7 @@ def test_examples_tell_both_models_apart_by_token(model: LoadedModel) -> None:
 
 def test_a_prefix_is_not_scored_and_end_tokens_can_be_left_out(model: LoadedModel) -> None:
     space = InputSpace(length=4, prefix="Paris is in", ban_eos=True)
-    found = compared(model, model, space, n_samples=100, pilot=40)
+    found = compared(model, model, space, samples=100, pilot=40)
     assert found.a.ids_NL.shape == (100, 4)
     assert not (found.a.ids_NL == model.tokenizer.eos_token_id).any()
     assert np.isfinite(found.a.other_N).all()
@@ -365,7 +365,7 @@ def test_what_a_model_cannot_do_is_refused(model: LoadedModel) -> None:
 def test_padded_rows_of_the_vocabulary_are_left_out() -> None:
     plain = tiny("llama")
     padded = tiny("llama", vocabulary=plain.anatomy.vocabulary_size + 40)
-    found = compared(padded, plain, InputSpace(length=3), n_samples=100, pilot=40)
+    found = compared(padded, plain, InputSpace(length=3), samples=100, pilot=40)
     assert found.a.ids_NL.max() < plain.anatomy.vocabulary_size
     assert np.isfinite(found.a.other_N).all()
 

@@ -15,23 +15,16 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from armillary.errors import InsufficientSamplesError, UsageError
 from armillary.methods.modeldiff import text_mode
+from armillary.methods.modeldiff.reading import BROKEN, OTHER_TOKENS, READ_DIFFERENTLY, SPECIAL, Reading
 from armillary.methods.modeldiff.text_mode import compare_texts
-from armillary.methods.modeldiff.text_result import (
-    BROKEN,
-    LIKE_A,
-    LIKE_B,
-    OTHER_TOKENS,
-    READ_DIFFERENTLY,
-    SPECIAL,
-    Reading,
-    TextComparison,
-)
-from armillary.models import LoadedModel, tiny, tiny as words
+from armillary.methods.modeldiff.text_result import LIKE_A, LIKE_B, TextComparison
+from armillary.models import LoadedModel, tiny
 from armillary.models.anatomy import find_anatomy
+from armillary.models.tiny_models import ALL
 from armillary.runs.parts import Parts
 from armillary.scoring import token_nll
 
-SETTINGS: dict[str, Any] = {"length": 5, "n_samples": 60, "block": 25, "batch_size": 16, "replicates": 200}
+SETTINGS: dict[str, Any] = {"length": 5, "samples": 60, "block": 25, "batch_size": 16, "replicates": 200}
 
 
 @cache
@@ -39,7 +32,7 @@ def trained(kind: str) -> str:
     """Another tokenizer: "small" of few merges, "lower" without capitals, "blank" with no pre-tokens."""
     tokenizer = Tokenizer(models.BPE())
     trainer_settings: dict[str, Any] = {"special_tokens": ["<pad>", "<bos>", "<eos>"], "show_progress": False}
-    corpus = [f" {word}" for word in words.ALL for _ in range(4)]
+    corpus = [f" {word}" for word in ALL for _ in range(4)]
     if kind == "blank":
         tokenizer.normalizer = normalizers.Replace(" ", "▁")
         tokenizer.decoder = decoders.Replace("▁", " ")
@@ -219,10 +212,10 @@ def test_models_and_settings_that_cannot_be_compared() -> None:
         compare_texts(model(), bare, **SETTINGS)
     with pytest.raises(UsageError, match="does not give the prefix 'The' back"):
         compare_texts(model("lower"), model(), prefix="The", **SETTINGS)
-    for name, value in (("length", 1), ("n_samples", 0), ("block", 0), ("batch_size", 0), ("seed", -1)):
+    for name, value in (("length", 1), ("samples", 0), ("block", 0), ("batch_size", 0), ("seed", -1)):
         with pytest.raises(UsageError, match=f"{name} must be"):
             compare_texts(model(), model(), **{**SETTINGS, name: value})
     with pytest.raises(UsageError, match="bin_width must be above 0"):
         compare_texts(model(), model(), bin_width=0.0, **SETTINGS)
     with pytest.raises(InsufficientSamplesError, match=f"None of 1 texts .*({OTHER_TOKENS}|{BROKEN})"):
-        compare_texts(model(), model(), **{**SETTINGS, "length": 200, "n_samples": 1})
+        compare_texts(model(), model(), **{**SETTINGS, "length": 200, "samples": 1})

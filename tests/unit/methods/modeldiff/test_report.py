@@ -17,19 +17,19 @@ from armillary.methods.modeldiff.figures import (
     MOST_CELLS,
     RANGES,
     Naming,
+    amount,
     conditional,
     decimal,
     examples,
     multiple,
-    told,
 )
-from armillary.methods.modeldiff.ratings import rating_column
-from armillary.methods.modeldiff.report import findings, measures, rated, rated_direction, sections, sheet_rows
+from armillary.methods.modeldiff.report import findings, measures, people_section, sections
 from armillary.methods.modeldiff.result import Comparison, enough, profile_reliability, reliability_by, shortage
+from armillary.methods.modeldiff.sheets import rated_direction, rating_column, sheet_rows
 from armillary.models import tiny
 from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
-from armillary.records.sections import Figure, Section
+from armillary.records.sections import Figure, Heatmap, Section, Tokens
 from armillary.report.figure_data import drawable
 from armillary.report.html import render_html
 from reproductions.modeldiff.known_models import TableModel
@@ -42,13 +42,13 @@ B = A.perturbed(0.5, seed=1)
 @cache
 def compared(n: int = 3000, **settings: Any) -> Comparison:
     """Two tables with known answers, compared on ``n`` samples each."""
-    config = CompareConfig(n_samples=n, replicates=200, **settings)
+    config = CompareConfig(samples=n, replicates=200, **settings)
     return compare(A, B, InputSpace(length=LENGTH), config)
 
 
 @cache
 def tiny_pair() -> Comparison:
-    config = CompareConfig(n_samples=200, replicates=100, weighting="profile")
+    config = CompareConfig(samples=200, replicates=100, weighting="profile")
     return compare(tiny("llama"), tiny("qwen3"), InputSpace(length=6), config)
 
 
@@ -130,29 +130,31 @@ def test_rows_of_the_heat_map_are_shares(window: Any) -> None:
     comparison = compare(A, B, InputSpace(length=LENGTH, window=window), compared().config)
     for side in ("a", "b"):
         data = conditional(comparison, side, Naming()).data
-        assert 1 <= len(data["rows"]) <= MOST_CELLS and len(data["columns"]) <= MOST_CELLS
-        known = [row for row in data["values"] if None not in row]
+        assert isinstance(data, Heatmap)
+        assert 1 <= len(data.rows) <= MOST_CELLS and len(data.columns) <= MOST_CELLS
+        known = [row for row in data.values if None not in row]
         assert known and all(sum(row) == pytest.approx(1.0, abs=1e-9) for row in known)
-        counted = [int(re.search(r"n (\d+)\)", label)[1]) for label in data["rows"]]  # type: ignore[index]
+        counted = [int(re.search(r"n (\d+)\)", str(label))[1]) for label in data.rows]  # type: ignore[index]
         assert sum(counted) == (comparison.a if side == "a" else comparison.b).inside_N.sum()
-        assert all((count == 0) == (None in row) for count, row in zip(counted, data["values"], strict=True))
+        assert all((count == 0) == (None in row) for count, row in zip(counted, data.values, strict=True))
 
 
 def test_examples_run_from_one_end_to_the_other_with_their_tokens() -> None:
     figure = examples(tiny_pair(), Naming())
-    assert figure is not None
-    rows = figure.data["rows"]
-    totals = [sum(row["values"]) for row in rows]
+    assert figure is not None and isinstance(figure.data, Tokens)
+    rows = figure.data.rows
+    totals = [sum(value for value in row.values if value is not None) for row in rows]
     assert totals == sorted(totals) and totals[0] < 0 < totals[-1]
     for row, total in zip(rows, totals, strict=True):
-        shown = float(row["label"].split()[1].replace("\N{MINUS SIGN}", "-"))
-        assert shown == pytest.approx(total, abs=0.051) and len(row["tokens"]) == 6
-    assert {name for name, *_ in RANGES} <= {row["note"].split("; ")[-1].removesuffix(" of all D") for row in rows}
+        shown = float(row.label.split()[1].replace("\N{MINUS SIGN}", "-"))
+        assert shown == pytest.approx(total, abs=0.051) and len(row.tokens) == 6
+    assert {name for name, *_ in RANGES} <= {row.note.split("; ")[-1].removesuffix(" of all D") for row in rows}
 
 
 def test_models_without_text_and_token_scores_are_told_too() -> None:
     figure = examples(compared(), Naming())
-    assert figure is not None and all(set(row["values"]) == {None} for row in figure.data["rows"])
+    assert figure is not None and isinstance(figure.data, Tokens)
+    assert all(set(row.values) == {None} for row in figure.data.rows)
     with pytest.raises(UsageError, match="have no text"):
         sheet_rows(compared())
 
@@ -198,11 +200,12 @@ def test_sections_are_plain_data_that_a_page_can_draw() -> None:
 
 def test_numbers_in_words() -> None:
     assert (
-        told(Interval(estimate=-0.5, low=-1.0, high=0.001), "+.2f") == "\N{MINUS SIGN}0.50 [\N{MINUS SIGN}1.00, 0.00]"
+        amount(Interval(estimate=-0.5, low=-1.0, high=0.001), "+.2f")
+        == "\N{MINUS SIGN}0.50 [\N{MINUS SIGN}1.00, 0.00]"
     )
-    assert told(Interval(estimate=math.nan)) == "\N{EN DASH}"
-    assert told(Interval(estimate=-math.inf, low=-math.inf, high=2.0), ".1f") == "none [none, 2.0]"
-    assert told(Interval(estimate=0.25, low=0.0, high=1.0), ".0%") == "25% [0%, 100%]"
+    assert amount(Interval(estimate=math.nan)) == "\N{EN DASH}"
+    assert amount(Interval(estimate=-math.inf, low=-math.inf, high=2.0), ".1f") == "none [none, 2.0]"
+    assert amount(Interval(estimate=0.25, low=0.0, high=1.0), ".0%") == "25% [0%, 100%]"
     assert decimal(Interval(estimate=math.log(1000), low=math.log(10), high=None)).low == pytest.approx(1.0)
 
 
@@ -237,10 +240,10 @@ def test_a_sequence_drawn_twice_is_rated_twice() -> None:
 def test_the_model_whose_inputs_are_rated_good_agrees_better() -> None:
     comparison = tiny_pair()
     ratings = {row.id: float(row.direction == "b") for row in sheet_rows(comparison)}
-    section, finding, found = rated(comparison, ratings)
+    section, finding, found = people_section(comparison, ratings)
     assert "B agrees better" in section.summary and finding.section == section.id
     best = {name: value.estimate for name, value in found.items()}
     assert best["people/mean rating of what A prefers by 0.1 nats per token"] == 0.0
     assert best["people/mean rating of what B prefers by 0.1 nats per token"] == 1.0
     with pytest.raises(UsageError, match="holds no ratings"):
-        rated(comparison, {})
+        people_section(comparison, {})
