@@ -155,7 +155,7 @@ def test_bars_tell_what_was_done(monkeypatch: pytest.MonkeyPatch, capsys: Captur
 
     clock = iter(range(0, 10_000, 3))
     monkeypatch.setattr(bars.time, "monotonic", lambda: float(next(clock)))
-    with reporting(bars.Lines()):
+    with reporting(bars.PlainLines()):
         for _ in track(range(10), "Reading"):
             pass
     told = capsys.readouterr()
@@ -175,7 +175,7 @@ def test_bars_of_a_terminal_leave_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
     clock = iter(range(0, 10_000, 2))
     progress = Progress(console=Console(file=drawn, force_terminal=True, width=100), transient=True)
     monkeypatch.setattr(bars.time, "monotonic", lambda: float(next(clock)))
-    with progress, reporting(bars.Bars(progress)), counted("Outer [step]", None) as outer:
+    with progress, reporting(bars.TerminalBars(progress)), counted("Outer [step]", None) as outer:
         for _ in track(range(3), "Inner"):
             outer.advance()
     assert "Outer [step]: " in drawn.getvalue()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from armillary.cli.console import bars_shown
+from armillary.cli.console import progress_shown
 from armillary.cli.options import RunOptions, default_folder, read_run
 from armillary.records.plain import dumps
 from armillary.records.record import FILE_NAME, RunRecord
@@ -31,7 +31,7 @@ def execute(job: Job[SettingsT], settings: SettingsT, options: RunOptions) -> tu
     out = options.out or default_folder(*settings.command.split(), *settings.names())
     if options.fresh:
         forget(out)
-    with bars_shown():
+    with progress_shown():
         return job.run(settings, out, fresh=options.fresh), out
 
 

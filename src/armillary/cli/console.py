@@ -31,13 +31,13 @@ DEBUG = "ARMILLARY_DEBUG"
 INTERNAL, WRONG, STOPPED = 1, 2, 130
 
 
-def say(*lines: str) -> None:
+def print_note(*lines: str) -> None:
     """Write to stderr, where everything goes that isn't the result."""
     print(*lines, sep="\n", file=sys.stderr)
 
 
 def guarded(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """The exit code of ``run(arguments)``; an error is told in one sentence on stderr."""
+    """The exit code of ``run(arguments)``; an error becomes one sentence on stderr."""
     hook = sys.unraisablehook
     sys.unraisablehook = lambda lost: _stop_again(lost, hook)
     try:
@@ -53,8 +53,8 @@ def guarded(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> in
     except BaseException as error:
         if os.environ.get(DEBUG):
             traceback.print_exc()
-        sentence, code = told(error)
-        say(sentence)
+        sentence, code = error_sentence(error)
+        print_note(sentence)
         return code
     finally:
         sys.unraisablehook = hook
@@ -71,7 +71,7 @@ def _stop_again(lost: "sys.UnraisableHookArgs", otherwise: Callable[["sys.Unrais
         otherwise(lost)
 
 
-def told(error: BaseException) -> tuple[str, int]:
+def error_sentence(error: BaseException) -> tuple[str, int]:
     """The sentence a user reads for ``error``, and the exit code."""
     if isinstance(error, ArmillaryError):
         return f"armillary: {error}", error.exit_code
@@ -106,11 +106,11 @@ LINE_EVERY = 15.0
 
 
 @contextmanager
-def bars_shown() -> Iterator[None]:
-    """Inside the block, long work tells on stderr how far it is."""
+def progress_shown() -> Iterator[None]:
+    """Inside the block, long work shows on stderr how far it is."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        with reporting(Lines()):
+        with reporting(PlainLines()):
             yield
         return
     progress = Progress(
@@ -123,12 +123,12 @@ def bars_shown() -> Iterator[None]:
         redirect_stdout=False,  # stdout is the result's
         transient=True,
     )
-    with progress, reporting(Bars(progress)):
+    with progress, reporting(TerminalBars(progress)):
         yield
 
 
 @dataclass
-class Task:
+class RunningTask:
     """One running task of either reporter."""
 
     label: str
@@ -136,7 +136,7 @@ class Task:
     outermost: bool
     done: int = 0
     begun: float = field(default_factory=lambda: time.monotonic())
-    told: float = field(default_factory=lambda: time.monotonic())
+    printed: float = field(default_factory=lambda: time.monotonic())
 
     @property
     def seconds(self) -> float:
@@ -154,16 +154,16 @@ class Task:
         return f"{self.label}: {self.done} of {self.total}, about {left:.0f} s left"
 
 
-class Bars(Reporter):
+class TerminalBars(Reporter):
     """Bars of a terminal; a finished outermost task leaves one line behind, so that the eye sees what was done."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._tasks: dict[int, Task] = {}
+        self._tasks: dict[int, RunningTask] = {}
 
     def start(self, label: str, total: int | None) -> int:
         number = self._progress.add_task(label, total=total)
-        self._tasks[number] = Task(label, total, outermost=not self._tasks)
+        self._tasks[number] = RunningTask(label, total, outermost=not self._tasks)
         return number
 
     def advance(self, task: int, steps: int) -> None:
@@ -176,23 +176,23 @@ class Bars(Reporter):
             self._progress.console.print(known.finished_line(), style="dim", markup=False, highlight=False)
 
 
-class Lines(Reporter):
+class PlainLines(Reporter):
     """Plain lines: when an outermost task begins and ends, and every ``LINE_EVERY`` seconds between."""
 
     def __init__(self) -> None:
-        self._tasks: dict[int, Task] = {}
+        self._tasks: dict[int, RunningTask] = {}
         self._count = 0
 
     def start(self, label: str, total: int | None) -> int:
         self._count += 1
-        self._tasks[self._count] = Task(label, total, outermost=not self._tasks)
+        self._tasks[self._count] = RunningTask(label, total, outermost=not self._tasks)
         return self._count
 
     def advance(self, task: int, steps: int) -> None:
         known = self._tasks[task]
         known.done += steps
-        if time.monotonic() - known.told >= LINE_EVERY:
-            known.told = time.monotonic()
+        if time.monotonic() - known.printed >= LINE_EVERY:
+            known.printed = time.monotonic()
             print(known.progress_line(), file=sys.stderr, flush=True)
 
     def stop(self, task: int) -> None:

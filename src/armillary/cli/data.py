@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from armillary.cli.console import bars_shown, say
+from armillary.cli.console import progress_shown, print_note
 from armillary.cli.options import read
 from armillary.errors import UsageError
 from armillary.progress import counted
@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def listed(options: ListOptions) -> int:
     """Print a line for each set of data, or the list as JSON."""
-    with bars_shown():
+    with progress_shown():
         rows = [_emoji_row(), *_text_rows(options.count)]
     if options.json:
         sys.stdout.write(dumps([asdict(row) for row in rows], indent=1) + "\n")
@@ -87,9 +87,9 @@ def listed(options: ListOptions) -> int:
     for row in rows:
         print(f"{row.name}: {row.title}\n    {_facts(row)}")
     if not rows[0].here:
-        say("`armillary data emoji` fetches the emoji pictures.")
+        print_note("`armillary data emoji` fetches the emoji pictures.")
     if not all(row.here for row in rows[1:]):
-        say("pip install 'armillary[data]' brings the texts that are not here.")
+        print_note("pip install 'armillary[data]' brings the texts that are not here.")
     return 0
 
 
@@ -97,7 +97,7 @@ def fetched(options: EmojiOptions) -> int:
     """Fetch or find the pictures, verify them, and say where they are and who drew them."""
     from armillary.data.images.emoji import cached_emoji, fetch_emoji, load_emoji, verify_emoji
 
-    with bars_shown():
+    with progress_shown():
         known = cached_emoji() is not None
         folder = fetch_emoji()
         if known:

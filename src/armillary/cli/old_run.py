@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from armillary.cli.console import bars_shown
+from armillary.cli.console import progress_shown
 from armillary.cli.options import Folder
 from armillary.records.plain import dumps
 from armillary.records.record import FILE_NAME, RunRecord
@@ -47,7 +47,7 @@ def run_in(out: Path, work: Callable[[], RunRecord], *, fresh: bool) -> RunRecor
     """The record that ``work`` makes in the folder ``out``, with progress on stderr; ``fresh`` begins anew."""
     if fresh:
         forget(out)
-    with bars_shown():
+    with progress_shown():
         return work()
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from armillary.cli.console import bars_shown
+from armillary.cli.console import progress_shown
 from armillary.cli.dispatch import job_of
 from armillary.cli.main import COMMANDS
 from armillary.cli.options import Folder, default_folder, read
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     out = options.out or default_folder("replay", folder.resolve().name)
     if out.resolve() == folder.resolve():
         raise UsageError(f"A replay needs a folder of its own; {out} holds the record that is replayed.")
-    with bars_shown():
+    with progress_shown():
         new = job.run(settings, out, fresh=True)
     # A setting that did not exist when the record was made has its default in both.
     before = {**old.comparable(), "config": {**old.config, **settings.config()}}

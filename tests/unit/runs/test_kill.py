@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from armillary.records import RunRecord
+from processes import content
 
 RUN = """
 import sys, time
@@ -15,7 +16,6 @@ import numpy as np
 from armillary.numerics.intervals import Interval
 from armillary.records import RunRecord
 from armillary.runs import RunFolder, versions
-from processes import content
 
 CONFIG, MODELS = {"parts": 12}, {"model": "ab"}
 

@@ -261,12 +261,12 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError("--sheet needs the token mode: the text mode has no samples with weights to rate.")
     record, out = execute(JOBS["modeldiff"], settings, options)
     if options.sheet is not None:
-        from armillary.cli.console import say
+        from armillary.cli.console import print_note
         from armillary.methods.modeldiff.result import Comparison
         from armillary.methods.modeldiff.sheets import export_sheet, sheet_rows
 
         ids = export_sheet(sheet_rows(Comparison.load(out / SAMPLES)), options.sheet)
         again = f"fill the column rating and run again with --ratings {options.sheet}"
-        say(f"Sheet: {options.sheet} ({len(ids)} texts); {again}")
+        print_note(f"Sheet: {options.sheet} ({len(ids)} texts); {again}")
     print_summary(record, out, as_json=options.json)
     return 0

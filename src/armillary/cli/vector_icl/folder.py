@@ -18,7 +18,7 @@ def warnings_as_notes() -> Iterator[None]:
     """Warnings for users as a sentence on stderr, without the position in the code."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        console.say(f"Note: {message}")
+        console.print_note(f"Note: {message}")
 
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=UserWarning, module=r"armillary\.")

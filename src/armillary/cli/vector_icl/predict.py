@@ -125,12 +125,12 @@ def _read(folder: Path, vectors: Path, size: int) -> VectorFile:
 def run(arguments: Sequence[str]) -> int:
     """The action."""
     options = read(PredictOptions, arguments, "vector-icl predict")
-    with console.bars_shown(), warnings_as_notes():
+    with console.progress_shown(), warnings_as_notes():
         predicted = predictions(options)
     text = dumps(predicted.to_dict(), indent=1) + "\n" if options.json else predicted.csv()
     if options.out is None:
         sys.stdout.write(text)
     else:
         write_atomic(options.out, text)
-        console.say(f"Predictions: {options.out}")
+        console.print_note(f"Predictions: {options.out}")
     return 0
