@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from armillary.cli.console import progress_shown, print_note
+from armillary.cli.console import print_note, progress_shown
 from armillary.cli.options import read
 from armillary.errors import UsageError
 from armillary.progress import counted
