@@ -1,9 +1,14 @@
 """Bricks: the functional parts of a language model, found inside it or added to it; route, merge, update, grow them.
 
 "Configurable Foundation Models: Building LLMs from a Modular Perspective", Xiao and others, 2024, arXiv 2409.02877.
-Public names stand in the modules, such as ``armillary.methods.bricks.profile``; ``CARD`` is the method's card.
+The main names stand here, all others in the rooms: ``neurons`` (found), ``experts`` (routed), ``merging``,
+``editing``, ``growth`` and ``library`` (kept and mounted). Names resolve lazily, so that settings can be read without
+torch.
 """
+
+import lazy_loader
 
 from armillary.cards import BRICKS as CARD
 
-__all__ = ["CARD"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["CARD"]

@@ -1,0 +1,53 @@
+from .ablation import (
+    AblationCurve as AblationCurve,
+    AblationTable as AblationTable,
+    ablate as ablate,
+    ablated as ablated,
+    ablation_curve as ablation_curve,
+    indicator_gain as indicator_gain,
+    lowest_ablated as lowest_ablated,
+)
+from .config import ProfileConfig as ProfileConfig
+from .examples import (
+    FiringExample as FiringExample,
+    NeuronExamples as NeuronExamples,
+    firing_examples as firing_examples,
+)
+from .profiling import Profile as Profile, profile as profile
+from .result import (
+    BestNeuron as BestNeuron,
+    FiringText as FiringText,
+    LayerScores as LayerScores,
+    Overlap as Overlap,
+    ScoreSummary as ScoreSummary,
+    SetAblation as SetAblation,
+    SetPair as SetPair,
+    Survey as Survey,
+)
+from .scores import (
+    FunctionalScores as FunctionalScores,
+    NullScores as NullScores,
+    best_interval as best_interval,
+    functional_scores as functional_scores,
+    null_scores as null_scores,
+)
+from .sets import (
+    magnitude_matched as magnitude_matched,
+    overlap as overlap,
+    overlaps as overlaps,
+    random_like as random_like,
+    resident as resident,
+    specialised as specialised,
+    without as without,
+)
+from .sparsity import (
+    CettCurve as CettCurve,
+    CettThresholds as CettThresholds,
+    cett_curve as cett_curve,
+    cett_thresholds as cett_thresholds,
+    keep_by_share as keep_by_share,
+    keep_like as keep_like,
+    neuron_energy as neuron_energy,
+    truncated as truncated,
+)
+from .surveying import specialised_sets as specialised_sets, survey as survey
