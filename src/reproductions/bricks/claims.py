@@ -5,7 +5,7 @@ what it says of routing, combining, updating and growing is a survey of others' 
 nulls and controls are ours throughout. A rule reads intervals only.
 """
 
-from armillary.records.claims import Claim, Measures, Verdict, above
+from armillary.records.claims import Claim, Measures, Verdict, above, at_most, below, every
 
 HIGH = ("code", "mathematics", "translation")
 """Capabilities whose best neurons the paper puts above 0.8 in most layers."""
@@ -20,13 +20,6 @@ def _sparse(m: Measures) -> Verdict:
     if mean.upper < 0.8 or least.upper < 0.7:
         return "fails"
     return "holds" if mean.lower >= 0.8 and least.lower >= 0.7 else "undecided"
-
-
-def _masking(m: Measures) -> Verdict:
-    both = [m["masking/loss at 70 % by activation"], m["masking/loss at 80 % by magnitude"]]
-    if any(one.lower > ALMOST_NOTHING for one in both):
-        return "fails"
-    return "holds" if all(one.upper <= ALMOST_NOTHING for one in both) else "undecided"
 
 
 def _best(m: Measures) -> Verdict:
@@ -76,11 +69,6 @@ def _partitionable(m: Measures) -> Verdict:
     return "holds" if max(one.estimate for one in shares) >= 0.9 and lots.estimate <= 0.1 else "undecided"
 
 
-def _routing(m: Measures) -> Verdict:
-    rise = m["routing/loss at a quarter, best fitted router"]
-    return "holds" if rise.upper <= 0.05 else "fails" if rise.lower > 0.05 else "undecided"
-
-
 def _clusters(m: Measures) -> Verdict:
     gains = [m[f"routing/random minus {kind}, half, weakest draw"] for kind in ("weights", "coactivation")]
     if max(one.upper for one in gains) <= 0:
@@ -113,18 +101,6 @@ def _local(m: Measures) -> Verdict:
     return "holds" if good else "undecided"
 
 
-def _grows(m: Measures) -> Verdict:
-    first, gain, old = m["growth/largest logit difference"], m["growth/new, new neurons"], m["growth/old, new neurons"]
-    if first.estimate > 1e-4 or gain.lower >= 0 or old.lower > 0.01:
-        return "fails"
-    return "holds" if gain.upper < 0 and old.upper <= 0.01 else "undecided"
-
-
-def _saves(m: Measures) -> Verdict:
-    fastest = m["saving/time ratio at equal quality"]
-    return "holds" if fastest.lower > 1 else "fails" if fastest.upper <= 1 else "undecided"
-
-
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="sparse",
@@ -143,7 +119,10 @@ CLAIMS: tuple[Claim, ...] = (
         paper="Nearly no loss up to 70 % and 80 % on all seven functionalities (section 4.2).",
         quantity="Relative rise of the loss over texts of all capabilities, masked token by token.",
         rule="Holds if both intervals end at 2 % or below; fails if one begins above.",
-        decide=_masking,
+        decide=every(
+            at_most("masking/loss at 70 % by activation", ALMOST_NOTHING),
+            at_most("masking/loss at 80 % by magnitude", ALMOST_NOTHING),
+        ),
         needs=("masking/loss at 70 % by activation", "masking/loss at 80 % by magnitude"),
     ),
     Claim(
@@ -221,13 +200,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Mean overlap of the best 5 % of two capabilities over all pairs, mean over draws, bootstrap over "
         "pairs; random is 0.05.",
         rule="Holds if the interval lies below 0.05; fails if it lies at or above.",
-        decide=lambda m: (
-            "holds"
-            if m["overlap/mean of pairs"].upper < 0.05
-            else "fails"
-            if m["overlap/mean of pairs"].lower >= 0.05
-            else "undecided"
-        ),
+        decide=below("overlap/mean of pairs", 0.05),
         needs=("overlap/mean of pairs",),
     ),
     Claim(
@@ -248,7 +221,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Relative rise of the loss with a quarter of the experts a token; the best of three partitions with "
         "a ridge router, no training of the model.",
         rule="Holds if the interval ends at 5 % or below; fails if it begins above.",
-        decide=_routing,
+        decide=at_most("routing/loss at a quarter, best fitted router", 0.05),
         needs=("routing/loss at a quarter, best fitted router",),
     ),
     Claim(
@@ -327,7 +300,11 @@ CLAIMS: tuple[Claim, ...] = (
         "on German: change of the loss on new German texts and on old texts, nats per token, over texts and draws.",
         rule="Holds if the first is at most 1e-4, German gets better and old texts worse by 0.01 at most (intervals); "
         "fails if one of the three lies on the other side.",
-        decide=_grows,
+        decide=every(
+            at_most("growth/largest logit difference", 1e-4),
+            below("growth/new, new neurons"),
+            at_most("growth/old, new neurons", 0.01),
+        ),
         needs=("growth/largest logit difference", "growth/new, new neurons", "growth/old, new neurons"),
     ),
     Claim(
@@ -337,7 +314,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Time of a decoded token, dense over the fastest configuration whose loss on texts of its capability "
         "rises by at most 2 % (interval); 1 where there is none.",
         rule="Holds if the interval lies above 1; fails if it lies at or below.",
-        decide=_saves,
+        decide=above("saving/time ratio at equal quality", 1.0),
         needs=("saving/time ratio at equal quality",),
     ),
 )

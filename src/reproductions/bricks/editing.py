@@ -1,6 +1,7 @@
 """Stages of the Bricks reproduction that change the model: facts edited in one FFN, and growth."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,15 @@ from armillary.methods.bricks.editing.key_value import KeyCovariance, key_covari
 from armillary.methods.bricks.editing.metrics import FactOutcome, edit_outcome, score_edits, side_effects
 from armillary.methods.bricks.editing.rome import choose_layer, edit_fact, key_direction
 from armillary.methods.bricks.growth.growing import grow_layers, grow_neurons, split_neurons
-from armillary.methods.bricks.growth.grown import Grown, model_copy, preservation
+from armillary.methods.bricks.growth.grown import Grown, Preservation, model_copy, preservation
 from armillary.methods.bricks.growth.partial_training import train_on_texts, train_only_new
 from armillary.methods.bricks.growth.upcycling import upcycle
-from armillary.methods.bricks.losses import Losses, effect, text_losses
+from armillary.methods.bricks.losses import text_losses
 from armillary.methods.bricks.payloads import Index, LowRank
 from armillary.models import LoadedModel
+from armillary.numerics.intervals import Interval, paired_difference
 from reproductions.bricks.scale import OTHERS
-from reproductions.bricks.setup import Laboratory
-
-Payload = dict[str, Any]
+from reproductions.bricks.setup import Context
 
 NEW = "german"
 """What a grown model is taught."""
@@ -31,62 +31,101 @@ NEW_RATE, FULL_RATE = 1e-3, 5e-5
 
 TRAIN_TEXTS = 64
 SIDE_TEXTS = 8
+"""Texts that growth is trained on, and on which side effects of one edit are measured."""
+
 CANDIDATES = 120
+"""Countries whose capitals the model is asked for: small models know one in several."""
 
 
-def edits(lab: Laboratory) -> Payload:
+@dataclass(frozen=True, kw_only=True)
+class EditedFact:
+    """What became of one fact and its surroundings."""
+
+    subject: str
+    new: str
+    edited: bool
+    """The new answer is likelier than the old one."""
+
+    paraphrases: float
+    """Share of the other prompts of which that is true."""
+
+    unchanged: float
+    """Share of the neighbours with the same likeliest next token."""
+
+    generated: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edits:
+    """Capitals edited one at a time."""
+
+    known: int
+    """Capitals that the model knows, of those that are needed."""
+
+    layer: int | None = None
+    """Where edits are written, chosen on other facts; None where too few facts are known to edit any."""
+
+    facts: list[EditedFact]
+    """Edited with the second moment of general keys."""
+
+    measures: dict[str, Interval]
+
+
+def edits(context: Context) -> Edits:
     """Capitals that the model knows, edited one at a time: general second moment, identity, and a random direction."""
-    trial, facts = _known(lab)
+    loaded, seed = context.loaded, context.seed
+    trial, facts = known_facts(context)
     if len(facts) < 2 or not trial:
-        return {"known": len(trial) + len(facts), "facts": []}
-    covariances = key_covariances(lab.loaded, lab.general(), _layers(lab), max_tokens=lab.scale.tokens)
-    sweep = choose_layer(
-        lab.loaded, trial, _layers(lab), covariances, meant_for=facts, seed=lab.seed, require_known=False
+        return Edits(known=len(trial) + len(facts), facts=[], measures={})
+    # Evenly spread from an eighth to a half of the depth.
+    depth = loaded.anatomy.num_layers
+    layers = sorted({int(layer) for layer in np.linspace(depth / 8, depth / 2, context.scale.trial_layers)})
+    covariances = key_covariances(loaded, context.general(), layers, max_tokens=context.scale.tokens)
+    layer = choose_layer(loaded, trial, layers, covariances, meant_for=facts, seed=seed, require_known=False).best
+    changes = [changes_of(context, fact, layer, covariances[layer]) for fact in facts]
+    edited: dict[str, list[EditedFact]] = {}
+    measures: dict[str, Interval] = {}
+    for arm in changes[0]:
+        pairs = zip(facts, changes, strict=True)
+        outcomes = [edit_outcome(loaded, [fact], change[arm])[0] for fact, change in pairs]
+        edited[arm] = [edited_fact(outcome) for outcome in outcomes]
+        scores = score_edits(outcomes)
+        shares = {
+            "efficacy": scores.efficacy,
+            "paraphrases": scores.generalisation,
+            "neighbours unchanged": scores.unchanged,
+            "written freely": scores.generation,
+        }
+        # Of a share there is none where no fact has a paraphrase or a neighbour.
+        measures |= {f"edits/{name}, {arm}": share for name, share in shares.items() if share is not None}
+    general, identity = ([fact.unchanged for fact in edited[arm]] for arm in ("general", "identity"))
+    measures["edits/unchanged, general minus identity"] = paired_difference(
+        general, identity, seed=0, how=f"paired bootstrap over {len(facts)} facts"
     )
-    arms: dict[str, list[Payload]] = {"general": [], "identity": [], "random": []}
-    scored: dict[str, list[FactOutcome]] = {name: [] for name in arms}
-    payloads: list[LowRank] = []
-    for fact in facts:
-        made = _edits(lab, fact, sweep.best, covariances[sweep.best])
-        payloads.append(made["general"])
-        for name, change in made.items():
-            outcome = edit_outcome(lab.loaded, [fact], change)[0]
-            scored[name].append(outcome)
-            arms[name].append(_told(outcome))
-    return {
-        "known": len(trial) + len(facts),
-        "layer": sweep.best,
-        "sweep": sweep.to_dict(),
-        "arms": {name: {"facts": rows, "scores": score_edits(scored[name]).to_dict()} for name, rows in arms.items()},
-        "facts": [fact.to_dict() for fact in facts],
-        "side effects": _side(lab, payloads[0]),
-    }
+    prose = context.texts("test", SIDE_TEXTS)["writing"]
+    side = side_effects(loaded, changes[0]["general"], prose, max_tokens=context.scale.tokens)
+    measures["edits/divergence on other prose"] = side.divergence
+    return Edits(known=len(trial) + len(facts), layer=layer, facts=edited["general"], measures=measures)
 
 
-def _known(lab: Laboratory) -> tuple[list[Fact], list[Fact]]:
+def known_facts(context: Context) -> tuple[list[Fact], list[Fact]]:
     """Facts to try layers on, and facts to edit, all answered rightly by the base."""
-    scale = lab.scale
-    drawn = capital_facts(CANDIDATES, seed=lab.seed)
-    known = [fact for fact, right in zip(drawn, base_answers_right(lab.loaded, drawn), strict=True) if right]
-    wanted = known[: scale.trial_facts + scale.facts]
-    return wanted[: scale.trial_facts], wanted[scale.trial_facts :]
+    scale = context.scale
+    drawn = capital_facts(CANDIDATES, seed=context.seed)
+    right = base_answers_right(context.loaded, drawn)
+    known = [fact for fact, is_right in zip(drawn, right, strict=True) if is_right]
+    return known[: scale.trial_facts], known[scale.trial_facts : scale.trial_facts + scale.facts]
 
 
-def _layers(lab: Laboratory) -> list[int]:
-    """Layers to try, evenly spread from an eighth to a half of the depth."""
-    depth = lab.loaded.anatomy.num_layers
-    places = np.linspace(depth / 8, depth / 2, lab.scale.trial_layers)
-    return sorted({int(place) for place in places})
-
-
-def _edits(lab: Laboratory, fact: Fact, layer: int, covariance: KeyCovariance) -> dict[str, LowRank]:
+def changes_of(context: Context, fact: Fact, layer: int, covariance: KeyCovariance) -> dict[str, LowRank]:
     """The same value written along three directions: only the first search for a value is paid."""
-    general = edit_fact(lab.loaded, fact, layer, covariance, require_known=False).payload
+    loaded = context.loaded
+    general = edit_fact(loaded, fact, layer, covariance, require_known=False).payload
     ((path, (direction_1M, value_D1)),) = general.factors.items()
-    key_M = read_subject(lab.loaded, fact_rows(lab.loaded, fact), [layer])[layer].key_M
+    key_M = read_subject(loaded, fact_rows(loaded, fact), [layer])[layer].key_M
     plain_M = key_direction(key_M, None).direction_M
     # A key that has nothing to do with the subject: the direction's entries in another order.
-    order_M = torch.randperm(len(key_M), generator=torch.Generator().manual_seed(lab.seed))
+    order_M = torch.randperm(len(key_M), generator=torch.Generator().manual_seed(context.seed))
     return {
         "general": general,
         "identity": LowRank({path: (plain_M[None].float(), value_D1)}),
@@ -94,82 +133,60 @@ def _edits(lab: Laboratory, fact: Fact, layer: int, covariance: KeyCovariance) -
     }
 
 
-def _told(outcome: FactOutcome) -> Payload:
-    after, before = outcome.after, outcome.before
-    neighbours = list(zip(before.neighbour_top, after.neighbour_top, strict=True))
-    return {
-        "subject": outcome.fact.subject,
-        "new": outcome.fact.target_new,
-        "edited": after.new[0] > after.true[0],
-        "paraphrases": float(np.mean([n > t for n, t in zip(after.new[1:], after.true[1:], strict=True)])),
-        "unchanged": float(np.mean([b == a for b, a in neighbours])),
-        "generated": after.generated,
-    }
-
-
-def _side(lab: Laboratory, change: LowRank) -> Payload:
-    """What one edit does to unrelated prose."""
-    prose = lab.texts("test", SIDE_TEXTS)["writing"]
-    return side_effects(lab.loaded, change, prose, max_tokens=lab.scale.tokens).to_dict()
-
-
-def preserved(lab: Laboratory) -> Payload:
-    """Largest difference of a logit that each way to grow makes before any training."""
-    texts = [rows[0] for rows in lab.texts("test", 1).values()][:4]
-    layers = lab.loaded.anatomy.num_layers
-    some = Index(dict.fromkeys(range(layers), np.arange(4)))
-    ways: dict[str, Callable[[], Grown]] = {
-        "new neurons": lambda: grow_neurons(lab.loaded, lab.scale.new_neurons, seed=lab.seed),
-        "split neurons": lambda: split_neurons(lab.loaded, some),
-        "new layers": lambda: grow_layers(lab.loaded, 2),
-        "upcycled experts": lambda: upcycle(lab.loaded, 4, layers=range(0, layers, 3), seed=lab.seed),
-    }
-    found: Payload = {}
-    for name, way in ways.items():
-        grown = way()
-        found[name] = {**grown.to_dict(), **preservation(lab.loaded, grown.loaded, texts).to_dict()}
-    return found
-
-
-def growth(lab: Laboratory, offset: int) -> Payload:
-    """New neurons trained alone on German against the whole model trained as long: new and old losses."""
-    asked = {name: lab.texts("test", lab.scale.growth_texts, offset)[name] for name in (NEW, *OTHERS)}
-    lesson = lab.texts("score", TRAIN_TEXTS, offset)[NEW]
-    before = text_losses(lab.loaded, asked, max_tokens=lab.scale.tokens)
-    grown = grow_neurons(lab.loaded, lab.scale.new_neurons, seed=lab.seed + offset)
-    with train_only_new(grown) as new:
-        _taught(lab, grown.loaded, new, lesson, NEW_RATE, offset)
-    copy = model_copy(lab.loaded)
-    everything = list(copy.model.parameters())
-    for parameter in everything:
-        parameter.requires_grad_(True)
-    _taught(lab, copy, everything, lesson, FULL_RATE, offset)
-    arms = {"new neurons": grown.loaded, "whole model": copy}
-    after = {name: text_losses(model, asked, max_tokens=lab.scale.tokens) for name, model in arms.items()}
-    return {
-        "added": grown.added,
-        "effects": {
-            name: {one: effect(before, losses, one).delta_nll.to_dict() for one in asked}
-            for name, losses in after.items()
-        },
-        "texts": {name: _changes(before, losses) for name, losses in after.items()},
-    }
-
-
-def _taught(
-    lab: Laboratory, model: LoadedModel, parameters: Sequence[Any], lesson: list[str], rate: float, offset: int
-) -> None:
-    train_on_texts(
-        model,
-        parameters,
-        lesson,
-        steps=lab.scale.growth_steps,
-        rate=rate,
-        max_tokens=lab.scale.adapter_tokens,
-        seed=lab.seed + offset,
+def edited_fact(outcome: FactOutcome) -> EditedFact:
+    """One fact for the page."""
+    before, after = outcome.before, outcome.after
+    return EditedFact(
+        subject=outcome.fact.subject,
+        new=outcome.fact.target_new,
+        edited=after.new[0] > after.true[0],
+        paraphrases=float(np.mean(np.greater(after.new[1:], after.true[1:]))),
+        unchanged=float(np.mean(np.equal(before.neighbour_top, after.neighbour_top))),
+        generated=after.generated,
     )
 
 
-def _changes(before: Losses, after: Losses) -> dict[str, list[float]]:
-    """Change of each text's loss, nats per token."""
-    return {name: ((after.nll[name] - before.nll[name]) / before.tokens[name]).tolist() for name in before.nll}
+def preserved(context: Context) -> dict[str, Preservation]:
+    """Largest difference of a logit that each way to grow makes before any training."""
+    loaded, seed = context.loaded, context.seed
+    texts = [rows[0] for rows in context.texts("test", 1).values()][:4]
+    layers = loaded.anatomy.num_layers
+    ways: dict[str, Callable[[], Grown]] = {
+        "new neurons": lambda: grow_neurons(loaded, context.scale.new_neurons, seed=seed),
+        "split neurons": lambda: split_neurons(loaded, Index(dict.fromkeys(range(layers), np.arange(4)))),
+        "new layers": lambda: grow_layers(loaded, 2),
+        "upcycled experts": lambda: upcycle(loaded, 4, layers=range(0, layers, 3), seed=seed),
+    }
+    return {name: preservation(loaded, grow().loaded, texts) for name, grow in ways.items()}
+
+
+GrowthDraw = dict[str, dict[str, list[float]]]
+"""Change of each text's loss, nats per token, by what was trained and by capability."""
+
+
+def growth(context: Context, offset: int) -> GrowthDraw:
+    """New neurons trained alone on German against the whole model trained as long: new and old losses."""
+    loaded, scale = context.loaded, context.scale
+    texts = {name: context.texts("test", scale.growth_texts, offset)[name] for name in (NEW, *OTHERS)}
+    train_texts = context.texts("score", TRAIN_TEXTS, offset)[NEW]
+
+    def train(model: LoadedModel, parameters: Sequence[Any], rate: float) -> None:
+        train_on_texts(
+            model, parameters, train_texts, steps=scale.growth_steps, rate=rate, max_tokens=scale.adapter_tokens,
+            seed=context.seed + offset,
+        )  # fmt: skip
+
+    before = text_losses(loaded, texts, max_tokens=scale.tokens)
+    grown = grow_neurons(loaded, scale.new_neurons, seed=context.seed + offset)
+    with train_only_new(grown) as new:
+        train(grown.loaded, new, NEW_RATE)
+    copy = model_copy(loaded)
+    everything = list(copy.model.parameters())
+    for parameter in everything:
+        parameter.requires_grad_(True)
+    train(copy, everything, FULL_RATE)
+    changes: GrowthDraw = {}
+    for name, model in {"new neurons": grown.loaded, "whole model": copy}.items():
+        after = text_losses(model, texts, max_tokens=scale.tokens)
+        changes[name] = {key: ((after.nll[key] - before.nll[key]) / before.tokens[key]).tolist() for key in texts}
+    return changes

@@ -1,10 +1,7 @@
-"""Stages of the Bricks reproduction about single neurons: sparsity, scores, masking, knock-outs.
+"""Stages of the Bricks reproduction about single neurons: sparsity, scores, masking, ablation."""
 
-Each returns plain data and is kept as a part of the run.
-"""
-
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -14,141 +11,199 @@ from armillary.methods.bricks.neurons.scores import functional_scores
 from armillary.methods.bricks.neurons.sets import magnitude_matched, overlap, random_like, resident, without
 from armillary.methods.bricks.neurons.sparsity import cett_curve
 from armillary.methods.bricks.payloads import Index
+from armillary.numerics.intervals import Interval
 from reproductions.bricks.scale import ACTIVATION_LEVEL, MAGNITUDE_LEVEL
-from reproductions.bricks.setup import Laboratory
+from reproductions.bricks.setup import Context, scaled
 
-Payload = dict[str, Any]
+WEAK = 0.2
+"""A neuron takes little part in a token where its indicator is below this share of the token's largest (the paper)."""
 
-HIGH = 0.8
+HIGH_SCORE = 0.8
 """The score that the paper's code, mathematics and translation neurons exceed."""
 
 RESIDENT = 0.5
 """A neuron that fires at this share of all tokens counts as resident: at 95 % there are next to none."""
 
 CLEANED = 2
-"""Sets of largest collateral from which resident neurons are taken out."""
+"""Sets of largest collateral from which resident neurons are taken out: each costs two more passes over all texts."""
 
 
-def neurons(lab: Laboratory, offset: int) -> Payload:
-    """Sparsity, scores against permuted labels, and overlap of the specialised sets, for one draw of texts."""
-    seen, scores, null = lab.profile(offset), lab.scores(offset), lab.null(offset)
-    held_out = lab.scores((offset + 1) % lab.scale.seeds)
-    shuffled = functional_scores(seen.relabelled(np.random.default_rng(lab.seed + offset).permutation(seen.labels_N)))
-    relative = functional_scores(seen, relative=True)
-    quantile_L = null.quantile()
-    return {
-        "share below 0.2": seen.share_below(0.2).to_dict(),
-        "share below 0.2 by layer": [
-            seen.share_below(0.2, layer=layer, replicates=2).estimate for layer in range(seen.layers)
-        ],
-        "share below 0.2, activation": seen.share_below(0.2, "activation").to_dict(),
-        "null": quantile_L.tolist(),
-        "capabilities": {
-            name: {
-                "chance": scores.chance(name),
-                "best": scores.best(name).tolist(),
-                "top 5 per mille": scores.at_share(name).tolist(),
-                "mean": float(scores.of(name).mean()),
-                "mean, relative": float(relative.of(name).mean()),
-                "best, held out": scores.best_held_out(name, held_out).tolist(),
-                "best, shuffled": shuffled.best(name).tolist(),
-                "suppressors": float((scores.suppressor_FLM[place].max(axis=1) > quantile_L).mean()),
-            }
-            for place, name in enumerate(CAPABILITIES)
-        },
-        "overlaps": _overlaps(lab.sets(offset), seen.width),
-        "stability": {
-            name: overlap(
-                lab.sets(offset)[name], lab.sets((offset + 1) % lab.scale.seeds)[name], width=seen.width
-            ).share.to_dict()
-            for name in CAPABILITIES
-        },
+@dataclass(frozen=True, kw_only=True)
+class NeuronDraw:
+    """Sparsity and scores in one draw of texts."""
+
+    numbers: dict[str, float]
+    """By the measure that is their mean over draws."""
+
+    best: dict[str, list[float]]
+    """Score of each layer's best neuron, by capability."""
+
+    overlaps: dict[str, float]
+    """Neurons in common of the sets of two capabilities, "code and german"."""
+
+    stability: dict[str, float]
+    """The same of two sets of one capability, chosen on two draws of texts."""
+
+
+def neurons(context: Context, offset: int) -> NeuronDraw:
+    """Sparsity, scores against permuted labels, and overlap of the specialised sets."""
+    seen, scores, held_out = context.profile(offset), context.scores(offset), context.scores(offset + 1)
+    order = np.random.default_rng(context.seed + offset).permutation(seen.labels_N)
+    shuffled, relative = functional_scores(seen.relabelled(order)), functional_scores(seen, relative=True)
+    null_L = context.null(offset).quantile()
+    weak_L = [seen.share_below(WEAK, layer=layer, replicates=2).estimate for layer in range(seen.layers)]
+    numbers = {
+        "sparsity/share below 0.2": seen.share_below(WEAK).estimate,
+        "sparsity/share below 0.2, least layer": min(weak_L),
+        "sparsity/share below 0.2, activation": seen.share_below(WEAK, "activation").estimate,
     }
-
-
-def _overlaps(sets: dict[str, Index], width: int) -> dict[str, Payload]:
-    return {
-        f"{one} and {other}": overlap(sets[one], sets[other], width=width).to_dict()
-        for one, other in combinations(CAPABILITIES, 2)
+    for name in CAPABILITIES:
+        best_L = scores.best(name)
+        numbers[f"scores/best, {name}"] = float(best_L.mean())
+        numbers[f"scores/best on other texts, {name}"] = float(scores.best_held_out(name, held_out).mean())
+        numbers[f"scores/layers above 0.8, {name}"] = float((best_L > HIGH_SCORE).mean())
+        numbers[f"scores/layers above the null, {name}"] = float((best_L > null_L).mean())
+    over_capabilities = {
+        "layers above the null, shuffled": [(shuffled.best(name) > null_L).mean() for name in CAPABILITIES],
+        "best minus top 5 per mille": [(scores.best(name) - scores.at_share(name)).mean() for name in CAPABILITIES],
+        "mean over chance": [scores.of(name).mean() / scores.chance(name) for name in CAPABILITIES],
+        "mean over chance, relative": [relative.of(name).mean() / scores.chance(name) for name in CAPABILITIES],
     }
+    numbers |= {f"scores/{name}": float(np.mean(values)) for name, values in over_capabilities.items()}
+    sets, others = context.sets(offset), context.sets(offset + 1)
 
+    def common(first: Index, second: Index) -> float:
+        return overlap(first, second, width=seen.width).share.estimate
 
-def masks(lab: Laboratory) -> Payload:
-    """What leaving out the weakest neurons costs, by both indicators, and by a common error of every layer."""
-    scale, asked = lab.scale, lab.texts("test", lab.scale.mask_texts)
-    by_activation = ablation_curve(lab.loaded, asked, shares=scale.mask_levels, indicator="activation", **lab.reading)
-    by_magnitude = ablation_curve(lab.loaded, asked, shares=scale.mask_levels, indicator="magnitude", **lab.reading)
-    truncated = cett_curve(lab.loaded, lab.mixed, asked, scale.cett_levels, **lab.reading)
-    return {
-        "base": by_activation.before.per_token(),
-        "activation": by_activation.to_dict(),
-        "magnitude": by_magnitude.to_dict(),
-        "cett": truncated.to_dict(),
-        "knee": {"activation": by_activation.knee().to_dict(), "magnitude": by_magnitude.knee().to_dict()},
-        "cett knee": truncated.knee().to_dict(),
-        "activation loss": by_activation.effect(ACTIVATION_LEVEL).delta_nll.to_dict(),
-        "magnitude loss": by_magnitude.effect(MAGNITUDE_LEVEL).delta_nll.to_dict(),
-        "gains": {
-            f"{level:g}": indicator_gain(by_activation, by_magnitude, level).to_dict() for level in scale.mask_levels
+    return NeuronDraw(
+        numbers=numbers,
+        best={name: scores.best(name).tolist() for name in CAPABILITIES},
+        overlaps={
+            f"{first} and {second}": common(sets[first], sets[second])
+            for first, second in combinations(CAPABILITIES, 2)
         },
+        stability={name: common(sets[name], others[name]) for name in CAPABILITIES},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masking:
+    """What leaving out the weakest neurons of each token costs."""
+
+    measures: dict[str, Interval]
+    levels: list[float]
+    rises: dict[str, list[Interval]]
+    """Rise of the loss at each level, by indicator, nats per token."""
+
+
+def masks(context: Context) -> Masking:
+    """Losses with the weakest neurons left out, by both indicators, and by a common error of every layer."""
+    levels, texts = context.scale.mask_levels, context.texts("test", context.scale.mask_texts)
+    by_activation = ablation_curve(context.loaded, texts, shares=levels, indicator="activation", **context.reading)
+    by_magnitude = ablation_curve(context.loaded, texts, shares=levels, indicator="magnitude", **context.reading)
+    truncated = cett_curve(context.loaded, context.mixed, texts, context.scale.cett_levels, **context.reading)
+    curves = {"activation": by_activation, "magnitude": by_magnitude}
+    relative = 1 / by_activation.before.per_token()
+    measures = {
+        "masking/loss at 70 % by activation": scaled(by_activation.effect(ACTIVATION_LEVEL).delta_nll, relative),
+        "masking/loss at 80 % by magnitude": scaled(by_magnitude.effect(MAGNITUDE_LEVEL).delta_nll, relative),
+        "masking/activation minus magnitude, 70 %": indicator_gain(by_activation, by_magnitude, ACTIVATION_LEVEL),
+        "masking/knee by activation": by_activation.knee(),
+        "masking/knee by magnitude": by_magnitude.knee(),
+        "masking/sparsity at 1 % more perplexity (CETT)": truncated.knee(),
     }
+    rises = {name: [curve.effect(level).delta_nll for level in levels] for name, curve in curves.items()}
+    return Masking(measures=measures, levels=list(levels), rises=rises)
 
 
-def knockouts(lab: Laboratory, offset: int) -> Payload:
+@dataclass(frozen=True, kw_only=True)
+class CleanedSet:
+    """A set less its resident neurons, and less as many others: shares of its effects that are left."""
+
+    name: str
+    neurons: int
+    residents: int
+    own: float
+    collateral: float
+    own_less_others: float
+    collateral_less_others: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationDraw:
+    """Sets of neurons switched off in one draw of texts and of random sets."""
+
+    numbers: dict[str, float]
+    """By the measure that is their mean over draws."""
+
+    shown: dict[str, bool]
+    """By capability, whether its set costs it surely more than all that it is compared with."""
+
+    effects: dict[str, dict[str, float]]
+    """Rise of the loss by set, then by capability, nats per token."""
+
+    cleaned: list[CleanedSet]
+
+
+def ablations(context: Context, offset: int) -> AblationDraw:
     """Each capability's neurons switched off, beside random and magnitude-matched sets and sets less residents."""
-    asked = lab.texts("test", lab.scale.ablation_texts, offset)
-    seen, sets, seed = lab.profile(offset), lab.sets(offset), lab.seed + 100 * offset
-    one = next(iter(sets.values()))
+    texts = context.texts("test", context.scale.ablation_texts, offset)
+    seen, sets, seed = context.profile(offset), context.sets(offset), context.seed + 100 * offset
     randoms = {
-        f"random {number}": random_like(one, seen.width, seed=seed + number) for number in range(lab.scale.random_sets)
+        f"random {number}": random_like(sets[CAPABILITIES[0]], seen.width, seed=seed + number)
+        for number in range(context.scale.random_sets)
     }
     matched = {
         f"matched to {name}": magnitude_matched(chosen, seen.magnitude(name), seed=seed)
         for name, chosen in sets.items()
     }
-    table = ablate(lab.loaded, {**sets, **matched, **randoms}, asked, **lab.reading)
-    return {
-        "effects": table.to_dict()["effects"],
-        "capabilities": {name: _against(table, name, list(randoms)) for name in CAPABILITIES},
-        "cleaned": _cleaned(lab, offset, asked, table),
-    }
+    table = ablate(context.loaded, {**sets, **matched, **randoms}, texts, **context.reading)
+    numbers: dict[str, float] = {}
+    shown = {}
+    for name in CAPABILITIES:
+        # In nats: of percents of perplexity one large effect would outweigh all others.
+        own = {
+            "mean of others": table.own_against_others(name, name, measure="nats"),
+            "random": table.own_against_controls(name, name, list(randoms), measure="nats"),
+            "matched": table.own_against_controls(name, name, [f"matched to {name}"], measure="nats"),
+        }
+        numbers |= {f"knockout/{name}, own minus {control}": value.estimate for control, value in own.items()}
+        shown[name] = all(value.lower > 0 for value in own.values())
+    effects = {row: {name: table.effect(row, name).delta_nll.estimate for name in CAPABILITIES} for row in table.after}
+    return AblationDraw(numbers=numbers, shown=shown, effects=effects, cleaned=cleaned(context, offset, texts, table))
 
 
-def _against(table: AblationTable, name: str, randoms: list[str]) -> Payload:
-    """Differences in nats: percent of perplexity would let one large effect outweigh all others."""
-    return {
-        "others": table.own_against_others(name, name, measure="nats").to_dict(),
-        "random": table.own_against_controls(name, name, randoms, measure="nats").to_dict(),
-        "matched": table.own_against_controls(name, name, [f"matched to {name}"], measure="nats").to_dict(),
-        "collateral": table.collateral(name, name, measure="nats").to_dict(),
-    }
-
-
-def _cleaned(lab: Laboratory, offset: int, asked: dict[str, list[str]], table: AblationTable) -> list[Payload]:
-    """Own effect and collateral that are left without resident neurons, and without as many others."""
-    seen, sets = lab.profile(offset), lab.sets(offset)
-    residents = resident(seen.firing_share(), RESIDENT)
+def cleaned(context: Context, offset: int, texts: dict[str, list[str]], table: AblationTable) -> list[CleanedSet]:
+    """The sets of largest collateral that have resident neurons, without them and without as many others."""
+    sets = context.sets(offset)
+    residents = resident(context.profile(offset).firing_share(), RESIDENT)
     less = {name: without(chosen, residents) for name, chosen in sets.items()}
     hit = [name for name in CAPABILITIES if less[name].size < sets[name].size]
     hit.sort(key=lambda name: -table.collateral(name, name, measure="nats", replicates=2).estimate)
-    found = []
+    rows = []
     for name in hit[:CLEANED]:
-        rows = {name: sets[name], "less residents": less[name], "less others": _less(sets[name], less[name], lab.seed)}
-        again = ablate(lab.loaded, rows, asked, **lab.reading)
-        one: Payload = {"set": name, "neurons": sets[name].size, "residents": sets[name].size - less[name].size}
-        for row in ("less residents", "less others"):
-            own, collateral = again.kept(name, row, name, measure="nats")
-            one[row] = {"own": own.to_dict(), "collateral": collateral.to_dict()}
-        found.append(one)
-    return found
+        reduced = {"residents": less[name], "others": less_others(sets[name], less[name], context.seed)}
+        reduced_table = ablate(context.loaded, {name: sets[name], **reduced}, texts, **context.reading)
+        shares = [reduced_table.kept(name, row, name, measure="nats") for row in reduced]
+        rows.append(
+            CleanedSet(
+                name=name,
+                neurons=sets[name].size,
+                residents=sets[name].size - less[name].size,
+                own=shares[0][0].estimate,
+                collateral=shares[0][1].estimate,
+                own_less_others=shares[1][0].estimate,
+                collateral_less_others=shares[1][1].estimate,
+            )
+        )
+    return rows
 
 
-def _less(chosen: Index, cleaned: Index, seed: int) -> Index:
+def less_others(chosen: Index, cleaned: Index, seed: int) -> Index:
     """The set less as many of its other neurons in each layer as it has residents there."""
     generator = np.random.default_rng(seed)
     kept = {}
-    for layer, neurons in chosen.neurons.items():
+    for layer, whole in chosen.neurons.items():
         left = cleaned.neurons.get(layer, np.empty(0, np.int64))
-        others = generator.permutation(left)[: len(neurons) - len(left)]
-        kept[layer] = np.setdiff1d(neurons, others)
+        kept[layer] = np.setdiff1d(whole, generator.permutation(left)[: len(whole) - len(left)])
     return Index({layer: some for layer, some in kept.items() if len(some)})

@@ -1,12 +1,13 @@
 """Stages of the Bricks reproduction about groups of neurons: partitions, routing, and what configuration saves."""
 
 from contextlib import nullcontext
-from typing import Any, get_args
+from functools import partial
+from typing import get_args
 
 import numpy as np
 
-from armillary.methods.bricks.experts.cost import Arm, DecodeCost, decode_cost, decode_times, static_cost
-from armillary.methods.bricks.experts.partitioning import TOP, functional_experts
+from armillary.methods.bricks.experts.cost import Arm, decode_times
+from armillary.methods.bricks.experts.partitioning import TOP, FunctionalExperts, functional_experts
 from armillary.methods.bricks.experts.quality import SHARES, router_recall, routing_curve, routing_gain
 from armillary.methods.bricks.experts.routed_model import routed, sliced
 from armillary.methods.bricks.experts.router import oracle
@@ -17,11 +18,15 @@ from armillary.methods.bricks.neurons.sets import specialised
 from armillary.methods.bricks.neurons.sparsity import keep_like, neuron_energy
 from armillary.methods.bricks.payloads import Index
 from armillary.models.batches import encode
-from reproductions.bricks.setup import Laboratory, Splitting
+from armillary.numerics.intervals import Interval, binomial, bootstrap_mean
+from reproductions.bricks.claims import ALMOST_NOTHING
+from reproductions.bricks.setup import Context, Splitting, scaled
 
-Payload = dict[str, Any]
-
+SPLITTINGS: tuple[Splitting, ...] = get_args(Splitting)
 CLUSTERED: tuple[Splitting, ...] = ("weights", "coactivation")
+BEYOND = 0.01
+"""A partition has more functional experts than chance where at most this share of random ones has as many."""
+
 HALF = 0.5
 FIXED = (0.5, 0.75, 0.9)
 """Shares of the neurons in the fixed sets whose time and loss are measured."""
@@ -33,95 +38,97 @@ OWN = "code"
 """Capability whose texts choose the fixed sets and are decoded."""
 
 PROMPT, WARM_UP = 48, 5
+"""Tokens read before decoding is timed, and steps that are not counted: the first ones allocate memory."""
 
 
-def experts(lab: Laboratory) -> Payload:
-    """How many experts of each partition are functional, for each draw of texts, against random partitions."""
-    found: Payload = {}
-    for kind in get_args(Splitting):
-        split, rows = lab.partition(kind), []
-        for offset in range(lab.scale.seeds):
-            scores = lab.scores(offset)
+def experts(context: Context) -> dict[str, Interval]:
+    """How often the experts of each partition collect a capability beyond chance, over draws and capabilities."""
+    measures = {}
+    for kind in SPLITTINGS:
+        split = context.partition(kind)
+        cells: list[FunctionalExperts] = []
+        for offset in range(context.scale.seeds):
+            scores, seed = context.scores(offset), context.seed + offset
             best = {name: specialised(scores.of(name), TOP) for name in CAPABILITIES}
-            judged = functional_experts(split, best, partitions=lab.scale.partitions, seed=lab.seed + offset)
-            rows.append({name: one.to_dict() for name, one in judged.items()})
-        found[kind] = rows
-    return found
+            cells += functional_experts(split, best, partitions=context.scale.partitions, seed=seed).values()
+        beyond = sum(cell.p_of_number <= BEYOND for cell in cells)
+        measures[f"experts/cells beyond chance, {kind}"] = binomial(beyond, len(cells), how="capabilities and draws")
+        if degrees := [cell.degree for cell in cells if cell.degree is not None]:
+            measures[f"experts/count over expected, {kind}"] = bootstrap_mean(
+                degrees, seed=0, how="capabilities and draws"
+            )
+    return measures
 
 
-def routing(lab: Laboratory) -> Payload:
+def routing(context: Context) -> dict[str, Interval]:
     """Losses with some experts a token: oracle and fitted router, three partitions, and clusters against lots."""
-    asked = lab.texts("test", lab.scale.routing_texts)
-    found: Payload = {"curves": {}, "recall": {}}
-    for kind in get_args(Splitting):
-        split = lab.partition(kind)
-        fitted = ridge_router(lab.loaded, split, lab.mixed, max_tokens=lab.scale.tokens)
+    texts = context.texts("test", context.scale.routing_texts)
+    measures, recall, quarters = {}, {}, []
+    for kind in SPLITTINGS:
+        split = context.partition(kind)
+        fitted = ridge_router(context.loaded, split, context.mixed, max_tokens=context.scale.tokens)
         for name, router in (("oracle", oracle()), ("ridge", fitted)):
-            curve = routing_curve(lab.loaded, split, router, asked, **lab.reading)
-            found["curves"][f"{kind}, {name}"] = {**curve.to_dict(), "base": curve.before.per_token()}
+            curve = routing_curve(context.loaded, split, router, texts, **context.reading)
+            rises = [scaled(curve.effect(k).delta_nll, 1 / curve.before.per_token()) for k in curve.ks]
+            for k, rise in zip(curve.ks, rises, strict=True):
+                measures[f"routing/loss at {k / curve.experts:.0%}, {kind}, {name}"] = rise
+            quarters += [rises[0]] if name == "ridge" else []
         quarter = max(1, round(SHARES[0] * split.experts))
-        held_out = [texts[0] for texts in asked.values()]
-        recall = router_recall(lab.loaded, split, fitted, held_out, quarter, max_tokens=lab.scale.tokens)
-        found["recall"][kind] = recall.to_dict()
-    found["gains"] = {
-        kind: [_gain(lab, kind, offset, asked) for offset in range(lab.scale.seeds)] for kind in CLUSTERED
-    }
-    return found
+        held_out = [rows[0] for rows in texts.values()]
+        recall[f"routing/recall at a quarter, {kind}"] = router_recall(
+            context.loaded, split, fitted, held_out, quarter, max_tokens=context.scale.tokens
+        ).mean
+    measures["routing/loss at a quarter, best fitted router"] = min(quarters, key=lambda rise: rise.estimate)
+    for kind in CLUSTERED:
+        gains = [saved_by_clusters(context, kind, offset, texts) for offset in range(context.scale.seeds)]
+        weakest = min(gains, key=lambda gain: gain.estimate)
+        measures[f"routing/random minus {kind}, half, weakest draw"] = weakest
+    return measures | recall
 
 
-def _gain(lab: Laboratory, kind: Splitting, offset: int, asked: dict[str, list[str]]) -> Payload:
+def saved_by_clusters(context: Context, kind: Splitting, offset: int, texts: dict[str, list[str]]) -> Interval:
     """Nats that clusters save over experts by lot with half of the experts, both by their oracle."""
     lots, clusters = (
-        routing_curve(lab.loaded, split, oracle(), asked, shares=[HALF], **lab.reading)
-        for split in (lab.partition("random", offset), lab.partition(kind))
+        routing_curve(context.loaded, split, oracle(), texts, shares=[HALF], **context.reading)
+        for split in (context.partition("random", offset), context.partition(kind))
     )
-    return routing_gain(lots, clusters, lots.ks[0], seed=offset).to_dict()
+    return routing_gain(lots, clusters, lots.ks[0], seed=offset)
 
 
-def saving(lab: Laboratory) -> Payload:
-    """Time of a decoded token, loss and bytes with part of the FFNs, on texts of one capability."""
-    scale, loaded = lab.scale, lab.loaded
-    arms, costs = _arms(lab)
-    own = {OWN: lab.texts("test", 4 * scale.routing_texts)[OWN]}
+def saving(context: Context) -> dict[str, Interval]:
+    """Time of a decoded token and loss with part of the FFNs, on texts of one capability."""
+    scale, loaded, arms = context.scale, context.loaded, parts_of_model(context)
+    texts = {OWN: context.texts("test", 4 * scale.routing_texts)[OWN]}
     losses = {}
     for name, arm in arms.items():
         with arm():
-            losses[name] = text_losses(loaded, own, max_tokens=scale.tokens)
-    text = "\n".join(own[OWN])
-    ids = encode(loaded, [text], max_tokens=PROMPT + WARM_UP + scale.decode_steps)[0]
+            losses[name] = text_losses(loaded, texts, max_tokens=scale.tokens)
+    tokens = PROMPT + WARM_UP + scale.decode_steps
+    ids = encode(loaded, ["\n".join(texts[OWN])], max_tokens=tokens)[0]
     times = decode_times(loaded, ids, arms, steps=scale.decode_steps, warm_up=WARM_UP, rounds=scale.decode_rounds)
-    return {
-        "base": losses["dense"].per_token(),
-        "arms": {
-            name: {
-                "loss": effect(losses["dense"], losses[name]).delta_nll.to_dict(),
-                "time": times.ratio("dense", name, seed=lab.seed).to_dict(),
-                "bytes": cost.to_dict(),
-            }
-            for name, cost in costs.items()
-        },
-        "times": times.to_dict(),
-    }
+    dense, as_good = losses.pop("dense"), []
+    measures: dict[str, Interval] = {}
+    for name, after in losses.items():
+        loss = scaled(effect(dense, after).delta_nll, 1 / dense.per_token())
+        time = times.ratio("dense", name, seed=context.seed)
+        measures |= {f"saving/loss, {name}": loss, f"saving/time ratio, {name}": time}
+        as_good += [time] if loss.upper <= ALMOST_NOTHING else []
+    none = Interval(estimate=1.0, how="no configuration is as good: the dense model itself")
+    measures["saving/time ratio at equal quality"] = max(as_good, key=lambda time: time.estimate, default=none)
+    return measures
 
 
-def _arms(lab: Laboratory) -> tuple[dict[str, Arm], dict[str, DecodeCost]]:
-    loaded, width = lab.loaded, lab.loaded.anatomy.intermediate_size
-    energy_LM = neuron_energy(loaded, lab.calibration[OWN], max_tokens=lab.scale.tokens)
+def parts_of_model(context: Context) -> dict[str, Arm]:
+    """The dense model, the model sliced to fixed sets of neurons, and the routed one."""
+    loaded, anatomy = context.loaded, context.loaded.anatomy
+    energy_LM = neuron_energy(loaded, context.calibration[OWN], max_tokens=context.scale.tokens)
     arms: dict[str, Arm] = {"dense": nullcontext}
-    costs = {}
     for share in FIXED:
-        sizes = Index(dict.fromkeys(range(loaded.anatomy.num_layers), np.arange(max(1, round(share * width)))))
-        keep = keep_like(energy_LM, sizes)
-        name = f"fixed {share:.0%} of the neurons"
-        arms[name], costs[name] = _slicing(lab, keep), static_cost(loaded, keep)
-    split = lab.partition("coactivation")
-    router = ridge_router(loaded, split, lab.mixed, max_tokens=lab.scale.tokens)
+        count = max(1, round(share * anatomy.intermediate_size))
+        sizes = Index(dict.fromkeys(range(anatomy.num_layers), np.arange(count)))
+        arms[f"fixed {share:.0%} of the neurons"] = partial(sliced, loaded, keep_like(energy_LM, sizes))
+    split = context.partition("coactivation")
+    router = ridge_router(loaded, split, context.mixed, max_tokens=context.scale.tokens)
     k = max(1, round(ROUTED * split.experts))
-    name = f"routed, {ROUTED:.0%} of the experts"
-    arms[name] = lambda: routed(loaded, split, router, k=k)
-    costs[name] = decode_cost(loaded, k / split.experts, router)
-    return arms, costs
-
-
-def _slicing(lab: Laboratory, keep: Index) -> Arm:
-    return lambda: sliced(lab.loaded, keep)
+    arms[f"routed, {ROUTED:.0%} of the experts"] = partial(routed, loaded, split, router, k=k)
+    return arms

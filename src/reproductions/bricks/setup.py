@@ -1,10 +1,11 @@
 """What the stages of the Bricks reproduction share: one model, its texts, profiles, scores, sets and partitions."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from armillary.data import equal_capability_texts
 from armillary.data.texts.corpora import texts
@@ -20,6 +21,7 @@ from armillary.methods.bricks.neurons.scores import FunctionalScores, NullScores
 from armillary.methods.bricks.neurons.sets import specialised
 from armillary.methods.bricks.payloads import Index, Partition
 from armillary.models import LoadedModel
+from armillary.numerics.intervals import Interval
 from armillary.runs.parts import Parts
 from reproductions.bricks.scale import Scale
 
@@ -29,7 +31,7 @@ GENERAL = "world-factbook"
 
 
 @dataclass(frozen=True)
-class Laboratory:
+class Context:
     """One model at one scale. What is slow is computed once and kept as parts of the run."""
 
     loaded: LoadedModel
@@ -53,25 +55,28 @@ class Laboratory:
 
     def profile(self, offset: int) -> Profile:
         """Activity of all neurons in the texts of one draw."""
+        # Ten texts a capability tell histograms and firing, whose counts take most of the memory.
         config = ProfileConfig(max_tokens=self.scale.tokens, detail_texts=min(10, self.scale.score_texts))
-        found = self.texts("score", self.scale.score_texts, offset)
-        return profile(self.loaded, found, config, store=self.parts.arrays)
+        return profile(
+            self.loaded, self.texts("score", self.scale.score_texts, offset), config, store=self.parts.arrays
+        )
 
     def scores(self, offset: int) -> FunctionalScores:
-        """Functionality scores of one draw."""
+        """Functionality scores of one draw; those of the draw after the last are the first's again."""
+        offset %= self.scale.seeds
         if offset not in self._scores:
             self._scores[offset] = functional_scores(self.profile(offset))
         return self._scores[offset]
 
     def null(self, offset: int) -> NullScores:
-        """Scores under permuted labels."""
-        (found,) = null_scores(
+        """Scores under permuted labels; all capabilities have as many texts, so there is one null."""
+        (null,) = null_scores(
             self.profile(offset),
             permutations=self.scale.permutations,
             seed=self.seed + offset,
             store=self.parts.arrays,
         )
-        return found
+        return null
 
     def sets(self, offset: int) -> dict[str, Index]:
         """The specialised neurons of each capability: the best 5 % of every layer."""
@@ -90,17 +95,23 @@ class Laboratory:
 
     def partition(self, kind: Splitting, offset: int = 0) -> Partition:
         """A split of every FFN into experts."""
-        experts = self.scale.experts
-        kept = self.parts.arrays(f"partition {kind} {offset}", lambda: {"labels": self._labels(kind, offset)})
+        experts, seed = self.scale.experts, self.seed + offset
+
+        def labels() -> NDArray[np.int64]:
+            if kind == "weights":
+                return partition_by_weights(self.loaded, experts, seed=seed).labels_LM
+            if kind == "coactivation":
+                return partition_by_coactivation(
+                    self.loaded, self.mixed, experts, max_tokens=self.scale.tokens, seed=seed
+                ).labels_LM
+            anatomy = self.loaded.anatomy
+            return random_partition(anatomy.num_layers, anatomy.intermediate_size, experts, seed=seed).labels_LM
+
+        kept = self.parts.arrays(f"partition {kind} {offset}", lambda: {"labels": labels()})
         return Partition(kept["labels"], experts)
 
-    def _labels(self, kind: Splitting, offset: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
-        experts, seed = self.scale.experts, self.seed + offset
-        if kind == "weights":
-            return partition_by_weights(self.loaded, experts, seed=seed).labels_LM
-        if kind == "coactivation":
-            return partition_by_coactivation(
-                self.loaded, self.mixed, experts, max_tokens=self.scale.tokens, seed=seed
-            ).labels_LM
-        layers, width = self.loaded.anatomy.num_layers, self.loaded.anatomy.intermediate_size
-        return random_partition(layers, width, experts, seed=seed).labels_LM
+
+def scaled(interval: Interval, factor: float) -> Interval:
+    """The interval in another unit."""
+    low, high = (None if end is None else end * factor for end in (interval.low, interval.high))
+    return replace(interval, estimate=interval.estimate * factor, low=low, high=high)

@@ -5,10 +5,17 @@ from pathlib import Path
 import pytest
 
 from armillary.cli.reproduce import JOBS, ReproduceSettings
+from armillary.models import load
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
+from armillary.records.record import RunRecord
+from armillary.runs.parts import Parts
+from reproductions.bricks import editing
 from reproductions.bricks.claims import CLAIMS, HIGH, LOWER
 from reproductions.bricks.scale import ACTIVATION_LEVEL, MAGNITUDE_LEVEL, SCALES
+from reproductions.bricks.setup import Context
+
+COMMITTED = Path(__file__).parents[3] / "results"
 
 
 def about(value: float, width: float = 0.01) -> Interval:
@@ -128,4 +135,23 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     # A tiny random model knows no capital, its adapters gain nothing for sure, and none of its neurons is resident.
     assert all(name.split("/")[0] in ("edits", "merging", "residents") for name in missing)
     assert record.measures["growth/largest logit difference"].estimate < 1e-4
-    assert len(record.sections) == 7 and (tmp_path / "run" / "report.html").exists()
+    assert [section.id for section in record.sections] == [claim.id for claim in CLAIMS]
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_measures_of_edits_have_the_names_of_the_committed_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny random model knows nothing; where it is said to, the stage of edits runs through."""
+    monkeypatch.setattr(editing, "base_answers_right", lambda loaded, facts: [True] * len(facts))
+    results = editing.edits(Context(load("tiny-llama"), SCALES["quick"], 0, Parts(tmp_path, "edits")))
+    committed = RunRecord.load(COMMITTED / "bricks-laptop-smollm2-135m-instruct.json").measures
+    assert set(results.measures) == {name for name in committed if name.startswith("edits/")}
+    assert len(results.facts) == SCALES["quick"].facts and results.layer is not None
+
+
+@pytest.mark.parametrize("model", ["smollm2-135m-instruct", "gemma-3-270m"])
+def test_committed_records_have_every_measure_and_their_verdicts(model: str) -> None:
+    record = RunRecord.load(COMMITTED / f"bricks-laptop-{model}.json")
+    judged = {result.id: result.verdict for result in judge(CLAIMS, record.measures)}
+    assert judged == {claim.id: claim.verdict for claim in record.claims}
