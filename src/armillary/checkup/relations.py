@@ -9,7 +9,6 @@ from armillary.methods.lincorr import LinCorrConfig, correlation_matrix, prompt_
 from armillary.methods.lincorr.method import StudyScores
 from armillary.methods.lincorr.result import HitRate, RelationScores
 from armillary.numerics.intervals import Interval
-from armillary.records.plain import decode
 from armillary.records.sections import Bars, Cell, Figure, Finding, Heatmap, Section, Table
 
 RELATIONS_SHOWN = (
@@ -62,7 +61,7 @@ def measure(context: Context) -> RelationSurvey:
         config,
         store=lambda name, compute: context.parts.arrays(f"{context.role} relations {name}", compute),
     )
-    survey = RelationSurvey(study=decode(StudyScores, done.to_dict(), "The study"), subjects=len(done.subjects))
+    survey = RelationSurvey(study=done.scores(), subjects=len(done.subjects))
     prompts = prompt_tables(done.tables)
     if len(prompts) < 2:
         return survey

@@ -43,15 +43,15 @@ class _Windows(Dataset[dict[str, torch.Tensor]]):
 
 
 class _Watcher(TrainerCallback):
-    def __init__(self, steps: Sequence[int], look: Callable[[int], None], bar: Counter) -> None:
-        self.steps, self.look, self.bar = frozenset(steps), look, bar
+    def __init__(self, steps: Sequence[int], evaluate: Callable[[int], None], bar: Counter) -> None:
+        self.steps, self.evaluate, self.bar = frozenset(steps), evaluate, bar
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar.advance()
         if state.global_step in self.steps:
             model = kwargs["model"]
             model.eval()
-            self.look(state.global_step)
+            self.evaluate(state.global_step)
             model.train()
 
 
@@ -59,18 +59,18 @@ def fine_tune(
     loaded: LoadedModel,
     texts: Sequence[str],
     config: FineTuneConfig,
-    look: Callable[[int, LoadedModel], None] = lambda step, tuned: None,
-    look_at: Sequence[int] = (),
+    evaluate: Callable[[int, LoadedModel], None] = lambda step, tuned: None,
+    evaluate_at: Sequence[int] = (),
 ) -> LoadedModel:
     """A fine-tuned copy; the given model is left as it was.
 
-    ``look(step, copy)`` is called in evaluation mode after each step named in ``look_at``.
+    ``evaluate(step, copy)`` is called in evaluation mode after each step named in ``evaluate_at``.
     """
     model = copy.deepcopy(loaded.model).train()
 
-    def looking(step: int) -> None:
-        # Opened anew at each look: a LoadedModel remembers the fingerprint of its weights.
-        look(step, load((model, loaded.tokenizer)))
+    def open_and_evaluate(step: int) -> None:
+        # Opened anew each time: a LoadedModel remembers the fingerprint of its weights.
+        evaluate(step, load((model, loaded.tokenizer)))
 
     with tempfile.TemporaryDirectory() as folder, counted("Fine-tuning on other text", config.steps) as bar:
         arguments = TrainingArguments(
@@ -93,7 +93,7 @@ def fine_tune(
             model=model,
             args=arguments,
             train_dataset=_Windows(loaded, texts, config.tokens),
-            callbacks=[_Watcher(look_at, looking, bar)],
+            callbacks=[_Watcher(evaluate_at, open_and_evaluate, bar)],
         )
         # It would print its own summary on stdout, where --json leaves nothing but the record.
         trainer.remove_callback(PrinterCallback)

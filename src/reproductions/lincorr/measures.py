@@ -1,17 +1,17 @@
-"""From the plain data of the stages to the named measures that the claims read. Needs no model."""
+"""From the results of the stages to the named measures that the claims read. Needs no model."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from armillary.numerics.intervals import Interval, across_seeds, bootstrap, paired_difference
+from armillary.methods.lincorr import GradientCorrelation, HitRate, RelationScores, SpilloverResult, StudyScores
+from armillary.numerics.intervals import Interval, across_seeds, bootstrap
+from reproductions.lincorr.stages import CompletenessStage, EditStage, RateStage, ResilienceStage
 
-Found = dict[str, Any]
-
-_NAMES = {
+CORRELATIONS = {
     "correlation": "correlation",
     "correlation_ols": "correlation, least squares",
     "over_rank_one": "correlation minus rank one",
@@ -21,39 +21,77 @@ _NAMES = {
     "excess": "excess over random words",
     "centred": "centred",
 }
+"""Field of a relation's scores -> the measure's name after that of the relation."""
+
+EDITS = {
+    "agreement": "predicted against measured",
+    "agreement_permuted": "permuted weights",
+    "agreement_uniform": "uniform weights",
+    "over_permuted": "predicted minus permuted",
+    "success": "success",
+    "success_before": "success before",
+    "gain": "gain",
+    "success_by_rise": "success by rise",
+    "slope": "logistic slope",
+    "wrong_above_reference": "wrong with more weight than the right",
+    "wrong_rank": "rank of the wrong target's weight",
+}
+"""Field of a summary of edits -> the measure's name."""
 
 
-def measures(found: Found, seeds: int) -> dict[str, Interval]:
+@dataclass(frozen=True, kw_only=True)
+class LincorrStages:
+    """What all stages gave."""
+
+    correlations: Sequence[StudyScores]
+    """By seed."""
+
+    rate: RateStage
+    edits: EditStage
+    """Of city-country."""
+
+    arithmetic_edits: EditStage
+    """Of add1-add2."""
+
+    gradients: Mapping[str, GradientCorrelation]
+    vocabulary: Mapping[str, Sequence[float]]
+    completeness: CompletenessStage
+    resilience: ResilienceStage
+
+
+def measures(stages: LincorrStages) -> dict[str, Interval]:
     """Every measure by name; what could not be measured is absent."""
     return {
-        **_correlations([found[f"correlations {offset}"] for offset in range(seeds)]),
-        **_gradients(found),
-        **_resilience(found["resilience"]),
-        **_edits(found),
-        **_vocabulary(found["vocabulary"]),
-        **_completeness(found["completeness"]),
+        **_correlations(stages.correlations),
+        **_gradients(stages.gradients, stages.correlations[0]),
+        **_resilience(stages.resilience),
+        **_edits(stages.edits.summary, stages.arithmetic_edits.summary),
+        **_vocabulary(stages.vocabulary),
+        **_completeness(stages.completeness),
     }
 
 
-def notes(found: Found) -> dict[str, str]:
+def notes(stages: LincorrStages) -> dict[str, str]:
     """A sentence to a claim where a stage has something to say."""
-    told = {}
-    rate, looks = found["rate"]["rate"], found["resilience"]["looks"]
-    told["causal-transfer"] = f"Edits at learning rate {rate:g}, chosen on pilot words that take no further part."
-    if looks:
-        last = looks[-1]
-        before, after = (float(np.mean(values)) for values in (found["resilience"]["nll_before"], last["nll"]))
-        told["resilient"] = (
-            f"After {last['step']} steps the weights moved by {last['relative_change']:.2%} of their norm and the "
-            "loss on "
+    rate = f"Edits at learning rate {stages.rate.rate:g}, chosen on pilot words that take no further part."
+    notes = {"causal-transfer": f"{rate} {stages.edits.why}".strip()}
+    if stages.resilience.evaluations:
+        last = stages.resilience.evaluations[-1]
+        before, after = float(np.mean(stages.resilience.nll_before)), float(np.mean(last.nll))
+        notes["resilient"] = (
+            f"After {last.step} steps the weights moved by {last.relative_change:.2%} of their norm and the loss on "
             f"held-out text of the new kind went from {before:.2f} to {after:.2f} nats per token."
         )
-    if found["completeness"]["why"]:
-        told["completeness"] = found["completeness"]["why"]
-    for claim, stage in (("causal-transfer", "edits"), ("no-transfer-without-precision", "edits add1-add2")):
-        if found[stage]["why"]:
-            told[claim] = f"{told.get(claim, '')} {found[stage]['why']}".strip()
-    return told
+    why = {
+        "completeness": stages.completeness.why,
+        "no-transfer-without-precision": stages.arithmetic_edits.why,
+    }
+    return notes | {claim: reason for claim, reason in why.items() if reason}
+
+
+def over_seeds(studies: Sequence[StudyScores], relation: str) -> list[RelationScores]:
+    """The scores of one relation at each seed at which it could be measured."""
+    return [study.results[relation] for study in studies if relation in study.results]
 
 
 def envelope(intervals: Sequence[Interval]) -> Interval:
@@ -70,30 +108,23 @@ def envelope(intervals: Sequence[Interval]) -> Interval:
     )
 
 
-def _correlations(studies: Sequence[Found]) -> dict[str, Interval]:
+def _correlations(studies: Sequence[StudyScores]) -> dict[str, Interval]:
     out: dict[str, Interval] = {}
-    for name in studies[0]["results"]:
-        results = [one["results"][name] for one in studies if name in one["results"]]
-        for key, label in _NAMES.items():
-            values = [Interval.from_dict(result[key]) for result in results if result.get(key)]
+    for name in studies[0].results:
+        scores = over_seeds(studies, name)
+        for field, label in CORRELATIONS.items():
+            values = [value for row in scores if (value := getattr(row, field)) is not None]
             if values:
                 out[f"{name}/{label}"] = envelope(values)
-        out |= _hits(name, results)
-    return out
-
-
-def _hits(name: str, results: Sequence[Found]) -> dict[str, Interval]:
-    out: dict[str, Interval] = {}
-    grouped: dict[tuple[str, int], list[Found]] = {}
-    for result in results:
-        fit = "ridge" if result["ridge"] else "ols"
-        for hit in result["hits"]:
-            if hit["weights"] == "raw" and hit["fit"] == fit:
-                grouped.setdefault((hit["direction"], hit["n"]), []).append(hit)
-    for (direction, n), hits in grouped.items():
-        out[f"{name}/{direction} hit@{n}"] = envelope([Interval.from_dict(hit["rate"]) for hit in hits])
-        if direction == "influenced":
-            out[f"{name}/chance hit@{n}"] = _exact(hits[0]["chance"], "exact, by counting")
+        by_kind: dict[tuple[str, int], list[HitRate]] = {}
+        for row in scores:
+            for hit in row.hits:
+                if hit.weights == "raw" and hit.fit == row.main_fit:
+                    by_kind.setdefault((hit.direction, hit.n), []).append(hit)
+        for (direction, n), hits in by_kind.items():
+            out[f"{name}/{direction} hit@{n}"] = envelope([hit.rate for hit in hits])
+            if direction == "influenced":
+                out[f"{name}/chance hit@{n}"] = _exact(hits[0].chance, "exact, by counting")
     return out
 
 
@@ -101,91 +132,72 @@ def _exact(value: float, how: str) -> Interval:
     return Interval(estimate=value, low=value, high=value, n=1, level=1.0, how=how)
 
 
-def _gradients(found: Found) -> dict[str, Interval]:
-    of_gradients = {name: Interval.from_dict(one["correlation"]) for name, one in found["gradients"].items()}
-    out = {f"{name}/gradient correlation": value for name, value in of_gradients.items()}
-    logits = {name: one["correlation"]["estimate"] for name, one in found["correlations 0"]["results"].items()}
-    names = [name for name in of_gradients if name in logits]
+def _gradients(gradients: Mapping[str, GradientCorrelation], study: StudyScores) -> dict[str, Interval]:
+    out = {f"{name}/gradient correlation": gradient.correlation for name, gradient in gradients.items()}
+    names = [name for name in gradients if name in study.results]
+    # Fewer relations have no ranking to speak of.
     if len(names) < 4:
         return out
-    a = np.array([logits[name] for name in names])
-    b = np.array([of_gradients[name].estimate for name in names])
+    of_logits = np.array([study.results[name].correlation.estimate for name in names])
+    of_gradients = np.array([gradients[name].correlation.estimate for name in names])
+
+    def spearman(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Row-wise; 0 where a resample drew one relation only."""
+        a, b = (rankdata(np.atleast_2d(values[rows]), axis=-1) for values in (of_logits, of_gradients))
+        a, b = a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
+        norm = np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+        correlations: NDArray[np.float64] = np.where(norm > 0, (a * b).sum(-1) / np.maximum(norm, 1e-12), 0.0)
+        return correlations
+
     how = f"Spearman, bootstrap over {len(names)} relations"
-    out["gradients/rank correlation with logits"] = bootstrap(
-        lambda rows: _spearman(a[rows], b[rows]), len(names), seed=0, how=how
-    )
+    out["gradients/rank correlation with logits"] = bootstrap(spearman, len(names), seed=0, how=how)
     return out
 
 
-def _spearman(a_RN: NDArray[np.float64], b_RN: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Row-wise; 0 where a resample drew one relation only."""
-    a, b = (rankdata(x, axis=-1) for x in (np.atleast_2d(a_RN), np.atleast_2d(b_RN)))
-    a, b = a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
-    norm = np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
-    out: NDArray[np.float64] = np.where(norm > 0, (a * b).sum(-1) / np.maximum(norm, 1e-12), 0.0)
-    return out
-
-
-def _resilience(stage: Found) -> dict[str, Interval]:
-    if not stage["looks"]:
+def _resilience(resilience: ResilienceStage) -> dict[str, Interval]:
+    if not resilience.evaluations:
         return {}
-    last = stage["looks"][-1]["transfer"]
-    return {f"resilience/{name}": Interval.from_dict(last[name]) for name in last if name != "relation"}
+    last = resilience.evaluations[-1].transfer
+    return {
+        "resilience/before": last.before,
+        "resilience/after": last.after,
+        "resilience/drop": last.drop,
+        "resilience/refitted": last.refitted,
+        "resilience/permuted": last.permuted,
+    }
 
 
-def _edits(found: Found) -> dict[str, Interval]:
+def _edits(summary: SpilloverResult | None, arithmetic: SpilloverResult | None) -> dict[str, Interval]:
     out: dict[str, Interval] = {}
-    summary = found["edits"]["summary"]
+    how = "share of target words that is right"
     if summary is not None:
-        labels = {
-            "agreement": "predicted against measured",
-            "agreement_permuted": "permuted weights",
-            "agreement_uniform": "uniform weights",
-            "over_permuted": "predicted minus permuted",
-            "success": "success",
-            "success_before": "success before",
-            "gain": "gain",
-            "success_by_rise": "success by rise",
-            "slope": "logistic slope",
-            "wrong_above_reference": "wrong with more weight than the right",
-            "wrong_rank": "rank of the wrong target's weight",
-        }
-        for key, label in labels.items():
-            if summary.get(key):
-                out[f"edits/{label}"] = Interval.from_dict(summary[key])
-        out["edits/chance"] = _exact(summary["chance"], "share of target words that is right")
-    other = found["edits add1-add2"]["summary"]
-    if other is not None:
-        out["edits add1-add2/success"] = Interval.from_dict(other["success"])
-        out["edits/chance add1-add2"] = _exact(other["chance"], "share of target words that is right")
+        values = {label: getattr(summary, field) for field, label in EDITS.items()}
+        out |= {f"edits/{label}": value for label, value in values.items() if value is not None}
+        out["edits/chance"] = _exact(summary.chance, how)
+    if arithmetic is not None:
+        out["edits add1-add2/success"] = arithmetic.success
+        out["edits/chance add1-add2"] = _exact(arithmetic.chance, how)
     return out
 
 
-def _vocabulary(stage: Found) -> dict[str, Interval]:
+def _vocabulary(accuracies: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
     out = {
         f"vocabulary/{name}": across_seeds(values, how=f"t interval over {len(values)} seeds")
-        for name, values in stage.items()
+        for name, values in accuracies.items()
     }
     for embeddings, label in (("pretrained", ""), ("random", ", random embeddings")):
-        pair = stage[f"true, {embeddings}"], stage[f"shuffled, {embeddings}"]
+        pair = accuracies[f"true, {embeddings}"], accuracies[f"shuffled, {embeddings}"]
         differences = [a - b for a, b in zip(*pair, strict=True)]
         how = f"paired by seed, t interval over {len(differences)} seeds"
         out[f"vocabulary/true minus shuffled{label}"] = across_seeds(differences, how=how)
     return out
 
 
-def _completeness(stage: Found) -> dict[str, Interval]:
+def _completeness(completeness: CompletenessStage) -> dict[str, Interval]:
     out = {}
-    for name, kind in stage["kinds"].items():
-        out[f"completeness/{name} hit@5"] = Interval.from_dict(kind["hit_rate"])
-        out[f"completeness/{name} correlation"] = Interval.from_dict(kind["correlation"])
-    if stage["advantage"]:
-        out["completeness/whole minus first word hit@5"] = Interval.from_dict(stage["advantage"])
+    for name, kind in completeness.kinds.items():
+        out[f"completeness/{name} hit@5"] = kind.hit_rate
+        out[f"completeness/{name} correlation"] = kind.correlation
+    if completeness.advantage is not None:
+        out["completeness/whole minus first word hit@5"] = completeness.advantage
     return out
-
-
-def forgetting(stage: Found) -> Interval | None:
-    """Paired change of the per-token loss on the new kind of text: below 0 shows that the fine-tune was real."""
-    if not stage["looks"]:
-        return None
-    return paired_difference(stage["looks"][-1]["nll"], stage["nll_before"], seed=0)

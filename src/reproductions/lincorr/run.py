@@ -1,60 +1,72 @@
 """The claims of LinCorr (arXiv 2502.04520) on one model: run, measured, judged. ``armillary reproduce lincorr``."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
 from armillary.data import relation
 from armillary.data.texts.corpora import corpus_source
-from armillary.models import LoadedModel
-from armillary.progress import counted
+from armillary.methods.lincorr import GradientCorrelation, StudyScores
 from armillary.records.claims import judge
-from armillary.runs.folder import RunFolder
 from armillary.runs.run import Outcome, Run
-from reproductions.lincorr import stages
 from reproductions.lincorr.claims import CLAIMS
-from reproductions.lincorr.measures import measures, notes
-from reproductions.lincorr.report import findings, sections
+from reproductions.lincorr.measures import LincorrStages, measures, notes
+from reproductions.lincorr.report import figures, tables
 from reproductions.lincorr.scale import RELATIONS, SCALES
+from reproductions.lincorr.stages import (
+    OTHER_TEXT,
+    CompletenessStage,
+    Context,
+    EditStage,
+    RateStage,
+    ResilienceStage,
+    completeness_stage,
+    correlation_stage,
+    edit_stage,
+    gradient_stage,
+    rate_stage,
+    resilience_stage,
+    vocabulary_stage,
+)
+from reproductions.page import claim_findings, claim_sections
+from reproductions.stages import counted_stages
 
 
-def _measured(config: ReproduceSettings, loaded: LoadedModel, folder: RunFolder) -> dict[str, Any]:
-    scale = SCALES[config.preset]
-    lab = stages.Laboratory(loaded, scale, config.seed, folder.parts)
-    found: dict[str, Any] = {}
-
-    def stage(name: str, compute: Callable[[], Any]) -> None:
-        found[name] = folder.parts.json(f"stage {name}", compute)
-        bar.advance()
-
-    with counted(f"LinCorr on {loaded.name}", scale.seeds + 7) as bar:
-        for offset in range(scale.seeds):
-            stage(f"correlations {offset}", partial(stages.correlations, lab, offset))
-        stage("rate", lambda: stages.rate(lab))
-        stage("edits", lambda: stages.edits(lab, "city-country", found["rate"]))
-        stage("edits add1-add2", lambda: stages.edits(lab, "add1-add2", {**found["rate"], "pilots": []}))
-        stage("gradients", lambda: stages.gradients(lab))
-        stage("vocabulary", lambda: stages.vocabulary(lab))
-        stage("completeness", lambda: stages.completeness_of_words(lab))
-        stage("resilience", lambda: stages.resilience(lab))
-    return found
+def run_stages(context: Context) -> LincorrStages:
+    """Every stage, each kept as it is finished."""
+    seeds = context.scale.seeds
+    with counted_stages(context.parts, f"LinCorr on {context.loaded.name}", seeds + 7) as stages:
+        correlations = [
+            stages.run(StudyScores, f"correlations {offset}", partial(correlation_stage, context, offset))
+            for offset in range(seeds)
+        ]
+        rate = stages.run(RateStage, "rate", partial(rate_stage, context))
+        edits = partial(edit_stage, context, "city-country", rate.rate, rate.pilots)
+        arithmetic_edits = partial(edit_stage, context, "add1-add2", rate.rate, [])
+        return LincorrStages(
+            correlations=correlations,
+            rate=rate,
+            edits=stages.run(EditStage, "edits", edits),
+            arithmetic_edits=stages.run(EditStage, "edits add1-add2", arithmetic_edits),
+            gradients=stages.run(dict[str, GradientCorrelation], "gradients", partial(gradient_stage, context)),
+            vocabulary=stages.run(dict[str, list[float]], "vocabulary", partial(vocabulary_stage, context)),
+            completeness=stages.run(CompletenessStage, "completeness", partial(completeness_stage, context)),
+            resilience=stages.run(ResilienceStage, "resilience", partial(resilience_stage, context)),
+        )
 
 
 def judged(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
-    config, loaded, folder = run.settings, run.model, run.folder
-    found, seeds = _measured(config, loaded, folder), SCALES[config.preset].seeds
-    measured = measures(found, seeds)
-    claims = judge(CLAIMS, measured, notes(found))
-    sources = {source.name: source for name in RELATIONS for source in relation(name).source}
+    context = Context(run.model, SCALES[run.settings.preset], run.settings.seed, run.parts)
+    stages = run_stages(context)
+    values = measures(stages)
+    claims = judge(CLAIMS, values, notes(stages))
     return Outcome(
-        title=f"LinCorr reproduced on {loaded.name}",
-        measures=measured,
+        title=f"LinCorr reproduced on {run.model.name}",
+        measures=values,
         claims=claims,
-        findings=findings(claims),
-        sections=sections(found, seeds),
-        data=[*sources.values(), corpus_source(stages.OTHER_TEXT)],
+        findings=claim_findings(claims),
+        sections=claim_sections(claims, figures=figures(stages, values), tables=tables(stages, values)),
+        data=[*(source for name in RELATIONS for source in relation(name).source), corpus_source(OTHER_TEXT)],
     )
 
 

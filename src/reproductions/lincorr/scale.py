@@ -1,6 +1,6 @@
 """How large each preset of the LinCorr reproduction is; importable without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from armillary.cli.reproduce import Preset
 
@@ -15,7 +15,7 @@ RELATIONS = (
     "ceo-company",
     "city-color",
 )
-"""Related, arithmetic, weak and control pairs of the specification."""
+"""Related, arithmetic, weak and control pairs, chosen before the runs."""
 
 PAIRS = (("Shanghai", "China"), ("Tokyo", "Japan"), ("Paris", "France"))
 """The paper's three pairs of the vocabulary experiment (Table 7)."""
@@ -29,26 +29,40 @@ RATES = (1e-5, 5e-5, 2e-4)
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """Sizes of one preset."""
+    """Sizes of one preset; the defaults are a laptop's: about 40 minutes on two cores for the packaged models."""
 
-    subjects: int
-    seeds: int
-    replicates: int
-    gradient_subjects: int
-    gradient_targets: int
-    steps: int
-    looks: tuple[int, ...]
+    subjects: int = 2000
+    """Vocabulary items in the slot; the paper draws 10,000."""
+
+    seeds: int = 3
+    """Draws of subjects; each reads every prompt anew."""
+
+    replicates: int = 1000
+    gradient_subjects: int = 8
+    gradient_targets: int = 6
+    """A backward pass for each of these targets, twice, at each of the subjects, in every relation."""
+
+    steps: int = 300
+    evaluations: tuple[int, ...] = (30, 100, 300)
     """Steps of the fine-tune after which the old map is scored; the last is the end."""
 
-    edits: int
-    pilots: int
-    edit_steps: int
-    vocabulary_seeds: int
-    vocabulary_names: int
-    vocabulary_steps: int
+    edits: int = 40
+    pilots: int = 3
+    """Words on which the learning rate of the edits is chosen; they take no further part."""
+
+    edit_steps: int = 30
+    """Updates of an edit at most; one that needs more has failed."""
+
+    vocabulary_seeds: int = 5
+    vocabulary_names: int = 512
+    """Names in the vocabulary experiment, of which 128 are held out as in the paper."""
+
+    vocabulary_steps: int = 500
 
 
+LAPTOP = Scale()
 SCALES: dict[Preset, Scale] = {
+    # As little as lets every stage and every measure run; fewer names would leave too few to train on.
     "quick": Scale(
         subjects=240,
         seeds=2,
@@ -56,7 +70,7 @@ SCALES: dict[Preset, Scale] = {
         gradient_subjects=2,
         gradient_targets=2,
         steps=4,
-        looks=(2, 4),
+        evaluations=(2, 4),
         edits=6,
         pilots=1,
         edit_steps=10,
@@ -64,34 +78,19 @@ SCALES: dict[Preset, Scale] = {
         vocabulary_names=300,
         vocabulary_steps=30,
     ),
-    "laptop": Scale(
-        subjects=2000,
-        seeds=3,
-        replicates=1000,
-        gradient_subjects=8,
-        gradient_targets=6,
-        steps=300,
-        looks=(30, 100, 300),
-        edits=40,
-        pilots=3,
-        edit_steps=30,
-        vocabulary_seeds=5,
-        vocabulary_names=512,
-        vocabulary_steps=500,
-    ),
-    "gpu": Scale(
+    "laptop": LAPTOP,
+    "gpu": replace(
+        LAPTOP,
         subjects=10_000,
         seeds=5,
         replicates=2000,
         gradient_subjects=32,
         gradient_targets=16,
         steps=1000,
-        looks=(30, 100, 300, 1000),
+        evaluations=(30, 100, 300, 1000),
         edits=120,
         pilots=5,
         edit_steps=60,
         vocabulary_seeds=10,
-        vocabulary_names=512,
-        vocabulary_steps=500,
     ),
 }

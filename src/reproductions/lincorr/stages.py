@@ -1,6 +1,6 @@
 """The stages of the LinCorr reproduction on one model. Each returns plain data and is kept as a part of the run."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -10,35 +10,48 @@ import numpy as np
 from armillary.data.texts.corpora import texts
 from armillary.errors import UsageError
 from armillary.methods.lincorr import (
+    Completeness,
+    EditOutcome,
+    GradientCorrelation,
     LinCorrConfig,
+    LogitEdit,
+    RelationFit,
     RelationTables,
+    SpilloverResult,
     Study,
+    StudyScores,
+    TransferResult,
+    VocabularyConfig,
+    by_completeness,
+    combine_edits,
+    edit_and_trace,
     fit_relation,
+    gradient_correlation,
+    recollect,
     resolve_words,
     study,
+    transfer,
+    vocabulary_feed_forward,
     vocabulary_subjects,
+    whole_word_advantage,
 )
-from armillary.methods.lincorr.editing import LogitEdit, combine_edits, edit_and_trace
-from armillary.methods.lincorr.gradient import gradient_correlation
-from armillary.methods.lincorr.method import recollect
-from armillary.methods.lincorr.resilience import by_completeness, transfer, whole_word_advantage
-from armillary.methods.lincorr.result import RelationFit
-from armillary.methods.lincorr.vocabulary import VocabularyConfig, vocabulary_feed_forward
+from armillary.methods.lincorr.vocabulary import Embeddings, FactMapping
+from armillary.methods.lincorr.words import Status
 from armillary.models import LoadedModel
+from armillary.numerics.intervals import Interval
 from armillary.progress import track
-from armillary.records.plain import plain
-from armillary.runs.parts import Parts
+from armillary.records.plain import decode
+from armillary.runs.parts import Arrays, Parts, Store
 from armillary.scoring import sequence_nll
 from reproductions.lincorr.finetune import FineTuneConfig, fine_tune, relative_change
 from reproductions.lincorr.scale import PAIRS, RATES, RELATIONS, SYMBOLS, Scale
 
-Payload = dict[str, Any]
 OTHER_TEXT = "python-reference"
 """Corpus of the fine-tune: far from geography."""
 
 
 @dataclass(frozen=True)
-class Laboratory:
+class Context:
     """One model with what the stages share; the logits of the first seed are read once."""
 
     loaded: LoadedModel
@@ -53,10 +66,15 @@ class Laboratory:
 
     def study(self, offset: int) -> Study:
         """All relations on the subjects of one seed."""
-        return study(self.loaded, RELATIONS, self.config(offset), store=self._store(f"seed {offset}"))
+        return study(self.loaded, RELATIONS, self.config(offset), store=self.store(f"seed {offset}"))
 
-    def _store(self, name: str) -> Callable[[str, Callable[[], Any]], Any]:
-        return lambda key, compute: self.parts.arrays(f"{name} {key}", compute)
+    def store(self, name: str) -> Store:
+        """Keeps arrays among the parts of the run, under names that begin with this one."""
+
+        def keep(key: str, compute: Any) -> Arrays:
+            return self.parts.arrays(f"{name} {key}", compute)
+
+        return keep
 
     @cached_property
     def first(self) -> dict[str, RelationTables]:
@@ -65,54 +83,124 @@ class Laboratory:
 
     def fit(self, relation: str) -> RelationFit:
         """The ridge map of the first seed."""
-        found: RelationFit = fit_relation(self.first[relation], self.config())
-        return found
+        return fit_relation(self.first[relation], self.config())
 
 
-def correlations(lab: Laboratory, offset: int) -> Payload:
+def correlation_stage(context: Context, offset: int) -> StudyScores:
     """Every relation at one seed."""
-    found: Payload = lab.study(offset).to_dict()
-    return found
+    return context.study(offset).scores()
 
 
-def gradients(lab: Laboratory) -> Payload:
+def gradient_stage(context: Context) -> dict[str, GradientCorrelation]:
     """Gradient correlation of every relation, on subjects left out of the fit."""
-    found = {}
-    for name, tables in track(lab.first.items(), "Gradients", len(lab.first)):
-        subjects = [tables.source.subjects[row] for row in tables.test[: lab.scale.gradient_subjects]]
-        found[name] = lab.parts.json(
-            f"gradient {name}",
-            partial(_gradient, lab, name, subjects),
+    by_relation = {}
+    for name, tables in track(context.first.items(), "Gradients", len(context.first)):
+        subjects = [tables.source.subjects[row] for row in tables.test[: context.scale.gradient_subjects]]
+        compute = partial(
+            gradient_correlation,
+            context.loaded,
+            context.fit(name),
+            subjects,
+            targets=context.scale.gradient_targets,
+            seed=context.seed,
         )
-    return found
+        # Kept relation by relation, since each takes minutes.
+        data = context.parts.json(f"gradient {name}", compute)
+        by_relation[name] = decode(GradientCorrelation, data, f"The gradients of {name}")
+    return by_relation
 
 
-def _gradient(lab: Laboratory, name: str, subjects: list[str]) -> Payload:
-    found = gradient_correlation(
-        lab.loaded, lab.fit(name), subjects, targets=lab.scale.gradient_targets, seed=lab.seed
-    )
-    return plain(found)
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The old map and the loss at one step of the fine-tune."""
+
+    step: int
+    transfer: TransferResult
+    relative_change: float
+    """Norm of the change of the weights over their norm before."""
+
+    nll: list[float]
+    """Of each token of held-out text of the new kind, nats."""
 
 
-def resilience(lab: Laboratory) -> Payload:
+@dataclass(frozen=True, kw_only=True)
+class ResilienceStage:
+    """What the fine-tune did to the map of city-country."""
+
+    evaluations: list[Evaluation]
+    nll_before: list[float]
+
+
+def resilience_stage(context: Context) -> ResilienceStage:
     """The old map on a copy that is fine-tuned on other text, at several steps."""
-    before, fit = lab.first["city-country"], lab.fit("city-country")
-    train = texts(OTHER_TEXT, limit=400, seed=lab.seed, split="train")
-    held_out = [text[:400] for text in texts(OTHER_TEXT, limit=24, seed=lab.seed, split="test")]
-    looks: list[Payload] = []
+    before, fit, config = context.first["city-country"], context.fit("city-country"), context.config()
+    train = texts(OTHER_TEXT, limit=400, seed=context.seed, split="train")
+    held_out = [text[:400] for text in texts(OTHER_TEXT, limit=24, seed=context.seed, split="test")]
+    evaluations: list[Evaluation] = []
 
     def nll(model: LoadedModel) -> list[float]:
         return list(sequence_nll(model, held_out).per_token)
 
-    def look(step: int, tuned: LoadedModel) -> None:
-        moved = transfer(fit, before, recollect(tuned, before, lab.config()), lab.config())
-        change = relative_change(lab.loaded, tuned)
-        looks.append({"step": step, "transfer": plain(moved), "relative_change": change, "nll": nll(tuned)})
+    def evaluate(step: int, tuned: LoadedModel) -> None:
+        evaluations.append(
+            Evaluation(
+                step=step,
+                transfer=transfer(fit, before, recollect(tuned, before, config), config),
+                relative_change=relative_change(context.loaded, tuned),
+                nll=nll(tuned),
+            )
+        )
 
-    config = FineTuneConfig(steps=lab.scale.steps, seed=lab.seed)
-    base = nll(lab.loaded)
-    fine_tune(lab.loaded, train, config, look, lab.scale.looks)
-    return {"looks": looks, "nll_before": base, "learning_rate": config.learning_rate, "texts": len(train)}
+    nll_before = nll(context.loaded)
+    settings = FineTuneConfig(steps=context.scale.steps, seed=context.seed)
+    fine_tune(context.loaded, train, settings, evaluate, context.scale.evaluations)
+    return ResilienceStage(evaluations=evaluations, nll_before=nll_before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateStage:
+    """The learning rate of the edits, and how it was chosen."""
+
+    rate: float
+    pilots: list[str]
+    steps: dict[str, list[int]]
+    """Rate tried -> updates that each pilot word took."""
+
+
+def rate_stage(context: Context) -> RateStage:
+    """The smallest rate that takes on every pilot word; pilot words take no further part."""
+    pilots = _words(context.fit("city-country"), context.scale.pilots, context.seed)
+    steps: dict[str, list[int]] = {}
+    for rate in RATES:
+        edits = [_edit(context, "city-country", word, rate) for word in pilots]
+        steps[f"{rate:g}"] = [edit.steps for edit in edits]
+        if not any(edit.failed for edit in edits):
+            break
+    return RateStage(rate=rate, pilots=pilots, steps=steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditStage:
+    """Each edit of one relation, and what those that took give together."""
+
+    edits: list[EditOutcome]
+    summary: SpilloverResult | None
+    why: str
+    """Why there is no summary."""
+
+
+def edit_stage(context: Context, relation: str, rate: float, pilots: Sequence[str]) -> EditStage:
+    """Edits of as many words as the scale says; ``pilots`` are left out."""
+    fit = context.fit(relation)
+    words = [word for word in _words(fit, context.scale.edits + len(pilots), context.seed) if word not in pilots]
+    words = words[: context.scale.edits]
+    edits = [_edit(context, relation, word, rate).outcome() for word in track(words, f"Edits of {relation}")]
+    summary, why = None, ""
+    try:
+        summary = combine_edits(edits, len(fit.target.ids), seed=context.seed)
+    except UsageError as error:
+        why = str(error)
+    return EditStage(edits=edits, summary=summary, why=why)
 
 
 def _words(fit: RelationFit, count: int, seed: int) -> list[str]:
@@ -121,99 +209,71 @@ def _words(fit: RelationFit, count: int, seed: int) -> list[str]:
     return [usable[index] for index in np.random.default_rng(seed).permutation(len(usable))[:count]]
 
 
-def _edit(lab: Laboratory, relation: str, word: str, rate: float) -> LogitEdit:
-    tables = lab.first[relation]
-    subjects = [tables.source.subjects[row] for row in tables.test[:2]]
+def _edit(context: Context, relation: str, word: str, rate: float) -> LogitEdit:
+    """One word taught to two subjects that the map has not seen."""
+    tables = context.first[relation]
     return edit_and_trace(
-        lab.loaded,
-        lab.fit(relation),
+        context.loaded,
+        context.fit(relation),
         word,
-        subjects,
+        [tables.source.subjects[row] for row in tables.test[:2]],
         learning_rate=rate,
-        max_steps=lab.scale.edit_steps,
-        seed=lab.seed,
+        max_steps=context.scale.edit_steps,
+        seed=context.seed,
     )
 
 
-def rate(lab: Laboratory) -> Payload:
-    """The smallest rate that takes on every pilot word; pilot words take no further part."""
-    pilots = _words(lab.fit("city-country"), lab.scale.pilots, lab.seed)
-    tried: dict[float, list[int]] = {}
-    for candidate in RATES:
-        done = [_edit(lab, "city-country", word, candidate) for word in pilots]
-        tried[candidate] = [edit.steps for edit in done]
-        if not any(edit.failed for edit in done):
-            break
-    return {"rate": candidate, "pilots": pilots, "steps": {f"{rate:g}": steps for rate, steps in tried.items()}}
+def vocabulary_stage(context: Context) -> dict[str, list[float]]:
+    """Held-out accuracy of the bag-of-words block at each seed: mapping x embeddings, and the symbolic pairs."""
+    accuracies = {
+        f"{mapping}, {embeddings}": _accuracies(context, PAIRS, mapping, embeddings)
+        for embeddings in ("pretrained", "random")
+        for mapping in ("true", "shuffled")
+    }
+    return {**accuracies, "symbolic, pretrained": _accuracies(context, SYMBOLS, "true", "pretrained")}
 
 
-def edits(lab: Laboratory, relation: str, chosen: Payload) -> Payload:
-    """Each edit's outcome and the summary over those that took."""
-    fit = lab.fit(relation)
-    count = lab.scale.edits + len(chosen["pilots"])
-    words = [word for word in _words(fit, count, lab.seed) if word not in chosen["pilots"]][: lab.scale.edits]
-    done = [_edit(lab, relation, word, chosen["rate"]) for word in track(words, f"Edits of {relation}")]
-    told = [
-        {
-            "source": edit.source,
-            "gold": list(edit.gold),
-            "before": list(edit.before),
-            "after": list(edit.after),
-            "steps": edit.steps,
-            "failed": edit.failed,
-            "success": edit.success,
-            "agreement": edit.agreement,
-            "weight_reference": edit.weight_reference,
-            "weight_generalised": edit.weight_generalised,
-            "weight_largest": edit.weight_largest,
-            "standardized_reference": edit.standardized_reference,
-        }
-        for edit in done
-    ]
-    try:
-        summary = combine_edits(done, len(fit.target.ids), seed=lab.seed)
-    except UsageError as error:
-        return {"edits": told, "summary": None, "why": str(error)}
-    return {"edits": told, "summary": summary, "why": ""}
-
-
-def vocabulary(lab: Laboratory) -> Payload:
-    """Held-out accuracy of the bag-of-words block: mapping x embeddings x seed, and the symbolic pairs."""
-    found: Payload = {}
-    runs = [(mapping, embeddings) for embeddings in ("pretrained", "random") for mapping in ("true", "shuffled")]
-    for mapping, embeddings in runs:
-        found[f"{mapping}, {embeddings}"] = _accuracies(lab, PAIRS, mapping, embeddings)
-    found["symbolic, pretrained"] = _accuracies(lab, SYMBOLS, "true", "pretrained")
-    return found
-
-
-def _accuracies(lab: Laboratory, pairs: tuple[tuple[str, str], ...], mapping: Any, embeddings: Any) -> list[float]:
+def _accuracies(
+    context: Context, pairs: Sequence[tuple[str, str]], mapping: FactMapping, embeddings: Embeddings
+) -> list[float]:
     city, country = "{} lives in the city of", "{} lives in the country of"
-    cities = resolve_words(lab.loaded, [source for source, _ in pairs])
-    countries = resolve_words(lab.loaded, [target for _, target in pairs])
+    cities = resolve_words(context.loaded, [source for source, _ in pairs])
+    countries = resolve_words(context.loaded, [target for _, target in pairs])
     values = []
-    for offset in track(range(lab.scale.vocabulary_seeds), f"Vocabulary block, {mapping}, {embeddings}"):
-        seed = lab.seed + offset
-        names = vocabulary_subjects(lab.loaded, lab.scale.vocabulary_names, seed=seed)
-        config = VocabularyConfig(mapping=mapping, embeddings=embeddings, steps=lab.scale.vocabulary_steps, seed=seed)
+    for offset in track(range(context.scale.vocabulary_seeds), f"Vocabulary block, {mapping}, {embeddings}"):
+        config = VocabularyConfig(
+            mapping=mapping,
+            embeddings=embeddings,
+            steps=context.scale.vocabulary_steps,
+            seed=context.seed + offset,
+        )
+        names = vocabulary_subjects(context.loaded, context.scale.vocabulary_names, seed=config.seed)
         result = vocabulary_feed_forward(
-            lab.loaded, pairs, names, source=(city, cities), target=(country, countries), config=config
+            context.loaded, pairs, names, source=(city, cities), target=(country, countries), config=config
         )
         values.append(result.accuracy.estimate)
     return values
 
 
-def completeness_of_words(lab: Laboratory) -> Payload:
+@dataclass(frozen=True, kw_only=True)
+class CompletenessStage:
+    """Source words by how much of the word their token is."""
+
+    kinds: dict[Status, Completeness]
+    advantage: Interval | None
+    """hit@5 of whole words less that of first words."""
+
+    why: str
+    """Why there is none."""
+
+
+def completeness_stage(context: Context) -> CompletenessStage:
     """hit@5 and correlation of whole-word against first-word source tokens."""
-    config = lab.config(policy="first")
-    found = study(lab.loaded, ["city-country"], config, store=lab._store("first words"))
+    config = context.config(policy="first")
+    tables = study(context.loaded, ["city-country"], config, store=context.store("first words")).tables
     try:
-        kinds = by_completeness(found.tables["city-country"], config)
+        kinds = by_completeness(tables["city-country"], config)
         advantage = whole_word_advantage(kinds, "first-word", config)
     except (KeyError, UsageError) as error:
-        return {"kinds": {}, "advantage": None, "why": str(error)}
-    return {
-        "kinds": kinds,
-        "advantage": advantage,
-        "why": "",
-    }
+        return CompletenessStage(kinds={}, advantage=None, why=str(error))
+    return CompletenessStage(kinds=dict(kinds), advantage=advantage, why="")

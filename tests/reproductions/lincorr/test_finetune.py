@@ -15,11 +15,11 @@ def test_copy_learns_and_original_stays() -> None:
     before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
     seen: list[tuple[int, bool]] = []
 
-    def look(step: int, tuned: LoadedModel) -> None:
+    def evaluate(step: int, tuned: LoadedModel) -> None:
         seen.append((step, tuned.model.training))
 
     config = FineTuneConfig(steps=6, batch_size=2, tokens=16, learning_rate=1e-2)
-    tuned = fine_tune(loaded, TEXTS, config, look, look_at=(3, 6))
+    tuned = fine_tune(loaded, TEXTS, config, evaluate, evaluate_at=(3, 6))
     assert seen == [(3, False), (6, False)]
     assert all(torch.equal(before[name], value) for name, value in loaded.model.state_dict().items())
     assert tuned.fingerprint != loaded.fingerprint

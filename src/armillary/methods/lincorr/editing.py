@@ -5,7 +5,7 @@ The paper tells neither optimiser, rate nor number of steps (arXiv 2502.04520, T
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from armillary.methods.lincorr.result import RelationFit
 from armillary.models import LoadedModel
 from armillary.numerics import Interval, binomial, bootstrap, bootstrap_mean, paired_difference
 from armillary.numerics.correlation import spearman
-from armillary.records.plain import plain
 from armillary.training.checkpoints import only_trainable
 
 Optimiser = Literal["adam", "sgd"]
@@ -117,9 +116,9 @@ class LogitEdit(EditOutcome):
     predicted_change: NDArray[np.float64]
     """``source_change @ W``, ``[K, T]``."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data of the outcome, which ``records.plain.decode`` reads as ``EditOutcome``."""
-        return {field.name: plain(getattr(self, field.name)) for field in fields(EditOutcome)}
+    def outcome(self) -> EditOutcome:
+        """The outcome alone, without the changes: what a record keeps."""
+        return EditOutcome(**{field.name: getattr(self, field.name) for field in fields(EditOutcome)})
 
 
 def edit_and_trace(

@@ -36,15 +36,15 @@ class Study:
     subjects: tuple[str, ...]
     config: LinCorrConfig
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data, which ``records.plain.decode`` reads as ``StudyScores``."""
-        results = {id: result.to_dict() for id, result in self.results.items()}
-        return {"results": results, "skipped": dict(self.skipped)}
+    def scores(self) -> "StudyScores":
+        """The scores alone, without maps and tables: what a record keeps."""
+        results = {id: result.scores() for id, result in self.results.items()}
+        return StudyScores(results=results, skipped=dict(self.skipped))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyScores:
-    """What a study leaves in a record: scores by relation id, and the relations left out with the reason."""
+    """Scores by relation id, and the relations left out with the reason."""
 
     results: dict[str, RelationScores]
     skipped: dict[str, str]

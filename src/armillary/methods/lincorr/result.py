@@ -251,7 +251,7 @@ class RelationScores:
         return {name: value for name, value in values.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data, which ``records.plain.decode`` reads as ``RelationScores``; NaN becomes None."""
+        """The scores as plain JSON data; NaN becomes None."""
         return {field.name: plain(getattr(self, field.name)) for field in fields(RelationScores)}
 
     def table(self) -> str:
@@ -274,7 +274,10 @@ class RelationResult(RelationScores):
     """The scores of one pair of prompts with the map that has them."""
 
     fit: RelationFit = field(repr=False, compare=False)
-    """Not part of ``to_dict``."""
+
+    def scores(self) -> RelationScores:
+        """The scores alone, without the map: what a record keeps."""
+        return RelationScores(**{field.name: getattr(self, field.name) for field in fields(RelationScores)})
 
 
 _NAMES = {

@@ -93,14 +93,14 @@ def test_a_word_that_is_said_already_takes_no_step(exact, fit):
     found = edit_and_trace(exact[0], fit, "Rome", SUBJECTS, threshold=1e-9)
     assert found.steps == 0 and not found.failed
     assert not found.source_change.any() and np.isnan(found.agreement)
-    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    told = json.loads(json.dumps(plain(found.outcome()), allow_nan=False))
     assert told["agreement"] is None and np.isnan(decode(EditOutcome, told, "the edit").agreement)
 
 
 def test_an_edit_survives_its_plain_form(exact, fit):
     found = edit_and_trace(exact[0], fit, "Paris", SUBJECTS, **STRONG)
-    back = decode(EditOutcome, json.loads(json.dumps(found.to_dict(), allow_nan=False)), "the edit")
-    assert plain(back) == found.to_dict() and back.took
+    back = decode(EditOutcome, json.loads(json.dumps(plain(found.outcome()), allow_nan=False)), "the edit")
+    assert back == found.outcome() and back.took
 
 
 def test_shares_and_ranks_by_hand(fit):

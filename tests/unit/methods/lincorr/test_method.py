@@ -8,8 +8,17 @@ import torch
 
 from armillary.data import Relation
 from armillary.errors import UsageError
-from armillary.methods.lincorr import LinCorrConfig, RelationResult, lincorr, recollect, restricted, study
+from armillary.methods.lincorr import (
+    LinCorrConfig,
+    RelationResult,
+    RelationScores,
+    lincorr,
+    recollect,
+    restricted,
+    study,
+)
 from armillary.models import tiny
+from armillary.records.plain import decode, plain
 
 FAST = LinCorrConfig(n=300, replicates=100, permutations=20, control_tokens=30)
 
@@ -47,6 +56,7 @@ def test_result_tells_all_and_is_plain_data(result):
     text = str(result)
     assert "city-country in tiny-llama" in text and "hit@5, influenced" in text and "chance" in text
     assert "RelationFit" not in repr(result)
+    assert decode(RelationScores, told, "the scores").to_dict() == told
 
 
 def test_excess_is_the_difference_of_the_two_correlations(result):
@@ -130,7 +140,7 @@ def test_a_study_reads_each_prompt_once_and_agrees_with_single_calls(loaded, rel
     assert done.results["city-color"].hits == ()
     assert done.results["city-country"].correlation.estimate == pytest.approx(result.correlation.estimate, abs=1e-4)
     assert len(next(iter(kept.values()))) == 3, "three templates for two relations"
-    assert json.dumps(done.to_dict(), allow_nan=False)
+    assert json.dumps(plain(done.scores()), allow_nan=False)
     with pytest.raises(UsageError, match="given twice"):
         study(loaded, [relation, relation], FAST)
     with pytest.raises(UsageError, match="relation lost: only 0 of 2 words"):
