@@ -23,7 +23,7 @@ Task = Literal["classify", "regress", "describe"]
 Vectors = NDArray[np.float64]
 
 MOST_CLASSES = 20
-"""Different texts that are still taken for names of classes."""
+"""Different texts that are still taken for names of classes: each needs demonstrations in every prompt."""
 
 _COLUMN = re.compile(r"(?P<file>.+?\.csv):(?P<column>.+)", re.IGNORECASE)
 """A column of a file; the name of a column may hold colons and that of a file, before its ending, too."""
@@ -47,9 +47,9 @@ class _Sheet:
 
     def column(self, name: str) -> list[str]:
         if name not in self.header:
-            raise UsageError(f"{self.path} has no column {name!r}; its columns are {_some(self.header)}.")
-        place = self.header.index(name)
-        return [row[place] for row in self.rows]
+            raise UsageError(f"{self.path} has no column {name!r}; its columns are {_listed(self.header)}.")
+        position = self.header.index(name)
+        return [row[position] for row in self.rows]
 
     def numeric(self, *, but: str | None) -> tuple[str, ...]:
         """The columns with a number in some row, in their order."""
@@ -58,10 +58,10 @@ class _Sheet:
     def numbers(self, names: Sequence[str]) -> Vectors:
         """These columns; UsageError naming the row of a text. A cell without anything is NaN."""
         out = np.empty((len(self.rows), len(names)))
-        for place, name in enumerate(names):
+        for position, name in enumerate(names):
             for number, cell in enumerate(self.column(name), 1):
                 try:
-                    out[number - 1, place] = float(cell or "nan")
+                    out[number - 1, position] = float(cell or "nan")
                 except ValueError:
                     raise UsageError(
                         f"column {name!r} of {self.path} holds {cell!r} in row {number}, which is not a number."
@@ -80,24 +80,26 @@ def read_labelled(path: Path | str, targets: str) -> VectorFile:
     path = Path(path)
     if path.suffix.lower() == ".csv":
         sheet = _sheet(path)
-        told = sheet.column(targets)
+        texts = sheet.column(targets)
         columns = sheet.numeric(but=targets)
         if not columns:
             raise UsageError(f"{path} has no column of numbers beside the target {targets!r}; vectors need one.")
-        left = [name for name in sheet.header if name not in columns and name != targets]
-        if left:
-            warnings.warn(f"{path}: not in the vectors, without numbers: {_some(left)}.", UserWarning, stacklevel=2)
-        found = VectorFile(vectors=_checked(sheet.numbers(columns), path), columns=columns, targets=tuple(told))
+        unused = [name for name in sheet.header if name not in columns and name != targets]
+        if unused:
+            warnings.warn(
+                f"{path}: not in the vectors, without numbers: {_listed(unused)}.", UserWarning, stacklevel=2
+            )
+        file = VectorFile(vectors=_checked(sheet.numbers(columns), path), columns=columns, targets=tuple(texts))
     else:
         vectors = _array(path)
-        told = _targets(targets)
-        if len(told) != len(vectors):
-            raise UsageError(f"{path} has {len(vectors)} rows and {targets} has {len(told)} targets; give one each.")
-        found = VectorFile(vectors=vectors, targets=tuple(told))
-    for number, text in enumerate(told, 1):
+        texts = _targets(targets)
+        if len(texts) != len(vectors):
+            raise UsageError(f"{path} has {len(vectors)} rows and {targets} has {len(texts)} targets; give one each.")
+        file = VectorFile(vectors=vectors, targets=tuple(texts))
+    for number, text in enumerate(texts, 1):
         if not text.strip():
             raise UsageError(f"the target of row {number} is empty; each row needs one.")
-    return found
+    return file
 
 
 def targets_file(targets: str) -> Path:
@@ -120,11 +122,11 @@ def read_vectors(
         numeric = sheet.numeric(but=target)
         names = numeric if columns is None else tuple(columns)
         missing = [name for name in names if name not in sheet.header]
-        found = len({*names, *numeric} - {*missing})
-        if size is not None and found != size:
-            raise UsageError(f"{path} has vectors of {found} numbers; {size} are expected.")
+        width = len({*names, *numeric} - {*missing})
+        if size is not None and width != size:
+            raise UsageError(f"{path} has vectors of {width} numbers; {size} are expected.")
         if missing:
-            raise UsageError(f"{path} has no column {missing[0]!r}; expected are {_some(names)}.")
+            raise UsageError(f"{path} has no column {missing[0]!r}; expected are {_listed(names)}.")
         return VectorFile(vectors=_checked(sheet.numbers(names), path), columns=names)
     vectors = _array(path)
     if size is not None and vectors.shape[1] != size:
@@ -150,15 +152,15 @@ def task_of(targets: Sequence[str]) -> tuple[Task, str]:
 
 def numbers_of(targets: Sequence[str]) -> list[float]:
     """The targets as numbers; UsageError naming the row of one that is none, or is not finite."""
-    found = []
+    values = []
     for number, text in enumerate(targets, 1):
         try:
-            found.append(float(text))
+            values.append(float(text))
         except ValueError:
             raise UsageError(f"the target of row {number} is {text!r}, which is not a number.") from None
-        if not math.isfinite(found[-1]):
+        if not math.isfinite(values[-1]):
             raise UsageError(f"the target of row {number} is {text!r}; targets must be finite.")
-    return found
+    return values
 
 
 def held_out_rows(targets: Sequence[str], share: float, most: int, seed: int, *, of_each: bool) -> list[int]:
@@ -175,9 +177,9 @@ def held_out_rows(targets: Sequence[str], share: float, most: int, seed: int, *,
     ranked: list[tuple[float, int]] = []
     for rows in groups.values():
         taken = min(max(1, round(share * len(rows))), len(rows) - 1)
-        chosen = [rows[place] for place in generator.permutation(len(rows))[:taken]]
+        chosen = [rows[i] for i in generator.permutation(len(rows))[:taken]]
         # A row's rank is the share of its group up to it, so that a cut takes from all groups alike.
-        ranked += [((place + 0.5) / len(rows), index) for place, index in enumerate(chosen)]
+        ranked += [((order + 0.5) / len(rows), index) for order, index in enumerate(chosen)]
     kept = sorted(index for _, index in sorted(ranked)[:most])
     if not kept:
         raise UsageError(f"{len(targets)} rows are too few to hold some out; give two or more (of a class).")
@@ -205,14 +207,14 @@ def _array(path: Path) -> Vectors:
     if path.suffix.lower() != ".npy":
         raise UsageError(f"{path} is neither a .npy nor a .csv file; vectors are read from these.")
     try:
-        found = np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}.") from None
     except (OSError, ValueError, EOFError) as error:
         raise UsageError(f"{path} can't be read as a table of numbers ({' '.join(str(error).split())}).") from None
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise UsageError(f"{path} holds no table of real numbers.")
-    return _checked(found.astype(np.float64), path)
+    return _checked(array.astype(np.float64), path)
 
 
 def _checked(vectors: Vectors, path: Path) -> Vectors:
@@ -264,6 +266,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _some(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:8])
     return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"

@@ -1,112 +1,94 @@
-"""From the plain data of the classification rows to named measures with intervals. Needs no model.
+"""From what the stages leave to named measures with intervals. Needs no model.
 
-Arms of one query are compared in pairs; where a row has several seeds, all their queries are resampled together.
+Resampled are queries (of all seeds together), texts (R1, R9) or episodes (R3); what was measured on the same ones is
+compared in pairs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from armillary.numerics.intervals import Interval, binomial, bootstrap, bootstrap_mean, paired_difference
-from reproductions.vector_icl.scale import SNRS
+from reproductions.vector_icl.captions import CaptionRow
+from reproductions.vector_icl.carrier import ArmRow, Scores
+from reproductions.vector_icl.episodes import SYMBOLS
+from reproductions.vector_icl.numbers import NumberRow
+from reproductions.vector_icl.setup import NEIGHBOUR, SHUFFLED, SOFT, TEXT, VECTORS
+from reproductions.vector_icl.stages import DigitRow, Results, SeriesRow, TopicRow, middle
+from reproductions.vector_icl.texts import PAPER, TRUE, WARM, Losses, SignalRow, TextRow
 
-Found = dict[str, Any]
 Array = NDArray[np.float64]
-VECTORS, SHUFFLED, TEXT, NEIGHBOUR, SYMBOLS = "vectors", "shuffled", "text", "1-NN", "symbols"
-PLAIN = ("topics", "emoji", "graphs", "tables", "brain")
+Measures = dict[str, Interval]
 
 
-def measures(found: Found, text_measures: dict[str, Interval]) -> dict[str, Interval]:
-    """Every measure by name; what could not be measured is absent. ``text_measures`` are those of the other rows."""
-    out = dict(text_measures)
-    gains = [name for name in out if name.startswith("molecules/vectors minus text at ")]
-    if gains:  # the claims read the one with the most shots
-        out["molecules/vectors minus text"] = out[max(gains, key=lambda name: int(name.rsplit(" ", 1)[1]))]
-    for name in PLAIN:
-        out |= plain_measures(name, [found[name]])
-    out |= _topics(found["topics"]) | _digits(found["digits"]) | _series(found["series"])
-    out |= _worst_slope(out)
-    return out
+def measures(results: Results) -> Measures:
+    """Every measure by name; what could not be measured is absent."""
+    return {
+        **text_measures(results.texts),
+        **signal_measures(results.signals),
+        **number_measures(results.numbers),
+        **caption_measures(results.molecules),
+        **few_shot_measures("topics", [results.topics.few_shot]),
+        **few_shot_measures("emoji", [results.emoji]),
+        **few_shot_measures("graphs", [results.graphs]),
+        **few_shot_measures("tables", [results.tables]),
+        **few_shot_measures("brain", [results.brain]),
+        **_topics(results.topics),
+        **_digits(results.digits),
+        **_series(results.series),
+    }
 
 
-def right(row: Found, arm: str, shots: int | str) -> Array:
-    """1 for each query that the arm answered rightly, else 0."""
-    predicted = row["arms"][arm][str(shots)]
-    found: Array = (np.array(predicted) == np.array(row["truth"][: len(predicted)])).astype(np.float64)
-    return found
-
-
-def pooled(rows: Sequence[Found], arm: str, shots: int | str) -> Array:
-    """Over rows that have the arm with so many shots."""
-    return np.concatenate([right(row, arm, shots) for row in rows if str(shots) in row["arms"].get(arm, {})])
-
-
-def plain_measures(name: str, rows: Sequence[Found]) -> dict[str, Interval]:
+def few_shot_measures(name: str, rows: Sequence[ArmRow]) -> Measures:
     """Accuracy of every arm at every number of shots, differences to controls, ceilings, lengths of prompts."""
-    out = {}
-    for arm in dict.fromkeys(arm for row in rows for arm in row["arms"]):
-        for shots in dict.fromkeys(k for row in rows for k in row["arms"].get(arm, {})):
-            out[f"{name}/accuracy at {shots}, {arm}"] = _mean(pooled(rows, arm, shots))
-    most = rows[0]["shots"][-1]
-    for rival, told in ((SHUFFLED, "shuffled"), (TEXT, "text"), (NEIGHBOUR, "1-NN")):
-        having = [row for row in rows if str(most) in row["arms"].get(rival, {})]
-        if having:
-            out[f"{name}/vectors minus {told}"] = _difference(having, rival, most)
-    truth = [(row["truth"], row["words"], row["majority"], row["whole"]) for row in rows]
-    majority = [float(words[answer] == usual) for answers, words, usual, _ in truth for answer in answers]
-    whole = [
-        float(a == b) for answers, _, _, all_data in truth for a, b in zip(answers, *all_data.values(), strict=True)
-    ]
-    out[f"{name}/accuracy, most frequent class"] = _mean(majority)
-    out[f"{name}/accuracy, logistic regression on all"] = _mean(whole)
-    if TEXT in rows[0]["tokens"]:
-        ratios = [row["tokens"][TEXT] / row["tokens"][VECTORS] for row in rows]
+    out = _means(f"{name}/accuracy", [row.scores for row in rows])
+    out |= _differences(name, rows, {SHUFFLED: "shuffled", TEXT: "text", NEIGHBOUR: "1-NN"})
+    for baseline in rows[0].whole:
+        out[f"{name}/accuracy, {baseline}"] = _mean([score for row in rows for score in row.whole[baseline]])
+    if TEXT in rows[0].tokens:
+        ratios = [row.tokens[TEXT] / row.tokens[VECTORS] for row in rows]
         out[f"{name}/tokens, text over vectors"] = Interval(estimate=float(np.mean(ratios)), how="means of examples")
     return out
 
 
-def _difference(rows: Sequence[Found], rival: str, shots: int | str, arm: str = VECTORS) -> Interval:
-    ours, theirs = [], []
-    for row in rows:
-        other = right(row, rival, shots)
-        ours.append(right(row, arm, shots)[: len(other)])
-        theirs.append(other)
-    return paired_difference(np.concatenate(ours), np.concatenate(theirs), seed=0)
-
-
-def _mean(values: Array | Sequence[float]) -> Interval:
-    return bootstrap_mean(values, seed=0, how=f"percentile bootstrap over {len(values):,} queries")
-
-
-def _topics(row: Found) -> dict[str, Interval]:
-    shots = 4 if 4 in row["shots"] else row["shots"][-1]
-    out = {
-        "topics/tuned minus pretrained": _difference([row], "pretrained", shots),
-        "topics/mlp minus linear": _difference([row], "linear", shots, "mlp"),
-        "topics/pretrained minus text": _difference([row], TEXT, row["shots"][-1], "pretrained"),
-    }
-    truth = np.array(row["truth"])
-    tables = {kind: np.stack([np.array(one[kind]) == truth for one in row["encoders"].values()]) for kind in _KINDS}
-    for place, name in enumerate(row["encoders"]):
-        out[f"encoders/accuracy, {name}"] = _mean(tables["predicted"][place].astype(float))
-        out[f"encoders/probe, {name}"] = _mean(tables["probe"][place].astype(float))
-    out["encoders/rank correlation"] = bootstrap(_rank(tables), len(truth), seed=0)
+def _episodes(name: str, rows: Sequence[ArmRow]) -> Measures:
+    """The same over all episodes of all seeds; arms that show text have fewer of them."""
+    out = _means(f"{name}/accuracy", [row.scores for row in rows])
+    most = rows[0].shots[-1]
+    for baseline in (SHUFFLED, NEIGHBOUR, TEXT):
+        pairs = [_pair(row.scores, baseline, most) for row in rows if baseline in row.scores]
+        if pairs:
+            out[f"{name}/vectors minus {baseline}"] = _mean(np.concatenate([ours - theirs for ours, theirs in pairs]))
+    out[f"{name}/symbols"] = _mean(_pooled([row.scores for row in rows], SYMBOLS, most))
+    chance = float(np.mean([row.chance for row in rows]))
+    out[f"{name}/chance"] = Interval(estimate=chance, how="one in the classes")
     return out
 
 
-_KINDS = ("predicted", "probe")
+def _topics(row: TopicRow) -> Measures:
+    few, shots = row.few_shot, middle(row.few_shot.shots)
+    out = {
+        "topics/tuned minus pretrained": _paired([few], "pretrained", shots),
+        "topics/mlp minus linear": _paired([few], "linear", shots, "mlp"),
+        "topics/pretrained minus text": _paired([few], TEXT, few.shots[-1], "pretrained"),
+    }
+    for encoder in row.encoders:
+        out[f"encoders/accuracy, {encoder}"] = _mean(row.encoders[encoder])
+        out[f"encoders/probe, {encoder}"] = _mean(row.probes[encoder])
+    tables = [np.array(list(scores.values())) for scores in (row.encoders, row.probes)]
+    out["encoders/rank correlation"] = bootstrap(_rank(*tables), tables[0].shape[1], seed=0)
+    return out
 
 
-def _rank(tables: dict[str, NDArray[np.bool_]]) -> Callable[[NDArray[np.int64]], Array]:
+def _rank(accuracy: Array, probe: Array) -> Callable[[NDArray[np.int64]], Array]:
     """Spearman's over encoders, of the queries drawn; 0 where all encoders are alike."""
     from scipy.stats import rankdata
 
     def of_draws(indices_RN: NDArray[np.int64]) -> Array:
         out = []
         for chosen in indices_RN:
-            a, b = (rankdata(table[:, chosen].mean(1)) for table in tables.values())
+            a, b = (rankdata(table[:, chosen].mean(1)) for table in (accuracy, probe))
             spread = a.std() * b.std()
             out.append(((a - a.mean()) * (b - b.mean())).mean() / spread if spread > 0 else 0.0)
         return np.array(out)
@@ -114,74 +96,132 @@ def _rank(tables: dict[str, NDArray[np.bool_]]) -> Callable[[NDArray[np.int64]],
     return of_draws
 
 
-def _digits(found: Found) -> dict[str, Interval]:
-    rows, fixed = found["episodes"], found["fixed"]
-    out = plain_measures("digits, fixed labels", [fixed]) | _episodes("digits", rows)
-    most = rows[0]["shots"][-1]
-    for place, row in enumerate(rows):
-        out[f"digits/slope in shots, seed {place}"] = _slope(row)
+def _digits(row: DigitRow) -> Measures:
+    fixed, episodes = row.fixed, row.episodes
+    out = few_shot_measures("digits, fixed labels", [fixed]) | _episodes("digits", episodes)
+    slopes = [_slope(episode.scores[VECTORS], episode.shots, "queries") for episode in episodes]
+    out |= {f"digits/slope in shots, seed {number}": slope for number, slope in enumerate(slopes)}
+    out["digits/slope in shots, least of the seeds"] = min(slopes, key=lambda slope: slope.lower)
     # Of what is possible above chance: episodes have fewer classes.
-    gain = np.concatenate(
-        [(_right(row, VECTORS, most) - _right(row, SHUFFLED, most)) / (1 - row["chance"]) for row in rows]
+    gains = [_gain_over_shuffled(episode) for episode in episodes]
+    out["digits/gain over shuffled, episodic minus fixed"] = _unpaired(
+        np.concatenate(gains), _gain_over_shuffled(fixed)
     )
-    flat = right(fixed, VECTORS, fixed["shots"][-1]) - right(fixed, SHUFFLED, fixed["shots"][-1])
-    flat /= 1 - 1 / len(fixed["words"])
-    out["digits/gain over shuffled, episodic minus fixed"] = _unpaired(gain, flat)
     return out
 
 
-def _series(found: Found) -> dict[str, Interval]:
-    out = plain_measures("series", found["fixed"])
-    for name in dict.fromkeys(row["task"] for row in found["fixed"]):
-        out |= plain_measures(f"series, {name}", [row for row in found["fixed"] if row["task"] == name])
-    return out | {f"{name}, episodes": value for name, value in _episodes("series", found["episodes"]).items()}
+def _gain_over_shuffled(row: ArmRow) -> Array:
+    ours, theirs = _pair(row.scores, SHUFFLED, row.shots[-1])
+    return (ours - theirs) / (1 - row.chance)
 
 
-def _right(row: Found, arm: str, shots: int) -> Array:
-    return np.array(row["arms"][arm][str(shots)], dtype=float)
+def _series(row: SeriesRow) -> Measures:
+    out = few_shot_measures("series", row.fixed)
+    for name in dict.fromkeys(fixed.task for fixed in row.fixed):
+        out |= few_shot_measures(f"series, {name}", [fixed for fixed in row.fixed if fixed.task == name])
+    return out | {f"{name}, episodes": value for name, value in _episodes("series", row.episodes).items()}
 
 
-def _episodes(name: str, rows: Sequence[Found]) -> dict[str, Interval]:
-    """Accuracy by arm and shots over all episodes of all rows; arms that show text have fewer episodes."""
+def text_measures(row: TextRow) -> Measures:
+    """R1."""
+    out, nll = {}, row.nll
+    for start in (PAPER, WARM):
+        out[f"texts/shuffled minus true, {start}"] = _gap(nll[start])
+        out[f"texts/soft prompt minus true, {start}"] = _difference(nll[SOFT][TRUE], nll[start][TRUE], "texts")
+        out[f"texts/shuffled minus true, untrained {start}"] = _gap(nll[f"untrained {start}"])
+        out[f"texts/shuffled minus true, {start}, behind pairs"] = _gap(row.packed[start])
+    out["texts/none minus true, warm start"] = _difference(row.none, nll[WARM][TRUE], "texts")
+    for name, losses in nll.items():
+        out |= {f"texts/loss, {name}, {slot} box": _mean(values, "texts") for slot, values in losses.items()}
+    out["texts/loss, no box"] = _mean(row.none, "texts")
+    out |= {f"texts/token F1, {slot} box": _mean(scores, "texts") for slot, scores in row.f1.items()}
+    return out
+
+
+def signal_measures(row: SignalRow) -> Measures:
+    """R9."""
     out = {}
-    shots = rows[0]["shots"]
-    for arm in dict.fromkeys(arm for row in rows for arm in row["arms"]):
-        having = [row for row in rows if arm in row["arms"]]
-        for k in shots:
-            out[f"{name}/accuracy at {k}, {arm}"] = _mean(np.concatenate([_right(row, arm, k) for row in having]))
-    for rival in (SHUFFLED, NEIGHBOUR, TEXT):
-        having = [row for row in rows if rival in row["arms"]]
-        if having:
-            pairs = [(_right(row, VECTORS, shots[-1]), _right(row, rival, shots[-1])) for row in having]
-            gains = [ours[: len(theirs)] - theirs for ours, theirs in pairs]
-            out[f"{name}/vectors minus {rival}"] = _mean(np.concatenate(gains))
-    symbols = [_right(row, SYMBOLS, shots[-1]) for row in rows if SYMBOLS in row["arms"]]
-    out[f"{name}/symbols"] = _mean(np.concatenate(symbols))
-    out[f"{name}/chance"] = Interval(
-        estimate=float(np.mean([row["chance"] for row in rows])), how="one in the classes"
+    for snr, signals in row.snr.items():
+        out[f"signals/gap at SNR {snr}"] = _gap(signals.nll)
+        out[f"signals/decoder top-1 at SNR {snr}"] = _mean(signals.top1, "texts")
+    return out
+
+
+def number_measures(row: NumberRow) -> Measures:
+    """R3. The sign of the worst slope is turned, so that above 0 is better."""
+    errors = [seed.errors for seed in row.seeds]
+    out = _means("numbers/error", errors, "episodes")
+    for arm in errors[0]:
+        missing, asked = sum(seed.missing[arm] for seed in row.seeds), sum(seed.asked[arm] for seed in row.seeds)
+        out[f"numbers/missing, {arm}"] = binomial(missing, asked)
+    for shots in row.shots:
+        ours = _pooled(errors, VECTORS, shots)
+        for baseline in (TEXT, SHUFFLED):
+            theirs = _pooled(errors, baseline, shots)
+            out[f"numbers/{baseline} minus vectors at {shots}"] = _difference(theirs, ours, "episodes")
+    slopes = [_slope(of[VECTORS], row.shots, "episodes") for of in errors]
+    out |= {f"numbers/slope of error, seed {number}": slope for number, slope in enumerate(slopes)}
+    worst = max(slopes, key=lambda slope: slope.upper)
+    out["numbers/slope of error, worst of the seeds"] = Interval(
+        estimate=-worst.estimate, low=-worst.upper, high=-worst.lower, n=worst.n, level=worst.level, how=worst.how
     )
     return out
 
 
-def _slope(row: Found) -> Interval:
-    """Of accuracy in log2 of the shots; the same queries stand in every column."""
-    shots = np.log2(np.array(row["shots"], dtype=float))
-    weights = (shots - shots.mean()) / ((shots - shots.mean()) ** 2).sum()
-    table = np.stack([_right(row, VECTORS, k) for k in row["shots"]], axis=1)
-    return _mean(table @ weights)
+def caption_measures(row: CaptionRow) -> Measures:
+    """R6. The claims read the difference to text with the most shots."""
+    out = _means("molecules/F1", [row.f1]) | _means("molecules/word F1", [row.words])
+    for name, baseline in (("vectors minus text", TEXT), ("shuffled below vectors", SHUFFLED)):
+        for shots in row.f1[baseline]:
+            out[f"molecules/{name} at {shots}"] = _difference(*_pair(row.f1, baseline, shots), "queries")
+    out["molecules/vectors minus text"] = out[f"molecules/vectors minus text at {row.shots[-1]}"]
+    ratio = row.tokens[TEXT] / row.tokens[VECTORS]
+    out["molecules/tokens, text over vectors"] = Interval(estimate=ratio, how="means of training molecules")
+    return out
 
 
-def _worst_slope(out: dict[str, Interval]) -> dict[str, Interval]:
-    """The seed with the least gain by shots; the sign of errors is turned, so that above 0 is better in both."""
-    digits = [value for name, value in out.items() if name.startswith("digits/slope in shots, seed")]
-    numbers = [value for name, value in out.items() if name.startswith("numbers/slope of error, seed")]
-    found = {"digits/slope in shots, least of the seeds": min(digits, key=lambda value: value.lower)}
-    if numbers:
-        worst = max(numbers, key=lambda value: value.upper)
-        found["numbers/slope of error, worst of the seeds"] = Interval(
-            estimate=-worst.estimate, low=-worst.upper, high=-worst.lower, n=worst.n, level=worst.level, how=worst.how
-        )
-    return found
+def _means(name: str, rows: Sequence[Scores], things: str = "queries") -> Measures:
+    """Of every arm at every number of shots, over the rows that have it."""
+    cells = dict.fromkeys((shots, arm) for row in rows for arm in row for shots in row[arm])
+    return {f"{name} at {shots}, {arm}": _mean(_pooled(rows, arm, shots), things) for shots, arm in cells}
+
+
+def _pooled(rows: Sequence[Scores], arm: str, shots: int | str) -> Array:
+    """Over rows that have the arm with so many shots."""
+    return np.concatenate(
+        [np.array(row[arm][str(shots)], dtype=float) for row in rows if str(shots) in row.get(arm, {})]
+    )
+
+
+def _pair(row: Scores, baseline: str, shots: int | str, arm: str = VECTORS) -> tuple[Array, Array]:
+    """Scores of the arm and of the baseline, of the queries that both were asked."""
+    theirs = np.array(row[baseline][str(shots)], dtype=float)
+    return np.array(row[arm][str(shots)], dtype=float)[: len(theirs)], theirs
+
+
+def _paired(rows: Sequence[ArmRow], baseline: str, shots: int, arm: str = VECTORS) -> Interval:
+    pairs = [_pair(row.scores, baseline, shots, arm) for row in rows]
+    ours, theirs = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return paired_difference(ours, theirs, seed=0)
+
+
+def _differences(name: str, rows: Sequence[ArmRow], baselines: Mapping[str, str]) -> Measures:
+    """Vectors less each baseline at the most shots, over the rows that have it."""
+    most = rows[0].shots[-1]
+    out = {}
+    for baseline, label in baselines.items():
+        having = [row for row in rows if str(most) in row.scores.get(baseline, {})]
+        if having:
+            out[f"{name}/vectors minus {label}"] = _paired(having, baseline, most)
+    return out
+
+
+def _slope(by_shots: Mapping[str, Sequence[float]], shots: Sequence[int], things: str) -> Interval:
+    """Of the mean score in log2 of the shots; the same queries or episodes stand at every number of shots."""
+    x = np.log2(np.array(shots, dtype=float))
+    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    table = np.stack([np.array(by_shots[str(k)], dtype=float) for k in shots], axis=1)
+    return _mean(table @ weights, things)
 
 
 def _unpaired(a: Array, b: Array) -> Interval:
@@ -198,114 +238,13 @@ def _unpaired(a: Array, b: Array) -> Interval:
     )
 
 
-# From the plain data of rows R1, R3, R6 and R9 to named measures with intervals. Needs no model.
-#
-# Resampled are texts (R1, R9), episodes of all seeds together (R3) and queries (R6); what was measured on the same
-# ones is compared in pairs.
-
-VECTORS_ROW, SHUFFLED_ROW, TEXT_ROW, SOFT = (
-    "vectors",
-    "shuffled",
-    "text",
-    "soft prompt",
-)
-
-STARTS = ("paper's start", "warm start")
+def _gap(losses: Losses) -> Interval:
+    return _difference(losses[SHUFFLED], losses[TRUE], "texts")
 
 
-def text_measures(found: Found) -> dict[str, Interval]:
-    """Every measure of the four rows by name; what a row has no data for is absent."""
-    return {
-        **_texts(found["texts"]),
-        **_signals(found["signals"]),
-        **_numbers(found["numbers"]),
-        **_molecules(found["molecules"]),
-    }
-
-
-def _texts(row: Found) -> dict[str, Interval]:
-    nll, out = row["nll"], {}
-    for start in STARTS:
-        out[f"texts/shuffled minus true, {start}"] = _gap(nll[start])
-        out[f"texts/soft prompt minus true, {start}"] = _text_difference(
-            nll[SOFT]["true"], nll[start]["true"], "texts"
-        )
-        out[f"texts/shuffled minus true, untrained {start}"] = _gap(nll[f"untrained {start}"])
-        out[f"texts/shuffled minus true, {start}, behind pairs"] = _gap(row["packed"][start])
-    out["texts/none minus true, warm start"] = _text_difference(row["none"], nll["warm start"]["true"], "texts")
-    for name, slots in nll.items():
-        out |= {f"texts/loss, {name}, {box} box": _text_mean(values, "texts") for box, values in slots.items()}
-    out["texts/loss, no box"] = _text_mean(row["none"], "texts")
-    for box, scores in row["said"]["f1"].items():
-        out[f"texts/token F1, {box} box"] = _text_mean(scores, "texts")
-    return out
-
-
-def _signals(row: Found) -> dict[str, Interval]:
-    out = {}
-    for snr in SNRS:
-        one = row["snr"][snr]
-        out[f"signals/gap at SNR {snr}"] = _gap(one["nll"])
-        out[f"signals/decoder top-1 at SNR {snr}"] = _text_mean(one["top1"], "texts")
-    return out
-
-
-def pooled_texts(row: Found, arm: str, shots: int | str) -> Array:
-    """Errors of the episodes of all seeds."""
-    return np.concatenate([np.array(one["errors"][arm][str(shots)], dtype=float) for one in row["seeds"]])
-
-
-def _numbers(row: Found) -> dict[str, Interval]:
-    out, first = {}, row["seeds"][0]
-    for arm, by_shots in first["errors"].items():
-        for shots in by_shots:
-            out[f"numbers/error at {shots}, {arm}"] = _text_mean(pooled_texts(row, arm, shots), "episodes")
-        missing, asked = (sum(one[name][arm] for one in row["seeds"]) for name in ("missing", "asked"))
-        out[f"numbers/missing, {arm}"] = binomial(missing, asked)
-    for shots in row["shots"]:
-        ours = pooled_texts(row, VECTORS_ROW, shots)
-        for rival in (TEXT_ROW, SHUFFLED_ROW):
-            out[f"numbers/{rival} minus vectors at {shots}"] = _text_difference(
-                pooled_texts(row, rival, shots), ours, "episodes"
-            )
-    for place, one in enumerate(row["seeds"]):
-        out[f"numbers/slope of error, seed {place}"] = _text_slope(one["errors"][VECTORS_ROW], row["shots"])
-    return out
-
-
-def _text_slope(by_shots: Mapping[str, Sequence[float]], shots: Sequence[int]) -> Interval:
-    """Of the mean error in log2 of the shots: a mean over episodes of each one's slope, since all have all shots."""
-    x = np.log2(np.array(shots, dtype=float))
-    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    table = np.stack([np.array(by_shots[str(k)], dtype=float) for k in shots], axis=1)
-    return _text_mean(table @ weights, "episodes")
-
-
-def _molecules(row: Found) -> dict[str, Interval]:
-    scores, out = row["f1"], {}
-    for arm, by_shots in scores.items():
-        for shots, values in by_shots.items():
-            out[f"molecules/F1 at {shots}, {arm}"] = _text_mean(values, "queries")
-            out[f"molecules/word F1 at {shots}, {arm}"] = _text_mean(row["words"][arm][shots], "queries")
-    for name, rival in (
-        ("vectors minus text", TEXT_ROW),
-        ("shuffled below vectors", SHUFFLED_ROW),
-    ):
-        for shots, values in scores[rival].items():
-            ours = scores[VECTORS_ROW][shots][: len(values)]
-            out[f"molecules/{name} at {shots}"] = _text_difference(ours, values, "queries")
-    ratio = row["tokens"][TEXT_ROW] / row["tokens"][VECTORS_ROW]
-    out["molecules/tokens, text over vectors"] = Interval(estimate=ratio, how="means of training molecules")
-    return out
-
-
-def _gap(slots: Mapping[str, Sequence[float]]) -> Interval:
-    return _text_difference(slots["shuffled"], slots["true"], "texts")
-
-
-def _text_difference(a: Sequence[float] | Array, b: Sequence[float] | Array, things: str) -> Interval:
+def _difference(a: Sequence[float] | Array, b: Sequence[float] | Array, things: str) -> Interval:
     return paired_difference(a, b, seed=0, how=f"paired bootstrap over {len(a):,} {things}")
 
 
-def _text_mean(values: Sequence[float] | Array, things: str) -> Interval:
+def _mean(values: Sequence[float] | Array, things: str = "queries") -> Interval:
     return bootstrap_mean(values, seed=0, how=f"percentile bootstrap over {len(values):,} {things}")

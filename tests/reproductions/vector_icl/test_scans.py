@@ -15,11 +15,6 @@ from .tiny_wheels import publish_wheel
 TEXT = "bold,events\n-0.5,0.0\n1e-3,4.0\n"
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
-
-
 def publish(text: str, monkeypatch: pytest.MonkeyPatch, *, expected: str | None = None) -> None:
     publish_wheel(event_fmri, {"nitime/data/event_related_fmri.csv": text}, monkeypatch)
     monkeypatch.setattr(event_fmri, "WHEEL", event_fmri.Wheel(**{**vars(event_fmri.WHEEL), "sha256": None}))

@@ -15,11 +15,6 @@ from .tiny_wheels import publish_wheel
 HEAD = "# what it is: a test\n@problemName Tiny\n@classLabel true 1 2\n@data\n"
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
-
-
 def wheel_files(train: str = f"{HEAD}1,2,3:1\n4,5,6:2\n") -> dict[str, str]:
     folder = "sktime/datasets/data"
     files = {f"{folder}/{name}/{name}_TRAIN.ts": train for name in SERIES}

@@ -1,71 +1,70 @@
-"""Measures of rows R1, R3, R6 and R9 against numbers worked out by hand, and the sections that tell them."""
-
-from typing import Any
+"""Measures of rows R1, R3, R6 and R9 against numbers worked out by hand, and the curves that show them."""
 
 import pytest
 
-from reproductions.vector_icl.measures import text_measures
-from reproductions.vector_icl.report import text_sections
+from armillary.records.sections import Lines
+from reproductions.vector_icl.captions import CaptionRow
+from reproductions.vector_icl.measures import caption_measures, number_measures, signal_measures, text_measures
+from reproductions.vector_icl.numbers import NumberRow, NumberSeed
+from reproductions.vector_icl.report import over_shots
+from reproductions.vector_icl.texts import SignalRow, Signals, TextRow
 
 BOXES = {"true": [1.0, 2.0, 3.0], "shuffled": [2.0, 2.5, 3.6]}
-FOUND: dict[str, Any] = {
-    "texts": {
-        "nll": {
-            "paper's start": BOXES,
-            "warm start": {"true": [1.0, 1.0, 1.0], "shuffled": [2.0, 2.0, 2.0]},
-            "untrained paper's start": {"true": [5.0, 5.0, 5.0], "shuffled": [5.0, 5.0, 5.0]},
-            "untrained warm start": {"true": [4.0, 4.0, 4.0], "shuffled": [4.5, 4.5, 4.5]},
-            "soft prompt": {"true": [2.0, 3.0, 4.3]},
-        },
-        "none": [6.0, 6.0, 6.0],
-        "packed": {"paper's start": BOXES, "warm start": BOXES},
-        "said": {"f1": {"true": [0.5, 0.3], "shuffled": [0.1, 0.1]}, "examples": [["a dog", "a cat"]]},
-        "losses": {},
+TEXTS = TextRow(
+    nll={
+        "paper's start": BOXES,
+        "warm start": {"true": [1.0, 1.0, 1.0], "shuffled": [2.0, 2.0, 2.0]},
+        "untrained paper's start": {"true": [5.0, 5.0, 5.0], "shuffled": [5.0, 5.0, 5.0]},
+        "untrained warm start": {"true": [4.0, 4.0, 4.0], "shuffled": [4.5, 4.5, 4.5]},
+        "soft prompt": {"true": [2.0, 3.0, 4.3]},
     },
-    "signals": {
-        "snr": {snr: {"nll": BOXES, "top1": [1.0, 0.0, 0.0], "losses": []} for snr in ("inf", "1", "0.3")},
-        "chance": 1 / 3,
+    none=[6.0, 6.0, 6.0],
+    packed={"paper's start": BOXES, "warm start": BOXES},
+    f1={"true": [0.5, 0.3], "shuffled": [0.1, 0.1]},
+    examples=[("a dog", "a cat")],
+    losses={},
+)
+SIGNALS = SignalRow(
+    snr={snr: Signals(nll=BOXES, top1=[1.0, 0.0, 0.0], losses=[]) for snr in ("inf", "1", "0.3")}, chance=1 / 3
+)
+SEED = NumberSeed(
+    errors={
+        "vectors": {"2": [0.5, 0.3], "8": [0.1, 0.3]},
+        "shuffled": {"2": [0.6, 0.6], "8": [0.6, 0.6]},
+        "random projector": {"8": [0.9, 0.9]},
+        "text": {"2": [0.5, 0.5], "8": [0.3, 0.4]},
+        "mean": {"2": [0.4, 0.4], "8": [0.4, 0.4]},
+        "least squares": {"2": [0.0, 0.0], "8": [0.0, 0.0]},
+        "1-NN": {"2": [0.2, 0.2], "8": [0.2, 0.2]},
     },
-    "numbers": {
-        "shots": [2, 8],
-        "seeds": [
-            {
-                "errors": {
-                    "vectors": {"2": [0.5, 0.3], "8": [0.1, 0.3]},
-                    "shuffled": {"2": [0.6, 0.6], "8": [0.6, 0.6]},
-                    "random projector": {"8": [0.9, 0.9]},
-                    "text": {"2": [0.5, 0.5], "8": [0.3, 0.4]},
-                    "mean": {"2": [0.4, 0.4], "8": [0.4, 0.4]},
-                    "least squares": {"2": [0.0, 0.0], "8": [0.0, 0.0]},
-                    "1-NN": {"2": [0.2, 0.2], "8": [0.2, 0.2]},
-                },
-                "missing": {arm: 0 for arm in ("shuffled", "random projector", "mean", "least squares", "1-NN")}
-                | {"vectors": 1, "text": 2},
-                "asked": dict.fromkeys(
-                    ("vectors", "shuffled", "random projector", "text", "mean", "least squares", "1-NN"), 8
-                ),
-                "losses": [],
-            }
-        ]
-        * 2,
-        "tokens": {"vectors": 20.0, "text": 24.0},
-    },
-    "molecules": {
-        "shots": [1, 4],
-        "f1": {
-            "vectors": {"1": [0.5, 0.7, 0.9], "4": [0.6, 0.8, 1.0]},
-            "shuffled": {"4": [0.4, 0.4, 0.4]},
-            "text": {"1": [0.2, 0.2], "4": [0.4, 0.2]},
-            **{arm: {"4": [0.1, 0.1, 0.1]} for arm in ("random projector", "soft prompt")},
-            "1-NN": {"1": [0.3, 0.3, 0.3], "4": [0.5, 0.5, 0.5]},
-            **{arm: {"0": [0.6, 0.6, 0.6]} for arm in ("zero-shot", "1-NN of all", "most frequent")},
-        },
-        "tokens": {"vectors": 30.0, "text": 45.0},
-        "losses": {},
-        "examples": [["right", "vectors", "text"]],
-    },
+    missing={arm: 0 for arm in ("shuffled", "random projector", "mean", "least squares", "1-NN")}
+    | {"vectors": 1, "text": 2},
+    asked=dict.fromkeys(("vectors", "shuffled", "random projector", "text", "mean", "least squares", "1-NN"), 8),
+    losses=[],
+)
+NUMBERS = NumberRow(shots=[2, 8], seeds=[SEED, SEED])
+F1 = {
+    "vectors": {"1": [0.5, 0.7, 0.9], "4": [0.6, 0.8, 1.0]},
+    "shuffled": {"4": [0.4, 0.4, 0.4]},
+    "text": {"1": [0.2, 0.2], "4": [0.4, 0.2]},
+    **{arm: {"4": [0.1, 0.1, 0.1]} for arm in ("random projector", "soft prompt")},
+    "1-NN": {"1": [0.3, 0.3, 0.3], "4": [0.5, 0.5, 0.5]},
+    **{arm: {"0": [0.6, 0.6, 0.6]} for arm in ("zero-shot", "1-NN of all", "most frequent")},
 }
-FOUND["molecules"]["words"] = FOUND["molecules"]["f1"]
+MOLECULES = CaptionRow(
+    shots=[1, 4],
+    f1=F1,
+    words=F1,
+    tokens={"vectors": 30.0, "text": 45.0},
+    losses={},
+    examples=[("right", "vectors", "text")],
+)
+MEASURES = {
+    **text_measures(TEXTS),
+    **signal_measures(SIGNALS),
+    **number_measures(NUMBERS),
+    **caption_measures(MOLECULES),
+}
 
 WANTED = {
     "texts/shuffled minus true, paper's start": (1.0 + 0.5 + 0.6) / 3,
@@ -96,24 +95,25 @@ WANTED = {
 
 @pytest.mark.parametrize("name", WANTED)
 def test_measure(name: str) -> None:
-    found = text_measures(FOUND)[name]
+    found = MEASURES[name]
     assert found.estimate == pytest.approx(WANTED[name])
     assert found.lower <= found.estimate <= found.upper
 
 
 def test_episodes_of_all_seeds_are_pooled() -> None:
-    found = text_measures(FOUND)
-    assert found["numbers/error at 8, vectors"].n == 4 and found["numbers/slope of error, seed 0"].n == 2
-    assert found["numbers/missing, text"].n == 16
-    assert "molecules/shuffled below vectors at 1" not in found  # one caption has none to be exchanged with
+    assert MEASURES["numbers/error at 8, vectors"].n == 4 and MEASURES["numbers/slope of error, seed 0"].n == 2
+    assert MEASURES["numbers/missing, text"].n == 16
+    assert "molecules/shuffled below vectors at 1" not in MEASURES  # one caption has none to be exchanged with
 
 
-def test_sections_draw_intervals_and_tell_numbers() -> None:
-    sections = text_sections(FOUND, text_measures(FOUND))
-    assert [section.id for section in sections] == ["texts", "numbers", "molecules", "signals"]
-    assert "0.70 [0.50, 1.00] nats" in sections[0].summary and "0.20" in sections[1].summary
-    lines = {series["name"]: series for series in sections[1].figures[0].data["series"]}
-    assert lines["vectors"]["y"] == [pytest.approx(0.4), pytest.approx(0.2)]
-    assert lines["vectors"]["low"][1] < 0.2 < lines["vectors"]["high"][1]
-    assert lines["random projector"]["y"] == [None, pytest.approx(0.9)]
-    assert all("nan" not in section.summary for section in sections)
+def test_curves_draw_intervals_and_tell_numbers() -> None:
+    arms = ("vectors", "random projector", "never asked")
+    figure = over_shots("Numbers", "numbers/error", [2, 8], MEASURES, arms)
+    assert isinstance(figure.data, Lines) and "vectors 0.20" in figure.alt and "nan" not in figure.alt
+    lines = {series.name: series for series in figure.data.series}
+    assert set(lines) == {"vectors", "random projector"}
+    assert lines["vectors"].y == [pytest.approx(0.4), pytest.approx(0.2)]
+    assert lines["vectors"].low is not None and lines["vectors"].high is not None
+    low, high = lines["vectors"].low[1], lines["vectors"].high[1]
+    assert low is not None and high is not None and low < 0.2 < high
+    assert lines["random projector"].y == [None, pytest.approx(0.9)]

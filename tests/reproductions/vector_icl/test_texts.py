@@ -1,16 +1,12 @@
 """Rows R1 and R9 at the quick scale on a tiny model: splits, losses behind boxes, simulated signals."""
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 import torch
 
 from armillary.methods.vector_icl.prompts import text_ids
-from armillary.models import load
-from armillary.runs.parts import Parts
-from reproductions.vector_icl.scale import SCALES, SNRS, TOPICS
-from reproductions.vector_icl.setup import Context, hashed_words, synthetic_glosses, synthetic_molecules
+from reproductions.vector_icl.data.synthetic import hashed_words, synthetic_glosses, synthetic_molecules
+from reproductions.vector_icl.scale import SNRS, TOPICS
+from reproductions.vector_icl.setup import Context
 from reproductions.vector_icl.texts import (
     PAPER,
     SOME,
@@ -22,17 +18,11 @@ from reproductions.vector_icl.texts import (
     gloss_vectors,
     is_test,
     pretrained_projector,
-    signal_rows,
+    signal_row,
     simulated,
     slots_of,
-    text_rows,
+    text_row,
 )
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    folder: Path = tmp_path_factory.mktemp("run")
-    return Context.of(load("tiny-llama"), SCALES["quick"], 0, Parts(folder, "texts"))
 
 
 def test_synthetic_glosses_depend_on_their_topic() -> None:
@@ -100,26 +90,24 @@ def test_losses_are_the_models_own(context: Context) -> None:
 
 
 def test_row_of_texts(context: Context) -> None:
-    row = text_rows(context)
+    row = text_row(context)
     count = context.scale.held_out_texts
-    assert set(row["nll"]) == {PAPER, WARM, f"untrained {PAPER}", f"untrained {WARM}", "soft prompt"}
-    assert all(len(values) == count for slots in row["nll"].values() for values in slots.values())
-    assert len(row["none"]) == count
-    assert all(len(losses) == context.scale.pretraining.steps for losses in row["losses"].values())
-    assert row["nll"][WARM]["true"] != row["nll"][f"untrained {WARM}"]["true"]
-    assert row["packed"][WARM]["true"] != row["nll"][WARM]["true"][:SOME]
-    assert len(row["said"]["f1"]["true"]) == min(SOME, count)
+    assert set(row.nll) == {PAPER, WARM, f"untrained {PAPER}", f"untrained {WARM}", "soft prompt"}
+    assert all(len(values) == count for slots in row.nll.values() for values in slots.values())
+    assert len(row.none) == count
+    assert all(len(losses) == context.scale.pretraining.steps for losses in row.losses.values())
+    assert row.nll[WARM]["true"] != row.nll[f"untrained {WARM}"]["true"]
+    assert row.packed[WARM]["true"] != row.nll[WARM]["true"][:SOME]
+    assert len(row.f1["true"]) == min(SOME, count)
     held_out = [gloss.text for gloss in gloss_split(context)[1]]
     slots = slots_of(pretrained_projector(context), hashed_words(held_out))
-    np.testing.assert_allclose(Scored(context, held_out).alone(slots), row["nll"][WARM]["true"], rtol=1e-5)
+    np.testing.assert_allclose(Scored(context, held_out).alone(slots), row.nll[WARM]["true"], rtol=1e-5)
 
 
 def test_row_of_signals(context: Context) -> None:
-    row = signal_rows(context)
-    assert tuple(row["snr"]) == SNRS and row["chance"] == 1 / context.scale.held_out_texts
-    assert all(
-        len(one["nll"]["true"]) == len(one["top1"]) == context.scale.held_out_texts for one in row["snr"].values()
-    )
+    row = signal_row(context)
+    assert tuple(row.snr) == SNRS and row.chance == 1 / context.scale.held_out_texts
+    assert all(len(one.nll["true"]) == len(one.top1) == context.scale.held_out_texts for one in row.snr.values())
 
 
 def test_noise_hides_what_a_decoder_finds() -> None:

@@ -58,7 +58,7 @@ class FitSettings(FitConfig, OneModelSettings):
         return Path(self.vectors).stem, self.model
 
     def dry(self) -> Self:
-        """A tiny model, the fewest steps after which there is a curve, and few rows held out."""
+        """A tiny model, two steps at most, and few rows held out."""
         return replace(self, model=DRY_MODEL, steps=min(self.steps, 2), queries=min(self.queries, 20))
 
     def check(self) -> None:

@@ -54,7 +54,7 @@ def unfitted(config: FitConfig, problem: Problem, loaded: LoadedModel) -> Vector
     shown = shots * (len(set(problem.targets)) if problem.task == "classify" else 1)
     # Sequences as short as a few examples and as long as a prompt: after one length alone others do badly.
     most = max(_PACK, shown)
-    # The rate suits matched scale, a clipped gradient keeps the first steps from destroying the start. (ours)
+    # Three times the official rate, since there are few steps; clipping bounds what one batch may do. (ours)
     training = TrainingConfig(
         steps=config.steps, batch_size=most, pack=(min(4, most), most), learning_rate=3e-3, patience=None, clip=1.0
     )
