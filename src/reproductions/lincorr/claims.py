@@ -4,12 +4,7 @@ The claims are the paper's; the quantities, thresholds and controls are ours, be
 nor a null (its only baselines are chance rates and a shuffled vocabulary mapping). A rule reads intervals only.
 """
 
-from collections.abc import Mapping
-
-from armillary.numerics.intervals import Interval
-from armillary.records.claims import Claim, Verdict
-
-Measures = Mapping[str, Interval]
+from armillary.records.claims import Claim, Measures, Verdict, above
 
 
 def _fit_exists(m: Measures) -> Verdict:
@@ -51,21 +46,6 @@ def _resilient(m: Measures) -> Verdict:
     return "holds" if drop <= 0.15 and near else "undecided"
 
 
-def _sign(name: str) -> "_Sign":
-    return _Sign(name)
-
-
-class _Sign:
-    """Holds when the whole interval is above 0, fails when it is below."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, m: Measures) -> Verdict:
-        value = m[self.name]
-        return "holds" if value.lower > 0 else "fails" if value.upper <= 0 else "undecided"
-
-
 def _causal(m: Measures) -> Verdict:
     predicted, permuted = m["edits/predicted against measured"], m["edits/permuted weights"]
     success, chance = m["edits/success"], m["edits/chance"].estimate
@@ -95,12 +75,10 @@ CLAIMS: tuple[Claim, ...] = (
         statement="One linear map, fitted on half of the subjects, predicts the target logits of the other half.",
         paper="City to country on LLaMA-3-8B: mean test Pearson correlation 0.89 (Table 4).",
         quantity="Mean test Pearson of city-country (GCV ridge), against the rank-one baseline, permuted pairing, "
-        "and random "
-        "words in place of the countries under the same prompt.",
+        "and random words in place of the countries under the same prompt.",
         rule="Holds if it beats the rank-one baseline by 0.05 or more (interval above 0), permuted pairing is within "
-        "0.05 of 0, "
-        "and the excess over random words is above 0 with its interval; fails if either interval contains 0 or lies "
-        "below.",
+        "0.05 of 0, and the excess over random words is above 0 with its interval; fails if either interval contains "
+        "0 or lies below.",
         decide=_fit_exists,
         needs=(
             "city-country/correlation",
@@ -114,8 +92,7 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Related prompts correlate more than unrelated ones.",
         paper="City-country 0.89 against fruit-color 0.48 and CEO-company 0.55 (Table 4).",
         quantity="Centred correlation (each row's mean over its words removed) of city-country against the "
-        "favourite-colour "
-        "control.",
+        "favourite-colour control.",
         rule="Holds if the intervals do not overlap with city-country above; fails if the control is as high.",
         decide=_graded,
         needs=("city-country/centred", "city-color/centred"),
@@ -136,8 +113,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="X+1 to X+2: correlation 0.93, influenced hit@1 .00 (Tables 2 and 4).",
         quantity="Correlation and influenced hit@1 of add1-add2 against city-country and chance.",
         rule="Holds if hit@1 is at most twice chance and the correlation is at least that of city-country; fails if "
-        "hit@1's "
-        "interval is above twice chance or the correlation's interval is below that of city-country.",
+        "hit@1's interval is above twice chance or the correlation's interval is below that of city-country.",
         decide=_imprecise,
         needs=(
             "add1-add2/correlation",
@@ -152,8 +128,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="Figures 8, 9, 19 and 21 (drop mostly small, larger in smaller models).",
         quantity="city-country: correlation of the old map on the base and on a copy really fine-tuned on other text.",
         rule="Holds if the drop is at most 0.15 and the value after is three times nearer to the value before than "
-        "to permuted "
-        "pairing; fails if it falls to the level of permuted pairing.",
+        "to permuted pairing; fails if it falls to the level of permuted pairing.",
         decide=_resilient,
         needs=("resilience/before", "resilience/after", "resilience/permuted"),
     ),
@@ -163,7 +138,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="Table 4: 0.79 against 0.89 for city-country, 0.47 against 0.55 for CEO-company.",
         quantity="Spearman correlation over relations between logit correlation and gradient correlation.",
         rule="Holds if the bootstrap interval over relations is above 0, fails if it is at or below 0 (rule ours).",
-        decide=_sign("gradients/rank correlation with logits"),
+        decide=above("gradients/rank correlation with logits"),
         needs=("gradients/rank correlation with logits",),
     ),
     Claim(
@@ -171,11 +146,9 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Teaching a source fact moves the target logits along the map.",
         paper="City-country: 53.70 % of updates generalise, chance 0.78 % (Table 5).",
         quantity="Spearman of predicted and measured change of the country logits after an edit of the city only, "
-        "beside permuted "
-        "weights; success rate against chance (exact binomial).",
+        "beside permuted weights; success rate against chance (exact binomial).",
         rule="Holds if above 0.3, above permuted weights (which stay within 0.1 of 0), and success is above chance; "
-        "fails if "
-        "no better than permuted weights.",
+        "fails if no better than permuted weights.",
         decide=_causal,
         needs=("edits/predicted against measured", "edits/permuted weights", "edits/success", "edits/chance"),
     ),
@@ -185,8 +158,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="X+1 to X+2: 0.00 % of updates generalise, chance 9.09 % (Table 5).",
         quantity="Success rate of edits of X+1 read off at X+2.",
         rule="Holds if the rate is at most twice chance and its interval ends below one half; fails if its interval "
-        "is above "
-        "twice chance (rule ours).",
+        "is above twice chance (rule ours).",
         decide=_imprecise_edits,
         needs=("edits add1-add2/success", "edits/chance add1-add2"),
     ),
@@ -198,7 +170,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Slope of a logistic regression of success on the standardised weight of the right target, over "
         "edits.",
         rule="Holds if the bootstrap interval of the slope is above 0, fails if it is at or below 0.",
-        decide=_sign("edits/logistic slope"),
+        decide=above("edits/logistic slope"),
         needs=("edits/logistic slope",),
     ),
     Claim(
@@ -207,8 +179,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="True mapping 97.66 %, shuffled 22.66 % (Table 7).",
         quantity="Held-out accuracy of true minus shuffled mapping, with pretrained and with random embeddings.",
         rule="Holds if 15 points or more (interval above 0) with pretrained and under 10 with random embeddings; "
-        "fails if under "
-        "15 with its interval, or no larger than with random embeddings.",
+        "fails if under 15 with its interval, or no larger than with random embeddings.",
         decide=_vocabulary,
         needs=("vocabulary/true minus shuffled", "vocabulary/true minus shuffled, random embeddings"),
     ),
@@ -219,7 +190,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="hit@5 of two models of one family; the two models within reach are of different families.",
         rule="Needs two sizes of one family; otherwise undecided. The values of both models stand side by side in "
         "the docs.",
-        decide=_sign("scaling/larger minus smaller hit@5"),
+        decide=above("scaling/larger minus smaller hit@5"),
         needs=("scaling/larger minus smaller hit@5",),
     ),
     Claim(
@@ -228,7 +199,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper="hit@5 .49 for whole words, .10 for first words of a phrase (Table 18).",
         quantity="Influenced hit@5 of cities that are one token minus cities known by the first word of their name.",
         rule="Holds if the interval of the difference is above 0, fails if it is at or below 0 (rule ours).",
-        decide=_sign("completeness/whole minus first word hit@5"),
+        decide=above("completeness/whole minus first word hit@5"),
         needs=("completeness/whole minus first word hit@5",),
     ),
 )

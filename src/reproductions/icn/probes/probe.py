@@ -10,7 +10,7 @@ from typing import TypeVar
 from armillary.data.sources import DataSource
 from armillary.errors import UsageError
 
-# The normal form in which two spellings of one name are equal: case, accents, punctuation, articles and plurals.
+# Normal forms, in which two spellings of one name are equal: case, accents, punctuation, articles and plurals.
 
 ARTICLES = frozenset({"the", "a", "an"})
 
@@ -148,7 +148,7 @@ def family(
         )
 
     everything: dict[str, Callable[[Key], bool]] = {words: lambda key: True}
-    return {_id(one): partial(build, one, wanted) for one, wanted in (everything | dict(restrictions)).items()}
+    return {_id(words): partial(build, words, wanted) for words, wanted in (everything | dict(restrictions)).items()}
 
 
 def begins_with(letter: str) -> Callable[[str], bool]:
@@ -168,6 +168,7 @@ def distinct(answers: Mapping[Key, Iterable[str]]) -> dict[Key, tuple[str, ...]]
     for key, spellings in forms.items():
         for form in list(spellings)[:1]:
             owner.setdefault(form, key)
+    # Common names first, all others after them.
     for key, spellings in forms.items():
         for form in spellings:
             owner.setdefault(form, key)
@@ -179,11 +180,11 @@ def distinct(answers: Mapping[Key, Iterable[str]]) -> dict[Key, tuple[str, ...]]
 
 def _by_form(spellings: Iterable[str]) -> dict[str, str]:
     """Normal form -> the first spelling that has it."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for text in spellings:
         if form := normalised(text):
-            found.setdefault(form, text)
-    return found
+            texts.setdefault(form, text)
+    return texts
 
 
 def _id(words: str) -> str:

@@ -5,34 +5,21 @@ Language Models" (arXiv 2410.02284); the classes are ours, and come in threes: a
 """
 
 import difflib
-from collections.abc import Callable
 from functools import cache
 
 from armillary.errors import UsageError
+from reproductions.icn.probes import languages, places, words
 from reproductions.icn.probes.probe import KnowledgeProbe
 
+BUILDERS = {**places.BUILDERS, **languages.BUILDERS, **words.BUILDERS}
+"""Id -> builder, a base class before its restrictions; building needs the data packages."""
 
+
+@cache
 def probe(id: str) -> KnowledgeProbe:
     """One shipped probe; UsageError with the nearest names when there is none of this id."""
-    if id not in _builders():
-        near = difflib.get_close_matches(id, probe_ids(), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(probe_ids())}."
+    if id not in BUILDERS:
+        near = difflib.get_close_matches(id, BUILDERS, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(BUILDERS)}."
         raise UsageError(f"no probe is called {id!r}; {hint}")
-    return _build(id)
-
-
-def probe_ids() -> tuple[str, ...]:
-    """The ids of the shipped probes, a base class before its restrictions; needs no data package."""
-    return tuple(_builders())
-
-
-@cache
-def _build(id: str) -> KnowledgeProbe:
-    return _builders()[id]()
-
-
-@cache
-def _builders() -> dict[str, Callable[[], KnowledgeProbe]]:
-    from reproductions.icn.probes import languages as language_probes, places as place_probes, words as word_probes
-
-    return {**place_probes.BUILDERS, **language_probes.BUILDERS, **word_probes.BUILDERS}
+    return BUILDERS[id]()

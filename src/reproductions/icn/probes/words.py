@@ -21,10 +21,10 @@ def _file(name: str) -> dict[str, Any]:
 def wordnet_builders() -> dict[str, Callable[[], KnowledgeProbe]]:
     """The classes of ``wordnet_classes.toml``, each base with its restrictions; a member's key is its synset."""
     classes = _file("wordnet_classes.toml")
-    found: dict[str, Callable[[], KnowledgeProbe]] = {}
+    builders: dict[str, Callable[[], KnowledgeProbe]] = {}
     for words, entry in classes.items():
         if "base" not in entry:
-            found |= family(
+            builders |= family(
                 words,
                 partial(_members, words),
                 {
@@ -35,7 +35,7 @@ def wordnet_builders() -> dict[str, Callable[[], KnowledgeProbe]]:
                 source=lambda: (wordnet_source(),),
                 note=WORDNET_NOTE,
             )
-    return found
+    return builders
 
 
 def _members(words: str) -> dict[str, tuple[str, ...]]:
