@@ -14,10 +14,12 @@ from armillary.records.record import RunRecord
 from armillary.records.sections import Figure
 from armillary.report.interactive import scripts, specification
 from armillary.report.svg import svg
+from armillary.report.tables import cell, least_width, shape, stacking_rules
 from armillary.report.tokens import markup
-from armillary.report.wording import NOTHING, basis, duration, ends, moment, number, visible
+from armillary.report.wording import NOTHING, basis, duration, ends, moment, visible
 
 _HERE = Path(__file__).parent
+MEASURE_COLUMNS = ["measure", "estimate", "interval", "n", "from"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,17 @@ def render_html(record: RunRecord) -> str:
     if vega is not None:
         code += [vega, (_HERE / "interactive.js").read_text(encoding="utf-8")]
     source_fields = list(dict.fromkeys(field for source in record.data for field in source))
+    sources = [[source.get(field) for field in source_fields] for source in record.data]
+    facts = dict.fromkeys(fact for facts in record.models.values() for fact in facts)
+    models = [[fact.replace("_", " "), *(model.get(fact) for model in record.models.values())] for fact in facts]
+    model_columns = ["", *record.models]
+    measures = [
+        [name.replace("_", " "), interval.estimate, ends(interval) or NOTHING, interval.n, basis(interval)]
+        for name, interval in record.measures.items()
+    ]
+    tables = [(table.columns, table.rows) for section in record.sections for table in section.tables]
+    tables += [(MEASURE_COLUMNS, measures), (source_fields, sources), (model_columns, models)]
+    style = (_HERE / "page.css").read_text(encoding="utf-8") + stacking_rules(least_width(*table) for table in tables)
     return _environment().get_template("page.html").render(
         record=record,
         sections=sections,
@@ -62,12 +75,13 @@ def render_html(record: RunRecord) -> str:
         verdicts=[(word, sum(claim.verdict == word for claim in record.claims))
                   for word in ("holds", "fails", "undecided")],
         alone=len(record.models) == 1,
-        facts=list(dict.fromkeys(fact for facts in record.models.values() for fact in facts)),
-        measures=[[name.replace("_", " "), one.estimate, ends(one) or NOTHING, one.n, basis(one)]
-                  for name, one in record.measures.items()],
+        model_columns=model_columns,
+        models=models,
+        measure_columns=MEASURE_COLUMNS,
+        measures=measures,
         source_fields=source_fields,
-        sources=[[source.get(field) for field in source_fields] for source in record.data],
-        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        sources=sources,
+        style=Markup(style),
         scripts=[Markup(script) for script in code],
         policy=_policy(code),
         lively=vega is not None,
@@ -100,8 +114,8 @@ def _environment() -> Environment:
         lstrip_blocks=True, finalize=_shown,
     )  # fmt: skip
     environment.filters.update(
-        cell=_cell,
-        shape=_shape,
+        cell=cell,
+        shape=shape,
         setting=_setting,
         words=_words,
         paragraphs=_paragraphs,
@@ -110,6 +124,7 @@ def _environment() -> Environment:
         ends=ends,
         basis=basis,
     )
+    environment.globals["least_width"] = least_width
     environment.tests["link"] = _is_link
     return environment
 
@@ -117,21 +132,6 @@ def _environment() -> Environment:
 def _shown(value: Any) -> Any:
     """What the template prints: text with its hidden characters shown; trusted markup as it is."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or isinstance(value, (int, float)):
-        return number(value)
-    return value if isinstance(value, str) else _setting(value)
-
-
-def _shape(value: Any) -> str:
-    """How a cell breaks its lines: numbers and short words never, long text where it has room to."""
-    if value is None or isinstance(value, (int, float)):
-        return "number"
-    return "long" if len(str(value)) > 32 else "short"
 
 
 def _setting(value: Any) -> str:

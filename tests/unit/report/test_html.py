@@ -133,7 +133,7 @@ def test_an_empty_record_and_two_models(make_record: Make) -> None:
     empty = RunRecord(kind="k", title="t", config={}, models={}, seed=0, started="", seconds=0.0)
     assert "<h1>t</h1>" in render_html(empty)
     two = replace(make_record(), models={"model": {"name": "a"}, "before": {"name": "b", "layers": 2}})
-    assert re.search(r'class="models".*before.*layers', render_html(two), re.DOTALL)
+    assert re.search(r'aria-label="Models".*before.*layers', render_html(two), re.DOTALL)
 
 
 def test_only_web_addresses_become_links(make_record: Make) -> None:
