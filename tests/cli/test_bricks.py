@@ -292,6 +292,9 @@ def test_a_library_from_add_to_remove(tmp_path: Path, capsys: Capture) -> None:
     assert [one["brick"] for one in found["chosen"]] == [kept] and found["chosen"][0]["score"] > 0.5
     assert bricks("library", library, "search", "seven", "--threshold", "0.999") == 0
     assert "No brick comes near enough" in capsys.readouterr().out
+    assert bricks("library", library, "search", "red green blue", "--arrow", "--json") == 0
+    arrow = json.loads(capsys.readouterr().out)
+    assert set(arrow["names"].values()) == {"colours", "second"}, "Arrow needs no keys"
     assert bricks("library", library, "export", kept[:6], "--to", tmp_path / "out") == 0
     path = next(iter(read_adapter(first).factors))
     assert torch.allclose(read_adapter(tmp_path / "out").delta(path), read_adapter(first).delta(path), atol=1e-6)

@@ -126,7 +126,7 @@ class Job(Generic[SettingsT]):
         return {role: cast("LoadedModel", opened[name]) for role, name in settings.models().items()}
 
 
-def load_model(name: str, settings: RunSettings) -> OpenedModel:
+def load_model(name: str, settings: RunSettings) -> "LoadedModel":
     """The model of that name, opened as the settings say. Raises ``ArmillaryError``."""
     # Imported late: a wrong setting or file is told before torch is loaded.
     from armillary.models import load

@@ -20,7 +20,7 @@ Measures = dict[str, Interval]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results:
+class BricksStages:
     """What all stages measured; lists are over draws of texts."""
 
     neurons: list[NeuronDraw]
@@ -35,7 +35,7 @@ class Results:
     preserved: dict[str, Preservation]
 
 
-def measures(results: Results) -> Measures:
+def measures(results: BricksStages) -> Measures:
     """Every measure by name; what could not be measured is absent."""
     return {
         **neuron_measures(results.neurons),

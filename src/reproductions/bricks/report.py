@@ -7,10 +7,10 @@ import numpy as np
 from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Figure, Heatmap, Lines, Series, Table, interval_bars
-from reproductions.bricks.measures import Results
+from reproductions.bricks.measures import BricksStages
 
 
-def notes(results: Results) -> dict[str, str]:
+def notes(results: BricksStages) -> dict[str, str]:
     """A sentence to a claim where a stage has something to say."""
     sentences: dict[str, str] = {}
     pairs = list(results.neurons[0].overlaps)
@@ -22,7 +22,7 @@ def notes(results: Results) -> dict[str, str]:
     return sentences
 
 
-def figures(results: Results, measures: Mapping[str, Interval]) -> dict[str, Figure]:
+def figures(results: BricksStages, measures: Mapping[str, Interval]) -> dict[str, Figure]:
     """By claim, the figures that say more than the bars of its measures."""
     best = np.mean([[draw.best[name] for name in CAPABILITIES] for draw in results.neurons], axis=0).T
     rows = list(results.ablations[0].effects)
@@ -81,7 +81,7 @@ def figures(results: Results, measures: Mapping[str, Interval]) -> dict[str, Fig
     }
 
 
-def tables(results: Results) -> dict[str, list[Table]]:
+def tables(results: BricksStages) -> dict[str, list[Table]]:
     """By claim, the examples that a reader should see."""
     residents: list[list[Cell]] = [
         [

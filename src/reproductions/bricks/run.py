@@ -2,56 +2,59 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
 from armillary.data import capability_source
 from armillary.data.sources import package_source
 from armillary.data.texts.corpora import corpus_source
+from armillary.methods.bricks.growth.grown import Preservation
 from armillary.methods.bricks.neurons.config import CAPABILITIES
-from armillary.progress import counted
 from armillary.records.claims import judge
-from armillary.records.plain import decode
 from armillary.runs.run import Outcome, Run
-from reproductions.bricks.adapters import adapters
+from reproductions.bricks.adapters import AdapterDraw, adapters
 from reproductions.bricks.claims import CLAIMS
-from reproductions.bricks.editing import edits, growth, preserved
-from reproductions.bricks.measures import Results, measures
-from reproductions.bricks.neurons import ablations, masks, neurons
+from reproductions.bricks.editing import Edits, GrowthDraw, edits, growth, preserved
+from reproductions.bricks.measures import BricksStages, Measures, measures
+from reproductions.bricks.neurons import AblationDraw, Masking, NeuronDraw, ablations, masks, neurons
 from reproductions.bricks.report import figures, notes, tables
 from reproductions.bricks.routing import experts, routing, saving
 from reproductions.bricks.scale import SCALES
 from reproductions.bricks.setup import GENERAL, Context
 from reproductions.page import claim_findings, claim_sections
+from reproductions.stages import counted_stages
 
-DRAWN: tuple[Callable[[Context, int], Any], ...] = (neurons, ablations, adapters, growth)
-"""Stages that run once for each draw of texts; each fills the field of ``Results`` that has its name."""
-
-ONCE: tuple[Callable[[Context], Any], ...] = (masks, experts, routing, saving, edits, preserved)
+Kind = TypeVar("Kind")
 
 
-def measured(context: Context) -> Results:
+def run_stages(context: Context) -> BricksStages:
     """The results of all stages, each kept as a part of the run when it is finished."""
-    seeds = context.scale.seeds
-    kept: dict[str, Any] = {}
+    draws = range(context.scale.seeds)
+    with counted_stages(context.parts, f"Bricks on {context.loaded.name}", 4 * len(draws) + 6) as stages:
 
-    def stage(name: str, compute: Callable[[], Any]) -> Any:
-        value = context.parts.json(f"stage {name}", compute)
-        bar.advance()
-        return value
+        def drawn(kind: type[Kind], stage: Callable[[Context, int], Kind]) -> list[Kind]:
+            return [stages.run(kind, f"{stage.__name__} {draw}", partial(stage, context, draw)) for draw in draws]
 
-    with counted(f"Bricks on {context.loaded.name}", len(DRAWN) * seeds + len(ONCE)) as bar:
-        for draw in DRAWN:
-            name = draw.__name__
-            kept[name] = [stage(f"{name} {offset}", partial(draw, context, offset)) for offset in range(seeds)]
-        for once in ONCE:
-            kept[once.__name__] = stage(once.__name__, partial(once, context))
-    return decode(Results, kept, "The kept stages")
+        def once(kind: type[Kind], stage: Callable[[Context], Kind]) -> Kind:
+            return stages.run(kind, stage.__name__, partial(stage, context))
+
+        return BricksStages(
+            neurons=drawn(NeuronDraw, neurons),
+            ablations=drawn(AblationDraw, ablations),
+            adapters=drawn(AdapterDraw, adapters),
+            growth=drawn(GrowthDraw, growth),
+            masks=once(Masking, masks),
+            experts=once(Measures, experts),
+            routing=once(Measures, routing),
+            saving=once(Measures, saving),
+            edits=once(Edits, edits),
+            preserved=once(dict[str, Preservation], preserved),
+        )
 
 
 def judged(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
-    results = measured(Context(run.model, SCALES[run.settings.preset], run.settings.seed, run.parts))
+    results = run_stages(Context(run.model, SCALES[run.settings.preset], run.settings.seed, run.parts))
     named = measures(results)
     claims = judge(CLAIMS, named, notes(results))
     return Outcome(

@@ -2,16 +2,18 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from armillary.cli.bricks.profile import lines_of
 from armillary.cli.options import Folder, read
+from armillary.data import capability_texts
 from armillary.errors import StorageError, UsageError
 from armillary.records.plain import dumps
-from armillary.runs.settings import DRY_MODEL
+from armillary.runs.settings import DRY_MODEL, ModelSettings
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.library.brick_library import BrickLibrary
@@ -28,11 +30,13 @@ Act = Literal["list", "show", "add", "search", "remove", "export", "rebuild"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LibraryOptions:
+class LibraryOptions(ModelSettings):
     """Keep bricks in a folder: list, show ID, add ADAPTER, search TEXT, remove ID, export ID, rebuild.
 
     An ID may be shortened to its first 4 digits or more. Adapters and edits in a library are folders that PEFT opens.
     """
+
+    command: ClassVar[str] = "bricks library"
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Folder of the library; `add` makes it."""
@@ -59,7 +63,10 @@ class LibraryOptions:
     """search: bricks to name at most."""
 
     threshold: float = 0.0
-    """search: least cosine at which a brick counts as fitting."""
+    """search: least score at which a brick counts as fitting."""
+
+    arrow: bool = False
+    """search: by the direction that an adapter's change answers most (Arrow), which needs no keys."""
 
     to: Folder = None
     """export: new PEFT folder."""
@@ -70,13 +77,10 @@ class LibraryOptions:
     dry_run: bool = False
     """Take a tiny random model in the place of MODEL."""
 
-    trust_remote_code: bool = False
-    """Run Python code that a hub repository ships with its weights; only for repositories that you trust."""
-
 
 def run(arguments: Sequence[str]) -> int:
     """The action."""
-    options = read(LibraryOptions, arguments, "bricks library")
+    options = read(LibraryOptions, arguments, LibraryOptions.command)
     needs = {"show": "the id of a brick", "remove": "the id of a brick", "export": "the id of a brick",
              "add": "the folder of an adapter", "search": "a text"}  # fmt: skip
     if options.act in needs and not options.what.strip():
@@ -85,59 +89,78 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(f"`library {options.folder} {options.act}` takes nothing more; got {options.what!r}.")
     if options.act != "add" and not options.folder.is_dir():
         raise StorageError(f"there is no library at {options.folder}.")
-    data, lines = ACTS[options.act](options)
+    answer = ACTS[options.act](options)
     if options.json:
-        sys.stdout.write(dumps(data, indent=1) + "\n")
+        sys.stdout.write(dumps(answer.data, indent=1) + "\n")
     else:
-        print("\n".join(lines))
+        print("\n".join(answer.lines))
     return 0
 
 
-Answer = tuple[Any, Sequence[str]]
+@dataclass(frozen=True)
+class Answer:
+    """What is printed: JSON data, or lines for a reader."""
+
+    data: Any
+    lines: Sequence[str]
 
 
-def _library(options: LibraryOptions) -> "BrickLibrary":
+def opened_library(options: LibraryOptions) -> "BrickLibrary":
+    """The library, made if need be."""
     from armillary.methods.bricks.library.brick_library import BrickLibrary
 
     return BrickLibrary(options.folder)
 
 
-def listed(options: LibraryOptions) -> Answer:
+def opened_model(options: LibraryOptions, name: str | None) -> "LoadedModel":
+    """The model of that name, or a tiny one."""
+    from armillary.runs.run import load_model
+
+    return load_model(DRY_MODEL if options.dry_run or name is None else name, options)
+
+
+def encoder_of(loaded: "LoadedModel") -> "MidLayerEncoder":
+    """What keys and queries are read by."""
+    from armillary.data.texts.corpora import texts
+    from armillary.methods.bricks.library.retrieval import MidLayerEncoder
+
+    return MidLayerEncoder(loaded, background=texts(BACKGROUND, limit=CENTRED))
+
+
+def list_bricks(options: LibraryOptions) -> Answer:
     """A line a brick."""
-    entries = _library(options).entries()
+    entries = opened_library(options).entries()
     rows = [
-        f"{one['id'][:12]}  {one['payload']:9}  {one['bytes'] / 1e6:8.2f} MB  {one['name']}"
-        + (f"  ({', '.join(one['capabilities'])})" if one["capabilities"] else "")
-        for one in entries
+        f"{entry['id'][:12]}  {entry['payload']:9}  {entry['bytes'] / 1e6:8.2f} MB  {entry['name']}"
+        + (f"  ({', '.join(entry['capabilities'])})" if entry["capabilities"] else "")
+        for entry in entries
     ]
-    return entries, rows or [f"{options.folder} holds no brick yet."]
+    return Answer(entries, rows or [f"{options.folder} holds no brick yet."])
 
 
-def shown(options: LibraryOptions) -> Answer:
+def show_brick(options: LibraryOptions) -> Answer:
     """What is known of one brick."""
-    brick = _library(options).get(options.what)
-    made, cost = brick.meta.provenance, brick.cost
+    brick = opened_library(options).get(options.what)
+    provenance, cost = brick.meta.provenance, brick.cost
     layers = sorted({site.layer for site in brick.sites if site.layer is not None})
     rows = {
         "id": brick.id,
         "name": brick.name,
         "kind": f"{brick.origin}, {brick.kind}, {brick.granularity}",
-        "made by": made.method or "unknown",
-        "base": f"{made.base or 'unknown'} ({brick.base.model_type}, {brick.base.fingerprint})",
-        "data": made.data or "unknown",
-        "licence": made.licence or "unknown",
+        "made by": provenance.method or "unknown",
+        "base": f"{provenance.base or 'unknown'} ({brick.base.model_type}, {brick.base.fingerprint})",
+        "data": provenance.data or "unknown",
+        "licence": provenance.licence or "unknown",
         "sites": f"{len(brick.sites)} in layers {', '.join(map(str, layers)) or 'none'}",
         "numbers": f"{cost.params:,}, {cost.bytes / 1e6:.2f} MB stored",
-        "keys": "none: search can't find it" if brick.meta.keys is None else brick.meta.keys.encoder,
-        "parents": ", ".join(one[:12] for one in brick.parents) or "none",
+        "keys": "none: search finds it with --arrow only" if brick.meta.keys is None else brick.meta.keys.encoder,
+        "parents": ", ".join(parent[:12] for parent in brick.parents) or "none",
     }
-    return {"id": brick.id, **brick.to_dict()}, [f"{name:8}  {value}" for name, value in rows.items()]
+    return Answer({"id": brick.id, **brick.to_dict()}, [f"{name:8}  {value}" for name, value in rows.items()])
 
 
-def added(options: LibraryOptions) -> Answer:
+def add_adapter(options: LibraryOptions) -> Answer:
     """The id under which an adapter is kept."""
-    from dataclasses import replace
-
     from armillary.methods.bricks.library.peft import brick_from_adapter
     from armillary.methods.bricks.library.retrieval import make_keys
 
@@ -145,98 +168,89 @@ def added(options: LibraryOptions) -> Answer:
         raise UsageError("`library add` needs --model, the base that the adapter was trained on.")
     if not Path(options.what).is_dir():
         raise UsageError(f"there is no folder {options.what!r}; give one that PEFT's save_pretrained wrote.")
-    texts = None if options.keys_from is None else _key_texts(options.keys_from)
-    loaded = _model(options, options.model)
+    texts = None if options.keys_from is None else key_texts(options.keys_from, options.seed)
+    loaded = opened_model(options, options.model)
     brick = brick_from_adapter(options.what, loaded, name=options.name, licence=options.licence)
     if texts is not None:
-        encoder = _encoder(loaded)
+        encoder = encoder_of(loaded)
         keys = make_keys(encoder, texts, name=encoder.name)
         brick = replace(brick, meta=replace(brick.meta, keys=keys))
-    kept = _library(options).add(brick)
-    found = "" if texts is not None else " It has no keys (--keys-from), so search does not find it."
-    return {"id": kept}, [f"Added {brick.name}: {kept[:12]}.{found}"]
+    kept = opened_library(options).add(brick)
+    hint = "" if texts is not None else " It has no keys (--keys-from), so search finds it with --arrow only."
+    return Answer({"id": kept}, [f"Added {brick.name}: {kept[:12]}.{hint}"])
 
 
-def _key_texts(source: str) -> list[str]:
-    from armillary.cli.bricks.profile import lines_of
-    from armillary.data import capability_texts
-
+def key_texts(source: str, seed: int) -> list[str]:
+    """Texts of a file, or of a capability. UsageError where there is none."""
     if not Path(source).is_file():
-        return capability_texts(source, split="calibrate", limit=KEY_TEXTS)
+        return capability_texts(source, split="calibrate", limit=KEY_TEXTS, seed=seed)
     texts = lines_of(source)
     if not texts:
         raise UsageError(f"{source} holds no text; give one a line.")
     return texts
 
 
-def _model(options: LibraryOptions, name: str | None) -> "LoadedModel":
-    from armillary.models import load
-
-    wanted = DRY_MODEL if options.dry_run or name is None else name
-    return load(wanted, trust_remote_code=options.trust_remote_code)
-
-
-def _encoder(loaded: "LoadedModel") -> "MidLayerEncoder":
-    from armillary.data.texts.corpora import texts
-    from armillary.methods.bricks.library.retrieval import MidLayerEncoder
-
-    return MidLayerEncoder(loaded, background=texts(BACKGROUND, limit=CENTRED))
-
-
-def searched(options: LibraryOptions) -> Answer:
+def search(options: LibraryOptions) -> Answer:
     """The bricks that fit a text, best first, or that none does."""
-    library = _library(options)
-    library.keys()  # refuses a library without keys before a model is opened
-    name = options.model or next((one for one in _bases(library) if one), None)
+    library = opened_library(options)
+    if not options.arrow:
+        library.keys()  # refuses a library without keys before a model is opened
+    name = options.model or base_of(library)
     if name is None and not options.dry_run:
         raise UsageError("the library does not tell its base model; give --model.")
-    found = library.search(
-        options.what, encoder=_encoder(_model(options, name)), k=options.k, threshold=options.threshold
-    )[0]
-    names = {one["id"]: one["name"] for one in library.entries()}
-    lines = [f"{one.score:6.3f}  {one.brick[:12]}  {names[one.brick]}" for one in found.chosen]
-    told = {**found.to_dict(), "names": {one.brick: names[one.brick] for one in found.chosen}}
-    return told, lines or [found.sentence]
+    loaded = opened_model(options, name)
+    text, k, threshold = options.what, options.k, options.threshold
+    if options.arrow:
+        (result,) = library.search_by_arrow(text, loaded, k=k, threshold=threshold)
+    else:
+        (result,) = library.search(text, encoder=encoder_of(loaded), k=k, threshold=threshold)
+    names = {entry["id"]: entry["name"] for entry in library.entries()}
+    lines = [f"{row.score:6.3f}  {row.brick[:12]}  {names[row.brick]}" for row in result.chosen]
+    data = {**result.to_dict(), "names": {row.brick: names[row.brick] for row in result.chosen}}
+    return Answer(data, lines or [result.sentence])
 
 
-def _bases(library: "BrickLibrary") -> list[str]:
+def base_of(library: "BrickLibrary") -> str | None:
+    """The base model that the first brick was made for, of those that tell it; bricks with keys before others."""
     from armillary.methods.bricks.library.folder import read_card
 
-    cards = [read_card(library.folder(one["id"])) for one in library.entries()]
-    return [str(card["meta"]["provenance"]["base"]) for card in cards if card["meta"]["keys"]]
+    metas = [read_card(library.folder(entry["id"]))["meta"] for entry in library.entries()]
+    # Keys are of one encoder, so that of a brick with keys is the model that the keys were read by.
+    metas.sort(key=lambda meta: not meta["keys"])
+    return next((str(meta["provenance"]["base"]) for meta in metas if meta["provenance"]["base"]), None)
 
 
-def removed(options: LibraryOptions) -> Answer:
+def remove_brick(options: LibraryOptions) -> Answer:
     """The brick that was taken out."""
-    library = _library(options)
+    library = opened_library(options)
     name = library.folder(options.what).name
     library.remove(options.what)
-    return {"removed": name}, [f"Removed {name[:12]}."]
+    return Answer({"removed": name}, [f"Removed {name[:12]}."])
 
 
-def exported(options: LibraryOptions) -> Answer:
+def export_brick(options: LibraryOptions) -> Answer:
     """The PEFT folder of a brick."""
     from armillary.methods.bricks.library.peft import write_adapter
 
     if options.to is None:
         raise UsageError("`library export` needs --to, the name of a new folder.")
-    brick = _library(options).get(options.what)
+    brick = opened_library(options).get(options.what)
     write_adapter(brick, options.to)
-    return {"id": brick.id, "to": str(options.to)}, [f"Exported {brick.name}: {options.to}"]
+    return Answer({"id": brick.id, "to": str(options.to)}, [f"Exported {brick.name}: {options.to}"])
 
 
-def rebuilt(options: LibraryOptions) -> Answer:
+def rebuild(options: LibraryOptions) -> Answer:
     """How many bricks the index now has."""
-    count = _library(options).rebuild()
-    return {"bricks": count}, [f"{options.folder}: {count} brick{'' if count == 1 else 's'}."]
+    count = opened_library(options).rebuild()
+    return Answer({"bricks": count}, [f"{options.folder}: {count} brick{'' if count == 1 else 's'}."])
 
 
 ACTS: dict[Act, Callable[[LibraryOptions], Answer]] = {
-    "list": listed,
-    "show": shown,
-    "add": added,
-    "search": searched,
-    "remove": removed,
-    "export": exported,
-    "rebuild": rebuilt,
+    "list": list_bricks,
+    "show": show_brick,
+    "add": add_adapter,
+    "search": search,
+    "remove": remove_brick,
+    "export": export_brick,
+    "rebuild": rebuild,
 }

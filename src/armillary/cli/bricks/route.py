@@ -13,7 +13,6 @@ from armillary.cli.bricks.partition import HOW, SplitSettings, Splitting, split_
 from armillary.cli.options import Folder, RunOptions, read_run
 from armillary.errors import ModelError, UsageError
 from armillary.numerics.intervals import Interval
-from armillary.records.plain import decode
 from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
 from armillary.runs.run import Job, Outcome, Run
 from armillary.runs.settings import at_least
@@ -131,8 +130,7 @@ def route_tokens(run: Run[RouteSettings], *, to: Path | None = None) -> Outcome:
         refuse_unlike_mixtral(loaded, settings)
     split = split_of(loaded, settings, run.parts)
     router = fitted_router(loaded, split, settings)
-    kept = run.parts.json("routing", partial(measure, run, split, router))
-    routed = decode(Routed, kept, "The kept losses of the routed model")
+    routed = run.parts.decoded(Routed, "routing", partial(measure, run, split, router))
     if to is not None:
         from armillary.methods.bricks.experts.mixtral import write_mixtral
 
