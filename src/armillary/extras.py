@@ -1,28 +1,29 @@
-"""The package peft, which is optional: asked for before long work begins, so that nobody waits in vain."""
+"""Optional packages: asked for before long work begins, so that nobody waits in vain for what can't be done."""
 
-from importlib import import_module
+from importlib import import_module, metadata
 from types import ModuleType
 
 from armillary.errors import UsageError
 
 
-def peft_package() -> ModuleType:
-    """The module ``peft``; UsageError naming the extra where it is not installed."""
-    try:
-        return import_module("peft")
-    except ModuleNotFoundError:
-        raise UsageError(
-            "this needs the package peft, which is not installed: pip install 'armillary[adapters]'."
-        ) from None
+def optional(module: str, extra: str, package: str | None = None) -> ModuleType:
+    """The module of an optional package; UsageError naming the extra that brings it where it is not installed.
 
-
-def data_module(module: str, package: str) -> ModuleType:
-    """The module of an optional data package; UsageError naming the extra when it is not installed."""
+    ``package`` is the name under which it is installed, if that is not the module's own.
+    """
     try:
         return import_module(module)
     except ModuleNotFoundError:
-        raise _missing(package) from None
+        raise _missing(package or module.partition(".")[0], extra) from None
 
 
-def _missing(package: str) -> UsageError:
-    return UsageError(f"this data needs the package {package}, which is not installed: pip install 'armillary[data]'.")
+def optional_version(package: str, extra: str) -> str:
+    """The installed version of an optional package, which is not imported; UsageError as for ``optional``."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        raise _missing(package, extra) from None
+
+
+def _missing(package: str, extra: str) -> UsageError:
+    return UsageError(f"this needs the package {package}, which is not installed: pip install 'armillary[{extra}]'.")

@@ -11,7 +11,7 @@ import torch
 from transformers import TrainingArguments
 
 from armillary.errors import ArmillaryError, UsageError
-from armillary.extras import peft_package
+from armillary.extras import optional
 from armillary.finetuning.config import TuningConfig
 from armillary.methods.commit.config import CoMMITConfig
 from armillary.methods.mdgd.baselines import BASELINES
@@ -111,7 +111,7 @@ def check_training(config: TuningConfig) -> None:
     _checked(config.training)
     method_settings(config)
     if config.lora is not None:
-        peft_package()
+        optional("peft", "adapters")
 
 
 def _checked(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.data import load_emoji
 from armillary.data.images.vision_states import image_states
-from armillary.extras import peft_package
+from armillary.extras import optional
 from armillary.finetuning.image_setup import image_text_setup
 from armillary.models import LoadedModel
 from armillary.progress import counted
@@ -107,7 +107,7 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
 
 
 def _check_packages(settings: ReproduceSettings) -> None:
-    peft_package()  # of the last stage; without it the run would end there
+    optional("peft", "adapters")  # of the last stage; without it the run would end there
 
 
 REPRODUCTIONS = {

@@ -14,7 +14,7 @@ from armillary.data.images.emoji import fetch_emoji, load_emoji
 from armillary.data.images.synthetic import random_tower, synthetic_emoji
 from armillary.data.images.vision_states import image_states, states_behind
 from armillary.data.sources import DataSource
-from armillary.extras import peft_package
+from armillary.extras import optional
 from armillary.progress import counted
 from armillary.records.claims import judge, verdict_findings
 from armillary.runs.run import Outcome, Run
@@ -117,7 +117,7 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
 
 
 def _check_packages(settings: ReproduceSettings) -> None:
-    peft_package()  # of one arm; without it the run would end there
+    optional("peft", "adapters")  # of one arm; without it the run would end there
 
 
 REPRODUCTIONS = {

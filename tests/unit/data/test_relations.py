@@ -19,6 +19,7 @@ from armillary.data.relations import places
 from armillary.data.relations.geography import COLORS
 from armillary.data.relations.shipped import relations
 from armillary.errors import UsageError
+from armillary.extras import optional
 
 KNOWN_PAIRS = {
     "city-country": [("Tokyo", "Japan"), ("Paris", "France"), ("Chicago", "USA"), ("Cologne", "Germany")],
@@ -139,7 +140,7 @@ def test_an_unknown_relation_is_told_with_near_names() -> None:
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "absent_package", None)
     with pytest.raises(UsageError, match=r"needs the package absent, .* pip install 'armillary\[data\]'"):
-        sources_module.data_module("absent_package", "absent")
+        optional("absent_package", "data", "absent")
 
     def gone(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)

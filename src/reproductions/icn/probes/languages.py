@@ -5,7 +5,7 @@ from functools import cache
 
 from armillary.data.relations import places
 from armillary.data.sources import DataSource, own_source, package_source
-from armillary.extras import data_module
+from armillary.extras import optional
 from reproductions.icn.probes.places import states
 from reproductions.icn.probes.probe import KnowledgeProbe, distinct, family, normalised
 
@@ -38,8 +38,8 @@ LANGUAGE_NAMES: Mapping[str, tuple[str, ...]] = {
 @cache
 def language_spellings() -> dict[str, tuple[str, ...]]:
     """Tag -> names of a language; variants that are called by the language's name ("British English") belong to it."""
-    english = data_module("babel", "babel").Locale("en").languages
-    iso = data_module("pycountry", "pycountry").languages
+    english = optional("babel", "data").Locale("en").languages
+    iso = optional("pycountry", "data").languages
     spellings: dict[str, list[str]] = {}
     for tag in sorted(english, key=lambda tag: ("_" in tag, tag)):
         name, kind = english[tag], tag.split("_")[0]

