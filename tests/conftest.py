@@ -87,3 +87,11 @@ def _versions_read_once() -> Iterator[None]:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture
+def cache_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """An empty cache of the test's own; tests of the real weights see the user's."""
+    if request.node.get_closest_marker("weights") is None:
+        monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"

@@ -1,4 +1,4 @@
-"""The user's cache of converted models: one folder a model, built aside and renamed, so that it is whole or absent.
+"""The user's cache of models and data: a folder each, built aside and renamed, so that it is whole or absent.
 
 ``marker.json`` lists every file with its size and sha256 and is written last. A folder whose marker is missing or
 does not agree with the files is built again.
@@ -15,7 +15,7 @@ import filelock
 import platformdirs
 from safetensors import SafetensorError, safe_open
 
-from armillary.errors import StorageError
+from armillary.errors import DownloadError, StorageError
 from armillary.files import no_space, sha256_of
 from armillary.progress import counted
 
@@ -24,7 +24,7 @@ _FORMAT = 1
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept: ``ARMILLARY_CACHE`` if set, else the system's folder for caches."""
+    """Where models and data are kept: ``ARMILLARY_CACHE`` if set, else the system's folder for caches."""
     chosen = os.environ.get("ARMILLARY_CACHE")
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("armillary", appauthor=False))
 
@@ -32,6 +32,11 @@ def cache_folder() -> Path:
 def slot(name: str) -> Path:
     """The folder that holds, or would hold, the model of this name."""
     return cache_folder() / "models" / name
+
+
+def data_folder(name: str, sha256: str) -> Path:
+    """The folder that holds, or would hold, data of this name; another one where the download's digest is another."""
+    return cache_folder().absolute() / "data" / f"{name}-{sha256[:8]}"
 
 
 def intact(folder: Path) -> bool:
@@ -56,21 +61,27 @@ def verify(folder: Path) -> None:
     """Reads every byte; StorageError naming the first file that differs from what was written."""
     recorded = _recorded(folder)
     if not recorded:
-        raise StorageError(f"{folder} is not a finished cache folder; fetch the model again.")
+        raise StorageError(f"{folder} is not a finished cache folder; fetch it again.")
     for name, (_, digest) in recorded.items():
         path = folder / name
         if not path.is_file() or sha256_of(path) != digest:
-            raise StorageError(f"{path} is not what was written there; delete {folder} and fetch the model again.")
+            raise StorageError(f"{path} is not what was written there; delete {folder} and fetch it again.")
 
 
-def build(name: str, make: Callable[[Path, Path], None], *, needed: int) -> Path:
-    """The folder of ``name``, made by ``make(result, scratch)`` unless it is there and intact.
+def require_digest(path: Path, sha256: str, what: str) -> None:
+    """DownloadError where a file's sha256 is another; ``what`` names it in the sentence."""
+    digest = sha256_of(path)
+    if digest != sha256:
+        raise DownloadError(f"{what} has sha256 {digest[:12]}..., not {sha256[:12]}... as expected; nothing was kept.")
+
+
+def build(folder: Path, make: Callable[[Path, Path], None], *, needed: int) -> Path:
+    """``folder`` in the cache, filled by ``make(result, scratch)`` unless it is there and intact.
 
     One process at a time builds; a build that was cut off leaves nothing that counts and is cleared by the next.
     ``needed`` is the free space in bytes that building takes. StorageError where there is less, or nothing can be
     written.
     """
-    folder = slot(name)
     if intact(folder):
         return folder
     try:

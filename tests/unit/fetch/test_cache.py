@@ -41,8 +41,8 @@ def names(folder: Path) -> list[str]:
 
 
 def test_it_is_made_once_and_then_found(maker: Maker, cache_at: Path) -> None:
-    folder = cache.build("some", maker, needed=0)
-    assert cache.build("some", maker, needed=0) == folder == cache_at / "models" / "some"
+    folder = cache.build(cache.slot("some"), maker, needed=0)
+    assert cache.build(cache.slot("some"), maker, needed=0) == folder == cache_at / "models" / "some"
     assert maker.calls == 1 and cache.intact(folder)
     assert names(folder) == ["config.json", "marker.json", "model.safetensors"]
     assert names(folder.parent) == ["some"]  # nothing half-done beside it
@@ -51,7 +51,7 @@ def test_it_is_made_once_and_then_found(maker: Maker, cache_at: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["no marker", "torn marker", "foreign marker", "short", "gone", "bad header"])
 def test_a_harmed_folder_is_made_again(maker: Maker, harm: str) -> None:
-    folder = cache.build("some", maker, needed=0)
+    folder = cache.build(cache.slot("some"), maker, needed=0)
     weights, marker = folder / "model.safetensors", folder / "marker.json"
     data = weights.read_bytes()
     if harm == "no marker":
@@ -67,7 +67,7 @@ def test_a_harmed_folder_is_made_again(maker: Maker, harm: str) -> None:
     else:
         weights.write_bytes(b"\xff" * len(data))
     assert not cache.intact(folder)
-    assert cache.build("some", maker, needed=0) == folder
+    assert cache.build(cache.slot("some"), maker, needed=0) == folder
     assert maker.calls == 2 and cache.intact(folder) and weights.read_bytes() == data
 
 
@@ -77,7 +77,7 @@ def test_what_a_killed_process_left_is_cleared(maker: Maker, cache_at: Path) -> 
     left.mkdir(parents=True)
     other.mkdir()
     (left / "model.safetensors").write_bytes(b"half")
-    cache.build("some", maker, needed=0)
+    cache.build(cache.slot("some"), maker, needed=0)
     assert names(cache_at / "models") == [".partial-another-abc123", "some"]
 
 
@@ -87,13 +87,13 @@ def test_an_interruption_leaves_nothing(maker: Maker, cache_at: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cache.build("some", interrupted, needed=0)
+        cache.build(cache.slot("some"), interrupted, needed=0)
     assert names(cache_at / "models") == []
-    assert cache.intact(cache.build("some", maker, needed=0))
+    assert cache.intact(cache.build(cache.slot("some"), maker, needed=0))
 
 
 def test_verify_sees_a_changed_byte_that_the_quick_look_does_not(maker: Maker) -> None:
-    folder = cache.build("some", maker, needed=0)
+    folder = cache.build(cache.slot("some"), maker, needed=0)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     assert cache.intact(folder)
@@ -108,7 +108,7 @@ def test_too_little_space_is_said_before_anything_is_made(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9 - 5_000_000, 5_000_000))
     with pytest.raises(StorageError, match=r"some needs 2,000 MB free under .* but 5 MB are"):
-        cache.build("some", maker, needed=2_000_000_000)
+        cache.build(cache.slot("some"), maker, needed=2_000_000_000)
     assert maker.calls == 0 and names(cache_at / "models") == []
 
 
@@ -120,7 +120,7 @@ def test_a_write_that_fails_is_one_sentence(cache_at: Path, space: bool) -> None
         raise OSError(code, "Permission denied")
 
     with pytest.raises(StorageError, match="no space left" if space else "Permission denied") as caught:
-        cache.build("some", failing, needed=0)
+        cache.build(cache.slot("some"), failing, needed=0)
     assert "\n" not in str(caught.value) and str(cache_at) in str(caught.value)
     assert names(cache_at / "models") == []
 
@@ -134,7 +134,7 @@ def test_a_cache_that_is_a_file_is_one_sentence(maker: Maker, tmp_path: Path, mo
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "file"))
     with pytest.raises(StorageError, match="could not write under"):
-        cache.build("some", maker, needed=0)
+        cache.build(cache.slot("some"), maker, needed=0)
 
 
 def test_our_own_errors_pass_unchanged() -> None:
@@ -142,7 +142,7 @@ def test_our_own_errors_pass_unchanged() -> None:
         raise ArmillaryError("mine")
 
     with pytest.raises(ArmillaryError, match=r"^mine$"):
-        cache.build("some", failing, needed=0)
+        cache.build(cache.slot("some"), failing, needed=0)
 
 
 def test_two_at_once_make_it_once(maker: Maker) -> None:
@@ -151,7 +151,10 @@ def test_two_at_once_make_it_once(maker: Maker) -> None:
         time.sleep(0.5)  # longer than the lock is tried before waiting is told
 
     found: list[Path] = []
-    threads = [threading.Thread(target=lambda: found.append(cache.build("some", slow, needed=0))) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: found.append(cache.build(cache.slot("some"), slow, needed=0)))
+        for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -26,11 +26,8 @@ _NAMES = {
 
 
 @pytest.fixture(autouse=True)
-def cache_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
-    """An empty cache of the test's own; tests of the real weights see the user's."""
-    if request.node.get_closest_marker("weights") is None:
-        monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+def own_cache(cache_at: Path) -> None:
+    """Every test here has a cache of its own."""
 
 
 def save(loaded: LoadedModel, folder: Path) -> Path:

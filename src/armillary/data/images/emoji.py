@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import get_args
 
@@ -20,6 +20,7 @@ from armillary.data.images.build import Split, identity_of, split_of
 from armillary.data.images.packages import DOWNLOAD_MB, EMOJI_PIXELS, LABELS, STYLES, pins_digest
 from armillary.data.sources import DataSource
 from armillary.errors import StorageError, UsageError
+from armillary.extras import optional
 from armillary.fetch import cache, npm as npm_download
 from armillary.progress import counted
 
@@ -99,7 +100,7 @@ class Emoji:
 
 def emoji_folder() -> Path:
     """Where the images are, or would be, in the cache; another folder for other packages or another size."""
-    return cache.cache_folder().absolute() / "data" / f"emoji-{EMOJI_PIXELS}px-{pins_digest()}"
+    return cache.data_folder(f"emoji-{EMOJI_PIXELS}px", pins_digest())
 
 
 def cached_emoji() -> Path | None:
@@ -124,9 +125,8 @@ def fetch_emoji() -> Path:
     if folder is not None:
         return folder
     for module, package in (("resvg_py", "resvg-py"), ("PIL", "pillow")):
-        _require(module, package)
-    # The cache keeps models by name; a name that is a whole path is kept at that path.
-    return cache.build(str(emoji_folder()), _make, needed=_NEEDED)
+        optional(module, "vision", package)
+    return cache.build(emoji_folder(), _make, needed=_NEEDED)
 
 
 def load_emoji() -> Emoji:
@@ -180,12 +180,3 @@ def _told(kept: Sequence[emoji_build.Table]) -> dict[str, object]:
         "drawn": {"by": f"resvg-py {metadata.version('resvg-py')}", "pixels": EMOJI_PIXELS, "background": "white"},
         "emoji": list(kept),
     }
-
-
-def _require(module: str, package: str) -> None:
-    try:
-        import_module(module)
-    except ModuleNotFoundError:
-        raise UsageError(
-            f"drawing the emoji needs the package {package}, which is not installed: pip install 'armillary[vision]'."
-        ) from None

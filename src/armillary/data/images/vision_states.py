@@ -29,7 +29,7 @@ def image_states(emoji: Emoji) -> NDArray[np.float16]:
     Raises DownloadError or StorageError, and then leaves nothing behind.
     """
     folder = emoji_folder().with_name(f"{emoji_folder().name}-dinov2-{VISION_LAYERS}-{IMAGE_SIZE}")
-    kept = cache.build(str(folder), lambda result, _: _make(emoji, result), needed=400_000_000)
+    kept = cache.build(folder, lambda result, _: _make(emoji, result), needed=400_000_000)
     states: NDArray[np.float16] = np.load(kept / _FILE, allow_pickle=False)
     return states
 

@@ -19,7 +19,7 @@ from jaxtyping import Float32
 
 from armillary.data.sources import DataSource
 from armillary.errors import DownloadError, StorageError, UsageError
-from armillary.extras import data_module
+from armillary.extras import optional
 from armillary.fetch import cache, npm as npm_download
 from armillary.fetch.npm import NpmPackage, read_members
 from armillary.progress import counted, track
@@ -99,7 +99,7 @@ def decode(name: str, content: bytes) -> tuple[Float32[np.ndarray, " T"], float]
 
     UsageError without the package soundfile; DownloadError for a file that can't be decoded or is silent.
     """
-    soundfile = data_module("soundfile", "soundfile")
+    soundfile = optional("soundfile", "data")
     try:
         wave_TC, rate = soundfile.read(io.BytesIO(content), dtype="float64", always_2d=True)
     except RuntimeError as error:  # of libsndfile
@@ -201,9 +201,8 @@ def fetch_sounds() -> Path:
     folder = sounds_folder()
     if cache.intact(folder):
         return folder
-    data_module("soundfile", "soundfile")
-    # The cache keeps models by name; a name that is a whole path is kept at that path.
-    return cache.build(str(folder), _make, needed=_NEEDED)
+    optional("soundfile", "data")
+    return cache.build(folder, _make, needed=_NEEDED)
 
 
 def load_sounds() -> Sounds:

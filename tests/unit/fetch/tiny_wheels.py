@@ -1,4 +1,4 @@
-"""A package index in memory: one made-up wheel, handed out in pip's place."""
+"""A package index in memory: one synthetic wheel, handed out in pip's place."""
 
 import hashlib
 import io
@@ -23,10 +23,10 @@ def publish_wheel(
             archive.writestr(name, text)
     calls: list[Sequence[str]] = []
 
-    def download(packages: Sequence[str], folder: Path, on_bytes: Callable[[int], None]) -> None:
+    def download(packages: Sequence[str], folder: Path, on_bytes: Callable[[int], None], **_: bool) -> None:
         calls.append(packages)
         (folder / "wheels").mkdir()
-        (folder / "wheels" / "made_up-1.0-py3-none-any.whl").write_bytes(written.getvalue())
+        (folder / "wheels" / "tiny-1.0-py3-none-any.whl").write_bytes(written.getvalue())
 
     monkeypatch.setattr(pip_download, "download", download)
     digest = hashlib.sha256(written.getvalue()).hexdigest()
