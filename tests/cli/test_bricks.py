@@ -61,14 +61,17 @@ def model_folder(folder: Path, *, shift: float) -> Path:
     ("options", "measure"),
     [
         (["profile"], ""),
-        (["partition", "--by", "coactivation", "--capabilities", "code", "german"], "functional experts above"),
+        (
+            ["partition", "--by", "coactivation", "--capabilities", "code", "technical-english"],
+            "functional experts above",
+        ),
         (["route", "--by", "random"], "rise of the loss/1 of 4 experts"),
         (["route", "--share", "0.9", "--router", "mlp"], "router recall/"),
         (["merge", "one", "two", "--method", "dare", "--seed", "3"], ""),
         (["edit", *FACT], "efficacy"),
         (
-            ["grow", "--to", "unused", "--layers", "1", "--train-on", "german"],
-            "change of the loss after training/german",
+            ["grow", "--to", "unused", "--layers", "1", "--train-on", "technical-english"],
+            "change of the loss after training/technical-english",
         ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -84,7 +87,17 @@ def test_dry_and_replayed(options: list[str], measure: str, out: Path, tmp_path:
 
 
 def test_partition_goes_into_a_library_again_without_the_work(out: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    command = ["partition", "tiny-llama", "--experts", "6", "--by", "random", "--capabilities", "code", "german"]
+    command = [
+        "partition",
+        "tiny-llama",
+        "--experts",
+        "6",
+        "--by",
+        "random",
+        "--capabilities",
+        "code",
+        "technical-english",
+    ]
     assert bricks(*command, "--out", out) == 0
     kept = read_brick(out / "brick")
     assert isinstance(kept.payload, Partition) and kept.payload.experts == 6
@@ -111,7 +124,7 @@ def test_a_killed_run_goes_on_where_it_was(out: Path, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(partition, "random_partition", counted)
     monkeypatch.setattr(partition_quality, "functional_experts", stopped)
-    command = ["partition", "any", "--by", "random", "--capabilities", "code", "german", "--dry-run"]
+    command = ["partition", "any", "--by", "random", "--capabilities", "code", "technical-english", "--dry-run"]
     library = tmp_path / "library"
     assert bricks(*command, "--out", out, "--library", library) == 130
     assert not (out / "record.json").exists() and not (out / "brick").exists() and not library.exists()

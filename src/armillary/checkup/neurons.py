@@ -20,8 +20,8 @@ from armillary.methods.bricks.payloads import Index
 from armillary.numerics.intervals import Interval, paired_difference
 from armillary.records.sections import Finding, Section, Table, interval_bars
 
-QUICK = ("mathematics", "translation", "german")
-"""What a check-up of few texts looks for: capabilities whose texts are read in no time."""
+QUICK = ("mathematics", "technical-english", "code")
+"""What a check-up of few texts looks for: capabilities whose texts need neither a download nor a package."""
 
 TITLE = "Neurons that tell a capability"
 MEANING = "Neurons are the inputs of the one matrix with which each feed-forward network writes."

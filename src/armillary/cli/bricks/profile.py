@@ -14,8 +14,8 @@ from armillary.methods.bricks.neurons.config import LEAST_TEXTS
 from armillary.runs.run import Job, Outcome, Run
 from armillary.runs.settings import OneModelSettings, at_least
 
-FEW = ("code", "german")
-"""Capabilities under ``--dry-run``: two are the fewest that can be compared."""
+FEW = ("code", "technical-english")
+"""Capabilities under ``--dry-run``: two are the fewest that can be compared, and these need no download."""
 
 TEXTS = 24
 """Texts of a packaged capability when it stands beside a user's own: as many as the survey takes by itself."""

@@ -1,4 +1,4 @@
-"""Small relations that no package holds, written for this project: one TOML file each under ``written/``."""
+"""Small relations that no package holds, written for this project: one TOML file each under ``tables/``."""
 
 import tomllib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ IDS = ("fruit-color", "food-taste", "animal-size", "ceo-company")
 def written(id: str) -> Relation:
     """The relation of the shipped file of this id."""
     name = f"{id}.toml"
-    text = (files("armillary.data") / "written" / name).read_text(encoding="utf-8")
+    text = (files("armillary.data.relations") / "tables" / name).read_text(encoding="utf-8")
     return relation_from_table(tomllib.loads(text), name, own_source(f"pairs of {id}"))
 
 

