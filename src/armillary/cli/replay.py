@@ -55,17 +55,18 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(f"A replay needs a folder of its own; {out} holds the record that is replayed.")
     with progress_shown():
         new = job.run(settings, out, fresh=True)
-    # A setting that did not exist when the record was made has its default in both.
-    before = {**old.comparable(), "config": {**old.config, **settings.config()}}
-    found = list(differences(before, new.comparable(), options.tolerance))
+    # A setting that did not exist when the record was made has its default in both; a run that reads no file says so
+    # by leaving "files" out.
+    config = {name: value for name, value in {**old.config, **settings.config()}.items() if name != "files" or value}
+    differing = list(differences({**old.comparable(), "config": config}, new.comparable(), options.tolerance))
     if options.json:
-        sys.stdout.write(dumps({"identical": not found, "differences": found, "out": str(out)}, indent=1) + "\n")
-    elif not found:
+        sys.stdout.write(dumps({"identical": not differing, "differences": differing, "out": str(out)}, indent=1) + "\n")
+    elif not differing:
         print(f"Identical{' within the tolerance' if options.tolerance else ''}: {out}")
     else:
-        print(f"{len(found)} differences between {options.record} and {out}:")
-        print("\n".join(f"  {line}" for line in found[:SHOWN]))
-    return 1 if found else 0
+        print(f"{len(differing)} differences between {options.record} and {out}:")
+        print("\n".join(f"  {line}" for line in differing[:SHOWN]))
+    return 1 if differing else 0
 
 
 def differences(old: Any, new: Any, tolerance: float, path: str = "") -> Iterator[str]:
