@@ -3,7 +3,7 @@
     python benchmarks/keys.py [--model smollm2-135m-instruct] [--quick]
 
 The peer runs to its own end with its defaults (batches of 1,024, one start). Ours gets the fewest passes that bring
-the inertia to the peer's or below; that number is found before and told. Each arm runs in a fresh process, so that its
+the inertia to the peer's or below; that number is found before and reported. Each arm runs in a fresh process, so that its
 peak memory is its own; memory is what the peak rises above the keys.
 """
 

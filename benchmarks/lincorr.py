@@ -4,7 +4,7 @@
 
 Peer: one ``model(...)`` call a prompt with full logits, as the paper's notebook does, then one linear layer for all
 target words fitted by Adam on standardised logits, an epoch at a time, until it correlates as well as our closed form
-on the held-out half (within 0.002) or 300 epochs have passed; which of the two is told. Ours: both prompts of a
+on the held-out half (within 0.002) or 300 epochs have passed; which of the two is reported. Ours: both prompts of a
 subject from one cache, only the words' rows of the head, ridge in closed form with its penalty chosen by generalised
 cross-validation. Both read the same subjects and words; the arms take turns in one process.
 """

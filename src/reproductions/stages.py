@@ -2,13 +2,26 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from armillary.models import LoadedModel
 from armillary.progress import Counter, counted
 from armillary.records.plain import decode
 from armillary.runs.parts import Parts
 
 Kind = TypeVar("Kind")
+ScaleT = TypeVar("ScaleT")
+
+
+@dataclass(frozen=True)
+class StageContext(Generic[ScaleT]):
+    """One model at one scale: what every stage is given. A reproduction adds what its stages share."""
+
+    loaded: LoadedModel
+    scale: ScaleT
+    seed: int
+    parts: Parts
 
 
 class Stages:

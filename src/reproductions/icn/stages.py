@@ -16,12 +16,12 @@ from armillary.methods.icn.keys import Cohesion, Concentration, KeyClusters, Key
 from armillary.methods.icn.navigator import Navigator
 from armillary.methods.icn.probing import AfterList, Probing, unreachable
 from armillary.methods.icn.result import Diversity, ListScore, diversity, score
-from armillary.models import LoadedModel
-from armillary.runs.parts import Arrays, Parts
+from armillary.runs.parts import Arrays
 from reproductions.icn.probes.matching import Matcher
 from reproductions.icn.probes.probe import KnowledgeProbe
 from reproductions.icn.probes.shipped import probe
 from reproductions.icn.scale import OPEN, PROBES, Scale
+from reproductions.stages import StageContext
 
 Metric = Literal["cosine", "euclidean"]
 
@@ -36,13 +36,8 @@ GIVEN = 10
 
 
 @dataclass(frozen=True)
-class Context:
-    """One model at one scale, with what its stages share; clusters are computed once and kept as parts of the run."""
-
-    loaded: LoadedModel
-    scale: Scale
-    seed: int
-    parts: Parts
+class Context(StageContext[Scale]):
+    """The model with its probes and keys; clusters are computed once and kept as parts of the run."""
 
     @cached_property
     def probes(self) -> tuple[KnowledgeProbe, ...]:

@@ -17,7 +17,7 @@ def figures(stages: LincorrStages, measures: Mapping[str, Interval]) -> dict[str
     figures = {
         "fit-exists": _correlations(measures),
         "gradients": _gradients(stages.gradients),
-        # Three pairs are told apart.
+        # Chance is a third: the paper's three pairs.
         "vocabulary": interval_bars(
             "Held-out accuracy", accuracies, "share of names", [1 / 3] * len(accuracies), "chance"
         ),

@@ -41,23 +41,19 @@ from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
 from armillary.progress import track
 from armillary.records.plain import decode
-from armillary.runs.parts import Arrays, Parts, Store
+from armillary.runs.parts import Arrays, Store
 from armillary.scoring import sequence_nll
 from reproductions.lincorr.finetune import FineTuneConfig, fine_tune, relative_change
 from reproductions.lincorr.scale import PAIRS, RATES, RELATIONS, SYMBOLS, Scale
+from reproductions.stages import StageContext
 
 OTHER_TEXT = "python-reference"
 """Corpus of the fine-tune: far from geography."""
 
 
 @dataclass(frozen=True)
-class Context:
-    """One model with what the stages share; the logits of the first seed are read once."""
-
-    loaded: LoadedModel
-    scale: Scale
-    seed: int
-    parts: Parts
+class Context(StageContext[Scale]):
+    """The model with its relations; the logits of the first seed are read once."""
 
     def config(self, offset: int = 0, **changes: Any) -> LinCorrConfig:
         """Settings of one seed."""

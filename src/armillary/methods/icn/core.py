@@ -199,7 +199,7 @@ def project_out(query_BD: Float[Tensor, "b d"], explored_KD: Float[Tensor, "k _"
     if not len(explored_KD):
         return query_BD
     # Rows of unit length: a short key is as much a direction as a long one. What keys differ by less than float32 can
-    # tell is no direction of its own.
+    # resolve is no direction of its own.
     unit_KD = torch.nn.functional.normalize(explored_KD.double(), dim=1)
     _, sizes, basis = torch.linalg.svd(unit_KD, full_matrices=False)
     basis = basis[sizes > torch.finfo(torch.float32).eps * sizes[0]]

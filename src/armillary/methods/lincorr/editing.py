@@ -1,6 +1,6 @@
 """Teach the model one source fact by gradient steps, see which target logits follow, and put the weights back.
 
-The paper tells neither optimiser, rate nor number of steps (arXiv 2502.04520, Tables 5 and 6); the protocol is ours.
+The paper gives neither optimiser, rate nor number of steps (arXiv 2502.04520, Tables 5 and 6); the protocol is ours.
 """
 
 from collections.abc import Callable, Sequence

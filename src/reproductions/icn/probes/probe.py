@@ -61,7 +61,7 @@ def _without_plural(word: str) -> str:
 
 
 def _folded(word: str) -> str:
-    """One step. Each rule is applied to singular and plural alike, since which of the two a word is can't be told."""
+    """One step. Each rule is applied to singular and plural alike, since nothing says which of the two a word is."""
     if word in IRREGULAR:
         return IRREGULAR[word]
     if word.endswith("men"):

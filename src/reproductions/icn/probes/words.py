@@ -2,12 +2,14 @@
 
 import tomllib
 from collections.abc import Callable
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TypeVar
 
 from armillary.data.sources import DataSource, own_source
 from armillary.data.texts.wordnet import PACKAGE
+from armillary.records.plain import decode
 from reproductions.icn.probes.probe import KnowledgeProbe, begins_with, family
 
 WORDNET_NOTE = "What lies below the class in WordNet 3.0, with general terms in between and words of rare senses."
@@ -20,56 +22,70 @@ WORDNET = DataSource(
     url="https://wordnet.princeton.edu",
 )
 
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordNetClass:
+    """An entry of ``wordnet_classes.toml``."""
+
+    below: list[str]
+    """The synsets that it lies below, by lemma, part of speech and number of the sense."""
+
+    synsets: dict[str, list[str]] | list[str]
+    """Offset of a synset -> its lemmas; of a restriction the offsets alone."""
+
+    base: str | None = None
+    """The class that it restricts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elements:
+    """``elements.toml``."""
+
+    elements: list[list[str]]
+    """Spellings of each, in the order of the periodic table."""
+
+    no_metals: list[str]
+
+
+def _read(kind: type[Kind], name: str) -> Kind:
+    """A shipped TOML file."""
+    text = (files("reproductions.icn.probes") / name).read_text(encoding="utf-8")
+    return decode(kind, tomllib.loads(text), name)
+
 
 @cache
-def _file(name: str) -> dict[str, Any]:
-    """A shipped TOML file."""
-    return tomllib.loads((files("reproductions.icn.probes") / name).read_text(encoding="utf-8"))
+def elements() -> Elements:
+    """The chemical elements."""
+    return _read(Elements, "elements.toml")
 
 
 def wordnet_builders() -> dict[str, Callable[[], KnowledgeProbe]]:
-    """The classes of ``wordnet_classes.toml``, each base with its restrictions; a member's key is its synset."""
-    classes = _file("wordnet_classes.toml")
+    """The classes of WordNet, each base with its restrictions; a member's key is the offset of its synset."""
+    classes = _read(dict[str, WordNetClass], "wordnet_classes.toml")
     builders: dict[str, Callable[[], KnowledgeProbe]] = {}
     for words, entry in classes.items():
-        if "base" not in entry:
+        if isinstance(entry.synsets, dict):
+            members = {offset: tuple(lemmas) for offset, lemmas in entry.synsets.items()}
+            restrictions = {name: other for name, other in classes.items() if other.base == words}
             builders |= family(
                 words,
-                partial(_members, words),
-                {
-                    narrower: frozenset(other["synsets"]).__contains__
-                    for narrower, other in classes.items()
-                    if other.get("base") == words
-                },
+                lambda members=members: members,  # type: ignore[misc]
+                {name: frozenset(other.synsets).__contains__ for name, other in restrictions.items()},
                 source=lambda: (WORDNET,),
                 note=WORDNET_NOTE,
             )
     return builders
 
 
-def _members(words: str) -> dict[str, tuple[str, ...]]:
-    """Offset of a synset -> its lemmas."""
-    return {synset: tuple(lemmas) for synset, lemmas in _file("wordnet_classes.toml")[words]["synsets"].items()}
-
-
-@cache
-def element_spellings() -> dict[str, tuple[str, ...]]:
-    """Name of a chemical element -> its spellings, in the order of the periodic table; symbols are none."""
-    return {names[0]: tuple(names) for names in _file("elements.toml")["elements"]}
-
-
-def is_metal(element: str) -> bool:
-    """False for nonmetals and metalloids."""
-    return element not in _file("elements.toml")["no_metals"]
-
-
 BUILDERS: dict[str, Callable[[], KnowledgeProbe]] = {
     **wordnet_builders(),
     **family(
         "chemical elements",
-        element_spellings,
+        lambda: {names[0]: tuple(names) for names in elements().elements},
         {
-            "chemical elements that are metals": is_metal,
+            "chemical elements that are metals": lambda element: element not in elements().no_metals,
             "chemical elements that begin with C": begins_with("C"),
         },
         source=lambda: (own_source("the chemical elements"),),
