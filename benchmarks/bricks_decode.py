@@ -25,7 +25,7 @@ from armillary.methods.bricks.experts.partitioning import partition_by_weights
 from armillary.methods.bricks.experts.routed_model import routed, sliced
 from armillary.methods.bricks.experts.router_fit import ridge_router
 from armillary.methods.bricks.losses import Effect, effect, text_losses
-from armillary.methods.bricks.neurons.sparsity import keep_like, neuron_energy
+from armillary.methods.bricks.neurons.energy import keep_like, neuron_energy
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.models.batches import encode

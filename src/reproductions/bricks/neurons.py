@@ -5,11 +5,11 @@ from itertools import combinations
 
 import numpy as np
 
-from armillary.methods.bricks.neurons.ablation import AblationTable, ablate, ablation_curve, indicator_gain
+from armillary.methods.bricks.neurons.ablation import AblationTable, ablate
 from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.methods.bricks.neurons.scores import functional_scores
 from armillary.methods.bricks.neurons.sets import magnitude_matched, overlap, random_like, resident, without
-from armillary.methods.bricks.neurons.sparsity import cett_curve
+from armillary.methods.bricks.neurons.sparsity import ablation_curve, cett_curve, indicator_gain
 from armillary.methods.bricks.payloads import Index
 from armillary.numerics.intervals import Interval
 from reproductions.bricks.scale import ACTIVATION_LEVEL, MAGNITUDE_LEVEL

@@ -7,15 +7,15 @@ from typing import get_args
 import numpy as np
 
 from armillary.methods.bricks.experts.cost import Arm, decode_times
-from armillary.methods.bricks.experts.partitioning import TOP, FunctionalExperts, functional_experts
+from armillary.methods.bricks.experts.modularity import TOP, FunctionalExperts, functional_experts
 from armillary.methods.bricks.experts.quality import SHARES, router_recall, routing_curve, routing_gain
 from armillary.methods.bricks.experts.routed_model import routed, sliced
 from armillary.methods.bricks.experts.router import oracle
 from armillary.methods.bricks.experts.router_fit import ridge_router
 from armillary.methods.bricks.losses import effect, text_losses
 from armillary.methods.bricks.neurons.config import CAPABILITIES
+from armillary.methods.bricks.neurons.energy import keep_like, neuron_energy
 from armillary.methods.bricks.neurons.sets import specialised
-from armillary.methods.bricks.neurons.sparsity import keep_like, neuron_energy
 from armillary.methods.bricks.payloads import Index
 from armillary.models.batches import encode
 from armillary.numerics.intervals import Interval, binomial, bootstrap_mean

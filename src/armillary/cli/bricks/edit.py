@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import tyro
 
@@ -20,6 +20,7 @@ from armillary.runs.settings import File, OneModelSettings, at_least, read_toml
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.editing.key_value import KeyCovariance
+    from armillary.methods.bricks.editing.rome import LayerSweep
     from armillary.models import LoadedModel
 
 GENERAL, ELSEWHERE = "world-factbook", "writing"
@@ -279,7 +280,7 @@ class ChosenLayer:
     covariance: "KeyCovariance | None"
     """Of this layer; None takes the identity."""
 
-    sweep: dict[str, Any] | None
+    sweep: "LayerSweep | None"
     """Scores of the layers that were tried; None where none was."""
 
 
@@ -301,7 +302,7 @@ def choose(loaded: "LoadedModel", facts: list[Fact], settings: EditSettings) -> 
         result = choose_layer(
             loaded, trial, layers, covariances, meant_for=facts, require_known=False, seed=settings.seed
         )
-        layer, sweep = result.best, result.to_dict()
+        layer, sweep = result.best, result
     return ChosenLayer(layer=layer, covariance=None if covariances is None else covariances[layer], sweep=sweep)
 
 

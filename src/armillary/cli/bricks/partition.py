@@ -20,7 +20,7 @@ from armillary.runs.run import Job, Outcome, Run
 from armillary.runs.settings import OneModelSettings, at_least
 
 if TYPE_CHECKING:
-    from armillary.methods.bricks.experts.partitioning import FunctionalExperts
+    from armillary.methods.bricks.experts.modularity import FunctionalExperts
     from armillary.methods.bricks.payloads import Partition
     from armillary.models import LoadedModel
     from armillary.runs.parts import Parts
@@ -132,7 +132,7 @@ class PartitionOptions(RunOptions):
 def split_experts(run: Run[PartitionSettings]) -> Outcome:
     """The partition, kept as a brick, and which of its experts are functional."""
     from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
-    from armillary.methods.bricks.experts.partitioning import TOP, functional_experts
+    from armillary.methods.bricks.experts.modularity import TOP, functional_experts
     from armillary.methods.bricks.neurons.profiling import profile
     from armillary.methods.bricks.neurons.scores import functional_scores
     from armillary.methods.bricks.neurons.sets import specialised

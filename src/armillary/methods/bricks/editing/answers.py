@@ -23,7 +23,8 @@ PREFIXES: tuple[str, ...] = (
     "As everybody knows by now, ",
     "It was a quiet morning in the library. ",
 )
-"""What stands before an edited prompt when keys are averaged; ours, the paper of the method samples them."""
+"""What stands before an edited prompt when keys are averaged; ours, where the paper samples them from the model. More
+make a key less of one context's, and each costs a forward in every step of the search for a value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +33,10 @@ class FactRow:
 
     ids: tuple[int, ...]
     subject: int
-    """Place of the last token of the subject."""
+    """Index of the last token of the subject."""
 
     answer: int
-    """Place of the first token of the answer; the length of the row where no answer was appended."""
+    """Index of the first token of the answer; the length of the row where no answer was appended."""
 
 
 def fact_row(
@@ -48,12 +49,12 @@ def fact_row(
     tokens change once the answer follows.
     """
     prompt = encode(loaded, [text])[0]
-    at = text.rfind(subject) if subject else -1
-    if at < 0:
+    start = text.rfind(subject) if subject else -1
+    if start < 0:
         raise UsageError(f"the subject {subject!r} is not in {text!r}, whose tokens are {_tokens(loaded, prompt)}.")
-    place = _token_ending(loaded, text, at + len(subject) if end is None else end, subject, prompt)
+    last = _token_ending(loaded, text, start + len(subject) if end is None else end, subject, prompt)
     ids = prompt if answer is None else _answered(loaded, text, prompt, answer)
-    return FactRow(ids=tuple(ids), subject=place, answer=len(prompt))
+    return FactRow(ids=tuple(ids), subject=last, answer=len(prompt))
 
 
 def fact_rows(
@@ -82,8 +83,8 @@ class Answers:
     logprobs: NDArray[np.float64]
     """Log-probability of each whole answer after its prompt, nats, ``[n]``."""
 
-    said: NDArray[np.bool_]
-    """True where every token of the answer is the likeliest one: what greedy decoding would say, ``[n]``."""
+    greedy: NDArray[np.bool_]
+    """True where every token of the answer is the likeliest one: what greedy decoding would write, ``[n]``."""
 
     first: NDArray[np.int64]
     """Likeliest first token after each prompt, ``[n]``."""
@@ -104,26 +105,27 @@ def score_answers(
         _answered(loaded, text, opening, answer)
         for text, opening, answer in zip(prompts, openings, answers, strict=True)
     ]
-    logprobs, said = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
+    logprobs, is_greedy = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
     first = np.zeros(len(rows), dtype=np.int64)
     for batch in padded_batches(rows, tokens_per_batch):
         ids_BT, mask_BT = pad([rows[index] for index in batch], device=loaded.device)
         hidden_BTD = run_body(loaded, ids_BT, None if bool(mask_BT.all()) else mask_BT)
-        for place, index in enumerate(batch):
+        for row, index in enumerate(batch):
             start, stop = len(openings[index]), len(rows[index])
-            logits_NV = loaded.anatomy.logits(hidden_BTD[place, start - 1 : stop - 1]).float()
-            target_N = ids_BT[place, start:stop]
+            logits_NV = loaded.anatomy.logits(hidden_BTD[row, start - 1 : stop - 1]).float()
+            target_N = ids_BT[row, start:stop]
             chosen_N = logits_NV.log_softmax(dim=-1).gather(1, target_N[:, None])
             best_N = logits_NV.argmax(dim=-1)
             logprobs[index] = float(chosen_N.double().sum())
-            said[index], first[index] = bool((best_N == target_N).all()), int(best_N[0])
-    return Answers(logprobs=logprobs, said=said, first=first)
+            is_greedy[index], first[index] = bool((best_N == target_N).all()), int(best_N[0])
+    return Answers(logprobs=logprobs, greedy=is_greedy, first=first)
 
 
 def base_answers_right(loaded: LoadedModel, facts: Sequence[Fact]) -> list[bool]:
     """For each fact whether greedy decoding gives its true answer: only such facts can show what an edit does."""
     prompts = [fact.prompt.replace("{}", fact.subject) for fact in facts]
-    return [bool(one) for one in score_answers(loaded, prompts, [fact.target_true for fact in facts]).said]
+    answers = score_answers(loaded, prompts, [fact.target_true for fact in facts])
+    return [bool(right) for right in answers.greedy]
 
 
 def _answered(loaded: LoadedModel, text: str, prompt: list[int], answer: str) -> list[int]:
@@ -140,13 +142,13 @@ def _token_ending(loaded: LoadedModel, text: str, end: int, subject: str, row: l
     if not loaded.tokenizer.is_fast:
         raise UsageError(f"the tokenizer of {loaded.name} can't say where a word ends; a fast tokenizer is needed.")
     spans: list[tuple[int, int]] = loaded.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
-    place = max(index for index, (start, stop) in enumerate(spans) if start < end and stop > start)
-    if spans[place][1] > end:
+    last = max(index for index, (start, stop) in enumerate(spans) if start < end and stop > start)
+    if spans[last][1] > end:
         raise UsageError(
             f"the last token of {subject!r} goes on past the subject in {text!r}: {_tokens(loaded, row)}; "
             "put a space or a sign after it."
         )
-    return place
+    return last
 
 
 def _tokens(loaded: LoadedModel, row: list[int]) -> list[str]:

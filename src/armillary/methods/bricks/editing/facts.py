@@ -50,14 +50,15 @@ class Fact:
                 raise UsageError(
                     f"a prompt needs exactly one {{}} for the subject and no white space at its end; got {text!r}."
                 )
-        for word in (self.subject, self.target_true, self.target_new, *(one.answer for one in self.neighbours)):
+        answers = (neighbour.answer for neighbour in self.neighbours)
+        for word in (self.subject, self.target_true, self.target_new, *answers):
             if not word or word != word.strip():
                 raise UsageError(f"subjects and answers are text without white space around it; got {word!r}.")
         if self.target_new == self.target_true:
             raise UsageError(f"the new answer for {self.subject!r} is the old one, {self.target_true!r}.")
-        if any(one.subject == self.subject for one in self.neighbours):
+        if any(neighbour.subject == self.subject for neighbour in self.neighbours):
             raise UsageError(f"{self.subject!r} is its own neighbour; name other subjects.")
-        if any(one.answer == self.target_new for one in self.neighbours):
+        if any(neighbour.answer == self.target_new for neighbour in self.neighbours):
             raise UsageError(
                 f"a neighbour of {self.subject!r} is rightly answered {self.target_new!r}, the new answer itself, so "
                 "it can't show whether the edit spreads; leave it out."
@@ -122,10 +123,10 @@ def _capitals() -> dict[str, str]:
     """Country -> capital, each capital once."""
     from armillary.data.relations import places
 
-    found: dict[str, str] = {}
+    capitals: dict[str, str] = {}
     for country in places.countries().values():
         name, capital = country.names[0], country.capital
         shared = set(name.casefold().split()) & set(capital.casefold().split())
-        if capital and not shared and capital not in found.values():
-            found[name] = capital
-    return found
+        if capital and not shared and capital not in capitals.values():
+            capitals[name] = capital
+    return capitals

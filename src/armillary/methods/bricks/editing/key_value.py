@@ -1,6 +1,9 @@
-"""What an edit reads: the second moment of a layer's keys over general text, and the key of one subject.
+"""What an edit reads and what it writes: keys of general text and of one subject, and the value to be found there.
 
-A key is the input of a layer's FFN write matrix. Legend: N tokens, M neurons, D hidden size, P prefixes.
+A key is the input of a layer's FFN write matrix. The value is found by Adam on a vector added to the raw output of the
+write matrix at the subject's last token, before any norm that follows it (Gemma has one), since that is what a change
+of the matrix can do.
+Legend: N tokens, M neurons, D hidden size, P prefixes, B rows, T tokens, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,8 +64,8 @@ class _SecondMoments:
         if layer not in self.sums:
             return
         wide_ND = x_ND.cpu().double()
-        held = self.sums[layer]
-        self.sums[layer] = wide_ND.T @ wide_ND if held is None else held.addmm_(wide_ND.T, wide_ND)
+        total_MM = self.sums[layer]
+        self.sums[layer] = wide_ND.T @ wide_ND if total_MM is None else total_MM.addmm_(wide_ND.T, wide_ND)
         self.tokens += len(x_ND) if layer == next(iter(self.sums)) else 0
 
 
@@ -135,7 +138,7 @@ def read_subject(loaded: LoadedModel, rows: Sequence[FactRow], layers: Sequence[
 
 
 def at_subject(x: Tensor, at_B: Tensor) -> Tensor:
-    """``[b, d]``: the row at each place; models that flatten batch and tokens are undone."""
+    """``[b, d]``: each row at its token ``at``; where a model flattens batch and tokens that is undone."""
     x_BTD = x.reshape(len(at_B), -1, x.shape[-1])
     return x_BTD[torch.arange(len(at_B), device=x.device), at_B]
 
@@ -148,12 +151,6 @@ def _taker(taken: dict[tuple[int, str], Tensor], name: tuple[int, str], at_B: Te
             taken[name[0], "write input"] = at_subject(args[0], at_B).cpu().double().mean(dim=0)
 
     return take
-
-
-# The value that an edit writes: found by Adam on a vector added to the FFN's output at the subject's last token.
-#
-# The vector is added to the raw output of the write matrix, before any norm that follows it (Gemma has one), since
-# that is what a change of the matrix can do. Legend: B rows, T tokens, D hidden size, V vocabulary.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +240,7 @@ def find_value(
 
 @contextmanager
 def added_at(write: Matrix, at_B: Tensor, delta_D: Tensor) -> Iterator[None]:
-    """Inside, ``delta`` is added to the output of ``write`` at one place of each row."""
+    """Inside, ``delta`` is added to the output of ``write`` at one token of each row."""
 
     def add(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor:
         x_BTD = output.reshape(len(at_B), -1, output.shape[-1])  # OPT flattens batch and tokens
@@ -275,7 +272,7 @@ class _Loss:
         self.at_B = torch.tensor([row.subject for row in every], device=loaded.device)
         spans = [range(row.answer - 1, len(row.ids) - 1) for row in rows]
         self.owner_N = [index for index, span in enumerate(spans) for _ in span]
-        self.place_N = [place for span in spans for place in span]
+        self.position_N = [position for span in spans for position in span]
         self.share_N = torch.tensor(
             [1 / (len(spans) * len(span)) for span in spans for _ in span], device=loaded.device
         )
@@ -286,8 +283,8 @@ class _Loss:
     def __call__(self, delta_D: Tensor) -> Tensor:
         with added_at(self.write, self.at_B, delta_D):
             hidden_BTD = self._hidden()
-        predicted_NV = self._log_probabilities(hidden_BTD[self.owner_N, self.place_N])
-        target_N = self.ids_BT[self.owner_N, [place + 1 for place in self.place_N]]
+        predicted_NV = self._log_probabilities(hidden_BTD[self.owner_N, self.position_N])
+        target_N = self.ids_BT[self.owner_N, [position + 1 for position in self.position_N]]
         nll = (functional.nll_loss(predicted_NV, target_N, reduction="none") * self.share_N).sum()
         after_V = self._log_probabilities(hidden_BTD[-1:, self.last])
         divergence = (after_V.exp() * (after_V - self.before_V)).sum()

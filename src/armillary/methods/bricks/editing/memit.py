@@ -146,12 +146,17 @@ def edit_facts(
     start_DN = _outputs(_read(loaded, rows, [last]), last, single)
     wanted_DN = start_DN + torch.stack([value.delta_D for value in values], dim=1)
     payload = LowRank({})
-    for place, layer in enumerate(layers):
+    for index, layer in enumerate(layers):
         with applied(loaded, payload):
             readings = _read(loaded, rows, [layer, last])
-        residual_DN = (wanted_DN - _outputs(readings, last, single)) / (len(layers) - place)
+        residual_DN = (wanted_DN - _outputs(readings, last, single)) / (len(layers) - index)
         keys_MN = torch.stack([reading[layer].key_M for reading in readings], dim=1)
-        a_NM = _directions(keys_MN, covariances[layer].with_ridge(ridge), weight, protected)
+        second_moment_MM = covariances[layer].with_ridge(ridge)
+        if protected is None:
+            a_NM = many_keys(keys_MN, second_moment_MM, weight)
+        else:
+            size = float(second_moment_MM.diagonal().mean())  # the weight counts in units of a general key
+            a_NM = many_keys_apart(keys_MN, free_space(second_moment_MM, protected), weight * size)
         factors = {feed_forward(loaded, layer).write_path: (a_NM.float(), residual_DN.float())}
         payload = LowRank({**payload.factors, **factors})
     with applied(loaded, payload):
@@ -166,20 +171,14 @@ def edit_facts(
     )
 
 
-def _directions(keys_MN: Tensor, second_moment_MM: Tensor, weight: float | int, protected: float | None) -> Tensor:
-    if protected is None:
-        return many_keys(keys_MN, second_moment_MM, weight)
-    size = float(second_moment_MM.diagonal().mean())  # the weight counts in units of a general key
-    return many_keys_apart(keys_MN, free_space(second_moment_MM, protected), weight * size)
-
-
 def _read(loaded: LoadedModel, rows: list[list[FactRow]], layers: list[int]) -> list[dict[int, SubjectReading]]:
-    return [read_subject(loaded, one, layers) for one in rows]
+    return [read_subject(loaded, fact, layers) for fact in rows]
 
 
 def _outputs(readings: list[dict[int, SubjectReading]], layer: int, single: bool) -> Tensor:
     """What the residual is taken of: the stream after the last layer, or with one layer the write itself."""
-    return torch.stack([one[layer].write_D if single else one[layer].stream_D for one in readings], dim=1)
+    at_last = [reading[layer] for reading in readings]
+    return torch.stack([reading.write_D if single else reading.stream_D for reading in at_last], dim=1)
 
 
 def _check(
@@ -207,7 +206,7 @@ def _check(
 @torch.no_grad()
 def _adds_to_stream(loaded: LoadedModel, layer: int) -> bool:
     """Measured: a vector added to the write's output comes out of the layer unchanged."""
-    ids = [5, 7, 11, 13]
+    ids = [5, 7, 11, 13]  # any tokens do: what is asked is whether an addition passes through
     row = FactRow(ids=tuple(ids), subject=3, answer=4)
     before_D = read_subject(loaded, [row], [layer])[layer].stream_D
     pushed_D = torch.randn(len(before_D), generator=torch.Generator().manual_seed(0)).to(loaded.device)

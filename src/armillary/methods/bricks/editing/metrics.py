@@ -1,7 +1,8 @@
-"""What an edit did: to the fact, to its paraphrases, to other subjects and to free generation.
+"""What an edit did: to the fact, its paraphrases, other subjects and free generation, and to unrelated text.
 
 Efficacy, generalisation and locality are those of ROME: p(new) > p(old) on the prompt and on paraphrases, and
 p(right) > p(new) for neighbouring subjects. The last two compare whole answers, not first tokens.
+Legend: F facts, S shares, R replicates, N positions, T tokens, D hidden size, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -49,23 +50,26 @@ class FactReading:
 
 def read_fact(loaded: LoadedModel, fact: Fact, *, new_tokens: int = 12) -> FactReading:
     """The model as it is, an applied edit included."""
-    asked = [text.replace("{}", fact.subject) for text in (fact.prompt, *fact.paraphrases)]
-    around = [fact.prompt.replace("{}", one.subject) for one in fact.neighbours]
-    own = [one.answer for one in fact.neighbours]
-    count, near = len(asked), len(around)
+    prompts = [text.replace("{}", fact.subject) for text in (fact.prompt, *fact.paraphrases)]
+    around = [fact.prompt.replace("{}", neighbour.subject) for neighbour in fact.neighbours]
+    own = [neighbour.answer for neighbour in fact.neighbours]
+    count, near = len(prompts), len(around)
     scored = score_answers(
         loaded,
-        [*asked, *asked, *around, *around],
+        [*prompts, *prompts, *around, *around],
         [fact.target_new] * count + [fact.target_true] * count + [fact.target_new] * near + own,
     )
     values = scored.logprobs.tolist()
+    cached = CachedPrompts(loaded)
+    hidden_1D = cached.read(encode(loaded, [prompts[0]]))
+    tokens = greedy(cached, hidden_1D, [0], max_new_tokens=new_tokens, stop_ids=end_tokens(loaded))[0]
     return FactReading(
         new=tuple(values[:count]),
         true=tuple(values[count : 2 * count]),
         neighbour_new=tuple(values[2 * count : 2 * count + near]),
         neighbour_true=tuple(values[2 * count + near :]),
         neighbour_top=tuple(scored.first[2 * count + near :].tolist()),
-        generated=_continued(loaded, asked[0], new_tokens),
+        generated=str(loaded.tokenizer.decode(tokens, skip_special_tokens=True)),
     )
 
 
@@ -137,12 +141,13 @@ def score_edits(outcomes: Sequence[FactOutcome], *, seed: int = 0) -> EditScores
     """The shares of a set of edited facts. Facts are resampled, with all their prompts; UsageError for no fact."""
     if not outcomes:
         raise UsageError("scores need at least one edited fact.")
-    hit = [bool(one.after.new[0] > one.after.true[0]) for one in outcomes]
-    hit_before = [bool(one.before.new[0] > one.before.true[0]) for one in outcomes]
-    general = [_share(one.after.new[1:], one.after.true[1:]) for one in outcomes]
-    local = [_share(one.after.neighbour_true, one.after.neighbour_new) for one in outcomes]
-    local_before = [_share(one.before.neighbour_true, one.before.neighbour_new) for one in outcomes]
-    same = [_same(one.before.neighbour_top, one.after.neighbour_top) for one in outcomes]
+    before, after = [outcome.before for outcome in outcomes], [outcome.after for outcome in outcomes]
+    hit = [bool(reading.new[0] > reading.true[0]) for reading in after]
+    hit_before = [bool(reading.new[0] > reading.true[0]) for reading in before]
+    general = [_share(np.greater, reading.new[1:], reading.true[1:]) for reading in after]
+    local = [_share(np.greater, reading.neighbour_true, reading.neighbour_new) for reading in after]
+    local_before = [_share(np.greater, reading.neighbour_true, reading.neighbour_new) for reading in before]
+    same = [_share(np.equal, old.neighbour_top, new.neighbour_top) for old, new in zip(before, after, strict=True)]
     return EditScores(
         efficacy=binomial(sum(hit), len(hit)),
         efficacy_before=binomial(sum(hit_before), len(hit)),
@@ -150,20 +155,16 @@ def score_edits(outcomes: Sequence[FactOutcome], *, seed: int = 0) -> EditScores
         locality=_mean(local, seed),
         locality_before=_mean(local_before, seed),
         unchanged=_mean(same, seed),
-        generation=binomial(sum(one.generation_right for one in outcomes), len(hit)),
-        score=_harmonic([float(one) for one in hit], general, local, seed),
-        largest_off_target=max((one.largest_off_target for one in outcomes), key=abs),
+        generation=binomial(sum(outcome.generation_right for outcome in outcomes), len(hit)),
+        score=_harmonic([float(right) for right in hit], general, local, seed),
+        largest_off_target=max((outcome.largest_off_target for outcome in outcomes), key=abs),
         facts=len(outcomes),
     )
 
 
-def _share(larger: Sequence[float], smaller: Sequence[float]) -> float:
-    """Share of pairs in order; NaN for none."""
-    return float(np.mean(np.array(larger) > np.array(smaller))) if len(larger) else float("nan")
-
-
-def _same(before: Sequence[int], after: Sequence[int]) -> float:
-    return float(np.mean(np.array(before) == np.array(after))) if len(before) else float("nan")
+def _share(holds: np.ufunc, first: Sequence[float], second: Sequence[float]) -> float:
+    """Share of pairs of which the relation holds; NaN for no pair."""
+    return float(np.mean(holds(np.array(first), np.array(second)))) if len(first) else float("nan")
 
 
 def _mean(values: Sequence[float], seed: int) -> Interval | None:
@@ -184,16 +185,6 @@ def _harmonic(hit: list[float], general: list[float], local: list[float], seed: 
         return harmonic_R
 
     return bootstrap(statistic, len(columns_FS), seed=seed, how=f"bootstrap over {len(columns_FS)} facts")
-
-
-def _continued(loaded: LoadedModel, prompt: str, new_tokens: int) -> str:
-    prompts = CachedPrompts(loaded)
-    hidden_1D = prompts.read(encode(loaded, [prompt]))
-    tokens = greedy(prompts, hidden_1D, [0], max_new_tokens=new_tokens, stop_ids=end_tokens(loaded))[0]
-    return str(loaded.tokenizer.decode(tokens, skip_special_tokens=True))
-
-
-# What a change of weights does to text it was not meant for. Legend: N positions, T tokens, D hidden size.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,17 +234,15 @@ def side_effects(
         base_BTD = run_body(loaded, ids_BT, mask)
         with applied(loaded, change):
             changed_BTD = run_body(loaded, ids_BT, mask)
-        for place, index in enumerate(batch):
+        for row, index in enumerate(batch):
             stop = len(rows[index]) - 1
-            found_N3 = _compared(
-                loaded, base_BTD[place, :stop], changed_BTD[place, :stop], ids_BT[place, 1 : stop + 1]
-            )
-            if not bool(found_N3.isfinite().all()):
+            compared_N3 = _compared(loaded, base_BTD[row, :stop], changed_BTD[row, :stop], ids_BT[row, 1 : stop + 1])
+            if not bool(compared_N3.isfinite().all()):
                 raise NumericError(f"the model gave NaN or infinite logits within the text {texts[index][:60]!r}.")
-            kl, nll, same = found_N3.mean(dim=0).tolist()
+            kl, nll, same = compared_N3.mean(dim=0).tolist()
             means[index] = (kl, nll, same)
-            if float(found_N3[:, 0].max()) > largest:
-                largest, worst = float(found_N3[:, 0].max()), index
+            if float(compared_N3[:, 0].max()) > largest:
+                largest, worst = float(compared_N3[:, 0].max()), index
     divergence, nll_change, same_top = (
         bootstrap_mean(list(column), seed=seed, how=f"bootstrap over {len(rows)} texts")
         for column in zip(*means, strict=True)

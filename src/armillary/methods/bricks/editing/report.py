@@ -1,7 +1,7 @@
 """What an edit did, for a reader: before and after, paraphrases, neighbours, and text elsewhere. Needs no model."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
@@ -9,7 +9,7 @@ from armillary.records.sections import Cell, Finding, Section, Table, interval_b
 if TYPE_CHECKING:
     from armillary.methods.bricks.editing.memit import BatchEdit
     from armillary.methods.bricks.editing.metrics import EditScores, FactOutcome, SideEffects
-    from armillary.methods.bricks.editing.rome import FactEdit
+    from armillary.methods.bricks.editing.rome import FactEdit, LayerSweep
 
 
 def edit_measures(scores: "EditScores", side: "SideEffects") -> dict[str, Interval]:
@@ -23,7 +23,7 @@ def edit_measures(scores: "EditScores", side: "SideEffects") -> dict[str, Interv
         "change of the loss elsewhere, nats per token": side.nll_change,
         "same next token elsewhere": side.same_top,
     }
-    return {name: one for name, one in named.items() if one is not None}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def edit_finding(outcome: "FactOutcome", side: "SideEffects", edit: "FactEdit") -> Finding:
@@ -41,7 +41,7 @@ def _sentence(outcome: "FactOutcome", side: "SideEffects", edit: "FactEdit") -> 
         counts.append(f"{hit} of {len(fact.paraphrases)} paraphrases follow")
     if fact.neighbours:
         pairs = zip(outcome.before.neighbour_top, after.neighbour_top, strict=True)
-        same = sum(one == other for one, other in pairs)
+        same = sum(old == new for old, new in pairs)
         counts.append(f"{same} of {len(fact.neighbours)} other subjects are answered as before")
     change = side.nll_change
     counts.append(
@@ -52,17 +52,17 @@ def _sentence(outcome: "FactOutcome", side: "SideEffects", edit: "FactEdit") -> 
 
 
 def edit_section(
-    outcome: "FactOutcome", scores: "EditScores", side: "SideEffects", edit: "FactEdit", sweep: dict[str, Any] | None
+    outcome: "FactOutcome", scores: "EditScores", side: "SideEffects", edit: "FactEdit", sweep: "LayerSweep | None"
 ) -> Section:
-    """The section of the report."""
+    """The answers before and after, what changed elsewhere, and the layers that were tried (``sweep``)."""
     tables = [_answers(outcome), _costs(outcome, side, edit)]
     if outcome.fact.neighbours:
         tables.insert(1, _neighbours(outcome))
     if sweep is not None:
         tables.append(_layers(sweep))
     shares = {
-        name: one
-        for name, one in edit_measures(scores, side).items()
+        name: share
+        for name, share in edit_measures(scores, side).items()
         if name in ("generalisation", "locality", "neighbours unchanged", "same next token elsewhere")
     }
     return Section(
@@ -70,7 +70,7 @@ def edit_section(
         title="The edited fact",
         summary=_sentence(outcome, side, edit),
         meaning="One matrix of one feed-forward block gets a change of rank one, so that the key of the subject gives "
-        "the new answer and what general text reads there moves as little as may be. The tables tell what the model "
+        "the new answer and what general text reads there moves as little as may be. The tables hold what the model "
         "answers before and after: on the prompt, asked in other words, for other subjects, and on unrelated text.",
         caution="One fact is one case: the shares have wide intervals. A likelier answer is not yet what the model "
         "writes. What follows from the fact is not changed with it.",
@@ -82,8 +82,10 @@ def edit_section(
 def _answers(outcome: "FactOutcome") -> Table:
     fact, before, after = outcome.fact, outcome.before, outcome.after
     rows: list[list[Cell]] = [
-        [text.replace("{}", fact.subject), before.true[at], before.new[at], after.true[at], after.new[at]]
-        for at, text in enumerate((fact.prompt, *fact.paraphrases))
+        [text.replace("{}", fact.subject), *answers]
+        for text, *answers in zip(
+            (fact.prompt, *fact.paraphrases), before.true, before.new, after.true, after.new, strict=True
+        )
     ]
     old, new = fact.target_true, fact.target_new
     return Table(
@@ -98,13 +100,13 @@ def _neighbours(outcome: "FactOutcome") -> Table:
     before, after = outcome.before, outcome.after
     rows: list[list[Cell]] = [
         [
-            one.subject,
-            one.answer,
-            before.neighbour_true[at],
-            after.neighbour_true[at],
-            "yes" if before.neighbour_top[at] == after.neighbour_top[at] else "no",
+            neighbour.subject,
+            neighbour.answer,
+            before.neighbour_true[index],
+            after.neighbour_true[index],
+            "yes" if before.neighbour_top[index] == after.neighbour_top[index] else "no",
         ]
-        for at, one in enumerate(outcome.fact.neighbours)
+        for index, neighbour in enumerate(outcome.fact.neighbours)
     ]
     return Table(
         title="Other subjects",
@@ -131,22 +133,19 @@ def _row(interval: Interval) -> tuple[float, float, float]:
     return interval.estimate, interval.lower, interval.upper
 
 
-def _layers(sweep: dict[str, Any]) -> Table:
-    def share(scores: dict[str, Any], name: str) -> Cell:
-        return None if scores[name] is None else scores[name]["estimate"]
-
+def _layers(sweep: "LayerSweep") -> Table:
     names = ("efficacy", "generalisation", "locality", "generation", "score")
-    rows: list[list[Cell]] = [
-        [int(layer), *(share(scores, name) for name in names)] for layer, scores in sweep["scores"].items()
-    ]
-    rows += [[int(layer), *(None for _ in names)] for layer in sweep["refused"]]
-    count = next(iter(sweep["scores"].values()))["facts"]
+    rows: list[list[Cell]] = []
+    for layer, scores in sweep.scores.items():
+        shares = (scores.efficacy, scores.generalisation, scores.locality, scores.generation, scores.score)
+        rows.append([layer, *(None if share is None else share.estimate for share in shares)])
+    rows += [[layer, *(None for _ in names)] for layer in sweep.refused]
     return Table(
         title="Layers tried on other facts",
         columns=["layer", *names],
         rows=rows,
-        note=f"Shares over {count} facts that the model knows, none of them the edited one; layer {sweep['best']} was "
-        "taken. A row without shares is a layer at which a fact could not be edited.",
+        note=f"Shares over {sweep.scores[sweep.best].facts} facts that the model knows, none of them the edited one; "
+        f"layer {sweep.best} was taken. A row without shares is a layer at which a fact could not be edited.",
     )
 
 

@@ -139,9 +139,6 @@ def refuse_unknown(loaded: LoadedModel, facts: Sequence[Fact]) -> None:
             )
 
 
-# Which layer to edit: tried on facts that are not those to be edited (the layer where a fact is found is not it).
-
-
 @dataclass(frozen=True, kw_only=True)
 class LayerSweep:
     """Scores of each layer over the same facts."""
@@ -157,7 +154,7 @@ class LayerSweep:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        scores = {str(layer): one.to_dict() for layer, one in self.scores.items()}
+        scores = {str(layer): shares.to_dict() for layer, shares in self.scores.items()}
         return {"scores": scores, "refused": {str(k): v for k, v in self.refused.items()}, "best": self.best}
 
 
@@ -174,8 +171,9 @@ def choose_layer(
     require_known: bool = True,
     seed: int = 0,
 ) -> LayerSweep:
-    """Edit every trial fact alone at every layer and compare.
+    """The scores of every layer, at which every trial fact was edited alone, and the best of them.
 
+    Trying is needed since the layer where a fact is found need not be the one where it is best written.
     ``covariances=None`` takes the identity. UsageError when a trial subject is among ``meant_for`` (the choice would
     have seen what it is judged on), for no fact or layer, or when no layer could be edited.
     """

@@ -6,9 +6,8 @@ from .cost import (
     static_cost as static_cost,
 )
 from .mixtral import mixtral_model as mixtral_model, write_mixtral as write_mixtral
+from .modularity import FunctionalExperts as FunctionalExperts, functional_experts as functional_experts
 from .partitioning import (
-    FunctionalExperts as FunctionalExperts,
-    functional_experts as functional_experts,
     partition_by_coactivation as partition_by_coactivation,
     partition_by_score as partition_by_score,
     partition_by_weights as partition_by_weights,

@@ -1,7 +1,7 @@
-"""Bytes that decoding one token reads, dense and with part of the FFNs: computed from shapes, never typed in.
+"""What decoding one token costs, dense and with part of the FFNs: bytes from shapes, and seconds measured in turns.
 
 Decoding one token at a time is bound by memory, so bytes are the floor of its time and their ratio the limit of a
-speed-up. Legend: L layers, M neurons, E experts.
+speed-up. Legend: L layers, M neurons, E experts, R rounds, S steps.
 """
 
 import time
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
 
@@ -21,7 +20,7 @@ from armillary.methods.bricks.experts.router import Router
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import bias_O, feed_forward, weight_OI
-from armillary.numerics.intervals import Interval, bootstrap_mean
+from armillary.numerics.intervals import Array, Interval, bootstrap_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +75,19 @@ def decode_cost(loaded: LoadedModel, neurons_share: float, router: Router | None
     if not 0 <= neurons_share <= 1:
         raise UsageError(f"the share of neurons read must be 0 to 1; got {neurons_share}.")
     blocks = [feed_forward(loaded, layer) for layer in range(loaded.anatomy.num_layers)]
-    neurons = sum(_bytes(weight_OI(one)) for block in blocks for one in block.matrices.values())
+    neurons = sum(_bytes(weight_OI(matrix)) for block in blocks for matrix in block.matrices.values())
     neurons += sum(_bytes(bias_O(read)) for block in blocks for read in block.reads)
     fixed = sum(_bytes(bias_O(block.write)) for block in blocks)
     weights = 0 if router is None else router.weights_per_layer * len(blocks)
+    # Embeddings give one row a token and are not read, but where one is the head.
+    embeddings = {id(module.weight) for module in loaded.model.modules() if isinstance(module, nn.Embedding)}
+    looked_up = embeddings - {id(loaded.anatomy.head.weight)}
+    read = sum(_bytes(parameter) for parameter in loaded.model.parameters() if id(parameter) not in looked_up)
     return DecodeCost(
         dense_ffn_bytes=float(neurons + fixed),
         read_ffn_bytes=neurons * neurons_share + fixed,
         router_bytes=float(weights * loaded.anatomy.embedding.weight.element_size()),
-        other_bytes=float(_read_bytes(loaded) - neurons - fixed),
+        other_bytes=float(read - neurons - fixed),
     )
 
 
@@ -95,28 +98,16 @@ def static_cost(loaded: LoadedModel, keep: Index) -> DecodeCost:
     return decode_cost(loaded, kept / (layers * width))
 
 
-def _read_bytes(loaded: LoadedModel) -> int:
-    """Every parameter once, without embeddings that give one row a token."""
-    head = loaded.anatomy.head.weight
-    looked_up = {
-        id(module.weight) for module in loaded.model.modules() if isinstance(module, nn.Embedding)
-    } - {id(head)}  # fmt: skip
-    return sum(_bytes(one) for one in loaded.model.parameters() if id(one) not in looked_up)
-
-
 def _bytes(values: Tensor | None) -> int:
     return 0 if values is None else values.numel() * values.element_size()
 
 
-# Time of decoding one token at a time, dense against part of the FFNs: same process, same tokens, taking turns.
-#
-# Legend: R rounds, S steps.
-
-Array = NDArray[np.float64]
 Arm = Callable[[], AbstractContextManager[Any]]
 """Makes the block inside which the model is timed."""
 
 STEPS, WARM_UP, ROUNDS = 50, 5, 5
+"""Steps timed in a round after some that fill caches and allocator, and rounds: more of each narrow the interval and
+cost time in proportion."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,12 +127,10 @@ class DecodeTimes:
             if name not in self.seconds_R:
                 raise UsageError(f"{name!r} was not timed; {', '.join(self.seconds_R)} were.")
         logs_R = np.log(self.seconds_R[slower] / self.seconds_R[faster])
-        found = bootstrap_mean(logs_R, seed=seed)
-        low, high = (None if end is None else float(np.exp(end)) for end in (found.low, found.high))
-        how = f"bootstrap over {found.n} rounds of {self.steps} steps" if low is not None else found.how
-        return Interval(
-            estimate=float(np.exp(found.estimate)), low=low, high=high, n=found.n, level=found.level, how=how
-        )
+        log = bootstrap_mean(logs_R, seed=seed)
+        low, high = (None if end is None else float(np.exp(end)) for end in (log.low, log.high))
+        how = f"bootstrap over {log.n} rounds of {self.steps} steps" if low is not None else log.how
+        return Interval(estimate=float(np.exp(log.estimate)), low=low, high=high, n=log.n, level=log.level, how=how)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data: seconds a step of each arm, by round."""
@@ -171,29 +160,29 @@ def decode_times(
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     names = list(arms)
     for turn in range(rounds):
-        for place in range(len(names)):
-            name = names[(turn + place) % len(names)]
+        for step in range(len(names)):
+            name = names[(turn + step) % len(names)]
             with arms[name]():
                 seconds[name].append(float(np.median(step_seconds(loaded, ids, steps, warm_up))))
-    values = {name: np.array(found) for name, found in seconds.items()}
-    return DecodeTimes(seconds_R=values, steps=steps, threads=torch.get_num_threads())
+    seconds_R = {name: np.array(medians) for name, medians in seconds.items()}
+    return DecodeTimes(seconds_R=seconds_R, steps=steps, threads=torch.get_num_threads())
 
 
 @torch.inference_mode()
 def step_seconds(loaded: LoadedModel, ids: Sequence[int], steps: int, warm_up: int) -> Array:
     """Wall seconds of each of the last ``steps`` tokens as the model runs now, one forward a token, ``[S]``."""
-    given = torch.tensor([list(ids)], device=loaded.device)
+    ids_1T = torch.tensor([list(ids)], device=loaded.device)
     cache = DynamicCache()
-    first = given.shape[1] - steps - warm_up
-    loaded.model(input_ids=given[:, :first], past_key_values=cache, use_cache=True, logits_to_keep=1)
-    found = []
-    for place in range(first, given.shape[1]):
+    first = ids_1T.shape[1] - steps - warm_up
+    loaded.model(input_ids=ids_1T[:, :first], past_key_values=cache, use_cache=True, logits_to_keep=1)
+    seconds = []
+    for position in range(first, ids_1T.shape[1]):
         _wait(loaded)
         started = time.perf_counter()
-        loaded.model(input_ids=given[:, place : place + 1], past_key_values=cache, use_cache=True)
+        loaded.model(input_ids=ids_1T[:, position : position + 1], past_key_values=cache, use_cache=True)
         _wait(loaded)
-        found.append(time.perf_counter() - started)
-    return np.array(found[warm_up:])
+        seconds.append(time.perf_counter() - started)
+    return np.array(seconds[warm_up:])
 
 
 def _wait(loaded: LoadedModel) -> None:

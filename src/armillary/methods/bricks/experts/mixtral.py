@@ -42,14 +42,14 @@ def mixtral_model(
     """
     _check(loaded, partition, router, k)
     functions = ffn_functions(loaded)
-    if any(bias_O(one) is not None for function in functions for one in function.parts.matrices.values()):
+    if any(bias_O(matrix) is not None for function in functions for matrix in function.parts.matrices.values()):
         raise ModelError(f"the FFNs of {loaded.name} have biases, which Mixtral's experts lack.")
     config = loaded.model.config
     same = {name: getattr(config, name) for name in _SAME if hasattr(config, name)}
     size = partition.labels_LM.shape[1] // partition.experts
     wanted = MixtralConfig(**same, intermediate_size=size, num_local_experts=partition.experts, num_experts_per_tok=k)
     with torch.random.fork_rng(devices=[]):  # the random start is overwritten
-        made: PreTrainedModel = AutoModelForCausalLM.from_config(wanted, dtype=loaded.dtype)
+        mixtral: PreTrainedModel = AutoModelForCausalLM.from_config(wanted, dtype=loaded.dtype)
     state: dict[str, Tensor] = {
         name: value for name, value in loaded.model.state_dict().items() if ".mlp." not in name
     }
@@ -58,22 +58,22 @@ def mixtral_model(
         state[f"model.layers.{layer}.mlp.gate.weight"] = router.first_LED[layer] * factor
         for name, value in _experts(function, partition, k).items():
             state[f"model.layers.{layer}.mlp.experts.{name}"] = value
-    missing = made.load_state_dict(state, strict=False)
+    missing = mixtral.load_state_dict(state, strict=False)
     if missing.missing_keys or missing.unexpected_keys:
         name = [*missing.missing_keys, *missing.unexpected_keys][0]
         raise ModelError(f"{loaded.name} is not Mixtral's architecture but for its FFNs: {name} has no counterpart.")
-    made.generation_config = loaded.model.generation_config
-    made.eval()
-    return made
+    mixtral.generation_config = loaded.model.generation_config
+    mixtral.eval()
+    return mixtral
 
 
 def write_mixtral(
     loaded: LoadedModel, partition: Partition, router: Router, k: int, out: Path | str, *, factor: float = FACTOR
 ) -> Path:
     """A new folder with ``mixtral_model`` and the tokenizer; whole or not there. StorageError where ``out`` exists."""
-    made = mixtral_model(loaded, partition, router, k, factor=factor)
+    mixtral = mixtral_model(loaded, partition, router, k, factor=factor)
     with whole_folder(out) as folder:
-        made.save_pretrained(folder)
+        mixtral.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)
     return Path(out)
 

@@ -1,6 +1,7 @@
-"""What routing costs: losses of the same texts with a rising number of experts a token.
+"""What routing costs: losses of the same texts with a rising number of experts a token, and a router's recall.
 
-Legend: N texts, R replicates.
+Recall is how much of what the best experts do a router catches, on tokens that it has not seen.
+Legend: L layers, N texts, T tokens, E experts, R replicates.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from armillary.activations.neurons import stream_ffns
@@ -22,11 +22,12 @@ from armillary.methods.bricks.losses import Effect, Losses, Texts, changes, effe
 from armillary.methods.bricks.payloads import Index, Partition, sites_of
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import ffn_functions
-from armillary.numerics.intervals import Interval, bootstrap_weighted, resampled
+from armillary.numerics.intervals import Array, Interval, bootstrap_weighted, resampled
 from armillary.progress import track
 from armillary.runs.parts import Store, array_digest, part_name
 
 SHARES = (0.25, 0.5, 0.75)
+"""Of all experts, where nothing else is asked for; each costs one more reading of the texts."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,18 +123,11 @@ def routing_gain(
     """
     if worse.before.sizes != better.before.sizes or worse.experts != better.experts:
         raise UsageError("two curves can be compared only on the same texts and number of experts.")
-    one, other = worse.at(k), better.at(k)
+    high, low = worse.at(k), better.at(k)
     names = list(worse.before.nll)
     return resampled(
-        lambda drawn: changes(other, one, drawn, names), worse.before.sizes, seed=seed, replicates=replicates
+        lambda drawn: changes(low, high, drawn, names), worse.before.sizes, seed=seed, replicates=replicates
     )
-
-
-# How much of what the best experts do a router catches, on tokens that it has not seen.
-#
-# Legend: L layers, N texts, T tokens, E experts.
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +154,7 @@ class RouterRecall:
             "k": self.k,
             "experts": self.experts,
             "recall": self.mean.to_dict(),
-            "by_layer": [one.to_dict() for one in self.layers],
+            "by_layer": [layer.to_dict() for layer in self.layers],
             "oracle_share": self.oracle_share.to_dict(),
             "router_share": self.router_share.to_dict(),
         }
@@ -189,11 +183,11 @@ def router_recall(
     scorers = [ExpertScorer(function, partition, router.score, always) for function in functions]
     sums_NL4 = np.zeros((len(texts), len(functions), 4))
 
-    def receive(layer: int, places: list[int], x_BTD: Tensor, a_BTM: Tensor) -> None:
-        for place, x_TD, a_TM in zip(places, x_BTD, a_BTM, strict=True):
+    def receive(layer: int, batch: list[int], x_BTD: Tensor, a_BTM: Tensor) -> None:
+        for text, x_TD, a_TM in zip(batch, x_BTD, a_BTM, strict=True):
             true_TE = scorers[layer](a_TM)
             predicted_TE = true_TE if router.kind == "oracle" else router.scores(layer, x_TD.float())
-            sums_NL4[place, layer] = _caught(score_mass(true_TE, router.score), predicted_TE, true_TE, k)
+            sums_NL4[text, layer] = _caught(score_mass(true_TE, router.score), predicted_TE, true_TE, k)
 
     stream_ffns(loaded, functions, texts, receive, max_tokens=max_tokens, label="measuring a router's recall")
     return _summary(sums_NL4, k, partition.experts, seed)
@@ -207,7 +201,7 @@ def _caught(mass_TE: Tensor, predicted_TE: Tensor, true_TE: Tensor, k: int) -> l
     choice = ExpertChoice(k=k)
     best_T, own_T = ((mass_TE * choice.mask(scores)).sum(1)[live_T] for scores in (true_TE, predicted_TE))
     shares = (own_T / best_T, best_T / total_T[live_T], own_T / total_T[live_T])
-    return [*(float(one.sum()) for one in shares), float(torch.count_nonzero(live_T))]
+    return [*(float(share_T.sum()) for share_T in shares), float(torch.count_nonzero(live_T))]
 
 
 def _summary(sums_NL4: Array, k: int, experts: int, seed: int) -> RouterRecall:

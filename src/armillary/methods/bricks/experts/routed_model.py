@@ -1,7 +1,10 @@
 """Running a model with part of its FFNs: routed token by token, or cut down to a fixed set of neurons.
 
 The base's weights are never touched: inside the block the forwards of each FFN's matrices are replaced, and put back
-on any exit. Legend: L layers, M neurons of an FFN, E experts.
+on any exit. An FFN is split into experts whose rows lie together in memory, and only those that are chosen are read:
+``y = b + sum over chosen e of down_e (act(gate_e x) * (up_e x))``, with unit gates, so that all experts together are
+the dense FFN.
+Legend: L layers, N tokens, D hidden size, M neurons, E experts, S neurons of an expert, R their rows in the reads.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,11 +24,6 @@ from armillary.methods.bricks.experts.router import ExpertChoice, ExpertScorer, 
 from armillary.methods.bricks.payloads import Index, Partition, sites_of
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import FfnFunction, bias_O, ffn_functions, weight_OI
-
-# One FFN split into experts whose rows lie together in memory, and a forward that reads only those that are chosen.
-#
-# ``y = b + sum over chosen e of down_e (act(gate_e x) * (up_e x))``: unit gates, so that all experts together are the
-# dense FFN. Legend: N tokens, D hidden size, M neurons, E experts, S neurons of an expert, R their rows in the reads.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,19 +89,19 @@ class RoutedLayer:
 
     usage: Usage = field(default_factory=Usage)
     _chosen: tuple[list[ExpertBlock], list[Tensor]] = field(default=([], []), init=False)
-    """Blocks of the call under way, and for each the places of its tokens; no places where all tokens run them."""
+    """Blocks of the call under way, and for each the indices of its tokens; none where all tokens run all blocks."""
 
     _columns: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64), init=False)
-    """Where there are no places: the neurons of the blocks, one block after the other."""
+    """Where all tokens run all blocks: the neurons of the blocks, one block after the other."""
 
     def read(self, x: Tensor) -> Tensor:
         """Activations ``[..., M]`` of the input ``[..., D]``; stands in for the forward of the gate."""
         x_ND = x.reshape(-1, x.shape[-1])
-        blocks, places = self._chosen = self._choose(x_ND)
+        blocks, tokens = self._chosen = self._choose(x_ND)
         a_NM = x_ND.new_zeros(len(x_ND), self.function.parts.width)
-        if places:
-            for block, places_K in zip(blocks, places, strict=True):
-                a_NM[places_K[:, None], block.neurons_S] = self._activate([block.read(x_ND[places_K])])
+        if tokens:
+            for block, tokens_K in zip(blocks, tokens, strict=True):
+                a_NM[tokens_K[:, None], block.neurons_S] = self._activate([block.read(x_ND[tokens_K])])
         elif blocks:
             self._columns = torch.cat([block.neurons_S for block in blocks])
             a_NM = a_NM.index_copy(1, self._columns, self._activate([block.read(x_ND) for block in blocks]))
@@ -112,13 +110,13 @@ class RoutedLayer:
     def write(self, a: Tensor) -> Tensor:
         """Output ``[..., D]`` of the activations; reads the columns of the experts that ``read`` has chosen."""
         a_NM = a.reshape(-1, a.shape[-1])
-        blocks, places = self._chosen
+        blocks, tokens = self._chosen
         bias_D = bias_O(self.function.parts.write)
         width = weight_OI(self.function.parts.write).shape[0]
         y_ND = a_NM.new_zeros(len(a_NM), width) if bias_D is None else bias_D.expand(len(a_NM), -1).clone()
-        if places:
-            for block, places_K in zip(blocks, places, strict=True):
-                y_ND[places_K] += a_NM[places_K[:, None], block.neurons_S] @ block.down_SD
+        if tokens:
+            for block, tokens_K in zip(blocks, tokens, strict=True):
+                y_ND[tokens_K] += a_NM[tokens_K[:, None], block.neurons_S] @ block.down_SD
         elif blocks:
             parts = a_NM.index_select(1, self._columns).split([len(block.neurons_S) for block in blocks], dim=1)
             for part_NS, block in zip(parts, blocks, strict=True):
@@ -128,12 +126,12 @@ class RoutedLayer:
     def _activate(self, read: Sequence[Tensor]) -> Tensor:
         if self.function.up is None:
             return self.function.apply(torch.cat(list(read), dim=1))
-        halves = [one.chunk(2, dim=1) for one in read]
-        gate, up = (torch.cat([half[which] for half in halves], dim=1) for which in (0, 1))
+        halves = [rows.chunk(2, dim=1) for rows in read]
+        gate, up = (torch.cat([pair[which] for pair in halves], dim=1) for which in (0, 1))
         return self.function.apply(gate) * up
 
     def _choose(self, x_ND: Tensor) -> tuple[list[ExpertBlock], list[Tensor]]:
-        """The blocks to run. One token needs no places, and nor do blocks that run for every token."""
+        """The blocks to run. One token needs no indices, and nor do blocks that run for every token."""
         first = [] if self.always is None else [self.always]
         everything = self.choice.k == len(self.experts)
         self.usage.tokens += len(x_ND)
@@ -143,19 +141,19 @@ class RoutedLayer:
             return blocks, []
         scores = self._scores(x_ND)
         if len(x_ND) == 1:
-            blocks = first + [self.experts[place] for place in self.choice.of_one(*scores)]
+            blocks = first + [self.experts[expert] for expert in self.choice.of_one(*scores)]
             self._count(len(blocks) - len(first), blocks, 1)
             return blocks, []
         mask_NE = self.choice.mask(*scores)
-        blocks, places = list(first), [torch.arange(len(x_ND), device=x_ND.device) for _ in first]
+        blocks, tokens = list(first), [torch.arange(len(x_ND), device=x_ND.device) for _ in first]
         for block, mask_N in zip(self.experts, mask_NE.T, strict=True):
-            places_K = mask_N.nonzero()[:, 0]
-            if len(places_K):
+            tokens_K = mask_N.nonzero()[:, 0]
+            if len(tokens_K):
                 blocks.append(block)
-                places.append(places_K)
-                self._count(len(places_K), [block], len(places_K))
+                tokens.append(tokens_K)
+                self._count(len(tokens_K), [block], len(tokens_K))
         self._count(0, first, len(x_ND))
-        return blocks, places
+        return blocks, tokens
 
     def _scores(self, x_ND: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.scorer is not None:
@@ -182,20 +180,20 @@ class Routing:
     @property
     def experts_per_token(self) -> float:
         """Mean number of experts run at a token so far, over layers; 0 before the first token."""
-        return self._mean([one.usage.experts for one in self.layers.values()])
+        return self._mean([layer.usage.experts for layer in self.layers.values()])
 
     @property
     def neurons_share(self) -> float:
         """Share of the neurons read at a token so far, over layers; 0 before the first token."""
         width = next(iter(self.layers.values())).function.parts.width
-        return self._mean([one.usage.neurons for one in self.layers.values()]) / width
+        return self._mean([layer.usage.neurons for layer in self.layers.values()]) / width
 
     def to_dict(self) -> dict[str, float]:
         """Plain JSON data."""
         return {"experts_per_token": self.experts_per_token, "neurons_share": self.neurons_share}
 
     def _mean(self, counts: list[int]) -> float:
-        return sum(counts) / max(1, sum(one.usage.tokens for one in self.layers.values()))
+        return sum(counts) / max(1, sum(layer.usage.tokens for layer in self.layers.values()))
 
 
 @contextmanager
@@ -225,20 +223,20 @@ def routed(
     if share is not None and router.kind == "centroid":
         raise UsageError("a centroid router only orders the experts, so it can't tell a share; give k.")
     _refuse_twice(loaded)
-    here = router if router.kind == "oracle" else router.on(loaded.device, loaded.dtype)
-    made = {}
+    moved = router if router.kind == "oracle" else router.on(loaded.device, loaded.dtype)
+    layers = {}
     for layer, function in enumerate(ffn_functions(loaded)):
         kept = None if always is None else always.neurons.get(layer)
-        made[layer] = RoutedLayer(
+        layers[layer] = RoutedLayer(
             function=function,
             experts=[_block(function, chosen) for chosen in expert_neurons(partition, layer, always)],
             always=None if kept is None else _block(function, kept),
             choice=choice,
-            router=None if router.kind == "oracle" else here,
+            router=None if router.kind == "oracle" else moved,
             scorer=ExpertScorer(function, partition, router.score, always) if router.kind == "oracle" else None,
         )
-    with _mounted(loaded, made):
-        yield Routing(layers=made)
+    with _replaced(loaded, layers):
+        yield Routing(layers=layers)
 
 
 @contextmanager
@@ -253,7 +251,7 @@ def sliced(loaded: LoadedModel, keep: Index) -> Iterator[Routing]:
         raise UsageError("a fixed set of neurons must name a layer; got none.")
     _refuse_twice(loaded)
     functions = ffn_functions(loaded)
-    made = {
+    layers = {
         layer: RoutedLayer(
             function=functions[layer],
             experts=(),
@@ -264,12 +262,12 @@ def sliced(loaded: LoadedModel, keep: Index) -> Iterator[Routing]:
         )
         for layer, chosen in sorted(keep.neurons.items())
     }
-    with _mounted(loaded, made):
-        yield Routing(layers=made)
+    with _replaced(loaded, layers):
+        yield Routing(layers=layers)
 
 
 @contextmanager
-def _mounted(loaded: LoadedModel, layers: Mapping[int, RoutedLayer]) -> Iterator[None]:
+def _replaced(loaded: LoadedModel, layers: Mapping[int, RoutedLayer]) -> Iterator[None]:
     """The gate gives the activations, up a factor of one, the activation hands on, the write reads what was chosen."""
     with ExitStack() as undo:
         _ROUTED.add(loaded.model)
@@ -280,7 +278,7 @@ def _mounted(loaded: LoadedModel, layers: Mapping[int, RoutedLayer]) -> Iterator
             _replace(function.activation, _hand_on, undo)
             _replace(function.parts.write, layer.write, undo)
             if function.up is not None:
-                _replace(function.up, _one, undo)
+                _replace(function.up, _factor_of_one, undo)
         yield
 
 
@@ -303,7 +301,7 @@ def _hand_on(x: Tensor) -> Tensor:
     return x
 
 
-def _one(x: Tensor) -> Tensor:
+def _factor_of_one(x: Tensor) -> Tensor:
     return x.new_ones(())
 
 

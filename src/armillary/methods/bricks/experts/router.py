@@ -1,7 +1,8 @@
 """Routers: which experts of a partition a token needs, told from the FFN's input alone.
 
 CENTROID and MLP follow MoEfication (Zhang and others, 2022, arXiv 2110.01786); RIDGE, one linear solve, is ours.
-Legend: L layers, N tokens, D hidden size, E experts.
+Beside them how much each expert of a layer does at a token, which is what routers predict, and which experts to run.
+Legend: L layers, N tokens, M neurons, D hidden size, E experts.
 """
 
 from dataclasses import dataclass, replace
@@ -22,10 +23,6 @@ from armillary.files import write_atomic
 from armillary.methods.bricks.payloads import Index, Partition
 from armillary.models.feed_forward import FfnFunction, weight_OI
 from armillary.runs.parts import array_digest
-
-# How much each expert of a layer does at a token, and which experts to run.
-#
-# Legend: N tokens, M neurons, D hidden size, E experts.
 
 ScoreKind = Literal["norm", "energy", "magnitude"]
 """``norm``: size of what the expert writes, ``||sum a_i down_i||``.
@@ -69,7 +66,7 @@ class ExpertScorer:
         a = a_NM.float()
         if self.kind == "norm":
             written = [a[:, chosen] @ down_DS.T for chosen, down_DS in zip(self._neurons, self._down, strict=True)]
-            return torch.stack([torch.linalg.vector_norm(one_ND, dim=1) for one_ND in written], dim=1)
+            return torch.stack([torch.linalg.vector_norm(y_ND, dim=1) for y_ND in written], dim=1)
         if self.kind == "energy":
             return (a.square() @ self._member_ME).sqrt()
         return (a.abs() if self._gated else a.relu()) @ self._member_ME
@@ -163,8 +160,10 @@ class Router:
         first_ED = self.first_LED[layer].to(x_ND)
         if self.kind == "ridge":
             return functional.linear(x_ND, first_ED, None if self.bias_LE is None else self.bias_LE[layer].to(x_ND))
-        found: Tensor = functional.normalize(x_ND, dim=1) @ first_ED.T
-        return found.tanh() @ self.second_LEE[layer].to(x_ND).T if self.second_LEE is not None else found
+        scores_NE: Tensor = functional.normalize(x_ND, dim=1) @ first_ED.T
+        if self.second_LEE is None:
+            return scores_NE
+        return scores_NE.tanh() @ self.second_LEE[layer].to(x_ND).T
 
     def mass(self, scores_NE: Tensor) -> Tensor:
         """Predicted mass of each expert, up to a factor, from predicted scores; UsageError for a centroid router.

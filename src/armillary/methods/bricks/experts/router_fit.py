@@ -1,6 +1,7 @@
 """Fitting routers: centroids from weights, a ridge from streamed sums, MoEfication's small network from a sample.
 
-Legend: L layers, N tokens, D hidden size, E experts, K inputs of the ridge (D, and a 1 where there is an intercept).
+Legend: L layers, N tokens, B tokens of a batch, D hidden size, E experts, K inputs of the ridge (D, and a 1 where
+there is an intercept).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,13 +19,14 @@ from armillary.models import LoadedModel
 from armillary.models.feed_forward import FfnFunction, ffn_functions, weight_OI
 from armillary.progress import track
 
-# Training of MoEfication's router on the inputs and expert scores of one layer.
-#
-# Legend: N tokens, D hidden size, E experts, B tokens of a batch.
-
 BATCH, LEARNING_RATE = 512, 0.01
+"""MoEfication's."""
+
 HELD_OUT, TOP = 0.1, 0.2
+"""Share of the tokens that tell which epoch was best, and share of the experts whose score mass is compared there."""
+
 LEAST_TOKENS = 20
+"""With a tenth held out, two are left to choose the epoch by."""
 
 
 def train_mlp(
@@ -53,14 +55,14 @@ def train_mlp(
     test_N, train_N = order_N[:held], order_N[held:]
     weights = [centroids_ED.detach().clone().requires_grad_(), torch.eye(s_NE.shape[1]).requires_grad_()]
     optimizer = torch.optim.Adam(weights, lr=LEARNING_RATE)
-    best, kept = _caught(weights, unit_ND[test_N], s_NE[test_N]), [one.detach().clone() for one in weights]
+    best, kept = _caught(weights, unit_ND[test_N], s_NE[test_N]), [weight.detach().clone() for weight in weights]
     for _ in range(epochs):
         shuffled_N = train_N[torch.randperm(len(train_N), generator=generator)]
         for batch_B in shuffled_N.split(BATCH):
             _step(optimizer, weights, unit_ND[batch_B], s_NE[batch_B])
         caught = _caught(weights, unit_ND[test_N], s_NE[test_N])
         if caught > best:
-            best, kept = caught, [one.detach().clone() for one in weights]
+            best, kept = caught, [weight.detach().clone() for weight in weights]
     return kept[0], kept[1]
 
 
@@ -84,7 +86,8 @@ def _caught(weights: list[Tensor], x_ND: Tensor, s_NE: Tensor) -> float:
 
 
 RIDGE = 0.01
-"""Penalty of the ridge in units of the mean square of an input."""
+"""Penalty of the ridge in units of the mean square of an input: larger is steadier on few tokens, smaller follows the
+scores more closely."""
 
 
 def centroid_router(
@@ -92,8 +95,8 @@ def centroid_router(
 ) -> Router:
     """Routes to the experts whose mean unit gate row points the way of the input; needs no text."""
     sites_of(loaded, partition)
-    found = [_centroids(function, partition, always) for function in ffn_functions(loaded)]
-    return Router(kind="centroid", score=score, first_LED=torch.stack(found))
+    centroids = [_centroids(function, partition, always) for function in ffn_functions(loaded)]
+    return Router(kind="centroid", score=score, first_LED=torch.stack(centroids))
 
 
 def ridge_router(
@@ -122,7 +125,7 @@ def ridge_router(
         sums[layer].add(x_BTD.flatten(0, 1), scorers[layer](a_BTM.flatten(0, 1)))
 
     stream_ffns(loaded, functions, texts, receive, max_tokens=max_tokens, label="fitting a ridge router")
-    solved = [one.solve(ridge, layer) for layer, one in enumerate(sums)]
+    solved = [layer_sums.solve(ridge, layer) for layer, layer_sums in enumerate(sums)]
     bias_LE = torch.stack([bias_E for _, bias_E in solved]).float() if intercept else None
     weights_LED = torch.stack([weight_ED for weight_ED, _ in solved]).float()
     return Router(kind="ridge", score=score, first_LED=weights_LED, bias_LE=bias_LE)
@@ -151,8 +154,8 @@ def mlp_router(
 
     def receive(layer: int, _: list[int], x_BTD: Tensor, a_BTM: Tensor) -> None:
         length = x_BTD.shape[1]
-        places = torch.linspace(0, length - 1, min(length, per_text), device=x_BTD.device).round().long()
-        x_ND, a_NM = x_BTD[:, places].flatten(0, 1), a_BTM[:, places].flatten(0, 1)
+        positions = torch.linspace(0, length - 1, min(length, per_text), device=x_BTD.device).round().long()
+        x_ND, a_NM = x_BTD[:, positions].flatten(0, 1), a_BTM[:, positions].flatten(0, 1)
         kept[layer].append((x_ND.float(), scorers[layer](a_NM)))
 
     stream_ffns(loaded, functions, texts, receive, max_tokens=max_tokens, label="reading for an MLP router")

@@ -1,7 +1,7 @@
 """Several low-rank bricks joined into one: weighted sums exactly, other rules as their nearest low-rank change.
 
 A sum of LoRAs is a LoRA of the sum of their ranks, so averages and task arithmetic lose nothing, whatever the ranks
-and target modules. TIES and DARE give full matrices; they are brought to a low rank by SVD and the loss is told.
+and target modules. TIES and DARE give full matrices; they are brought to a low rank by SVD, with the error beside it.
 
 Legend: T bricks, R rank, I inputs, O outputs of a matrix, N entries of a block.
 """
@@ -92,9 +92,9 @@ def merge(
     rule = MergeRule.of(method, len(bricks), weights=weights, density=density, scale=scale, seed=seed)
     different = check_bases(bricks, allow_different_base)
     sites = _united(bricks)
-    terms = _Terms([_payload(brick) for brick in bricks], sites)
+    terms = _Terms([brick.payload for brick in bricks if isinstance(brick.payload, LowRank)], sites)
     factors, errors, lost = _joined(rule, terms, rank)
-    total, squeezed = _sum(errors.values()), _sum(lost.values())
+    total, squeezed = SquaredError.total(errors.values()), SquaredError.total(lost.values())
     worst = max(errors, key=lambda path: errors[path].wrong)
     report = MergeReport(
         rule=rule,
@@ -136,17 +136,17 @@ class _Terms:
         return list(self.sites)
 
     def factors(self, path: str) -> list[tuple[int, Factors]]:
-        """Place of the brick and its factors, for the bricks that change the module."""
-        return [(place, one.factors[path]) for place, one in enumerate(self.payloads) if path in one.factors]
+        """Index of the brick and its factors, for the bricks that change the module."""
+        return [(index, low.factors[path]) for index, low in enumerate(self.payloads) if path in low.factors]
 
     def blocks(self, path: str) -> Iterator[Tensor]:
-        site, found = self.sites[path], self.factors(path)
+        site, factors = self.sites[path], self.factors(path)
         step = max(1, BLOCK // (site.inputs * len(self.payloads)))
         for start in range(0, site.outputs, step):
             stop = min(start + step, site.outputs)
             block = torch.zeros(len(self.payloads), (stop - start) * site.inputs, dtype=torch.float64)
-            for place, (a_RI, b_OR) in found:
-                block[place] = (b_OR[start:stop].double() @ a_RI.double()).reshape(-1)
+            for index, (a_RI, b_OR) in factors:
+                block[index] = (b_OR[start:stop].double() @ a_RI.double()).reshape(-1)
             yield block
 
 
@@ -159,10 +159,12 @@ def _joined(
     lost: dict[str, SquaredError] = {}
     merger = None if rule.is_sum else Merger(rule, terms)
     for path in terms.names:
-        found = terms.factors(path)
-        exact = weighted_sum([one for _, one in found], [rule.coefficients[place] for place, _ in found])
+        changes = terms.factors(path)
+        exact = weighted_sum([factors for _, factors in changes], [rule.coefficients[index] for index, _ in changes])
         most = min(len(exact[0]), exact[0].shape[1], exact[1].shape[0])
-        whole = _square(exact)
+        size = norm(*exact)
+        # Where the terms cancel only their rounding is left, and nothing can be measured against that.
+        whole = size**2 if size > 1e-12 * float(exact[0].norm() * exact[1].norm()) else 0.0
         if merger is None:
             kept = exact if rank is None or rank >= len(exact[0]) else compressed(*exact, min(rank, most))[0]
             factors[path] = _float32(kept)
@@ -179,33 +181,16 @@ def _joined(
     return factors, errors, lost
 
 
-def _square(exact: Factors) -> float:
-    """Squared Frobenius norm of a sum; 0 where its terms cancel and only their rounding is left."""
-    size = norm(*exact)
-    parts = float(exact[0].norm() * exact[1].norm())
-    return size**2 if size > 1e-12 * parts else 0.0
-
-
 def _float32(factors: Factors) -> Factors:
     return factors[0].float().contiguous(), factors[1].float().contiguous()
-
-
-def _payload(brick: Brick) -> LowRank:
-    assert isinstance(brick.payload, LowRank)
-    return brick.payload
-
-
-def _sum(errors: Any) -> SquaredError:
-    found = list(errors)
-    return SquaredError(sum(one.wrong for one in found), sum(one.whole for one in found))
 
 
 def _united(bricks: Sequence[Brick]) -> dict[str, Site]:
     sites: dict[str, Site] = {}
     for brick in bricks:
         for site in brick.sites:
-            held = sites.setdefault(site.path, site)
-            if (held.inputs, held.outputs, held.transposed) != (site.inputs, site.outputs, site.transposed):
+            known = sites.setdefault(site.path, site)
+            if (known.inputs, known.outputs, known.transposed) != (site.inputs, site.outputs, site.transposed):
                 raise UsageError(f"{site.path} has another shape in {brick.name!r} than in a brick before it.")
     return dict(sorted(sites.items()))
 
@@ -215,7 +200,7 @@ def _brick(
 ) -> Brick:
     licences = sorted({brick.meta.provenance.licence for brick in bricks} - {""})
     touched = {tensor: value for brick in reversed(bricks) for tensor, value in brick.base.touched.items()}
-    made = Provenance(
+    provenance = Provenance(
         method=f"merge: {report.rule.method}",
         base=bricks[0].meta.provenance.base,
         data=f"{len(bricks)} bricks",
@@ -232,6 +217,6 @@ def _brick(
         base=base,
         sites=tuple(sites.values()),
         payload=payload,
-        meta=BrickMeta(provenance=made, notes={"merge": report.to_dict()}),
+        meta=BrickMeta(provenance=provenance, notes={"merge": report.to_dict()}),
         parents=tuple(brick.id for brick in bricks),
     )

@@ -16,19 +16,13 @@ from torch import Tensor
 from armillary.errors import NumericError, UsageError
 from armillary.files import whole_folder, write_atomic
 from armillary.methods.bricks.merging.rules import MergeRule
-from armillary.methods.bricks.merging.streaming import (
-    BLOCK,
-    Merger,
-    SquaredError,
-    WeightFolder,
-    copy_beside,
-    shards,
-    write_shards,
-)
+from armillary.methods.bricks.merging.streaming import BLOCK, Merger, SquaredError
+from armillary.methods.bricks.merging.weight_folder import WeightFolder, copy_beside, shards, write_shards
 from armillary.records.plain import dumps
 
 RECORD = "armillary_merge.json"
 SHARD_BYTES = 1_000_000_000
+"""Of a file of weights: what is held in memory at once, against the number of files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +76,15 @@ def merge_models(
     rule = MergeRule.of(method, len(models), weights=weights, density=density, scale=scale, seed=seed)
     with ExitStack() as opened:
         root = opened.enter_context(WeightFolder(base))
-        others = [opened.enter_context(WeightFolder(one)) for one in models]
+        others = [opened.enter_context(WeightFolder(model)) for model in models]
         for other in others:
             _check_like(root, other)
         source = _Differences(root, others)
         with whole_folder(out) as folder:
-            work = _Work(rule, source)
-            written = write_shards(folder, shards(root, shard_bytes), work.tensors())
+            merging = _Merging(rule, source)
+            written = write_shards(folder, shards(root, shard_bytes), merging.tensors())
             copy_beside(root.path, folder)
-            result = work.result(Path(out), written)
+            result = merging.result(Path(out), written)
             write_atomic(folder / RECORD, json.dumps(json.loads(dumps(result)), indent=1) + "\n")
     return result
 
@@ -112,12 +106,12 @@ class _Differences:
             if not bool(values.isfinite().all()):
                 raise NumericError(f"{name} of {model.path} holds numbers that are not finite, so it can't be merged.")
         step = max(1, BLOCK // len(self.models))
-        for place in range(0, len(start), step):
-            origin = start[place : place + step].double()
-            yield torch.stack([values[place : place + step].double() - origin for values in ends])
+        for first in range(0, len(start), step):
+            origin = start[first : first + step].double()
+            yield torch.stack([values[first : first + step].double() - origin for values in ends])
 
 
-class _Work:
+class _Merging:
     """The merged tensors in order, and the errors as they arise."""
 
     def __init__(self, rule: MergeRule, source: _Differences) -> None:
@@ -132,9 +126,6 @@ class _Work:
 
     def result(self, out: Path, written: int) -> StateMerge:
         worst = max(self.errors, key=lambda name: self.errors[name].wrong)
-        total = SquaredError(
-            sum(one.wrong for one in self.errors.values()), sum(one.whole for one in self.errors.values())
-        )
         return StateMerge(
             folder=out.name,
             rule=self.rule,
@@ -142,25 +133,25 @@ class _Work:
             models=tuple(model.path.name for model in self.source.models),
             tensors=len(self.source.base.names),
             bytes=written,
-            error=total.relative,
+            error=SquaredError.total(self.errors.values()).relative,
             worst_tensor=worst,
             worst_error=self.errors[worst].relative,
         )
 
     def _merged(self, name: str) -> Tensor:
         start = self.source.base.tensor(name)
-        flat, found = start.reshape(-1), torch.empty(start.numel(), dtype=start.dtype)
+        flat, stored = start.reshape(-1), torch.empty(start.numel(), dtype=start.dtype)
         self.errors[name] = SquaredError()
-        place = 0
+        first = 0
         for exact_N, joined_N in self.merger.blocks(name):
-            here = slice(place, place + len(joined_N))
-            origin = flat[here].double()
-            found[here] = (origin + joined_N).to(start.dtype)
-            self.errors[name].add(found[here].double() - origin, exact_N)
-            place = here.stop
-        if not bool(found.isfinite().all()):
+            block = slice(first, first + len(joined_N))
+            origin = flat[block].double()
+            stored[block] = (origin + joined_N).to(start.dtype)
+            self.errors[name].add(stored[block].double() - origin, exact_N)
+            first = block.stop
+        if not bool(stored.isfinite().all()):
             raise NumericError(f"{name} is beyond the range of {start.dtype} once merged, or not finite in the base.")
-        return found.reshape(start.shape)
+        return stored.reshape(start.shape)
 
     def _same(self, name: str) -> Tensor:
         value = self.source.base.tensor(name)
@@ -172,7 +163,7 @@ class _Work:
 
 def _check_like(base: WeightFolder, model: WeightFolder) -> None:
     where = f"{model.path} can't be merged onto {base.path}"
-    kinds = [str(one.config.get("model_type")) for one in (base, model)]
+    kinds = [str(folder.config.get("model_type")) for folder in (base, model)]
     if kinds[0] != kinds[1]:
         raise UsageError(f"{where}: their architectures are {kinds[1]} and {kinds[0]}.")
     if base.tied != model.tied:
@@ -181,7 +172,7 @@ def _check_like(base: WeightFolder, model: WeightFolder) -> None:
         if name not in base.shapes or name not in model.shapes:
             lacking = base.path if name not in base.shapes else model.path
             raise UsageError(f"{where}: the first difference is {name}, which {lacking} lacks.")
-        mine, others = ((one.shapes[name], _floating(one.dtypes[name])) for one in (base, model))
+        mine, others = ((folder.shapes[name], _floating(folder.dtypes[name])) for folder in (base, model))
         if mine != others:
             raise UsageError(
                 f"{where}: the first difference is {name}, {list(others[0])} {model.dtypes[name]} "

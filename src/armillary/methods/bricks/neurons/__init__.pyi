@@ -1,13 +1,6 @@
-from .ablation import (
-    AblationCurve as AblationCurve,
-    AblationTable as AblationTable,
-    ablate as ablate,
-    ablated as ablated,
-    ablation_curve as ablation_curve,
-    indicator_gain as indicator_gain,
-    lowest_ablated as lowest_ablated,
-)
+from .ablation import AblationTable as AblationTable, ablate as ablate, ablated as ablated
 from .config import ProfileConfig as ProfileConfig
+from .energy import keep_by_share as keep_by_share, keep_like as keep_like, neuron_energy as neuron_energy
 from .examples import (
     FiringExample as FiringExample,
     NeuronExamples as NeuronExamples,
@@ -41,13 +34,14 @@ from .sets import (
     without as without,
 )
 from .sparsity import (
+    AblationCurve as AblationCurve,
     CettCurve as CettCurve,
     CettThresholds as CettThresholds,
+    ablation_curve as ablation_curve,
     cett_curve as cett_curve,
     cett_thresholds as cett_thresholds,
-    keep_by_share as keep_by_share,
-    keep_like as keep_like,
-    neuron_energy as neuron_energy,
+    indicator_gain as indicator_gain,
+    lowest_ablated as lowest_ablated,
     truncated as truncated,
 )
 from .surveying import specialised_sets as specialised_sets, survey as survey

@@ -1,37 +1,188 @@
-"""CETT: leave out the neurons that write least, with a threshold a layer set by the error they may make together.
+"""What it costs to leave out the neurons that do least at a token, at rising levels.
 
+Left out is either a fixed share of every layer, those of lowest indicator, or, by CETT, what lies below a threshold
+that is set for each layer by the error that all left-out neurons may make together.
 "Sparsing Law", Luo and others, 2024, arXiv 2411.02335: the cumulative error of tail truncation of a layer is
 ``|| sum over neurons with |n_i| < t of n_i || / || sum of all n_i ||``, where n_i is a_i times the neuron's column of
 the write matrix; its bias is no neuron's and stays out.
-Legend: N tokens, L layers, M neurons of an FFN, D hidden size, S levels.
+Legend: N tokens, L layers, M neurons of an FFN, D hidden size, S levels or shares, R replicates.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
-from armillary.activations import run_texts, streaming
+from armillary.activations import streaming
 from armillary.activations.neurons import Change, changed, column_norms, ffn_writes
 from armillary.errors import NumericError, UsageError
-from armillary.methods.bricks.losses import Texts, text_losses
-from armillary.methods.bricks.neurons.ablation import KNEE, AblationCurve
-from armillary.methods.bricks.payloads import Index
+from armillary.methods.bricks.losses import Effect, Losses, Texts, changes, effect, text_losses
+from armillary.methods.bricks.neurons.profiling import Indicator, indicator_of
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, pad, run_body
 from armillary.models.feed_forward import weight_OI
-from armillary.numerics.intervals import Interval
+from armillary.numerics.intervals import Array, Drawn, Interval, resampled
 from armillary.progress import track
 from armillary.runs.parts import Store, array_digest
 
-Array = NDArray[np.float64]
+SHARES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
+KNEE = 0.01
+"""Rise of perplexity that counts as no loss: the 1 % of CETT-PPL-1 %."""
+
+
+@contextmanager
+def lowest_ablated(loaded: LoadedModel, share: float, indicator: Indicator = "magnitude") -> Iterator[None]:
+    """Inside the block each layer leaves out, at every token, the ``floor(share * M)`` neurons of lowest indicator.
+
+    The indicator is read in the same pass, so a layer sees what the masks before it left: what a runtime could see.
+    UsageError for a share outside [0, 1).
+    """
+    if not 0 <= share < 1:
+        raise UsageError(f"the share of masked neurons must be 0 or more and less than 1, got {share}.")
+    norms_LM = torch.from_numpy(column_norms(loaded)).float().to(loaded.device)
+    with changed(loaded, {layer: _mask(norms_M, share, indicator) for layer, norms_M in enumerate(norms_LM)}):
+        yield
+
+
+def _mask(norms_M: Tensor, share: float, indicator: Indicator) -> Change:
+    # The tiny excess keeps 0.7 of 10 from becoming 6.
+    count = int(share * len(norms_M) + 1e-9)
+
+    def mask(x: Tensor) -> Tensor:
+        if not count:
+            return x
+        values = indicator_of(x.float().abs(), norms_M, indicator)
+        return x.scatter(-1, values.topk(count, dim=-1, largest=False, sorted=False).indices, 0)
+
+    return mask
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AblationCurve:
+    """Losses of the same texts at rising levels of masking."""
+
+    indicator: str
+    levels: tuple[float, ...]
+    """Share of neurons left out at each point, rising."""
+
+    before: Losses
+    after: tuple[Losses, ...]
+    """One for each level."""
+
+    def effect(self, level: float, capability: str | None = None, *, seed: int = 0) -> Effect:
+        """What masking at one of the levels costs on one capability, or on all texts."""
+        return effect(self.before, self._at(level), capability, seed=seed)
+
+    def knee(self, limit: float = KNEE, *, seed: int = 0, replicates: int = 2000) -> Interval:
+        """The level at which perplexity over all texts has risen by ``limit``, linear between the points and from 0.
+
+        Where the rise stays below the limit the last level comes out: then the knee is there or beyond.
+        """
+        return resampled(
+            lambda drawn: crossing(self.levels, self._rises(drawn), limit),
+            self.before.sizes,
+            seed=seed,
+            replicates=replicates,
+        )
+
+    def largest_free(self, limit: float = KNEE) -> float | None:
+        """The largest level up to which every measured rise of perplexity is at most ``limit``; None for no level."""
+        rises_S = self._rises({name: np.ones((1, n)) for name, n in self.before.sizes.items()})[0]
+        free = int(np.argmax(np.append(rises_S > limit, True)))
+        return self.levels[free - 1] if free else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data: the effect on all texts and on each capability at every level, and the knee."""
+        points = [
+            {
+                "level": level,
+                "all": self.effect(level).to_dict(),
+                "capabilities": {name: self.effect(level, name).to_dict() for name in self.before.nll},
+            }
+            for level in self.levels
+        ]
+        return {
+            "indicator": self.indicator,
+            "points": points,
+            "knee": self.knee().to_dict(),
+            "largest_free": self.largest_free(),
+        }
+
+    def _at(self, level: float) -> Losses:
+        if level not in self.levels:
+            raise UsageError(f"nothing was measured at {level}; the levels are {', '.join(map(str, self.levels))}.")
+        return self.after[self.levels.index(level)]
+
+    def _rises(self, drawn: Drawn) -> Array:
+        """Relative rise of perplexity at each level, ``[R, S]``."""
+        rises = [np.expm1(changes(self.before, one, drawn, list(self.before.nll))) for one in self.after]
+        return np.stack(rises, axis=1)
+
+
+def ablation_curve(
+    loaded: LoadedModel,
+    texts: Texts,
+    *,
+    shares: Sequence[float] = SHARES,
+    indicator: Indicator = "magnitude",
+    max_tokens: int = 128,
+    tokens_per_batch: int = 2048,
+    store: Store | None = None,
+) -> AblationCurve:
+    """Losses with the given shares of neurons of lowest indicator left out at every token.
+
+    ``store`` keeps each share's losses on each capability. UsageError unless the shares rise within [0, 1).
+    """
+    if not shares or any(b <= a for a, b in pairwise(shares)):
+        raise UsageError(f"shares must rise, such as 0.5, 0.7; got {', '.join(map(str, shares)) or 'none'}.")
+    measure = partial(
+        text_losses, loaded, texts, max_tokens=max_tokens, tokens_per_batch=tokens_per_batch, store=store
+    )
+    before = measure()
+    after = []
+    for share in track(shares, f"masking by {indicator}", len(shares)):
+        with lowest_ablated(loaded, share, indicator):
+            after.append(measure(name=f"masked {indicator} {share}"))
+    return AblationCurve(indicator=indicator, levels=tuple(shares), before=before, after=tuple(after))
+
+
+def indicator_gain(
+    worse: AblationCurve, better: AblationCurve, level: float, *, seed: int = 0, replicates: int = 2000
+) -> Interval:
+    """Loss of ``worse`` less that of ``better`` at one level, nats per token over all texts, paired by text.
+
+    Above 0 where the second indicator is the better one. UsageError for a level that one of them lacks, or for curves
+    of other texts.
+    """
+    if worse.before.sizes != better.before.sizes:
+        raise UsageError("two curves can be compared only on the same texts.")
+    one, other = worse._at(level), better._at(level)
+    names = list(worse.before.nll)
+    return resampled(
+        lambda drawn: changes(other, one, drawn, names), worse.before.sizes, seed=seed, replicates=replicates
+    )
+
+
+def crossing(levels: Sequence[float], rises_RS: Array, limit: float) -> Array:
+    """Where each row first exceeds ``limit``, ``[R]``: linear between the levels and from a rise of 0 at level 0."""
+    levels_S = np.concatenate([[0.0], np.asarray(levels)])
+    rises_RS = np.concatenate([np.zeros((len(rises_RS), 1)), rises_RS], axis=1)
+    above_RS = rises_RS > limit
+    after_R = np.where(above_RS.any(axis=1), above_RS.argmax(axis=1), len(levels_S) - 1)
+    rows = np.arange(len(rises_RS))
+    low_R, high_R = rises_RS[rows, after_R - 1], rises_RS[rows, after_R]
+    span_R = np.where(high_R > limit, high_R - low_R, 1.0)
+    part_R = np.where(high_R > limit, (limit - low_R) / span_R, 1.0)
+    found: Array = levels_S[after_R - 1] + part_R * (levels_S[after_R] - levels_S[after_R - 1])
+    return found
+
 
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4)
 HALVINGS = 24
@@ -196,85 +347,3 @@ def cett_curve(
         indicator="magnitude by CETT", levels=tuple(one.sparsity for one in found), before=before, after=tuple(after)
     )
     return CettCurve(thresholds=tuple(found), curve=curve)
-
-
-# Fixed sets of neurons for a whole answer, chosen from what a prompt or a capability's texts make the FFNs do.
-#
-# Legend: L layers, M neurons of an FFN, N tokens.
-
-
-class _Squares:
-    """Sums over tokens of squared activations."""
-
-    def __init__(self, layers: int, width: int) -> None:
-        self.sums_LM = torch.zeros(layers, width, dtype=torch.float64)
-        self.tokens = 0
-
-    def update(self, layer: int, x_ND: Float[Tensor, "n d"]) -> None:
-        """Take in the activations of some tokens."""
-        self.sums_LM[layer] += x_ND.float().square().sum(0, dtype=torch.float64).cpu()
-        self.tokens += len(x_ND) if layer == 0 else 0
-
-
-def neuron_energy(loaded: LoadedModel, texts: Sequence[str], *, max_tokens: int = 256) -> Array:
-    """Mean over tokens of the squared size of what each neuron writes, ``a_i^2 ||down_i||^2``, ``[L, M]``.
-
-    Every token counts, also the first: an answer begins after the whole prompt. UsageError for no texts, NumericError
-    for activations that are not finite.
-    """
-    if not texts:
-        raise UsageError("the energy of neurons needs at least one text.")
-    norms_LM = column_norms(loaded)
-    squares = _Squares(*norms_LM.shape)
-    with streaming(loaded, "ffn", squares):
-        run_texts(loaded, texts, max_tokens=max_tokens)
-    energy_LM: Array = squares.sums_LM.numpy() / squares.tokens * norms_LM**2
-    if not np.isfinite(energy_LM).all():
-        raise NumericError(f"{loaded.name} gave activations that are NaN or infinite.")
-    return energy_LM
-
-
-def keep_by_share(energy_LM: Array, share: float, *, always: Index | None = None) -> Index:
-    """The always-on neurons and the fewest others that together hold ``share`` of each layer's energy.
-
-    UsageError for a share outside (0, 1], NumericError for a layer without energy.
-    """
-    if not 0 < share <= 1:
-        raise UsageError(f"the share of energy must lie above 0 and up to 1; got {share}.")
-    if not (energy_LM.sum(axis=1) > 0).all():
-        raise NumericError("a layer has no energy at all, so no share of it can be kept.")
-    first_LM = _first(energy_LM, always)
-    kept = {}
-    for layer, (order_M, energy_M) in enumerate(zip(_ranked(energy_LM, first_LM), energy_LM, strict=True)):
-        before_M = np.concatenate([[0.0], np.cumsum(energy_M[order_M])[:-1]])
-        count = int((before_M < share * energy_M.sum()).sum())
-        kept[layer] = np.sort(order_M[: max(count, int(first_LM[layer].sum()))])
-    return Index(kept)
-
-
-def keep_like(energy_LM: Array, sizes: Index, *, always: Index | None = None) -> Index:
-    """As many neurons of each layer as ``sizes`` has: the always-on ones and then those of most energy.
-
-    With the energies of general text this is the generic set to compare a capability's with. UsageError where more
-    are always on than there is room for.
-    """
-    first_LM = _first(energy_LM, always)
-    order_LM = _ranked(energy_LM, first_LM)
-    kept = {}
-    for layer, neurons in sizes.neurons.items():
-        if first_LM[layer].sum() > len(neurons):
-            raise UsageError(
-                f"layer {layer} has {first_LM[layer].sum()} always-on neurons, but room for {len(neurons)}."
-            )
-        kept[layer] = np.sort(order_LM[layer, : len(neurons)])
-    return Index(kept)
-
-
-def _first(energy_LM: Array, always: Index | None) -> NDArray[np.bool_]:
-    layers, width = energy_LM.shape
-    return np.zeros((layers, width), bool) if always is None else always.mask(layers, width)
-
-
-def _ranked(energy_LM: Array, first_LM: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Neurons of each layer: those that are always on, then the others by falling energy."""
-    return np.lexsort((-energy_LM, ~first_LM), axis=1)

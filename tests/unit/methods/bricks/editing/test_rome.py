@@ -148,10 +148,10 @@ def test_answers_are_scored_as_by_the_model_itself(loaded: LoadedModel) -> None:
         assert found.logprobs[index] == pytest.approx(wanted, abs=1e-4)
         assert found.first[index] == int(logits[start - 1].argmax())
         said = all(int(logits[place - 1].argmax()) == int(ids[0, place]) for place in range(start, ids.shape[1]))
-        assert bool(found.said[index]) == said
+        assert bool(found.greedy[index]) == said
     top = loaded.tokenizer.decode([int(found.first[0])])
     if top.startswith(" ") and top.strip():
-        assert score_answers(loaded, prompts[:1], [top.strip()]).said[0]
+        assert score_answers(loaded, prompts[:1], [top.strip()]).greedy[0]
 
 
 @pytest.mark.parametrize("general", [True, False])
@@ -291,6 +291,6 @@ def test_only_known_facts_count() -> None:
     first = score_answers(loaded, ["The capital of France is"], ["Paris"]).first[0]
     word = loaded.tokenizer.decode([int(first)]).strip()
     known = Fact(subject="France", prompt="The capital of {} is", target_true=word, target_new="Rome")
-    right = score_answers(loaded, ["The capital of France is"], [word]).said[0]
+    right = score_answers(loaded, ["The capital of France is"], [word]).greedy[0]
     assert base_answers_right(loaded, [FACT, known]) == [False, bool(right)]
     assert np.isfinite(weight_OI(feed_forward(loaded, 0).write).detach().numpy()).all()

@@ -19,8 +19,8 @@ from armillary.methods.bricks.experts.quality import routing_curve, routing_gain
 from armillary.methods.bricks.experts.routed_model import routed
 from armillary.methods.bricks.experts.router import oracle
 from armillary.methods.bricks.experts.router_fit import centroid_router, ridge_router
+from armillary.methods.bricks.neurons.energy import keep_by_share, keep_like, neuron_energy
 from armillary.methods.bricks.neurons.sets import random_like
-from armillary.methods.bricks.neurons.sparsity import keep_by_share, keep_like, neuron_energy
 from armillary.methods.bricks.payloads import Index
 from armillary.models.tiny_models import tiny
 from unit.methods.bricks.split_ffns import TEXTS, ids, logits

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
 from armillary.errors import NumericError, UsageError
+from armillary.methods.bricks.experts.modularity import functional_experts, least_counts
 from armillary.methods.bricks.experts.partitioning import (
     Rows,
-    functional_experts,
-    least_counts,
     partition_by_coactivation,
     partition_by_score,
     partition_by_weights,

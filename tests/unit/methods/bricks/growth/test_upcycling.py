@@ -8,18 +8,16 @@ from transformers import AutoModelForCausalLM
 
 from armillary.errors import ModelError
 from armillary.methods.bricks.growth.grown import preservation, reopened
-from armillary.methods.bricks.growth.partial_training import train_on_texts, train_only_new
-from armillary.methods.bricks.growth.upcycling import (
+from armillary.methods.bricks.growth.mixture import (
     Mixture,
-    add_expert,
     balance_loss,
     mixtures,
     open_experts,
     router_losses,
     through_expert,
-    to_mixtral,
-    upcycle,
 )
+from armillary.methods.bricks.growth.partial_training import train_on_texts, train_only_new
+from armillary.methods.bricks.growth.upcycling import add_expert, to_mixtral, upcycle
 from armillary.models import tiny
 from armillary.scoring import sequence_nll
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from armillary.errors import ModelError, NumericError, StorageError, UsageError
-from armillary.methods.bricks.merging import streaming as delta_stream, streaming as weight_files
+from armillary.methods.bricks.merging import streaming, weight_folder
 from armillary.methods.bricks.merging.models import merge_models
 from armillary.models import load, tiny
 from armillary.models.quiet import quiet
@@ -54,7 +54,7 @@ def relative(found: Tensor, exact: Tensor) -> float:
     return float((found.double() - exact).norm() / exact.norm())
 
 
-@pytest.mark.parametrize("block", [1000, delta_stream.BLOCK])
+@pytest.mark.parametrize("block", [1000, streaming.BLOCK])
 def test_sums_are_those_of_the_whole_tensors(
     models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
@@ -156,7 +156,7 @@ def test_an_interrupted_merge_leaves_nothing(
         seen.append(file.name)
         save_file(tensors, file, metadata)
 
-    monkeypatch.setattr(weight_files, "save_file", failing)
+    monkeypatch.setattr(weight_folder, "save_file", failing)
     with pytest.raises((KeyboardInterrupt, StorageError)):
         merge_models(models[0], models[1:], tmp_path / "out", shard_bytes=60_000)
     assert len(seen) == 1 and sorted(path.name for path in tmp_path.iterdir()) == there
@@ -166,7 +166,7 @@ def test_an_interrupted_merge_leaves_nothing(
 def test_only_one_shard_is_held_at_a_time(models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_tensors: list[int] = []
     at_save: list[int] = []
-    original: Callable[..., Tensor] = weight_files.WeightFolder.tensor
+    original: Callable[..., Tensor] = weight_folder.WeightFolder.tensor
 
     def counted(self: Any, name: str) -> Tensor:
         read_tensors.append(1)
@@ -176,8 +176,8 @@ def test_only_one_shard_is_held_at_a_time(models: list[Path], tmp_path: Path, mo
         at_save.append(len(read_tensors))
         save_file(tensors, file, metadata)
 
-    monkeypatch.setattr(weight_files.WeightFolder, "tensor", counted)
-    monkeypatch.setattr(weight_files, "save_file", saving)
+    monkeypatch.setattr(weight_folder.WeightFolder, "tensor", counted)
+    monkeypatch.setattr(weight_folder, "save_file", saving)
     merge_models(models[0], models[1:], tmp_path / "out", shard_bytes=60_000)
     # Reading goes on between the shards: none is read before the one ahead of it is written.
     assert len(at_save) > 3 and at_save[0] < len(read_tensors) / 2

@@ -10,16 +10,17 @@ from armillary.activations import Keep, run_texts, streaming
 from armillary.activations.neurons import changed, column_norms
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.bricks.losses import Losses, effect, text_losses
-from armillary.methods.bricks.neurons.ablation import (
-    AblationTable,
-    ablate,
-    ablated,
+from armillary.methods.bricks.neurons.ablation import AblationTable, ablate, ablated
+from armillary.methods.bricks.neurons.sparsity import (
     ablation_curve,
+    cett,
+    cett_curve,
+    cett_thresholds,
     crossing,
     indicator_gain,
     lowest_ablated,
+    truncated,
 )
-from armillary.methods.bricks.neurons.sparsity import cett, cett_curve, cett_thresholds, truncated
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel, tiny
 from armillary.scoring import sequence_nll
