@@ -9,10 +9,7 @@ import sys
 
 import armillary
 from armillary.data import equal_capability_texts
-from armillary.methods.bricks.neurons.ablation import ablate
-from armillary.methods.bricks.neurons.profiling import profile
-from armillary.methods.bricks.neurons.scores import functional_scores
-from armillary.methods.bricks.neurons.sets import random_like, specialised
+from armillary.methods.bricks import ablate, functional_scores, profile, random_like, specialised
 
 
 def main(model: str = "smollm2-135m-instruct") -> None:
