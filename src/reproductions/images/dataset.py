@@ -7,6 +7,7 @@ Shapes: B rows, T tokens, N states of an image, v width of the tower, V words.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,13 +57,13 @@ class ImageDataset:
     @cached_property
     def words(self) -> dict[str, int]:
         """Every word of every question and answer, with its token."""
-        found: set[str] = set()
+        words: set[str] = set()
         for task in self.tasks:
             for split in ("train", "validation", "test"):
                 for example in self.examples(task, split):
-                    found.update(split_words(f"{example.question} {example.answer}"))
-                    found.update(word for choice in example.choices or () for word in split_words(choice))
-        return {word: index for index, word in enumerate((*SPECIAL, *sorted(found)))}
+                    words.update(split_words(f"{example.question} {example.answer}"))
+                    words.update(word for choice in example.choices or () for word in split_words(choice))
+        return {word: index for index, word in enumerate((*SPECIAL, *sorted(words)))}
 
     @property
     def image_tokens(self) -> int:
@@ -167,6 +168,12 @@ class ImageDataset:
         firsts = [self.tokens(choice)[0] for choice in example.choices or ()]
         best = int(logits_V[firsts].argmax())
         return float((example.choices or ())[best] == example.answer)
+
+
+def most_frequent(examples: Sequence[ImageExample]) -> float:
+    """Share of the examples that their most frequent answer gets right."""
+    answers = Counter(example.answer for example in examples)
+    return answers.most_common(1)[0][1] / len(examples)
 
 
 def split_words(text: str) -> list[str]:

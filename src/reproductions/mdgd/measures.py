@@ -1,18 +1,21 @@
-"""The quantities that MDGD's claims are judged by, from what the stages found. Needs no torch.
+"""The quantities that MDGD's claims are judged by, from what the stages gave.
 
 Arms are compared at equal accuracy on the target: the old tasks' accuracy is read off each arm's curve where it first
-reaches the level that both reach.
+reaches the level that both reach. On the given model they are compared after as many steps.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from armillary.numerics.intervals import Interval, across_seeds
-from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, TARGET
+from armillary.methods.mdgd import VisualRank
+from armillary.numerics.intervals import Interval, across_seeds, bootstrap_mean, paired_difference, range_over_seeds
+from reproductions.mdgd.real_model import RealSeed
+from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, REAL_ARMS, TARGET
+from reproductions.mdgd.small_models import SeedResult
 
-Found = Mapping[str, Any]
+Array = NDArray[np.float64]
 Curve = list[tuple[float, float]]
 """(accuracy on the target, mean accuracy on the old tasks) at each evaluation."""
 
@@ -25,12 +28,9 @@ def old(accuracies: Mapping[str, float]) -> float:
     return float(np.mean([accuracies[task] for task in OLD_TASKS]))
 
 
-def curve(seed: Found, name: str) -> Curve:
+def curve(seed: SeedResult, name: str) -> Curve:
     """The evaluations of an arm in order; one point for an arm that comes afterwards."""
-    if name in AFTERWARDS:
-        points = [seed["fine_tuning"]["afterwards"][name]["accuracies"]]
-    else:
-        points = seed[name]["accuracies"]
+    points = [seed.end(name).accuracies] if name in AFTERWARDS else seed.arms[name].accuracies
     return [(float(point[TARGET]), old(point)) for point in points]
 
 
@@ -45,118 +45,149 @@ def at_level(points: Curve, level: float) -> float:
     return float("nan")
 
 
-def matched(seed: Found, first: str, second: str) -> tuple[float, float, float]:
+def matched(seed: SeedResult, first: str, second: str) -> tuple[float, float, float]:
     """Old accuracies of two arms at the highest level on the target that both reach, and that level."""
     one, other = curve(seed, first), curve(seed, second)
     level = min(max(target for target, _ in one), max(target for target, _ in other))
     return at_level(one, level), at_level(other, level), level
 
 
-def rank_change(readings: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> float:
-    """Relative change of the effective rank (centred, over pictures), mean over all layers but the last."""
-    pairs = list(zip(readings, before, strict=True))
-    pairs = pairs[:-1] or pairs
-    return float(np.mean([new["dataset_centred"] / was["dataset_centred"] - 1 for new, was in pairs]))
+def but_last(ranks: Sequence[VisualRank]) -> Sequence[VisualRank]:
+    """The readings of all layers but the last, which no answer attends to; of a model of one layer that one."""
+    return ranks[:-1] or ranks
 
 
-def drift(readings: Sequence[Mapping[str, Any]]) -> float:
+def rank_change(ranks: Sequence[VisualRank], before: Sequence[VisualRank]) -> float:
+    """Relative change of the effective rank (centred, over images), mean over all layers but the last."""
+    pairs = zip(but_last(ranks), but_last(before), strict=True)
+    return float(np.mean([new.dataset_centred / was.dataset_centred - 1 for new, was in pairs]))
+
+
+def drift(ranks: Sequence[VisualRank]) -> float:
     """Relative drift of image states, mean over all layers but the last."""
-    used = list(readings)[:-1] or list(readings)
-    return float(np.mean([reading["drift"] for reading in used]))
+    return float(np.mean([reading.drift or 0.0 for reading in but_last(ranks)]))
 
 
-def last_ranks(seed: Found, name: str) -> Sequence[Mapping[str, Any]]:
-    """The readings at the end of an arm."""
-    if name in AFTERWARDS:
-        readings: Sequence[Mapping[str, Any]] = seed["fine_tuning"]["afterwards"][name]["ranks"]
-        return readings
-    last: Sequence[Mapping[str, Any]] = seed[name]["ranks"][-1]
-    return last
+def measures(seeds: Sequence[SeedResult], seconds: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
+    """Every measure by name; all intervals are over seeds."""
 
+    def over_seeds(value: Callable[[SeedResult], float]) -> Interval:
+        return across_seeds([value(seed) for seed in seeds])
 
-def measures(seeds: Sequence[Found], seconds: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
-    """Every measure by name; ``seeds`` holds a mapping from stage to what it found for each seed."""
-    found = {
-        "before/old tasks": across_seeds([old(seed["start"]["accuracies"]) for seed in seeds]),
-        "before/above the majority answer": across_seeds(
-            [old(seed["start"]["accuracies"]) - old(seed["start"]["majority"]) for seed in seeds]
-        ),
-        "fine-tuning/target at the end": across_seeds([curve(seed, "fine_tuning")[-1][0] for seed in seeds]),
-        "fine-tuning/old tasks lost": across_seeds([_lost(seed, "fine_tuning") for seed in seeds]),
-        "fine-tuning/change of rank": across_seeds([_rank(seed, "fine_tuning") for seed in seeds]),
-        "fine-tuning/drift": across_seeds([drift(last_ranks(seed, "fine_tuning")) for seed in seeds]),
-        "ranks/correlation with accuracy kept": across_seeds([_spearman(seed, _rank) for seed in seeds]),
-        "drift/correlation with accuracy lost": across_seeds([-_spearman(seed, _drift) for seed in seeds]),
+    def kept_beyond(first: str, second: str) -> Interval:
+        pairs = [matched(seed, first, second) for seed in seeds]
+        return across_seeds([one - other for one, other, _ in pairs])
+
+    measured = {
+        "before/old tasks": over_seeds(_start),
+        "before/above the majority answer": over_seeds(lambda seed: _start(seed) - old(seed.start.majority)),
+        "fine-tuning/target at the end": over_seeds(lambda seed: curve(seed, "fine_tuning")[-1][0]),
+        "fine-tuning/old tasks lost": over_seeds(lambda seed: _lost(seed, "fine_tuning")),
+        "fine-tuning/change of rank": over_seeds(lambda seed: _rank(seed, "fine_tuning")),
+        "fine-tuning/drift": over_seeds(lambda seed: _drift(seed, "fine_tuning")),
+        "ranks/correlation with accuracy kept": over_seeds(lambda seed: _spearman(seed, _rank)),
+        "drift/correlation with accuracy lost": over_seeds(lambda seed: -_spearman(seed, _drift)),
     }
     for name in COMPARED:
-        found |= _against(seeds, name)
-    found |= _masks(seeds)
-    for first, second in (("full", "random"), ("conflict", "random")):
-        found[f"{first}/kept beyond {second}"] = _difference(seeds, first, second)
+        measured |= {
+            f"{name}/old tasks lost at equal target": across_seeds(
+                [_start(seed) - matched(seed, name, "fine_tuning")[0] for seed in seeds]
+            ),
+            f"{name}/lost beyond a third of fine-tuning's": across_seeds(
+                [_beyond_a_third(seed, name) for seed in seeds]
+            ),
+            f"{name}/rank kept beyond fine-tuning's": across_seeds(
+                [_rank(seed, name) - _rank(seed, "fine_tuning") for seed in seeds]
+            ),
+            f"{name}/target reached": across_seeds([_reached(seed, name) for seed in seeds]),
+        }
+        measured |= {f"{name}/kept beyond {other}": kept_beyond(name, other) for other in BASELINES}
+    pairs = [("masked", "paper"), ("masked", "random_mask"), ("masked", "lora")]
+    for first, second in (*pairs, ("full", "random"), ("conflict", "random")):
+        measured[f"{first}/kept beyond {second}"] = kept_beyond(first, second)
+    measured["masked/target beyond paper"] = over_seeds(
+        lambda seed: _reached(seed, "masked") - _reached(seed, "paper")
+    )
     for kind in ("copy", "cached"):
         ratios = [ours / plain for ours, plain in zip(seconds[kind], seconds["plain"], strict=True)]
-        found[f"cost/{kind} over plain"] = across_seeds(ratios, how=f"t interval over {len(ratios)} paired timings")
-    return found
+        measured[f"cost/{kind} over plain"] = across_seeds(ratios, how=f"t interval over {len(ratios)} paired timings")
+    return measured
 
 
-def _against(seeds: Sequence[Found], name: str) -> dict[str, Interval]:
-    found = {
-        f"{name}/old tasks lost at equal target": across_seeds(
-            [_start(seed) - matched(seed, name, "fine_tuning")[0] for seed in seeds]
-        ),
-        f"{name}/lost beyond a third of fine-tuning's": across_seeds([_beyond_a_third(seed, name) for seed in seeds]),
-        f"{name}/rank kept beyond fine-tuning's": across_seeds(
-            [_rank(seed, name) - _rank(seed, "fine_tuning") for seed in seeds]
-        ),
-        f"{name}/target reached": across_seeds([max(point[0] for point in curve(seed, name)) for seed in seeds]),
-    }
-    for baseline in BASELINES:
-        found[f"{name}/kept beyond {baseline}"] = _difference(seeds, name, baseline)
-    return found
+def _start(seed: SeedResult) -> float:
+    return old(seed.start.accuracies)
 
 
-def _masks(seeds: Sequence[Found]) -> dict[str, Interval]:
-    found = {
-        f"masked/kept beyond {baseline}": _difference(seeds, "masked", baseline)
-        for baseline in ("paper", "random_mask")
-    }
-    found["masked/kept beyond lora"] = _difference(seeds, "masked", "lora")
-    found["masked/target beyond paper"] = across_seeds(
-        [max(p[0] for p in curve(seed, "masked")) - max(p[0] for p in curve(seed, "paper")) for seed in seeds]
-    )
-    return found
-
-
-def _difference(seeds: Sequence[Found], first: str, second: str) -> Interval:
-    pairs = [matched(seed, first, second) for seed in seeds]
-    return across_seeds([one - other for one, other, _ in pairs])
-
-
-def _start(seed: Found) -> float:
-    return old(seed["start"]["accuracies"])
-
-
-def _lost(seed: Found, name: str) -> float:
+def _lost(seed: SeedResult, name: str) -> float:
     return _start(seed) - curve(seed, name)[-1][1]
 
 
-def _beyond_a_third(seed: Found, name: str) -> float:
+def _reached(seed: SeedResult, name: str) -> float:
+    return max(target for target, _ in curve(seed, name))
+
+
+def _beyond_a_third(seed: SeedResult, name: str) -> float:
     ours, plain, _ = matched(seed, name, "fine_tuning")
     return (_start(seed) - ours) - (_start(seed) - plain) / 3
 
 
-def _rank(seed: Found, name: str) -> float:
-    return rank_change(last_ranks(seed, name), seed["start"]["ranks"])
+def _rank(seed: SeedResult, name: str) -> float:
+    return rank_change(seed.end(name).ranks, seed.start.ranks)
 
 
-def _drift(seed: Found, name: str) -> float:
-    return drift(last_ranks(seed, name))
+def _drift(seed: SeedResult, name: str) -> float:
+    return drift(seed.end(name).ranks)
 
 
-def _spearman(seed: Found, of: Any) -> float:
+def _spearman(seed: SeedResult, of: Callable[[SeedResult, str], float]) -> float:
     """Over arms of one seed, at their ends: with the accuracy that the old tasks have kept."""
+    names = [*ARMS, *AFTERWARDS]
+    return _correlation([of(seed, name) for name in names], [-_lost(seed, name) for name in names])
+
+
+def _correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's; 0 where one of the two is the same throughout."""
     from scipy.stats import spearmanr
 
-    names = [*ARMS, *AFTERWARDS]
-    value = spearmanr([of(seed, name) for name in names], [-_lost(seed, name) for name in names]).statistic
-    return 0.0 if np.isnan(value) else float(value)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(spearmanr(first, second).statistic)
+
+
+# The given model: two seeds, so intervals are over questions, pooled over seeds.
+
+
+def pooled(seeds: Sequence[RealSeed], name: str, tasks: Sequence[str] = OLD_TASKS) -> Array:
+    """1 for each question of these tasks answered rightly, seed after seed, at the end of an arm (or at the start)."""
+    return np.array([right for seed in seeds for task in tasks for right in seed.right(name)[task]], dtype=np.float64)
+
+
+def real_measures(seeds: Sequence[RealSeed]) -> dict[str, Interval]:
+    """Every measure of the given model by name."""
+
+    def mean(values: Array) -> Interval:
+        return bootstrap_mean(values, seed=0, how=f"percentile bootstrap over {len(values)} questions")
+
+    start, plain, paper = (pooled(seeds, name) for name in ("start", "fine_tuning", "paper"))
+    majority = float(np.mean([seed.start.majority[task] for seed in seeds for task in OLD_TASKS]))
+    correlations = []
+    for seed in seeds:
+        lost = [float(pooled([seed], "start").mean() - pooled([seed], name).mean()) for name in REAL_ARMS]
+        correlations.append(_correlation([drift(seed.arms[name].ranks) for name in REAL_ARMS], lost))
+    measured = {
+        "real/old tasks before": mean(start),
+        "real/above the most frequent answers": mean(start - majority),
+        "real/paper, lost beyond a third": mean((start - paper) - (start - plain) / 3),
+        "real/drift against accuracy lost": range_over_seeds(correlations),
+    }
+    for name in REAL_ARMS:
+        target, other = (pooled(seeds, arm, (TARGET,)) for arm in (name, "fine_tuning"))
+        changes = [rank_change(seed.arms[name].ranks, seed.start.ranks) for seed in seeds]
+        measured[f"real/{name}, old tasks lost"] = paired_difference(start, pooled(seeds, name), seed=0)
+        measured[f"real/{name}, target"] = mean(target)
+        measured[f"real/{name}, target beyond fine-tuning"] = paired_difference(target, other, seed=0)
+        measured[f"real/{name}, drift"] = range_over_seeds([drift(seed.arms[name].ranks) for seed in seeds])
+        measured[f"real/{name}, change of rank"] = range_over_seeds(changes)
+    for name in ("align", "lower_rate"):
+        measured[f"real/paper, kept beyond {name}"] = paired_difference(paper, pooled(seeds, name), seed=0)
+    return measured

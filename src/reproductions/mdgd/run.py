@@ -1,13 +1,11 @@
-"""The claims of MDGD (arXiv 2502.11740): run, measured, judged. ``armillary reproduce mdgd``.
+"""The claims of MDGD (arXiv 2502.11740): run, measured, judged. ``armillary reproduce mdgd`` and ``mdgd_real``.
 
 Small image-text models, pre-trained here on questions about emoji, carry the claims: the vision tower is DINOv2-small,
-frozen, the language model starts from random weights. The model given only names the record: real weights come with
-``armillary train``.
+frozen, the language model starts from random weights, and the model given only names the record. ``mdgd_real`` gives
+the model itself images, with two seeds, the arms that matter most, and claims of its own.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.data.images.emoji import fetch_emoji, load_emoji
@@ -16,32 +14,21 @@ from armillary.data.images.vision_states import image_states, states_behind
 from armillary.data.sources import DataSource
 from armillary.extras import optional
 from armillary.progress import counted
-from armillary.records.claims import judge, verdict_findings
+from armillary.records.claims import judge
 from armillary.runs.run import Outcome, Run
 from reproductions.images.dataset import ImageDataset
 from reproductions.mdgd import small_models as stages
-from reproductions.mdgd.claims import (
-    CLAIMS,
-    REAL_CLAIMS as REAL_CLAIMS,
-    measures as real_measures,
-)
-from reproductions.mdgd.measures import measures
-from reproductions.mdgd.real_model import GivenModel
-from reproductions.mdgd.report import findings, real_sections as real_sections, sections
-from reproductions.mdgd.scale import (
-    ARMS,
-    OLD_TASKS,
-    REAL_ARMS as REAL_ARMS,
-    REAL_SCALES as REAL_SCALES,
-    SCALES,
-    TARGET,
-    Scale,
-)
-from reproductions.mdgd.small_models import Context
+from reproductions.mdgd.claims import CLAIMS, REAL_CLAIMS
+from reproductions.mdgd.measures import measures, real_measures
+from reproductions.mdgd.real_model import GivenModel, RealSeed, RealStart
+from reproductions.mdgd.report import figures, real_figures, real_tables, tables
+from reproductions.mdgd.scale import ARMS, OLD_TASKS, REAL_ARMS, SCALES, TARGET, Scale
+from reproductions.mdgd.small_models import ArmResult, Context, SeedResult, Start
+from reproductions.page import claim_findings, claim_sections
 
 
 def dataset(scale: Scale, code_seed: int) -> ImageDataset:
-    """The questions and pictures of a seed; the emoji are fetched at first use."""
+    """The questions and images of a seed; the emoji are fetched at first use."""
     tasks = (*OLD_TASKS, TARGET)
     if scale.synthetic:
         emoji = synthetic_emoji()
@@ -52,66 +39,63 @@ def dataset(scale: Scale, code_seed: int) -> ImageDataset:
 
 
 def judged(run: Run[ReproduceSettings]) -> Outcome:
-    """Every claim judged."""
-    config, folder = run.settings, run.folder
+    """Every claim judged on small models."""
+    config, parts = run.settings, run.parts
     scale = SCALES[config.preset]
-    chosen = [config.seed + offset for offset in range(scale.seeds)]
-    found: list[dict[str, Any]] = []
-    with counted("MDGD: stages", len(chosen) * (1 + len(ARMS)) + 1) as bar:
-
-        def stage(name: str, compute: Callable[[], Any]) -> Any:
-            value = folder.parts.json(f"stage {name}", compute)
-            bar.advance()
-            return value
-
-        contexts = [Context(dataset(scale, seed), scale, seed, folder.parts) for seed in chosen]
+    seeds = range(config.seed, config.seed + scale.seeds)
+    contexts = [Context(dataset(scale, seed), scale, seed, parts) for seed in seeds]
+    results: list[SeedResult] = []
+    with counted("MDGD: stages", len(contexts) * (1 + len(ARMS)) + 1) as bar:
         for context in contexts:
-            one = {"start": stage(f"start {context.seed}", partial(stages.start, context))}
-            one |= {name: stage(f"{name} {context.seed}", partial(stages.arm, context, name)) for name in ARMS}
-            found.append(one)
-        seconds = stage("cost", partial(stages.cost, contexts[0]))
-    measured = measures(found, seconds)
+            start = parts.decoded(Start, f"stage start {context.seed}", partial(stages.start, context))
+            bar.advance()
+            arms: dict[str, ArmResult] = {}
+            for name in ARMS:
+                arms[name] = parts.decoded(
+                    ArmResult, f"stage {name} {context.seed}", partial(stages.arm, context, name)
+                )
+                bar.advance()
+            results.append(SeedResult(start=start, arms=arms))
+        seconds = parts.decoded(dict[str, list[float]], "stage cost", partial(stages.cost, contexts[0]))
+        bar.advance()
+    measured = measures(results, seconds)
     claims = judge(CLAIMS, measured)
     return Outcome(
         title=f"MDGD reproduced on small models, {scale.seeds} seeds",
         measures=measured,
         claims=claims,
-        findings=findings(claims),
-        sections=sections(found, seconds, measured),
+        findings=claim_findings(claims),
+        sections=claim_sections(claims, figures=figures(results), tables=tables(results, seconds)),
         data=contexts[0].dataset.emoji.source,
     )
 
 
-# MDGD (arXiv 2502.11740) on real weights: the given language model with pictures. ``armillary reproduce mdgd_real``.
-#
-# [derived] Beside the reproduction on small models: two seeds, the arms that matter most, claims of its own.
-
-
 def judged_real(run: Run[ReproduceSettings]) -> Outcome:
-    """Every claim judged."""
-    config, loaded, folder = run.settings, run.model, run.folder
-    scale = REAL_SCALES[config.preset]
-    seeds: list[dict[str, Any]] = []
+    """Every claim judged on the given model."""
+    config, loaded, parts = run.settings, run.model, run.parts
+    scale = SCALES[config.preset]
+    results: list[RealSeed] = []
     sources: list[DataSource] = []
-    with counted("MDGD on real weights", scale.seeds * (1 + len(REAL_ARMS))) as bar:
-        for seed in range(config.seed, config.seed + scale.seeds):
-            context = GivenModel(loaded, scale, seed, folder.parts)
-            with context.seeing():
-                found = {"start": folder.parts.json(f"start {seed}", partial(context.start))}
+    with counted("MDGD on real weights", scale.real.seeds * (1 + len(REAL_ARMS))) as bar:
+        for seed in range(config.seed, config.seed + scale.real.seeds):
+            given = GivenModel(loaded, scale.real, seed, parts, synthetic=scale.synthetic)
+            with given.seeing():
+                start = parts.decoded(RealStart, f"start {seed}", given.start)
                 bar.advance()
+                arms = {}
                 for name in REAL_ARMS:
-                    found[name] = context.arm(name)
+                    arms[name] = given.arm(name)
                     bar.advance()
-            seeds.append(found)
-            sources = context.setup.sources()
-    measured = real_measures(seeds)
+            results.append(RealSeed(start=start, arms=arms))
+            sources = given.setup.sources()
+    measured = real_measures(results)
     claims = judge(REAL_CLAIMS, measured)
     return Outcome(
         title=f"MDGD on {loaded.name} with pictures",
         measures=measured,
         claims=claims,
-        findings=verdict_findings(claims, {"real-drift-follows": "states"}, "forgetting"),
-        sections=real_sections(seeds, measured),
+        findings=claim_findings(claims),
+        sections=claim_sections(claims, figures=real_figures(results, measured), tables=real_tables(results)),
         data=sources,
     )
 

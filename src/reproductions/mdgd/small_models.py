@@ -1,29 +1,28 @@
-"""Pre-trained small image-text models, one a seed, and what becomes of them when they learn the target task.
+"""Small image-text models, pre-trained one a seed, and what becomes of them when they learn the target by each arm.
 
-Shapes: T evaluations, A accuracies of the old tasks.
+Shapes: P images, D hidden size.
 """
 
 import copy
 import gc
-import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from transformers import LlavaForConditionalGeneration, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from transformers import LlavaForConditionalGeneration, Trainer, TrainingArguments
 
 from armillary.data.images.questions import ImageExample
 from armillary.methods.mdgd import (
-    MDGDSettings as MDGDSettings,
-    MDGDTrainer as MDGDTrainer,
-    VisualRankCallback as VisualRankCallback,
+    MDGDSettings,
+    MDGDTrainer,
+    VisualRank,
+    VisualRankCallback,
     interpolate_,
     keep_patch_,
     visual_hidden_states,
@@ -31,19 +30,76 @@ from armillary.methods.mdgd import (
 from armillary.methods.mdgd.baselines import DistillationTrainer, L2SPTrainer, language_lora, orthogonal_subspace
 from armillary.models.quiet import quiet
 from armillary.models.vision import find_vision_anatomy
-from armillary.progress import counted
 from armillary.runs.parts import Parts
-from armillary.training.checkpoints import StepBar
-from reproductions.images.dataset import ImageDataset, Shape
+from reproductions.images.dataset import ImageDataset, Shape, most_frequent
+from reproductions.images.training import Readings, little_to_collect, train, unsaved
 from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, PLAIN, PURELY_VISUAL, TARGET, Arm, Scale
 
-Payload = dict[str, Any]
 REPLAY_BATCHES = 16
+"""Of learning without forgetting, gone through by turns: more would hold more old questions, and take more memory."""
+
+PROBED = ("fine_tuning", "align", "paper", "recommended")
+ROUNDS = 5
+"""Timings of each kind, by turns."""
+
+Probe = dict[str, list[float]]
+"""Task -> accuracy of a linear read-out of the image states, by layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A model at one moment."""
+
+    accuracies: dict[str, float]
+    """Share of right answers a task."""
+
+    ranks: tuple[VisualRank, ...]
+    """Effective rank and drift of the image states, by layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start(Reading):
+    """A pre-trained model."""
+
+    majority: dict[str, float]
+    """What the most frequent answer would score."""
+
+    probe: Probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmResult:
+    """One way of learning the target, over its training."""
+
+    steps: list[int]
+    accuracies: list[dict[str, float]]
+    ranks: list[tuple[VisualRank, ...]]
+    log: list[dict[str, float]]
+    """What the method logs of its gradients."""
+
+    probe: Probe | None = None
+    afterwards: dict[str, Reading] = field(default_factory=dict)
+    """Of fine-tuning: what can be made of the weights that it ends with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedResult:
+    """All of one seed."""
+
+    start: Start
+    arms: dict[str, ArmResult]
+
+    def end(self, name: str) -> Reading:
+        """The model that an arm ends with."""
+        if name in AFTERWARDS:
+            return self.arms["fine_tuning"].afterwards[name]
+        arm = self.arms[name]
+        return Reading(accuracies=arm.accuracies[-1], ranks=arm.ranks[-1])
 
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """One course at one scale and seed. What is slow is computed once and kept as parts of the run."""
+    """One data set at one scale and seed. What is slow is computed once and kept as parts of the run."""
 
     dataset: ImageDataset
     scale: Scale
@@ -51,24 +107,41 @@ class Context:
     parts: Parts
 
     @cached_property
-    def asked(self) -> dict[str, list[ImageExample]]:
-        """Questions about pictures of the test split: of the old tasks and of the target."""
+    def questions(self) -> dict[str, list[ImageExample]]:
+        """About images of the test split: of the old tasks and of the target."""
         limit = self.scale.asked
-        return {
-            task: self.dataset.examples(task, "test", limit=limit, seed=self.seed) for task in (*OLD_TASKS, TARGET)
-        }
+        tasks = (*OLD_TASKS, TARGET)
+        return {task: self.dataset.examples(task, "test", limit=limit, seed=self.seed) for task in tasks}
 
     @cached_property
     def watched(self) -> list[dict[str, torch.Tensor]]:
-        """Batches of test pictures over which rank and drift are taken, one question for all."""
+        """Batches of test images over which rank and drift are taken, one question for all."""
         examples = self.dataset.examples("style", "test", limit=self.scale.images, seed=self.seed)
         rows = [self.dataset.row(example, answered=False) for example in examples]
-        batches = [self.dataset.collate(rows[start : start + 64]) for start in range(0, len(rows), 64)]
-        return [{name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")} for batch in batches]
+        return [inputs_of(self.dataset.collate(rows[start : start + 64])) for start in range(0, len(rows), 64)]
+
+    def read(self, model: nn.Module, baseline: nn.Module | None = None) -> Reading:
+        """Right answers and ranks of a model; drift from another."""
+        ranks = VisualRankCallback(self.watched)
+        if baseline is not None:
+            ranks.take_baseline(baseline)
+        readings = ranks.measure(model)
+        return Reading(accuracies=self.accuracies(model), ranks=readings)
 
     def accuracies(self, model: nn.Module) -> dict[str, float]:
         """Share of right answers a task."""
-        return {task: float(self.dataset.right(model, asked).mean()) for task, asked in self.asked.items()}
+        return {task: float(self.dataset.right(model, asked).mean()) for task, asked in self.questions.items()}
+
+    def rows(self, tasks: Sequence[Any]) -> list[dict[str, Any]]:
+        """Rows of the whole training split, task after task."""
+        examples = (example for task in tasks for example in self.dataset.examples(task, "train", seed=0))
+        return [self.dataset.row(example) for example in examples]
+
+    def arguments(self, steps: int, batch: int, rate: float, **more: Any) -> TrainingArguments:
+        """Of a training that leaves no file."""
+        every = self.scale.evaluate_every
+        on_cpu = not torch.cuda.is_available()
+        return unsaved(steps, batch, rate, self.seed, on_cpu=on_cpu, logging_steps=every, **more)
 
     def pretrained(self) -> LlavaForConditionalGeneration:
         """A model that has learned the old tasks."""
@@ -77,50 +150,26 @@ class Context:
         model = self.dataset.new_model(shape, self.seed)
 
         def trained() -> dict[str, NDArray[Any]]:
-            rows = self.rows(OLD_TASKS)
             trainer = Trainer(
                 model=model,
                 args=self.arguments(
-                    max_steps=scale.pretrain_steps,
-                    per_device_train_batch_size=scale.pretrain_batch,
-                    learning_rate=scale.pretrain_rate,
+                    scale.pretrain_steps,
+                    scale.pretrain_batch,
+                    scale.pretrain_rate,
                     lr_scheduler_type="cosine",
                     warmup_steps=scale.pretrain_steps // 20,
                     weight_decay=0.01,
                 ),
-                train_dataset=rows,
+                train_dataset=cast(Any, self.rows(OLD_TASKS)),
                 data_collator=self.dataset.collate,
             )
-            advanced(trainer, f"pre-training, seed {self.seed}", scale.pretrain_steps)
+            train(trainer, f"pre-training, seed {self.seed}", scale.pretrain_steps)
             return {name: value.detach().numpy() for name, value in model.state_dict().items()}
 
         kept = self.parts.arrays(f"pretrained {self.seed}", trained)
         model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in kept.items()})
         model.eval()
         return model
-
-    def tuned(self, name: str, model: LlavaForConditionalGeneration) -> tuple[Payload, nn.Module]:
-        """A copy of the model after learning the target by an arm, and what was seen on the way."""
-        arm = ARMS[name]
-        trainer = self.trainer_of(arm, copy.deepcopy(model))
-        tuned = cast(nn.Module, trainer.model)
-        watcher = _Watcher(self, tuned)
-        ranks = VisualRankCallback(self.watched, every=self.scale.evaluate_every)
-        ranks.take_baseline(model)
-        trainer.add_callback(watcher)
-        trainer.add_callback(ranks)
-        advanced(trainer, f"{arm.title}, seed {self.seed}", self.scale.tune_steps)
-        seen: Payload = {
-            "steps": watcher.steps,
-            "accuracies": watcher.accuracies,
-            "ranks": [[reading.to_dict() for reading in readings] for _, readings in ranks.history],
-            "log": [
-                {key: float(value) for key, value in line.items() if key.startswith(("gradient_", "visual_drift"))}
-                for line in trainer.state.log_history
-                if "gradient_cosine" in line
-            ],
-        }
-        return seen, tuned
 
     def trainer_of(self, arm: Arm, model: nn.Module) -> Trainer:
         """A trainer of this arm; the model is changed in place."""
@@ -131,15 +180,11 @@ class Context:
         if arm.kind in ("lora", "osf"):
             model = self._adapted(arm, model)
             settings = dict(PLAIN)
-        arguments = self.arguments(
-            max_steps=scale.tune_steps,
-            per_device_train_batch_size=scale.tune_batch,
-            learning_rate=scale.tune_rate * arm.rate,
-            lr_scheduler_type="constant",
-        )
         given: dict[str, Any] = {
             "model": model,
-            "args": arguments,
+            "args": self.arguments(
+                scale.tune_steps, scale.tune_batch, scale.tune_rate * arm.rate, lr_scheduler_type="constant"
+            ),
             "train_dataset": self.rows((TARGET,)),
             "data_collator": self.dataset.collate,
         }
@@ -160,7 +205,7 @@ class Context:
             return cast(nn.Module, get_peft_model(cast(Any, model), made(model, **arm.settings)))
 
     def _replay(self) -> list[dict[str, torch.Tensor]]:
-        """Old questions about the pictures of the target's training: the old model answers them."""
+        """Old questions about the images of the target's training: the old model answers them."""
         rows = self.rows(OLD_TASKS)
         order = np.random.default_rng(self.seed).permutation(len(rows))
         size = self.scale.tune_batch
@@ -170,113 +215,72 @@ class Context:
         ]
         return [{name: value for name, value in batch.items() if name != "image_key"} for batch in batches]
 
-    def rows(self, tasks: Sequence[Any]) -> Any:
-        found = [
-            self.dataset.row(example) for task in tasks for example in self.dataset.examples(task, "train", seed=0)
-        ]
-        return found
-
-    def arguments(self, **settings: Any) -> TrainingArguments:
-        """Of a training that leaves no file."""
-        return TrainingArguments(
-            output_dir=tempfile.gettempdir(),  # nothing is written: no checkpoint, no log
-            save_strategy="no",
-            logging_steps=self.scale.evaluate_every,
-            report_to="none",
-            disable_tqdm=True,
-            seed=self.seed,
-            data_seed=self.seed,
-            use_cpu=not torch.cuda.is_available(),
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-            **settings,
+    def tuned(self, name: str, model: LlavaForConditionalGeneration) -> tuple[ArmResult, nn.Module]:
+        """What was read while a copy of the model learned the target by an arm, and the copy."""
+        arm = ARMS[name]
+        trainer = self.trainer_of(arm, copy.deepcopy(model))
+        tuned = cast(nn.Module, trainer.model)
+        readings = Readings(partial(self.accuracies, tuned), self.scale.evaluate_every)
+        ranks = VisualRankCallback(self.watched, every=self.scale.evaluate_every)
+        ranks.take_baseline(model)
+        trainer.add_callback(readings)
+        trainer.add_callback(ranks)
+        train(trainer, f"{arm.title}, seed {self.seed}", self.scale.tune_steps)
+        result = ArmResult(
+            steps=readings.steps,
+            accuracies=readings.values,
+            ranks=[layers for _, layers in ranks.history],
+            log=[
+                {key: float(value) for key, value in line.items() if key.startswith(("gradient_", "visual_drift"))}
+                for line in trainer.state.log_history
+                if "gradient_cosine" in line
+            ],
         )
+        return result, tuned
 
 
-class _Watcher(TrainerCallback):
-    """Accuracies before training, every so many steps, and at the end."""
-
-    def __init__(self, context: Context, model: nn.Module) -> None:
-        self.context, self.model = context, model
-        self.steps: list[int] = []
-        self.accuracies: list[dict[str, float]] = []
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._look(0)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % self.context.scale.evaluate_every == 0 or state.global_step == state.max_steps:
-            self._look(state.global_step)
-
-    def _look(self, step: int) -> None:
-        was = self.model.training
-        self.steps.append(step)
-        self.accuracies.append(self.context.accuracies(self.model))
-        self.model.train(was)
+def inputs_of(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What of a batch a model takes, without labels and keys."""
+    return {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
 
 
-def advanced(trainer: Trainer, title: str, steps: int) -> None:
-    """Train, with a bar of ours."""
-    # It would print its own summary on stdout, where --json leaves nothing but the record.
-    trainer.remove_callback(PrinterCallback)
-    with counted(title, steps) as bar:
-        advancing = StepBar(bar)
-        trainer.add_callback(advancing)
-        trainer.train()
-        trainer.remove_callback(advancing)
-    cast(nn.Module, trainer.model).eval()
+# The stages: the start and every arm of one seed, and the cost of a step.
 
 
-# The stages of the MDGD reproduction: every arm on one seed, probes of the image states, the cost of a step.
-#
-# Shapes: P pictures, D hidden size.
+def start(context: Context) -> Start:
+    """What the pre-trained model can do."""
+    model = context.pretrained()
+    reading = context.read(model)
+    majority = {task: most_frequent(asked) for task, asked in context.questions.items()}
+    return Start(accuracies=reading.accuracies, ranks=reading.ranks, majority=majority, probe=probes(context, model))
 
-PROBED = ("fine_tuning", "align", "paper", "recommended")
-ROUNDS = 5
 
-
-def arm(context: Context, name: str) -> Payload:
+def arm(context: Context, name: str) -> ArmResult:
     """One arm; from what fine-tuning ends with, also the arms that come afterwards."""
     model = context.pretrained()
-    seen, tuned = context.tuned(name, model)
-    if name in PROBED:
-        seen["probe"] = probes(context, tuned)
+    result, tuned = context.tuned(name, model)
+    afterwards: dict[str, Reading] = {}
     if name == "fine_tuning":
-        seen["afterwards"] = {other: _afterwards(context, other, model, tuned) for other in AFTERWARDS}
-    return seen
+        before = {key: value.detach().clone() for key, value in model.named_parameters()}
+        for other in AFTERWARDS:
+            copied = copy.deepcopy(tuned)
+            if other == "wise":
+                interpolate_(copied, before, 0.5)
+            else:
+                keep_patch_(copied, before, ratio=0.1)
+            afterwards[other] = context.read(copied, model)
+    return ArmResult(
+        steps=result.steps,
+        accuracies=result.accuracies,
+        ranks=result.ranks,
+        log=result.log,
+        probe=probes(context, tuned) if name in PROBED else None,
+        afterwards=afterwards,
+    )
 
 
-def start(context: Context) -> Payload:
-    """What the pre-trained model can do, and what the most frequent answer would score."""
-    model = context.pretrained()
-    majority = {}
-    for task, asked in context.asked.items():
-        answers = [example.answer for example in asked]
-        majority[task] = max(answers.count(answer) for answer in answers) / len(answers)
-    ranks = VisualRankCallback(context.watched)
-    return {
-        "accuracies": context.accuracies(model),
-        "majority": majority,
-        "ranks": [reading.to_dict() for reading in ranks.measure(model)],
-        "probe": probes(context, model),
-    }
-
-
-def _afterwards(context: Context, name: str, before: nn.Module, tuned: nn.Module) -> Payload:
-    model = copy.deepcopy(tuned)
-    old = {key: value.detach().clone() for key, value in before.named_parameters()}
-    if name == "wise":
-        interpolate_(model, old, 0.5)
-    else:
-        keep_patch_(model, old, ratio=0.1)
-    ranks = VisualRankCallback(context.watched)
-    ranks.take_baseline(before)
-    readings = [reading.to_dict() for reading in ranks.measure(model)]
-    return {"accuracies": context.accuracies(model), "ranks": readings}
-
-
-def probes(context: Context, model: nn.Module) -> dict[str, list[float]]:
-    """Accuracy of a linear read-out of style and colour from the mean image state of each layer, test pictures.
+def probes(context: Context, model: nn.Module) -> Probe:
+    """Accuracy of a linear read-out of style and colour from the mean image state of each layer, test images.
 
     What the states still tell, whatever the answers have become.
     """
@@ -284,69 +288,62 @@ def probes(context: Context, model: nn.Module) -> dict[str, list[float]]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    found: dict[str, list[float]] = {}
+    accuracies: Probe = {}
     for task in PURELY_VISUAL:
-        train = context.dataset.examples(task, "train", limit=4 * context.scale.images, seed=context.seed)
-        asked = context.asked[task]
-        fitted, tested = _pooled(context, model, train), _pooled(context, model, asked)
-        answers, right = [example.answer for example in train], [example.answer for example in asked]
-        found[task] = [
-            float(
-                make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.1))
-                .fit(x_PD, answers)
-                .score(y_PD, right)
-            )
-            for x_PD, y_PD in zip(fitted, tested, strict=True)
+        examples = context.dataset.examples(task, "train", limit=4 * context.scale.images, seed=context.seed)
+        questions = context.questions[task]
+        train_PD, test_PD = _pooled(context, model, examples), _pooled(context, model, questions)
+        answers, right = [example.answer for example in examples], [example.answer for example in questions]
+        # A smaller C holds the read-out back where a layer has more dimensions than the images can fix.
+        reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.1))
+        accuracies[task] = [
+            float(reader.fit(x_PD, answers).score(y_PD, right)) for x_PD, y_PD in zip(train_PD, test_PD, strict=True)
         ]
-    return found
+    return accuracies
 
 
 def _pooled(context: Context, model: nn.Module, examples: Sequence[ImageExample]) -> list[NDArray[np.float64]]:
-    """Mean image state of each picture, one array ``[P, D]`` a layer."""
+    """Mean image state of each image, one array ``[P, D]`` a layer."""
     anatomy = find_vision_anatomy(model)
     layers = range(anatomy.num_layers)
     rows = [context.dataset.row(example, answered=False) for example in examples]
-    found: list[list[NDArray[np.float64]]] = [[] for _ in layers]
+    pooled: list[list[NDArray[np.float64]]] = [[] for _ in layers]
     for first in range(0, len(rows), 128):
         batch = context.dataset.collate(rows[first : first + 128])
-        given = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
         with torch.no_grad():
-            for place, states in zip(found, visual_hidden_states(model, given, layers, anatomy), strict=True):
-                pooled = states.double().view(len(batch["input_ids"]), context.dataset.image_tokens, -1).mean(1)
-                place.append(pooled.cpu().numpy())
-    return [np.concatenate(parts) for parts in found]
+            every = visual_hidden_states(model, inputs_of(batch), layers, anatomy)
+        for of_layer, states in zip(pooled, every, strict=True):
+            mean_PD = states.double().view(len(batch["input_ids"]), context.dataset.image_tokens, -1).mean(1)
+            of_layer.append(mean_PD.cpu().numpy())
+    return [np.concatenate(parts) for parts in pooled]
 
 
-def cost(context: Context) -> Payload:
+def cost(context: Context) -> dict[str, list[float]]:
     """Seconds of training some steps by each arm, in turn: plain, with a frozen copy, with cached states."""
-    settings: dict[str, MDGDSettings] = {
+    settings = {
         "plain": MDGDSettings(projection="none", visual_align_weight=0.0),
         "copy": MDGDSettings(preset="paper", reference="copy"),
         "cached": MDGDSettings(preset="paper", reference="cache"),
     }
-    rows = context.rows((TARGET,))[: context.scale.timed_steps * context.scale.tune_batch]
+    scale = context.scale
+    rows: Any = context.rows((TARGET,))[: scale.timed_steps * scale.tune_batch]
     trainers = {
         name: MDGDTrainer(
             model=copy.deepcopy(context.pretrained()),
-            args=context.arguments(
-                max_steps=context.scale.timed_steps,
-                per_device_train_batch_size=context.scale.tune_batch,
-                learning_rate=context.scale.tune_rate,
-            ),
+            args=context.arguments(scale.timed_steps, scale.tune_batch, scale.tune_rate),
             train_dataset=rows,
             data_collator=context.dataset.collate,
-            settings=one,
+            settings=of_arm,
         )
-        for name, one in settings.items()
+        for name, of_arm in settings.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
     gc.collect()
-    gc.freeze()  # a Trainer collects garbage before every training, which would make plain and ours more alike
-    for turn in range(1 + ROUNDS):
-        for name, trainer in trainers.items():
-            started = time.perf_counter()
-            advanced(trainer, f"timing: {name}", context.scale.timed_steps)
-            if turn:  # the first turn warms up, and fills the cache
-                seconds[name].append(time.perf_counter() - started)
-    gc.unfreeze()
+    with little_to_collect():  # else the Trainer's garbage collection would make plain and ours more alike
+        for turn in range(1 + ROUNDS):
+            for name, trainer in trainers.items():
+                started = time.perf_counter()
+                train(trainer, f"timing: {name}", scale.timed_steps)
+                if turn:  # the first turn warms up, and fills the cache
+                    seconds[name].append(time.perf_counter() - started)
     return seconds

@@ -10,9 +10,10 @@ from armillary.models import load
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from armillary.runs.parts import Parts
-from reproductions.mdgd.claims import REAL_CLAIMS as CLAIMS, pooled
-from reproductions.mdgd.real_model import GivenModel
-from reproductions.mdgd.scale import REAL_ARMS as ARMS, REAL_SCALES as SCALES
+from reproductions.mdgd.claims import REAL_CLAIMS as CLAIMS
+from reproductions.mdgd.measures import pooled
+from reproductions.mdgd.real_model import GivenModel, RealArm, RealSeed, RealStart
+from reproductions.mdgd.scale import REAL_ARMS as ARMS, SCALES
 
 
 def about(value: float, width: float = 0.005) -> Interval:
@@ -51,21 +52,23 @@ def test_each_verdict_can_be_reached(claim: str) -> None:
 
 def test_right_answers_are_pooled_over_seeds_and_tasks() -> None:
     right = {"style": [1.0], "colour": [0.0], "group": [1.0], "code": [0.0]}
-    seeds = [{"start": {"right": right}, "align": {"right": [right, {**right, "group": [0.0]}]}}] * 2
+    arm = RealArm(steps=[1, 2], right=[right, {**right, "group": [0.0]}], ranks=())
+    seeds = [RealSeed(start=RealStart(right=right, majority={}, ranks=()), arms={"align": arm})] * 2
     assert pooled(seeds, "start").tolist() == [1, 0, 1] * 2
     assert pooled(seeds, "align").tolist() == [1, 0, 0] * 2 and pooled(seeds, "align", ("code",)).tolist() == [0, 0]
 
 
 def test_every_arm_begins_with_the_weights_of_the_start_and_leaves_them() -> None:
-    context = GivenModel(load("tiny-llama"), SCALES["quick"], 3, Parts(None, "test"))
+    scale = SCALES["quick"]
+    context = GivenModel(load("tiny-llama"), scale.real, 3, Parts(None, "test"), synthetic=scale.synthetic)
     with context.seeing():
         before = {name: value.clone() for name, value in context.setup.model.state_dict().items()}
         first = context.arm("fine_tuning")
         after = context.setup.model.state_dict()
         assert all(torch.equal(value, after[name]) for name, value in before.items())
         assert first == context.arm("fine_tuning")
-        assert [len(right) for right in first["right"][-1].values()] == [SCALES["quick"].asked] * 4
-        assert max(reading["drift"] for reading in first["ranks"]) > 0
+        assert [len(right) for right in first.right[-1].values()] == [scale.real.asked] * 4
+        assert max(reading.drift or 0 for reading in first.ranks) > 0
 
 
 def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
@@ -74,4 +77,5 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     )
     assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
     assert all(f"real/{name}, drift" in record.measures for name in ARMS)
-    assert len(record.sections) == 2 and (tmp_path / "run" / "report.html").exists()
+    assert [section.id for section in record.sections] == [claim.id for claim in CLAIMS]
+    assert (tmp_path / "run" / "report.html").exists()
