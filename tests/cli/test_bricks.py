@@ -110,10 +110,10 @@ def test_partition_goes_into_a_library_again_without_the_work(out: Path, tmp_pat
 
 
 def test_a_killed_run_goes_on_where_it_was(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from armillary.methods.bricks.experts import partitioning as partition, partitioning as partition_quality
+    from armillary.methods.bricks.experts import modularity, partitioning
 
     made: list[int] = []
-    original, judged = partition.random_partition, partition_quality.functional_experts
+    original, judged = partitioning.random_partition, modularity.functional_experts
 
     def counted(*arguments: Any, **settings: Any) -> Partition:
         made.append(1)
@@ -122,13 +122,13 @@ def test_a_killed_run_goes_on_where_it_was(out: Path, tmp_path: Path, monkeypatc
     def stopped(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(partition, "random_partition", counted)
-    monkeypatch.setattr(partition_quality, "functional_experts", stopped)
+    monkeypatch.setattr(partitioning, "random_partition", counted)
+    monkeypatch.setattr(modularity, "functional_experts", stopped)
     command = ["partition", "any", "--by", "random", "--capabilities", "code", "technical-english", "--dry-run"]
     library = tmp_path / "library"
     assert bricks(*command, "--out", out, "--library", library) == 130
     assert not (out / "record.json").exists() and not (out / "brick").exists() and not library.exists()
-    monkeypatch.setattr(partition_quality, "functional_experts", judged)
+    monkeypatch.setattr(modularity, "functional_experts", judged)
     assert bricks(*command, "--out", out) == 0
     assert made == [1], "the split was kept"
     assert bricks(*command, "--out", tmp_path / "whole") == 0
