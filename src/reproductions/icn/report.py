@@ -15,16 +15,12 @@ WIDTH = 10
 
 def figures(stages: IcnStages, measures: Mapping[str, Interval]) -> dict[str, Figure]:
     """By claim id."""
+    arms = {arm: measures[f"answers/{arm}"] for arm in stages.probes[0].arms}
     return {
         "top-better-than-middle": _accuracy_by_rank(stages.probes),
-        "navigation": interval_bars(
-            "Fall of explored first tokens",
-            {name: measures[f"lists/{name}"] for name in _falls(measures)},
-            "doublings of the rank",
-        ),
         "more-correct-answers": interval_bars(
             "Different correct answers, mean over probes",
-            dict(sorted(_arms(measures).items(), key=lambda item: -item[1].estimate)),
+            dict(sorted(arms.items(), key=lambda item: -item[1].estimate)),
             "different correct answers",
         ),
     }
@@ -44,11 +40,6 @@ def tables(stages: IcnStages) -> dict[str, list[Table]]:
     texts: list[list[Cell]] = [
         [arm, text] for arm, written in stages.open[0].items() for text in list(dict.fromkeys(written.texts))[:5]
     ]
-    targets: list[list[Cell]] = [
-        [word, head, token.spearman, token.neighbours, token.random, token.target]
-        for word, target in stages.training.targets.items()
-        for head, token in (("frozen", target.frozen), ("trained", target.trained))
-    ]
     return {
         "clusters": [
             Table(title="Largest clusters and a middling one", columns=["metric", "tokens", "nearest"], rows=clusters)
@@ -65,27 +56,7 @@ def tables(stages: IcnStages) -> dict[str, list[Table]]:
         "diverse-texts": [
             Table(title="First texts to the first instruction", columns=["way", "text"], rows=texts),
         ],
-        "fixed-keys": [
-            Table(
-                title="By target (nats of log-probability)",
-                columns=["target", "head", "Spearman", "30 nearest keys", "random tokens", "target's own"],
-                rows=targets,
-            )
-        ],
     }
-
-
-def _arms(measures: Mapping[str, Interval]) -> dict[str, Interval]:
-    return {
-        name.removeprefix("answers/"): value
-        for name, value in measures.items()
-        if name.startswith("answers/") and " minus " not in name
-    }
-
-
-def _falls(measures: Mapping[str, Interval]) -> list[str]:
-    names = (f"{kind} fall, {length}" for length in (10, 30) for kind in ("own", "shuffled", "foreign"))
-    return [name for name in names if f"lists/{name}" in measures]
 
 
 def _accuracy_by_rank(probes: Sequence[ProbeStage]) -> Figure:

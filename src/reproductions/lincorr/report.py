@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from armillary.methods.lincorr import EditOutcome, GradientCorrelation
+from armillary.methods.lincorr import EditOutcome
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Figure, Lines, Points, Series, Table, interval_bars
 from reproductions.lincorr.measures import CORRELATIONS, LincorrStages
@@ -13,15 +13,7 @@ from reproductions.lincorr.stages import Evaluation
 
 def figures(stages: LincorrStages, measures: Mapping[str, Interval]) -> dict[str, Figure]:
     """By claim id."""
-    accuracies = {name: measures[f"vocabulary/{name}"] for name in stages.vocabulary}
-    figures = {
-        "fit-exists": _correlations(measures),
-        "gradients": _gradients(stages.gradients),
-        # Chance is a third: the paper's three pairs.
-        "vocabulary": interval_bars(
-            "Held-out accuracy", accuracies, "share of names", [1 / 3] * len(accuracies), "chance"
-        ),
-    }
+    figures = {"fit-exists": _correlations(measures)}
     if took := [edit for edit in stages.edits.edits if edit.took]:
         figures["hallucination"] = _success(took)
     if stages.resilience.evaluations:
@@ -94,16 +86,6 @@ def _correlations(measures: Mapping[str, Interval]) -> Figure:
         "mean test correlation",
         [_estimate(measures, f"{name}/random words") for name in values],
         "random words",
-    )
-
-
-def _gradients(gradients: Mapping[str, GradientCorrelation]) -> Figure:
-    return interval_bars(
-        "Gradient correlation by relation",
-        {name: gradient.correlation for name, gradient in gradients.items()},
-        "Pearson over coordinates",
-        [gradient.permuted.estimate for gradient in gradients.values()],
-        "rows of the map shuffled",
     )
 
 
