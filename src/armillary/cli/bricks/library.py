@@ -98,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 @dataclass(frozen=True)
-class Answer:
+class LibraryAnswer:
     """What is printed: JSON data, or lines for a reader."""
 
     data: Any
@@ -127,7 +127,7 @@ def encoder_of(loaded: "LoadedModel") -> "MidLayerEncoder":
     return MidLayerEncoder(loaded, background=texts(BACKGROUND, limit=CENTRED))
 
 
-def list_bricks(options: LibraryOptions) -> Answer:
+def list_bricks(options: LibraryOptions) -> LibraryAnswer:
     """A line a brick."""
     entries = opened_library(options).entries()
     rows = [
@@ -135,10 +135,10 @@ def list_bricks(options: LibraryOptions) -> Answer:
         + (f"  ({', '.join(entry['capabilities'])})" if entry["capabilities"] else "")
         for entry in entries
     ]
-    return Answer(entries, rows or [f"{options.folder} holds no brick yet."])
+    return LibraryAnswer(entries, rows or [f"{options.folder} holds no brick yet."])
 
 
-def show_brick(options: LibraryOptions) -> Answer:
+def show_brick(options: LibraryOptions) -> LibraryAnswer:
     """What is known of one brick."""
     brick = opened_library(options).get(options.what)
     provenance, cost = brick.meta.provenance, brick.cost
@@ -156,10 +156,10 @@ def show_brick(options: LibraryOptions) -> Answer:
         "keys": "none: search finds it with --arrow only" if brick.meta.keys is None else brick.meta.keys.encoder,
         "parents": ", ".join(parent[:12] for parent in brick.parents) or "none",
     }
-    return Answer({"id": brick.id, **brick.to_dict()}, [f"{name:8}  {value}" for name, value in rows.items()])
+    return LibraryAnswer({"id": brick.id, **brick.to_dict()}, [f"{name:8}  {value}" for name, value in rows.items()])
 
 
-def add_adapter(options: LibraryOptions) -> Answer:
+def add_adapter(options: LibraryOptions) -> LibraryAnswer:
     """The id under which an adapter is kept."""
     from armillary.methods.bricks.library.peft import brick_from_adapter
     from armillary.methods.bricks.library.retrieval import make_keys
@@ -177,7 +177,7 @@ def add_adapter(options: LibraryOptions) -> Answer:
         brick = replace(brick, meta=replace(brick.meta, keys=keys))
     kept = opened_library(options).add(brick)
     hint = "" if texts is not None else " It has no keys (--keys-from), so search finds it with --arrow only."
-    return Answer({"id": kept}, [f"Added {brick.name}: {kept[:12]}.{hint}"])
+    return LibraryAnswer({"id": kept}, [f"Added {brick.name}: {kept[:12]}.{hint}"])
 
 
 def key_texts(source: str, seed: int) -> list[str]:
@@ -190,7 +190,7 @@ def key_texts(source: str, seed: int) -> list[str]:
     return texts
 
 
-def search(options: LibraryOptions) -> Answer:
+def search(options: LibraryOptions) -> LibraryAnswer:
     """The bricks that fit a text, best first, or that none does."""
     library = opened_library(options)
     if not options.arrow:
@@ -207,7 +207,7 @@ def search(options: LibraryOptions) -> Answer:
     names = {entry["id"]: entry["name"] for entry in library.entries()}
     lines = [f"{row.score:6.3f}  {row.brick[:12]}  {names[row.brick]}" for row in result.chosen]
     data = {**result.to_dict(), "names": {row.brick: names[row.brick] for row in result.chosen}}
-    return Answer(data, lines or [result.sentence])
+    return LibraryAnswer(data, lines or [result.sentence])
 
 
 def base_of(library: "BrickLibrary") -> str | None:
@@ -220,15 +220,15 @@ def base_of(library: "BrickLibrary") -> str | None:
     return next((str(meta["provenance"]["base"]) for meta in metas if meta["provenance"]["base"]), None)
 
 
-def remove_brick(options: LibraryOptions) -> Answer:
+def remove_brick(options: LibraryOptions) -> LibraryAnswer:
     """The brick that was taken out."""
     library = opened_library(options)
     name = library.folder(options.what).name
     library.remove(options.what)
-    return Answer({"removed": name}, [f"Removed {name[:12]}."])
+    return LibraryAnswer({"removed": name}, [f"Removed {name[:12]}."])
 
 
-def export_brick(options: LibraryOptions) -> Answer:
+def export_brick(options: LibraryOptions) -> LibraryAnswer:
     """The PEFT folder of a brick."""
     from armillary.methods.bricks.library.peft import write_adapter
 
@@ -236,16 +236,16 @@ def export_brick(options: LibraryOptions) -> Answer:
         raise UsageError("`library export` needs --to, the name of a new folder.")
     brick = opened_library(options).get(options.what)
     write_adapter(brick, options.to)
-    return Answer({"id": brick.id, "to": str(options.to)}, [f"Exported {brick.name}: {options.to}"])
+    return LibraryAnswer({"id": brick.id, "to": str(options.to)}, [f"Exported {brick.name}: {options.to}"])
 
 
-def rebuild(options: LibraryOptions) -> Answer:
+def rebuild(options: LibraryOptions) -> LibraryAnswer:
     """How many bricks the index now has."""
     count = opened_library(options).rebuild()
-    return Answer({"bricks": count}, [f"{options.folder}: {count} brick{'' if count == 1 else 's'}."])
+    return LibraryAnswer({"bricks": count}, [f"{options.folder}: {count} brick{'' if count == 1 else 's'}."])
 
 
-ACTS: dict[Act, Callable[[LibraryOptions], Answer]] = {
+ACTS: dict[Act, Callable[[LibraryOptions], LibraryAnswer]] = {
     "list": list_bricks,
     "show": show_brick,
     "add": add_adapter,
