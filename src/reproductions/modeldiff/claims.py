@@ -4,13 +4,10 @@ The paper's result tables could not be read, so no figure of its own stands here
 controls are ours, and so are the claims that say so. A rule reads intervals only.
 """
 
-from collections.abc import Mapping
 from itertools import pairwise
 
-from armillary.numerics.intervals import Interval
-from armillary.records.claims import Claim, Verdict
+from armillary.records.claims import Claim, Measures, Verdict, above, every
 
-Measures = Mapping[str, Interval]
 PAIRS = ("perturbed", "independent")
 STEPS = (
     ("noise 0.01", "fine-tuned"),
@@ -19,27 +16,37 @@ STEPS = (
 )
 """Each nearer than the next."""
 
+KINSHIP = tuple(f"zoo/{what}, {far} minus {near}" for near, far in STEPS for what in ("spread", "private share"))
+TEMPERING = {"tempering/error of ln Z": 0.02, "tempering/error of ln count": 0.03, "tempering/distance": 0.03}
+"""The largest errors at which the claim holds."""
+
+EFFECTIVE = tuple(
+    f"effective samples/{where}" for where in ("independent tokens", "first-order Markov", "zoo", "real")
+)
+LADDER = tuple(f"copies/spread, noise {size}" for size in ("0.003", "0.01", "0.03", "0.1"))
+
 
 def _decided(holds: bool, fails: bool) -> Verdict:
     return "fails" if fails else "holds" if holds else "undecided"
 
 
 def _exact(m: Measures) -> Verdict:
-    coverage = [m[f"{pair}/coverage"] for pair in PAIRS]
-    bias = [m[f"{pair}/bias of the total"] for pair in PAIRS]
+    coverages = [m[f"{pair}/coverage"] for pair in PAIRS]
+    biases = [m[f"{pair}/bias of the total"] for pair in PAIRS]
     return _decided(
-        all(0.93 <= one.estimate <= 0.97 for one in coverage)
-        and all(one.lower > -0.01 and one.upper < 0.01 for one in bias),
-        any(one.upper < 0.9 for one in coverage) or any(one.lower > 0.01 or one.upper < -0.01 for one in bias),
+        all(0.93 <= coverage.estimate <= 0.97 for coverage in coverages)
+        and all(bias.lower > -0.01 and bias.upper < 0.01 for bias in biases),
+        any(coverage.upper < 0.9 for coverage in coverages)
+        or any(bias.lower > 0.01 or bias.upper < -0.01 for bias in biases),
     )
 
 
 def _weights(m: Measures) -> Verdict:
-    raw = [m[f"{pair}/raw distance"] for pair in PAIRS]
-    weighted = [m[f"{pair}/weighted distance"] for pair in PAIRS]
+    plain = [m[f"{pair}/raw distance"] for pair in PAIRS]
+    weighed = [m[f"{pair}/weighted distance"] for pair in PAIRS]
     return _decided(
-        all(one.lower >= 0.05 for one in raw) and all(one.estimate <= 0.01 for one in weighted),
-        any(one.upper < 0.05 for one in raw) or any(one.lower > 0.01 for one in weighted),
+        all(distance.lower >= 0.05 for distance in plain) and all(distance.estimate <= 0.01 for distance in weighed),
+        any(distance.upper < 0.05 for distance in plain) or any(distance.lower > 0.01 for distance in weighed),
     )
 
 
@@ -52,16 +59,10 @@ def _overlap(m: Measures) -> Verdict:
 
 
 def _tempering(m: Measures) -> Verdict:
-    limits = {"tempering/error of ln Z": 0.02, "tempering/error of ln count": 0.03, "tempering/distance": 0.03}
     return _decided(
-        all(m[name].estimate <= limit for name, limit in limits.items()),
-        any(m[name].lower > limit for name, limit in limits.items()),
+        all(m[name].estimate <= limit for name, limit in TEMPERING.items()),
+        any(m[name].lower > limit for name, limit in TEMPERING.items()),
     )
-
-
-def _order(m: Measures) -> Verdict:
-    gaps = [m[f"zoo/{what}, {far} minus {near}"] for near, far in STEPS for what in ("spread", "private share")]
-    return _decided(all(gap.lower > 0 for gap in gaps), any(gap.upper <= 0 for gap in gaps))
 
 
 def _copies(m: Measures) -> Verdict:
@@ -84,15 +85,15 @@ def _hot(m: Measures) -> Verdict:
 
 
 def _effective(m: Measures) -> Verdict:
-    ratios = [m[f"effective samples/{where}"] for where in ("independent tokens", "first-order Markov", "zoo", "real")]
+    ratios = [m[name] for name in EFFECTIVE]
     return _decided(
-        all(0.5 <= one.estimate <= 2 for one in ratios), any(one.upper < 0.5 or one.lower > 2 for one in ratios)
+        all(0.5 <= ratio.estimate <= 2 for ratio in ratios),
+        any(ratio.upper < 0.5 or ratio.lower > 2 for ratio in ratios),
     )
 
 
 def _noise(m: Measures) -> Verdict:
-    ladder = [m[f"copies/spread, noise {size}"] for size in ("0.003", "0.01", "0.03", "0.1")]
-    pairs = list(pairwise(ladder))
+    pairs = list(pairwise(m[name] for name in LADDER))
     return _decided(
         all(low.upper < high.lower for low, high in pairs), any(low.estimate >= high.estimate for low, high in pairs)
     )
@@ -133,7 +134,7 @@ CLAIMS: tuple[Claim, ...] = (
         "of the histogram of the difference from the exact one; absolute, mean over seeds.",
         rule="Holds if they are at most 0.02, 0.03 and 0.03; fails if one is above with its interval.",
         decide=_tempering,
-        needs=("tempering/error of ln Z", "tempering/error of ln count", "tempering/distance"),
+        needs=tuple(TEMPERING),
     ),
     Claim(
         id="kinship",
@@ -141,8 +142,8 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Spread of the difference per character and share of private inputs: noise of 0.01 below a "
         "fine-tuned copy below another seed below another corpus; character models, paired over seeds.",
         rule="Holds if all six gaps lie above 0 with their interval; fails if one lies at or below 0.",
-        decide=_order,
-        needs=tuple(f"zoo/{what}, {far} minus {near}" for near, far in STEPS for what in ("spread", "private share")),
+        decide=every(*map(above, KINSHIP)),
+        needs=KINSHIP,
     ),
     Claim(
         id="copies",
@@ -184,9 +185,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Effective samples over 2 N h(z+) on grid models, character models and real weights.",
         rule="Holds if every ratio is between 0.5 and 2; fails if one lies outside with its interval.",
         decide=_effective,
-        needs=tuple(
-            f"effective samples/{where}" for where in ("independent tokens", "first-order Markov", "zoo", "real")
-        ),
+        needs=EFFECTIVE,
     ),
     Claim(
         id="noise-ladder",
@@ -194,6 +193,6 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Standard deviation of the difference per token over the model's own inputs, noise of 0.003 to 0.1.",
         rule="Holds if each size's interval lies below the next one's; fails if an estimate does not rise.",
         decide=_noise,
-        needs=tuple(f"copies/spread, noise {size}" for size in ("0.003", "0.01", "0.03", "0.1")),
+        needs=LADDER,
     ),
 )

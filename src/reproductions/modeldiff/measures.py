@@ -1,75 +1,89 @@
-"""From the plain data of the Model-diff stages to the named measures that the claims read. Needs no model.
+"""From the results of the Model-diff stages to the named measures that the claims read. Needs no model.
 
-Legend: S seeds or repeats, D bins of the difference.
+Legend: S seeds or runs, D bins of the difference.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from armillary.methods.modeldiff.ancestry import Lineage
+from armillary.methods.modeldiff.draws import Floats
+from armillary.methods.modeldiff.text_result import TextComparison
 from armillary.numerics.intervals import Interval, across_seeds, bootstrap, bootstrap_mean
 from reproductions.modeldiff.claims import PAIRS, STEPS
-from reproductions.modeldiff.zoo import DERIVATIONS, THRESHOLDS
+from reproductions.modeldiff.stages import BothWays, HotRuns, KnownRuns, TemperedRun, WindowEdge
+from reproductions.modeldiff.zoo import DERIVATIONS, THRESHOLDS, FamilyResult
 
-Found = dict[str, Any]
-Floats = NDArray[np.float64]
 RATED_AT = 0.25
+"""The threshold of the claim on ratings, nats per character."""
+
 GRIDS = ("independent tokens", "first-order Markov")
 
 
-def measures(found: Found) -> dict[str, Interval]:
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What all stages gave."""
+
+    known: Mapping[str, KnownRuns]
+    """By pair of tables or kind of grid."""
+
+    hot: HotRuns
+    tempering: Sequence[TemperedRun]
+    families: Sequence[FamilyResult]
+    copies: Lineage
+    both_ways: BothWays
+    texts: TextComparison
+
+
+def measures(results: Results) -> dict[str, Interval]:
     """Every measure by name; what could not be measured is absent."""
-    out: dict[str, Interval] = {}
-    for pair in (*PAIRS, *GRIDS):
-        out |= _repeated(found[pair], pair)
-    out |= _hot(found["hot"]) | _tempering(found["tempering"]) | _zoo(found["zoo"]) | _copies(found["copies"])
+    named: dict[str, Interval] = {}
+    for name in (*PAIRS, *GRIDS):
+        named |= _known(results.known[name], name)
+    named |= _hot(results.hot) | _tempering(results.tempering)
+    named |= _kinship(results.families) | _rated(results.families) | _copies(results.copies)
     for grid in GRIDS:
-        ratios = [one["ess"] / one["expected ess"] for one in found[grid]["repeats"]]
-        out[f"effective samples/{grid}"] = bootstrap_mean(ratios, seed=0, how=f"bootstrap over {len(ratios)} runs")
-    rows = [row for one in found["zoo"]["seeds"] for row in one["rated"]["effective"]["rows"]]
-    out["effective samples/zoo"] = _ratios(rows)
-    out["effective samples/real"] = _ratios(found["both ways"]["effective"]["rows"])
-    return out
+        ratios = [run.effective / run.expected_effective for run in results.known[grid].runs]
+        named[f"effective samples/{grid}"] = bootstrap_mean(ratios, seed=0, how=f"bootstrap over {len(ratios)} runs")
+    named["effective samples/zoo"] = _ratios([edge for family in results.families for edge in family.edges])
+    named["effective samples/real"] = _ratios(results.both_ways.edges)
+    return named
 
 
-def _ratios(rows: Sequence[Found]) -> Interval:
-    found = [row["seen"] / row["expected"] for row in rows if row["expected"] > 0]
-    how = f"mean over {len(found)} window edges, with the smallest and the largest"
-    return Interval(estimate=float(np.mean(found)), low=min(found), high=max(found), n=len(found), how=how)
+def _ratios(edges: Sequence[WindowEdge]) -> Interval:
+    ratios = [edge.effective / edge.expected for edge in edges if edge.expected > 0]
+    how = f"mean over {len(ratios)} window edges, with the smallest and the largest"
+    return Interval(estimate=float(np.mean(ratios)), low=min(ratios), high=max(ratios), n=len(ratios), how=how)
 
 
-def _repeated(one: Found, name: str) -> dict[str, Interval]:
+def _known(known: KnownRuns, name: str) -> dict[str, Interval]:
     """Coverage, bias, distances and overlap of repeated runs with a known answer."""
-    repeats = one["repeats"]
-    how = f"bootstrap over {len(repeats)} runs"
-    total = np.exp([run["total"]["a"] for run in repeats]) - 1
-    both = np.exp(
-        [[run["overlap"][side] if run["overlap"][side] is not None else -np.inf for side in "ab"] for run in repeats]
-    )
-    exact, weighted, raw = (np.array(one["shares"][key]) for key in ("exact", "weighted", "raw"))
+    runs, histograms = known.runs, known.histograms
+    how = f"bootstrap over {len(runs)} runs"
+    overlap_S2 = np.array([run.overlap for run in runs])
+    exact_D = np.array(histograms.exact)
 
     def ratio(rows: NDArray[np.int64]) -> Floats:
-        mean = both[rows].mean(axis=1)
+        mean = overlap_S2[rows].mean(axis=1)
         quotient: Floats = mean[:, 0] / mean[:, 1]
         return quotient
 
+    def distance_of_mean(shares: list[list[float]]) -> Interval:
+        """Total variation between the mean over runs and the exact histogram."""
+        shares_SD = np.array(shares)
+        return bootstrap(lambda rows: _distances(shares_SD, exact_D, rows), len(shares_SD), seed=0, how=how)
+
     return {
-        f"{name}/coverage": bootstrap_mean([np.mean(run["covered"]) for run in repeats], seed=0, how=how),
-        f"{name}/bias of the total": bootstrap_mean(total, seed=0, how=how),
-        f"{name}/coverage of the total": bootstrap_mean(
-            [np.mean(run["total covered"]) for run in repeats], seed=0, how=how
-        ),
-        f"{name}/raw distance": _distance_of_mean(raw, exact, how),
-        f"{name}/weighted distance": _distance_of_mean(weighted, exact, how),
-        f"{name}/overlap from A over overlap from B": bootstrap(ratio, len(repeats), seed=0, how=how),
+        f"{name}/coverage": bootstrap_mean([np.mean(run.covered) for run in runs], seed=0, how=how),
+        f"{name}/bias of the total": bootstrap_mean([run.total - 1 for run in runs], seed=0, how=how),
+        f"{name}/coverage of the total": bootstrap_mean([np.mean(run.total_covered) for run in runs], seed=0, how=how),
+        f"{name}/raw distance": distance_of_mean(histograms.wrong),
+        f"{name}/weighted distance": distance_of_mean(histograms.estimated),
+        f"{name}/overlap from A over overlap from B": bootstrap(ratio, len(runs), seed=0, how=how),
     }
-
-
-def _distance_of_mean(shares_SD: Floats, exact_D: Floats, how: str) -> Interval:
-    """Total variation between the mean over runs and the exact histogram."""
-    return bootstrap(lambda rows: _distances(shares_SD, exact_D, rows), len(shares_SD), seed=0, how=how)
 
 
 def _distances(shares_SD: Floats, exact_D: Floats, rows: NDArray[np.int64]) -> Floats:
@@ -78,56 +92,51 @@ def _distances(shares_SD: Floats, exact_D: Floats, rows: NDArray[np.int64]) -> F
     return apart
 
 
-def _hot(one: Found) -> dict[str, Interval]:
-    how = f"bootstrap over {len(one['right'])} runs"
-    exact, right, wrong = (np.array(one["shares"][key]) for key in ("exact", "right", "wrong"))
+def _hot(hot: HotRuns) -> dict[str, Interval]:
+    how = f"bootstrap over {len(hot.right)} runs"
+    histograms = hot.histograms
+    exact, right, wrong = (np.array(part) for part in (histograms.exact, histograms.estimated, histograms.wrong))
     apart = bootstrap(
         lambda rows: _distances(wrong, exact, rows) - _distances(right, exact, rows), len(right), seed=0, how=how
     )
     return {
-        "hot/right over exact": bootstrap_mean(np.exp(one["right"]), seed=0, how=how),
-        "hot/wrong over exact": bootstrap_mean(np.exp(one["wrong"]), seed=0, how=how),
+        "hot/right over exact": bootstrap_mean(hot.right, seed=0, how=how),
+        "hot/wrong over exact": bootstrap_mean(hot.wrong, seed=0, how=how),
         "hot/wrong distance minus right": apart,
     }
 
 
-def _tempering(one: Found) -> dict[str, Interval]:
-    done = [run for run in one["seeds"] if "error" not in run]
-    if not done:
-        return {}
+def _tempering(runs: Sequence[TemperedRun]) -> dict[str, Interval]:
     return {
-        "tempering/error of ln Z": across_seeds([max(abs(value) for value in run["log z"]) for run in done]),
-        "tempering/error of ln count": across_seeds([abs(run["total"]) for run in done]),
-        "tempering/distance": across_seeds([run["distance"] for run in done]),
-        "tempering/lowest swap rate": across_seeds([min(run["swap rates"]) for run in done]),
+        "tempering/error of ln Z": across_seeds([run.log_z_error for run in runs]),
+        "tempering/error of ln count": across_seeds([abs(run.total) for run in runs]),
+        "tempering/distance": across_seeds([run.distance for run in runs]),
+        "tempering/lowest swap rate": across_seeds([run.lowest_swap_rate for run in runs]),
     }
 
 
-def _zoo(zoo: Found) -> dict[str, Interval]:
-    seeds = [one["kin"] for one in zoo["seeds"]]
-    out: dict[str, Interval] = {}
+def _kinship(families: Sequence[FamilyResult]) -> dict[str, Interval]:
+    # The first relative is the candidate of ``lineage``, a sibling that stands among the others too.
+    kin = [{relative.name: relative.spread for relative in family.lineage.relatives[1:]} for family in families]
+    widths = [{name: spread.deviation.estimate for name, spread in spreads.items()} for spreads in kin]
+    shared = [{name: spread.overlap.estimate for name, spread in spreads.items()} for spreads in kin]
+    named: dict[str, Interval] = {}
     for name in (*DERIVATIONS, "other seed", "trained less", "other corpus"):
-        out[f"zoo/spread, {name}"] = across_seeds([_value(kin, name, "deviation") for kin in seeds])
-        out[f"zoo/private share, {name}"] = across_seeds([1 - _value(kin, name, "overlap") for kin in seeds])
+        named[f"zoo/spread, {name}"] = across_seeds([width[name] for width in widths])
+        named[f"zoo/private share, {name}"] = across_seeds([1 - share[name] for share in shared])
     for near, far in STEPS:
-        gaps = [_value(kin, far, "deviation") - _value(kin, near, "deviation") for kin in seeds]
-        out[f"zoo/spread, {far} minus {near}"] = across_seeds(gaps)
-        gaps = [_value(kin, near, "overlap") - _value(kin, far, "overlap") for kin in seeds]
-        out[f"zoo/private share, {far} minus {near}"] = across_seeds(gaps)
-    out["zoo/AUC of copies against independent models"] = _auc(seeds)
-    return out | _rated([one["rated"] for one in zoo["seeds"]])
+        named[f"zoo/spread, {far} minus {near}"] = across_seeds([width[far] - width[near] for width in widths])
+        named[f"zoo/private share, {far} minus {near}"] = across_seeds([share[near] - share[far] for share in shared])
+    named["zoo/AUC of copies against independent models"] = _auc(widths)
+    return named
 
 
-def _value(kin: Found, name: str, feature: str) -> float:
-    return float(kin[name][feature]["estimate"])
-
-
-def _auc(seeds: Sequence[Found]) -> Interval:
+def _auc(widths: Sequence[Mapping[str, float]]) -> Interval:
     """How often a copy has a narrower difference than an independently trained model, over base models."""
-    copied = [[_value(kin, how, "deviation") for how in DERIVATIONS] for kin in seeds]
+    copied = [[width[name] for name in DERIVATIONS] for width in widths]
     apart = [
-        [_value(kin, name, "deviation") for name in kin if name == "other seed" or name.startswith("stranger")]
-        for kin in seeds
+        [value for name, value in width.items() if name == "other seed" or name.startswith("stranger")]
+        for width in widths
     ]
 
     def auc(rows: NDArray[np.int64]) -> Floats:
@@ -138,34 +147,38 @@ def _auc(seeds: Sequence[Found]) -> Interval:
             values.append(float((gaps > 0).mean() + (gaps == 0).mean() / 2))
         return np.array(values)
 
-    how = (
-        f"bootstrap over {len(seeds)} base models, {len(copied[0])} copies and {len(apart[0])} independent models each"
-    )
-    return bootstrap(auc, len(seeds), seed=0, how=how)
+    each = f"{len(copied[0])} copies and {len(apart[0])} independent models each"
+    how = f"bootstrap over {len(widths)} base models, {each}"
+    return bootstrap(auc, len(widths), seed=0, how=how)
 
 
-def _rated(seeds: Sequence[Found]) -> dict[str, Interval]:
-    at = THRESHOLDS.index(RATED_AT)
-    judged, null = ([one[key][at] for one in seeds] for key in ("judged", "null"))
-    out = {
-        "zoo/verdicts for the better model": _share([one["verdict"] == "A agrees better" for one in judged]),
-        "zoo/verdicts with shuffled ratings": _share([one["verdict"] == "A agrees better" for one in null]),
+def _rated(families: Sequence[FamilyResult]) -> dict[str, Interval]:
+    index = THRESHOLDS.index(RATED_AT)
+    agreements = [family.agreements[index] for family in families]
+    shuffled = [family.shuffled[index] for family in families]
+    named = {
+        f"zoo/verdicts {whose}": Interval(
+            estimate=float(np.mean([agreement.verdict == "A agrees better" for agreement in group])),
+            n=len(group),
+            how=f"share of {len(group)} seeds",
+        )
+        for whose, group in (("for the better model", agreements), ("with shuffled ratings", shuffled))
     }
-    precise = [(one["a"]["precision"], one["b"]["precision"]) for one in judged]
-    if all(a and b for a, b in precise):
-        out["zoo/precision, better minus worse"] = across_seeds([a["estimate"] - b["estimate"] for a, b in precise])
-    return out
+    gaps = [
+        agreement.a.precision.estimate - agreement.b.precision.estimate
+        for agreement in agreements
+        if agreement.a.precision is not None and agreement.b.precision is not None
+    ]
+    if len(gaps) == len(agreements):
+        named["zoo/precision, better minus worse"] = across_seeds(gaps)
+    return named
 
 
-def _share(hits: Sequence[bool]) -> Interval:
-    return Interval(estimate=float(np.mean(hits)), n=len(hits), how=f"share of {len(hits)} seeds")
-
-
-def _copies(copies: Found) -> dict[str, Interval]:
-    out = {}
-    for name, one in copies.items():
-        short = "fine-tuned" if one["kind"] == "candidate" else name.removesuffix(", seed 0")
-        out[f"copies/spread, {short}"] = Interval.from_dict(one["deviation"])
-        out[f"copies/mean, {short}"] = Interval.from_dict(one["mean"])
-        out[f"copies/overlap, {short}"] = Interval.from_dict(one["overlap"])
-    return out
+def _copies(copies: Lineage) -> dict[str, Interval]:
+    named: dict[str, Interval] = {}
+    for relative in copies.relatives:
+        name = "fine-tuned" if relative.kind == "candidate" else relative.name.removesuffix(", seed 0")
+        named[f"copies/spread, {name}"] = relative.spread.deviation
+        named[f"copies/mean, {name}"] = relative.spread.mean
+        named[f"copies/overlap, {name}"] = relative.spread.overlap
+    return named

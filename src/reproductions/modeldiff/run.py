@@ -4,99 +4,74 @@ Tables, grids and a zoo of character models trained here carry the claims; the m
 weights.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from functools import cache, partial
 
 from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.data.texts.corpora import corpus_source
+from armillary.methods.modeldiff.ancestry import Lineage
+from armillary.methods.modeldiff.report import text_sections
+from armillary.methods.modeldiff.text_result import TextComparison
 from armillary.models import LoadedModel, load
-from armillary.progress import counted
 from armillary.records.claims import judge
-from armillary.runs.folder import RunFolder
 from armillary.runs.run import Outcome, Run
 from reproductions.modeldiff import stages, zoo
 from reproductions.modeldiff.claims import CLAIMS, PAIRS
-from reproductions.modeldiff.measures import GRIDS, measures
-from reproductions.modeldiff.report import findings, sections
+from reproductions.modeldiff.measures import GRIDS, Results, measures
+from reproductions.modeldiff.report import figures, tables
 from reproductions.modeldiff.scale import SCALES
-from reproductions.modeldiff.zoo import ZOO_SCALES
-
-Found = dict[str, Any]
-
-
-def _measured(config: ReproduceSettings, loaded: LoadedModel, folder: RunFolder) -> Found:
-    scale, found = SCALES[config.preset], {}
-    with counted("Model-diff: stages", len(PAIRS) + len(GRIDS) + 2 + scale.zoo_seeds + 3) as bar:
-
-        def stage(name: str, compute: Callable[[], Any]) -> Any:
-            value = folder.parts.json(f"stage {name}", compute)
-            bar.advance()
-            return value
-
-        for pair in PAIRS:
-            found[pair] = stage(pair, partial(stages.enumerated, pair, scale, config.seed))
-        for grid in GRIDS:
-            found[grid] = stage(grid, partial(stages.gridded, grid, scale, config.seed))
-        found["hot"] = stage("hot", lambda: stages.wrong_weights(scale, config.seed))
-        found["tempering"] = stage("tempering", lambda: stages.tempered(scale, config.seed))
-        seeds = [config.seed + offset for offset in range(scale.zoo_seeds)]
-        found["zoo"] = {
-            "seeds": [stage(f"zoo {seed}", partial(_family, seed, seeds, config, folder)) for seed in seeds]
-        }
-        _real(config, loaded, folder, found, stage)
-    return found
+from reproductions.page import claim_findings, claim_sections
+from reproductions.stages import counted_stages
 
 
-def _family(seed: int, seeds: list[int], config: ReproduceSettings, folder: RunFolder) -> Found:
-    """The zoo of one seed; the base models of the other seeds are strangers trained on the same language."""
-    scale, zoo_scale = SCALES[config.preset], ZOO_SCALES[config.preset]
-    models = zoo.open_family(seed, zoo_scale, folder.parts.arrays)
-    strangers = {
-        f"stranger {other} {kind}": model
-        for other in seeds
-        if other != seed
-        for kind, model in zoo.open_family(other, zoo_scale, folder.parts.arrays).items()
-        if kind in ("base", "other seed")
-    }
-    return {
-        "quality": zoo.quality(models, zoo_scale),
-        "kin": zoo.kinship(models, strangers, seed, scale, zoo_scale),
-        "rated": zoo.rated(models, seed, scale),
-    }
+def _results(run: Run[ReproduceSettings]) -> Results:
+    scale, seed, loaded, store = SCALES[run.settings.preset], run.settings.seed, run.model, run.parts.arrays
+    seeds = [seed + offset for offset in range(scale.zoo_seeds)]
 
-
-def _real(
-    config: ReproduceSettings, loaded: LoadedModel, folder: RunFolder, found: Found, stage: Callable[..., Any]
-) -> None:
-    scale, keep = SCALES[config.preset], folder.parts.arrays
-    made: list[LoadedModel] = []
-
+    @cache
     def changed() -> LoadedModel:
         # Made at most once, and only where a stage is not kept already.
-        if not made:
-            made.append(stages.trained_on(loaded, scale, config.seed))
-        return made[0]
+        return stages.trained_on(loaded, scale, seed)
 
-    found["copies"] = stage("copies", lambda: stages.copies(loaded, changed(), scale, config.seed, keep))
-    found["both ways"] = stage("both ways", lambda: stages.both_ways(loaded, changed(), scale, config.seed, keep))
-    found["texts"] = stage(
-        "texts", lambda: stages.other_tokenizer(loaded, load(scale.partner), scale, config.seed, keep)
-    )
+    total = len(PAIRS) + len(GRIDS) + 2 + scale.zoo_seeds + 3
+    with counted_stages(run.parts, "Model-diff: stages", total) as stage:
+        known = {
+            pair: stage.run(stages.KnownRuns, pair, partial(stages.enumerated, pair, scale, seed)) for pair in PAIRS
+        }
+        known |= {
+            grid: stage.run(stages.KnownRuns, grid, partial(stages.gridded, grid, scale, seed)) for grid in GRIDS
+        }
+        return Results(
+            known=known,
+            hot=stage.run(stages.HotRuns, "hot", lambda: stages.wrong_weights(scale, seed)),
+            tempering=stage.run(list[stages.TemperedRun], "tempering", lambda: stages.tempered(scale, seed)),
+            families=[
+                stage.run(zoo.FamilyResult, f"zoo {own}", partial(zoo.family, own, seeds, scale, store))
+                for own in seeds
+            ],
+            copies=stage.run(Lineage, "copies", lambda: stages.copies(loaded, changed(), scale, seed, store)),
+            both_ways=stage.run(
+                stages.BothWays, "both ways", lambda: stages.both_ways(loaded, changed(), scale, seed, store)
+            ),
+            texts=stage.run(
+                TextComparison,
+                "texts",
+                lambda: stages.other_tokenizer(loaded, load(scale.partner), scale, seed, store),
+            ),
+        )
 
 
 def judged(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
-    config, loaded, folder = run.settings, run.model, run.folder
-    found = _measured(config, loaded, folder)
-    measured = measures(found)
+    results = _results(run)
+    measured = measures(results)
     claims = judge(CLAIMS, measured)
+    page = claim_sections(claims, figures=figures(results, measured), tables=tables(results))
     return Outcome(
-        title=f"Model-diff reproduced, with {loaded.name}",
+        title=f"Model-diff reproduced, with {run.model.name}",
         measures=measured,
         claims=claims,
-        findings=findings(claims),
-        sections=sections(found, measured),
+        findings=claim_findings(claims),
+        sections=[*page, *text_sections(results.texts)],
         data=[corpus_source(stages.CORPUS)],
     )
 

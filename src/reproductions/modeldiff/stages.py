@@ -1,38 +1,142 @@
-"""Stages of the Model-diff reproduction with a known answer: tables (E1), parallel tempering (E2), grids (E3).
+"""Stages of the Model-diff reproduction: known answers (E1 tables, E2 tempering, E3 grids), real weights (E5, E6).
 
-Legend: N sequences, D bins of the difference.
+Legend: N sequences, D bins of the difference, S repeated runs, P points of a known pair.
 """
 
 import math
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from armillary.data.texts.corpora import texts
-from armillary.errors import NumericError
-from armillary.methods.modeldiff import CompareConfig, Comparison, Direction, InputSpace, compare
-from armillary.methods.modeldiff.ancestry import lineage
+from armillary.methods.modeldiff import CompareConfig, Comparison, Direction, InputSpace, SampleExample, compare
+from armillary.methods.modeldiff.ancestry import Lineage, lineage
 from armillary.methods.modeldiff.config import Bounds
-from armillary.methods.modeldiff.core import effective_size, expected_effective_size, log_sum
+from armillary.methods.modeldiff.core import Side, effective_size, expected_effective_size, log_sum
 from armillary.methods.modeldiff.curves import Bins
-from armillary.methods.modeldiff.derivations import finetuned, known_derivations
+from armillary.methods.modeldiff.derivations import finetuned
 from armillary.methods.modeldiff.draws import Floats
+from armillary.methods.modeldiff.figures import Naming, curves
 from armillary.methods.modeldiff.tempering import parallel_tempering
 from armillary.methods.modeldiff.text_mode import compare_texts
+from armillary.methods.modeldiff.text_result import TextComparison
 from armillary.models import LoadedModel
+from armillary.records.sections import Figure
+from armillary.runs.parts import Store
 from reproductions.modeldiff.known_models import GridModel, KnownPair, TableModel, TemperedTable, known_grid
 from reproductions.modeldiff.scale import Scale
-from reproductions.modeldiff.zoo import Keep, curves, effective
 
-Found = dict[str, Any]
 VOCABULARY, LENGTH = 6, 7
+"""Of the tables: 280,000 sequences, which are enumerated in a second."""
+
 LEAST_SHARE = 0.02
 """Bins that hold less of the exact count are left out of the coverage: too few samples fall there."""
 
 HOT = 1.6
 """Temperature at which wrong weights are shown."""
+
+TINY = 1e-300
+"""Stands for a share of 0 where a logarithm is taken."""
+
+FINETUNE_TOKENS = 64
+FINETUNE_RATE = 2e-5
+CORPUS = "python-reference"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histograms:
+    """Shares of A's plausible inputs at each difference: the exact ones and those of every run."""
+
+    centres: list[float]
+    """Middle of each bin, nats ``[D]``."""
+
+    exact: list[float]
+    estimated: list[list[float]]
+    """Weighed as they should be ``[S, D]``."""
+
+    wrong: list[list[float]]
+    """Not weighed, or weighed wrongly ``[S, D]``."""
+
+    @classmethod
+    def beside(cls, exact: "Exact", estimated: list[list[float]], wrong: list[list[float]]) -> "Histograms":
+        """Those of every run with the exact ones."""
+        centres, shares = exact.bins.centres_D.tolist(), exact.shares_D.tolist()
+        return cls(centres=centres, exact=shares, estimated=estimated, wrong=wrong)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownRun:
+    """One comparison of two models whose counts are known."""
+
+    covered: list[bool]
+    """Whether the interval of each well-filled bin of A's direction covers the exact count."""
+
+    total_covered: list[bool]
+    """The same of the number of plausible inputs, A's and B's."""
+
+    total: float
+    """A's estimated number of plausible inputs over the exact one."""
+
+    overlap: list[float]
+    """Estimated over exact size of the overlap, from A's samples and from B's."""
+
+    effective: float
+    expected_effective: float
+    """``2 N h(z+)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownRuns:
+    """Repeated comparisons of one pair."""
+
+    runs: list[KnownRun]
+    histograms: Histograms
+
+
+@dataclass(frozen=True, kw_only=True)
+class HotRuns:
+    """Draws at a temperature, weighed by their exact probability and by ``exp(z / T)``: estimated over exact count."""
+
+    right: list[float]
+    wrong: list[float]
+    histograms: Histograms
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemperedRun:
+    """One run of parallel tempering beside the exact numbers."""
+
+    log_z_error: float
+    """Largest error of ln Z of a rung, without its sign."""
+
+    total: float
+    """Error of the log number of plausible inputs."""
+
+    distance: float
+    """Total variation between the estimated histogram of the difference and the exact one."""
+
+    lowest_swap_rate: float
+    unmixed: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowEdge:
+    """Effective samples with the window's upper edge at a quantile of the NLL."""
+
+    quantile: float
+    effective: float
+    expected: float
+    """``2 N h(z+)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BothWays:
+    """A real model and its fine-tuned copy in both directions."""
+
+    curves: Figure
+    edges: list[WindowEdge]
+    examples: list[SampleExample]
 
 
 def tables(pair: str, seed: int) -> tuple[TableModel, TableModel]:
@@ -43,202 +147,192 @@ def tables(pair: str, seed: int) -> tuple[TableModel, TableModel]:
     return a, TableModel.random(VOCABULARY, LENGTH, seed=seed + 2)
 
 
-def exact_windows(known: KnownPair) -> dict[str, Bounds]:
+def exact_windows(known: KnownPair) -> dict[Side, Bounds]:
     """The 5 % quantile and the median of each model's own NLL at temperature 1, by enumeration."""
-    found = {}
-    for side, nll_N in (("a", known.nll_a_P), ("b", known.nll_b_P)):
-        order = np.argsort(nll_N)
-        mass = np.cumsum(np.exp(-nll_N[order] + known.log_count_P[order]))
-        low, high = (float(nll_N[order][np.searchsorted(mass, level * mass[-1])]) for level in (0.05, 0.5))
+    windows: dict[Side, Bounds] = {}
+    sides: tuple[tuple[Side, Floats], ...] = (("a", known.nll_a_P), ("b", known.nll_b_P))
+    for side, nll_P in sides:
+        order = np.argsort(nll_P)
+        mass = np.cumsum(np.exp(-nll_P[order] + known.log_count_P[order]))
+        low, high = (float(nll_P[order][np.searchsorted(mass, level * mass[-1])]) for level in (0.05, 0.5))
         # A hair outside, so that rounding of a sum can't put a point on the edge out of the window.
-        found[side] = (low - 1e-9, high + 1e-9)
-    return found
+        windows[side] = (low - 1e-9, high + 1e-9)
+    return windows
 
 
-def enumerated(pair: str, scale: Scale, seed: int) -> Found:
+@dataclass(frozen=True, kw_only=True)
+class Exact:
+    """What is known of a pair in the windows of ``exact_windows``, A's direction in bins of the difference."""
+
+    windows: dict[Side, Bounds]
+    log_total: dict[Side, float]
+    """Log of the number of each model's plausible inputs."""
+
+    log_overlap: float
+    bins: Bins
+    """Ten on each side of 0, as far out as all but a thousandth of A's plausible inputs go."""
+
+    shares_D: Floats
+
+    @classmethod
+    def of(cls, known: KnownPair) -> "Exact":
+        """By summation over the pair."""
+        windows = exact_windows(known)
+        low, high = windows["a"]
+        inside = (known.nll_a_P >= low) & (known.nll_a_P <= high)
+        far_P, log_P = np.abs(known.nll_a_P - known.nll_b_P)[inside], known.log_count_P[inside]
+        order = np.argsort(far_P)
+        share = np.cumsum(np.exp(log_P[order] - log_sum(log_P)))
+        # Off the round numbers, so that no point of a grid lies on an edge.
+        bins = Bins(width=float(far_P[order][np.searchsorted(share, 0.999)]) / 10.1, half=10)
+        edges = bins.width * (np.arange(-bins.half, bins.half) + 0.5)
+        log_D = known.log_histogram("a", edges, windows["a"])
+        return cls(
+            windows=windows,
+            log_total={side: known.log_size(side, window) for side, window in windows.items()},
+            log_overlap=known.log_overlap(windows["a"], windows["b"]),
+            bins=bins,
+            shares_D=np.exp(log_D - log_sum(log_D)),
+        )
+
+
+def enumerated(pair: str, scale: Scale, seed: int) -> KnownRuns:
     """E1: repeated estimates of one pair of tables beside the exact counts."""
     a, b = tables(pair, seed)
-    known = KnownPair.of_tables(a, b)
-    windows = exact_windows(known)
-    space = InputSpace(length=LENGTH, window=windows)
-    return {"windows": windows, **_repeated(a, b, known, space, scale.repeats, scale.table_samples, scale, seed)}
+    return _repeated(a, b, KnownPair.of_tables(a, b), scale.repeats, scale.table_samples, scale, seed)
 
 
-def gridded(kind: str, scale: Scale, seed: int) -> Found:
+def gridded(kind: str, scale: Scale, seed: int) -> KnownRuns:
     """E3: independent tokens of length 64 (U3), or a first-order Markov model (U4), whose counts are exact."""
-    a = (
-        GridModel.independent(50, 64, seed=seed)
-        if kind == "independent tokens"
-        else GridModel.markov(8, 24, seed=seed)
-    )
-    b = a.perturbed(3 if kind == "independent tokens" else 1, seed=seed + 1)
-    known = known_grid(a, b)
-    windows = exact_windows(known)
-    found = _repeated(
-        a, b, known, InputSpace(length=a.length, window=windows), scale.grid_repeats, scale.grid_samples, scale, seed
-    )
-    high = windows["a"][1]
-    inside = known.log_size("a", windows["a"])
-    found["top nat"] = math.exp(known.log_size("a", (max(windows["a"][0], high - 1), high)) - inside)
-    return found
+    if kind == "independent tokens":
+        a = GridModel.independent(50, 64, seed=seed)
+        b = a.perturbed(3, seed=seed + 1)
+    else:
+        a = GridModel.markov(8, 24, seed=seed)
+        b = a.perturbed(1, seed=seed + 1)
+    return _repeated(a, b, known_grid(a, b), scale.grid_repeats, scale.grid_samples, scale, seed)
 
 
 def _repeated(
-    a: Any, b: Any, known: KnownPair, space: InputSpace, repeats: int, samples: int, scale: Scale, seed: int
-) -> Found:
+    a: TableModel | GridModel,
+    b: TableModel | GridModel,
+    known: KnownPair,
+    repeats: int,
+    samples: int,
+    scale: Scale,
+    seed: int,
+) -> KnownRuns:
     config = CompareConfig(samples=samples, replicates=scale.replicates, bin_width=0.1, block=samples)
-    windows = space.bounds()
-    exact = {"a": known.log_size("a", windows["a"]), "b": known.log_size("b", windows["b"])}
-    exact_overlap = known.log_overlap(windows["a"], windows["b"])
-    rows, shares, raw = [], [], []
-    bins = exact_bins(known, windows["a"])
-    exact_D = _exact_share(known, "a", bins, windows)
+    exact = Exact.of(known)
+    space = InputSpace(length=a.length, window=dict(exact.windows.items()))
+    runs: list[KnownRun] = []
+    weighed, plain = [], []
     for repeat in range(repeats):
         seeds = np.random.SeedSequence([seed, repeat]).generate_state(2).tolist()
-        result = compare(a, b, space, config, seeds={"a": seeds[0], "b": seeds[1]})
-        covered, weighted, plain = _bins(result, known, windows, bins, exact_D)
-        shares.append(weighted)
-        raw.append(plain)
-        low, high = windows["a"]
-        rows.append(
-            {
-                "covered": covered,
-                "total": {side: result.log_total[side].estimate - exact[side] for side in ("a", "b")},
-                "overlap": {side: result.log_overlap[side].estimate - exact_overlap for side in ("a", "b")},
-                "total covered": [
-                    result.log_total[side].lower <= exact[side] <= result.log_total[side].upper for side in ("a", "b")
-                ],
-                "ess": result.reliability["a"].effective,
-                "expected ess": expected_effective_size(result.a.own_N, high),
-                "exact ess": samples * known.effective_share("a", (low, high)),
-            }
+        comparison = compare(a, b, space, config, seeds={"a": seeds[0], "b": seeds[1]})
+        covered, weighed_D, plain_D = _bins(comparison, exact)
+        weighed.append(weighed_D.tolist())
+        plain.append(plain_D.tolist())
+        total, overlap = comparison.log_total, comparison.log_overlap
+        runs.append(
+            KnownRun(
+                covered=covered,
+                total_covered=[total[side].lower <= log <= total[side].upper for side, log in exact.log_total.items()],
+                total=math.exp(total["a"].estimate - exact.log_total["a"]),
+                overlap=[math.exp(overlap[side].estimate - exact.log_overlap) for side in exact.windows],
+                effective=comparison.reliability["a"].effective,
+                expected_effective=expected_effective_size(comparison.a.own_N, exact.windows["a"][1]),
+            )
         )
-    return {
-        "repeats": rows,
-        "samples": samples,
-        "exact": {**exact, "overlap": exact_overlap},
-        "shares": {"exact": exact_D, "weighted": shares, "raw": raw},
-        "centres": bins.centres_D,
-    }
+    return KnownRuns(runs=runs, histograms=Histograms.beside(exact, weighed, plain))
 
 
-def exact_bins(known: KnownPair, window: Bounds) -> Bins:
-    """Ten bins on each side of 0, as far out as all but a thousandth of A's plausible inputs go."""
-    inside = (known.nll_a_P >= window[0]) & (known.nll_a_P <= window[1])
-    far_P = np.abs(known.nll_a_P - known.nll_b_P)[inside]
-    log_P = known.log_count_P[inside]
-    order = np.argsort(far_P)
-    share = np.cumsum(np.exp(log_P[order] - log_sum(log_P)))
-    # Off the round numbers, so that no point of a grid lies on an edge.
-    return Bins(width=float(far_P[order][np.searchsorted(share, 0.999)]) / 10.1, half=10)
-
-
-def _bins(
-    result: Comparison, known: KnownPair, windows: dict[str, Bounds], bins: Bins, exact_D: Floats
-) -> tuple[list[bool], Floats, Floats]:
-    """Whether each well-filled bin of A's direction covers the exact count; weighted and raw shares."""
-    table = replace(result.tables[0], bins=bins)
+def _bins(comparison: Comparison, exact: Exact) -> tuple[list[bool], Floats, Floats]:
+    """Whether each well-filled bin of A's direction covers the exact count; its weighed and its plain shares."""
+    table = replace(comparison.count_table("a"), bins=exact.bins)
     value_D, value_RD = table.count()
-    log_exact_D = np.log(np.maximum(exact_D, 1e-300)) + known.log_size("a", windows["a"]) - table.log_scale
+    exact_D = np.exp(np.log(np.maximum(exact.shares_D, TINY)) + exact.log_total["a"] - table.log_scale)
     low_D, high_D = np.quantile(value_RD, [0.025, 0.975], axis=0)
-    filled = np.flatnonzero(exact_D >= LEAST_SHARE)
-    scaled = np.exp(log_exact_D)
-    covered = [bool(low_D[k] <= scaled[k] <= high_D[k]) for k in filled]
-    inside = result.a.inside_N
-    plain_D = np.bincount(bins.index(result.a.difference_N[inside]), minlength=2 * bins.half + 1) / inside.sum()
-    return covered, value_D / value_D.sum(), plain_D
+    filled = np.flatnonzero(exact.shares_D >= LEAST_SHARE)
+    covered = [bool(low_D[index] <= exact_D[index] <= high_D[index]) for index in filled]
+    difference_N = comparison.a.difference_N[comparison.a.inside_N]
+    return covered, value_D / value_D.sum(), _shares(difference_N, np.zeros(len(difference_N)), exact.bins)
 
 
-def _exact_share(known: KnownPair, side: Any, bins: Bins, windows: dict[str, Bounds]) -> Floats:
-    inner = bins.width * (np.arange(-bins.half, bins.half) + 0.5)
-    log_D = known.log_histogram(side, inner, windows[side])
-    return np.exp(log_D - log_sum(log_D))
+def _shares(difference_N: Floats, log_weight_N: Floats, bins: Bins) -> Floats:
+    """Share of the weight in each bin."""
+    weight_N = np.exp(log_weight_N - log_weight_N.max())
+    sums_D = np.bincount(bins.index(difference_N), weight_N, minlength=2 * bins.half + 1)
+    return np.asarray(sums_D / sums_D.sum())
 
 
-def distance(one: Floats, other: Floats) -> float:
-    """Total variation between two histograms."""
-    return float(np.abs(one - other).sum() / 2)
-
-
-def wrong_weights(scale: Scale, seed: int) -> Found:
+def wrong_weights(scale: Scale, seed: int) -> HotRuns:
     """Claim 8: tables sampled token by token at T = 1.6, weighed rightly and by ``exp(z / T)``."""
     a, b = tables("perturbed", seed)
-    known = KnownPair.of_tables(a, b)
-    windows = exact_windows(known)
+    exact = Exact.of(KnownPair.of_tables(a, b))
     hot = TableModel(a.logits, a.length, (HOT,))
-    bins = exact_bins(known, windows["a"])
-    exact_D = _exact_share(known, "a", bins, windows)
-    exact_total = known.log_size("a", windows["a"])
-    rows: dict[str, list[Any]] = {"right": [], "wrong": [], "right shape": [], "wrong shape": []}
+    counts: dict[str, list[float]] = {"right": [], "wrong": []}
+    shares: dict[str, list[list[float]]] = {"right": [], "wrong": []}
     for repeat in range(scale.repeats):
         draws = hot.sample(scale.table_samples, seed=int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0]))
         own_N, other_N = a.score(draws.ids_NL), b.score(draws.ids_NL)
+        low, high = exact.windows["a"]
         right = Direction.from_draws(
-            draws, side="a", window=windows["a"], other_window=windows["b"], own_N=own_N, other_N=other_N
+            draws, side="a", window=(low, high), other_window=exact.windows["b"], own_N=own_N, other_N=other_N
         )
-        index_N, inside = bins.index(right.difference_N), right.inside_N
+        inside = right.inside_N
         for name, log_weight_N in (("right", right.log_weight_N), ("wrong", own_N / HOT - np.log(len(own_N)))):
-            kept = log_weight_N[inside]
-            rows[name].append(log_sum(kept) - exact_total)
-            sums_D = np.bincount(index_N[inside], np.exp(kept - kept.max()), minlength=2 * bins.half + 1)
-            rows[f"{name} shape"].append(sums_D / sums_D.sum())
-    return {
-        "right": rows["right"],
-        "wrong": rows["wrong"],
-        "shares": {"exact": exact_D, "right": rows["right shape"], "wrong": rows["wrong shape"]},
-    }
+            counts[name].append(math.exp(log_sum(log_weight_N[inside]) - exact.log_total["a"]))
+            shares[name].append(_shares(right.difference_N[inside], log_weight_N[inside], exact.bins).tolist())
+    histograms = Histograms.beside(exact, shares["right"], shares["wrong"])
+    return HotRuns(right=counts["right"], wrong=counts["wrong"], histograms=histograms)
 
 
-def tempered(scale: Scale, seed: int) -> Found:
-    """E2: parallel tempering with reweighting on the perturbed pair, beside the exact counts."""
+def tempered(scale: Scale, seed: int) -> list[TemperedRun]:
+    """E2: parallel tempering with reweighting on the perturbed pair, beside the exact counts; a run a seed."""
     a, b = tables("perturbed", seed)
-    known = KnownPair.of_tables(a, b)
-    windows = exact_windows(known)
-    exact_total = known.log_size("a", windows["a"])
-    bins = exact_bins(known, windows["a"])
-    exact_D = _exact_share(known, "a", bins, windows)
-    rows: list[Found] = []
+    exact = Exact.of(KnownPair.of_tables(a, b))
+    low, high = exact.windows["a"]
+    runs: list[TemperedRun] = []
     for offset in range(scale.tempering_seeds):
-        try:
-            chains = parallel_tempering(
-                TemperedTable(a),
-                length=LENGTH,
-                chains=scale.chains,
-                sweeps=scale.sweeps,
-                burn_in=scale.sweeps // 4,
-                seed=seed + offset,
-                allow_unmixed=True,
-            )
-        except NumericError as error:
-            rows.append({"error": str(error)})
-            continue
-        inside = (chains.nll_N >= windows["a"][0]) & (chains.nll_N <= windows["a"][1])
-        kept = chains.log_weights_N[inside] - np.log(len(inside))
-        difference_N = chains.nll_N - b.score(chains.ids_NL)
-        sums_D = np.bincount(bins.index(difference_N[inside]), np.exp(kept - kept.max()), minlength=2 * bins.half + 1)
-        rows.append(
-            {
-                "log z": [
-                    float(found - a.log_partition(value))
-                    for found, value in zip(chains.log_z_K, chains.temperatures, strict=True)
-                ],
-                "total": log_sum(kept) - exact_total,
-                "distance": distance(sums_D / sums_D.sum(), exact_D),
-                "ess": effective_size(kept),
-                "swap rates": chains.swap_rates,
-                "round trips": chains.round_trips,
-                "r hat": chains.r_hat_K,
-                "unmixed": list(chains.unmixed),
-            }
+        chains = parallel_tempering(
+            TemperedTable(a),
+            length=LENGTH,
+            chains=scale.chains,
+            sweeps=scale.sweeps,
+            burn_in=scale.sweeps // 4,
+            seed=seed + offset,
+            # What did not mix counts as it is: the claim is about the numbers.
+            allow_unmixed=True,
         )
-    return {"seeds": rows, "temperatures": [1.0, 1.5, 2.0, 3.0]}
+        inside = (chains.nll_N >= low) & (chains.nll_N <= high)
+        log_weight_N = chains.log_weights_N[inside] - np.log(len(inside))
+        difference_N = (chains.nll_N - b.score(chains.ids_NL))[inside]
+        exact_log_z_K = np.array([a.log_partition(temperature) for temperature in chains.temperatures])
+        runs.append(
+            TemperedRun(
+                log_z_error=float(np.abs(chains.log_z_K - exact_log_z_K).max()),
+                total=log_sum(log_weight_N) - exact.log_total["a"],
+                distance=float(np.abs(_shares(difference_N, log_weight_N, exact.bins) - exact.shares_D).sum() / 2),
+                lowest_swap_rate=float(chains.swap_rates.min()),
+                unmixed=list(chains.unmixed),
+            )
+        )
+    return runs
 
 
-# Stages E5 and E6 of the Model-diff reproduction: real weights against copies, and against another tokenizer.
+def window_edges(comparison: Comparison) -> list[WindowEdge]:
+    """Effective samples of A's direction with the window's upper edge at three quantiles, and what Eq. 5 expects."""
+    own_N, edges = comparison.a.own_N, []
+    for quantile in (0.25, 0.5, 0.75):
+        low, high = np.quantile(own_N, [0.05, quantile])
+        inside_N = own_N[(own_N >= low) & (own_N <= high)]
+        expected = expected_effective_size(own_N, float(high))
+        edges.append(WindowEdge(quantile=quantile, effective=effective_size(inside_N), expected=expected))
+    return edges
 
-FINETUNE_TOKENS = 64
-FINETUNE_RATE = 2e-5
-CORPUS = "python-reference"
+
+# Real weights against copies of them, and against another tokenizer.
 
 
 def trained_on(loaded: LoadedModel, scale: Scale, seed: int) -> LoadedModel:
@@ -247,9 +341,8 @@ def trained_on(loaded: LoadedModel, scale: Scale, seed: int) -> LoadedModel:
     rows: list[list[int]] = []
     for text in texts(CORPUS, seed=seed):
         ids = loaded.tokenizer(text)["input_ids"]
-        rows += [
-            ids[start : start + FINETUNE_TOKENS] for start in range(0, len(ids) - FINETUNE_TOKENS, FINETUNE_TOKENS)
-        ]
+        starts = range(0, len(ids) - FINETUNE_TOKENS, FINETUNE_TOKENS)
+        rows += [ids[start : start + FINETUNE_TOKENS] for start in starts]
         if len(rows) >= needed:
             break
     return finetuned(
@@ -262,52 +355,38 @@ def trained_on(loaded: LoadedModel, scale: Scale, seed: int) -> LoadedModel:
     )
 
 
-def copies(loaded: LoadedModel, changed: LoadedModel, scale: Scale, seed: int, keep: Keep) -> Found:
+def _real_config(scale: Scale, seed: int) -> CompareConfig:
+    return CompareConfig(samples=scale.real_samples, weighting="profile", replicates=scale.replicates, seed=seed)
+
+
+def copies(loaded: LoadedModel, changed: LoadedModel, scale: Scale, seed: int, store: Store) -> Lineage:
     """E5: features of noisy, rounded and fine-tuned copies over the model's own inputs."""
-    found = lineage(
+    return lineage(
         loaded,
         changed,
         InputSpace(length=scale.real_length),
-        CompareConfig(samples=scale.real_samples, weighting="profile", replicates=scale.replicates, seed=seed),
-        derivations=known_derivations(),
-        store=lambda name, make: keep(f"copies {name}", make),
+        _real_config(scale, seed),
+        store=lambda name, compute: store(f"copies {name}", compute),
     )
-    return {
-        one.name: {
-            "kind": one.kind,
-            "mean": one.spread.mean.to_dict(),
-            "deviation": one.spread.deviation.to_dict(),
-            "overlap": one.spread.overlap.to_dict(),
-        }
-        for one in found.relatives
-    }
 
 
-def both_ways(loaded: LoadedModel, changed: LoadedModel, scale: Scale, seed: int, keep: Keep) -> Found:
+def both_ways(loaded: LoadedModel, changed: LoadedModel, scale: Scale, seed: int, store: Store) -> BothWays:
     """The model and its fine-tuned copy in both directions: curves, examples, effective samples."""
-    result = compare(
+    comparison = compare(
         loaded,
         changed,
         InputSpace(length=scale.real_length),
-        CompareConfig(samples=scale.real_samples, weighting="profile", replicates=scale.replicates, seed=seed),
-        store=lambda name, make: keep(f"both ways {name}", make),
+        _real_config(scale, seed),
+        store=lambda name, compute: store(f"both ways {name}", compute),
     )
-    far = float("inf")
-    return {
-        "curves": curves(result),
-        "effective": effective(result),
-        "reliability": {side: one.sentence() for side, one in result.reliability.items()},
-        "profile ess": result.ess,
-        "identities": result.identities(),
-        "examples": [
-            {"text": one.text, "difference": one.difference, "from": one.drawn_from}
-            for d in ((-far, 0.0), (0.0, far))
-            for one in result.examples(d, 4)
-        ],
-    }
+    preferred = [example for d in ((-math.inf, 0.0), (0.0, math.inf)) for example in comparison.examples(d, 4)]
+    naming = Naming(a="the model", b="its copy", inputs_a="the model's inputs", inputs_b="its copy's inputs")
+    return BothWays(curves=curves(comparison, "profile", naming), edges=window_edges(comparison), examples=preferred)
 
 
-def other_tokenizer(loaded: LoadedModel, partner: LoadedModel, scale: Scale, seed: int, keep: Keep) -> Found:
+def other_tokenizer(
+    loaded: LoadedModel, partner: LoadedModel, scale: Scale, seed: int, store: Store
+) -> TextComparison:
     """E6: the model and one with another tokenizer, compared on text."""
     return compare_texts(
         loaded,
@@ -317,5 +396,5 @@ def other_tokenizer(loaded: LoadedModel, partner: LoadedModel, scale: Scale, see
         batch_size=32,
         seed=seed,
         replicates=scale.replicates,
-        store=lambda name, make: keep(f"texts {name}", make),
-    ).to_dict()
+        store=lambda name, compute: store(f"texts {name}", compute),
+    )

@@ -1,9 +1,9 @@
 """A zoo of small character models whose kinship is known, trained here: what Model-diff should tell apart.
 
-Legend: N rows, T characters of a row.
+Legend: N rows or sequences, T characters of a row, L tokens of a sequence.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,16 +23,17 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from armillary.cli.reproduce import Preset
 from armillary.errors import UsageError
-from armillary.methods.modeldiff import CompareConfig, Comparison, InputSpace, compare, expected_effective_size
-from armillary.methods.modeldiff.ancestry import lineage
+from armillary.methods.modeldiff import CompareConfig, Comparison, InputSpace, compare
+from armillary.methods.modeldiff.ancestry import Lineage, lineage
+from armillary.methods.modeldiff.config import Weighting
 from armillary.methods.modeldiff.derivations import finetuned, fit, noisy, rounded
-from armillary.methods.modeldiff.ratings import RatedDirection, agreement_with_people
+from armillary.methods.modeldiff.ratings import RatedDirection, RatingAgreement, agreement_with_people
 from armillary.models import LoadedModel, find_anatomy
-from armillary.numerics.intervals import Interval
+from armillary.runs.parts import Store
 from reproductions.modeldiff.grammar import ALPHABET, Grammar, base, other, shifted
-from reproductions.modeldiff.scale import Scale
+from reproductions.modeldiff.scale import Scale, ZooScale
+from reproductions.modeldiff.stages import WindowEdge, window_edges
 
 Kind = Literal["base", "other seed", "trained less", "other corpus"]
 """What is trained from nothing. All but "other corpus" see the same rows, "trained less" the first of base's own."""
@@ -45,49 +46,20 @@ BOS = 0
 """Id of the beginning-of-text token; the characters of the alphabet follow it."""
 
 _HELD_OUT_SEED, _SHIFTED_SEED = 900_001, 900_002
+"""Far from the seeds of families, so that no row is drawn twice."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class ZooScale:
-    """Size of the models and of their training."""
-
-    steps: int
-    less: float = 0.25
-    """Share of the steps that "trained less" gets, with a schedule of its own."""
-
-    further: float = 0.05
-    """Share of the steps that the fine-tuned copy gets on shifted text."""
-
-    batch_size: int = 64
-    length: int = 32
-    """Characters of a row, after the beginning-of-text token."""
-
-    rows: int = 16_384
-    """Different rows of a corpus."""
-
-    learning_rate: float = 3e-3
-    finetune_rate: float = 3e-4
-    hidden: int = 128
-    layers: int = 4
-    heads: int = 4
-    intermediate: int = 256
-
-
-ZOO_SCALES: dict[Preset, ZooScale] = {
-    "quick": ZooScale(steps=40, batch_size=16, rows=512, hidden=32, layers=2, heads=2, intermediate=48),
-    "laptop": ZooScale(steps=400),
-    "gpu": ZooScale(steps=4000, rows=131_072),
-}
+THRESHOLDS = (0.1, 0.25, 0.5)
+"""Nats per character by which a model must prefer an input for it to be rated."""
 
 
 def tokenizer() -> PreTrainedTokenizerBase:
     """One token a character of the grammars, preceded by "<bos>"; other characters are dropped."""
     vocabulary = {"<bos>": BOS, **{character: index for index, character in enumerate(ALPHABET, start=BOS + 1)}}
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    made.decoder = decoders.Fuse()
-    made.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", BOS)])
+    characters = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    characters.decoder = decoders.Fuse()
+    characters.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", BOS)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<bos>", model_max_length=512, clean_up_tokenization_spaces=False
+        tokenizer_object=characters, bos_token="<bos>", model_max_length=512, clean_up_tokenization_spaces=False
     )
 
 
@@ -198,132 +170,97 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-# Stage E4 of the Model-diff reproduction: a zoo of character models whose kinship is known.
-#
-# Legend: N sequences, L tokens.
-
-Found = dict[str, Any]
-Arrays = dict[str, Any]
-Keep = Callable[[str, Callable[[], Arrays]], Arrays]
-"""Keeps the arrays of a name, computed once."""
-
-THRESHOLDS = (0.1, 0.25, 0.5)
-"""Nats per character by which a model must prefer an input for it to be rated."""
+# Stage E4: what Model-diff says of the zoo.
 
 
-def open_family(seed: int, scale: ZooScale, keep: Keep) -> dict[Kind, LoadedModel]:
+@dataclass(frozen=True, kw_only=True)
+class FamilyResult:
+    """The models of one seed as Model-diff sees them."""
+
+    quality: dict[str, float]
+    """Nats per character of held-out text of the base language, by kind."""
+
+    lineage: Lineage
+    """The base model among its derivations, its siblings and strangers of other seeds."""
+
+    agreements: list[RatingAgreement]
+    """The fully trained model against the one trained less, rated by the grammar, at each of ``THRESHOLDS``."""
+
+    shuffled: list[RatingAgreement]
+    """The same with the ratings handed out at random."""
+
+    edges: list[WindowEdge]
+
+
+def open_family(seed: int, scale: ZooScale, store: Store) -> dict[Kind, LoadedModel]:
     """Every model of one seed, trained once."""
     return {
-        kind: open_model(kind, keep(f"weights {kind} {seed}", partial(train, kind, seed, scale)), scale)
+        kind: open_model(kind, store(f"weights {kind} {seed}", partial(train, kind, seed, scale)), scale)
         for kind in KINDS
     }
 
 
-def quality(models: Mapping[Kind, LoadedModel], scale: ZooScale) -> dict[str, float]:
-    """Nats per character of held-out text of the base language."""
-    rows_NT = held_out(scale)
-    return {kind: nats_per_character(model, rows_NT) for kind, model in models.items()}
-
-
-def kinship(
-    models: Mapping[Kind, LoadedModel], strangers: Mapping[str, LoadedModel], seed: int, scale: Scale, zoo: ZooScale
-) -> Found:
-    """Features of every relative of the base model: its derivations, its siblings, the strangers of other seeds."""
-    makers: dict[str, Callable[[LoadedModel], LoadedModel]] = {
-        how: partial(derived, how=how, seed=seed, scale=zoo) for how in DERIVATIONS
+def family(seed: int, seeds: Sequence[int], scale: Scale, store: Store) -> FamilyResult:
+    """The zoo of one seed; the base models of the other seeds are strangers trained on the same language."""
+    models = open_family(seed, scale.zoo, store)
+    strangers = {
+        f"stranger {other_seed} {kind}": model
+        for other_seed in seeds
+        if other_seed != seed
+        for kind, model in open_family(other_seed, scale.zoo, store).items()
+        if kind in ("base", "other seed")
     }
-    unrelated = {kind: model for kind, model in models.items() if kind != "base"} | dict(strangers)
-    found = lineage(
+    rows_NT = held_out(scale.zoo)
+    comparison = compare(
+        models["base"], models["trained less"], InputSpace(length=scale.zoo_length), _config(scale, seed, "count")
+    )
+    right = [ratings(models["base"], direction.ids_NL, base()) for direction in (comparison.a, comparison.b)]
+    # The null: the same ratings handed out at random over both models' samples. Within one model's samples alone they
+    # would keep that model's mean, and with it the effect.
+    shuffled = np.split(np.random.default_rng(seed).permutation(np.concatenate(right)), [len(right[0])])
+    return FamilyResult(
+        quality={kind: nats_per_character(model, rows_NT) for kind, model in models.items()},
+        lineage=_kinship(models, strangers, seed, scale),
+        agreements=_agreements(comparison, right, seed, scale),
+        shuffled=_agreements(comparison, shuffled, seed, scale),
+        edges=window_edges(comparison),
+    )
+
+
+def _config(scale: Scale, seed: int, weighting: Weighting) -> CompareConfig:
+    return CompareConfig(
+        samples=scale.zoo_samples,
+        weighting=weighting,
+        replicates=scale.replicates,
+        batch_size=512,
+        block=scale.zoo_samples,
+        seed=seed,
+    )
+
+
+def _kinship(
+    models: Mapping[Kind, LoadedModel], strangers: Mapping[str, LoadedModel], seed: int, scale: Scale
+) -> Lineage:
+    """Features of every relative of the base model: its derivations, its siblings, the strangers of other seeds."""
+    unrelated: dict[str, LoadedModel] = {kind: model for kind, model in models.items() if kind != "base"}
+    return lineage(
         models["base"],
         models["other seed"],
         InputSpace(length=scale.zoo_length),
-        CompareConfig(
-            samples=scale.zoo_samples,
-            weighting="profile",
-            replicates=scale.replicates,
-            batch_size=512,
-            seed=seed,
-        ),
-        derivations=makers,
-        unrelated=unrelated,
+        _config(scale, seed, "profile"),
+        derivations={how: partial(derived, how=how, seed=seed, scale=scale.zoo) for how in DERIVATIONS},
+        unrelated=unrelated | dict(strangers),
         reference=models["other corpus"],
     )
-    return {
-        one.name: {
-            "kind": one.kind,
-            "mean": one.spread.mean.to_dict(),
-            "deviation": one.spread.deviation.to_dict(),
-            "overlap": one.spread.overlap.to_dict(),
-            "correlation": one.spread.correlation.to_dict() if one.spread.correlation else None,
-        }
-        for one in found.relatives[1:]
-    }
 
 
-def rated(models: Mapping[Kind, LoadedModel], seed: int, scale: Scale) -> Found:
-    """Claim 7: the fully trained model against the one that was trained less, judged by the grammar as the rater."""
-    result = compare(
-        models["base"],
-        models["trained less"],
-        InputSpace(length=scale.zoo_length),
-        CompareConfig(
-            samples=scale.zoo_samples,
-            weighting="count",
-            replicates=scale.replicates,
-            batch_size=512,
-            block=scale.zoo_samples,
-            seed=seed,
-        ),
-    )
-    good = [ratings(models["base"], held.ids_NL, base()) for held in (result.a, result.b)]
-    judged = agreement_with_people(
-        RatedDirection.of(result.a, good[0]),
-        RatedDirection.of(result.b, good[1]),
-        [value * scale.zoo_length for value in THRESHOLDS],
+def _agreements(
+    comparison: Comparison, ratings_by_side: Sequence[NDArray[np.float64]], seed: int, scale: Scale
+) -> list[RatingAgreement]:
+    return agreement_with_people(
+        RatedDirection.of(comparison.a, ratings_by_side[0]),
+        RatedDirection.of(comparison.b, ratings_by_side[1]),
+        [threshold * scale.zoo_length for threshold in THRESHOLDS],
         seed=seed,
         replicates=scale.replicates,
     )
-    # The null: the same ratings handed out at random over both models' samples. Within one model's samples alone they
-    # would keep that model's mean, and with it the effect.
-    mixed = np.split(np.random.default_rng(seed).permutation(np.concatenate(good)), [len(good[0])])
-    null = agreement_with_people(
-        RatedDirection.of(result.a, mixed[0]),
-        RatedDirection.of(result.b, mixed[1]),
-        [value * scale.zoo_length for value in THRESHOLDS],
-        seed=seed,
-        replicates=scale.replicates,
-    )
-    return {
-        "good": [float(one.mean()) for one in good],
-        "thresholds": list(THRESHOLDS),
-        "judged": judged,
-        "null": null,
-        "effective": effective(result),
-        "curves": curves(result),
-    }
-
-
-def effective(result: Comparison) -> Found:
-    """Effective samples of A's direction with the window's upper edge at three quantiles, and what Eq. 5 expects."""
-    own_N, rows = result.a.own_N, []
-    for quantile in (0.25, 0.5, 0.75):
-        low, high = np.quantile(own_N, [0.05, quantile])
-        kept = own_N[(own_N >= low) & (own_N <= high)]
-        seen = float(np.exp(kept - kept.max()).sum() ** 2 / np.exp(2 * (kept - kept.max())).sum())
-        rows.append({"quantile": quantile, "seen": seen, "expected": expected_effective_size(own_N, float(high))})
-    return {"samples": len(own_N), "mean": float(own_N.mean()), "deviation": float(own_N.std()), "rows": rows}
-
-
-def curves(result: Comparison) -> Found:
-    """Both directions' profile histograms as plain data."""
-    found: Found = {}
-    for side in ("a", "b"):
-        curve = result.curve(side, weighting="profile")
-        found[side] = {"value": curve.value, "low": curve.low, "high": curve.high}
-        found["difference"] = curve.difference
-    return found
-
-
-def told(value: Any) -> Interval:
-    """An interval that was kept as plain data."""
-    return Interval.from_dict(value)

@@ -89,22 +89,23 @@ SMALL = replace(SCALES["laptop"], repeats=12, tempering_seeds=1)
 
 
 def test_tables_are_counted_without_bias() -> None:
-    found = enumerated("perturbed", SMALL, seed=0)
-    total = np.exp([run["total"]["a"] for run in found["repeats"]])
+    known = enumerated("perturbed", SMALL, seed=0)
+    total = np.array([run.total for run in known.runs])
     assert abs(total.mean() - 1) < 4 * total.std() / np.sqrt(len(total)) + 0.01
-    exact, weighted, raw = (np.array(found["shares"][name]) for name in ("exact", "weighted", "raw"))
+    histograms = known.histograms
+    exact, weighted, raw = (np.array(part) for part in (histograms.exact, histograms.estimated, histograms.wrong))
     assert np.abs(weighted.mean(axis=0) - exact).sum() < np.abs(raw.mean(axis=0) - exact).sum()
 
 
 def test_parallel_tempering_counts_the_same() -> None:
-    run = tempered(SMALL, seed=0)["seeds"][0]
-    assert max(abs(value) for value in run["log z"]) < 0.05
-    assert abs(run["total"]) < 0.05
-    assert run["distance"] < 0.05
-    assert not run["unmixed"]
+    run = tempered(SMALL, seed=0)[0]
+    assert run.log_z_error < 0.05
+    assert abs(run.total) < 0.05
+    assert run.distance < 0.05
+    assert not run.unmixed
 
 
 def test_weights_of_the_wrong_temperature_lose_most_of_the_count() -> None:
-    found = wrong_weights(SMALL, seed=0)
-    assert np.exp(found["right"]).mean() == pytest.approx(1, abs=0.05)
-    assert np.exp(found["wrong"]).mean() < 0.1
+    hot = wrong_weights(SMALL, seed=0)
+    assert np.mean(hot.right) == pytest.approx(1, abs=0.05)
+    assert np.mean(hot.wrong) < 0.1

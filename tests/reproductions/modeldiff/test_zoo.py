@@ -11,10 +11,10 @@ from armillary.methods.modeldiff.derivations import finetuned, fit, noisy, round
 from armillary.models import LoadedModel, tiny
 from armillary.scoring import sample, sequence_nll
 from reproductions.modeldiff.grammar import ALPHABET, START, Grammar, base, other, shifted
+from reproductions.modeldiff.scale import SCALES
 from reproductions.modeldiff.zoo import (
     DERIVATIONS,
     KINDS,
-    ZOO_SCALES,
     corpus,
     derived,
     held_out,
@@ -25,7 +25,7 @@ from reproductions.modeldiff.zoo import (
     train,
 )
 
-SCALE = ZOO_SCALES["quick"]
+SCALE = SCALES["quick"].zoo
 GRAMMARS = [base(), shifted(), other()]
 
 
