@@ -84,44 +84,44 @@ def timed(work: Callable[[], object], share: float = 1.0) -> dict[str, float]:
     return {"seconds": (time.perf_counter() - started) / share, "cpu": (time.process_time() - used) / share}
 
 
-def compared(what: str, found: dict[str, list[dict[str, float]]], peer: str, ours: str) -> list[dict[str, object]]:
+def compared(what: str, runs: dict[str, list[dict[str, float]]], peer: str, ours: str) -> list[dict[str, object]]:
     return [
         {
             "what": f"{what}: {name}",
-            "peer": medians(found[peer], key),
-            "ours": medians(found[ours], key),
-            "ratio": ratio([run[key] for run in found[peer]], [run[key] for run in found[ours]]),
+            "peer": medians(runs[peer], key),
+            "ours": medians(runs[ours], key),
+            "ratio": ratio([run[key] for run in runs[peer]], [run[key] for run in runs[ours]]),
         }
         for key, name in (("seconds", "time, s"), ("cpu", "CPU time, s"))
     ]
 
 
 def asking(loaded: LoadedModel, vectors: NDArray[np.float32], repeats: int) -> list[dict[str, object]]:
-    classes = np.array([WORDS[i % len(WORDS)] for i in range(len(vectors))])
+    words = np.array([WORDS[i % len(WORDS)] for i in range(len(vectors))])
     ours = VectorICLClassifier(loaded, shots=DEMONSTRATIONS // len(WORDS), norm="match", tune=False)
-    ours.fit(vectors[:100], classes[:100])
+    ours.fit(vectors[:100], words[:100])
     queries = np.resize(vectors[100:], (QUERIES, vectors.shape[1]))
     labels = [text_ids(loaded, f" {word}") for word in ours.classes_]
     assert all(len(label) == 1 for label in labels) or loaded.name == "tiny-llama"
 
     @torch.inference_mode()
     def naive() -> list[str]:
-        told = []
+        classes = []
         for embeds in (ours.prompt_embeds(queries[i : i + 1])[0] for i in range(PEER_QUERIES)):
             logits = loaded.model(inputs_embeds=embeds[None], logits_to_keep=1).logits[0, -1]
-            told.append(str(ours.classes_[int(logits[[label[0] for label in labels]].argmax())]))
-        return told
+            classes.append(str(ours.classes_[int(logits[[label[0] for label in labels]].argmax())]))
+        return classes
 
     if loaded.name != "tiny-llama":  # its labels have several tokens, which the peer does not read
         assert naive() == ours.predict(queries[:PEER_QUERIES]).tolist()
-    found = interleaved(
+    runs = interleaved(
         {
             "anew": lambda _: timed(naive, PEER_QUERIES),
             "once": lambda _: timed(lambda: ours.predict(queries), QUERIES),
         },
         repeats,
     )
-    return compared("a query after 40 demonstrations, prompt built anew over read once", found, "anew", "once")
+    return compared("a query after 40 demonstrations, prompt built anew over read once", runs, "anew", "once")
 
 
 def steps(
@@ -153,7 +153,7 @@ def steps(
         return float(loss)
 
     assert abs(ours() - everywhere()) < 1e-3
-    found = interleaved({"all": lambda _: timed(everywhere), "learned": lambda _: timed(ours)}, repeats + 2)
+    runs = interleaved({"all": lambda _: timed(everywhere), "learned": lambda _: timed(ours)}, repeats + 2)
     share = sum(row.learned) / len(row)
     what = f"a training step, head on every position over on learned ones ({share:.0%} of them)"
     few = first_tokens(row)
@@ -167,12 +167,12 @@ def steps(
         repeats + 2,
     )
     label = f"a training step, head on every position over on learned ones ({sum(few.learned) / len(few):.0%})"
-    return compared(what, found, "all", "learned") + compared(label, lean, "all", "learned")
+    return compared(what, runs, "all", "learned") + compared(label, lean, "all", "learned")
 
 
 def first_tokens(row: Row) -> Row:
     """Where only the first token after each box is learned, as of a label."""
-    learned = tuple(place > 0 and row.tokens[place - 1] < 0 for place in range(len(row)))
+    learned = tuple(index > 0 and row.tokens[index - 1] < 0 for index in range(len(row)))
     return Row(row.tokens, row.vectors, learned)
 
 
@@ -182,7 +182,7 @@ def starts(
     total = 10 if quick else ALL_STEPS
     warm_steps = min(WARM_STEPS, total // 2)
     curves = {name: [curve(loaded, name, texts, vectors, seed, total) for seed in range(repeats)] for name in STARTS}
-    found = []
+    rows = []
     for name in STARTS[1:]:
         needed = [
             next((step for step, loss in cold.items() if loss <= warm[warm_steps]), total)
@@ -191,7 +191,7 @@ def starts(
         never = sum(
             min(cold.values()) > warm[warm_steps] for cold, warm in zip(curves[name], curves[STARTS[0]], strict=True)
         )
-        found.append(
+        rows.append(
             {
                 "what": f"steps to the loss of {warm_steps} steps from the ridge start, {name}"
                 + (f" (not reached in {never} of {repeats} runs)" if never else ""),
@@ -200,7 +200,7 @@ def starts(
                 "ratio": ratio(needed, [warm_steps] * repeats),
             }
         )
-    return found
+    return rows
 
 
 def curve(
@@ -218,8 +218,8 @@ def curve(
     else:
         projector.fit_scale(table[train], tokens)
     projector.to(loaded.device)
-    asked = [pretraining_row(loaded, index, text) for index, text in enumerate(held)]
-    found = {}
+    held_out = [pretraining_row(loaded, index, text) for index, text in enumerate(held)]
+    losses = {}
     for step in range(0, total + 1, EVERY):
         if step:
             config = TrainingConfig(
@@ -227,14 +227,14 @@ def curve(
             )
             chosen = np.random.default_rng((seed, step)).permutation(len(texts) - 32)[: 8 * EVERY]
             pretrain_projector(loaded, projector, table[chosen], [texts[int(i)] for i in chosen], config)
-        found[step] = held_out_loss(loaded, projector, table[-32:], asked)
-    return found
+        losses[step] = held_out_loss(loaded, projector, table[-32:], held_out)
+    return losses
 
 
 @torch.inference_mode()
-def held_out_loss(loaded: LoadedModel, projector: Projector, table: torch.Tensor, asked: list[Row]) -> float:
+def held_out_loss(loaded: LoadedModel, projector: Projector, table: torch.Tensor, rows: list[Row]) -> float:
     slots = projector(table.to(loaded.device))
-    return row_losses(loaded, asked, lambda some: slots[list(some)]).mean
+    return row_losses(loaded, rows, lambda chosen: slots[list(chosen)]).mean
 
 
 if __name__ == "__main__":

@@ -7,19 +7,18 @@ Legend: N molecules, E encoder width.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from torch import Tensor
 
 from armillary.methods.vector_icl.answers import token_f1
 from armillary.methods.vector_icl.baselines import Vectors, standardised
-from armillary.methods.vector_icl.config import CAPTION, SlotTemplate, TrainingConfig
+from armillary.methods.vector_icl.config import CAPTION, SlotTemplate
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.projector_fit import tune_projector
 from armillary.methods.vector_icl.prompts import draw_any, text_ids
-from armillary.methods.vector_icl.training import TrainingCurve
 from reproductions.vector_icl.carrier import Carrier, Pair, Prompt, Scores, text_pair, vector_pair
 from reproductions.vector_icl.data.molecule_facts import captions, descriptors, slots
 from reproductions.vector_icl.data.molecules import load_molecules
@@ -91,18 +90,12 @@ class _Task:
 
     def trained(self, arm: str) -> tuple[Projector, list[float]]:
         """A projector tuned on the training captions, or a soft prompt."""
-        train, soft = self.train, arm == SOFT
-
-        def learn(projector: Projector, table_NE: Tensor, config: TrainingConfig) -> TrainingCurve:
-            return tune_projector(self.context.loaded, projector, table_NE, train.captions, TEMPLATE, config)
-
-        def start() -> Projector:
-            if soft:
-                return self.context.soft_prompt()
-            return self.context.new_projector(train.vectors, start_texts=train.captions)
-
-        vectors = constant(train.vectors) if soft else train.vectors
-        return self.context.trained(f"captions, {arm}", start, vectors, learn, self.context.scale.molecules)
+        context, vectors, targets = self.context, self.train.vectors, self.train.captions
+        start: Callable[[], Projector] = partial(context.new_projector, vectors, start_texts=targets)
+        if arm == SOFT:
+            start, vectors = context.soft_prompt, constant(vectors)
+        train = partial(tune_projector, targets=targets, template=TEMPLATE)
+        return context.trained(f"captions, {arm}", start, vectors, train, context.scale.molecules)
 
     def by_vectors(self, projector: Projector) -> Pair:
         """What is shown and the queries as slots."""

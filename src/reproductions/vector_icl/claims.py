@@ -13,66 +13,58 @@ IN_CONTEXT, NO_CONTEXT = 0.20, 0.05
 TUNED, NOT_TUNED = 0.10, 0.03
 LINEAR, GATED = 0.02, 0.05
 NEAR, FAR = -0.10, -0.25
+"""Pairs of accuracy between which a claim stays undecided: stricter ones settle less, laxer ones more often wrongly."""
+
 COPIES = 0.8
 """Accuracy from symbols below which a language model is too small to learn labels in context at all."""
+
+
+def _verdict(*, fails: bool, holds: bool) -> Verdict:
+    return "fails" if fails else "holds" if holds else "undecided"
 
 
 def _large(name: str, large: float, small: float) -> Rule:
     """Holds when the interval is above 0 and the estimate is large, fails when the interval ends below ``small``."""
 
     def decide(m: Measures) -> Verdict:
-        found = m[name]
-        if found.upper < small or found.upper <= 0:
-            return "fails"
-        return "holds" if found.lower > 0 and found.estimate >= large else "undecided"
+        gain = m[name]
+        return _verdict(fails=gain.upper < small, holds=gain.lower > 0 and gain.estimate >= large)
 
     return decide
 
 
 def _pretrained(m: Measures) -> Verdict:
     gaps, soft = [m[name] for name in _GAPS], [m[name] for name in _SOFT]
-    if any(gap.lower <= 0 for gap in gaps):
-        return "fails"
-    return "holds" if all(g.estimate >= GAP for g in gaps) and all(s.lower > 0 for s in soft) else "undecided"
+    holds = all(gap.estimate >= GAP for gap in gaps) and all(gain.lower > 0 for gain in soft)
+    return _verdict(fails=any(gap.lower <= 0 for gap in gaps), holds=holds)
 
 
 def _beats_text(m: Measures) -> Verdict:
     gains = [m[name] for name in _TEXT]
-    if all(gain.upper <= 0 for gain in gains):
-        return "fails"
-    return "holds" if any(gain.lower > 0 for gain in gains) else "undecided"
+    return _verdict(fails=all(gain.upper <= 0 for gain in gains), holds=any(gain.lower > 0 for gain in gains))
 
 
 def _linear(m: Measures) -> Verdict:
     gain = m["topics/mlp minus linear"]
-    if gain.lower > LINEAR:
-        return "fails"
-    return "holds" if gain.upper <= GATED and gain.estimate <= LINEAR else "undecided"
+    return _verdict(fails=gain.lower > LINEAR, holds=gain.upper <= GATED and gain.estimate <= LINEAR)
 
 
 def _encoders(m: Measures) -> Verdict:
     rank = m["encoders/rank correlation"]
-    if rank.estimate <= 0:
-        return "fails"
-    return "holds" if rank.estimate > 0.8 and rank.lower > 0 else "undecided"
+    return _verdict(fails=rank.estimate <= 0, holds=rank.estimate > 0.8 and rank.lower > 0)
 
 
 def _specialist(m: Measures) -> Verdict:
     losses = [m[name] for name in _SPECIALIST]
     if any(m[name].upper < COPIES for name in _COPIES):
         return "undecided"
-    if any(loss.upper < FAR for loss in losses):
-        return "fails"
-    return "holds" if all(loss.lower >= NEAR for loss in losses) else "undecided"
+    return _verdict(fails=any(loss.upper < FAR for loss in losses), holds=all(loss.lower >= NEAR for loss in losses))
 
 
 def _one_token(m: Measures) -> Verdict:
     gains = [m[name] for name in _TEXT]
-    if all(gain.upper < 0 for gain in gains):
-        return "fails"
-    return (
-        "holds" if all(gain.lower >= 0 for gain in gains) and all(m[n].estimate > 1 for n in _LENGTHS) else "undecided"
-    )
+    holds = all(gain.lower >= 0 for gain in gains) and all(m[name].estimate > 1 for name in _LENGTHS)
+    return _verdict(fails=all(gain.upper < 0 for gain in gains), holds=holds)
 
 
 _STARTS = ("paper's start", "warm start")

@@ -5,15 +5,14 @@ The honest test of learning in context; arms of one episode share demonstrations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from torch import Tensor
 
 from armillary.methods.vector_icl.baselines import Vectors, logistic, nearest
-from armillary.methods.vector_icl.config import CLASS, EPISODE_WORDS, TrainingConfig
+from armillary.methods.vector_icl.config import CLASS, EPISODE_WORDS
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.projector_fit import tune_on_episodes
-from armillary.methods.vector_icl.training import TrainingCurve
 from reproductions.vector_icl.carrier import ArmRow, Pair, Prompt, Scores, text_pair, vector_pair
 from reproductions.vector_icl.few_shot import LOGISTIC, exchanged
 from reproductions.vector_icl.scale import Training
@@ -50,15 +49,8 @@ def episode_projector(
     sets: Sequence[int] | None = None,
 ) -> Projector:
     """A projector that was trained on episodes of ``ways`` classes (or fewer) of one of the data ``sets``."""
-
-    def train(projector: Projector, table_NE: Tensor, config: TrainingConfig) -> TrainingCurve:
-        return tune_on_episodes(
-            context.loaded, projector, table_NE, classes, _WORDS, CLASS, config, ways=ways, sets=sets
-        )
-
-    def start() -> Projector:
-        return context.new_projector(vectors, seed=seed)
-
+    start = partial(context.new_projector, vectors, seed=seed)
+    train = partial(tune_on_episodes, classes=classes, words=_WORDS, template=CLASS, ways=ways, sets=sets)
     return context.trained(name, start, vectors, train, training, seed=seed)[0]
 
 

@@ -8,16 +8,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from torch import Tensor
 
 from armillary.methods.vector_icl.baselines import Vectors, logistic
-from armillary.methods.vector_icl.config import TrainingConfig
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.projector_fit import tune_projector
 from armillary.methods.vector_icl.prompts import draw_of_each, text_ids
-from armillary.methods.vector_icl.training import TrainingCurve
 from reproductions.vector_icl.carrier import ArmRow, Pair, Prompt, Scores, text_pair, vector_pair
 from reproductions.vector_icl.scale import Training
 from reproductions.vector_icl.setup import NEIGHBOUR, RANDOM, SHUFFLED, SOFT, TEXT, VECTORS, Context, constant
@@ -89,11 +87,7 @@ def tuned(
     seed: int | None = None,
 ) -> Projector:
     """A projector tuned on the task with the classes' names, or a soft prompt."""
-
-    def train(projector: Projector, table_NE: Tensor, config: TrainingConfig) -> TrainingCurve:
-        words = task.train.words
-        return tune_projector(context.loaded, projector, table_NE, words, task.template, config, balance=True)
-
+    train = partial(tune_projector, targets=task.train.words, template=task.template, balance=True)
     vectors = constant(task.train.vectors) if soft else task.train.vectors
     return context.trained(name, start, vectors, train, training, seed=seed)[0]
 

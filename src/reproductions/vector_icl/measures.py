@@ -16,7 +16,7 @@ from reproductions.vector_icl.episodes import SYMBOLS
 from reproductions.vector_icl.numbers import NumberRow
 from reproductions.vector_icl.setup import NEIGHBOUR, SHUFFLED, SOFT, TEXT, VECTORS
 from reproductions.vector_icl.stages import DigitRow, Results, SeriesRow, TopicRow, middle
-from reproductions.vector_icl.texts import PAPER, TRUE, WARM, Losses, SignalRow, TextRow
+from reproductions.vector_icl.texts import PAPER, TRUE, WARM, GlossRow, Losses, SignalRow
 
 Array = NDArray[np.float64]
 Measures = dict[str, Interval]
@@ -122,7 +122,7 @@ def _series(row: SeriesRow) -> Measures:
     return out | {f"{name}, episodes": value for name, value in _episodes("series", row.episodes).items()}
 
 
-def text_measures(row: TextRow) -> Measures:
+def text_measures(row: GlossRow) -> Measures:
     """R1."""
     out, nll = {}, row.nll
     for start in (PAPER, WARM):

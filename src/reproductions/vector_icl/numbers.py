@@ -8,16 +8,15 @@ Legend: P points, S shots.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from torch import Tensor
 
 from armillary.methods.vector_icl.answers import digit_tokens, encode_digits, first_integer
 from armillary.methods.vector_icl.baselines import Vectors
-from armillary.methods.vector_icl.config import FUNCTION, TrainingConfig
+from armillary.methods.vector_icl.config import FUNCTION
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.projector_fit import tune_projector
-from armillary.methods.vector_icl.training import TrainingCurve
 from armillary.progress import track
 from reproductions.vector_icl.carrier import Carrier, Prompt
 from reproductions.vector_icl.setup import NEIGHBOUR, RANDOM, SHUFFLED, TEXT, VECTORS, Context
@@ -66,14 +65,14 @@ class NumberRow:
 
 
 @dataclass(frozen=True)
-class Points:
+class FunctionPoints:
     """Pairs of numbers and the values of one function there."""
 
     pairs: tuple[Pair, ...]
     values: tuple[int, ...]
 
     @classmethod
-    def drawn(cls, function: Pair, count: int, generator: np.random.Generator) -> "Points":
+    def drawn(cls, function: Pair, count: int, generator: np.random.Generator) -> "FunctionPoints":
         """Points of ``(10 a, 10 b)`` at numbers of three digits; halves are rounded up."""
         pairs = [(int(a), int(b)) for a, b in generator.integers(100, 1000, size=(count, 2))]
         values = [(function[0] * a + function[1] * b + TENTHS // 2) // TENTHS for a, b in pairs]
@@ -115,7 +114,7 @@ def _of_seed(context: Context, seed: int) -> NumberSeed:
     generator = np.random.default_rng(1000 + seed)
     test = functions(seed)[1]
     for number in range(context.scale.number_episodes):
-        points = Points.drawn(test[number % len(test)], shots[-1] + ASKED, generator)
+        points = FunctionPoints.drawn(test[number % len(test)], shots[-1] + ASKED, generator)
         by_vectors = Carrier.of_vectors(context.loaded, FUNCTION, projector, points.vectors)
         by_blind = Carrier.of_vectors(context.loaded, FUNCTION, blind, points.vectors)
         by_text = Carrier.of_texts(context.loaded, FUNCTION, [(str(a), str(b)) for a, b in points.pairs])
@@ -135,7 +134,7 @@ def _of_seed(context: Context, seed: int) -> NumberSeed:
     return NumberSeed(errors=errors, missing=missing, asked=counts, losses=losses)
 
 
-def asked(carrier: Carrier, points: Points, shots: int, *, exchanged: bool = False) -> Answers:
+def asked(carrier: Carrier, points: FunctionPoints, shots: int, *, exchanged: bool = False) -> Answers:
     """Greedy numbers, of digits alone, for the last points behind the first; ``exchanged``: neighbours swap theirs."""
     values = [str(points.values[index ^ 1 if exchanged else index]) for index in range(shots)]
     queries = range(len(points.pairs) - ASKED, len(points.pairs))
@@ -156,38 +155,35 @@ def _trained(context: Context, seed: int) -> tuple[Projector, list[float]]:
     generator = np.random.default_rng(seed)
     known = functions(seed)[0]
     count = max(2, -(-training.steps * training.batch * 3 // (2 * _POINTS)))  # packs overfill a batch
-    drawn = [Points.drawn(known[int(generator.integers(len(known)))], _POINTS, generator) for _ in range(count)]
+    drawn = [
+        FunctionPoints.drawn(known[int(generator.integers(len(known)))], _POINTS, generator) for _ in range(count)
+    ]
     targets = [str(value) for points in drawn for value in points.values]
     groups = [number for number, points in enumerate(drawn) for _ in points.pairs]
     vectors = np.concatenate([points.vectors for points in drawn])
-
-    def train(projector: Projector, table_NE: Tensor, config: TrainingConfig) -> TrainingCurve:
-        return tune_projector(context.loaded, projector, table_NE, targets, FUNCTION, config, groups=groups)
-
-    def start() -> Projector:
-        return context.new_projector(vectors, seed=seed)
-
+    start = partial(context.new_projector, vectors, seed=seed)
+    train = partial(tune_projector, targets=targets, template=FUNCTION, groups=groups)
     return context.trained(f"numbers {seed}", start, vectors, train, training, seed=seed)
 
 
-def _mean(points: Points, shots: int) -> Answers:
+def _mean(points: FunctionPoints, shots: int) -> Answers:
     return [round(float(np.mean(points.values[:shots])))] * ASKED
 
 
-def _least_squares(points: Points, shots: int) -> Answers:
+def _least_squares(points: FunctionPoints, shots: int) -> Answers:
     """A specialist, which knows that the function is linear without a constant."""
     pairs = np.array(points.pairs, dtype=float)
     weights = np.linalg.lstsq(pairs[:shots], np.array(points.values[:shots], dtype=float), rcond=None)[0]
     return [round(float(value)) for value in pairs[-ASKED:] @ weights]
 
 
-def _nearest(points: Points, shots: int) -> Answers:
+def _nearest(points: FunctionPoints, shots: int) -> Answers:
     pairs = np.array(points.pairs, dtype=float)
     distances = np.linalg.norm(pairs[-ASKED:, None] - pairs[None, :shots], axis=2)
     return [points.values[index] for index in distances.argmin(1).tolist()]
 
 
-WITHOUT_MODEL: dict[str, Callable[[Points, int], Answers]] = {
+WITHOUT_MODEL: dict[str, Callable[[FunctionPoints, int], Answers]] = {
     MEAN: _mean,
     LEAST_SQUARES: _least_squares,
     NEIGHBOUR: _nearest,

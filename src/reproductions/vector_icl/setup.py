@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from armillary.methods.vector_icl.baselines import Vectors
 from armillary.methods.vector_icl.config import Kind, Norm, TrainingConfig
@@ -23,7 +22,8 @@ from armillary.models import LoadedModel
 from armillary.runs.parts import Parts
 from reproductions.vector_icl.scale import Scale, Training
 
-Train = Callable[[Projector, Tensor, TrainingConfig], TrainingCurve]
+Train = Callable[..., TrainingCurve]
+"""A function of ``projector_fit`` with its targets given; called with model, projector, vectors and ``config``."""
 
 VECTORS, SHUFFLED, TEXT, SOFT = "vectors", "shuffled", "text", "soft prompt"
 RANDOM, NEIGHBOUR = "random projector", "1-NN"
@@ -95,7 +95,7 @@ class Context:
         *,
         seed: int | None = None,
     ) -> tuple[Projector, list[float]]:
-        """The projector after training by ``train`` and its loss before each step; trained once and kept by name."""
+        """The projector after training and its loss before each step; trained once and kept by name."""
         projector = start().copy()
         table_NE = torch.as_tensor(np.asarray(vectors, dtype=np.float32))
         config = TrainingConfig(
@@ -109,7 +109,7 @@ class Context:
         )
 
         def compute() -> dict[str, NDArray[Any]]:
-            curve = train(projector, table_NE, config)
+            curve = train(self.loaded, projector, table_NE, config=config)
             weights = {key: value.detach().cpu().numpy() for key, value in projector.state_dict().items()}
             return {**weights, "losses": np.array(curve.losses)}
 

@@ -17,7 +17,7 @@ from reproductions.vector_icl.numbers import NumberRow, number_row
 from reproductions.vector_icl.scale import ENCODERS
 from reproductions.vector_icl.setup import Context
 from reproductions.vector_icl.tasks import ClassTask, Part
-from reproductions.vector_icl.texts import SignalRow, TextRow, pretrained_projector, signal_row, text_row
+from reproductions.vector_icl.texts import GlossRow, SignalRow, pretrained_projector, signal_row, text_row
 
 _COPIES = 4
 """Noisy copies of each training series: there are few."""
@@ -58,7 +58,7 @@ class SeriesRow:
 class Results:
     """What the stages leave; the fields bear their names."""
 
-    texts: TextRow
+    texts: GlossRow
     topics: TopicRow
     digits: DigitRow
     series: SeriesRow

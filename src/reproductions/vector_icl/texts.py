@@ -7,7 +7,7 @@ official pretraining lets the second part of a text follow the first's. (ours)
 Legend: N texts, E encoder width, D hidden size, K shown pairs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -20,19 +20,19 @@ from torch import Tensor
 
 from armillary.methods.vector_icl.answers import token_f1
 from armillary.methods.vector_icl.baselines import Vectors, standardised
-from armillary.methods.vector_icl.config import CLASS, TrainingConfig
+from armillary.methods.vector_icl.config import CLASS
 from armillary.methods.vector_icl.decoding import SharedPrefix, continue_queries
 from armillary.methods.vector_icl.embedding import SLOT, embed_tokens
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.projector_fit import pretrain_projector, pretraining_row
 from armillary.methods.vector_icl.prompts import Ids, Layout, Row, joined, text_ids, text_of
-from armillary.methods.vector_icl.training import TrainingCurve, row_losses
+from armillary.methods.vector_icl.training import row_losses
 from armillary.numerics.least_squares import fit_linear
 from armillary.scoring.decoding import end_tokens
 from reproductions.vector_icl.data.glosses import Gloss, load_glosses
 from reproductions.vector_icl.data.synthetic import hashed_words, synthetic_glosses
 from reproductions.vector_icl.data.text_encoder import load_text_encoder
-from reproductions.vector_icl.scale import SNRS, Training
+from reproductions.vector_icl.scale import SNRS
 from reproductions.vector_icl.setup import SHUFFLED, SOFT, Context, constant
 
 TRUE = "true"
@@ -56,7 +56,7 @@ Losses = dict[str, list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextRow:
+class GlossRow:
     """R1."""
 
     nll: dict[str, Losses]
@@ -199,7 +199,7 @@ def pretrained_projector(context: Context) -> Projector:
     return _pretrained(context, WARM, texts, vectors)[0]
 
 
-def text_row(context: Context) -> TextRow:
+def text_row(context: Context) -> GlossRow:
     """R1: losses of every held-out text by projector and slot, alone and behind training pairs, and texts said
     again."""
     (texts, vectors), (held_out_texts, held_out) = _encoded(context)
@@ -220,7 +220,7 @@ def text_row(context: Context) -> TextRow:
     }
     slots_ND = slots_of(projectors[WARM], held_out)
     said = {TRUE: scored.said_again(slots_ND), SHUFFLED: scored.said_again(slots_ND[scored.others])}
-    return TextRow(
+    return GlossRow(
         nll=nll | {SOFT: {TRUE: scored.alone(slots_of(soft, constant(held_out)))}},
         none=scored.alone(None),
         packed=packed,
@@ -241,7 +241,13 @@ def signal_row(context: Context) -> SignalRow:
     for name in SNRS:
         signals = simulated(vectors, held_out, float(name), context.seed)
         start = partial(context.new_projector, signals[0], start_texts=texts)
-        projector, losses = _trained(context, f"signals, {name}", start, texts, signals[0], context.scale.signals)
+        projector, losses = context.trained(
+            f"signals, {name}",
+            start,
+            signals[0],
+            partial(pretrain_projector, targets=texts),
+            context.scale.signals,
+        )
         ratios[name] = Signals(
             nll=scored.both(slots_of(projector, signals[1])),
             top1=decoded(signals, (vectors, held_out)),
@@ -300,18 +306,5 @@ def _start(context: Context, start: str, texts: list[str], vectors: Vectors) -> 
 
 def _pretrained(context: Context, start: str, texts: list[str], vectors: Vectors) -> tuple[Projector, list[float]]:
     begin = partial(_start, context, start, texts, vectors)
-    return _trained(context, f"pretrained, {start}", begin, texts, vectors, context.scale.pretraining)
-
-
-def _trained(
-    context: Context,
-    name: str,
-    start: Callable[[], Projector],
-    texts: list[str],
-    vectors: Vectors,
-    training: Training,
-) -> tuple[Projector, list[float]]:
-    def train(projector: Projector, table_NE: Tensor, config: TrainingConfig) -> TrainingCurve:
-        return pretrain_projector(context.loaded, projector, table_NE, texts, config)
-
-    return context.trained(name, start, vectors, train, training)
+    train = partial(pretrain_projector, targets=texts)
+    return context.trained(f"pretrained, {start}", begin, vectors, train, context.scale.pretraining)

@@ -11,7 +11,7 @@ from reproductions.vector_icl.numbers import (
     ASKED,
     LONGEST,
     WITHOUT_MODEL,
-    Points,
+    FunctionPoints,
     asked,
     digit_vectors,
     functions,
@@ -21,8 +21,8 @@ from reproductions.vector_icl.numbers import (
 from reproductions.vector_icl.setup import Context
 
 
-def _points(function: tuple[int, int], count: int = 12) -> Points:
-    return Points.drawn(function, count, np.random.default_rng(1))
+def _points(function: tuple[int, int], count: int = 12) -> FunctionPoints:
+    return FunctionPoints.drawn(function, count, np.random.default_rng(1))
 
 
 def test_functions_of_training_and_test_share_none() -> None:
@@ -35,8 +35,8 @@ def test_values_are_exact_on_the_grid() -> None:
     points = _points((3, 10))
     assert all(abs(value - (0.3 * a + b)) <= 0.5 for (a, b), value in zip(points.pairs, points.values, strict=True))
     assert all(100 <= number <= 999 for pair in points.pairs for number in pair)
-    assert Points.drawn((5, 10), 200, np.random.default_rng(0)).values == tuple(
-        (a + 1) // 2 + b for a, b in Points.drawn((5, 10), 200, np.random.default_rng(0)).pairs
+    assert FunctionPoints.drawn((5, 10), 200, np.random.default_rng(0)).values == tuple(
+        (a + 1) // 2 + b for a, b in FunctionPoints.drawn((5, 10), 200, np.random.default_rng(0)).pairs
     )
 
 

@@ -7,10 +7,10 @@ from reproductions.vector_icl.captions import CaptionRow
 from reproductions.vector_icl.measures import caption_measures, number_measures, signal_measures, text_measures
 from reproductions.vector_icl.numbers import NumberRow, NumberSeed
 from reproductions.vector_icl.report import over_shots
-from reproductions.vector_icl.texts import SignalRow, Signals, TextRow
+from reproductions.vector_icl.texts import GlossRow, SignalRow, Signals
 
 BOXES = {"true": [1.0, 2.0, 3.0], "shuffled": [2.0, 2.5, 3.6]}
-TEXTS = TextRow(
+TEXTS = GlossRow(
     nll={
         "paper's start": BOXES,
         "warm start": {"true": [1.0, 1.0, 1.0], "shuffled": [2.0, 2.0, 2.0]},

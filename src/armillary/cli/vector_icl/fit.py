@@ -72,7 +72,7 @@ class FitSettings(FitConfig, OneModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainedFit:
     """What is known of the fit in a folder."""
 
     state: str
@@ -106,7 +106,7 @@ def fit(run: Run[FitSettings]) -> Outcome:
     )
 
 
-def _fitted(run: Run[FitSettings], problem: Problem) -> "tuple[VectorICLEstimator, Training]":
+def _fitted(run: Run[FitSettings], problem: Problem) -> "tuple[VectorICLEstimator, TrainedFit]":
     """The estimator as it is read back from its folder, fitted unless this very run has done so."""
     from armillary.methods.vector_icl.estimators import load_fitted
     from armillary.methods.vector_icl.evaluation import unfitted
@@ -114,7 +114,7 @@ def _fitted(run: Run[FitSettings], problem: Problem) -> "tuple[VectorICLEstimato
 
     out = run.folder.path / FITTED
 
-    def train() -> Training:
+    def train() -> TrainedFit:
         estimator = unfitted(run.settings, problem, run.model)
         estimator.fit(problem.vectors(problem.training), problem.answers(problem.training))
         # The old record goes first: beside a new fit it would be taken for that one's.
@@ -123,13 +123,13 @@ def _fitted(run: Run[FitSettings], problem: Problem) -> "tuple[VectorICLEstimato
         target = None if columns is None else run.settings.targets
         write_atomic(out / COLUMNS, json.dumps({"columns": columns, "target": target}) + "\n")
         estimator.save_fitted(out)
-        return Training(
+        return TrainedFit(
             state=digest_of(out / STATE),
             shown=[problem.training[index] for index in estimator.demonstrations_.tolist()],
             losses=list(estimator.curve_.losses),
         )
 
-    training = decode(Training, run.parts.json("fitted", train), "The kept fit")
+    training = decode(TrainedFit, run.parts.json("fitted", train), "The kept fit")
     if not is_whole(run.folder.path, run.settings) or digest_of(out / STATE) != training.state:
         training = train()  # the part was kept, and its files were taken away or replaced
     return load_fitted(out, run.model), training

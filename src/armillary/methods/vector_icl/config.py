@@ -116,10 +116,7 @@ VALUE = SlotTemplate(("(", ")'s value is "))
 """It ends in a space: digits follow at once."""
 
 TEXT = SlotTemplate(("(", ")'s text is"))
-SENTIMENT = SlotTemplate(("(", ")'s sentiment is"), end="eos")
-SUMMARY = SlotTemplate(("(", ")'s summarization is: "), end="eos")
 CAPTION = SlotTemplate(("(", ")'s molecule caption is: "), end="eos")
-RECONSTRUCTION = SlotTemplate(('Translate the text in brackets: ("', '"), Translation: '), end="eos")
 FUNCTION = SlotTemplate(("A=", "B=", ", function(A, B) equals to (digits): "))
 
 PRETRAINING = TrainingConfig(weight_decay=1e-4, warmup=0.05, patience=None)

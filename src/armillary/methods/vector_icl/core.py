@@ -76,7 +76,7 @@ class RidgeStart:
     scale: float
     centre: Float[Tensor, " d"]
 
-    def slots(self, vectors: Float[Tensor, "n e"]) -> Float[Tensor, "n d"]:
+    def project(self, vectors: Float[Tensor, "n e"]) -> Float[Tensor, "n d"]:
         """What the start makes of vectors."""
         return self.scale * (vectors.double() - self.input_mean) @ self.weight.T + self.centre
 

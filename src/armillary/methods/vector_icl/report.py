@@ -17,8 +17,8 @@ _ID = "held-out"
 _CAUTION = (
     "The projector was tuned on all training rows: its fair baselines are methods that saw all of them, not those "
     "that saw the demonstrations alone. Where shuffled answers do as well as right ones, the projector names the "
-    "answer by itself and the context is not read. One training and one draw of demonstrations: intervals are over held-out "
-    "rows only. The projector sees columns as they are, so that a column of large numbers counts more."
+    "answer by itself and the context is not read. One training and one draw of demonstrations: intervals are over "
+    "held-out rows only. The projector sees columns as they are, so that a column of large numbers counts more."
 )
 
 

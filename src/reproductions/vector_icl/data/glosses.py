@@ -90,11 +90,11 @@ def parse_glosses(lines: Iterable[str]) -> tuple[Gloss, ...]:
 
     Raises ValueError or IndexError for a line of another form.
     """
-    found: dict[str, Gloss] = {}
+    by_text: dict[str, Gloss] = {}
     for gloss in _all_glosses(lines):
         if len(gloss.text.split()) in _LENGTHS:
-            found.setdefault(gloss.text, gloss)
-    return tuple(found.values())
+            by_text.setdefault(gloss.text, gloss)
+    return tuple(by_text.values())
 
 
 def _all_glosses(lines: Iterable[str]) -> Iterator[Gloss]:
@@ -106,14 +106,10 @@ def _all_glosses(lines: Iterable[str]) -> Iterator[Gloss]:
         definition = " ".join(_EXAMPLES.split(text, maxsplit=1)[0].split()).rstrip(";").rstrip()
         # What is quoted elsewhere (15 of 82,192) is an example or a part of the definition: one can't tell which.
         if '"' not in definition:
-            yield Gloss(fields[4].replace("_", " "), definition, TOPICS[_topic_place(fields[1])])
-
-
-def _topic_place(number: str) -> int:
-    place = int(number) - _FIRST_TOPIC
-    if not 0 <= place < len(TOPICS):
-        raise ValueError(f"{number} is no file of nouns")
-    return place
+            topic = int(fields[1]) - _FIRST_TOPIC
+            if not 0 <= topic < len(TOPICS):
+                raise ValueError(f"{fields[1]} is no file of nouns")
+            yield Gloss(fields[4].replace("_", " "), definition, TOPICS[topic])
 
 
 def _take(result: Path, archive: Path) -> None:

@@ -1,6 +1,6 @@
 """What RDKit can tell of molecules that are given as SMILES: vectors, one-line captions, graphs as numbers and text.
 
-RDKit is imported inside the functions; ``slots`` needs none. A string that is no molecule is refused by its place.
+RDKit is imported inside the functions; ``slots`` needs none. A string that is no molecule is refused by its index.
 """
 
 import hashlib
@@ -16,8 +16,7 @@ from jaxtyping import Bool, Float32
 from armillary.errors import UsageError
 from armillary.extras import optional
 
-FINGERPRINT_SIZE, GRAPH_SIZE = 1024, 128
-_RADIUS, _ROUNDS = 2, 2
+GRAPH_SIZE, _ROUNDS = 128, 2
 
 _WEIGHT = "MolWt"
 _SINGLE = (
@@ -26,7 +25,7 @@ _SINGLE = (
     *("TPSA", "MolLogP", "MolMR", "HallKierAlpha", "LabuteASA"),
 )
 _BINNED = {"SlogP_VSA": 12, "SMR_VSA": 10}
-DESCRIPTORS = (*_SINGLE, *(f"{name}{place + 1}" for name, bins in _BINNED.items() for place in range(bins)))
+DESCRIPTORS = (*_SINGLE, *(f"{name}{number}" for name, bins in _BINNED.items() for number in range(1, bins + 1)))
 """The 40 columns of ``descriptors``, by RDKit's names: size, rings, polarity, and the surface in bins of solubility
 and refractivity."""
 
@@ -59,28 +58,18 @@ _RINGS = re.compile(r"\b(no|one|two|three|many) rings?\b")
 _BAND = re.compile(rf"\b({'|'.join(name for name, _ in _BANDS)})\b")
 
 
-def fingerprints(smiles: Sequence[str]) -> Float32[np.ndarray, "n 1024"]:
-    """Morgan fingerprints of radius 2, folded to 1,024 bits, as 0 and 1.
+def descriptors(smiles: Sequence[str]) -> Float32[np.ndarray, "n d"]:
+    """The numbers named in ``DESCRIPTORS``, as RDKit gives them: not standardised.
 
     UsageError where RDKit is missing or a string is no molecule, as in all functions here but ``slots``.
     """
-    with _molecules(smiles) as parsed:
-        from rdkit.Chem import rdFingerprintGenerator
-
-        generator = rdFingerprintGenerator.GetMorganGenerator(radius=_RADIUS, fpSize=FINGERPRINT_SIZE)
-        rows = [generator.GetFingerprintAsNumPy(molecule) for molecule in parsed]
-    return np.array(rows, dtype=np.float32).reshape(len(rows), FINGERPRINT_SIZE)
-
-
-def descriptors(smiles: Sequence[str]) -> Float32[np.ndarray, "n d"]:
-    """The numbers named in ``DESCRIPTORS``, as RDKit gives them: not standardised."""
     with _molecules(smiles) as parsed:
         from rdkit.Chem import rdMolDescriptors
 
         single = [_descriptor(name) for name in _SINGLE]
         binned = [getattr(rdMolDescriptors, f"{name}_") for name in _BINNED]
         rows = [
-            [*(tell(molecule) for tell in single), *(value for tell in binned for value in tell(molecule))]
+            [*(of(molecule) for of in single), *(value for of in binned for value in of(molecule))]
             for molecule in parsed
         ]
     return np.array(rows, dtype=np.float32).reshape(len(rows), len(DESCRIPTORS))
@@ -92,15 +81,19 @@ def captions(smiles: Sequence[str]) -> list[str]:
     "a light molecule with one ring, an alcohol and an amine"; about 9 words, at most 15.
     """
     with _molecules(smiles) as parsed:
-        from rdkit.Chem import MolFromSmarts
+        from rdkit.Chem import GetMolFrags, MolFromSmarts
 
         weight_of = _descriptor(_WEIGHT)
         patterns = {name: MolFromSmarts(pattern) for name, pattern in GROUPS.items()}
-        found = []
-        for molecule in parsed:
-            groups = [name for name, pattern in patterns.items() if molecule.HasSubstructMatch(pattern)]
-            found.append(_caption(weight_of(molecule), _ring_count(molecule), groups))
-    return found
+        return [
+            _caption(
+                weight_of(molecule),
+                # Independent cycles: in cages RDKit adds equivalent rings (adamantane: 4 instead of 3).
+                int(molecule.GetNumBonds() - molecule.GetNumAtoms() + len(GetMolFrags(molecule))),
+                [name for name, pattern in patterns.items() if molecule.HasSubstructMatch(pattern)],
+            )
+            for molecule in parsed
+        ]
 
 
 def slots(caption: str) -> frozenset[str]:
@@ -110,14 +103,13 @@ def slots(caption: str) -> frozenset[str]:
     """
     text = " ".join(caption.lower().split())
     rings = {count: name for name in _RING_COUNTS for count in name.split()[:1]}
-    told = {*_BAND.findall(text), *_GROUP.findall(text), *(rings[count] for count in _RINGS.findall(text))}
-    return frozenset(told)
+    return frozenset((*_BAND.findall(text), *_GROUP.findall(text), *(rings[count] for count in _RINGS.findall(text))))
 
 
 def aromatic_hetero(smiles: Sequence[str]) -> Bool[np.ndarray, "n"]:
     """True where a molecule has an aromatic ring with an atom other than carbon."""
     with _molecules(smiles) as parsed:
-        return np.array([any(map(_is_hetero, _aromatic_rings(molecule))) for molecule in parsed], dtype=bool)
+        return np.array([any(map(_has_other_atom, _aromatic_rings(molecule))) for molecule in parsed], dtype=bool)
 
 
 def graph_features(smiles: Sequence[str]) -> Float32[np.ndarray, "n 128"]:
@@ -149,17 +141,17 @@ def _molecules(smiles: Sequence[str]) -> Iterator[list[Any]]:
     chem = optional("rdkit.Chem", "chemistry")
     with optional("rdkit.rdBase", "chemistry").BlockLogs():
         parsed: list[Any] = [chem.MolFromSmiles(text) for text in smiles]
-        for place, molecule in enumerate(parsed):
+        for index, molecule in enumerate(parsed):
             if molecule is None or not molecule.GetNumAtoms():
-                raise UsageError(f"{smiles[place]!r} (at {place}) is no molecule in SMILES that RDKit accepts.")
+                raise UsageError(f"{smiles[index]!r} (at {index}) is no molecule in SMILES that RDKit accepts.")
         yield parsed
 
 
 def _descriptor(name: str) -> Callable[[Any], float]:
     from rdkit.Chem import Descriptors
 
-    found: Callable[[Any], float] = getattr(Descriptors, name)
-    return found
+    descriptor: Callable[[Any], float] = getattr(Descriptors, name)
+    return descriptor
 
 
 def _caption(weight: float, rings: int, groups: Sequence[str]) -> str:
@@ -174,13 +166,6 @@ def _with_article(group: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def _ring_count(molecule: Any) -> int:
-    """Independent cycles; RDKit counts more in cages, where it adds equivalent rings (adamantane: 4 instead of 3)."""
-    from rdkit.Chem import GetMolFrags
-
-    return int(molecule.GetNumBonds() - molecule.GetNumAtoms() + len(GetMolFrags(molecule)))
-
-
 def _aromatic_rings(molecule: Any) -> Iterator[list[Any]]:
     """The atoms of each ring whose bonds are all aromatic."""
     info = molecule.GetRingInfo()
@@ -189,7 +174,7 @@ def _aromatic_rings(molecule: Any) -> Iterator[list[Any]]:
             yield [molecule.GetAtomWithIdx(atom) for atom in atoms]
 
 
-def _is_hetero(ring: Sequence[Any]) -> bool:
+def _has_other_atom(ring: Sequence[Any]) -> bool:
     return any(atom.GetSymbol() != "C" for atom in ring)
 
 

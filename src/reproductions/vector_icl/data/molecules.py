@@ -79,11 +79,11 @@ def load_molecules() -> tuple[Molecule, ...]:
 
 def chosen_molecules(pairs: Iterable[tuple[str, str]]) -> tuple[Molecule, ...]:
     """Of pairs of SMILES and name, the molecules as ``load_molecules`` gives them; of equal ones the first."""
-    found: dict[str, Molecule] = {}
+    by_smiles: dict[str, Molecule] = {}
     for smiles, name in pairs:
         if "." not in smiles and len(smiles) in _LENGTHS and smiles not in _IMPOSSIBLE:
-            found.setdefault(smiles, Molecule(smiles, name))
-    return tuple(found.values())
+            by_smiles.setdefault(smiles, Molecule(smiles, name))
+    return tuple(by_smiles.values())
 
 
 def two_columns(table: str) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ _NEEDED = 40_000_000  # the wheel twice (pip moves it), the six files
 
 
 @dataclass(frozen=True, eq=False)
-class Series:
+class TimeSeries:
     """One set of series of equal length, in the archive's own training and test part."""
 
     name: str
@@ -54,7 +54,7 @@ def fetch_series() -> Path:
     return keep_data("series", WHEEL, _take, needed=_NEEDED)
 
 
-def load_series(name: str) -> Series:
+def load_series(name: str) -> TimeSeries:
     """A set by its name, one of ``SERIES``; fetched at first use.
 
     Raises UsageError (another name), DownloadError or StorageError.
@@ -64,13 +64,20 @@ def load_series(name: str) -> Series:
     folder = fetch_series()
     parts = []
     for part in _PARTS:
-        path = folder / _file_name(name, part)
+        path = folder / f"{name}_{part}.ts"
         try:
             parts.append(parse_series(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise StorageError(f"{path} can't be read ({error}); delete {folder} and fetch it again.") from error
     (train, train_classes), (test, test_classes) = parts
-    return Series(name, train, train_classes, test, test_classes, _source(name))
+    source = DataSource(
+        name=f"UCR time series archive: {name}",
+        package=WHEEL.package,
+        version=WHEEL.version,
+        licence="BSD-3-Clause (package); data of the UCR/UEA archive",
+        url=f"https://www.timeseriesclassification.com/description.php?Dataset={name}",
+    )
+    return TimeSeries(name, train, train_classes, test, test_classes, source)
 
 
 def parse_series(text: str) -> tuple[Float64[np.ndarray, "n t"], tuple[str, ...]]:
@@ -93,29 +100,15 @@ def parse_series(text: str) -> tuple[Float64[np.ndarray, "n t"], tuple[str, ...]
     return series, tuple(classes)
 
 
-def _file_name(name: str, part: str) -> str:
-    return f"{name}_{part}.ts"
-
-
 def _take(result: Path, scratch: Path) -> None:
     for name in SERIES:
         for part in _PARTS:
-            file = _file_name(name, part)
+            file = f"{name}_{part}.ts"
             pip_download.take(scratch, [f"sktime/datasets/data/{name}/{file}"], result / file)
     pip_download.take(scratch, [_LICENCE], result / "LICENSE")
 
 
-def _source(name: str) -> DataSource:
-    return DataSource(
-        name=f"UCR time series archive: {name}",
-        package=WHEEL.package,
-        version=WHEEL.version,
-        licence="BSD-3-Clause (package); data of the UCR/UEA archive",
-        url=f"https://www.timeseriesclassification.com/description.php?Dataset={name}",
-    )
-
-
-# Time series as vectors (random convolutions, then principal components) and as text. [derived]
+# Time series as vectors (random convolutions, then principal components) and as text. (ours)
 #
 # Legend: N series, T points, E encoder width.
 
@@ -164,27 +157,17 @@ def jittered(vectors: Vectors, copies: int, seed: int, noise: float = 0.02) -> V
     return np.concatenate([vectors, *more]).astype(np.float32)
 
 
-def synthetic_series() -> list[Series]:
+def synthetic_series() -> list[TimeSeries]:
     """Two sets of waves whose classes are frequencies, for where nothing is fetched."""
     generator = np.random.default_rng(0)
     source = DataSource(name="waves", package="armillary", version="0", licence="Apache-2.0", url="")
-    found = []
-    for number, length in enumerate((30, 48)):
-        classes = tuple(f" {word}" for word in (("slow", "fast") if number == 0 else ("low", "high")) * 6)
-        at = np.linspace(0, 1, length)
+    sets = []
+    for number, (length, names) in enumerate(((30, (" slow", " fast")), (48, (" low", " high")))):
+        at, classes = np.linspace(0, 1, length), names * 6
         rows = [
             np.sin(2 * np.pi * ((2 if index % 2 else 5) + number) * (at + generator.uniform()))
             for index in range(2 * len(classes))
         ]
-        half = len(classes)
-        found.append(
-            Series(
-                name=f"waves {number}",
-                train=np.array(rows[:half]),
-                train_classes=classes,
-                test=np.array(rows[half:]),
-                test_classes=classes,
-                source=source,
-            )
-        )
-    return found
+        train, test = np.array(rows[: len(classes)]), np.array(rows[len(classes) :])
+        sets.append(TimeSeries(f"waves {number}", train, classes, test, classes, source))
+    return sets

@@ -29,20 +29,19 @@ _WIDTH = 12
 def synthetic_glosses() -> tuple[Gloss, ...]:
     """Thirty different texts of 6 to 9 words for each of ``TOPICS``; half of the words depend on the topic."""
     generator = np.random.default_rng(0)
-    found: dict[str, Gloss] = {}
-    for topic in TOPICS:
+    by_text: dict[str, Gloss] = {}
+    for number, topic in enumerate(TOPICS, 1):
         words = _WORDS[topic]
-        kept = len(found)
-        while len(found) < kept + _EACH:
-            first, second, third, last = (words[place] for place in generator.permutation(len(words))[:4])
+        while len(by_text) < number * _EACH:
+            first, second, third, last = (words[index] for index in generator.permutation(len(words))[:4])
             text = f"a {first} that has a {second} and {third}"
             text += f" or {last}" if generator.random() < 0.5 else ""
-            found.setdefault(text, Gloss(word=first, text=text, topic=topic))
-    return tuple(found.values())
+            by_text.setdefault(text, Gloss(word=first, text=text, topic=topic))
+    return tuple(by_text.values())
 
 
 def hashed_words(texts: Sequence[str], width: int = 64) -> Vectors:
-    """Each word at a place and with a sign that its hash gives, summed: ``[n, width]`` float32 of unit length."""
+    """Each word in a column and with a sign that its hash gives, summed: ``[n, width]`` float32 of unit length."""
     out = np.zeros((len(texts), width))
     for row, text in zip(out, texts, strict=True):
         for word in text.casefold().split():

@@ -62,9 +62,9 @@ class TextEncoder:
         """
         if isinstance(texts, str):
             raise UsageError("texts must be a list of strings; got one string.")
-        for place, text in enumerate(texts):
+        for index, text in enumerate(texts):
             if not isinstance(text, str):
-                raise UsageError(f"texts must be strings; the one at {place} is of type {type(text).__name__}.")
+                raise UsageError(f"texts must be strings; the one at {index} is of type {type(text).__name__}.")
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1; got {batch_size}.")
         vectors = np.zeros((len(texts), self.vector_size), dtype=np.float32)
@@ -72,13 +72,13 @@ class TextEncoder:
             return vectors
         tokens = self._tokenizer(list(texts), truncation=True, max_length=self._longest)["input_ids"]
         # Texts of like length go together, so that little is padded; the longest first: a batch too large fails soon.
-        order = sorted(range(len(tokens)), key=lambda place: -len(tokens[place]))
+        order = sorted(range(len(tokens)), key=lambda index: -len(tokens[index]))
         label = "encode texts" if len(order) >= _BAR_FROM * batch_size else ""
         with counted(label, len(order)) as bar:
             for start in range(0, len(order), batch_size):
-                places = order[start : start + batch_size]
-                vectors[places] = self._vectors([tokens[place] for place in places]).cpu().numpy()
-                bar.advance(len(places))
+                batch = order[start : start + batch_size]
+                vectors[batch] = self._vectors([tokens[index] for index in batch]).cpu().numpy()
+                bar.advance(len(batch))
         return vectors
 
     @torch.inference_mode()

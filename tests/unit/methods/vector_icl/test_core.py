@@ -45,7 +45,7 @@ def test_ridge_start_finds_an_orthogonal_map() -> None:
     vectors = (targets - targets.mean(0)) @ q.T + 3.0
     start = core.ridge_start(vectors, targets, centre=drawn(6, seed=2), norm=2.35, ridge=0.0)
     assert torch.allclose(start.weight, q.T, atol=1e-9)
-    slots = start.slots(vectors)
+    slots = start.project(vectors)
     assert torch.allclose(slots.mean(0), drawn(6, seed=2), atol=1e-9)
     assert float(core.centred_norm(slots)) == pytest.approx(2.35, rel=1e-9)
 
