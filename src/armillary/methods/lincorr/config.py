@@ -55,24 +55,16 @@ class LinCorrConfig:
     """Subjects whose logits are collected, and kept, together."""
 
     def __post_init__(self) -> None:
-        for name, least in (("n", 8), ("control_tokens", 0), ("permutations", 1), ("replicates", 2)):
-            _at_least(name, getattr(self, name), least)
-        _at_least("batch_size", self.batch_size, 1)
-        _at_least("chunk", self.chunk, 1)
-        _one_of("space", self.space, get_args(Space))
-        _one_of("policy", self.policy, get_args(Policy))
+        # A call from Python may give anything, so types are checked as well.
+        least = {"n": 8, "control_tokens": 0, "permutations": 1, "replicates": 2, "batch_size": 1, "chunk": 1}
+        for name, value in ((name, getattr(self, name)) for name in least):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least[name]:
+                raise UsageError(f"{name} must be a whole number of at least {least[name]}; got {value!r}.")
+        for name, known in (("space", get_args(Space)), ("policy", get_args(Policy))):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}.")
         if not 0 < self.level < 1:
             raise UsageError(f"level must lie between 0 and 1, such as 0.95; got {self.level}.")
-        ridge: object = self.ridge  # a file or a command line may give anything
+        ridge: object = self.ridge
         if ridge != "gcv" and not (isinstance(ridge, int | float) and 0 <= ridge < math.inf):
             raise UsageError(f"ridge must be 'gcv' or a finite number of at least 0; got {self.ridge!r}.")
-
-
-def _at_least(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{name} must be a whole number of at least {least}; got {value!r}.")
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(f"{name} must be one of {', '.join(known)}; got {value!r}.")

@@ -57,7 +57,12 @@ def hits(weight_ST: Float[Tensor, "s t"], gold: Gold, n: int, direction: Directi
     scores, partners = weight_ST, tuple(gold)
     if direction == "influencing":
         scores, partners = weight_ST.T, by_target(gold, weight_ST.shape[1])
-    hits_by_word = [_best_rank(scores[i], right) <= n for i, right in enumerate(partners) if right]
+    hits_by_word = []
+    for row, right in zip(scores, partners, strict=True):
+        if right:
+            is_gold = torch.zeros(len(row), dtype=torch.bool)
+            is_gold[list(right)] = True
+            hits_by_word.append(int((row[~is_gold] >= row[is_gold].max()).sum()) < n)
     if not hits_by_word:
         raise UsageError("no word has a gold partner among the words that are left, so hits can't be counted.")
     return hits_by_word
@@ -92,13 +97,6 @@ def hit_at(
     how = f"exact binomial over {len(hits_by_word)} {kind} tokens with gold"
     rate = binomial(sum(hits_by_word), len(hits_by_word), level=level, how=how)
     return HitRate(direction=direction, weights=weights, fit=fit, n=n, rate=rate, chance=chance)
-
-
-def _best_rank(scores: Tensor, right: frozenset[int]) -> int:
-    """1-based rank of the best gold partner; a choice with an equal score that is not gold stands before it."""
-    is_gold = torch.zeros(len(scores), dtype=torch.bool)
-    is_gold[list(right)] = True
-    return 1 + int((scores[~is_gold] >= scores[is_gold].max()).sum())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Probes of places: countries, cities and US states."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from armillary.data.relations import places
@@ -66,16 +66,11 @@ def country_spellings() -> dict[str, tuple[str, ...]]:
         entry = iso.get(code)
         names = [*country.names, *COUNTRY_NAMES.get(code, ()), english[code]]
         names += [getattr(entry, field, "") for field in ("name", "common_name", "official_name")]
-        spellings[code] = tuple(name for given in names for name in _orders(given) if name != OTHERWISE.get(code))
+        # Remarks in brackets go; "Korea, Republic of" stands the other way round too.
+        names = [name.split(" (")[0] for name in names]
+        names += [" ".join(reversed(name.split(", "))) for name in names if name.count(", ") == 1]
+        spellings[code] = tuple(name for name in names if name != OTHERWISE.get(code))
     return distinct(spellings)
-
-
-def _orders(name: str) -> Iterator[str]:
-    """A name without its remark in brackets, and "Korea, Republic of" the other way round too."""
-    name = name.split(" (")[0]
-    yield name
-    if name.count(", ") == 1:
-        yield " ".join(reversed(name.split(", ")))
 
 
 @cache

@@ -54,27 +54,24 @@ def normalised(text: str) -> str:
 
 @cache
 def _without_plural(word: str) -> str:
-    """The form that a word shares with its plural; repeated until nothing changes, so that the form is its own."""
-    while (folded := _folded(word)) != word:
-        word = folded
-    return word
+    """The form that a word shares with its plural; repeated until nothing changes, so that the form is its own.
 
-
-def _folded(word: str) -> str:
-    """One step. Each rule is applied to singular and plural alike, since nothing says which of the two a word is."""
+    Each rule is applied to singular and plural alike, since nothing says which of the two a word is.
+    """
     if word in IRREGULAR:
-        return IRREGULAR[word]
-    if word.endswith("men"):
-        return f"{word[:-3]}man"  # firemen
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = word[:-1]  # but not glass, cactus, iris
-    if word.endswith(("s", "x", "z", "ch", "sh")):
-        return f"{word}e"  # bus like buses, which has lost its s; so does horse, like horses
-    if len(word) > 3 and word.endswith("ie"):
-        return f"{word[:-2]}y"  # berries and berry; collies and collie
-    if len(word) > 4 and word.endswith("oe"):
-        return word[:-1]  # potatoes and potato; canoes and canoe
-    return word
+        folded = IRREGULAR[word]
+    elif word.endswith("men"):
+        folded = f"{word[:-3]}man"  # firemen
+    else:
+        plural = len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is"))  # glass, cactus, iris
+        folded = word[:-1] if plural else word
+        if folded.endswith(("s", "x", "z", "ch", "sh")):
+            folded = f"{folded}e"  # bus like buses, which has lost its s; so does horse, like horses
+        elif len(folded) > 3 and folded.endswith("ie"):
+            folded = f"{folded[:-2]}y"  # berries and berry; collies and collie
+        elif len(folded) > 4 and folded.endswith("oe"):
+            folded = folded[:-1]  # potatoes and potato; canoes and canoe
+    return word if folded == word else _without_plural(folded)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +160,12 @@ def distinct(answers: Mapping[Key, Iterable[str]]) -> dict[Key, tuple[str, ...]]
     two countries are called Congo for short, and they are still two. An answer left without a spelling goes, and so
     does a spelling that its answer has already in another form ("Cote d'Ivoire").
     """
-    forms = {key: _by_form(spellings) for key, spellings in answers.items()}
+    forms: dict[Key, dict[str, str]] = {}
+    for key, texts in answers.items():
+        forms[key] = {}
+        for text in texts:
+            if form := normalised(text):
+                forms[key].setdefault(form, text)
     owner: dict[str, Key] = {}
     for key, spellings in forms.items():
         for form in list(spellings)[:1]:
@@ -176,15 +178,6 @@ def distinct(answers: Mapping[Key, Iterable[str]]) -> dict[Key, tuple[str, ...]]
         key: tuple(text for form, text in spellings.items() if owner[form] == key) for key, spellings in forms.items()
     }
     return {key: spellings for key, spellings in own.items() if spellings}
-
-
-def _by_form(spellings: Iterable[str]) -> dict[str, str]:
-    """Normal form -> the first spelling that has it."""
-    texts: dict[str, str] = {}
-    for text in spellings:
-        if form := normalised(text):
-            texts.setdefault(form, text)
-    return texts
 
 
 def _id(words: str) -> str:
