@@ -16,11 +16,12 @@ from armillary.methods.bricks.low_rank import Factors
 from armillary.models.loaded import LoadedModel
 from armillary.records.plain import digest
 
-# What is mounted in which model: for each changed matrix its own tensor, and the changes on it at the moment.
-
 
 class MountState:
-    """The mounts of one model. A matrix always holds its own tensor plus the changes still there, in their order."""
+    """What is mounted in one model: for each changed matrix its own tensor and the changes on it at the moment.
+
+    A matrix always holds its own tensor plus the changes still there, in their order.
+    """
 
     def __init__(self) -> None:
         self.bricks: dict[object, Any] = {}
@@ -61,14 +62,14 @@ _STATES: "WeakKeyDictionary[nn.Module, MountState]" = WeakKeyDictionary()
 
 
 def mount_state_of(model: nn.Module) -> MountState:
-    """The ledger of a model, empty where nothing was ever mounted."""
+    """What is mounted in a model; empty where nothing ever was."""
     return _STATES.setdefault(model, MountState())
 
 
 def base_parameters(model: nn.Module) -> Mapping[str, Tensor]:
     """Every parameter by name with the value it has when nothing is mounted; a shared one under each of its names."""
-    held = _STATES.get(model)
-    own = held.base_values() if held else {}
+    state = _STATES.get(model)
+    own = state.base_values() if state else {}
     return {name: own.get(name, value) for name, value in model.named_parameters(remove_duplicate=False)}
 
 
@@ -155,9 +156,9 @@ class BaseRef:
 
 def tensor_hash(value: Tensor) -> str:
     """sha256 over shape, dtype and bytes."""
-    found = hashlib.sha256(f"{tuple(value.shape)} {value.dtype}\n".encode())
-    found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+    hashed = hashlib.sha256(f"{tuple(value.shape)} {value.dtype}\n".encode())
+    hashed.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return hashed.hexdigest()
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -1,7 +1,9 @@
 """One typed object for every functional part of a model, found inside it or added to it; it never holds a model.
 
 Definitions follow "Configurable Foundation Models", Xiao and others, 2024, arXiv 2409.02877, section 2; the object
-itself is ours.
+itself is ours. Bricks are hashed and stored by their specification and by named tensors, "<site index>.<field>":
+``neurons`` int32 ``[n]``, ``labels`` int16 ``[m]`` (int32 for more experts than that holds), and float32 ``A [r, in]``
+and ``B [out, r]``.
 """
 
 import hashlib
@@ -23,15 +25,10 @@ from armillary.numerics.intervals import Interval
 from armillary.records.plain import digest
 from armillary.runs.environment import versions
 
-# A payload as named tensors and back: how bricks are hashed and stored.
-#
-# Tensors are named "<site index>.<field>": ``neurons`` int32 ``[n]``, ``labels`` int16 ``[m]`` (int32 for more experts
-# than that holds), ``A`` float32 ``[r, in]``, ``B`` float32 ``[out, r]``.
-
 FIELDS = {"index": ("neurons",), "partition": ("labels",), "low_rank": ("A", "B")}
 
 
-def payload_spec(payload: Payload) -> dict[str, Any]:
+def payload_spec(payload: Payload) -> dict[str, str | int]:
     """What of a payload is no tensor."""
     if isinstance(payload, Index):
         return {"type": "index"}
@@ -42,16 +39,17 @@ def payload_spec(payload: Payload) -> dict[str, Any]:
 
 def payload_tensors(payload: Payload, sites: Iterable[Site]) -> dict[str, Tensor]:
     """The tensors of a payload in the order of its sites, contiguous and on the CPU."""
-    found: dict[str, Tensor] = {}
-    for place, site in enumerate(sites):
+    tensors: dict[str, Tensor] = {}
+    for index, site in enumerate(sites):
         if isinstance(payload, Index) and site.layer is not None:
-            found[f"{place}.neurons"] = torch.from_numpy(payload.neurons[site.layer].astype(np.int32))
+            tensors[f"{index}.neurons"] = torch.from_numpy(payload.neurons[site.layer].astype(np.int32))
         elif isinstance(payload, Partition) and site.layer is not None:
-            found[f"{place}.labels"] = torch.from_numpy(payload.labels_LM[site.layer].astype(_label_type(payload)))
+            kind = np.int16 if payload.experts <= np.iinfo(np.int16).max else np.int32
+            tensors[f"{index}.labels"] = torch.from_numpy(payload.labels_LM[site.layer].astype(kind))
         elif isinstance(payload, LowRank):
             for name, factor in zip("AB", payload.factors[site.path], strict=True):
-                found[f"{place}.{name}"] = factor.detach().float().cpu().contiguous()
-    return found
+                tensors[f"{index}.{name}"] = factor.detach().float().cpu().contiguous()
+    return tensors
 
 
 def payload_from(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], sites: Mapping[int, Site]) -> Payload:
@@ -59,32 +57,29 @@ def payload_from(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], sites: 
     kind = spec.get("type")
     if kind not in FIELDS:
         raise StorageError(f"the payload type {kind!r} is not known; it is one of {', '.join(FIELDS)}.")
-    for place in sites:
+    for index in sites:
         for name in FIELDS[kind]:
-            if f"{place}.{name}" not in tensors:
-                raise StorageError(f"the brick lacks its tensor {place}.{name}.")
+            if f"{index}.{name}" not in tensors:
+                raise StorageError(f"the brick lacks its tensor {index}.{name}.")
     if kind == "low_rank":
-        return LowRank({site.path: (tensors[f"{place}.A"], tensors[f"{place}.B"]) for place, site in sites.items()})
+        return LowRank({site.path: (tensors[f"{index}.A"], tensors[f"{index}.B"]) for index, site in sites.items()})
     if kind == "index":
         return Index(
             {
-                site.layer: tensors[f"{place}.neurons"].numpy().astype(np.int64)
-                for place, site in sites.items()
+                site.layer: tensors[f"{index}.neurons"].numpy().astype(np.int64)
+                for index, site in sites.items()
                 if site.layer is not None
             }
         )
-    rows = [tensors[f"{place}.labels"].numpy().astype(np.int64) for place in sorted(sites)]
+    rows = [tensors[f"{index}.labels"].numpy().astype(np.int64) for index in sorted(sites)]
     return Partition(np.stack(rows), int(spec["experts"]))
-
-
-def _label_type(payload: Partition) -> type[np.signedinteger[Any]]:
-    return np.int16 if payload.experts <= np.iinfo(np.int16).max else np.int32
 
 
 Origin = Literal["emergent", "customised"]
 Kind = Literal["human_defined", "self_organised", "task", "knowledge", "modality", "other"]
 Granularity = Literal["neuron", "ffn_partition", "expert", "adapter", "layer", "model"]
 MOST_KEYS = 4
+"""More keys find a brick for more unlike inputs, and make every search longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +173,8 @@ class BrickMeta:
 
         def scores(which: str) -> dict[str, CapabilityScore]:
             return {
-                name: CapabilityScore(metric=one["metric"], value=Interval.from_dict(one["value"]))
-                for name, one in data[which].items()
+                name: CapabilityScore(metric=score["metric"], value=Interval.from_dict(score["value"]))
+                for name, score in data[which].items()
             }
 
         keys, ratio = data["keys"], data["latency_ratio"]
@@ -276,10 +271,10 @@ class Brick:
     @cached_property
     def id(self) -> str:
         """sha256 over the canonical specification and every tensor: 64 hex digits."""
-        found = hashlib.sha256(digest(self.to_dict()).encode())
+        hashed = hashlib.sha256(digest(self.to_dict()).encode())
         for name, value in sorted(payload_tensors(self.payload, self.sites).items()):
-            found.update(f"{name} {tensor_hash(value)}\n".encode())
-        return found.hexdigest()
+            hashed.update(f"{name} {tensor_hash(value)}\n".encode())
+        return hashed.hexdigest()
 
     @property
     def cost(self) -> Cost:

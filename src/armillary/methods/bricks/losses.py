@@ -38,7 +38,7 @@ class Losses:
     def per_token(self, capability: str | None = None) -> float:
         """Nats per token over one capability's texts as one corpus, or over all texts."""
         chosen = list(self.nll) if capability is None else [capability]
-        return float(sum(self.nll[n].sum() for n in chosen) / sum(self.tokens[n].sum() for n in chosen))
+        return float(sum(self.nll[name].sum() for name in chosen) / sum(self.tokens[name].sum() for name in chosen))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data: nats per token and number of texts and tokens by capability."""
@@ -74,7 +74,7 @@ def text_losses(
 ) -> Losses:
     """The loss of every text under the model as it is now (inside ``ablated``: of the changed model).
 
-    ``store`` keeps each capability under ``name``, which must tell what was changed. Raises as ``sequence_nll``;
+    ``store`` keeps each capability under ``name``, which must say what was changed. Raises as ``sequence_nll``;
     UsageError for no texts.
     """
     if not texts or not all(len(rows) for rows in texts.values()):
@@ -82,8 +82,8 @@ def text_losses(
     nll, tokens = {}, {}
 
     def compute(rows: Sequence[str]) -> Arrays:
-        found = sequence_nll(loaded, rows, max_tokens=max_tokens, tokens_per_batch=tokens_per_batch)
-        return {"nll": np.array(found.nll), "tokens": np.array(found.tokens)}
+        scored = sequence_nll(loaded, rows, max_tokens=max_tokens, tokens_per_batch=tokens_per_batch)
+        return {"nll": np.array(scored.nll), "tokens": np.array(scored.tokens)}
 
     for capability, rows in texts.items():
         part = part_name("losses", name, loaded.fingerprint, list(rows), max_tokens)

@@ -1,5 +1,6 @@
 """Sums of low-rank changes: exact by putting factors side by side, compressed by a small SVD, errors without d x d.
 
+Also ``applied``: a change put into a model's own weights for a while, without a brick around it, as editing tries one.
 Legend: R rank (of all terms together), I inputs, O outputs of a matrix, K kept rank.
 """
 
@@ -84,18 +85,12 @@ def _check_rank(rank: int) -> None:
         raise UsageError(f"the rank of a compressed change must be 1 or more; got {rank}.")
 
 
-# A low-rank change put into a model's own weights for a while, without a brick around it: what editing tries out.
-#
-# The tensors of before are kept and put back, so changes may be put in over bricks that are mounted already.
-# Legend: R rank, I inputs, O outputs.
-
-
 @contextmanager
 def applied(loaded: LoadedModel, change: LowRank) -> Iterator[None]:
     """Inside, each named matrix is ``W + B @ A``, summed in float64 and rounded once; after it the tensors of before.
 
-    Also after an error: the original storage is put back, so every bit is as it was. UsageError for a path that the
-    model lacks or a shape that does not fit, before anything is changed.
+    Also after an error: the original storage is put back, so every bit is as it was, mounted bricks included.
+    UsageError for a path that the model lacks or a shape that does not fit, before anything is changed.
     """
     modules = {path: _fitting(loaded, change, path) for path in change.factors}
     weights = {path: cast(nn.Parameter, module.weight) for path, module in modules.items()}

@@ -1,4 +1,4 @@
-"""What a brick is made of: indices of neurons, a split of every FFN, or low-rank changes of weights.
+"""What a brick is made of (neurons, a split of every FFN, or low-rank changes) and where it plugs into its base.
 
 Legend: L layers, M neurons of an FFN, R rank.
 """
@@ -40,12 +40,12 @@ class Index:
 
     def mask(self, layers: int, width: int) -> NDArray[np.bool_]:
         """True where a neuron belongs to the brick, ``[layers, width]``."""
-        found = np.zeros((layers, width), dtype=bool)
+        mask_LM = np.zeros((layers, width), dtype=bool)
         for layer, chosen in self.neurons.items():
             if layer >= layers or (len(chosen) and chosen[-1] >= width):
                 raise UsageError(f"layer {layer} has a neuron outside {layers} layers of {width} neurons.")
-            found[layer, chosen] = True
-        return found
+            mask_LM[layer, chosen] = True
+        return mask_LM
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,6 @@ class LowRank:
 
 
 Payload = Index | Partition | LowRank
-
-# Where a brick plugs in: the modules of the base model that its payload names, and where two bricks meet.
 
 Op = Literal["mask", "keep", "read", "route", "add_delta"]
 Part = Literal["ffn", "attn", "embed", "head", "block"]
@@ -153,14 +151,14 @@ def sites_of(loaded: LoadedModel, payload: Payload, op: Op | None = None) -> tup
                 f"layer {wrong.layer} has {wrong.inputs} neurons; the partition {payload.labels_LM.shape[1]}."
             )
         return tuple(sites)
-    found = [_write_site(loaded, names, layer, chosen) for layer in sorted(payload.neurons)]
-    for site in found:
+    sites = [_write_site(loaded, names, layer, chosen) for layer in sorted(payload.neurons)]
+    for site in sites:
         neurons = payload.neurons[cast(int, site.layer)]
         if len(neurons) and neurons[-1] >= site.inputs:
             raise UsageError(
                 f"layer {site.layer} of {loaded.name} has neurons 0 to {site.inputs - 1}; got {neurons[-1]}."
             )
-    return tuple(found)
+    return tuple(sites)
 
 
 def matrix(model: nn.Module, path: str) -> nn.Module:
@@ -216,13 +214,13 @@ def _matrix_site(loaded: LoadedModel, names: Mapping[int, str], path: str, a_RI:
         raise UsageError(
             f"{path} maps {inputs} to {outputs} numbers, but the change maps {a_RI.shape[1]} to {b_OR.shape[0]}."
         )
-    layer, part = _place(loaded, names, path)
+    layer, part = _layer_and_part(loaded, names, path)
     return Site(
         layer=layer, part=part, path=path, op="add_delta", inputs=inputs, outputs=outputs, transposed=transposed
     )
 
 
-def _place(loaded: LoadedModel, names: Mapping[int, str], path: str) -> tuple[int | None, Part]:
+def _layer_and_part(loaded: LoadedModel, names: Mapping[int, str], path: str) -> tuple[int | None, Part]:
     for layer, block in enumerate(loaded.anatomy.layers):
         inside = names[id(block)]
         if path.startswith(f"{inside}."):

@@ -1,5 +1,6 @@
-"""More neurons in each feed-forward block, without changing a logit: new ones that write nothing, or old ones split.
+"""A larger model without changing a logit: new neurons that write nothing, old ones split in two, or new layers.
 
+New layers are copies of blocks whose writes are zero (LLaMA-Pro).
 Legend: I inputs, O outputs of a matrix, N new neurons.
 """
 
@@ -29,6 +30,7 @@ from armillary.models.feed_forward import (
 )
 
 _WIDTHS = ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner", "d_ff")
+"""Names under which configurations and blocks keep the width of an FFN."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +135,9 @@ def _widened(loaded: LoadedModel, more: Mapping[int, _More], count: int, neurons
         block = feed_forward(target, layer)
         added = more[layer] if layer in more else _silent(block, count)
         for path, read, rows, bias in zip(block.read_paths, block.reads, added.rows, added.biases, strict=True):
-            replace_module(target.model, path, _extended(read, rows, bias))
+            old = bias_O(read)
+            whole = None if old is None or bias is None else torch.cat([old, bias])
+            replace_module(target.model, path, with_weight(read, torch.cat([weight_OI(read), rows]), whole))
         columns_OI = torch.cat([added.old_columns, added.columns], dim=1)
         replace_module(target.model, block.write_path, with_weight(block.write, columns_OI, bias_O(block.write)))
         _set_width(block.block, width, width + count)
@@ -145,20 +149,13 @@ def _widened(loaded: LoadedModel, more: Mapping[int, _More], count: int, neurons
     return grown_from(loaded, target.model, how, neurons=neurons)
 
 
-def _extended(read: Matrix, rows: Tensor, bias: Tensor | None) -> nn.Module:
-    old = bias_O(read)
-    whole = None if old is None or bias is None else torch.cat([old, bias])
-    return with_weight(read, torch.cat([weight_OI(read), rows]), whole)
-
-
 def _set_width(holder: object, old: int, new: int) -> bool:
-    found = [name for name in _WIDTHS if getattr(holder, name, None) == old]
-    for name in found:
+    """True where the holder names its width, which is then the new one."""
+    names = [name for name in _WIDTHS if getattr(holder, name, None) == old]
+    for name in names:
         setattr(holder, name, new)
-    return bool(found)
+    return bool(names)
 
-
-# More layers without changing a logit: copies of blocks whose writes are zero (LLaMA-Pro).
 
 _PER_LAYER = ("layer_types", "no_rope_layers", "mlp_layer_types")
 """Lists of a configuration with one entry a layer."""
@@ -179,43 +176,40 @@ def grow_layers(loaded: LoadedModel, count: int) -> Grown:
     if getattr(loaded.model.config, "scale_attn_by_inverse_layer_idx", False):
         raise ModelError(f"{loaded.name} divides its attention by the layer's number, so layers can't move.")
     target = model_copy(loaded)
-    after = [(place + 1) * depth // count - 1 for place in range(count)]
-    stack, path = _stack(target)
+    after = [(number + 1) * depth // count - 1 for number in range(count)]
+    lists = ((path, module) for path, module in target.model.named_modules() if isinstance(module, nn.ModuleList))
+    stack_path, stack = next(
+        ((path, module) for path, module in lists if tuple(module) == target.anatomy.layers), ("", None)
+    )
+    if stack is None:
+        raise ModelError(f"the layers of {loaded.name} are not one list of modules.")
     layers: list[nn.Module] = []
     new: list[int] = []
-    for place, layer in enumerate(target.anatomy.layers):
+    for index, layer in enumerate(target.anatomy.layers):
         layers.append(layer)
-        if place in after:
+        if index in after:
             new.append(len(layers))
-            layers.append(_silent_copy(target, place))
+            layers.append(_silent_copy(target, index))
     stack._modules.clear()
     stack.extend(layers)
     _renumber(target, layers, after)
-    names = tuple(
-        name for name, _ in target.model.named_parameters() if any(name.startswith(f"{path}.{one}.") for one in new)
-    )
+    added = tuple(f"{stack_path}.{index}." for index in new)
+    names = tuple(name for name, _ in target.model.named_parameters() if name.startswith(added))
     return grown_from(loaded, target.model, f"{count} layers, at {new}", parameters=names)
-
-
-def _stack(loaded: LoadedModel) -> tuple[nn.ModuleList, str]:
-    for path, module in loaded.model.named_modules():
-        if isinstance(module, nn.ModuleList) and tuple(module) == loaded.anatomy.layers:
-            return module, path
-    raise ModelError(f"the layers of {loaded.name} are not one list of modules.")
 
 
 def _silent_copy(loaded: LoadedModel, layer: int) -> nn.Module:
     block = loaded.anatomy.layers[layer]
     names = {module: name for name, module in block.named_modules()}
     writes = [names[_attention_write(loaded, layer)], names[feed_forward(loaded, layer).write]]
-    made = copy.deepcopy(block)
+    silent = copy.deepcopy(block)
     for name in writes:
-        matrix = made.get_submodule(name)
+        matrix = silent.get_submodule(name)
         cast(Tensor, matrix.weight).zero_()
         bias = bias_O(matrix)
         if bias is not None:
             bias.zero_()
-    return made
+    return silent
 
 
 def _attention_write(loaded: LoadedModel, layer: int) -> Matrix:
@@ -246,10 +240,10 @@ def _attention_write(loaded: LoadedModel, layer: int) -> Matrix:
 
 def _renumber(loaded: LoadedModel, layers: Sequence[nn.Module], after: Sequence[int]) -> None:
     """Caches are found by ``layer_idx``; lists of the configuration get an entry for each new layer."""
-    for place, layer in enumerate(layers):
+    for index, layer in enumerate(layers):
         for module in layer.modules():
             if isinstance(getattr(module, "layer_idx", None), int):
-                vars(module)["layer_idx"] = place
+                vars(module)["layer_idx"] = index
     config = loaded.model.config.get_text_config()
     old = len(layers) - len(after)
     for name in _PER_LAYER:

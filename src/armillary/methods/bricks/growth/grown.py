@@ -15,6 +15,7 @@ from armillary.models import LoadedModel, find_anatomy
 from armillary.models.batches import encode
 
 _PROBE = (5, 17, 31, 7, 23, 11)
+"""Tokens that are read before and after growing; any would do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,9 @@ def grown_from(
     ids = torch.tensor([_PROBE], device=base.device) % base.anatomy.vocabulary_size
     with torch.inference_mode():
         before, after = base.model(input_ids=ids).logits.float(), loaded.model(input_ids=ids).logits.float()
-    room = 64 * torch.finfo(base.dtype).eps * max(1.0, float(before.abs().max()))
-    if not float((after - before).abs().max()) <= room:
+    # Sums in another order round differently: some units in the last place of the largest logit are no change.
+    rounding = 64 * torch.finfo(base.dtype).eps * max(1.0, float(before.abs().max()))
+    if not float((after - before).abs().max()) <= rounding:
         raise ModelError(
             f"{base.name} says something else after growing by {how} (a logit moved by "
             f"{float((after - before).abs().max()):.3g}): its blocks are not of the kind this step is exact for."
@@ -106,9 +108,9 @@ def preservation(base: LoadedModel, grown: LoadedModel, texts: Sequence[str], *,
     rows = encode(base, texts, max_tokens=max_tokens)
     for row in rows:
         ids_1T = torch.tensor([row], device=base.device)
-        whole = [one.model(input_ids=ids_1T).logits.float() for one in (base, grown)]
+        whole = [loaded.model(input_ids=ids_1T).logits.float() for loaded in (base, grown)]
         prefill = max(prefill, float((whole[0] - whole[1]).abs().max()))
-        steps = [_token_by_token(one, ids_1T) for one in (base, grown)]
+        steps = [_token_by_token(loaded, ids_1T) for loaded in (base, grown)]
         decode = max(decode, float((steps[0] - steps[1]).abs().max()))
     return Preservation(prefill=prefill, decode=decode, texts=len(rows), tokens=sum(map(len, rows)))
 
@@ -116,7 +118,7 @@ def preservation(base: LoadedModel, grown: LoadedModel, texts: Sequence[str], *,
 def _token_by_token(loaded: LoadedModel, ids_1T: Tensor) -> Tensor:
     cache = DynamicCache(config=loaded.model.config)
     logits = []
-    for place in range(ids_1T.shape[1]):
-        step = loaded.model(input_ids=ids_1T[:, place : place + 1], past_key_values=cache, use_cache=True)
+    for position in range(ids_1T.shape[1]):
+        step = loaded.model(input_ids=ids_1T[:, position : position + 1], past_key_values=cache, use_cache=True)
         logits.append(step.logits.float())
     return torch.cat(logits, dim=1)

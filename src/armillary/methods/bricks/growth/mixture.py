@@ -76,8 +76,8 @@ class Mixture(nn.Module):
         else:
             weight_NK, index_NK = self.gates(self.router_logits(flat_ND))
             out_ND = torch.zeros_like(flat_ND)
-            for place, expert in enumerate(self.experts):
-                token, slot = torch.where((index_NK == place) & (weight_NK > 0))
+            for number, expert in enumerate(self.experts):
+                token, slot = torch.where((index_NK == number) & (weight_NK > 0))
                 if len(token):
                     part = expert(flat_ND[token]) * weight_NK[token, slot, None].to(flat_ND.dtype)
                     out_ND = out_ND.index_add(0, token, part)
@@ -89,26 +89,26 @@ class Mixture(nn.Module):
 
 def mixtures(model: nn.Module) -> dict[str, Mixture]:
     """Module path to mixture, in order; UsageError where the model has none."""
-    found = {path: module for path, module in model.named_modules() if isinstance(module, Mixture)}
-    if not found:
+    by_path = {path: module for path, module in model.named_modules() if isinstance(module, Mixture)}
+    if not by_path:
         raise UsageError("the model has no experts; make some first.")
-    return found
+    return by_path
 
 
 @contextmanager
 def through_expert(model: nn.Module, expert: int) -> Iterator[None]:
     """Inside, every token goes through this one expert alone: how a new, still closed expert is trained."""
-    found = mixtures(model)
-    least = min(len(mixture.experts) for mixture in found.values())
+    by_path = mixtures(model)
+    least = min(len(mixture.experts) for mixture in by_path.values())
     if not 0 <= expert < least:
         raise UsageError(f"the expert must be 0 to {least - 1}; got {expert}.")
-    before = {path: mixture.only for path, mixture in found.items()}
+    before = {path: mixture.only for path, mixture in by_path.items()}
     try:
-        for mixture in found.values():
+        for mixture in by_path.values():
             mixture.only = expert
         yield
     finally:
-        for path, mixture in found.items():
+        for path, mixture in by_path.items():
             mixture.only = before[path]
 
 

@@ -1,7 +1,8 @@
-"""Training of a few parts: the chosen rows and columns, or a low-rank path, are parameters of their own.
+"""Training of a few parts and of nothing else: chosen neurons, a low-rank path, or what a model was grown by.
 
 Masking the gradients of whole matrices would not do: weight decay and the moments of Adam still move what is masked.
-So the parts stand apart and are put into the matrix at each forward. Legend: I inputs, O outputs, N neurons, R rank.
+So the parts stand apart and are put into the matrix at each forward, and the bits of the rest are compared afterwards.
+Legend: I inputs, O outputs, N neurons, R rank, T tokens.
 """
 
 import hashlib
@@ -52,8 +53,8 @@ class _Slices(nn.Module):
         oriented = part if (self.axis == 0) == self.is_rows else part.T
         old = weight_OI.index_select(0 if self.is_rows else 1, chosen_N)
         moved = (oriented.double() - old.double()).float()
-        places = nn.functional.one_hot(chosen_N, weight_OI.shape[0 if self.is_rows else 1]).float()
-        return (moved, places.T) if self.is_rows else (places, moved)
+        unit_rows = nn.functional.one_hot(chosen_N, weight_OI.shape[0 if self.is_rows else 1]).float()
+        return (moved, unit_rows.T) if self.is_rows else (unit_rows, moved)
 
     def write(self, stored: Tensor) -> None:
         stored.index_copy_(self.axis, cast(Tensor, self.chosen_N), self.part.detach())
@@ -171,9 +172,6 @@ def _original(module: nn.Module) -> Tensor:
     return cast(Tensor, module.parametrizations["weight"].original)  # type: ignore[index, union-attr]
 
 
-# Training of what was grown and of nothing else, and a look at the bits of the rest afterwards. T tokens.
-
-
 @contextmanager
 def train_only_new(grown: Grown) -> Iterator[list[nn.Parameter]]:
     """The new parameters and the rows and columns of new neurons: inside, nothing else requires a gradient.
@@ -255,12 +253,12 @@ def _old_bits(grown: Grown) -> dict[str, str]:
             rows = (matrix is not block.write) != isinstance(matrix, Conv1D)
             slices[f"{path}.weight"] = (0 if rows else 1, torch.from_numpy(chosen).to(loaded.device))
     new = set(grown.parameters)
-    found = {}
+    digests = {}
     for name, value in loaded.model.state_dict().items():
         if name in new:
             continue
         if name in slices:
             value = value.index_fill(*slices[name], 0.0)
         flat = value.detach().cpu().contiguous().reshape(-1)
-        found[name] = hashlib.sha256(flat.view(torch.uint8).numpy().tobytes()).hexdigest()
-    return found
+        digests[name] = hashlib.sha256(flat.view(torch.uint8).numpy().tobytes()).hexdigest()
+    return digests

@@ -30,7 +30,7 @@ from armillary.models.feed_forward import (
 )
 
 SPREAD = 0.02
-"""Standard deviation of the rows of a new router."""
+"""Standard deviation of the rows of a new router, as is usual for new matrices; equal experts give the same with any."""
 
 
 @torch.no_grad()
@@ -43,7 +43,7 @@ def upcycle(
     seed: int = 0,
     spread: float = SPREAD,
 ) -> Grown:
-    """A copy in which the blocks of some layers (all unless told) are ``experts`` copies of themselves and a router.
+    """A copy in which the blocks of ``layers`` (of all by default) are ``experts`` copies of themselves and a router.
 
     Exact up to rounding for any router as long as the copies are equal, since the weights of the chosen sum to 1. The
     first expert is the old block; the others and the router are the new parts. UsageError for fewer than two experts
@@ -144,12 +144,12 @@ def _whole(loaded: LoadedModel, block: FeedForward) -> nn.Module:
 
 def _activation(loaded: LoadedModel, block: FeedForward) -> str:
     """Name of the layer's one child without parameters."""
-    found = [name for name, child in block.block.named_children() if not list(child.parameters())]
-    if len(found) != 1 or block.is_gated:
+    names = [name for name, child in block.block.named_children() if not list(child.parameters())]
+    if len(names) != 1 or block.is_gated:
         raise ModelError(
             f"layer {block.layer} of {loaded.name} has an FFN that is neither a module nor a plain block."
         )
-    return found[0]
+    return names[0]
 
 
 def _put(loaded: LoadedModel, block: FeedForward, mixture: Mixture) -> None:
@@ -209,25 +209,25 @@ def to_mixtral(loaded: LoadedModel) -> LoadedModel:
     layers, gates of 1 or closed experts: a Mixtral has none of these.
     """
     config = loaded.model.config
-    found = list(mixtures(loaded.model).values())
+    layers = list(mixtures(loaded.model).values())
     if not isinstance(config, LlamaConfig | MistralConfig) or getattr(config, "attention_bias", False):
         raise ModelError(f"{loaded.name} is no Llama or Mistral without attention biases, so it is no Mixtral either.")
-    shapes = {(len(one.experts), one.top_k, *_matrices(one.experts[0])[2].shape) for one in found}
-    if len(found) != config.num_hidden_layers or len(shapes) != 1:
+    shapes = {(len(mixture.experts), mixture.top_k, *_matrices(mixture.experts[0])[2].shape) for mixture in layers}
+    if len(layers) != config.num_hidden_layers or len(shapes) != 1:
         raise ModelError(f"{loaded.name} needs the same experts in each of its {config.num_hidden_layers} layers.")
-    if any(one.unit_gates or not bool(one.opening_E.isfinite().all()) for one in found):
+    if any(mixture.unit_gates or not bool(mixture.opening_E.isfinite().all()) for mixture in layers):
         raise ModelError(f"{loaded.name} has gates of 1 or closed experts, which Mixtral does not have.")
     shared = {name: getattr(config, name) for name in _SHARED if hasattr(config, name)}
     wanted = MixtralConfig(
         **shared,
         sliding_window=getattr(config, "sliding_window", None),
-        num_local_experts=len(found[0].experts),
-        num_experts_per_tok=found[0].top_k,
+        num_local_experts=len(layers[0].experts),
+        num_experts_per_tok=layers[0].top_k,
     )
     with torch.random.fork_rng(devices=[]):  # the random start is overwritten
         target = MixtralForCausalLM(wanted)
     state = {name: value for name, value in loaded.model.state_dict().items() if ".mlp." not in name}
-    for layer, mixture in enumerate(found):
+    for layer, mixture in enumerate(layers):
         state |= {f"model.layers.{layer}.mlp.{name}": value for name, value in _experts(mixture).items()}
     target.load_state_dict(state)
     nn.Module.to(target, device=loaded.device, dtype=loaded.dtype).eval()
@@ -246,8 +246,8 @@ def _experts(mixture: Mixture) -> dict[str, Tensor]:
 def _matrices(expert: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
     """Gate, up and down of a Llama block; ModelError where there is none or a bias."""
     names = ("gate_proj", "up_proj", "down_proj")
-    found = [getattr(expert, name, None) for name in names]
-    if any(not isinstance(one, nn.Linear) or one.bias is not None for one in found):
+    matrices = [getattr(expert, name, None) for name in names]
+    if any(not isinstance(matrix, nn.Linear) or matrix.bias is not None for matrix in matrices):
         raise ModelError("the experts are not gate, up and down without biases, as Mixtral's are.")
-    gate, up, down = (cast(nn.Linear, one).weight for one in found)
+    gate, up, down = (cast(nn.Linear, matrix).weight for matrix in matrices)
     return gate, up, down

@@ -66,7 +66,7 @@ def read_brick(folder: Path, *, layers: Sequence[int] | None = None) -> Brick:
 
 def _built(folder: Path, card: dict[str, Any], layers: Sequence[int] | None) -> Brick:
     sites = [Site(**site) for site in card["sites"]]
-    chosen = {place: site for place, site in enumerate(sites) if layers is None or site.layer in layers}
+    chosen = {index: site for index, site in enumerate(sites) if layers is None or site.layer in layers}
     if not chosen or (layers is not None and card["payload"].get("type") == "partition"):
         raise StorageError(f"{folder} can't be read in part: no site in the layers asked for, or it is a partition.")
     low_rank = card["payload"].get("type") == "low_rank"
@@ -87,17 +87,18 @@ def _built(folder: Path, card: dict[str, Any], layers: Sequence[int] | None) -> 
 
 def _tensors(folder: Path, sites: dict[int, Site], low_rank: bool) -> dict[str, Tensor]:
     path = folder / (adapters.WEIGHTS if low_rank else WEIGHTS)
-    found: dict[str, Tensor] = {}
+    fields = ("A", "B") if low_rank else sorted({name for names in FIELDS.values() for name in names})
+    tensors: dict[str, Tensor] = {}
     try:
         with safe_open(path, framework="pt") as weights:
-            names = set(weights.keys())
-            for place, site in sites.items():
-                for field in ("A", "B") if low_rank else sorted({one for many in FIELDS.values() for one in many}):
-                    name = adapters.factor_name(site.path, field) if low_rank else f"{place}.{field}"
-                    if name in names:
-                        found[f"{place}.{field}"] = weights.get_tensor(name)
+            present = set(weights.keys())
+            for index, site in sites.items():
+                for field in fields:
+                    name = adapters.factor_name(site.path, field) if low_rank else f"{index}.{field}"
+                    if name in present:
+                        tensors[f"{index}.{field}"] = weights.get_tensor(name)
     except FileNotFoundError:
         raise StorageError(f"{folder} has no {path.name}.") from None
     except (OSError, SafetensorError) as error:
         raise StorageError(f"{path} can't be read as safetensors: {error}.") from error
-    return found
+    return tensors

@@ -31,7 +31,7 @@ class Mount:
 
     bricks: tuple[Brick, ...]
     masked: dict[str, int] = field(default_factory=dict)
-    """How often each masked module ran: 0 after a forward tells that something went round the hooks (a compiled or
+    """How often each masked module ran: 0 after a forward means that something went round the hooks (a compiled or
     fused FFN), so that the mask had no effect."""
 
 
@@ -69,13 +69,13 @@ def mounted(loaded: LoadedModel, bricks: Sequence[Brick], combine: Combine | Non
 def check_base(brick: Brick, loaded: LoadedModel) -> None:
     """UsageError where the model is not the brick's base; a warning where only a task adapter's values differ."""
     present = brick.base.touched.keys() & dict(loaded.model.named_parameters(remove_duplicate=False)).keys()
-    found = BaseRef.of(loaded, present)
-    sentence = brick.base.mismatch(found, f"the brick {brick.name!r}", loaded.name)
+    reference = BaseRef.of(loaded, present)
+    sentence = brick.base.mismatch(reference, f"the brick {brick.name!r}", loaded.name)
     if sentence is None:
         return
     if lacking := sorted(set(brick.base.touched) - present):
         sentence = f"{sentence.split(': ')[0]}: the first difference is the tensor {lacking[0]}, which it lacks."
-    if brick.bound_to_bytes or not brick.base.same_shape(found):
+    if brick.bound_to_bytes or not brick.base.same_shape(reference):
         raise UsageError(sentence)
     warnings.warn(f"{sentence} A task adapter is mounted all the same.", UserWarning, stacklevel=4)
 
@@ -91,18 +91,13 @@ def _put_in(brick: Brick, modules: Mapping[str, nn.Module], state: MountState, m
             state.add(token, site.path, module, brick.payload.factors[site.path])
         elif isinstance(brick.payload, Index) and site.op != "read":
             mount.masked[site.path] = 0
-            undo.callback(_mask(module, site, _silent(brick.payload, site), mount).remove)
+            undo.callback(_mask(module, site, brick.payload, mount).remove)
 
 
-def _silent(payload: Index, site: Site) -> Tensor:
-    """True for the neurons that are set to zero, ``[m]``."""
+def _mask(module: nn.Module, site: Site, payload: Index, mount: Mount) -> RemovableHandle:
     named_M = torch.zeros(site.inputs, dtype=torch.bool)
     named_M[torch.from_numpy(payload.neurons[cast(int, site.layer)])] = True
-    return named_M if site.op == "mask" else ~named_M
-
-
-def _mask(module: nn.Module, site: Site, silent_M: Tensor, mount: Mount) -> RemovableHandle:
-    silent_M = silent_M.to(cast(Tensor, module.weight).device)
+    silent_M = (named_M if site.op == "mask" else ~named_M).to(cast(Tensor, module.weight).device)
 
     def hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         mount.masked[site.path] += 1
@@ -112,13 +107,14 @@ def _mask(module: nn.Module, site: Site, silent_M: Tensor, mount: Mount) -> Remo
 
 
 def _refuse_meetings(bricks: Sequence[Brick], new: int) -> None:
-    found: dict[str, list[str]] = {}
-    for place in range(len(bricks) - new, len(bricks)):
-        for other in bricks[:place]:
-            for path in shared_paths(other.sites, other.payload, bricks[place].sites, bricks[place].payload):
-                found.setdefault(path, []).append(f"{other.name!r} and {bricks[place].name!r}")
-    if found:
-        listed = "; ".join(f"{path} ({', '.join(pairs)})" for path, pairs in sorted(found.items()))
+    pairs: dict[str, list[str]] = {}
+    for index in range(len(bricks) - new, len(bricks)):
+        brick = bricks[index]
+        for other in bricks[:index]:
+            for path in shared_paths(other.sites, other.payload, brick.sites, brick.payload):
+                pairs.setdefault(path, []).append(f"{other.name!r} and {brick.name!r}")
+    if pairs:
+        listed = "; ".join(f"{path} ({', '.join(names)})" for path, names in sorted(pairs.items()))
         raise UsageError(f"bricks meet on one site without a rule (combine='sum' adds them up): {listed}.")
 
 

@@ -48,7 +48,12 @@ def read_adapter(folder: Path | str) -> LowRank:
     config = _config(folder)
     _refuse_more_than_lora(config, folder)
     tensors = _tensors(folder)
-    paths = sorted({_path_of(name, folder) for name in tensors})
+    matches = {name: re.fullmatch(rf"{re.escape(_PREFIX)}(.+)\.lora_[AB]\.weight", name) for name in tensors}
+    if strange := [name for name, match in matches.items() if match is None]:
+        raise UsageError(
+            f"{folder} holds {strange[0]}, which is no factor of a Linear's low-rank change; it is refused."
+        )
+    paths = sorted({match[1] for match in matches.values() if match is not None})
     factors: dict[str, tuple[Tensor, Tensor]] = {}
     for path in paths:
         try:
@@ -66,8 +71,10 @@ def brick_from_adapter(folder: Path | str, loaded: LoadedModel, *, name: str = "
     """The brick of a PEFT folder whose base is the open model; UsageError where the two don't fit."""
     folder = Path(folder)
     payload = read_adapter(folder)
-    made = Provenance(method="LoRA, read from a PEFT folder", base=loaded.name, licence=licence, versions=versions())
-    return Brick.of(loaded, payload, name=name or folder.name, meta=BrickMeta(provenance=made))
+    provenance = Provenance(
+        method="LoRA, read from a PEFT folder", base=loaded.name, licence=licence, versions=versions()
+    )
+    return Brick.of(loaded, payload, name=name or folder.name, meta=BrickMeta(provenance=provenance))
 
 
 def write_adapter(brick: Brick, out: Path | str) -> Path:
@@ -134,7 +141,7 @@ def _as_ia3(brick: Brick, payload: Index) -> tuple[dict[str, Any], dict[str, Ten
     return {"peft_type": "IA3", "feedforward_modules": [site.path for site in brick.sites]}, tensors
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: Path) -> Mapping[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
     except FileNotFoundError:
@@ -171,13 +178,6 @@ def _refuse_more_than_lora(config: Mapping[str, Any], folder: Path) -> None:
         raise UsageError(
             f"{folder} began from {start}, which changes the base's own weights; convert it to a LoRA first."
         )
-
-
-def _path_of(name: str, folder: Path) -> str:
-    found = re.fullmatch(rf"{re.escape(_PREFIX)}(.+)\.lora_[AB]\.weight", name)
-    if found is None:
-        raise UsageError(f"{folder} holds {name}, which is no factor of a Linear's low-rank change; it is refused.")
-    return found[1]
 
 
 def _scale(config: Mapping[str, Any], path: str, rank: int) -> float:

@@ -66,17 +66,15 @@ class MidLayerEncoder:
             for batch in padded_batches(rows, 2048):
                 ids_BT, mask_BT = pad([rows[index] for index in batch], device=self._loaded.device)
                 run_body(self._loaded, ids_BT, mask_BT)
-                means_NQ[batch] = _text_means(states.pop(), mask_BT).cpu().numpy()
+                weights_BT = mask_BT.clone()
+                # Only a text of a single token keeps its first one.
+                weights_BT[:, 0] = (mask_BT.sum(1) == 1).to(mask_BT.dtype)
+                states_BTQ = states.pop().reshape(*mask_BT.shape, -1).double() * weights_BT[:, :, None]
+                mean_BQ = (states_BTQ.sum(1) / weights_BT.sum(1, keepdim=True)).float()
+                means_NQ[batch] = mean_BQ.cpu().numpy()
         finally:
             handle.remove()
         return means_NQ
-
-
-def _text_means(states: Tensor, mask_BT: Tensor) -> Tensor:
-    weights_BT = mask_BT.clone()
-    weights_BT[:, 0] = (mask_BT.sum(1) == 1).to(mask_BT.dtype)
-    states_BTD = states.reshape(*mask_BT.shape, -1).double() * weights_BT[:, :, None]
-    return (states_BTD.sum(1) / weights_BT.sum(1, keepdim=True)).float()
 
 
 def make_keys(encoder: Encoder, texts: Sequence[str], *, name: str, keys: int = 1, seed: int = 0) -> Keys:

@@ -87,7 +87,7 @@ class AblationTable:
             raise UsageError("a comparison needs at least one control set.")
 
         def statistic(drawn: Drawn) -> Array:
-            control_R = np.mean([self._effect(one, own, drawn, measure) for one in controls], axis=0)
+            control_R = np.mean([self._effect(control, own, drawn, measure) for control in controls], axis=0)
             return np.asarray(self._effect(row, own, drawn, measure) - control_R)
 
         return resampled(statistic, {own: self.before.sizes[own]}, seed=seed, replicates=replicates)
@@ -107,20 +107,21 @@ class AblationTable:
     ) -> tuple[Interval, Interval]:
         """Own effect and collateral of the set ``reduced`` as shares of those of ``row``.
 
-        With ``reduced`` the set less its resident neurons this tells whose doing the collateral was. A share of an
+        With ``reduced`` the set less its resident neurons this says whose doing the collateral was. A share of an
         effect whose interval reaches 0 means nothing: look at ``effect`` and ``collateral`` first.
         """
         others = self._others(own)
-        everything = {"seed": seed, "replicates": replicates}
         own_share = resampled(
             lambda drawn: self._effect(reduced, own, drawn, measure) / self._effect(row, own, drawn, measure),
             {own: self.before.sizes[own]},
-            **everything,
+            seed=seed,
+            replicates=replicates,
         )
         collateral_share = resampled(
             lambda drawn: self._mean(reduced, others, drawn, measure) / self._mean(row, others, drawn, measure),
             {name: self.before.sizes[name] for name in others},
-            **everything,
+            seed=seed,
+            replicates=replicates,
         )
         return own_share, collateral_share
 
@@ -142,10 +143,10 @@ class AblationTable:
         return np.asarray(np.mean([self._effect(row, name, drawn, measure) for name in capabilities], axis=0))
 
     def _others(self, own: str) -> list[str]:
-        found = [name for name in self.before.nll if name != self._column(own)]
-        if not found:
+        others = [name for name in self.before.nll if name != self._column(own)]
+        if not others:
             raise UsageError(f"only {own!r} was measured; a comparison with others needs two capabilities.")
-        return found
+        return others
 
     def _row(self, row: str) -> Losses:
         if row not in self.after:

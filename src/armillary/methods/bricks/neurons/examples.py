@@ -35,7 +35,7 @@ class FiringExample:
     """Activation at each token, with its sign."""
 
     peak: int
-    """Place of the token with the largest |activation|; the first token of a text is never it."""
+    """Index of the token with the largest |activation|; the first token of a text is never it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class NeuronExamples:
         return asdict(self)
 
 
-_Held = tuple[float, int, NDArray[np.float32]]
+_Reading = tuple[float, int, NDArray[np.float32]]
 """Minus the peak and the text, so that they sort strongest first and ties by text; then the activations."""
 
 
@@ -60,7 +60,7 @@ class _Strongest:
 
     def __init__(self, chosen: Index, top: int, skip: int) -> None:
         self.chosen, self._top, self._skip = chosen, top, skip
-        self.held: dict[tuple[int, int], list[_Held]] = {
+        self.strongest: dict[tuple[int, int], list[_Reading]] = {
             (layer, neuron): [] for layer, neurons in chosen.neurons.items() for neuron in neurons.tolist()
         }
         self.batch: list[int] = []
@@ -75,14 +75,14 @@ class _Strongest:
         for text, part_TK in zip(self.batch, values_NK.split(self.lengths), strict=True):
             values_TK = part_TK.numpy()
             peaks_K = np.abs(values_TK[self._skip :]).max(axis=0)
-            for place, neuron in enumerate(neurons.tolist()):
-                held = self.held[layer, neuron]
-                key = (-float(peaks_K[place]), text)
-                if len(held) == self._top and held[-1][:2] < key:
+            for index, neuron in enumerate(neurons.tolist()):
+                strongest = self.strongest[layer, neuron]
+                key = (-float(peaks_K[index]), text)
+                if len(strongest) == self._top and strongest[-1][:2] < key:
                     continue
-                held.append((*key, values_TK[:, place].copy()))
-                held.sort(key=lambda one: one[:2])
-                del held[self._top :]
+                strongest.append((*key, values_TK[:, index].copy()))
+                strongest.sort(key=lambda reading: reading[:2])
+                del strongest[self._top :]
 
 
 @torch.inference_mode()
@@ -98,26 +98,26 @@ def firing_examples(
 ) -> tuple[NeuronExamples, ...]:
     """For each chosen neuron the ``top`` texts with its largest |activation|, read in one pass.
 
-    The first ``skip`` tokens of a text (an attention sink) can't be the peak. Equal peaks go by place in ``texts``.
+    The first ``skip`` tokens of a text (an attention sink) can't be the peak. Equal peaks stay in the texts' order.
     UsageError for a text without a token that counts, for no texts, or for a neuron that the model doesn't have.
     """
     if top < 1 or not texts:
         raise UsageError(f"examples need texts and a top of 1 or more; got {len(texts)} texts and top = {top}.")
     chosen.mask(len(ffn_writes(loaded)), loaded.anatomy.intermediate_size)
     rows = encode(loaded, texts, max_tokens=max_tokens, least=skip + 1)
-    strongest = _Strongest(chosen, top, skip)
-    with streaming(loaded, "ffn", strongest):
+    reducer = _Strongest(chosen, top, skip)
+    with streaming(loaded, "ffn", reducer):
         for batch in padded_batches(rows, tokens_per_batch):
-            strongest.batch, strongest.lengths = batch, [len(rows[index]) for index in batch]
+            reducer.batch, reducer.lengths = batch, [len(rows[index]) for index in batch]
             ids_BT, mask_BT = pad([rows[index] for index in batch], device=loaded.device)
             run_body(loaded, ids_BT, None if bool(mask_BT.all()) else mask_BT)
     return tuple(
         NeuronExamples(
             layer=layer,
             neuron=neuron,
-            examples=tuple(_example(loaded, rows[text], text, values_T, skip) for _, text, values_T in held),
+            examples=tuple(_example(loaded, rows[text], text, values_T, skip) for _, text, values_T in readings),
         )
-        for (layer, neuron), held in strongest.held.items()
+        for (layer, neuron), readings in reducer.strongest.items()
     )
 
 

@@ -1,7 +1,9 @@
 """A profile of a model's neurons: how active each one is in each text, read in one pass that stores no activations.
 
+Two indicators say how strongly a neuron takes part in a token: its activation |a_i|, and its output magnitude, which
+is |a_i| times the norm of the neuron's column of the FFN write matrix.
 Legend: N texts, L layers, M neurons of an FFN, F capabilities, D texts counted in detail, I indicators, H bins,
-T tokens.
+T tokens, R replicates.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,14 +26,9 @@ from armillary.numerics.intervals import Interval, resampled
 from armillary.progress import counted
 from armillary.runs.parts import Arrays, Store, kept, part_name
 
-# How strongly each neuron takes part in each token: histograms of normalised indicators, and which neurons fire.
-#
-# Legend: T tokens of a text, M neurons, H bins. The two indicators of a neuron at a token are its activation |a_i| and
-# its output magnitude |a_i| times the norm of its column of the FFN write matrix.
-
 Indicator = Literal["activation", "magnitude"]
 INDICATORS: tuple[Indicator, ...] = ("activation", "magnitude")
-_MOST_IN_BYTE = 127  # the upper end of the last bin is a place too
+_MOST_IN_BYTE = 127  # the upper end of the last bin is a number of its own
 
 
 def indicator_of(size_TM: Tensor, norms_M: Tensor, indicator: Indicator) -> Tensor:
@@ -45,12 +42,12 @@ def histogram(indicator_TM: Float[Tensor, "t m"], bins: int) -> Int[Tensor, " h"
     Values at the upper end belong to the last bin; a token that is zero throughout falls into the first.
     """
     largest_T1 = indicator_TM.amax(dim=1, keepdim=True)
-    place_TM = (indicator_TM / torch.where(largest_T1 > 0, largest_T1, 1.0)).mul_(bins)
+    height_TM = (indicator_TM / torch.where(largest_T1 > 0, largest_T1, 1.0)).mul_(bins)
     if bins > _MOST_IN_BYTE or indicator_TM.numel() % 2:
-        bin_TM = place_TM.to(torch.int32).clamp_(0, bins - 1)  # NaN becomes any integer
+        bin_TM = height_TM.to(torch.int32).clamp_(0, bins - 1)  # NaN becomes any integer
         return torch.bincount(bin_TM.reshape(-1), minlength=bins)
     # Two bytes read as one number: counting is what takes the time, and this halves it.
-    pairs = place_TM.to(torch.int8).clamp_(0, bins - 1).reshape(-1).view(torch.int16)
+    pairs = height_TM.to(torch.int8).clamp_(0, bins - 1).reshape(-1).view(torch.int16)
     counts_HH = torch.bincount(pairs, minlength=256 * bins).view(bins, 256)[:, :bins]
     return counts_HH.sum(dim=0) + counts_HH.sum(dim=1)
 
@@ -63,23 +60,14 @@ def firing(magnitude_TM: Float[Tensor, "t m"], share: float) -> Int[Tensor, " m"
     width = magnitude_TM.shape[1]
     count = max(1, int(share * width))
     if magnitude_TM.device.type == "cpu":  # where NumPy selects more than twice as fast
-        return _firing_on_host(magnitude_TM.numpy(), width - count)
+        # Numbers that aren't negative lie in the order of their bits, and NumPy selects integers faster.
+        bits_TM = magnitude_TM.numpy().view(np.int32)
+        rank = width - count
+        least_T1 = np.maximum(np.partition(bits_TM, rank, axis=1)[:, rank, None], 1)  # the bits 0 are the number 0
+        fired_M = np.add.reduce(bits_TM >= least_T1, axis=0, dtype=np.int32)
+        return torch.from_numpy(fired_M.astype(np.int64))
     least_T1 = magnitude_TM.kthvalue(width - count + 1, dim=1, keepdim=True).values
     return ((magnitude_TM >= least_T1) & (magnitude_TM > 0)).sum(dim=0)
-
-
-def _firing_on_host(magnitude_TM: NDArray[np.float32], place: int) -> Tensor:
-    # Numbers that aren't negative lie in the order of their bits, and NumPy selects integers faster.
-    bits_TM = magnitude_TM.view(np.int32)
-    least_T1 = np.maximum(np.partition(bits_TM, place, axis=1)[:, place, None], 1)  # the bits 0 are the number 0
-    fired_M = np.add.reduce(bits_TM >= least_T1, axis=0, dtype=np.int32)
-    return torch.from_numpy(fired_M.astype(np.int64))
-
-
-# What a profile holds, and what is read off it without the model. Needs NumPy, no torch.
-#
-# Legend: N texts, L layers, M neurons of an FFN, F capabilities, D texts counted in detail, I indicators (activation,
-# output magnitude), H bins, R replicates.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -203,7 +191,7 @@ class Profile:
             indicator: {f"{edge:g}": self.share_below(edge, indicator).to_dict() for edge in self._edges()}
             for indicator in ("activation", "magnitude")
         }
-        texts = {name: int((self.labels_N == place).sum()) for place, name in enumerate(self.capabilities)}
+        texts = {name: int((self.labels_N == label).sum()) for label, name in enumerate(self.capabilities)}
         return {
             "model": self.model,
             "fingerprint": self.fingerprint,
@@ -245,14 +233,14 @@ def profile(
     firing_tokens_F = np.zeros(len(texts), np.int64)
     tokens, histograms, done = [], [], 0
     with counted("reading texts", len(means_NLM)) as bar:
-        for place, some, detail in _chunks(texts, details_F, config.chunk):
+        for label, some, detail in _chunks(texts, details_F, config.chunk):
             reader = _Chunk(loaded, norms_LM, some, detail, config)
             arrays = kept(store, reader.name(), reader.read)
             means_NLM[done : done + len(some)] = arrays["means"]
             tokens.append(arrays["tokens"])
             histograms.append(arrays["histogram"])
-            firing_FLM[place] += arrays["firing"]
-            firing_tokens_F[place] += int(arrays["firing_tokens"])
+            firing_FLM[label] += arrays["firing"]
+            firing_tokens_F[label] += int(arrays["firing_tokens"])
             done += len(some)
             bar.advance(len(some))
     return Profile(
@@ -274,11 +262,11 @@ def profile(
 def _chunks(
     texts: Mapping[str, Sequence[str]], details_F: NDArray[np.int64], size: int
 ) -> Iterator[tuple[int, list[str], int]]:
-    """Place of a capability, some of its texts, and how many of these are counted in detail."""
-    for place, rows in enumerate(texts.values()):
+    """Number of a capability, some of its texts, and how many of these are counted in detail."""
+    for label, rows in enumerate(texts.values()):
         for start in range(0, len(rows), size):
             some = list(rows[start : start + size])
-            yield place, some, min(len(some), max(0, int(details_F[place]) - start))
+            yield label, some, min(len(some), max(0, int(details_F[label]) - start))
 
 
 class _Chunk:
@@ -335,9 +323,9 @@ class _Chunk:
             self._means_NLM[index, layer] = size_TM.sum(dim=0, dtype=wide) / len(size_TM)
             if index < self.detail:
                 norms_M = self._norms_LM[layer]
-                for place, indicator in enumerate(INDICATORS):
+                for number, indicator in enumerate(INDICATORS):
                     values_TM = indicator_of(size_TM, norms_M, indicator)
-                    self._histogram[index, place, layer] = histogram(values_TM, self.config.bins)
+                    self._histogram[index, number, layer] = histogram(values_TM, self.config.bins)
                     if indicator == "magnitude":
                         self._firing_LM[layer] += firing(values_TM, self.config.firing_share)
 

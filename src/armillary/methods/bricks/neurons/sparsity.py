@@ -33,6 +33,8 @@ from armillary.progress import track
 from armillary.runs.parts import Store, array_digest
 
 SHARES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Of the neurons that are left out, closer where curves rise; each costs one more reading of the texts."""
+
 KNEE = 0.01
 """Rise of perplexity that counts as no loss: the 1 % of CETT-PPL-1 %."""
 
@@ -78,7 +80,7 @@ class AblationCurve:
 
     def effect(self, level: float, capability: str | None = None, *, seed: int = 0) -> Effect:
         """What masking at one of the levels costs on one capability, or on all texts."""
-        return effect(self.before, self._at(level), capability, seed=seed)
+        return effect(self.before, self.at(level), capability, seed=seed)
 
     def knee(self, limit: float = KNEE, *, seed: int = 0, replicates: int = 2000) -> Interval:
         """The level at which perplexity over all texts has risen by ``limit``, linear between the points and from 0.
@@ -115,14 +117,15 @@ class AblationCurve:
             "largest_free": self.largest_free(),
         }
 
-    def _at(self, level: float) -> Losses:
+    def at(self, level: float) -> Losses:
+        """Losses at one of the levels; UsageError for a level that was not measured."""
         if level not in self.levels:
             raise UsageError(f"nothing was measured at {level}; the levels are {', '.join(map(str, self.levels))}.")
         return self.after[self.levels.index(level)]
 
     def _rises(self, drawn: Drawn) -> Array:
         """Relative rise of perplexity at each level, ``[R, S]``."""
-        rises = [np.expm1(changes(self.before, one, drawn, list(self.before.nll))) for one in self.after]
+        rises = [np.expm1(changes(self.before, after, drawn, list(self.before.nll))) for after in self.after]
         return np.stack(rises, axis=1)
 
 
@@ -163,10 +166,10 @@ def indicator_gain(
     """
     if worse.before.sizes != better.before.sizes:
         raise UsageError("two curves can be compared only on the same texts.")
-    one, other = worse._at(level), better._at(level)
+    high, low = worse.at(level), better.at(level)
     names = list(worse.before.nll)
     return resampled(
-        lambda drawn: changes(other, one, drawn, names), worse.before.sizes, seed=seed, replicates=replicates
+        lambda drawn: changes(low, high, drawn, names), worse.before.sizes, seed=seed, replicates=replicates
     )
 
 
@@ -180,11 +183,12 @@ def crossing(levels: Sequence[float], rises_RS: Array, limit: float) -> Array:
     low_R, high_R = rises_RS[rows, after_R - 1], rises_RS[rows, after_R]
     span_R = np.where(high_R > limit, high_R - low_R, 1.0)
     part_R = np.where(high_R > limit, (limit - low_R) / span_R, 1.0)
-    found: Array = levels_S[after_R - 1] + part_R * (levels_S[after_R] - levels_S[after_R - 1])
-    return found
+    level_R: Array = levels_S[after_R - 1] + part_R * (levels_S[after_R] - levels_S[after_R - 1])
+    return level_R
 
 
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4)
+"""Of CETT; each costs one more reading of the texts."""
 HALVINGS = 24
 """Steps of the search for a threshold: it is known to a 2^-24 of the layer's largest output magnitude."""
 
@@ -242,14 +246,14 @@ def cett_thresholds(
     with streaming(loaded, "ffn", sample):
         for row in rows:
             run_body(loaded, pad([row], device=loaded.device)[0])
-    found = [
+    searched = [
         _search(torch.cat(parts), weight_OI(write).float(), levels, layer)
         for layer, (parts, write) in enumerate(zip(sample.parts, writes, strict=True))
     ]
-    values_LS2 = np.array(found)
+    values_LS2 = np.array(searched)
     return tuple(
-        CettThresholds(level=level, thresholds_L=values_LS2[:, place, 0], sparsity_L=values_LS2[:, place, 1])
-        for place, level in enumerate(levels)
+        CettThresholds(level=level, thresholds_L=values_LS2[:, index, 0], sparsity_L=values_LS2[:, index, 1])
+        for index, level in enumerate(levels)
     )
 
 
@@ -267,14 +271,14 @@ def _search(a_NM: Tensor, write_DM: Tensor, levels: Sequence[float], layer: int)
     if not len(a_NM) or not bool(a_NM.isfinite().all()):
         raise NumericError(f"The FFN of layer {layer} writes nothing, or NaN, so its CETT is undefined.")
     size_NM = a_NM.abs() * torch.linalg.vector_norm(write_DM, dim=0)
-    found = []
+    pairs = []
     for level in levels:
         low, high = 0.0, float(size_NM.max()) * 2
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             low, high = (middle, high) if float(cett(a_NM, write_DM, middle).mean()) <= level else (low, middle)
-        found.append((low, float((size_NM < low).double().mean())))
-    return found
+        pairs.append((low, float((size_NM < low).double().mean())))
+    return pairs
 
 
 @contextmanager
@@ -310,7 +314,7 @@ class CettCurve:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data: the curve, and each level's CETT with the sparsity of each layer."""
-        layers = [{"cett": one.level, "sparsity_by_layer": one.sparsity_L.tolist()} for one in self.thresholds]
+        layers = [{"cett": row.level, "sparsity_by_layer": row.sparsity_L.tolist()} for row in self.thresholds]
         return {**self.curve.to_dict(), "thresholds": layers}
 
 
@@ -330,20 +334,19 @@ def cett_curve(
     Levels that leave out no more neurons than the one before are dropped. Raises as ``cett_thresholds`` and
     ``text_losses``.
     """
-    found: list[CettThresholds] = []
-    for one in cett_thresholds(loaded, calibration, levels, tokens=tokens, max_tokens=max_tokens):
-        if not found or one.sparsity > found[-1].sparsity:
-            found.append(one)
+    rising: list[CettThresholds] = []
+    for thresholds in cett_thresholds(loaded, calibration, levels, tokens=tokens, max_tokens=max_tokens):
+        if not rising or thresholds.sparsity > rising[-1].sparsity:
+            rising.append(thresholds)
     measure = partial(
         text_losses, loaded, texts, max_tokens=max_tokens, tokens_per_batch=tokens_per_batch, store=store
     )
     before = measure()
     after = []
-    for one in track(found, "truncating by CETT", len(found)):
-        with truncated(loaded, one.thresholds_L):
-            name = f"truncated {array_digest(one.thresholds_L)}"
-            after.append(measure(name=name))
+    for thresholds in track(rising, "truncating by CETT", len(rising)):
+        with truncated(loaded, thresholds.thresholds_L):
+            after.append(measure(name=f"truncated {array_digest(thresholds.thresholds_L)}"))
     curve = AblationCurve(
-        indicator="magnitude by CETT", levels=tuple(one.sparsity for one in found), before=before, after=tuple(after)
+        indicator="magnitude by CETT", levels=tuple(row.sparsity for row in rising), before=before, after=tuple(after)
     )
-    return CettCurve(thresholds=tuple(found), curve=curve)
+    return CettCurve(thresholds=tuple(rising), curve=curve)

@@ -60,7 +60,7 @@ def survey(
     second is held out. UsageError for fewer than two capabilities or for fewer than 20 texts of one to score on;
     ModelError for a model whose layers have no single FFN write matrix.
     """
-    scoring, held = _texts(capabilities, texts, limit, ablation_texts, seed)
+    scoring, held_out = _texts(capabilities, texts, limit, ablation_texts, seed)
     activity = profile(loaded, scoring, READING, store=store)
     scores, relative = functional_scores(activity), functional_scores(activity, relative=True)
     nulls = null_scores(activity, permutations=PERMUTATIONS, seed=seed, store=store)
@@ -73,7 +73,7 @@ def survey(
         model=loaded.name,
         capabilities={name: known_capabilities().get(name, "") if texts is None else "" for name in scoring},
         texts={name: len(rows) for name, rows in scoring.items()},
-        held_out={name: len(rows) for name, rows in held.items()},
+        held_out={name: len(rows) for name, rows in held_out.items()},
         tokens=TOKENS,
         layers=activity.layers,
         neurons=activity.width,
@@ -85,11 +85,11 @@ def survey(
         scores=scores.summary(nulls),
         relative=relative.summary(),
         best_of_layers={name: best_interval(activity, scores, name, seed=seed) for name in scoring},
-        best=_best(loaded, activity, scores, relative, nulls, held),
+        best=_best(loaded, activity, scores, relative, nulls, held_out),
         sets={name: [row.tolist() for _, row in sorted(chosen.neurons.items())] for name, chosen in sets.items()},
         overlap=bootstrap_mean(mean_L, seed=seed, how=how),
         pairs=[SetPair(between=names, overlap=pair) for names, pair in pairs.items()],
-        ablations=_ablations(loaded, activity, sets, held, seed, store),
+        ablations=_ablations(loaded, activity, sets, held_out, seed, store),
     )
 
 
