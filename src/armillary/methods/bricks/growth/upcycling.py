@@ -30,7 +30,7 @@ from armillary.models.feed_forward import (
 )
 
 SPREAD = 0.02
-"""Standard deviation of the rows of a new router, as is usual for new matrices; equal experts give the same with any."""
+"""Standard deviation of the rows of a new router; with equal experts any gives the same logits."""
 
 
 @torch.no_grad()

@@ -63,8 +63,8 @@ def firing(magnitude_TM: Float[Tensor, "t m"], share: float) -> Int[Tensor, " m"
         # Numbers that aren't negative lie in the order of their bits, and NumPy selects integers faster.
         bits_TM = magnitude_TM.numpy().view(np.int32)
         rank = width - count
-        least_T1 = np.maximum(np.partition(bits_TM, rank, axis=1)[:, rank, None], 1)  # the bits 0 are the number 0
-        fired_M = np.add.reduce(bits_TM >= least_T1, axis=0, dtype=np.int32)
+        bound_T1 = np.maximum(np.partition(bits_TM, rank, axis=1)[:, rank, None], 1)  # the bits 0 are the number 0
+        fired_M = np.add.reduce(bits_TM >= bound_T1, axis=0, dtype=np.int32)
         return torch.from_numpy(fired_M.astype(np.int64))
     least_T1 = magnitude_TM.kthvalue(width - count + 1, dim=1, keepdim=True).values
     return ((magnitude_TM >= least_T1) & (magnitude_TM > 0)).sum(dim=0)
