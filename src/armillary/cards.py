@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class MethodCard:
-    """One published method of the house."""
+    """One published method."""
 
     name: str
     """As the command line and ``armillary.methods`` spell it."""
@@ -26,6 +26,12 @@ class MethodCard:
     claim: str
     """The paper's claim in one sentence."""
 
+    finding: str
+    """What we found, in words that rest on ``evidence`` alone."""
+
+    evidence: tuple[str, ...]
+    """Claims behind ``finding`` with the verdict that every committed record gives them, as "fit-exists holds"."""
+
     commands: tuple[str, ...]
     """Command lines that run it, each as a user would type it."""
 
@@ -44,6 +50,7 @@ class MethodCard:
         """Plain JSON data."""
         return {
             **asdict(self),
+            "evidence": list(self.evidence),
             "commands": list(self.commands),
             "experiments": list(self.experiments),
             "link": self.link,
@@ -61,6 +68,20 @@ LINCORR = MethodCard(
         "the first into those for the second; the map survives fine-tuning, and tells where a new fact carries over "
         "rightly or wrongly."
     ),
+    finding=(
+        "The map is there, its weights partly mirror the real relation, and teaching a source fact moves the "
+        "target logits along it; a high correlation alone does not make the fact carry over rightly. Whether the "
+        "map survives fine-tuning and grows more precise with the model is undecided."
+    ),
+    evidence=(
+        "fit-exists holds",
+        "mirrors-world holds",
+        "causal-transfer holds",
+        "correlation-without-precision holds",
+        "no-transfer-without-precision holds",
+        "resilient undecided",
+        "scaling undecided",
+    ),
     commands=(
         "armillary lincorr smollm2-135m-instruct --relation city-country",
         "armillary reproduce lincorr --preset laptop",
@@ -76,6 +97,18 @@ ICN = MethodCard(
     claim=(
         "The next-token distribution ranks tokens whose keys resemble those of the top token, right or wrong; listing "
         "explored answers in the context moves the query away from them, to correct answers far down the ranking."
+    ),
+    finding=(
+        "The ranks below the top are filled with tokens from the clusters of the top tokens, which are less "
+        "accurate there than others. Explored answers in the context did not move the query away from their keys;"
+        " whether navigation finds more correct answers is undecided."
+    ),
+    evidence=(
+        "spread holds",
+        "spurious-in-cluster holds",
+        "navigation fails",
+        "more-correct-answers undecided",
+        "self-consistency undecided",
     ),
     commands=(
         'armillary icn ask smollm2-135m-instruct --prompt "Please show me some countries." --n 32',
@@ -94,6 +127,18 @@ MODELDIFF = MethodCard(
         "Sampling from two models and weighing each sample by what it stands for counts, without a benchmark, the "
         "inputs that at least one of them finds plausible and on which they disagree, by how much, with examples."
     ),
+    finding=(
+        "Where the inputs can be enumerated the estimated counts match the exact ones, both directions see the "
+        "same overlap, and the difference spreads with the size of weight noise; but it did not order models by "
+        "descent, nor tell a perturbed copy from a model trained independently."
+    ),
+    evidence=(
+        "exact holds",
+        "one-overlap holds",
+        "noise-ladder holds",
+        "kinship fails",
+        "copies fails",
+    ),
     commands=(
         "armillary modeldiff smollm2-135m-instruct my-tuned-model",
         "armillary modeldiff lineage smollm2-135m-instruct my-tuned-model",
@@ -110,6 +155,22 @@ BRICKS = MethodCard(
     claim=(
         "A language model can be treated as a set of functional parts: neurons specialised for capabilities are found "
         "in it, adapters are added to it, and parts can be routed, merged, edited and grown without touching the rest."
+    ),
+    finding=(
+        "Every layer has neurons that tell a capability, their sets are apart, averaging adapters keeps most of "
+        "what each could do and subtracting one takes its ability away. But switching off a capability's neurons "
+        "does not hurt it most, and leaving neurons or experts out costs quality and saves no computation at "
+        "equal quality."
+    ),
+    evidence=(
+        "functional-neurons holds",
+        "sets-are-apart holds",
+        "merging holds",
+        "subtracting holds",
+        "knockout-is-specific fails",
+        "masking-is-free fails",
+        "routing-keeps-quality fails",
+        "saves-computation fails",
     ),
     commands=(
         "armillary bricks profile smollm2-135m-instruct",
@@ -132,6 +193,20 @@ MDGD = MethodCard(
         "visual skills; taking the drift's direction out of the task gradient, and pulling image states back, keeps "
         "them."
     ),
+    finding=(
+        "Fine-tuning destroys visual skills and lowers the effective rank of the image states; MDGD keeps the "
+        "rank, at less than two plain steps. But taking the drift's direction out does not help by itself, MDGD "
+        "does not keep more than simple ways of forgetting less, and whether it keeps the skills is undecided."
+    ),
+    evidence=(
+        "forgetting-exists holds",
+        "rank-falls holds",
+        "rank-kept holds",
+        "cost holds",
+        "projection-contributes fails",
+        "beats-simple-controls fails",
+        "retains undecided",
+    ),
     commands=(
         "armillary train mdgd examples/train_mdgd.toml",
         "armillary reproduce mdgd --preset laptop",
@@ -150,6 +225,20 @@ COMMIT = MethodCard(
         "When a feature encoder and a language model are tuned together, one often moves the answers much further "
         "than the other; measuring this balance on line and setting the two learning rates by it speeds learning up."
     ),
+    finding=(
+        "At equal rates one component moves the output more, such imbalance costs loss, and CoMMIT ends lower "
+        "than constant rates and both kinds of coordinate descent. From rates far too low it repairs those of the"
+        " language model, not those of the encoder, and the auxiliary regulariser does not do what the paper "
+        "says."
+    ),
+    evidence=(
+        "unbalanced-at-equal-rates holds",
+        "imbalance-hurts holds",
+        "beats-baselines holds",
+        "repairs-slow-llm holds",
+        "repairs-slow-encoder fails",
+        "regulariser-adds fails",
+    ),
     commands=(
         "armillary train commit examples/train_commit.toml",
         "armillary reproduce commit --preset laptop",
@@ -167,6 +256,20 @@ VECTOR_ICL = MethodCard(
     claim=(
         "A frozen language model learns in context from the vectors of any encoder (of texts, numbers, series, "
         "molecules, graphs), one token each, once a light projector into its embedding space is trained."
+    ),
+    finding=(
+        "A projector tuned on the task does better than one pretrained alone, a linear one is enough, the "
+        "demonstrations' labels are read, and vectors do better than few-shot text where text carries the input "
+        "badly. But pretraining alone does not tie a vector to its text, and functions of numbers are not "
+        "answered better than from text."
+    ),
+    evidence=(
+        "tuning-helps holds",
+        "linear-is-enough holds",
+        "in-context holds",
+        "beats-text-where-text-is-poor holds",
+        "pretraining-enables fails",
+        "regression fails",
     ),
     commands=(
         "armillary vector-icl fit vectors.csv --targets label --out armillary-runs/vectors",

@@ -1,21 +1,21 @@
 """Every card stands for a method that is really there."""
 
+import ast
 import importlib
+import re
 import shlex
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
-from tools.docs_tables import (
-    BEGIN,  # left the package
-    END,  # left the package
-    pages,  # left the package
-    with_table,  # left the package
-)
+from tools.docs_tables import markers, pages, with_part
 
 from armillary.cards import CARDS, MethodCard
 from armillary.cli.main import COMMANDS
+from armillary.cli.methods import measured
 from armillary.errors import UsageError
+from armillary.records.claims import Verdict
 from armillary.records.record import RunRecord
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,24 @@ def test_card_has_room_experiment_example_and_page(card: MethodCard) -> None:
     assert {card.name, *card.experiments} == set(experiment.REPRODUCTIONS)
     assert (ROOT / "examples" / f"{card.name}.py").is_file()
     assert card.claim.endswith(".") and "\n" not in card.claim
+
+
+@each_card
+def test_what_a_card_says_was_found_is_what_the_records_say(card: MethodCard) -> None:
+    """Its words rest on claims, each with one verdict in every committed record; figures stand in the tables only."""
+    assert card.finding.endswith(".") and not re.search(r"\d", card.finding) and card.finding != card.claim
+    told = {name: verdict for name, verdict in (entry.split() for entry in card.evidence)}
+    assert told and set(told.values()) <= set(get_args(Verdict))
+    experiments = (card.name, *card.experiments)
+    records = [record for name in experiments for record in measured(name, ROOT / "results").values()]
+    verdicts: dict[str, set[str]] = {}
+    for record in records:
+        for claim in record.claims:
+            verdicts.setdefault(claim.id, set()).add(claim.verdict)
+    assert {name: verdicts.get(name) for name in told} == {name: {verdict} for name, verdict in told.items()}
+    # Where not all is as the paper says, the words say so too.
+    if set(told.values()) != {"holds"}:
+        assert re.search(r"\b(not|undecided|but)\b", card.finding, re.IGNORECASE)
 
 
 @each_card
@@ -54,7 +72,7 @@ def test_tables_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     # Each page looks through all records; to read them is most of the work.
     monkeypatch.setattr(RunRecord, "load", cache(RunRecord.load))
     for path, text in pages(ROOT).items():
-        assert path.read_text("utf-8") == text, "run: python -m armillary.cli.docs"
+        assert path.read_text("utf-8") == text, "run: python -m tools.docs_tables"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").rglob("*.json")), ids=lambda path: path.stem)
@@ -64,7 +82,43 @@ def test_a_committed_record_can_be_read(path: Path) -> None:
     assert read.sections and read.started
 
 
-def test_table_goes_between_the_markers() -> None:
-    assert with_table(f"a\n{BEGIN}\nold\n{END}\nb", "new") == f"a\n{BEGIN}\nnew\n{END}\nb"
+def test_a_part_goes_between_its_markers() -> None:
+    begin, end = markers("parts")
+    assert with_part(f"a\n{begin}\nold\n{end}\nb", "parts", "new") == f"a\n{begin}\nnew\n{end}\nb"
     with pytest.raises(UsageError, match="marker"):
-        with_table("no markers", "new")
+        with_part("no markers", "parts", "new")
+
+
+def test_every_page_is_listed_and_every_link_of_the_index_leads_somewhere() -> None:
+    index = (ROOT / "docs" / "index.md").read_text("utf-8")
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", index)
+    assert all((ROOT / "docs" / target).exists() for target in targets)
+    there = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert there - {"index.md"} <= set(targets)
+
+
+def messages() -> list[str]:
+    """Every text in the package, f-strings with … for what they fill in."""
+    texts = []
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def test_every_message_on_the_page_of_errors_is_one_of_ours() -> None:
+    """Its first column quotes messages, ``...`` for what differs from run to run and / between two."""
+    rows = re.findall(r"^\| (.+?) \| .+ \| .+ \|$", (ROOT / "docs" / "errors.md").read_text("utf-8"), re.MULTILINE)
+    quoted = [message for row in rows[1:] for message in row.split(" / ") if "no error" not in message]
+    assert len(quoted) > 40
+    texts, missing = "\n".join(messages()).lower(), []
+    for message in quoted:
+        for words in message.split("..."):
+            words = words.strip(" ;.`").lower()
+            if len(words) > 8 and words not in texts:
+                missing.append(words)
+    assert missing == []

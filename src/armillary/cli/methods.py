@@ -1,4 +1,4 @@
-"""``armillary show METHOD``: paper, claim, commands, and the verdicts measured so far."""
+"""``armillary list`` and ``armillary show METHOD``: paper, claim, what was found, commands, verdicts so far."""
 
 import sys
 from collections.abc import Sequence
@@ -14,8 +14,6 @@ from armillary.cli.options import JsonOption, read
 from armillary.errors import ArmillaryError, UsageError
 from armillary.records.record import RunRecord
 
-# The verdicts that ``armillary reproduce`` left in a folder of records.
-
 
 def measured(method: str, results: Path) -> dict[str, RunRecord]:
     """The records of ``method`` under ``results`` by model name, sorted; other files are passed over.
@@ -24,7 +22,7 @@ def measured(method: str, results: Path) -> dict[str, RunRecord]:
     of one name the one that began later counts.
     """
     evidence_models = next((card.evidence_models for card in CARDS if card.name == method), "")
-    found: dict[str, RunRecord] = {}
+    records: dict[str, RunRecord] = {}
     for path in sorted(results.rglob("*.json")) if results.is_dir() else []:
         try:
             record = RunRecord.load(path)
@@ -33,9 +31,9 @@ def measured(method: str, results: Path) -> dict[str, RunRecord]:
         if record.kind != "reproduce" or record.config.get("method") != method:
             continue
         model = evidence_models or str(record.config.get("model", ""))
-        if model not in found or found[model].started < record.started:
-            found[model] = record
-    return dict(sorted(found.items()))
+        if model not in records or records[model].started < record.started:
+            records[model] = record
+    return dict(sorted(records.items()))
 
 
 def verdict_counts(record: RunRecord) -> str:
@@ -47,10 +45,10 @@ def verdict_counts(record: RunRecord) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ShowMethod(JsonOption):
-    """Show one method: its paper, its claim in one sentence, its commands and the verdicts measured so far."""
+    """Show one method: its paper, its claim, what was found, its commands and the verdicts measured so far."""
 
     method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
-    """Which method (`armillary list` tells them)."""
+    """Which method (`armillary list` shows them)."""
 
     results: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("results")
     """Folder with the records of `armillary reproduce`."""
@@ -76,7 +74,10 @@ def run_show(arguments: Sequence[str]) -> int:
         claims = {name: {claim.id: claim.verdict for claim in record.claims} for name, record in records.items()}
         sys.stdout.write(dumps({**card.to_dict(), "verdicts": claims}, indent=1) + "\n")
         return 0
-    print(f"{card.name}: {card.title}\n\n{card.paper}\n{card.authors}, {card.link}\n\n{card.claim}\n\nCommands:")
+    print(
+        f"{card.name}: {card.title}\n\n{card.paper}\n{card.authors}, {card.link}\n\nThe paper's claim: {card.claim}\n"
+    )
+    print(f"What we found: {card.finding}\n\nCommands:")
     print("\n".join(f"  {command}" for command in card.commands))
     for name, record in records.items():
         print(f"\nMeasured on {name}: {verdict_counts(record)}.")
@@ -86,12 +87,9 @@ def run_show(arguments: Sequence[str]) -> int:
     return 0
 
 
-# ``armillary list``: the methods, a line each.
-
-
 @dataclass(frozen=True, kw_only=True)
 class ListMethods(JsonOption):
-    """List the methods with their papers; `armillary show METHOD` tells more."""
+    """List the methods with their papers; `armillary show METHOD` shows one."""
 
 
 def run_list(arguments: Sequence[str]) -> int:

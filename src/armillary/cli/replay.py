@@ -73,11 +73,11 @@ def differences(old: Any, new: Any, tolerance: float, path: str = "") -> Iterato
     """One line for each place where two records differ: "measures.city-country.estimate: 0.5, now 0.6"."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
-            place = f"{path}.{key}" if path else str(key)
+            where = f"{path}.{key}" if path else str(key)
             if key not in old or key not in new:
-                yield f"{place}: only in the {'new' if key in new else 'old'} record"
+                yield f"{where}: only in the {'new' if key in new else 'old'} record"
             else:
-                yield from differences(old[key], new[key], tolerance, place)
+                yield from differences(old[key], new[key], tolerance, where)
     elif isinstance(old, list) and isinstance(new, list):
         if len(old) != len(new):
             yield f"{path}: {len(old)} items, now {len(new)}"

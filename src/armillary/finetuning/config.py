@@ -40,6 +40,12 @@ class ConnectorConfig(OneModelSettings):
         if not self.learning_rate > 0:
             raise UsageError(f"the learning rate must be above 0, got {self.learning_rate:g}.")
 
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], where: str) -> Self:
+        """Also of records in which the synthetic images bear their earlier name."""
+        renamed = {"pictures": "synthetic"} if table.get("pictures") == "made-up" else {}
+        return super().from_table({**table, **renamed}, where)
+
     def dry(self) -> Self:
         """A few steps and questions on synthetic images."""
         small = replace(super().dry(), steps=min(self.steps, 4), questions=min(self.questions, 6))
