@@ -60,7 +60,8 @@ def run(arguments: Sequence[str]) -> int:
     config = {name: value for name, value in {**old.config, **settings.config()}.items() if name != "files" or value}
     differing = list(differences({**old.comparable(), "config": config}, new.comparable(), options.tolerance))
     if options.json:
-        sys.stdout.write(dumps({"identical": not differing, "differences": differing, "out": str(out)}, indent=1) + "\n")
+        verdict = {"identical": not differing, "differences": differing, "out": str(out)}
+        sys.stdout.write(dumps(verdict, indent=1) + "\n")
     elif not differing:
         print(f"Identical{' within the tolerance' if options.tolerance else ''}: {out}")
     else:
