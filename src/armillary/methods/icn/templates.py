@@ -6,7 +6,7 @@ open-ended generation, and ways to solve a problem for chains of thought.
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from armillary.errors import UsageError
 from armillary.models import LoadedModel
+from armillary.records.plain import decode
 from armillary.scoring.decoding import end_tokens
 
 
@@ -119,16 +120,7 @@ def load_template(path: Path | str) -> ListTemplate:
         raise UsageError(f"The template {path} could not be read: {error}.") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}.") from None
-    known = {field.name: field.type for field in fields(ListTemplate)}
-    for name, value in data.items():
-        if name not in known:
-            raise UsageError(f"{path} has the unknown key {name!r}; accepted are {', '.join(known)}.")
-        if type(value) is not known[name]:
-            raise UsageError(f"{path}: {name} has to be {'true or false' if known[name] is bool else 'text'}.")
-    missing = [name for name in ("before", "opening", "closing", "stop") if name not in data]
-    if missing:
-        raise UsageError(f"{path} lacks {', '.join(missing)}.")
-    return ListTemplate(**data)
+    return decode(ListTemplate, data, f"The template {path}")
 
 
 class FirstTokens:

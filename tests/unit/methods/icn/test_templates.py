@@ -48,9 +48,9 @@ def test_a_template_from_a_file(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("before = ", "not valid TOML"),
-        (GOOD + 'colour = "red"\n', "unknown key 'colour'"),
-        ('before = "{instruction}"\n', "lacks opening, closing, stop"),
-        (GOOD.replace("true", '"yes"'), "one_line has to be true or false"),
+        (GOOD + 'colour = "red"\n', "unknown fields: colour; accepted: before"),
+        ('before = "{instruction}"\n', "lacks closing, opening, stop"),
+        (GOOD.replace("true", '"yes"'), "one_line must be true or false"),
         (GOOD.replace("{instruction}", "{question}"), "no {instruction}"),
         (GOOD.replace('stop = "\\n"', 'stop = ""'), "stop` is empty"),
     ],
