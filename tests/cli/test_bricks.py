@@ -20,6 +20,9 @@ from armillary.records.record import RunRecord
 from processes import content
 
 Capture = pytest.CaptureFixture[str]
+FEW = ["--capabilities", "code", "technical-english"]
+"""Capabilities whose texts are installed: others are downloaded."""
+
 FACT = ["--prompt", "The capital of France is", "--subject", "France", "--answer", "Paris", "--new", "Rome"]
 
 
@@ -62,7 +65,7 @@ def model_folder(folder: Path, *, shift: float) -> Path:
     [
         (["profile"], ""),
         (
-            ["partition", "--by", "coactivation", "--capabilities", "code", "technical-english"],
+            ["partition", "--by", "coactivation", *FEW],
             "functional experts above",
         ),
         (["route", "--by", "random"], "rise of the loss/1 of 4 experts"),
@@ -77,12 +80,12 @@ def model_folder(folder: Path, *, shift: float) -> Path:
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_dry_and_replayed(options: list[str], measure: str, out: Path, tmp_path: Path, capsys: Capture) -> None:
-    options = [str(tmp_path / "grown") if one == "unused" else one for one in options]
+    options = [str(tmp_path / "grown") if word == "unused" else word for word in options]
     assert bricks(options[0], "any", *options[1:], "--dry-run", "--out", out, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["kind"] == "bricks" and told["sections"] and told["findings"]
-    assert told["config"]["command"] == f"bricks {options[0]}" and told["models"]["model"]["name"] == "tiny-llama"
-    assert any(name.startswith(measure) for name in told["measures"]) or not measure
+    record = json.loads(capsys.readouterr().out)
+    assert record["kind"] == "bricks" and record["sections"] and record["findings"]
+    assert record["config"]["command"] == f"bricks {options[0]}" and record["models"]["model"]["name"] == "tiny-llama"
+    assert any(name.startswith(measure) for name in record["measures"]) or not measure
     assert main(["replay", str(out), "--out", str(tmp_path / "again")]) == 0, capsys.readouterr().out
 
 
@@ -94,9 +97,7 @@ def test_partition_goes_into_a_library_again_without_the_work(out: Path, tmp_pat
         "6",
         "--by",
         "random",
-        "--capabilities",
-        "code",
-        "technical-english",
+        *FEW,
     ]
     assert bricks(*command, "--out", out) == 0
     kept = read_brick(out / "brick")
@@ -106,7 +107,7 @@ def test_partition_goes_into_a_library_again_without_the_work(out: Path, tmp_pat
     library = tmp_path / "library"
     for _ in range(2):
         assert bricks(*command, "--out", out, "--library", library) == 0, "a finished run is only delivered"
-        assert [one["id"] for one in BrickLibrary(library).entries()] == [kept.id]
+        assert [entry["id"] for entry in BrickLibrary(library).entries()] == [kept.id]
 
 
 def test_a_killed_run_goes_on_where_it_was(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +125,7 @@ def test_a_killed_run_goes_on_where_it_was(out: Path, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(partitioning, "random_partition", counted)
     monkeypatch.setattr(modularity, "functional_experts", stopped)
-    command = ["partition", "any", "--by", "random", "--capabilities", "code", "technical-english", "--dry-run"]
+    command = ["partition", "any", "--by", "random", *FEW, "--dry-run"]
     library = tmp_path / "library"
     assert bricks(*command, "--out", out, "--library", library) == 130
     assert not (out / "record.json").exists() and not (out / "brick").exists() and not library.exists()
@@ -154,10 +155,10 @@ def test_merge_of_adapters_is_the_exact_sum(out: Path, tmp_path: Path) -> None:
     kept = BrickLibrary(library).add(brick_from_adapter(second, load("tiny-llama")))
     command = ["merge", "tiny-llama", first, kept[:8], "--method", "task_arithmetic", "--weights", "2", "-1"]
     assert bricks(*command, "--library", library, "--to", tmp_path / "sum", "--out", out) == 0
-    parts, found = [read_adapter(folder) for folder in (first, second)], read_adapter(tmp_path / "sum")
-    for path in found.factors:
+    parts, merged = [read_adapter(folder) for folder in (first, second)], read_adapter(tmp_path / "sum")
+    for path in merged.factors:
         wanted = 2 * parts[0].delta(path).double() - parts[1].delta(path).double()
-        assert torch.allclose(found.delta(path).double(), wanted, atol=1e-5)
+        assert torch.allclose(merged.delta(path).double(), wanted, atol=1e-5)
     assert len(BrickLibrary(library).entries()) == 2
     assert "rank 3" in RunRecord.load(out).findings[0].text
     assert bricks("merge", "tiny-llama", out, "--rank", "1", "--out", tmp_path / "cut") == 0, "a run's own brick"
@@ -167,34 +168,36 @@ def test_merge_of_adapters_is_the_exact_sum(out: Path, tmp_path: Path) -> None:
 
 
 def test_merge_of_models(out: Path, tmp_path: Path) -> None:
-    base, one, two = (model_folder(tmp_path / name, shift=s) for name, s in (("base", 0.0), ("m1", 0.5), ("m2", 1.5)))
-    assert bricks("merge", base, one, two, "--to", tmp_path / "merged", "--out", out) == 0
-    found, start = (load(folder).model.state_dict() for folder in (tmp_path / "merged", base))
-    assert all(torch.allclose(found[name], start[name] + 1.0, atol=1e-5) for name in start)
+    base, first, second = (
+        model_folder(tmp_path / name, shift=s) for name, s in (("base", 0.0), ("m1", 0.5), ("m2", 1.5))
+    )
+    assert bricks("merge", base, first, second, "--to", tmp_path / "merged", "--out", out) == 0
+    merged, start = (load(folder).model.state_dict() for folder in (tmp_path / "merged", base))
+    assert all(torch.allclose(merged[name], start[name] + 1.0, atol=1e-5) for name in start)
     assert {path.name for path in out.iterdir()} == {".lock", "record.json", "report.html"}
     assert main(["replay", str(out), "--out", str(tmp_path / "again")]) == 0
     mixed = adapter(tmp_path / "adapter", seed=0)
-    assert bricks("merge", base, one, mixed, "--to", tmp_path / "no", "--out", tmp_path / "x") == 2
+    assert bricks("merge", base, first, mixed, "--to", tmp_path / "no", "--out", tmp_path / "x") == 2
 
 
 def test_recipe_names_adapters_on_their_base(tmp_path: Path, capsys: Capture) -> None:
     folders = [adapter(tmp_path / name, seed=0) for name in "ab"]
     command = ["merge", "owner/base", *folders, "--method", "dare", "--density", "0.25", "--recipe"]
     assert bricks(*command) == 0
-    told = capsys.readouterr().out
-    assert "merge_method: dare_linear" in told and told.count("density: 0.25") == 2
-    assert f'model: "owner/base+{folders[1]}"' in told
+    recipe = capsys.readouterr().out
+    assert "merge_method: dare_linear" in recipe and recipe.count("density: 0.25") == 2
+    assert f'model: "owner/base+{folders[1]}"' in recipe
     assert bricks(*command, "--to", tmp_path / "recipe.yaml") == 0
-    assert (tmp_path / "recipe.yaml").read_text() == told
+    assert (tmp_path / "recipe.yaml").read_text() == recipe
     assert bricks(*command, "--to", tmp_path / "recipe.yaml") == 2
 
 
 def test_an_edit_stands_beside_the_forecast_of_its_spill_over(out: Path) -> None:
     """Asked in the words of a relation, the fact's edit is compared with what LinCorr's map foretells."""
-    asked = ["--prompt", "Amanda lives in the city of", "--subject", "Amanda", "--answer", "London", "--new", "Paris"]
-    assert bricks("edit", "any", *asked, "--identity", "--layer", "0", "--dry-run", "--out", out) == 0
+    fact = ["--prompt", "Amanda lives in the city of", "--subject", "Amanda", "--answer", "London", "--new", "Paris"]
+    assert bricks("edit", "any", *fact, "--identity", "--layer", "0", "--dry-run", "--out", out) == 0
     record = RunRecord.load(out)
-    (section,) = [one for one in record.sections if one.id == "forecast"]
+    (section,) = [section for section in record.sections if section.id == "forecast"]
     rows = {row[0]: row for row in section.tables[0].rows}
     assert rows["city-country"][1] == "Amanda lives in the country of"
     for id, row in rows.items():
@@ -297,12 +300,12 @@ def test_a_library_from_add_to_remove(tmp_path: Path, capsys: Capture) -> None:
     assert bricks("library", library, "add", adapter(tmp_path / "second", seed=2), "--model", "tiny-llama") == 0
     assert "no keys" in capsys.readouterr().out
     assert bricks("library", library, "list") == 0
-    assert kept[:12] in (told := capsys.readouterr().out) and "colours" in told and "second" in told
+    assert kept[:12] in (listing := capsys.readouterr().out) and "colours" in listing and "second" in listing
     assert bricks("library", library, "show", kept[:6]) == 0
     assert "mean state after layer 1 of tiny-llama" in capsys.readouterr().out
     assert bricks("library", library, "search", "red green blue", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [one["brick"] for one in found["chosen"]] == [kept] and found["chosen"][0]["score"] > 0.5
+    answer = json.loads(capsys.readouterr().out)
+    assert [row["brick"] for row in answer["chosen"]] == [kept] and answer["chosen"][0]["score"] > 0.5
     assert bricks("library", library, "search", "seven", "--threshold", "0.999") == 0
     assert "No brick comes near enough" in capsys.readouterr().out
     assert bricks("library", library, "search", "red green blue", "--arrow", "--json") == 0
@@ -313,7 +316,7 @@ def test_a_library_from_add_to_remove(tmp_path: Path, capsys: Capture) -> None:
     assert torch.allclose(read_adapter(tmp_path / "out").delta(path), read_adapter(first).delta(path), atol=1e-6)
     (library / "library.json").unlink()
     assert bricks("library", library, "rebuild") == 0 and bricks("library", library, "remove", kept) == 0
-    assert [one["name"] for one in BrickLibrary(library).entries()] == ["second"]
+    assert [entry["name"] for entry in BrickLibrary(library).entries()] == ["second"]
 
 
 def test_own_texts_of_a_profile(out: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -329,10 +332,10 @@ def test_own_texts_of_a_profile(out: Path, tmp_path: Path, capsys: Capture) -> N
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "sentence"),
     [
         (["partition", "--experts", "0"], "experts must be 1 or more"),
-        (["partition", "--experts", "99"], "experts must be 1 to 48"),
+        (["partition", "--experts", "99", *FEW], "experts must be 1 to 48"),
         (["partition", "--capabilities", "code", "cooking"], "no capability is called 'cooking'"),
         (["partition", "--capabilities", "code"], "at least two"),
         (["partition", "--texts", "5"], "texts must be 20 or more"),
@@ -342,7 +345,7 @@ def test_own_texts_of_a_profile(out: Path, tmp_path: Path, capsys: Capture) -> N
         (["route", "--share", "1.5"], "share must lie above 0"),
         (["route", "--share", "0.5", "--router", "centroid"], "can't tell a share"),
         (["route", "--k", "2", "--router", "mlp", "--mixtral", "new"], "linear router"),
-        (["route", "--experts", "5", "--k", "2", "--mixtral", "new"], "do not divide"),
+        (["route", "--experts", "5", "--k", "2", "--mixtral", "new", *FEW], "do not divide"),
         (["merge"], "one or more folders"),
         (["merge", "nowhere"], "there is no folder 'nowhere'"),
         (["merge", "abcd", "--library", "nowhere"], "there is no library at nowhere"),
@@ -372,18 +375,18 @@ def test_own_texts_of_a_profile(out: Path, tmp_path: Path, capsys: Capture) -> N
     ],
 )
 def test_refuses_in_one_sentence(
-    options: list[str], told: str, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    options: list[str], sentence: str, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert bricks(options[0], "tiny-llama", *options[1:], "--out", out) == 2
-    said = capsys.readouterr().err
-    assert told in said and "unforeseen" not in said and len(said.strip().splitlines()) == 1
+    printed = capsys.readouterr().err
+    assert sentence in printed and "unforeseen" not in printed and len(printed.strip().splitlines()) == 1
     assert not out.exists() and not any((tmp_path / "here").iterdir())
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "sentence"),
     [
         (["list"], "there is no library"),
         (["show"], "needs the id of a brick"),
@@ -393,14 +396,14 @@ def test_refuses_in_one_sentence(
         (["bake"], "bake"),
     ],
 )
-def test_library_refuses(options: list[str], told: str, tmp_path: Path, capsys: Capture) -> None:
+def test_library_refuses(options: list[str], sentence: str, tmp_path: Path, capsys: Capture) -> None:
     assert bricks("library", tmp_path / "none", *options) == 2
-    assert told in capsys.readouterr().err and not (tmp_path / "none").exists()
+    assert sentence in capsys.readouterr().err and not (tmp_path / "none").exists()
 
 
 def test_library_refuses_what_it_does_not_hold(tmp_path: Path, capsys: Capture) -> None:
     BrickLibrary(tmp_path / "library").add(brick_from_adapter(adapter(tmp_path / "a", seed=0), load("tiny-llama")))
-    for options, told in (
+    for options, sentence in (
         (["show", "abcdef"], "no brick whose id begins with abcdef"),
         (["show", "zz"], "4 to 64 hex digits"),
         (["search", "red"], "no brick of"),
@@ -408,15 +411,15 @@ def test_library_refuses_what_it_does_not_hold(tmp_path: Path, capsys: Capture) 
         (["add", tmp_path / "a", "--model", "tiny-qwen3", "--keys-from", "cooking"], "no capability is called"),
     ):
         assert bricks("library", tmp_path / "library", *options) == 2
-        assert told in capsys.readouterr().err
+        assert sentence in capsys.readouterr().err
 
 
 def test_adapters_of_another_base_are_refused(out: Path, tmp_path: Path, capsys: Capture) -> None:
     library = BrickLibrary(tmp_path / "library")
     other = library.add(brick_from_adapter(adapter(tmp_path / "q", seed=0, kind="qwen3"), load("tiny-qwen3")))
     assert bricks("merge", "tiny-llama", other[:8], "--library", library.path, "--out", out) == 2
-    said = capsys.readouterr().err
-    assert "was made for the base" in said and not out.exists() and len(library.entries()) == 1
+    printed = capsys.readouterr().err
+    assert "was made for the base" in printed and not out.exists() and len(library.entries()) == 1
 
 
 def test_what_exists_is_refused_before_any_work(tmp_path: Path, out: Path, capsys: Capture, monkeypatch: Any) -> None:
