@@ -20,10 +20,9 @@ from armillary.methods.bricks.neurons.profiling import Profile, profile
 from armillary.methods.bricks.neurons.scores import FunctionalScores, NullScores, functional_scores, null_scores
 from armillary.methods.bricks.neurons.sets import specialised
 from armillary.methods.bricks.payloads import Index, Partition
-from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
-from armillary.runs.parts import Parts
 from reproductions.bricks.scale import Scale
+from reproductions.stages import StageContext
 
 Splitting = Literal["weights", "coactivation", "random"]
 GENERAL = "world-factbook"
@@ -31,13 +30,9 @@ GENERAL = "world-factbook"
 
 
 @dataclass(frozen=True)
-class Context:
+class Context(StageContext[Scale]):
     """One model at one scale. What is slow is computed once and kept as parts of the run."""
 
-    loaded: LoadedModel
-    scale: Scale
-    seed: int
-    parts: Parts
     _scores: dict[int, FunctionalScores] = field(default_factory=dict)
 
     def texts(self, split: Split, limit: int, offset: int = 0) -> dict[str, list[str]]:
