@@ -14,16 +14,17 @@ from functools import partial
 import numpy as np
 
 from armillary.methods.vector_icl.answers import token_f1
-from armillary.methods.vector_icl.baselines import Vectors, standardised
+from armillary.methods.vector_icl.baselines import standardised
 from armillary.methods.vector_icl.config import CAPTION, SlotTemplate
-from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.projector_fit import tune_projector
 from armillary.methods.vector_icl.prompts import draw_any, text_ids
-from reproductions.vector_icl.carrier import Carrier, Pair, Prompt, Scores, text_pair, vector_pair
-from reproductions.vector_icl.data.molecule_facts import captions, descriptors, slots
+from reproductions.vector_icl.carrier import Carrier, Pair, Prompt, Scores
+from reproductions.vector_icl.data.molecule_facts import captions as molecule_captions, descriptors, slots
 from reproductions.vector_icl.data.molecules import load_molecules
 from reproductions.vector_icl.data.synthetic import synthetic_molecules
+from reproductions.vector_icl.few_shot import FewShotTask
 from reproductions.vector_icl.setup import NEIGHBOUR, RANDOM, SHUFFLED, SOFT, TEXT, VECTORS, Context, constant
+from reproductions.vector_icl.tasks import ClassTask
 
 ZERO, NEIGHBOUR_OF_ALL, FREQUENT = "zero-shot", "1-NN of all", "most frequent"
 
@@ -53,110 +54,88 @@ class CaptionRow:
     """Right captions, and those by vectors and by text at the most shots."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Molecules:
-    smiles: list[str]
-    vectors: Vectors
-    captions: list[str]
-
-
-@dataclass(frozen=True, eq=False)
-class _Task:
-    context: Context
-    train: _Molecules
-    test: _Molecules
-
-    @classmethod
-    def of(cls, context: Context) -> "_Task":
-        queries = min(context.scale.queries, _MOST_QUERIES)
-        count = context.scale.texts + queries
-        if context.scale.synthetic:
-            smiles, vectors, texts = synthetic_molecules(count)
-        else:
-            known = [molecule.smiles for molecule in load_molecules() if len(molecule.smiles) <= _LONGEST_SMILES]
-            smiles = [known[i] for i in np.random.default_rng(context.seed).permutation(len(known))[:count]]
-            vectors, texts = descriptors(smiles), [f" {caption}" for caption in captions(smiles)]
-        border = len(texts) - queries
-        train, test = standardised(vectors[:border], vectors[border:])
-        return cls(
-            context,
-            _Molecules(smiles[:border], train, texts[:border]),
-            _Molecules(smiles[border:], test, texts[border:]),
-        )
-
-    def shown(self, shots: int) -> list[int]:
-        """Training molecules that are demonstrated, fixed by the seed; fewer shots are a part of more."""
-        return draw_any(len(self.train.captions), self.context.seed)(shots)
-
-    def trained(self, arm: str) -> tuple[Projector, list[float]]:
-        """A projector tuned on the training captions, or a soft prompt."""
-        context, vectors, targets = self.context, self.train.vectors, self.train.captions
-        start: Callable[[], Projector] = partial(context.new_projector, vectors, start_texts=targets)
-        if arm == SOFT:
-            start, vectors = context.soft_prompt, constant(vectors)
-        train = partial(tune_projector, targets=targets, template=TEMPLATE)
-        return context.trained(f"captions, {arm}", start, vectors, train, context.scale.molecules)
-
-    def by_vectors(self, projector: Projector) -> Pair:
-        """What is shown and the queries as slots."""
-        return vector_pair(self.context.loaded, TEMPLATE, projector, self.train.vectors, self.test.vectors)
-
-    def captioned(self, pair: Pair, shots: int, *, mixed: bool = False, count: int | None = None) -> list[str]:
-        """Greedy captions of the queries (of the first ``count``); ``mixed`` exchanges those that are shown."""
-        chosen = self.shown(shots)
-        answers = [self.train.captions[index] for index in chosen]
-        if mixed:
-            answers = [answers[i] for i in np.random.default_rng(self.context.seed + 1).permutation(shots)]
-        # One token more than the longest caption of the training, for its end.
-        longest = 1 + max(len(text_ids(self.context.loaded, caption)) for caption in self.train.captions)
-        prompt = Prompt.of(pair[0], chosen, answers)
-        return prompt.answers(pair[1], range(len(self.test.captions))[:count], longest)
-
-    def nearest(self, among: Sequence[int]) -> list[str]:
-        """The caption of the nearest of these training molecules to each query."""
-        known = self.train.vectors[list(among)]
-        squares = (known**2).sum(1) - 2 * self.test.vectors @ known.T
-        return [self.train.captions[among[index]] for index in squares.argmin(1).tolist()]
-
-
 def caption_row(context: Context) -> CaptionRow:
     """R6."""
-    task, shots, most = _Task.of(context), context.scale.caption_shots, context.scale.caption_shots[-1]
-    projector, losses = task.trained(VECTORS)
-    soft, soft_losses = task.trained(SOFT)
-    own = task.by_vectors(projector)
-    blind = task.by_vectors(context.blind_projector(task.train.vectors, context.seed))
-    by_text = text_pair(context.loaded, TEMPLATE, task.train.smiles, task.test.smiles)
-    usual = Counter(task.train.captions).most_common(1)[0][0]
-    answers = {
-        VECTORS: {k: task.captioned(own, k) for k in shots},
+    task, shots, most = _molecules(context), context.scale.caption_shots, context.scale.caption_shots[-1]
+    train, wanted = task.train, task.test.words
+    draw = draw_any(len(train), context.seed)
+    few = FewShotTask(context, task, {k: draw(k) for k in (0, *shots)})
+    # One token more than the longest caption of the training, for its end.
+    longest = 1 + max(len(text_ids(context.loaded, caption)) for caption in train.words)
+
+    def captioned(pair: Pair, k: int, *, mixed: bool = False, count: int | None = None) -> list[str]:
+        captions = few.answers(k)
+        if mixed:
+            captions = [captions[i] for i in np.random.default_rng(context.seed + 1).permutation(k)]
+        prompt = Prompt.of(pair[0], few.demonstrations[k], captions)
+        return prompt.answers(pair[1], range(len(wanted))[:count], longest)
+
+    def nearest(among: Sequence[int]) -> list[str]:
+        known = train.vectors[list(among)]
+        squares = (known**2).sum(1) - 2 * task.test.vectors @ known.T
+        return [train.words[among[index]] for index in squares.argmin(1).tolist()]
+
+    tune = partial(tune_projector, targets=train.words, template=TEMPLATE)
+    start = partial(context.new_projector, train.vectors, start_texts=train.words)
+    training, same = context.scale.molecules, constant(train.vectors)
+    projector, losses = context.trained("captions, vectors", start, train.vectors, tune, training)
+    soft, soft_losses = context.trained("captions, soft prompt", context.soft_prompt, same, tune, training)
+    own, by_text = few.by_vectors(projector), few.by_text()
+    blind = few.by_vectors(context.blind_projector(train.vectors, context.seed))
+    usual = Counter(train.words).most_common(1)[0][0]
+    captions = {
+        VECTORS: {k: captioned(own, k) for k in shots},
         # One demonstration has no other caption to be given.
-        SHUFFLED: {k: task.captioned(own, k, mixed=True) for k in shots if k > 1},
-        TEXT: {k: task.captioned(by_text, k, count=context.scale.text_queries) for k in shots},
-        RANDOM: {most: task.captioned(blind, most)},
-        SOFT: {most: task.captioned(task.by_vectors(soft), most)},
-        ZERO: {0: task.captioned(own, 0)},
-        NEIGHBOUR: {k: task.nearest(task.shown(k)) for k in shots},
-        NEIGHBOUR_OF_ALL: {0: task.nearest(range(len(task.train.captions)))},
-        FREQUENT: {0: [usual] * len(task.test.captions)},
+        SHUFFLED: {k: captioned(own, k, mixed=True) for k in shots if k > 1},
+        TEXT: {k: captioned(by_text, k, count=context.scale.text_queries) for k in shots},
+        RANDOM: {most: captioned(blind, most)},
+        SOFT: {most: captioned(few.by_vectors(soft), most)},
+        ZERO: {0: captioned(own, 0)},
+        NEIGHBOUR: {k: nearest(few.demonstrations[k]) for k in shots},
+        NEIGHBOUR_OF_ALL: {0: nearest(range(len(train)))},
+        FREQUENT: {0: [usual] * len(wanted)},
     }
-    wanted = task.test.captions
+
+    def scores(score: Callable[[str, str], float]) -> Scores:
+        return {
+            arm: {str(k): [score(*pair) for pair in zip(texts, wanted, strict=False)] for k, texts in of.items()}
+            for arm, of in captions.items()
+        }
+
     return CaptionRow(
         shots=list(shots),
-        f1={arm: {str(k): slot_scores(texts, wanted) for k, texts in of.items()} for arm, of in answers.items()},
-        words={
-            arm: {str(k): [token_f1(*pair) for pair in zip(texts, wanted, strict=False)] for k, texts in of.items()}
-            for arm, of in answers.items()
-        },
-        tokens=_tokens_per_example(task, own[0], by_text[0]),
+        f1=scores(slot_score),
+        words=scores(token_f1),
+        tokens=_tokens_per_example(context, train.words, {VECTORS: own[0], TEXT: by_text[0]}),
         losses={VECTORS: losses, SOFT: soft_losses},
-        examples=list(zip(wanted[:4], answers[VECTORS][most], answers[TEXT][most], strict=False)),
+        examples=list(zip(wanted[:4], captions[VECTORS][most], captions[TEXT][most], strict=False)),
     )
 
 
-def slot_scores(answers: Sequence[str], wanted: Sequence[str]) -> list[float]:
-    """F1 of the parts of each caption; of the first captions where fewer were asked for."""
-    return [slot_f1(slots(answer), slots(right)) for answer, right in zip(answers, wanted, strict=False)]
+def _molecules(context: Context) -> ClassTask:
+    """Molecules whose "classes" are captions, and whose text is SMILES."""
+    queries = min(context.scale.queries, _MOST_QUERIES)
+    count = context.scale.texts + queries
+    if context.scale.synthetic:
+        smiles, vectors, texts = synthetic_molecules(count)
+    else:
+        known = [molecule.smiles for molecule in load_molecules() if len(molecule.smiles) <= _LONGEST_SMILES]
+        smiles = [known[i] for i in np.random.default_rng(context.seed).permutation(len(known))[:count]]
+        vectors, texts = descriptors(smiles), [f" {caption}" for caption in molecule_captions(smiles)]
+    border = len(texts) - queries
+    return ClassTask.split(
+        "molecules",
+        TEMPLATE,
+        standardised(vectors[:border], vectors[border:]),
+        (range(border), range(border, len(texts))),
+        lambda index: texts[index],
+        lambda index: smiles[index],
+    )
+
+
+def slot_score(caption: str, wanted: str) -> float:
+    """F1 of the parts that a caption tells."""
+    return slot_f1(slots(caption), slots(wanted))
 
 
 def slot_f1(given: frozenset[str], wanted: frozenset[str]) -> float:
@@ -165,12 +144,11 @@ def slot_f1(given: frozenset[str], wanted: frozenset[str]) -> float:
     return 2 * len(given & wanted) / total if total else 1.0
 
 
-def _tokens_per_example(task: _Task, by_vectors: Carrier, by_text: Carrier) -> dict[str, float]:
-    """Mean number of tokens of a demonstration as vector and as SMILES."""
-    some = range(min(200, len(task.train.captions)))
-    separator = len(text_ids(task.context.loaded, TEMPLATE.separator))
-    answers = [len(text_ids(task.context.loaded, task.train.captions[index])) + separator for index in some]
+def _tokens_per_example(context: Context, captions: Sequence[str], carriers: dict[str, Carrier]) -> dict[str, float]:
+    """Mean number of tokens of a demonstration, by arm."""
+    separator = len(text_ids(context.loaded, TEMPLATE.separator))
+    answers = [len(text_ids(context.loaded, caption)) + separator for caption in captions[:200]]
     return {
-        arm: float(np.mean([carrier.length(index) + answers[index] for index in some]))
-        for arm, carrier in ((VECTORS, by_vectors), (TEXT, by_text))
+        arm: float(np.mean([carrier.length(index) + answer for index, answer in enumerate(answers)]))
+        for arm, carrier in carriers.items()
     }

@@ -13,7 +13,7 @@ IN_CONTEXT, NO_CONTEXT = 0.20, 0.05
 TUNED, NOT_TUNED = 0.10, 0.03
 LINEAR, GATED = 0.02, 0.05
 NEAR, FAR = -0.10, -0.25
-"""Pairs of accuracy between which a claim stays undecided: stricter ones settle less, laxer ones more often wrongly."""
+"""Pairs of accuracies between which a claim stays undecided: wider ones settle less, but less by chance."""
 
 COPIES = 0.8
 """Accuracy from symbols below which a language model is too small to learn labels in context at all."""

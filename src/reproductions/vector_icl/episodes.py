@@ -99,15 +99,15 @@ def _asked(task: ClassTask, episode: Episode, pairs: dict[str, Pair]) -> dict[st
     labels = list(episode.words.values())
     answers = episode.answers(task.train.words, episode.shown)
     truth = episode.answers(task.test.words, episode.queries)
-    asked = [(arm, pair, answers) for arm, pair in pairs.items()]
-    asked.append((SHUFFLED, pairs[VECTORS], exchanged(answers, len(answers) + sum(episode.queries))))
-    told: dict[str, Sequence[object]] = {}
-    for arm, (shown, queries), given in asked:
+    prompts = [(arm, pair, answers) for arm, pair in pairs.items()]
+    prompts.append((SHUFFLED, pairs[VECTORS], exchanged(answers, len(answers) + sum(episode.queries))))
+    best_of: dict[str, Sequence[object]] = {}
+    for arm, (shown, queries), given in prompts:
         best = Prompt.of(shown, episode.shown, given).label_scores(queries, episode.queries, labels).argmax(1)
-        told[arm] = [labels[index] for index in best]
+        best_of[arm] = [labels[index] for index in best]
     vectors, queried = task.train.vectors[episode.shown], task.test.vectors[episode.queries]
-    told[NEIGHBOUR] = nearest(vectors, answers, queried)
-    told[LOGISTIC] = logistic(vectors, answers, queried)
+    best_of[NEIGHBOUR] = nearest(vectors, answers, queried)
+    best_of[LOGISTIC] = logistic(vectors, answers, queried)
     return {
-        arm: [float(word == right) for word, right in zip(words, truth, strict=True)] for arm, words in told.items()
+        arm: [float(word == right) for word, right in zip(words, truth, strict=True)] for arm, words in best_of.items()
     }

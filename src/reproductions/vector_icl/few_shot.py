@@ -61,6 +61,11 @@ class FewShotTask:
         task = self.task
         return vector_pair(self.context.loaded, task.template, projector, task.train.vectors, task.test.vectors)
 
+    def by_text(self) -> Pair:
+        """Demonstrations and queries as text."""
+        train, test = self.task.train.texts, self.task.test.texts
+        return text_pair(self.context.loaded, self.task.template, train or (), test or ())
+
     def by_logistic(self, vectors: Vectors, words: Sequence[str]) -> list[float]:
         """Scores of a logistic regression on these vectors."""
         return self.right([str(word) for word in logistic(vectors, list(words), self.task.test.vectors)])
@@ -120,8 +125,8 @@ def few_shot(
     scores[RANDOM] = {str(most): few.asked(few.by_vectors(context.blind_projector(task.train.vectors, seed)), most)}
     if soft is not None:
         scores[SOFT] = {str(most): few.asked(few.by_vectors(soft), most)}
-    if with_text and task.train.texts is not None and few.task.test.texts is not None:
-        pair = text_pair(context.loaded, task.template, task.train.texts, few.task.test.texts)
+    if with_text and task.train.texts is not None:
+        pair = few.by_text()
         scores[TEXT] = {str(k): few.asked(pair, k, count=context.scale.text_queries) for k in shots}
     usual = Counter(task.train.words).most_common(1)[0][0]
     return ArmRow(

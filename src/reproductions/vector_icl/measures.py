@@ -152,8 +152,11 @@ def number_measures(row: NumberRow) -> Measures:
     errors = [seed.errors for seed in row.seeds]
     out = _means("numbers/error", errors, "episodes")
     for arm in errors[0]:
-        missing, asked = sum(seed.missing[arm] for seed in row.seeds), sum(seed.asked[arm] for seed in row.seeds)
-        out[f"numbers/missing, {arm}"] = binomial(missing, asked)
+        missing, answers = (
+            sum(of[arm] for of in counts)
+            for counts in ([seed.missing for seed in row.seeds], [seed.answers for seed in row.seeds])
+        )
+        out[f"numbers/missing, {arm}"] = binomial(missing, answers)
     for shots in row.shots:
         ours = _pooled(errors, VECTORS, shots)
         for baseline in (TEXT, SHUFFLED):

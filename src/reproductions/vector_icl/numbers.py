@@ -50,7 +50,7 @@ class NumberSeed:
     missing: dict[str, int]
     """By arm the answers without a number, which count as an error of 1 (ours)."""
 
-    asked: dict[str, int]
+    answers: dict[str, int]
     """By arm all answers."""
 
     losses: list[float]
@@ -119,10 +119,10 @@ def _of_seed(context: Context, seed: int) -> NumberSeed:
         by_blind = Carrier.of_vectors(context.loaded, FUNCTION, blind, points.vectors)
         by_text = Carrier.of_texts(context.loaded, FUNCTION, [(str(a), str(b)) for a, b in points.pairs])
         answers = {
-            VECTORS: {k: asked(by_vectors, points, k) for k in shots},
-            SHUFFLED: {k: asked(by_vectors, points, k, exchanged=True) for k in shots},
-            RANDOM: {k: asked(by_blind, points, k) for k in most},
-            TEXT: {k: asked(by_text, points, k) for k in shots},
+            VECTORS: {k: numbers_behind(by_vectors, points, k) for k in shots},
+            SHUFFLED: {k: numbers_behind(by_vectors, points, k, exchanged=True) for k in shots},
+            RANDOM: {k: numbers_behind(by_blind, points, k) for k in most},
+            TEXT: {k: numbers_behind(by_text, points, k) for k in shots},
             **{name: {k: guess(points, k) for k in shots} for name, guess in WITHOUT_MODEL.items()},
         }
         for arm, by_shots in answers.items():
@@ -131,10 +131,10 @@ def _of_seed(context: Context, seed: int) -> NumberSeed:
                 error = relative_error(numbers, points.values[-ASKED:])
                 errors.setdefault(arm, {}).setdefault(str(k), []).append(error)
     counts = {arm: ASKED * sum(map(len, by_shots.values())) for arm, by_shots in errors.items()}
-    return NumberSeed(errors=errors, missing=missing, asked=counts, losses=losses)
+    return NumberSeed(errors=errors, missing=missing, answers=counts, losses=losses)
 
 
-def asked(carrier: Carrier, points: FunctionPoints, shots: int, *, exchanged: bool = False) -> Answers:
+def numbers_behind(carrier: Carrier, points: FunctionPoints, shots: int, *, exchanged: bool = False) -> Answers:
     """Greedy numbers, of digits alone, for the last points behind the first; ``exchanged``: neighbours swap theirs."""
     values = [str(points.values[index ^ 1 if exchanged else index]) for index in range(shots)]
     queries = range(len(points.pairs) - ASKED, len(points.pairs))

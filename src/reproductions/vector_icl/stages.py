@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from armillary.methods.vector_icl.config import CLASS
 from armillary.progress import track
 from reproductions.vector_icl import tasks
 from reproductions.vector_icl.captions import CaptionRow, caption_row
@@ -125,7 +126,7 @@ def series(context: Context) -> SeriesRow:
         vectors=np.concatenate([jittered(task.train.vectors, _COPIES, context.seed) for task in sets]),
         words=tuple(word for task in sets for _ in range(1 + _COPIES) for word in task.train.words),
     )
-    together = ClassTask(name="series", what="class", train=part, test=part)
+    together = ClassTask(name="series", template=CLASS, train=part, test=part)
     classes = [together.words.index(word) for word in part.words]
     set_of = [number for number, task in enumerate(sets) for _ in range((1 + _COPIES) * len(task.train))]
     ways, training = max(len(task.words) for task in sets), context.scale.series

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.methods.vector_icl.baselines import Vectors, standardised
-from armillary.methods.vector_icl.config import SlotTemplate
+from armillary.methods.vector_icl.config import CLASS, SlotTemplate
 from reproductions.vector_icl.data import molecule_facts
 from reproductions.vector_icl.data.molecules import load_molecules
 from reproductions.vector_icl.data.scans import load_event_fmri, synthetic_scan, windows
@@ -64,9 +64,7 @@ class ClassTask:
     """One task."""
 
     name: str
-    what: str
-    """Of a class in the template: "topic", "shape"."""
-
+    template: SlotTemplate
     train: Part
     test: Part
 
@@ -74,7 +72,7 @@ class ClassTask:
     def split(
         cls,
         name: str,
-        what: str,
+        template: SlotTemplate,
         tables: Sequence[NDArray[Any]],
         chosen: Sequence[Sequence[int]],
         word: Callable[[int], str],
@@ -90,11 +88,7 @@ class ClassTask:
             )
             for vectors, indices in zip(tables, chosen, strict=True)
         )
-        return cls(name=name, what=what, train=train, test=test)
-
-    @property
-    def template(self) -> SlotTemplate:
-        return SlotTemplate(("(", f")'s {self.what} is"))
+        return cls(name=name, template=template, train=train, test=test)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -104,6 +98,11 @@ class ClassTask:
     def with_queries(self, chosen: Sequence[int]) -> "ClassTask":
         """The task with these of its test inputs."""
         return replace(self, test=self.test.some(chosen))
+
+
+def asking_for(what: str) -> SlotTemplate:
+    """The template of a class: a "topic", a "shape"."""
+    return SlotTemplate(("(", f")'s {what} is"))
 
 
 def shuffled(count: int, seed: int, limit: int | None = None) -> list[int]:
@@ -124,7 +123,7 @@ def topic_tasks(context: Context) -> dict[str, ClassTask]:
     return {
         encoder: ClassTask.split(
             "topics",
-            "topic",
+            asking_for("topic"),
             _gloss_encodings(context, encoder, *texts),
             (train, test),
             lambda index: f" {glosses[index].topic}",
@@ -166,7 +165,7 @@ def digit_task() -> ClassTask:
     coarse = data.images.reshape(-1, 4, 2, 4, 2).mean((2, 4)).round().astype(int).reshape(-1, 16)
     return ClassTask.split(
         "digits",
-        "class",
+        CLASS,
         standardised(data.data[train], data.data[test]),
         (train, test),
         lambda index: names[data.target[index]],
@@ -188,7 +187,7 @@ def table_task() -> ClassTask:
 
     return ClassTask.split(
         "tables",
-        "diagnosis",
+        asking_for("diagnosis"),
         standardised(data.data[train], data.data[test]),
         (train, test),
         lambda index: f" {data.target_names[data.target[index]]}",
@@ -218,7 +217,12 @@ def graph_task(context: Context) -> ClassTask:
     ]
     tables = standardised(features[train], features[test])
     return ClassTask.split(
-        "graphs", "answer", tables, (train, test), lambda i: " yes" if answers[i] else " no", lambda i: texts[i]
+        "graphs",
+        asking_for("answer"),
+        tables,
+        (train, test),
+        lambda i: " yes" if answers[i] else " no",
+        lambda i: texts[i],
     )
 
 
@@ -233,7 +237,7 @@ def brain_task(context: Context) -> ClassTask:
     border = len(train.shown)
     return ClassTask.split(
         "brain",
-        "answer",
+        asking_for("answer"),
         standardised(train.volumes, test.volumes),
         (range(border), range(border, len(shown))),
         lambda index: " yes" if shown[index] else " no",
@@ -259,7 +263,7 @@ def emoji_task(context: Context) -> ClassTask:
     # The first word: "smileys" of "smileys & emotion".
     return ClassTask.split(
         "emoji",
-        "group",
+        asking_for("group"),
         standardised(*encoded),
         chosen,
         lambda image: f" {emoji.labels[image // styles].group.split()[0]}",
@@ -283,7 +287,7 @@ def series_tasks(context: Context) -> list[ClassTask]:
             )
             for side, classes in enumerate((data.train_classes, data.test_classes))
         ]
-        tasks.append(ClassTask(name=data.name, what="class", train=sides[0], test=sides[1]))
+        tasks.append(ClassTask(name=data.name, template=CLASS, train=sides[0], test=sides[1]))
         starts = [start + len(part) for start, part in zip(starts, parts, strict=True)]
     return tasks
 

@@ -219,16 +219,16 @@ def text_row(context: Context) -> GlossRow:
         for start in (PAPER, WARM)
     }
     slots_ND = slots_of(projectors[WARM], held_out)
-    said = {TRUE: scored.said_again(slots_ND), SHUFFLED: scored.said_again(slots_ND[scored.others])}
+    again = {TRUE: scored.said_again(slots_ND), SHUFFLED: scored.said_again(slots_ND[scored.others])}
     return GlossRow(
         nll=nll | {SOFT: {TRUE: scored.alone(slots_of(soft, constant(held_out)))}},
         none=scored.alone(None),
         packed=packed,
         f1={
             slot: [token_f1(*pair) for pair in zip(answers, held_out_texts, strict=False)]
-            for slot, answers in said.items()
+            for slot, answers in again.items()
         },
-        examples=list(zip(held_out_texts[:_EXAMPLES], said[TRUE], strict=False)),
+        examples=list(zip(held_out_texts[:_EXAMPLES], again[TRUE], strict=False)),
         losses=losses,
     )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reproductions.vector_icl.captions import caption_row, slot_f1, slot_scores
+from reproductions.vector_icl.captions import caption_row, slot_f1, slot_score
 from reproductions.vector_icl.setup import Context
 
 
@@ -10,8 +10,8 @@ def test_score_of_parts() -> None:
     assert slot_f1(frozenset("ab"), frozenset("bc")) == 0.5
     assert slot_f1(frozenset(), frozenset()) == 1 and slot_f1(frozenset("a"), frozenset()) == 0
     wanted = [" a light molecule with one ring and an alcohol", " a heavy molecule with no ring"]
-    assert slot_scores([wanted[0], "nothing", "left out"], wanted) == [1, 0]
-    assert slot_scores(["a light molecule with one ring"], wanted) == [pytest.approx(2 * 2 / 5)]
+    assert [slot_score(wanted[0], wanted[0]), slot_score("nothing", wanted[1])] == [1, 0]
+    assert slot_score("a light molecule with one ring", wanted[0]) == pytest.approx(2 * 2 / 5)
 
 
 def test_row_of_captions(context: Context) -> None:

@@ -93,7 +93,12 @@ def two_clouds(words: tuple[str, str] = (" left", " right")) -> ClassTask:
     told = tuple(words[side] for side in sides)
     texts = tuple(f"number {index}" for index in range(40))
     part = Part(vectors=vectors, words=told, texts=texts)
-    return ClassTask(name="clouds", what="side", train=part.some(range(20)), test=part.some(range(20, 40)))
+    return ClassTask(
+        name="clouds",
+        template=SlotTemplate(("(", ")'s side is")),
+        train=part.some(range(20)),
+        test=part.some(range(20, 40)),
+    )
 
 
 def test_a_box_that_is_a_token_embedding_scores_as_the_token(context: Context) -> None:

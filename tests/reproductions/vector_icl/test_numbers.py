@@ -12,10 +12,10 @@ from reproductions.vector_icl.numbers import (
     LONGEST,
     WITHOUT_MODEL,
     FunctionPoints,
-    asked,
     digit_vectors,
     functions,
     number_row,
+    numbers_behind,
     relative_error,
 )
 from reproductions.vector_icl.setup import Context
@@ -76,7 +76,7 @@ def test_neighbours_swap_their_answers(context: Context, exchanged: bool) -> Non
         told = Prompt.of(carrier, range(4), answers).answers(
             carrier, queries, LONGEST, allowed=digit_tokens(context.loaded)
         )
-        assert asked(carrier, points, 4, exchanged=exchanged) == [first_integer(text) for text in told]
+        assert numbers_behind(carrier, points, 4, exchanged=exchanged) == [first_integer(text) for text in told]
 
 
 def test_row_of_numbers(context: Context) -> None:
@@ -87,5 +87,5 @@ def test_row_of_numbers(context: Context) -> None:
     lengths = {len(values) for by_shots in one.errors.values() for values in by_shots.values()}
     assert lengths == {context.scale.number_episodes}
     assert max(one.errors["least squares"][str(context.scale.number_shots[-1])]) < 0.05
-    assert one.asked["text"] == ASKED * context.scale.number_episodes * len(context.scale.number_shots)
+    assert one.answers["text"] == ASKED * context.scale.number_episodes * len(context.scale.number_shots)
     assert len(one.losses) == context.scale.numbers.steps

@@ -39,7 +39,7 @@ SEED = NumberSeed(
     },
     missing={arm: 0 for arm in ("shuffled", "random projector", "mean", "least squares", "1-NN")}
     | {"vectors": 1, "text": 2},
-    asked=dict.fromkeys(("vectors", "shuffled", "random projector", "text", "mean", "least squares", "1-NN"), 8),
+    answers=dict.fromkeys(("vectors", "shuffled", "random projector", "text", "mean", "least squares", "1-NN"), 8),
     losses=[],
 )
 NUMBERS = NumberRow(shots=[2, 8], seeds=[SEED, SEED])

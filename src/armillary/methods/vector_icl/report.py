@@ -41,7 +41,11 @@ def fit_report(
 ) -> FitReport:
     """Of the scores on held-out rows, of how many demonstrations were ``shown`` and of the training's ``losses``."""
     metric, arms, missing = METRIC[problem.task], evaluation.arms, evaluation.missing
-    by_arm = {name: _interval(values, problem.task, config.seed) for name, values in arms.items()}
+    how = f"percentile bootstrap over {len(problem.held_out):,} held-out rows"
+    by_arm = {name: bootstrap_mean(scores, seed=config.seed, how=how) for name, scores in arms.items()}
+    if problem.task == "classify":  # where all rows are right, or all wrong, no resampling varies them
+        same = {name: scores for name, scores in arms.items() if set(scores) in ({0.0}, {1.0})}
+        by_arm |= {name: binomial(int(sum(scores)), len(scores)) for name, scores in same.items()}
     # Of errors less is better: the sign is turned, so that above 0 always means that right answers help.
     right, wrong = (SHUFFLED, VECTORS) if problem.task == "regress" else (VECTORS, SHUFFLED)
     gain = paired_difference(arms[right], arms[wrong], seed=config.seed)
@@ -104,13 +108,6 @@ def reading(gain: Interval, metric: str, task: Task) -> str:
     if gain.high < 0:
         return f"The demonstrations mislead: right answers are worse than shuffled ones ({size})."
     return f"There is no sign that the demonstrations are read: right answers less shuffled ones, {size}."
-
-
-def _interval(scores: Sequence[float], task: Task, seed: int) -> Interval:
-    """The mean score by the bootstrap; where all rows are right, or all wrong, which no resampling varies, exactly."""
-    if task == "classify" and set(scores) in ({0.0}, {1.0}):
-        return binomial(int(sum(scores)), len(scores))
-    return bootstrap_mean(scores, seed=seed, how=f"percentile bootstrap over {len(scores):,} held-out rows")
 
 
 def _text(value: Interval) -> str:

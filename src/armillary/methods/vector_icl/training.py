@@ -64,7 +64,8 @@ def token_losses(
     hidden_BTD = run_embeds(loaded, embeds_BTD, None if bool(mask_BT.all()) else mask_BT)
     scored_BT = learned_BT[:, 1:].bool()
     hidden_ND, targets_N = hidden_BTD[:, :-1][scored_BT], ids_BT[:, 1:][scored_BT]
-    return _losses(loaded, hidden_ND, targets_N), scored_BT.nonzero()[:, 0]
+    losses_N: Tensor = _HeadLosses.apply(hidden_ND, targets_N, loaded)  # type: ignore[no-untyped-call]
+    return losses_N, scored_BT.nonzero()[:, 0]
 
 
 @torch.inference_mode()
@@ -81,11 +82,6 @@ def row_losses(
     if not np.isfinite(nll).all():
         raise NumericError("the model gave NaN or infinite logits for a text after a vector.")
     return RowLoss(nll=nll, tokens=tokens)
-
-
-def _losses(loaded: LoadedModel, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
-    losses_N: Tensor = _HeadLosses.apply(hidden_ND, targets_N, loaded)  # type: ignore[no-untyped-call]
-    return losses_N
 
 
 class _HeadLosses(torch.autograd.Function):

@@ -130,7 +130,9 @@ def graph_features(smiles: Sequence[str]) -> Float32[np.ndarray, "n 128"]:
 def edge_lists(smiles: Sequence[str]) -> list[str]:
     """The graph of heavy atoms as text, an edge for each bond: "C0-C1 C1-O2"; a single atom alone: "C0"."""
     with _molecules(smiles) as parsed:
-        return [" ".join(_edges(molecule)) or _name(molecule.GetAtomWithIdx(0)) for molecule in parsed]
+        bonds = ([(bond.GetBeginAtom(), bond.GetEndAtom()) for bond in molecule.GetBonds()] for molecule in parsed)
+        edges = [" ".join(f"{_name(begin)}-{_name(end)}" for begin, end in pairs) for pairs in bonds]
+        return [text or _name(molecule.GetAtomWithIdx(0)) for text, molecule in zip(edges, parsed, strict=True)]
 
 
 @contextmanager
@@ -198,8 +200,3 @@ def _bin(label: str) -> int:
 
 def _name(atom: Any) -> str:
     return f"{atom.GetSymbol()}{atom.GetIdx()}"
-
-
-def _edges(molecule: Any) -> Iterator[str]:
-    for bond in molecule.GetBonds():
-        yield f"{_name(bond.GetBeginAtom())}-{_name(bond.GetEndAtom())}"

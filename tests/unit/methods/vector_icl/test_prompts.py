@@ -89,13 +89,14 @@ def test_other_labels_do_not_matter_and_target_labels_do(loaded: LoadedModel, mo
     slots, layout = torch.randn(4, 32), Layout.of(loaded, SlotTemplate())
     row = layout.training_row(1, (5, 6, 7))
     told: list[torch.Tensor] = []
-    plain = losses_module._losses
+    plain = losses_module._HeadLosses.apply
 
-    def noted(model: LoadedModel, hidden_ND: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
+    def noted(hidden_ND: torch.Tensor, targets_N: torch.Tensor, model: LoadedModel) -> torch.Tensor:
         told.append(targets_N)
-        return plain(model, hidden_ND, targets_N)
+        losses: torch.Tensor = plain(hidden_ND, targets_N, model)  # type: ignore[no-untyped-call]
+        return losses
 
-    monkeypatch.setattr(losses_module, "_losses", noted)
+    monkeypatch.setattr(losses_module._HeadLosses, "apply", noted)
     token_losses(loaded, [row], lambda chosen: slots[list(chosen)])
     learned = [token for token, flag in zip(row.tokens, row.learned, strict=True) if flag]
     assert told[0].tolist() == learned and len(learned) == 4  # the targets and their separator, and no other label
