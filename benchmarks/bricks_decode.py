@@ -48,7 +48,7 @@ def main() -> None:
     loaded = armillary.load(model, device="cpu")
     count = 6 if options.quick else 60
     calibration, held_out = texts(CORPUS, limit=count), texts(CORPUS, limit=count, split="test")
-    arms, costs, found = prepared(loaded, options.experts, calibration)
+    arms, costs, difference = prepared(loaded, options.experts, calibration)
     effects = quality(loaded, arms, held_out)
     ids = tokens(loaded, held_out, PROMPT + STEPS + WARM_UP)
     rounds = 2 if options.quick else options.rounds
@@ -63,14 +63,14 @@ def main() -> None:
         "calibration texts": len(calibration),
         "held-out texts": len(held_out),
         "bytes": {name: cost.to_dict() for name, cost in costs.items()},
-        **found,
+        "largest difference of a logit with all experts": difference,
     }
     show_and_save("bricks_decode", "Decoding with a quarter of the FFNs", Path(model).name, settings, rows)
 
 
 def prepared(
     loaded: LoadedModel, experts: int, calibration: list[str]
-) -> tuple[dict[str, Arm], dict[str, DecodeCost], dict[str, object]]:
+) -> tuple[dict[str, Arm], dict[str, DecodeCost], float]:
     """The arms, their costs, and the largest difference that a dense FFN read as experts makes to a logit."""
     layers, width = loaded.anatomy.num_layers, loaded.anatomy.intermediate_size
     partition = partition_by_weights(loaded, experts)
@@ -95,7 +95,7 @@ def prepared(
         dense = loaded.model(input_ids=ids).logits
         with routed(loaded, partition, router, k=experts):
             difference = float((loaded.model(input_ids=ids).logits - dense).abs().max())
-    return arms, costs, {"largest difference of a logit with all experts": difference}
+    return arms, costs, difference
 
 
 def quality(loaded: LoadedModel, arms: dict[str, Arm], held_out: list[str]) -> dict[str, Effect]:
@@ -104,7 +104,7 @@ def quality(loaded: LoadedModel, arms: dict[str, Arm], held_out: list[str]) -> d
     for name, arm in arms.items():
         with arm():
             losses[name] = text_losses(loaded, {CORPUS: held_out})
-    return {name: effect(losses[DENSE], one) for name, one in losses.items()}
+    return {name: effect(losses[DENSE], changed) for name, changed in losses.items()}
 
 
 def row(
@@ -124,10 +124,10 @@ def row(
 
 def tokens(loaded: LoadedModel, some: list[str], count: int) -> list[int]:
     """The first tokens of texts, one after the other."""
-    found = [token for ids in encode(loaded, some, max_tokens=128) for token in ids][:count]
-    if len(found) < count:
-        sys.exit(f"The texts have {len(found)} tokens; {count} are needed.")
-    return found
+    first = [token for ids in encode(loaded, some, max_tokens=128) for token in ids][:count]
+    if len(first) < count:
+        sys.exit(f"The texts have {len(first)} tokens; {count} are needed.")
+    return first
 
 
 if __name__ == "__main__":

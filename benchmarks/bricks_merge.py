@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 from measure import current_mb, interleaved, medians, peak_mb, ratio, show_and_save
+from peft_cat import peft_combined, read_combined
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -30,10 +31,6 @@ from armillary.methods.bricks.library.brick_library import BrickLibrary
 from armillary.methods.bricks.low_rank import distance, norm, weighted_sum
 from armillary.methods.bricks.merging.adapters import merge
 from armillary.methods.bricks.payloads import LowRank
-from armillary.methods.bricks.peft_cat import (
-    peft_combined,  # left the package
-    read_combined,  # left the package
-)
 from armillary.models import LoadedModel
 
 ADAPTERS, RANK = 10, 8
@@ -57,8 +54,8 @@ def main() -> None:
         library = BrickLibrary(folder)
         for brick in bricks:
             library.add(brick)
-        found = measured(bricks, Path(folder), 1 if options.quick else 3)
-    rows = [row for peer in ("cat", "svd", "linear") for row in against(peer, found)]
+        runs = timings(bricks, Path(folder), 1 if options.quick else 3)
+    rows = [row for peer in ("cat", "svd", "linear") for row in against(peer, runs)]
     settings = {"adapters": ADAPTERS, "rank": RANK, "modules": len(bricks[0].sites), "weights": "equal"}
     show_and_save("bricks_merge", "Ten adapters merged", Path(model).name, settings, rows)
 
@@ -71,14 +68,14 @@ def adapters(loaded: LoadedModel) -> list[Brick]:
         if isinstance(module, nn.Linear | Conv1D) and module is not loaded.anatomy.head
     }
     generator = torch.Generator().manual_seed(0)
-    made = []
+    bricks = []
     for number in range(ADAPTERS):
         factors = {
             path: (torch.randn(RANK, inputs, generator=generator), torch.randn(outputs, RANK, generator=generator))
             for path, (inputs, outputs) in shapes.items()
         }
-        made.append(Brick.of(loaded, LowRank(factors), name=f"adapter {number}"))
-    return made
+        bricks.append(Brick.of(loaded, LowRank(factors), name=f"adapter {number}"))
+    return bricks
 
 
 def ours(bricks: list[Brick]) -> LowRank:
@@ -109,16 +106,16 @@ ARMS: dict[str, Callable[[list[Brick]], LowRank]] = {
 }
 
 
-def measured(bricks: list[Brick], library: Path, repeats: int) -> dict[str, list[dict[str, float]]]:
+def timings(bricks: list[Brick], library: Path, repeats: int) -> dict[str, list[dict[str, float]]]:
     """Seconds, MB and error of every arm and repeat."""
     exact = exact_sums(bricks)
 
     def timed(name: str) -> Callable[[int], dict[str, float]]:
         def arm(_repeat: int) -> dict[str, float]:
             started, cpu = time.perf_counter(), time.process_time()
-            found = ARMS[name](bricks)
+            merged = ARMS[name](bricks)
             spent = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
-            return {**spent, "error": max(error(found, exact), FLOOR), "mb": isolated(name, library)}
+            return {**spent, "error": max(error(merged, exact), FLOOR), "mb": isolated(name, library)}
 
         return arm
 
@@ -130,20 +127,20 @@ def measured(bricks: list[Brick], library: Path, repeats: int) -> dict[str, list
 def exact_sums(bricks: list[Brick]) -> LowRank:
     """The weighted sum as factors in float64."""
     terms = [brick.payload.factors for brick in bricks if isinstance(brick.payload, LowRank)]
-    return LowRank({path: weighted_sum([one[path] for one in terms], WEIGHTS) for path in terms[0]})
+    return LowRank({path: weighted_sum([factors[path] for factors in terms], WEIGHTS) for path in terms[0]})
 
 
-def error(found: LowRank, exact: LowRank) -> float:
+def error(merged: LowRank, exact: LowRank) -> float:
     """Relative Frobenius distance over all modules."""
-    wrong = sum(distance(found.factors[path], factors) ** 2 for path, factors in exact.factors.items())
+    wrong = sum(distance(merged.factors[path], factors) ** 2 for path, factors in exact.factors.items())
     return float((wrong / sum(norm(*factors) ** 2 for factors in exact.factors.values())) ** 0.5)
 
 
 def isolated(name: str, library: Path) -> float:
     """MB that an arm adds at its peak, in a process of its own."""
     command = [sys.executable, __file__, "--library", str(library), "--arm", name]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(json.loads(told.stdout.splitlines()[-1]))
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(result.stdout.splitlines()[-1]))
 
 
 def memory(arm: Callable[[list[Brick]], LowRank], folder: Path) -> float:
@@ -152,21 +149,21 @@ def memory(arm: Callable[[list[Brick]], LowRank], folder: Path) -> float:
     library = BrickLibrary(folder)
     bricks = [library.get(line["id"]) for line in library.entries()]
     before = current_mb()
-    held = arm(bricks)
-    assert held.factors
+    merged = arm(bricks)
+    assert merged.factors
     return max(1.0, peak_mb() - before)
 
 
-def against(peer: str, found: dict[str, list[dict[str, float]]]) -> list[dict[str, object]]:
+def against(peer: str, runs: dict[str, list[dict[str, float]]]) -> list[dict[str, object]]:
     """PEFT over ours of the same size: ``cat`` keeps all ranks, the others go back to one adapter's."""
     own = "ours" if peer == "cat" else "ours_small"
     kinds = (("time, s", "seconds"), ("CPU time, s", "cpu"), ("memory, MB", "mb"), ("relative error", "error"))
     return [
         {
             "what": f"{peer}, rank {ADAPTERS * RANK if peer == 'cat' else RANK}: {kind}",
-            "peer": medians(found[peer], key),
-            "ours": medians(found[own], key),
-            "ratio": ratio([run[key] for run in found[peer]], [run[key] for run in found[own]]),
+            "peer": medians(runs[peer], key),
+            "ours": medians(runs[own], key),
+            "ratio": ratio([run[key] for run in runs[peer]], [run[key] for run in runs[own]]),
         }
         for kind, key in kinds
     ]

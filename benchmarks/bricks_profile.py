@@ -45,7 +45,7 @@ CORPUS, MAX_TOKENS, PER_BATCH = "world-factbook", 96, 2048
 WHOLE, LEAN, BARE = "TransformerLens, all cached", "TransformerLens, hook_post cached", "the bare forward"
 MEANS, QUARTER, DETAIL = "profile", "profile, a quarter of the texts in detail", "profile, all texts in detail"
 OURS = (MEANS, QUARTER, DETAIL)
-PAIRS = ((WHOLE, MEANS), (LEAN, MEANS), (LEAN, DETAIL), *((BARE, one) for one in OURS))
+PAIRS = ((WHOLE, MEANS), (LEAN, MEANS), (LEAN, DETAIL), *((BARE, own) for own in OURS))
 Runs = dict[str, list[dict[str, float]]]
 Means = NDArray[np.float32]
 Arm = Callable[[list[str]], Means | None]
@@ -69,19 +69,18 @@ def main() -> None:
     if not peers and not options.quick:
         sys.exit("transformer-lens is not installed here; --help tells how to set up an environment with it.")
     loaded = armillary.load(model, device="cpu")
-    made = arms(loaded, (*peers, BARE, *OURS))
-    apart = difference(made, some, peers)  # also the warm-up
-    found = interleaved({name: partial(timed, arm, some) for name, arm in made.items()}, repeats)
-    pairs = [(peer, own) for peer, own in PAIRS if peer in made]
+    timed_arms = arms(loaded, (*peers, BARE, *OURS))
+    apart = difference(timed_arms, some, peers)  # also the warm-up
+    runs = interleaved({name: partial(timed, arm, some) for name, arm in timed_arms.items()}, repeats)
+    pairs = [(peer, own) for peer, own in PAIRS if peer in timed_arms]
     rows = [
-        row(kind, key, found, *pair)
-        for pair in pairs
-        for kind, key in (("time, s", "seconds"), ("CPU time, s", "cpu"))
+        row(kind, key, runs, *pair) for pair in pairs for kind, key in (("time, s", "seconds"), ("CPU time, s", "cpu"))
     ]
     against = [pair for pair in pairs if pair[0] in peers]
     weighed = dict.fromkeys(name for pair in against for name in pair)
-    used = interleaved({name: partial(isolated, model, name, count) for name in weighed}, min(repeats, 2))
-    rows += [row("memory, MB", "mb", used, *pair) for pair in against]
+    if against:
+        used = interleaved({name: partial(isolated, model, name, count) for name in weighed}, min(repeats, 2))
+        rows += [row("memory, MB", "mb", used, *pair) for pair in against]
     settings = {
         "texts": count,
         "tokens": sum(len(ids) for ids in encode(loaded, some, max_tokens=MAX_TOKENS)),
@@ -97,17 +96,17 @@ def main() -> None:
 
 def arms(loaded: LoadedModel, names: tuple[str, ...], *, copied: bool = True) -> dict[str, Arm]:
     """The named arms. TransformerLens changes the model that it wraps, so it gets a copy unless it is alone."""
-    made: dict[str, Arm] = {BARE: partial(bare, loaded)}
+    known: dict[str, Arm] = {BARE: partial(bare, loaded)}
     for name, share in zip(OURS, (0.0, 0.25, 1.0), strict=True):
-        made[name] = partial(ours, loaded, share)
+        known[name] = partial(ours, loaded, share)
     if {WHOLE, LEAN} & set(names):
         model = copy.deepcopy(loaded.model) if copied else loaded.model
         build = importlib.import_module("transformer_lens.model_bridge.sources").build_bridge_from_module
         bridge = build(model, type(model).__name__, hf_config=model.config, model_name=loaded.name)
         hooks = [f"blocks.{layer}.mlp.hook_post" for layer in range(loaded.anatomy.num_layers)]
-        made[WHOLE] = partial(theirs, loaded, bridge.run_with_cache, hooks)
-        made[LEAN] = partial(theirs, loaded, partial(bridge.run_with_cache, names_filter=hooks), hooks)
-    return {name: made[name] for name in names}
+        known[WHOLE] = partial(theirs, loaded, bridge.run_with_cache, hooks)
+        known[LEAN] = partial(theirs, loaded, partial(bridge.run_with_cache, names_filter=hooks), hooks)
+    return {name: known[name] for name in names}
 
 
 def ours(loaded: LoadedModel, share: float, some: list[str]) -> Means:
@@ -141,8 +140,8 @@ def theirs(
         _, cache = run_with_cache(ids_BT, attention_mask=mask_BT)
         for layer, hook in enumerate(hooks):
             size_BTM = cache[hook].abs()
-            for place, (text, length) in enumerate(zip(batch, lengths, strict=True)):
-                means_NLM[text, layer] = size_BTM[place, 1:length].mean(dim=0).numpy()
+            for row, (text, length) in enumerate(zip(batch, lengths, strict=True)):
+                means_NLM[text, layer] = size_BTM[row, 1:length].mean(dim=0).numpy()
     return means_NLM
 
 
@@ -165,8 +164,8 @@ def isolated(model: str, name: str, count: int, _repeat: int) -> dict[str, float
     """MB that an arm adds at its peak, in a process of its own."""
     command = [sys.executable, __file__, "--model", model, "--texts", str(count), "--arm", name]
     # Only the result travels on stdout; what loading says stays on stderr.
-    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return {"mb": float(json.loads(told.stdout.splitlines()[-1]))}
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return {"mb": float(json.loads(result.stdout.splitlines()[-1]))}
 
 
 def memory(model: str, name: str, some: list[str]) -> float:
@@ -178,10 +177,10 @@ def memory(model: str, name: str, some: list[str]) -> float:
     return max(1.0, peak_mb() - before)
 
 
-def difference(made: dict[str, Arm], some: list[str], peers: tuple[str, ...]) -> float:
+def difference(arms: dict[str, Arm], some: list[str], peers: tuple[str, ...]) -> float:
     """Every arm runs once; the greatest difference of a mean from the plain profile's, over that mean."""
-    ran = {name: arm(some) for name, arm in made.items()}
-    means = {name: found for name, found in ran.items() if found is not None}
+    results = {name: arm(some) for name, arm in arms.items()}
+    means = {name: result for name, result in results.items() if result is not None}
     own = means[MEANS]
     apart = [float(np.max(np.abs(means[name] - own) / np.maximum(own, 1e-6))) for name in (*peers, *OURS)]
     if max(apart) > 1e-3:

@@ -44,13 +44,13 @@ def peft_combined(bricks: Sequence[Brick], weights: Sequence[float], how: Any, *
         raise UsageError("PEFT combines low-rank bricks only.")
     body = _skeleton(bricks)
     configs = {}
-    for place, brick in enumerate(bricks):
+    for number, brick in enumerate(bricks):
         payload = brick.payload
         assert isinstance(payload, LowRank)
         ranks = {path: len(a_RI) for path, (a_RI, _) in payload.factors.items()}
         # The largest rank must be the adapter's own: PEFT sizes the combination by it, not by the patterns.
         most = max(ranks.values())
-        configs[f"b{place}"] = LoraConfig(
+        configs[f"b{number}"] = LoraConfig(
             r=most, lora_alpha=most, target_modules=list(ranks), rank_pattern=ranks, alpha_pattern=ranks
         )
     with warnings.catch_warnings():
@@ -59,15 +59,15 @@ def peft_combined(bricks: Sequence[Brick], weights: Sequence[float], how: Any, *
         for name, config in list(configs.items())[1:]:
             model.peft_config[name] = config
             model.inject_adapter(model.model, name)
-        for place, brick in enumerate(bricks):
-            _fill(model.model, f"b{place}", brick.payload)
+        for number, brick in enumerate(bricks):
+            _fill(model.model, f"b{number}", brick.payload)
         model.add_weighted_adapter(list(configs), list(weights), "merged", combination_type=how, **settings)
     combined: nn.Module = model.model
     return combined
 
 
 def _skeleton(bricks: Sequence[Brick]) -> nn.Module:
-    """Linear modules at the bricks' paths whose weights take no memory: one zero, seen at every place."""
+    """Linear modules at the bricks' paths whose weights take no memory: one zero, seen by every entry."""
     body = nn.Module()
     for site in {site.path: site for brick in bricks for site in brick.sites}.values():
         above, steps = body, site.path.split(".")
@@ -85,9 +85,9 @@ def _skeleton(bricks: Sequence[Brick]) -> nn.Module:
 def _fill(body: nn.Module, adapter: str, payload: Any) -> None:
     for path, (a_RI, b_OR) in payload.factors.items():
         module: Any = body.get_submodule(path)
-        held: tuple[tuple[Tensor, Tensor], ...] = (
+        pairs: tuple[tuple[Tensor, Tensor], ...] = (
             (module.lora_A[adapter].weight, a_RI),
             (module.lora_B[adapter].weight, b_OR),
         )
-        for parameter, value in held:
+        for parameter, value in pairs:
             parameter.data.copy_(value)

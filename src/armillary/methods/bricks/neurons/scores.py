@@ -13,12 +13,10 @@ from armillary.errors import UsageError
 from armillary.methods.bricks.neurons.config import LEAST_TEXTS
 from armillary.methods.bricks.neurons.profiling import Profile
 from armillary.methods.bricks.neurons.result import LayerScores, ScoreSummary
-from armillary.numerics.intervals import Interval, binomial
+from armillary.numerics.intervals import Array, Interval, binomial
 from armillary.numerics.ranking import Ranks, average_precision, average_precision_interval, descending_ranks
 from armillary.progress import track
 from armillary.runs.parts import Arrays, Store, array_digest, kept, part_name
-
-Array = NDArray[np.float64]
 
 TOP = 0.005
 """The paper's "best 5 per mille" of neurons."""

@@ -15,9 +15,7 @@ from armillary.errors import UsageError
 from armillary.methods.bricks.neurons.result import Overlap
 from armillary.methods.bricks.neurons.scores import SPECIALISED, chosen_of
 from armillary.methods.bricks.payloads import Index
-from armillary.numerics.intervals import bootstrap_weighted
-
-Array = NDArray[np.float64]
+from armillary.numerics.intervals import Array, bootstrap_weighted
 
 NEIGHBOURS = 8
 """A magnitude-matched neuron is drawn from so many of nearest magnitude on each side: more give other draws for other

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from benchmarks.peft_cat import peft_cat  # left the package
+from benchmarks.peft_cat import peft_cat
 from torch import Tensor
 
 from armillary.errors import UsageError
