@@ -150,17 +150,18 @@ def gradient_correlation(
             y_s = values_of(loaded, last_hidden(loaded, [source]), fit.source.ids, fit.space)[0]
             y_t = values_of(loaded, last_hidden(loaded, [target]), fit.target.ids, fit.space)[0]
             weights = [fit.weight_ST.to(y_s), shuffled_ST.to(y_s)]
-            real, null = gradient_pairs(y_s, y_t, weights, chosen, picks, columns)
-            rows.append((float(np.nanmean(real)), float(np.nanmean(null))))
-    of_real, of_null = ([row[i] for row in rows] for i in (0, 1))
+            of_map, of_shuffled = gradient_pairs(y_s, y_t, weights, chosen, picks, columns)
+            rows.append((float(np.nanmean(of_map)), float(np.nanmean(of_shuffled))))
     how = f"bootstrap over {len(subjects)} subjects, {len(columns)} target words each"
-    excess = [a - b for a, b in zip(of_real, of_null, strict=True)]
-    real_, null_, excess_ = (bootstrap_mean(v, seed=seed, level=level, how=how) for v in (of_real, of_null, excess))
+
+    def interval(values: list[float]) -> Interval:
+        return bootstrap_mean(values, seed=seed, level=level, how=how)
+
     return GradientCorrelation(
         relation=fit.relation,
-        correlation=real_,
-        permuted=null_,
-        excess=excess_,
+        correlation=interval([real for real, _ in rows]),
+        permuted=interval([null for _, null in rows]),
+        excess=interval([real - null for real, null in rows]),
         subjects=len(subjects),
         targets=tuple(fit.target.labels[j] for j in columns),
         coordinates=sum(len(pick) for pick in picks),

@@ -82,11 +82,11 @@ def correlation_matrix(tables: Mapping[str, LogitTable], config: LinCorrConfig) 
 def _row(
     source: LogitTable,
     columns: Sequence[LogitTable],
-    halves_: tuple[NDArray[np.int64], NDArray[np.int64]],
+    split: tuple[NDArray[np.int64], NDArray[np.int64]],
     rows: core.TestRows,
     config: LinCorrConfig,
 ) -> list[tuple[Interval, Interval] | None]:
-    train, test = halves_
+    train, test = split
     core.rows_note(len(train), len(source.words.ids), config.ridge)
     path, source_test = RidgePath(source.rows(train)), source.rows(test)
     cells: list[tuple[Interval, Interval] | None] = []

@@ -75,10 +75,10 @@ def lincorr(
     """
     config = configured(config, settings)
     chosen = shipped_relation(relation) if isinstance(relation, str) else relation
-    done = study(loaded, [chosen], config)
-    if chosen.id in done.skipped:
-        raise UsageError(done.skipped[chosen.id])
-    return done.results[chosen.id]
+    outcome = study(loaded, [chosen], config)
+    if chosen.id in outcome.skipped:
+        raise UsageError(outcome.skipped[chosen.id])
+    return outcome.results[chosen.id]
 
 
 def study(

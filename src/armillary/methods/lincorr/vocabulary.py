@@ -3,7 +3,7 @@
 The paper (arXiv 2502.04520, Figure 6 and Table 7) removes every transformer block; the details here are ours. A name
 is given a source token ("X lives in the city of" Tokyo); for some names the target token is taught as well ("X lives
 in the country of" Japan); the test asks the target of names that were taught only the source. Legend: N texts,
-D hidden width, M tokens in the restricted output.
+D hidden width, M tokens in the restricted output, U tokens that are used at all.
 """
 
 from collections.abc import Sequence
@@ -193,16 +193,19 @@ def _embedded(
     position = {token: index for index, token in enumerate(used)}
     ids = torch.tensor(used, device=loaded.device)
     # The module, not its weight: some models scale what they look up.
-    entry, exit_ = loaded.anatomy.embedding(ids).float().cpu(), weight[ids].float().cpu()
-    if entry.shape[1] != exit_.shape[1]:
+    inputs_UD, outputs_UD = loaded.anatomy.embedding(ids).float().cpu(), weight[ids].float().cpu()
+    if inputs_UD.shape[1] != outputs_UD.shape[1]:
         raise ModelError(f"{loaded.name} reads and writes embeddings of different widths, so none can be pooled.")
     if config.embeddings == "random":
         noise = torch.Generator().manual_seed(config.seed)
-        fresh = torch.randn(entry.shape, generator=noise)
-        entry_noise, exit_noise = fresh, fresh if loaded.anatomy.tied else torch.randn(exit_.shape, generator=noise)
-        entry, exit_ = entry_noise * entry.std(dim=0), exit_noise * exit_.std(dim=0)
-    pooled = torch.stack([entry[[position[token] for token in row]].mean(dim=0) for row in rows])
-    return pooled, exit_[[position[token] for token in outputs]]
+        fresh = torch.randn(inputs_UD.shape, generator=noise)
+        input_noise, output_noise = (
+            fresh,
+            fresh if loaded.anatomy.tied else torch.randn(outputs_UD.shape, generator=noise),
+        )
+        inputs_UD, outputs_UD = input_noise * inputs_UD.std(dim=0), output_noise * outputs_UD.std(dim=0)
+    pooled = torch.stack([inputs_UD[[position[token] for token in row]].mean(dim=0) for row in rows])
+    return pooled, outputs_UD[[position[token] for token in outputs]]
 
 
 def _train(
