@@ -1,177 +1,196 @@
-"""How a CoMMIT reproduction is told: plain data of the stages to sections with pictures. Needs no model."""
+"""What the pages of CoMMIT's reproductions show beside the bars of a claim: every arm over training, and tables."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 from armillary.numerics.intervals import Interval, across_seeds
-from armillary.records.claims import ClaimResult, verdict_findings
-from armillary.records.sections import Cell, Figure, Finding, Section, Table, interval_bars
-from reproductions.commit.claims import HARM
-from reproductions.commit.measures import arm_figures, training_figure
-from reproductions.commit.scale import ARMS, RUNS, SLOW, Scale
+from armillary.records.sections import Cell, Figure, Lines, Series, Table
+from armillary.training.components import FEATURE_ENCODER, LLM
+from reproductions.commit.measures import COMPARED, StageResults
+from reproductions.commit.real_model import ModelResult
+from reproductions.commit.scale import ARMS, MODEL_ARMS, RUNS, SOUND_RUNS, Scale, Start
+from reproductions.commit.small_models import Arms
+from reproductions.commit.trainer import TrainingRecord
 
-Found = dict[str, Any]
 Measures = Mapping[str, Interval]
+Line = Sequence[float | None]
 
-_SECTION = {
-    **dict.fromkeys(("kappa-follows-rates", "overhead"), "measuring"),
-    **dict.fromkeys(("unbalanced-at-equal-rates", "lagging-gradients-diminish", "oscillation-shrinks"), "balance"),
-    **dict.fromkeys(("imbalance-hurts", "ratio-has-an-optimum"), "ratio"),
-}
-_WATCHED = "slow encoder"
+_WATCHED: Start = "slow encoder"
+"""Start of which training is drawn: there is most to be repaired."""
+
 _DRAWN = ("constant", "feature_cd", "language_cd", "lift", "balance", "full")
+"""Arms of the small models that are drawn; more lines can't be told apart."""
+
+_WINDOW = 5
+"""Steps whose training losses make one point of a line: one batch of a few rows says little."""
 
 
-def findings(claims: Sequence[ClaimResult]) -> list[Finding]:
-    """One sentence a claim."""
-    return verdict_findings(claims, _SECTION, "arms")
-
-
-def notes(found: Found, m: Measures) -> dict[str, str]:
-    """A sentence to a claim where a stage has something to say."""
-    encoder, llm = found["grid"]["best"]
-    told = {"no-harm": f"The best pair: encoder {encoder:.2g}, language model {llm:.2g}."}
-    for start in SLOW:
-        harm = m[f"harm/{start}"]
-        if harm.lower <= HARM:
-            told[f"repairs-{start.replace(' ', '-')}"] = (
-                f"Left alone, this start ends {harm.estimate:+.1%} above the best pair: too little to repair."
-            )
-    return told
-
-
-def sections(found: Found, m: Measures, scale: Scale) -> list[Section]:
-    """Balance over training, ratio of rates, all arms, what measuring is worth and costs."""
-    return [
-        _balance(found["arms"], m),
-        _ratio(found["paths"], m, scale),
-        _arms(m),
-        _measuring(m),
-    ]
-
-
-def _balance(arms: Found, m: Measures) -> Section:
-    kappa = m["kappa/log kappa at equal rates"]
-    bars = {
-        name.removeprefix("kappa/late log kappa, "): value for name, value in m.items() if "late log kappa" in name
+def figures(results: StageResults, scale: Scale) -> dict[str, Figure]:
+    """By claim: balance, rates and gradient norms of every arm over training, and the loss against the ratio."""
+    runs = results.arms[_WATCHED]
+    drawn = over_training(
+        {ARMS[arm].title: [run.record for run in runs[arm]] for arm in _DRAWN}, "From a slow encoder"
+    )
+    return {
+        "oscillation-shrinks": drawn["balance"],
+        "repairs-slow-encoder": drawn["rate of the encoder"],
+        "more-than-larger-rates": drawn["rate of the language model"],
+        "lagging-gradients-diminish": drawn["gradient norm of the encoder"],
+        "imbalance-hurts": drawn["gradient norm of the language model"],
+        "ratio-has-an-optimum": _loss_against_ratio(results.paths, scale),
     }
-    told = {"constant": "rates left alone", "lift": "with CoMMIT-CLR"}
-    return Section(
-        id="balance",
-        title="Balance over training",
-        summary=f"At equal rates the mean log kappa is {kappa.estimate:+.2f}: the "
-        + ("language model" if kappa.estimate > 0 else "encoder")
-        + " moves the output more.",
-        meaning="Kappa is what the language model's step changes in the answers' distribution, over what the "
-        "encoder's step changes, each taken alone (KL). Above 1 the encoder lags. The pictures are means over seeds "
-        "from a start at which the encoder's rate is a hundred times too low.",
-        caution="A balanced kappa is no goal in itself: read the losses of the arms.",
-        figures=[
-            *(
-                training_figure([run["record"] for run in arms[_WATCHED][arm]], f"From a slow encoder, {title}")
-                for arm, title in told.items()
-            ),
-            *arm_figures(
-                {ARMS[arm].title: [run["record"] for run in arms[_WATCHED][arm]] for arm in _DRAWN},
-                "From a slow encoder",
-            ),
-            interval_bars("Log kappa in the second half of training", bars, "log kappa; 0 is balanced"),
+
+
+def tables(measures: Measures) -> dict[str, list[Table]]:
+    """By claim: every arm of each start."""
+    claims: dict[Start, str] = {
+        "equal": "beats-baselines",
+        "slow encoder": "repairs-slow-encoder",
+        "slow llm": "repairs-slow-llm",
+        "best": "no-harm",
+    }
+    return {claim: [_arms(measures, {start: RUNS[start]}, f"Start: {start}")] for start, claim in claims.items()}
+
+
+def real_figures(sounds: Arms, result: ModelResult) -> dict[str, Figure]:
+    """By claim: with sounds and on the given model, every arm over training from a slow encoder."""
+    runs = sounds[_WATCHED]
+    heard = over_training({ARMS[arm].title: [run.record for run in some] for arm, some in runs.items()}, "Sounds")
+    given = over_training(
+        {ARMS[arm].title: [run.record for run in result.runs[arm]] for arm in MODEL_ARMS}, "The given model"
+    )
+    windows = {
+        ARMS[arm].title: [
+            [float(np.mean(run.loss[start : start + _WINDOW])) for start in range(0, len(run.loss), _WINDOW)]
+            for run in result.runs[arm]
+        ]
+        for arm in MODEL_ARMS
+    }
+    steps = range(0, len(result.runs["lift"][0].loss), _WINDOW)
+    held_out = {ARMS[arm].title: [run.losses for run in some] for arm, some in runs.items()}
+    return {
+        "sounds-repairs-slow-encoder": mean_lines(
+            "From a slow encoder: held-out loss", runs["lift"][0].steps, held_out, "nats a token"
+        ),
+        "sounds-repairs-slow-llm": heard["balance"],
+        "sounds-more-than-larger-rates": heard["rate of the encoder"],
+        "real-rebalances": given["balance"],
+        "real-repairs-slow-encoder": mean_lines(
+            f"Training loss, means of {_WINDOW} steps", steps, windows, "nats a token"
+        ),
+        "real-more-than-larger-rates": given["rate of the encoder"],
+    }
+
+
+def real_tables(measures: Measures) -> dict[str, list[Table]]:
+    """By claim: all arms on sounds; losses and balance of the given model."""
+    heard = {name.removeprefix("audio/"): value for name, value in measures.items()}
+    losses = [("before training", measures["model/loss, before"])]
+    losses += [(ARMS[arm].title, measures[f"model/loss, {arm}"]) for arm in MODEL_ARMS]
+    losses += [
+        (f"{ARMS[arm].title}, minus: {ARMS[other].title}", measures[f"model/loss, {arm} minus {other}"])
+        for arm, other in COMPARED
+    ]
+    what = ("first log kappa", "late log kappa", "mean multiplier of encoder", "mean multiplier of llm")
+    balance = [
+        (f"{ARMS[arm].title}: {name}", measures.get(f"model/{name}, {arm}")) for arm in MODEL_ARMS for name in what
+    ]
+    return {
+        "sounds-beats-baselines": [_arms(heard, SOUND_RUNS, "All arms")],
+        "real-repairs-slow-encoder": [
+            _intervals("Held-out loss, nats a token", losses, "Over questions; differences over pairs of them.")
         ],
+        "real-rebalances": [
+            _intervals("Balance and rates", balance, "Late is the second half of the probes. Over seeds.")
+        ],
+    }
+
+
+def over_training(records: Mapping[str, Sequence[TrainingRecord]], where: str) -> dict[str, Figure]:
+    """Of every arm (its title: the records of its runs) balance, rates and gradient norms, a figure each."""
+    noted = next(iter(records.values()))[0].noted
+    lines: dict[str, tuple[str, Mapping[str, Sequence[Line]]]] = {
+        "balance": (
+            "log kappa; 0 is balanced",
+            {arm: [record.kappas for record in some] for arm, some in records.items()},
+        )
+    }
+    for part, name in ((FEATURE_ENCODER, "encoder"), (LLM, "language model")):
+        rates = {arm: [_log10(record.rates[part]) for record in some] for arm, some in records.items()}
+        norms = {arm: [_log10(record.norms[part]) for record in some] for arm, some in records.items()}
+        lines[f"rate of the {name}"] = ("rate, power of ten", rates)
+        lines[f"gradient norm of the {name}"] = ("gradient norm, power of ten", norms)
+    return {what: mean_lines(f"{where}: {what}", noted, rows, label) for what, (label, rows) in lines.items()}
+
+
+def mean_lines(title: str, steps: Iterable[int], lines: Mapping[str, Sequence[Line]], y_label: str) -> Figure:
+    """Over the steps, for each name the mean of its runs, of what is known there."""
+    series = []
+    for name, runs in lines.items():
+        known = [[value for value in column if value is not None] for column in zip(*runs, strict=True)]
+        series.append(Series(name=name, y=[float(np.mean(column)) if column else None for column in known]))
+    return Figure(
+        title=title,
+        data=Lines(x=[*steps], series=series, x_label="step", y_label=y_label),
+        alt=f"Lines over training, one for each of {', '.join(lines)}.",
     )
 
 
-def _ratio(paths: Found, m: Measures, scale: Scale) -> Section:
+def _log10(values: Sequence[float]) -> list[float | None]:
+    return [math.log10(value) if value > 0 else None for value in values]
+
+
+def _loss_against_ratio(paths: Mapping[str, Sequence[Sequence[float]]], scale: Scale) -> Figure:
+    names = {"fixed mean": "fixed geometric mean", "one lowered": "the other one lowered"}
     series = []
-    for name, rows in paths.items():
+    for path, rows in paths.items():
         values = [across_seeds(row) for row in rows]
         series.append(
-            {
-                "name": {"fixed mean": "fixed geometric mean", "one lowered": "the other one lowered"}[name],
-                "y": [value.estimate for value in values],
-                "low": [value.lower for value in values],
-                "high": [value.upper for value in values],
-            }
+            Series(
+                name=names[path],
+                y=[value.estimate for value in values],
+                low=[value.lower for value in values],
+                high=[value.upper for value in values],
+            )
         )
-    slow = [m[f"ratio/one lowered, rise to slow {name}"].estimate for name in ("encoder", "llm")]
-    return Section(
-        id="ratio",
-        title="The ratio of the two rates",
-        summary=f"A rate a hundred times lower costs {slow[0]:+.0%} of the loss in the encoder and {slow[1]:+.0%} in "
-        "the language model.",
-        meaning="Final validation loss at constant rates against the ratio of encoder's to language model's rate: "
-        "once with a fixed geometric mean, so that one falls as the other rises, once with the larger rate fixed.",
-        caution="At a fixed mean the ends differ in what rises as well as in what falls.",
-        figures=[
-            Figure(
-                kind="lines",
-                title="Final loss against the ratio of rates",
-                data={
-                    "x": list(scale.ratios),
-                    "series": series,
-                    "x_label": "log10 of encoder's rate over language model's",
-                    "y_label": "nats per token",
-                },
-                alt="Two lines of the final loss over the ratio of the rates.",
+    return Figure(
+        title="Final loss against the ratio of rates",
+        data=Lines(
+            x=[*scale.ratios],
+            series=series,
+            x_label="log10 of encoder's rate over language model's",
+            y_label="nats per token",
+        ),
+        alt="Two lines of the final loss over the ratio of the rates.",
+    )
+
+
+def _arms(measures: Measures, runs: Mapping[Start, Sequence[str]], title: str) -> Table:
+    rows: list[list[Cell]] = []
+    for start, arms in runs.items():
+        for arm in arms:
+            final, over = measures[f"final/{start}, {arm}"], measures.get(f"loss/{start}, {arm} over constant")
+            rows.append(
+                [
+                    *(start, ARMS[arm].title, final.estimate, final.low, final.high),
+                    *((None,) * 3 if over is None else (over.estimate, over.low, over.high)),
+                    measures[f"speed/{start}, {arm}"].estimate,
+                    measures[f"right/{start}, {arm}"].estimate,
+                ]
             )
-        ],
+    columns = ["start", "arm", "final loss", "low", "high", "over constant", "low", "high"]
+    return Table(
+        title=title,
+        columns=[*columns, "steps to constant's loss", "right"],
+        rows=rows,
+        note="Intervals are over seeds; over constant is seed by seed.",
     )
 
 
-def _arms(m: Measures) -> Section:
-    figures, tables = [], []
-    for start, names in RUNS.items():
-        losses = {ARMS[name].title: m[f"final/{start}, {name}"] for name in names}
-        figures.append(interval_bars(f"Final loss, start: {start}", losses, "nats per token"))
-        rows: list[list[Cell]] = [_row(m, start, name) for name in names]
-        tables.append(Table(title=f"Start: {start}", columns=_COLUMNS, rows=rows))
-    right, blind = m["ground/right, best pair"], m["ground/right without pictures"]
-    told = ", ".join(f"{start} {m[f'loss/{start}, lift over constant'].estimate:+.1%}" for start in RUNS)
-    return Section(
-        id="arms",
-        title="Schedules compared",
-        summary=f"Final loss of CoMMIT-CLR relative to the same rates left alone, by start: {told}. At the best pair "
-        f"{right.estimate:.0%} of the answers are right, {blind.estimate:.0%} without looking.",
-        meaning="Every arm of a seed begins with the same weights and sees the same rows. Slow starts have one rate a "
-        "hundred times too low; the best pair was sought on another seed.",
-        caution="Lift's mean rates from the first step need hindsight, and show whether the schedule or the larger "
-        "rates did it. With the multipliers exchanged as much rate goes to the wrong component.",
-        figures=figures,
-        tables=tables,
-    )
-
-
-_COLUMNS = ["arm", "final loss", "over constant", "steps to constant's loss", "right"]
-
-
-def _row(m: Measures, start: str, name: str) -> list[Cell]:
-    over = m.get(f"loss/{start}, {name} over constant")
-    return [
-        ARMS[name].title,
-        m[f"final/{start}, {name}"].estimate,
-        None if over is None else over.estimate,
-        m[f"speed/{start}, {name}"].estimate,
-        m[f"right/{start}, {name}"].estimate,
+def _intervals(title: str, rows: Sequence[tuple[str, Interval | None]], note: str) -> Table:
+    cells: list[list[Cell]] = [
+        [name, *((None,) * 3 if value is None else (value.estimate, value.low, value.high))] for name, value in rows
     ]
-
-
-def _measuring(m: Measures) -> Section:
-    exponents = {name.removeprefix("law/exponent of "): m[name] for name in m if name.startswith("law/exponent")}
-    time = m["overhead/time ratio"]
-    return Section(
-        id="measuring",
-        title="What kappa answers to, and what it costs",
-        summary=f"For small steps kappa goes with the square of a rate within "
-        f"{m['law/largest deviation, small steps'].estimate:.1%}; ten steps with one probe take {time.estimate:.2f} "
-        "times as long as ten without.",
-        meaning="The exponent says with which power of a component's rate kappa changes, everything else being the "
-        "same: 2 for the language model and -2 for the encoder if KL is quadratic in the step.",
-        caution="The time is of small models, whose fixed costs weigh more.",
-        figures=[
-            interval_bars(
-                "Power of the rate with which kappa changes",
-                exponents,
-                "exponent",
-                reference=[-2.0 if name.startswith("encoder") else 2.0 for name in exponents],
-            )
-        ],
-    )
+    return Table(title=title, columns=["what", "mean", "low", "high"], rows=cells, note=note)

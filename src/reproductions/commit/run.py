@@ -1,12 +1,11 @@
-"""The claims of CoMMIT (arXiv 2407.20454), run, measured, judged. ``armillary reproduce commit``.
+"""The claims of CoMMIT (arXiv 2407.20454): run, measured, judged. ``armillary reproduce commit`` and ``commit_real``.
 
-Claims are judged on small image-text models trained from scratch; ``commit_real`` has those on sounds and on the given
-model, which lends its place to the computation here and nothing else.
+Claims are judged on small image-text models trained from scratch, to which the given model lends its place to the
+computation and nothing else. ``commit_real`` has claims of its own on small models that hear, and on the given
+language model with images.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.data import load_emoji
@@ -14,24 +13,25 @@ from armillary.data.images.vision_states import image_states
 from armillary.extras import optional
 from armillary.finetuning.image_setup import image_text_setup
 from armillary.models import LoadedModel
-from armillary.progress import counted
-from armillary.records.claims import judge, verdict_findings
+from armillary.numerics.intervals import Interval
+from armillary.records.claims import judge
 from armillary.runs.run import Outcome, Run
 from reproductions.commit import small_models as stages
-from reproductions.commit.audio import audio_context, audio_measures, audio_section, on_sounds
-from reproductions.commit.audio_dataset import synthetic_sounds
-from reproductions.commit.claims import CLAIMS, REAL_CLAIMS as REAL_CLAIMS
-from reproductions.commit.measures import measures
-from reproductions.commit.real_model import model_measures, model_section, on_given_model
-from reproductions.commit.report import findings, notes, sections
-from reproductions.commit.scale import SCALES, TASKS
-from reproductions.commit.small_models import Context
+from reproductions.commit.claims import CLAIMS, HARM, REAL_CLAIMS
+from reproductions.commit.measures import SoundResults, StageResults, measures, model_measures, sound_measures
+from reproductions.commit.real_model import GivenModel
+from reproductions.commit.report import figures, real_figures, real_tables, tables
+from reproductions.commit.scale import RUNS, SCALES, SLOW, SOUND_RUNS, SOUND_SCALES, STARTS, TASKS, Rates
+from reproductions.commit.small_models import Arms, Context, Law
+from reproductions.commit.sounds.dataset import SoundDataset, synthetic_sounds
 from reproductions.commit.sounds.sounds import load_sounds
 from reproductions.images.dataset import ImageDataset
+from reproductions.page import claim_findings, claim_sections
+from reproductions.stages import counted_stages
 
 
 def dataset(loaded: LoadedModel, *, synthetic: bool) -> ImageDataset:
-    """The pictures with their stored states, and the questions about them."""
+    """The images with their stored states, and the questions about them."""
     if synthetic:
         setup = image_text_setup(loaded, "synthetic")
         assert setup.rows.states is not None
@@ -40,68 +40,70 @@ def dataset(loaded: LoadedModel, *, synthetic: bool) -> ImageDataset:
     return ImageDataset(emoji, image_states(emoji), TASKS)
 
 
-def _measured(context: Context) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-
-    def stage(name: str, compute: Callable[[], Any]) -> Any:
-        found[name] = context.parts.json(f"stage {name}", compute)
-        bar.advance()
-        return found[name]
-
-    with counted("CoMMIT on small models", 6) as bar:
-        best = tuple(stage("grid", partial(stages.best_pair, context))["best"])
-        stage("law", lambda: [stages.law(context, seed) for seed in context.judged])
-        stage("overhead", partial(stages.overhead, context))
-        stage("arms", partial(stages.arms, context, best))
-        stage("paths", partial(stages.paths, context))
-        stage("majority", partial(stages.majority, context))
-    return found
-
-
 def judged(run: Run[ReproduceSettings]) -> Outcome:
-    """Every claim judged."""
-    config, loaded, folder = run.settings, run.model, run.folder
+    """Every claim judged on small models."""
+    config, loaded = run.settings, run.model
     scale = SCALES[config.preset]
     images = dataset(loaded, synthetic=scale.synthetic)
-    context = Context(images, scale, config.seed, folder.parts, loaded.device)
-    found = _measured(context)
-    measured = measures(found)
-    claims = judge(CLAIMS, measured, notes(found, measured))
+    context = Context(images, scale, config.seed, run.parts, loaded.device)
+    label = "CoMMIT"
+    with counted_stages(run.parts, "CoMMIT on small models", 6) as stage:
+        best = stage.run(tuple[float, float], "grid", partial(stages.best_pair, context))
+        results = StageResults(
+            best=best,
+            law=stage.run(list[Law], "law", lambda: [stages.law(context, seed) for seed in context.judged]),
+            overhead=stage.run(dict[str, list[float]], "overhead", partial(stages.overhead, context)),
+            arms=stage.run(Arms, "arms", partial(stages.arms, context, RUNS, {**STARTS, "best": best}, label)),
+            paths=stage.run(dict[str, list[list[float]]], "paths", partial(stages.paths, context)),
+            majority=stage.run(float, "majority", partial(stages.majority, context)),
+        )
+    measured = measures(results)
+    claims = judge(CLAIMS, measured, notes(best, measured))
     return Outcome(
         title=f"CoMMIT reproduced on small models, {scale.seeds} seeds",
         measures=measured,
         claims=claims,
-        findings=findings(claims),
-        sections=sections(found, measured, scale),
+        findings=claim_findings(claims),
+        sections=claim_sections(claims, figures=figures(results, scale), tables=tables(measured)),
         data=images.emoji.source,
     )
 
 
-# CoMMIT (arXiv 2407.20454) on sounds and on real weights. ``armillary reproduce commit_real``.
-#
-# [derived] Beside the reproduction on small models that see: small models that hear, and the given language model with
-# pictures, with claims of their own.
-
-_ON_MODEL = ("real-rebalances", "real-repairs-slow-encoder", "real-more-than-larger-rates")
+def notes(best: Rates, measured: dict[str, Interval]) -> dict[str, str]:
+    """A sentence to a claim where a stage has something to say."""
+    encoder, llm = best
+    sentences = {"no-harm": f"The best pair: encoder {encoder:.2g}, language model {llm:.2g}."}
+    for start in SLOW:
+        harm = measured[f"harm/{start}"]
+        if harm.lower <= HARM:
+            sentences[f"repairs-{start.replace(' ', '-')}"] = (
+                f"Left alone, this start ends {harm.estimate:+.1%} above the best pair: too little to repair."
+            )
+    return sentences
 
 
 def judged_real(run: Run[ReproduceSettings]) -> Outcome:
-    """Every claim judged."""
-    config, loaded, folder = run.settings, run.model, run.folder
+    """Every claim judged on sounds and on the given model."""
+    config, loaded, parts = run.settings, run.model, run.parts
     scale = SCALES[config.preset]
     sounds = synthetic_sounds() if scale.synthetic else load_sounds()
     setup = image_text_setup(loaded, "synthetic" if scale.synthetic else "emoji", seed=config.seed)
-    heard = audio_context(sounds, config, folder.parts, loaded.device)
-    audio = folder.parts.json("audio", partial(on_sounds, heard))
-    model = folder.parts.json("model", partial(on_given_model, loaded, scale, config.seed, folder.parts))
-    measured = {**audio_measures(audio), **model_measures(model)}
+    context = Context(
+        SoundDataset(sounds), SOUND_SCALES[config.preset], config.seed, parts, loaded.device, named="audio "
+    )
+    heard = SoundResults(
+        arms=parts.decoded(Arms, "audio arms", partial(stages.arms, context, SOUND_RUNS, STARTS, "CoMMIT on sounds")),
+        majority=stages.majority(context),
+    )
+    result = GivenModel(loaded, scale, config.seed, parts).result()
+    measured = {**sound_measures(heard), **model_measures(result)}
     claims = judge(REAL_CLAIMS, measured)
     return Outcome(
         title=f"CoMMIT on sounds and on {loaded.name}",
         measures=measured,
         claims=claims,
-        findings=verdict_findings(claims, dict.fromkeys(_ON_MODEL, "model"), "audio"),
-        sections=[audio_section(audio, measured), model_section(model, measured)],
+        findings=claim_findings(claims),
+        sections=claim_sections(claims, figures=real_figures(heard.arms, result), tables=real_tables(measured)),
         data=[*setup.sources(), *sounds.source],
     )
 

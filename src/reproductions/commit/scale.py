@@ -5,7 +5,7 @@
 which mirror its captions and questions better, are not learned by models of this size in some hundred steps.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from armillary.cli.reproduce import Preset
@@ -76,150 +76,92 @@ MODEL_ARMS = ("constant", "lift", "matched", "exchanged")
 """Of the given model, from a slow encoder."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scale:
-    """Sizes of one preset; numbers of questions are for each task."""
-
-    seeds: int
-    """Each with its own random weights and order of rows; the grid is searched on one more."""
-
-    steps: int
-    batch: int
-    layers: int
-    width: int
-    heads: int
-    inner: int
-    grid: tuple[float, ...]
-    """Rates of either component among which the best pair is sought."""
-
-    ratios: tuple[float, ...]
-    """log10 of encoder's over language model's rate at which constant rates are run; the ends are the slow starts."""
-
-    interval: int
-    """Steps from one probe to the next, in every arm."""
-
-    first_probe: int
-    block: int
-    """Steps of a block of coordinate descent."""
-
-    watch_every: int
-    watched: int
-    """Validation questions read every so many steps."""
-
-    asked: int
-    """Validation questions read at the end."""
-
-    law_steps: int
-    """Steps of training before the law of rates is measured."""
-
-    timed_rounds: int
-    """Pairs of ten steps, one plain and one with a probe."""
-
-    model_steps: int
-    """Of the given model with its new connector."""
-
-    model_batch: int
-    model_seeds: int = 2
-    model_asked: int = 16
-    """Held-out questions of the given model, for each task."""
-
-    lora: dict[str, int] = field(default_factory=lambda: {"rank": 8, "layers": 6})
-    synthetic: bool = False
-    """Made-up pictures instead of emoji: for CI, which has no network."""
-
-
-SCALES: dict[Preset, Scale] = {
-    "quick": Scale(
-        seeds=1,
-        steps=8,
-        batch=4,
-        layers=1,
-        width=16,
-        heads=2,
-        inner=24,
-        grid=(RATE,),
-        ratios=(-2.0, 0.0, 2.0),
-        interval=2,
-        first_probe=2,
-        block=3,
-        watch_every=4,
-        watched=2,
-        asked=3,
-        law_steps=2,
-        timed_rounds=2,
-        model_steps=4,
-        model_batch=2,
-        model_asked=2,
-        lora={"rank": 2, "layers": 1},
-        synthetic=True,
-    ),
-    "laptop": Scale(
-        seeds=5,
-        steps=300,
-        batch=32,
-        layers=2,
-        width=64,
-        heads=4,
-        inner=176,
-        grid=(3e-4, 1e-3, 3e-3),
-        ratios=(-2.0, -1.0, 0.0, 1.0, 2.0),
-        interval=10,
-        first_probe=5,
-        block=50,
-        watch_every=15,
-        watched=32,
-        asked=120,
-        law_steps=60,
-        timed_rounds=20,
-        model_steps=51,
-        model_batch=4,
-    ),
-    "gpu": Scale(
-        seeds=10,
-        steps=800,
-        batch=64,
-        layers=4,
-        width=128,
-        heads=4,
-        inner=344,
-        grid=(1e-4, 3e-4, 1e-3, 3e-3),
-        ratios=(-2.0, -1.0, 0.0, 1.0, 2.0),
-        interval=10,
-        first_probe=5,
-        block=50,
-        watch_every=20,
-        watched=64,
-        asked=400,
-        law_steps=100,
-        timed_rounds=40,
-        model_steps=200,
-        model_batch=16,
-        model_asked=100,
-    ),
-}
-"""At laptop scale a step takes about 35 ms of one core and the whole about 150 runs of 300 steps: the model is the
-smallest that answers well above chance after so many."""
-
-AUDIO_RUNS: dict[Start, tuple[str, ...]] = {
+SOUND_RUNS: dict[Start, tuple[str, ...]] = {
     "equal": (*BASELINES, "full"),
     "slow encoder": MODEL_ARMS,
     "slow llm": MODEL_ARMS,
 }
 """Arms that are run on sounds from each start."""
 
-_EVERY_SOUND = {"watched": 1000, "asked": 1000}
-AUDIO_SIZES: dict[Preset, dict[str, int]] = {
-    "quick": {"steps": 6, "watch_every": 3, **_EVERY_SOUND},
-    "laptop": {"seeds": 5, "steps": 120, "block": 20, "watch_every": 10, **_EVERY_SOUND},
-    "gpu": {
-        "seeds": 10,
-        "steps": 240,
-        "block": 20,
-        "watch_every": 20,
-        "layers": 2,
-        "width": 64,
-        "inner": 176,
-        **_EVERY_SOUND,
-    },
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Sizes of one preset; numbers of questions are for each task. The defaults are laptop's.
+
+    There a step takes about 35 ms of one core and the whole about 150 runs of 300 steps: the model is the smallest
+    that answers well above chance after so many.
+    """
+
+    seeds: int = 5
+    """Each with its own random weights and order of rows; the grid is searched on one more."""
+
+    steps: int = 300
+    batch: int = 32
+    layers: int = 2
+    width: int = 64
+    heads: int = 4
+    inner: int = 176
+    grid: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    """Rates of either component among which the best pair is sought."""
+
+    ratios: tuple[float, ...] = (-2.0, -1.0, 0.0, 1.0, 2.0)
+    """log10 of encoder's over language model's rate at which constant rates are run; the ends are the slow starts."""
+
+    interval: int = 10
+    """Steps from one probe to the next, in every arm."""
+
+    first_probe: int = 5
+    block: int = 50
+    """Steps of a block of coordinate descent."""
+
+    watch_every: int = 15
+    watched: int = 32
+    """Validation questions read every so many steps."""
+
+    asked: int = 120
+    """Validation questions read at the end."""
+
+    law_steps: int = 60
+    """Steps of training before the law of rates is measured."""
+
+    timed_rounds: int = 20
+    """Pairs of ten steps, one plain and one with a probe."""
+
+    model_steps: int = 51
+    """Of the given model with its new connector; the last one may be probed."""
+
+    model_batch: int = 4
+    model_seeds: int = 2
+    model_asked: int = 16
+    """Held-out questions of the given model, for each task."""
+
+    lora_rank: int = 8
+    lora_layers: int = 6
+    """Last layers of the given model that are trained, by LoRA."""
+
+    synthetic: bool = False
+    """Synthetic images and sounds instead of real ones: for CI, which has no network."""
+
+
+SCALES: dict[Preset, Scale] = {
+    "quick": Scale(
+        seeds=1, steps=8, batch=4, layers=1, width=16, heads=2, inner=24, grid=(RATE,), ratios=(-2.0, 0.0, 2.0),
+        interval=2, first_probe=2, block=3, watch_every=4, watched=2, asked=3, law_steps=2, timed_rounds=2,
+        model_steps=4, model_batch=2, model_asked=2, lora_rank=2, lora_layers=1, synthetic=True,
+    ),
+    "laptop": Scale(),
+    "gpu": Scale(
+        seeds=10, steps=800, batch=64, layers=4, width=128, inner=344, grid=(1e-4, 3e-4, 1e-3, 3e-3), watch_every=20,
+        watched=64, asked=400, law_steps=100, timed_rounds=40, model_steps=200, model_batch=16, model_asked=100,
+    ),
+}  # fmt: skip
+
+_ALL = 1000
+"""Questions; there are fewer sounds."""
+
+SOUND_SCALES: dict[Preset, Scale] = {
+    "quick": replace(SCALES["quick"], steps=6, watch_every=3, watched=_ALL, asked=_ALL),
+    "laptop": replace(SCALES["laptop"], steps=120, block=20, watch_every=10, watched=_ALL, asked=_ALL),
+    "gpu": replace(SCALES["gpu"], steps=240, block=20, layers=2, width=64, inner=176, watched=_ALL, asked=_ALL),
 }
-"""What differs on sounds from the scale of a preset: they are few, and longer training learns them by heart."""
+"""Sounds are few, and longer training learns them by heart."""

@@ -4,25 +4,52 @@ Baselines are trained by the component trainer with a monitor beside it, CoMMIT 
 only where an answer stands.
 """
 
-import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
 
-from armillary.methods.commit import BalanceMonitor, CoMMITConfig
+from armillary.methods.commit import BalanceMonitor, CoMMITConfig, CoMMITController
 from armillary.methods.commit.trainer import CoMMITMixin
-from armillary.progress import Counter, counted
 from armillary.training.components import FEATURE_ENCODER, LLM, ComponentMixin, RatesLog
 from armillary.training.questions import answer_loss, answer_positions
 from reproductions.commit.scale import Rates
+from reproductions.images.training import little_to_collect, train
 
-Record = dict[str, Any]
-"""``steps`` at which ``log_kappa`` was measured; at the ``noted`` ones ``rates`` and ``norms`` of each component."""
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord:
+    """What was measured over one training."""
+
+    steps: list[int]
+    """At which ``log_kappa`` was measured."""
+
+    log_kappa: list[float]
+    noted: list[int]
+    """Steps at which ``rates`` and ``norms`` of each component (by name) were read."""
+
+    rates: dict[str, list[float]]
+    norms: dict[str, list[float]]
+
+    @property
+    def later(self) -> list[float]:
+        """Log kappa over the second half of the probes."""
+        return self.log_kappa[len(self.log_kappa) // 2 :]
+
+    @property
+    def oscillation(self) -> float | None:
+        """Standard deviation of log kappa over the second half; None where fewer than two probes are left."""
+        return float(np.std(self.later, ddof=1)) if len(self.later) > 1 else None
+
+    @property
+    def kappas(self) -> list[float | None]:
+        """Log kappa at each noted step, None where no probe was usable."""
+        known = dict(zip(self.steps, self.log_kappa, strict=True))
+        return [known.get(step) for step in self.noted]
 
 
 class WatchedTrainer(Trainer):
@@ -34,6 +61,18 @@ class WatchedTrainer(Trainer):
     def monitor(self) -> BalanceMonitor:
         """The callback that measures the balance."""
         return next(one for one in self.callback_handler.callbacks if isinstance(one, BalanceMonitor))
+
+    @property
+    def controller(self) -> CoMMITController:
+        """Of a training that has begun."""
+        controller = self.monitor.controller
+        assert controller is not None
+        return controller
+
+    @property
+    def rates(self) -> list[dict[str, float]]:
+        """``learning_rate/<component>`` in every step."""
+        return next(one for one in self.callback_handler.callbacks if isinstance(one, RatesLog)).steps
 
     def compute_loss(
         self,
@@ -55,7 +94,13 @@ class WatchedTrainer(Trainer):
         """The stock step; gradient norms are read on the steps that may be probed."""
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.state.global_step % self.monitor.config.interval == 0 and self.optimizer is not None:
-            self.norms[self.state.global_step] = _norms(self.optimizer.param_groups)
+            gradients: dict[str, list[Tensor]] = {}
+            for group in self.optimizer.param_groups:
+                some = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
+                gradients.setdefault(group["name"], []).extend(some)
+            self.norms[self.state.global_step] = {
+                name: float(torch.nn.utils.get_total_norm(some)) if some else 0.0 for name, some in gradients.items()
+            }
         return loss
 
 
@@ -98,59 +143,20 @@ def trainer_of(
     return trainer
 
 
-def trained(trainer: WatchedTrainer, title: str) -> Record:
+def trained(trainer: WatchedTrainer, title: str = "") -> TrainingRecord:
     """The record of the whole training; a bar of ours where there is a title. The model ends in eval mode."""
-    # It would print its own summary on stdout, where --json leaves nothing but the record.
-    trainer.remove_callback(PrinterCallback)
-    with counted(title, trainer.args.max_steps) as bar, _little_to_collect():
-        trainer.add_callback(_Bar(bar))
-        trainer.train()
-    assert trainer.model is not None
-    trainer.model.eval()
-    return _record(trainer)
+    with little_to_collect():
+        train(trainer, title, trainer.args.max_steps)
+    controller, noted, parts = trainer.controller, sorted(trainer.norms), (FEATURE_ENCODER, LLM)
+    return TrainingRecord(
+        steps=[probe.step for probe in controller.trace],
+        log_kappa=controller.log_kappas,
+        noted=noted,
+        rates={name: [trainer.rates[step][f"learning_rate/{name}"] for step in noted] for name in parts},
+        norms={name: [trainer.norms[step][name] for step in noted] for name in parts},
+    )
 
 
-def _record(trainer: WatchedTrainer) -> Record:
-    controller = trainer.monitor.controller
-    assert controller is not None
-    log = next(one for one in trainer.callback_handler.callbacks if isinstance(one, RatesLog))
-    noted = sorted(trainer.norms)
-    return {
-        "steps": [probe.step for probe in controller.trace],
-        "log_kappa": controller.log_kappas,
-        "noted": noted,
-        "rates": {
-            name: [log.steps[step][f"learning_rate/{name}"] for step in noted] for name in (FEATURE_ENCODER, LLM)
-        },
-        "norms": {name: [trainer.norms[step][name] for step in noted] for name in (FEATURE_ENCODER, LLM)},
-    }
-
-
-def _norms(groups: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Euclidean norm of the gradients of all groups of one name."""
-    found: dict[str, list[Tensor]] = {}
-    for group in groups:
-        gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
-        found.setdefault(group["name"], []).extend(gradients)
-    return {
-        name: float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
-        for name, gradients in found.items()
-    }
-
-
-@contextmanager
-def _little_to_collect() -> Iterator[None]:
-    """Inside, what exists is no garbage to look through: the Trainer collects before every training, for seconds."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-class _Bar(TrainerCallback):
-    def __init__(self, bar: Counter) -> None:
-        self._bar = bar
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._bar.advance()
+def exchanged(multipliers: Mapping[str, float]) -> dict[str, float]:
+    """Each component gets the other's."""
+    return {FEATURE_ENCODER: multipliers[LLM], LLM: multipliers[FEATURE_ENCODER]}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from reproductions.commit.audio_dataset import AUDIO, SoundDataset, synthetic_sounds
-from reproductions.commit.real_model import exchanged
-from reproductions.commit.scale import AUDIO_RUNS, AUDIO_SIZES, SCALES
+from reproductions.commit.scale import SCALES, SOUND_RUNS, SOUND_SCALES
+from reproductions.commit.sounds.dataset import AUDIO, SoundDataset, synthetic_sounds
 from reproductions.commit.sounds.questions import SOUND_TASKS
+from reproductions.commit.trainer import exchanged
 from reproductions.images.dataset import END, IGNORED, PAD, Shape
 
 SMALL = Shape(layers=1, width=16, heads=2, inner=24)
@@ -52,9 +52,9 @@ def test_synthetic_sounds_differ_in_all_that_is_asked(dataset: SoundDataset) -> 
 
 
 def test_what_is_run_on_sounds() -> None:
-    assert set(AUDIO_SIZES) == set(SCALES)
-    assert {"constant", "lift", "matched", "exchanged"} <= set(AUDIO_RUNS["slow encoder"])
-    assert "constant" in AUDIO_RUNS["equal"]
+    assert set(SOUND_SCALES) == set(SCALES)
+    assert {"constant", "lift", "matched", "exchanged"} <= set(SOUND_RUNS["slow encoder"])
+    assert "constant" in SOUND_RUNS["equal"]
 
 
 def test_exchanged_multipliers() -> None:

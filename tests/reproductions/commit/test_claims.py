@@ -8,8 +8,10 @@ from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from reproductions.commit.claims import CLAIMS
-from reproductions.commit.measures import oscillation, reached
+from reproductions.commit.measures import reached
 from reproductions.commit.scale import BASELINES, RATE, RUNS, SCALES, STARTS, at_fixed_mean, with_one_lowered
+from reproductions.commit.small_models import RunResult
+from reproductions.commit.trainer import TrainingRecord
 
 
 def about(value: float, width: float = 0.005) -> Interval:
@@ -93,22 +95,29 @@ def test_both_paths_end_at_the_slow_starts() -> None:
     assert all(scale.ratios[0] == -2 and scale.ratios[-1] == 2 for scale in SCALES.values())
 
 
+def record(log_kappa: list[float]) -> TrainingRecord:
+    return TrainingRecord(steps=[*range(len(log_kappa))], log_kappa=log_kappa, noted=[0, 9], rates={}, norms={})
+
+
 def test_readings_of_one_run() -> None:
-    made = {"watch": {"steps": [0, 5, 10], "loss": [3.0, 2.0, 1.0]}, "record": {"log_kappa": [9.0, 1.0, 3.0]}}
+    made = RunResult(
+        steps=[0, 5, 10], losses=[3.0, 2.0, 1.0], final=1.0, right=1.0, record=record([9.0, 1.0, 3.0]), multipliers={}
+    )
     assert [reached(made, goal) for goal in (2.0, 1.5, 0.5)] == [0.5, 1.0, 1.5]
-    assert oscillation(made) == pytest.approx(2**0.5)
-    assert oscillation({"record": {"log_kappa": [1.0]}}) is None
+    assert made.record.oscillation == pytest.approx(2**0.5) and made.record.kappas == [9.0, None]
+    assert record([1.0]).oscillation is None
 
 
 def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    record = JOBS["reproduce"].run(
+    made = JOBS["reproduce"].run(
         ReproduceSettings(method="commit", model="tiny-llama", preset="quick"), tmp_path / "run"
     )
-    assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
-    assert all(f"final/{start}, {arm}" in record.measures for start, arms in RUNS.items() for arm in arms)
+    assert {name for claim in CLAIMS for name in claim.needs} <= set(made.measures)
+    assert all(f"final/{start}, {arm}" in made.measures for start, arms in RUNS.items() for arm in arms)
     # The law of small steps holds for any model, and a scheduler that speeds up what lags is seen in its rates.
-    assert record.measures[DEVIATION].estimate < 0.15
-    assert record.measures["kappa/late log kappa, slow encoder, exchanged"].estimate > (
-        record.measures["kappa/late log kappa, slow encoder, lift"].estimate
+    assert made.measures[DEVIATION].estimate < 0.15
+    assert made.measures["kappa/late log kappa, slow encoder, exchanged"].estimate > (
+        made.measures["kappa/late log kappa, slow encoder, lift"].estimate
     )
-    assert len(record.sections) == 4 and (tmp_path / "run" / "report.html").exists()
+    assert [section.id for section in made.sections] == [claim.id for claim in CLAIMS]
+    assert (tmp_path / "run" / "report.html").exists()

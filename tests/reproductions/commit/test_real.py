@@ -8,7 +8,7 @@ from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from reproductions.commit.claims import REAL_CLAIMS as CLAIMS
-from reproductions.commit.scale import AUDIO_RUNS, BASELINES, MODEL_ARMS, SLOW
+from reproductions.commit.scale import BASELINES, MODEL_ARMS, SLOW, SOUND_RUNS
 
 
 def about(value: float, width: float = 0.005) -> Interval:
@@ -63,8 +63,9 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
         ReproduceSettings(method="commit_real", model="tiny-llama", preset="quick"), tmp_path / "run"
     )
     assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
-    assert all(f"audio/final/{start}, {arm}" in record.measures for start, arms in AUDIO_RUNS.items() for arm in arms)
-    assert len(record.sections) == 2 and (tmp_path / "run" / "report.html").exists()
+    assert all(f"audio/final/{start}, {arm}" in record.measures for start, arms in SOUND_RUNS.items() for arm in arms)
+    assert [section.id for section in record.sections] == [claim.id for claim in CLAIMS]
+    assert (tmp_path / "run" / "report.html").exists()
     given_model_was_trained(record.measures)
 
 
