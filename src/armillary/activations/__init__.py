@@ -1,6 +1,5 @@
 """Hidden values read by streaming reductions; hooks live only inside context managers."""
 
-from armillary.activations.reducers import Keep, LayerSparsity, Moments, Sparsity
-from armillary.activations.stream import Reducer, Site, run_texts, streaming
+import lazy_loader
 
-__all__ = ["Keep", "LayerSparsity", "Moments", "Reducer", "Site", "Sparsity", "run_texts", "streaming"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,6 +6,7 @@ FFN's output, in gated and plain FFNs alike. Legend: B texts, T tokens, L layers
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,24 +26,24 @@ Change = Callable[[Tensor], Tensor]
 
 def ffn_writes(loaded: LoadedModel) -> tuple[nn.Module, ...]:
     """The write matrix of each layer. ModelError where a layer has no single one, or where widths differ."""
-    found: list[nn.Module] = []
+    writes: list[nn.Module] = []
     for layer, write in enumerate(loaded.anatomy.ffn_writes):
         if write is None:
             raise ModelError(
                 f"Layer {layer} of {loaded.name} has no single FFN write matrix (its experts share a tensor)."
             )
-        found.append(write)
-    widths = {weight_OI(write).shape[1] for write in found}
+        writes.append(write)
+    widths = {weight_OI(write).shape[1] for write in writes}
     if len(widths) != 1:
         raise ModelError(f"The layers of {loaded.name} differ in their number of neurons: {sorted(widths)}.")
-    return tuple(found)
+    return tuple(writes)
 
 
 def column_norms(loaded: LoadedModel) -> NDArray[np.float64]:
     """Euclidean norm of each neuron's column, ``[L, M]``: |a_i| times it is the size of what the neuron writes."""
     norms = [torch.linalg.vector_norm(weight_OI(write).detach().cpu().double(), dim=0) for write in ffn_writes(loaded)]
-    found: NDArray[np.float64] = torch.stack(norms).numpy()
-    return found
+    stacked: NDArray[np.float64] = torch.stack(norms).numpy()
+    return stacked
 
 
 @contextmanager
@@ -57,10 +58,15 @@ def changed(loaded: LoadedModel, changes: Mapping[int, Change]) -> Iterator[None
         raise UsageError(f"{loaded.name} has layers 0 to {len(writes) - 1}; got layer {outside[0]}.")
     runs: list[int] = []
     fired: set[int] = set()
+
+    def hook(layer: int, change: Change, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        fired.add(layer)
+        return (change(args[0]), *args[1:])
+
     handles = [loaded.anatomy.base.register_forward_hook(lambda *_: runs.append(1))]
     try:
         for layer, change in changes.items():
-            handles.append(writes[layer].register_forward_pre_hook(_hook(layer, change, fired)))
+            handles.append(writes[layer].register_forward_pre_hook(partial(hook, layer, change)))
         yield
     finally:
         for handle in handles:
@@ -73,20 +79,8 @@ def changed(loaded: LoadedModel, changes: Mapping[int, Change]) -> Iterator[None
         )
 
 
-def _hook(layer: int, change: Change, fired: set[int]) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
-    def hook(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        fired.add(layer)
-        return (change(args[0]), *args[1:])
-
-    return hook
-
-
-# The inputs and the activations of every FFN, shown to a receiver text by text and layer by layer; nothing is kept.
-#
-# Texts of equal length run together, so there is no padding. Legend: B texts, T tokens, D hidden size, M neurons.
-
 Receive = Callable[[int, list[int], Tensor, Tensor], None]
-"""``receive(layer, texts, x_BTD, a_BTM)``: inputs and activations of one layer for the texts of these places."""
+"""``receive(layer, texts, x_BTD, a_BTM)``: inputs and activations of one layer for the texts with these indices."""
 
 
 def stream_ffns(
@@ -100,9 +94,10 @@ def stream_ffns(
     skip: int = 1,
     label: str = "",
 ) -> int:
-    """Number of tokens shown. The first ``skip`` tokens of a text (attention sinks) are left out.
+    """Show ``receive`` the inputs and activations of every FFN; the number of tokens shown. Nothing is kept.
 
-    UsageError for no texts, or for a text that has no other tokens.
+    Texts of equal length run together, so there is no padding. The first ``skip`` tokens of a text (attention sinks)
+    are left out. UsageError for no texts, or for a text that has no other tokens.
     """
     if not texts or skip < 0:
         raise UsageError(f"reading FFNs needs texts and skip >= 0; got {len(texts)} texts and skip = {skip}.")
@@ -114,7 +109,7 @@ def stream_ffns(
             hooks.callback(function.parts.write.register_forward_pre_hook(stage.writes(layer)).remove)
         for batch in equal_length_batches(rows, tokens_per_batch):
             stage.texts = batch
-            run_body(loaded, torch.tensor([rows[place] for place in batch], device=loaded.device))
+            run_body(loaded, torch.tensor([rows[index] for index in batch], device=loaded.device))
             bar.advance(len(batch))
     return sum(len(row) - skip for row in rows)
 

@@ -14,11 +14,6 @@ from torch import Tensor
 from armillary.errors import NumericError, UsageError
 
 
-def _wide(x_ND: Tensor) -> Tensor:
-    # Apple's GPUs have no float64, so those sums are made on the host.
-    return x_ND.cpu().double() if x_ND.device.type == "mps" else x_ND.double()
-
-
 class Moments:
     """Mean and covariance of each layer, streamed.
 
@@ -36,7 +31,8 @@ class Moments:
         new = len(x_ND)
         if new == 0:
             return
-        wide_ND = _wide(x_ND)
+        # Apple's GPUs have no float64, so those sums are made on the host.
+        wide_ND = x_ND.cpu().double() if x_ND.device.type == "mps" else x_ND.double()
         mean_D = wide_ND.mean(dim=0)
         centred_ND = wide_ND - mean_D
         scatter_DD = centred_ND.T @ centred_ND
@@ -62,8 +58,8 @@ class Moments:
         """Covariance over tokens (divided by the count), float64. Raises ``NumericError`` before the first token."""
         return self._seen(self._scatters, layer) / self._counts[layer]
 
-    def _seen(self, held: Sequence[Tensor | None], layer: int) -> Tensor:
-        value = held[layer]
+    def _seen(self, values: Sequence[Tensor | None], layer: int) -> Tensor:
+        value = values[layer]
         if value is None:
             raise NumericError(f"No token has been seen at layer {layer}; run texts inside the streaming block first.")
         return value

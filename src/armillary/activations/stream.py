@@ -6,6 +6,7 @@ Shapes: N tokens that are not padding, D size of the site (hidden size for ``lay
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -75,13 +76,18 @@ def streaming(loaded: LoadedModel, site: Site, reducer: Reducer) -> Iterator[Non
     """
     masks = _Masks()
     handles: list[RemovableHandle] = []
+
+    def receive(layer: int, x_BTD: Tensor) -> None:
+        with torch.no_grad():
+            reducer.update(layer, masks.kept(x_BTD))
+
     try:
         # A set, since the body may be the whole model.
         for module in {loaded.model, loaded.anatomy.base}:
             handles.append(module.register_forward_pre_hook(masks.enter, with_kwargs=True))
             handles.append(module.register_forward_hook(masks.leave, always_call=True))
         for layer, module in enumerate(_modules(loaded, site)):
-            handles.append(_watch(module, site, _receiver(layer, masks, reducer)))
+            handles.append(_watch(module, site, partial(receive, layer)))
         yield
     finally:
         for handle in handles:
@@ -93,21 +99,13 @@ def _modules(loaded: LoadedModel, site: Site) -> Sequence[nn.Module]:
         return loaded.anatomy.layers
     if site != "ffn":
         raise UsageError(f"The site {site!r} is unknown; 'ffn' and 'layer' are accepted.")
-    found = [write for write in loaded.anatomy.ffn_writes if write is not None]
-    if len(found) < len(loaded.anatomy.ffn_writes):
+    writes = [write for write in loaded.anatomy.ffn_writes if write is not None]
+    if len(writes) < len(loaded.anatomy.ffn_writes):
         layer = loaded.anatomy.ffn_writes.index(None)
         raise ModelError(
             f"Layer {layer} of {loaded.name} has no single FFN write matrix (its experts share a tensor)."
         )
-    return found
-
-
-def _receiver(layer: int, masks: _Masks, reducer: Reducer) -> Callable[[Tensor], None]:
-    def receive(x_BTD: Tensor) -> None:
-        with torch.no_grad():
-            reducer.update(layer, masks.kept(x_BTD))
-
-    return receive
+    return writes
 
 
 def _watch(module: nn.Module, site: Site, receive: Callable[[Tensor], None]) -> RemovableHandle:

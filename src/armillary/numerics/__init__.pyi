@@ -1,8 +1,7 @@
-from .clustering import KMeans as KMeans, nearest_center as nearest_center
+from .clustering import KMeans as KMeans
 from .correlation import (
     pearson as pearson,
     pearson_columns as pearson_columns,
-    r_squared_columns as r_squared_columns,
     spearman as spearman,
     spearman_columns as spearman_columns,
 )
@@ -12,7 +11,6 @@ from .intervals import (
     binomial as binomial,
     bootstrap as bootstrap,
     bootstrap_mean as bootstrap_mean,
-    bootstrap_mean_correlation as bootstrap_mean_correlation,
     bootstrap_weighted as bootstrap_weighted,
     mean_correlation_under_weights as mean_correlation_under_weights,
     paired_difference as paired_difference,
@@ -26,16 +24,12 @@ from .mixing import (
 from .pareto import fit_generalised_pareto as fit_generalised_pareto, pareto_k as pareto_k
 from .reweighting import (
     Mbar as Mbar,
-    Wham as Wham,
     balance_log_weights as balance_log_weights,
     mbar as mbar,
-    wham as wham,
 )
 from .spectrum import (
     effective_rank as effective_rank,
     effective_rank_from_covariance as effective_rank_from_covariance,
     effective_rank_from_singular_values as effective_rank_from_singular_values,
-    participation_ratio as participation_ratio,
     singular_values as singular_values,
-    stable_rank as stable_rank,
 )

@@ -1,7 +1,8 @@
 """k-means by blocks of rows: 300,000 rows of 2,048 values fit where the rows themselves do.
 
-Legend: N rows, D dimensions, K centers, B rows of one block. Distances are matrix products ``[b, k]``; nothing of size
-``[n, k]`` or ``[n, k, d]`` is ever held, and the rows are read in place, never copied as a whole.
+Distances are matrix products ``[b, k]``; nothing of size ``[n, k]`` or ``[n, k, d]`` is ever held, and the rows are
+read in place, never copied as a whole.
+Legend: N rows, D dimensions, K centers, G groups of equal size, B rows of one block.
 """
 
 import math
@@ -85,21 +86,6 @@ def kmeans(
     )
 
 
-def nearest_center(
-    x_ND: Shaped[Tensor, "n d"],
-    centers_KD: Shaped[Tensor, "k d"],
-    *,
-    cosine: bool = False,
-    block_bytes: int = BLOCK_BYTES,
-) -> Int[Tensor, " n"]:
-    """Index of the nearest center of each row, int64; UsageError when the dimensions differ."""
-    if centers_KD.ndim != 2 or x_ND.ndim != 2 or centers_KD.shape[1] != x_ND.shape[1]:
-        raise UsageError(f"rows {tuple(x_ND.shape)} and centers {tuple(centers_KD.shape)} must share their dimension.")
-    rows = _Rows(x_ND, len(centers_KD), cosine=cosine, block_bytes=block_bytes)
-    centers = centers_KD.to(rows.origin)
-    return rows.assign(centers / centers.norm(dim=1, keepdim=True) if cosine else centers - rows.origin)[0]
-
-
 def block_rows(x_ND: Shaped[Tensor, "n d"], k: int, block_bytes: int) -> int:
     """Rows of a block: read, shifted and summed they take at most 16 bytes a value, and 8 a distance."""
     n, d = x_ND.shape
@@ -125,19 +111,19 @@ class _Rows:
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """``(slice, rows [b, d])`` in working precision, shifted or scaled."""
         for start in range(0, self.n, self.size):
-            place = slice(start, min(self.n, start + self.size))
-            yield place, self._working(self.x_ND[place], start)
+            block = slice(start, min(self.n, start + self.size))
+            yield block, self._working(self.x_ND[block], start)
 
     def take(self, indices: Tensor) -> Tensor:
-        """The rows at these places."""
+        """The rows with these indices."""
         return self._working(self.x_ND[indices.to(self.x_ND.device)], 0)
 
     def assign(self, centers_KD: Tensor) -> tuple[Tensor, Tensor]:
         """Nearest center of each row and the squared distance to it."""
         labels = torch.empty(self.n, dtype=torch.int64, device=self.x_ND.device)
         distances = torch.empty(self.n, dtype=self.dtype, device=self.x_ND.device)
-        for place, block in self.blocks():
-            distances[place], labels[place] = _squared_distances(block, _squares(block), centers_KD).min(1)
+        for where, block in self.blocks():
+            distances[where], labels[where] = _squared_distances(block, _squares(block), centers_KD).min(1)
         return labels, distances
 
     def means(self, labels: Tensor, distances: Tensor, centers_KD: Tensor) -> Tensor:
@@ -145,8 +131,8 @@ class _Rows:
         k = len(centers_KD)
         labels = _reseed(labels, distances, k)
         sums = torch.zeros(k, self.x_ND.shape[1], dtype=torch.float64, device=self.x_ND.device)
-        for place, block in self.blocks():
-            sums.index_add_(0, labels[place], block.to(torch.float64))
+        for where, block in self.blocks():
+            sums.index_add_(0, labels[where], block.to(torch.float64))
         counts = torch.bincount(labels, minlength=k)[:, None]
         means = sums / counts.clamp_min(1)
         if self.cosine:
@@ -156,18 +142,18 @@ class _Rows:
     def inertia(self, centers_KD: Tensor, labels: Tensor) -> float:
         """Sum of squared distances to the assigned centers, summed in float64 without cancellation."""
         return sum(
-            float((block - centers_KD[labels[place]]).square().sum(dtype=torch.float64))
-            for place, block in self.blocks()
+            float((block - centers_KD[labels[where]]).square().sum(dtype=torch.float64))
+            for where, block in self.blocks()
         )
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         total = torch.zeros_like(self.origin, dtype=torch.float64)
         square = torch.zeros_like(total)
-        for place, block in self.blocks():
+        for where, block in self.blocks():
             total += block.sum(0, dtype=torch.float64)
             square += block.to(torch.float64).square().sum(0)
             if not bool(torch.isfinite(square).all()):
-                bad = int((~torch.isfinite(block).all(1)).nonzero()[0]) + place.start
+                bad = int((~torch.isfinite(block).all(1)).nonzero()[0]) + where.start
                 raise NumericError(f"row {bad} of the rows to cluster holds a NaN or infinite value.")
         return total / self.n, square / self.n
 
@@ -236,13 +222,14 @@ def _reseed(labels: Tensor, distances: Tensor, k: int) -> Tensor:
 
 
 # k-means with groups of equal size, by direction: the assignment is a linear assignment of rows to slots.
-#
-# Legend: N rows, D dimensions, G groups.
 
 Array = NDArray[np.float64]
 
 ITERATIONS = 6
+"""Exact assignments, each of which takes far longer than a step of plain k-means: more cost time."""
+
 START_ITERATIONS = 20
+"""Of the plain k-means that gives the first centres, which need not have settled."""
 
 
 def group_sizes(rows: int, groups: int) -> NDArray[np.int64]:
@@ -306,6 +293,6 @@ def _start(unit_ND: Array, groups: int, seed: int) -> Array:
     live_ND = unit_ND[(unit_ND != 0).any(axis=1)]
     if len(live_ND) < groups:  # any rows will do: the sizes decide
         return unit_ND[np.random.default_rng(seed).permutation(len(unit_ND))[:groups]]
-    found = kmeans(torch.from_numpy(live_ND), groups, seed=seed, max_iterations=START_ITERATIONS, cosine=True)
-    centres: Array = found.centers.numpy()
+    start = kmeans(torch.from_numpy(live_ND), groups, seed=seed, max_iterations=START_ITERATIONS, cosine=True)
+    centres: Array = start.centers.numpy()
     return centres

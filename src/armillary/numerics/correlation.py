@@ -38,16 +38,6 @@ def spearman(a_N: Shaped[Tensor, " n"], b_N: Shaped[Tensor, " n"]) -> float:
     return float(spearman_columns(_column(a_N), _column(b_N)))
 
 
-def r_squared_columns(predicted_NQ: Shaped[Tensor, "n q"], true_NQ: Shaped[Tensor, "n q"]) -> Float[Tensor, " q"]:
-    """``1 - RSS / TSS`` of each column, TSS around the true column's mean: float64 ``[q]``.
-
-    NaN where the true column is constant; below 0 when the prediction is worse than that mean.
-    """
-    predicted, true = _pair(predicted_NQ, true_NQ)
-    _, size = _centred(true)
-    return 1.0 - (true - predicted).square().sum(0) / size.square()
-
-
 def _column(x_N: Tensor) -> Tensor:
     if x_N.ndim != 1:
         raise UsageError(f"expected a vector, got a tensor of shape {tuple(x_N.shape)}.")

@@ -183,19 +183,11 @@ def mean_correlation_under_weights(a: ArrayLike, b: ArrayLike) -> Callable[[Arra
         spread = np.maximum(aa - mean_a**2, 0) * np.maximum(bb - mean_b**2, 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             r_RQ = np.where(spread > 1e-20, (ab - mean_a * mean_b) / np.sqrt(spread), np.nan)
-        return _mean_of_known(np.clip(r_RQ, -1.0, 1.0))
+        known = np.isfinite(r_RQ)
+        mean_R: Array = np.where(known, np.clip(r_RQ, -1.0, 1.0), 0).sum(1) / np.maximum(known.sum(1), 1)
+        return mean_R
 
     return statistic
-
-
-def bootstrap_mean_correlation(
-    a: ArrayLike, b: ArrayLike, *, seed: int, replicates: int = 2000, level: float = 0.95, how: str = ""
-) -> Interval:
-    """Mean over columns of the Pearson correlation of ``a`` and ``b``, with its percentile interval over rows."""
-    statistic = mean_correlation_under_weights(a, b)
-    n = len(np.asarray(a))
-    how = how or f"percentile bootstrap over {n:,} rows"
-    return bootstrap_weighted(statistic, n, seed=seed, replicates=replicates, level=level, how=how)
 
 
 def binomial(successes: int, n: int, *, level: float = 0.95, how: str = "") -> Interval:
@@ -279,12 +271,6 @@ def _standardised(table: ArrayLike) -> Array:
     return unit
 
 
-def _mean_of_known(r_RQ: Array) -> Array:
-    known = np.isfinite(r_RQ)
-    mean_R: Array = np.where(known, r_RQ, 0).sum(1) / np.maximum(known.sum(1), 1)
-    return mean_R
-
-
 def _vector(values: ArrayLike, what: str) -> Array:
     x = np.asarray(values, np.float64)
     if x.ndim != 1 or not len(x):
@@ -309,10 +295,6 @@ def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise UsageError(f"the level of an interval must lie between 0 and 1, such as 0.95; got {level}.")
 
-
-# Intervals over texts that are resampled within their capabilities. Needs NumPy, no torch.
-#
-# Legend: N texts of a capability, R replicates.
 
 Drawn = Mapping[str, Array]
 """For each capability how often each of its texts was drawn, ``[R, N]``."""

@@ -32,13 +32,13 @@ def average_precision(ranks_KN: Ranks, positives_P: NDArray[np.int64]) -> Array:
     scikit-learn's ``average_precision_score``, also with ties. The chance level is P / N.
     """
     # Only the ranks of the positives matter, so other labels of the same instances cost a small sort each.
-    found_KP = np.sort(ranks_KN[:, positives_P], axis=1)
-    count_KP: NDArray[np.int64] = np.arange(1, found_KP.shape[1] + 1)[None]
-    last_KP = np.ones(found_KP.shape, bool)
-    last_KP[:, :-1] = found_KP[:, :-1] != found_KP[:, 1:]
+    ranks_KP = np.sort(ranks_KN[:, positives_P], axis=1)
+    count_KP: NDArray[np.int64] = np.arange(1, ranks_KP.shape[1] + 1)[None]
+    last_KP = np.ones(ranks_KP.shape, bool)
+    last_KP[:, :-1] = ranks_KP[:, :-1] != ranks_KP[:, 1:]
     if not last_KP.all():
         count_KP = _next_true(last_KP)
-    precision_K: Array = (count_KP / found_KP).mean(axis=1)
+    precision_K: Array = (count_KP / ranks_KP).mean(axis=1)
     return precision_K
 
 
@@ -55,43 +55,42 @@ def average_precision_interval(
     Instances are drawn within their labels, so that the chance level stays. The rankings are taken as given: where
     they were chosen for their precision on the same instances, the interval doesn't know of that choice.
     """
-    prepared = [_prepared(row_N, labels_N == label) for row_N in values_KN]
-    rows = {str(one): np.flatnonzero(labels_N == one) for one in np.unique(labels_N)}
+    rankings: list[_Ranking] = []
+    for row_N in values_KN:
+        order_N = np.argsort(-row_N)
+        last_N = np.append(np.diff(row_N[order_N]) != 0, True)
+        rankings.append((order_N, labels_N[order_N] == label, _next_true(last_N[None])[0] - 1))
+    rows = {str(name): np.flatnonzero(labels_N == name) for name in np.unique(labels_N)}
 
     def statistic(drawn: Mapping[str, Array]) -> Array:
         weights_RN = np.empty((len(next(iter(drawn.values()))), len(labels_N)))
         for name, counts_RN in drawn.items():
             weights_RN[:, rows[name]] = counts_RN
-        found: Array = np.mean([_weighted(one, weights_RN) for one in prepared], axis=0)
-        return found
+        mean_R: Array = np.mean([_weighted(ranking, weights_RN) for ranking in rankings], axis=0)
+        return mean_R
 
-    return resampled(statistic, {name: len(found) for name, found in rows.items()}, seed=seed, replicates=replicates)
-
-
-_Prepared = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]
+    return resampled(statistic, {name: len(own) for name, own in rows.items()}, seed=seed, replicates=replicates)
 
 
-def _prepared(values_N: NDArray[np.floating[Any]], positive_N: NDArray[np.bool_]) -> _Prepared:
-    """The descending order, which of its places are positive, and the place where each group of ties ends."""
-    order_N = np.argsort(-values_N)
-    last_N = np.append(np.diff(values_N[order_N]) != 0, True)
-    return order_N, positive_N[order_N], _next_true(last_N[None])[0] - 1
+_Ranking = tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]
+"""The descending order, which ranks of it are positive, and the rank where each group of ties ends."""
 
 
-def _weighted(prepared: _Prepared, weights_RN: Array) -> Array:
-    order_N, positive_N, end_N = prepared
+def _weighted(ranking: _Ranking, weights_RN: Array) -> Array:
+    """Average precision where instances count as often as the weights of each replicate say, ``[R]``."""
+    order_N, positive_N, end_N = ranking
     sorted_RN = weights_RN[:, order_N]
     hits_RN = sorted_RN * positive_N
-    places = end_N[positive_N]
-    precision_RP = hits_RN.cumsum(axis=1)[:, places] / sorted_RN.cumsum(axis=1)[:, places].clip(min=1)
+    end_P = end_N[positive_N]
+    precision_RP = hits_RN.cumsum(axis=1)[:, end_P] / sorted_RN.cumsum(axis=1)[:, end_P].clip(min=1)
     gain_RP = hits_RN[:, positive_N]
     value_R: Array = (gain_RP * precision_RP).sum(axis=1) / gain_RP.sum(axis=1)
     return value_R
 
 
 def _next_true(marked_KN: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For each place the number, from 1, of the first marked place from there on; the last place is marked."""
+    """For each column the number, from 1, of the first marked one from there on; the last is marked."""
     count = marked_KN.shape[1]
     number_KN = np.where(marked_KN, np.arange(1, count + 1), count)
-    found: NDArray[np.int64] = np.minimum.accumulate(number_KN[:, ::-1], axis=1)[:, ::-1]
-    return found
+    first: NDArray[np.int64] = np.minimum.accumulate(number_KN[:, ::-1], axis=1)[:, ::-1]
+    return first

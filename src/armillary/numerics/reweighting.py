@@ -2,9 +2,9 @@
 
 A draw x is worth one over the density it came from. With densities known exactly that is the balance heuristic
 (Veach and Guibas 1995); with densities known up to a constant, q_k = exp(-u_k) / Z_k, the constants are found first:
-MBAR (Shirts and Chodera 2008), or its binned form WHAM (Ferrenberg and Swendsen 1989). All weights are logarithms.
+MBAR (Shirts and Chodera 2008). All weights are logarithms.
 
-Legend: K states (proposals, temperatures), S those with draws, N draws, B bins, ``u`` reduced energies (-ln q_k up to
+Legend: K states (proposals, temperatures), S those with draws, N draws, ``u`` reduced energies (-ln q_k up to
 a constant), ``f`` free energies -ln Z_k.
 """
 
@@ -48,20 +48,6 @@ class Mbar:
     """Why the numbers can't be used, a sentence; None where they can."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wham:
-    """Free energies of K states and the number of elements of the space in each bin."""
-
-    free_energies_K: Array
-    """-ln Z of each state (nats), 0 for the anchor."""
-
-    log_density_of_states_B: Array
-    """Log of the number of elements in each bin, in units of the anchor's Z; -infinity where nothing was drawn."""
-
-    iterations: int
-    converged: bool
-
-
 def balance_log_weights(log_q_KN: ArrayLike, counts_K: ArrayLike) -> Array:
     """Log weight ``[N]`` of draws of which ``counts[k]`` come from density k, whose exact log-density is ``log_q[k]``.
 
@@ -95,8 +81,7 @@ def mbar(
     u_KN, counts_K = _checked(reduced_KN, counts_K)
     if counts_K.sum() != u_KN.shape[1]:
         raise UsageError(f"the counts must sum to the {u_KN.shape[1]} draws; got {int(counts_K.sum())}.")
-    ones_N = np.ones(u_KN.shape[1])
-    f_K, log_mixture_N, iterations, converged = _solve(u_KN, counts_K, ones_N, anchor, tolerance, max_iterations)
+    f_K, log_mixture_N, iterations, converged = _solve(u_KN, counts_K, anchor, tolerance, max_iterations)
     weights_KN = np.exp(f_K[:, None] - u_KN - log_mixture_N)
     gram_KK = weights_KN @ weights_KN.T
     problem = _problem(gram_KK, counts_K, iterations, converged)
@@ -113,46 +98,13 @@ def mbar(
     )
 
 
-def wham(
-    histograms_KB: ArrayLike,
-    reduced_KB: ArrayLike,
-    *,
-    anchor: int = 0,
-    tolerance: float = 1e-10,
-    max_iterations: int = 1000,
-) -> Wham:
-    """Density of states from the histogram of each state's draws and the reduced energies at the bins' centres.
-
-    ``ln sum_k H_k(b) - ln sum_k N_k exp(f_k - u_k(b))`` for each bin; exact where energies do not vary in a bin.
-    Errors as ``mbar``.
-    """
-    histograms_KB = np.asarray(histograms_KB, np.float64)
-    if histograms_KB.ndim != 2 or not np.isfinite(histograms_KB).all() or (histograms_KB < 0).any():
-        raise UsageError("histograms must be a table [states, bins] of counts of 0 or more.")
-    u_KB, counts_K = _checked(reduced_KB, histograms_KB.sum(1))
-    if u_KB.shape != histograms_KB.shape:
-        raise UsageError(f"histograms {histograms_KB.shape} and reduced energies {u_KB.shape} must have one shape.")
-    total_B = histograms_KB.sum(0)
-    filled = total_B > 0
-    f_K, log_mixture, iterations, converged = _solve(
-        u_KB[:, filled], counts_K, total_B[filled], anchor, tolerance, max_iterations
-    )
-    weights_KB = np.exp(f_K[:, None] - u_KB[:, filled] - log_mixture)
-    problem = _problem((weights_KB * total_B[filled]) @ weights_KB.T, counts_K, iterations, converged)
-    if problem:
-        raise NumericError(problem)
-    log_density_B = np.full(len(total_B), -math.inf)
-    log_density_B[filled] = np.log(total_B[filled]) - log_mixture
-    return Wham(free_energies_K=f_K, log_density_of_states_B=log_density_B, iterations=iterations, converged=converged)
-
-
 def _solve(
-    u_KN: Array, counts_K: Array, times_N: Array, anchor: int, tolerance: float, max_iterations: int
+    u_KN: Array, counts_K: Array, anchor: int, tolerance: float, max_iterations: int
 ) -> tuple[Array, Array, int, bool]:
     """Free energies, log of the mixture ``sum_j N_j exp(f_j - u_j)`` of each draw, iterations, and whether they met.
 
-    ``times`` is how often each draw counts. From the eleventh step on, whichever of the self-consistent and the
-    Newton step leaves the smaller error is taken (Shirts and Chodera's adaptive scheme).
+    From the eleventh step on, whichever of the self-consistent and the Newton step leaves the smaller error is taken
+    (Shirts and Chodera's adaptive scheme).
     """
     if not -len(u_KN) <= anchor < len(u_KN):
         raise UsageError(f"the anchor must be one of the {len(u_KN)} states; got {anchor}.")
@@ -165,30 +117,30 @@ def _solve(
     drawn = counts_K > 0
     u_SN, counts_S = u_KN[drawn], counts_K[drawn]
     log_counts_S, f_S = np.log(counts_S), np.zeros(len(u_SN))
-    log_sums_S, shares_SN = _shares(f_S, u_SN, log_counts_S, times_N)
+    log_sums_S, shares_SN = _shares(f_S, u_SN, log_counts_S)
     iterations = 0
     while np.abs(log_sums_S).max() > tolerance and iterations < max_iterations:
         iterations += 1
         steps = [f_S - log_sums_S]
         if iterations > SELF_CONSISTENT_STEPS:
-            steps.append(f_S + _newton_step(shares_SN, counts_S, times_N))
-        tried = [(*_shares(f, u_SN, log_counts_S, times_N), f) for f in steps]
+            steps.append(f_S + _newton_step(shares_SN, counts_S))
+        tried = [(*_shares(f, u_SN, log_counts_S), f) for f in steps]
         log_sums_S, shares_SN, f_S = min(tried, key=lambda trial: float(np.abs(trial[0]).max()))
     log_mixture_N = _log_mixture(u_SN, log_counts_S + f_S)
-    f_K = lowest_K - _log_sum_exp(np.log(times_N) - u_KN - log_mixture_N, axis=1)
+    f_K = lowest_K - _log_sum_exp(-u_KN - log_mixture_N, axis=1)
     # Shifting all f by one number leaves the draws' shares alone, so the anchor may be set at the end.
     return f_K - f_K[anchor], log_mixture_N - f_K[anchor], iterations, bool(np.abs(log_sums_S).max() <= tolerance)
 
 
-def _shares(f_S: Array, u_SN: Array, log_counts_S: Array, times_N: Array) -> tuple[Array, Array]:
+def _shares(f_S: Array, u_SN: Array, log_counts_S: Array) -> tuple[Array, Array]:
     """Log of the sum of each state's weights, which should be 0, and each draw's shares among the states."""
     log_shares_SN = (log_counts_S + f_S)[:, None] - u_SN - _log_mixture(u_SN, log_counts_S + f_S)
-    return _log_sum_exp(log_shares_SN + np.log(times_N), axis=1) - log_counts_S, np.exp(log_shares_SN)
+    return _log_sum_exp(log_shares_SN, axis=1) - log_counts_S, np.exp(log_shares_SN)
 
 
-def _newton_step(shares_SN: Array, counts_S: Array, times_N: Array) -> Array:
-    expected_S = shares_SN @ times_N
-    hessian_SS = np.diag(expected_S) - (shares_SN * times_N) @ shares_SN.T
+def _newton_step(shares_SN: Array, counts_S: Array) -> Array:
+    expected_S = shares_SN.sum(1)
+    hessian_SS = np.diag(expected_S) - shares_SN @ shares_SN.T
     step_S = np.zeros(len(counts_S))
     # The first state stays: a shift of all changes nothing, so the whole matrix is singular.
     step_S[1:] = np.linalg.lstsq(hessian_SS[1:, 1:], (counts_S - expected_S)[1:], rcond=1e-13)[0]

@@ -42,18 +42,6 @@ def effective_rank_from_covariance(covariance_DD: Shaped[Tensor, "d d"]) -> floa
     return effective_rank_from_singular_values(_eigenvalues(covariance_DD).sqrt())
 
 
-def participation_ratio(covariance_DD: Shaped[Tensor, "d d"]) -> float:
-    """``(sum e)^2 / sum e^2`` of the covariance's eigenvalues: 1 when one direction varies, d when all vary alike."""
-    e = _eigenvalues(covariance_DD)
-    return float(e.sum().square() / e.square().sum()) if float(e.sum()) else 0.0
-
-
-def stable_rank(x_ND: Shaped[Tensor, "n d"], center: bool = False) -> float:
-    """Squared Frobenius norm over squared spectral norm: at most the rank, blind to small directions. 0 for zeros."""
-    s = singular_values(x_ND, center=center)
-    return float(s.square().sum() / s[0].square()) if float(s[0]) else 0.0
-
-
 def singular_values(x_ND: Shaped[Tensor, "n d"], center: bool = False) -> Float[Tensor, " k"]:
     """The ``min(n, d)`` singular values, largest first, float64, through the smaller Gram side.
 

@@ -1,4 +1,4 @@
-"""How likely given answers are after prompts that may hold pictures, and the answer a model gives by itself.
+"""How likely given answers are after prompts that may hold images, and the answer a model gives by itself.
 
 A prompt is read once, its answers continue it. Prompts are batches as a processor or collator makes them
 (``input_ids``, ``attention_mask``, ``pixel_values``), padded at the right; any transformers model whose head is a
@@ -8,7 +8,7 @@ Shapes: B prompts, T tokens of the longest, D hidden size, V vocabulary, C conti
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -25,7 +25,7 @@ from armillary.scoring.kv_cache import copy_cache, growing_cache, select_rows
 from armillary.scoring.nll import CHUNK_ELEMENTS
 
 CONTINUED_AT_ONCE = 64
-"""Answers of more than one token that continue their prompts in one forward pass."""
+"""Answers of more than one token that continue their prompts in one forward pass: more take more memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,22 +54,28 @@ def answer_log_probabilities(
     if len(answers) != len(prompts["input_ids"]):
         there = len(prompts["input_ids"])
         raise UsageError(f"{there} prompts came with answers to {len(answers)}; give some to each.")
-    if not all(len(answer) for asked in answers for answer in asked):
+    if not all(len(answer) for own_answers in answers for answer in own_answers):
         raise UsageError("an answer without tokens has no probability; give at least one token.")
     read = _read(model, prompts)
-    totals = [np.zeros(len(asked)) for asked in answers]
-    for row, asked in enumerate(answers):
-        firsts = torch.tensor([answer[0] for answer in asked], device=read.hidden_BD.device)
+    totals = [np.zeros(len(own_answers)) for own_answers in answers]
+    for row, own_answers in enumerate(answers):
+        firsts = torch.tensor([answer[0] for answer in own_answers], device=read.hidden_BD.device)
         hidden_ND = read.hidden_BD[row : row + 1]
         totals[row] += _log_probabilities(model, hidden_ND)[0][firsts].double().cpu().numpy()
-    longer = [(row, place) for row, asked in enumerate(answers) for place, a in enumerate(asked) if len(a) > 1]
+    longer = [
+        (row, column)
+        for row, own_answers in enumerate(answers)
+        for column, answer in enumerate(own_answers)
+        if len(answer) > 1
+    ]
+    # Answers of about the same length share a batch, so that little is padding.
     longer.sort(key=lambda item: len(answers[item[0]][item[1]]))
     for start in range(0, len(longer), CONTINUED_AT_ONCE):
         chosen = longer[start : start + CONTINUED_AT_ONCE]
-        sums = _continued(model, read, [row for row, _ in chosen], [answers[row][place] for row, place in chosen])
-        for (row, place), value in zip(chosen, sums, strict=True):
-            totals[row][place] += value
-    lengths = [np.array([len(answer) for answer in asked], dtype=np.int64) for asked in answers]
+        sums = _continued(model, read, [row for row, _ in chosen], [answers[row][column] for row, column in chosen])
+        for (row, column), value in zip(chosen, sums, strict=True):
+            totals[row][column] += value
+    lengths = [np.array([len(answer) for answer in own_answers], dtype=np.int64) for own_answers in answers]
     return [AnswerScores(total, tokens) for total, tokens in zip(totals, lengths, strict=True)]
 
 
@@ -84,20 +90,20 @@ def greedy_answers(
     if max_new_tokens < 1:
         raise UsageError(f"max_new_tokens must be 1 or more, got {max_new_tokens}.")
     read = _read(model, prompts)
-    told: list[list[int]] = [[] for _ in range(len(read.hidden_BD))]
-    ended = [False] * len(told)
+    tokens: list[list[int]] = [[] for _ in range(len(read.hidden_BD))]
+    ended = [False] * len(tokens)
     hidden_BD, mask_BS = read.hidden_BD, read.mask_BT
     for step in range(max_new_tokens):
         token_B = _log_probabilities(model, hidden_BD).argmax(-1)
         for row, token in enumerate(token_B.tolist()):
             ended[row] |= token == end_id
             if not ended[row]:
-                told[row].append(token)
+                tokens[row].append(token)
         if all(ended) or step + 1 == max_new_tokens:
             break
         mask_BS = torch.cat([mask_BS, torch.ones_like(mask_BS[:, :1])], dim=1)
         hidden_BD = _body(model, token_B[:, None], mask_BS, read.cache)[:, 0]
-    return told
+    return tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +157,9 @@ def _continued(
         _log_probabilities(model, some_ND).gather(1, some_N[:, None])[:, 0]
         for some_ND, some_N in zip(hidden_ND.split(size), targets_N.split(size), strict=True)
     ]
-    found_CL = torch.zeros(scored_CL.shape, dtype=torch.float64, device="cpu")
-    found_CL[scored_CL.cpu()] = torch.cat(parts).cpu().double()
-    return [float(value) for value in found_CL.sum(1)]
+    summands_CL = torch.zeros(scored_CL.shape, dtype=torch.float64, device="cpu")
+    summands_CL[scored_CL.cpu()] = torch.cat(parts).cpu().double()
+    return [float(value) for value in summands_CL.sum(1)]
 
 
 def _log_probabilities(model: PreTrainedModel, hidden_ND: Tensor) -> Float[Tensor, "N V"]:
@@ -161,41 +167,3 @@ def _log_probabilities(model: PreTrainedModel, hidden_ND: Tensor) -> Float[Tenso
     if not bool(torch.isfinite(logits_NV).all()):
         raise NumericError("The model gave NaN or infinite logits after a prompt with an image.")
     return logits_NV.log_softmax(-1)
-
-
-# Endings that share their first tokens, as a tree: each shared run of tokens is computed once.
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenTree:
-    """A run of tokens, the endings that stop after it, and the branches that go on from it."""
-
-    run: tuple[int, ...]
-    ends: tuple[int, ...]
-    """Indices of the endings whose last token is the last of ``run``."""
-
-    branches: tuple["TokenTree", ...] = field(default=())
-
-    def cost(self) -> int:
-        """Tokens computed for a whole walk."""
-        return len(self.run) + sum(branch.cost() for branch in self.branches)
-
-
-def token_tree(endings: Mapping[int, Sequence[int]]) -> TokenTree:
-    """The tree of these endings (index -> tokens); the root's run is what all of them begin with, maybe nothing."""
-    run = _shared(list(endings.values()))
-    ends = tuple(index for index, tokens in endings.items() if len(tokens) == len(run))
-    groups: dict[int, dict[int, Sequence[int]]] = {}
-    for index, tokens in endings.items():
-        if len(tokens) > len(run):
-            groups.setdefault(tokens[len(run)], {})[index] = tokens[len(run) :]
-    return TokenTree(run=run, ends=ends, branches=tuple(token_tree(group) for group in groups.values()))
-
-
-def _shared(rows: list[Sequence[int]]) -> tuple[int, ...]:
-    shared: list[int] = []
-    for column in zip(*rows, strict=False):
-        if len(set(column)) > 1:
-            break
-        shared.append(column[0])
-    return tuple(shared)

@@ -18,7 +18,7 @@ from armillary.models.batches import run_body
 from armillary.models.loaded import LoadedModel
 from armillary.scoring.kv_cache import growing_cache, is_cacheable, select_rows
 from armillary.scoring.nll import chunked_nll
-from armillary.scoring.sample import draw
+from armillary.scoring.sampling import draw
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,15 @@
 """A key-value cache that grows in place: new tokens are written into spare room instead of copying all the old ones.
 
 Every attention layer keeps all its tokens, those with a sliding window too (the model's mask applies the window), so
-that cropping back is always possible and only moves the end of a view: branching from a stem costs no copy.
+that cropping back is always possible and only moves the end of a view: branching from a stem costs no copy. Endings
+that share their first tokens are such branches: ``token_tree`` orders them so that each shared run is computed once.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
@@ -108,40 +107,36 @@ def is_cacheable(model: PreTrainedModel) -> bool:
     return all(kind.endswith("_attention") and not kind.startswith("linear") for kind in kinds)
 
 
-# Decoding a few rows at a time on a CPU for little more than one row costs.
-#
-# Reading the weights is what a step costs. BLAS libraries are tuned for one row or for many: with two to eight rows
-# ``x @ W.T`` takes up to two and a half times as long as ``W @ x.T``, which is the same product.
+@dataclass(frozen=True, kw_only=True)
+class TokenTree:
+    """A run of tokens, the endings that stop after it, and the branches that go on from it."""
 
-FEWEST, MOST = 2, 8
-"""Numbers of rows for which the other order was faster (measured for matrices of 576 x 576 to 49,152 x 576)."""
+    run: tuple[int, ...]
+    ends: tuple[int, ...]
+    """Indices of the endings whose last token is the last of ``run``."""
 
+    branches: tuple["TokenTree", ...] = field(default=())
 
-@contextmanager
-def few_rows(model: nn.Module) -> Iterator[None]:
-    """Inside, linear layers that get two to eight rows on a CPU multiply as ``W @ x.T``; others do as before.
-
-    Equal to the plain product up to rounding. Layers that something else has already replaced the ``forward`` of, and
-    subclasses of ``nn.Linear`` (adapters, quantised weights), are left alone.
-    """
-    layers = [
-        module
-        for module in model.modules()
-        if type(module) is nn.Linear and "forward" not in vars(module) and module.weight.device.type == "cpu"
-    ]
-    try:
-        for layer in layers:
-            layer.forward = partial(_linear, layer)  # type: ignore[method-assign]
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward
+    def cost(self) -> int:
+        """Tokens computed for a whole walk."""
+        return len(self.run) + sum(branch.cost() for branch in self.branches)
 
 
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    rows = x.numel() // x.shape[-1]
-    if not FEWEST <= rows <= MOST or torch.is_grad_enabled():
-        return nn.functional.linear(x, layer.weight, layer.bias)
-    columns, bias = x.reshape(rows, -1).t(), cast(Tensor | None, layer.bias)
-    product = layer.weight @ columns if bias is None else torch.addmm(bias[:, None], layer.weight, columns)
-    return product.t().reshape(*x.shape[:-1], -1)
+def token_tree(endings: Mapping[int, Sequence[int]]) -> TokenTree:
+    """The tree of these endings (index -> tokens); the root's run is what all of them begin with, maybe nothing."""
+    run = _shared(list(endings.values()))
+    ends = tuple(index for index, tokens in endings.items() if len(tokens) == len(run))
+    groups: dict[int, dict[int, Sequence[int]]] = {}
+    for index, tokens in endings.items():
+        if len(tokens) > len(run):
+            groups.setdefault(tokens[len(run)], {})[index] = tokens[len(run) :]
+    return TokenTree(run=run, ends=ends, branches=tuple(token_tree(group) for group in groups.values()))
+
+
+def _shared(rows: list[Sequence[int]]) -> tuple[int, ...]:
+    shared: list[int] = []
+    for column in zip(*rows, strict=False):
+        if len(set(column)) > 1:
+            break
+        shared.append(column[0])
+    return tuple(shared)

@@ -20,8 +20,7 @@ from armillary.errors import NumericError, UsageError
 from armillary.models.batches import encode, equal_length_batches, run_body
 from armillary.models.loaded import LoadedModel
 from armillary.progress import counted
-from armillary.scoring.answers import TokenTree, token_tree
-from armillary.scoring.kv_cache import growing_cache, is_cacheable
+from armillary.scoring.kv_cache import TokenTree, growing_cache, is_cacheable, token_tree
 
 
 @torch.inference_mode()
@@ -71,7 +70,7 @@ def finite(logits_BM: Float[Tensor, "b m"], prompts: Sequence[str]) -> NDArray[n
     return values
 
 
-# Next-token logits of many stems with many endings, each stem computed once.
+# Many stems with many endings, each stem computed once.
 #
 # "Anna lives in the city of", "Anna lives in the country of" and "Anna speaks the language of" share the stem "Anna"
 # and, two of them, " lives in the". The stem's tokens fill a key-value cache; the tree of the endings' tokens is

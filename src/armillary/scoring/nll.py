@@ -112,12 +112,8 @@ def chunked_nll(
         logits_KV = loaded.anatomy.logits(hidden_KD).float()
         if len(banned):
             logits_KV[:, list(banned)] = -torch.inf
-        parts.append(_negative_log_softmax(logits_KV, targets_K))
+        # In place: the chunk of logits is the only array of its size.
+        logits_KV = logits_KV.sub_(logits_KV.amax(dim=-1, keepdim=True))
+        target_K = logits_KV.gather(1, targets_K[:, None])[:, 0]
+        parts.append(logits_KV.exp_().sum(dim=-1).log_() - target_K)
     return torch.cat(parts)
-
-
-def _negative_log_softmax(logits_KV: Tensor, targets_K: Tensor) -> Tensor:
-    # In place: the chunk of logits is the only array of its size.
-    logits_KV = logits_KV.sub_(logits_KV.amax(dim=-1, keepdim=True))
-    target_K = logits_KV.gather(1, targets_K[:, None])[:, 0]
-    return logits_KV.exp_().sum(dim=-1).log_() - target_K

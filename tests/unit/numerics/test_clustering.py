@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans as Reference
 from sklearn.metrics import adjusted_rand_score
 
 from armillary.errors import NumericError, UsageError
-from armillary.numerics.clustering import BLOCK_BYTES, KMeans, _Rows, block_rows, kmeans, nearest_center
+from armillary.numerics.clustering import BLOCK_BYTES, KMeans, _Rows, block_rows, kmeans
 
 
 def blobs(n: int, d: int, k: int, spread: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,14 +89,7 @@ def test_cosine_ignores_length() -> None:
     fit = kmeans(x, 5, seed=0, cosine=True)
     assert adjusted_rand_score(truth.numpy(), fit.labels.numpy()) == 1.0
     torch.testing.assert_close(fit.centers.norm(dim=1), torch.ones(5))
-    assert torch.equal(nearest_center(x * 3, fit.centers, cosine=True), fit.labels)
     assert adjusted_rand_score(truth.numpy(), kmeans(x, 5, seed=0).labels.numpy()) < 0.9
-
-
-def test_nearest_center_repeats_the_labels() -> None:
-    x, _ = blobs(300, 6, 4, 0.4)
-    fit = kmeans(x, 4, seed=0)
-    assert torch.equal(nearest_center(x, fit.centers), fit.labels)
 
 
 def test_as_many_clusters_as_rows_and_one_cluster() -> None:

@@ -14,7 +14,6 @@ from armillary.numerics.intervals import (
     binomial,
     bootstrap,
     bootstrap_mean,
-    bootstrap_mean_correlation,
     bootstrap_weighted,
     mean_correlation_under_weights,
     paired_difference,
@@ -89,14 +88,18 @@ def test_mean_correlation_under_weights_is_the_correlation_of_the_drawn_rows() -
     np.testing.assert_allclose(mean_correlation_under_weights(a, b)(counts), expected, atol=1e-10)
 
 
+def mean_correlation(a: np.ndarray, b: np.ndarray, **settings: int) -> Interval:
+    return bootstrap_weighted(mean_correlation_under_weights(a, b), len(a), **settings)
+
+
 def test_constant_columns_are_left_out_of_the_mean_correlation() -> None:
     a = np.c_[normal(50), np.full(50, 1 / 3)]
     b = np.c_[normal(50, seed=1), normal(50, seed=2)]
-    whole = bootstrap_mean_correlation(a, b, seed=0)
-    assert ends(whole) == pytest.approx(ends(bootstrap_mean_correlation(a[:, :1], b[:, :1], seed=0)))
+    whole = mean_correlation(a, b, seed=0)
+    assert ends(whole) == pytest.approx(ends(mean_correlation(a[:, :1], b[:, :1], seed=0)))
     assert whole.estimate == pytest.approx(stats.pearsonr(a[:, 0], b[:, 0]).statistic)
     with pytest.raises(NumericError, match="every column is constant"):
-        bootstrap_mean_correlation(a[:, 1:], b[:, 1:], seed=0)
+        mean_correlation(a[:, 1:], b[:, 1:], seed=0)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (3, 10), (10, 10), (57, 100)])
@@ -143,7 +146,7 @@ def test_nominal_95_percent_covers_in_90_to_99_percent_of_simulations(method: st
         elif method == "correlation":
             truth, signal = 0.6, generator.normal(size=(120, 1))
             other = 0.6 * signal + 0.8 * generator.normal(size=(120, 1))
-            interval = bootstrap_mean_correlation(signal, other, seed=seed, replicates=400)
+            interval = mean_correlation(signal, other, seed=seed, replicates=400)
         else:
             values = generator.normal(1.0, 2.0, size=60)
             truth = 1.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from armillary.errors import NumericError, UsageError
-from armillary.numerics.reweighting import balance_log_weights, mbar, wham
+from armillary.numerics.reweighting import balance_log_weights, mbar
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pymbar tells on import that it could be faster with JAX
@@ -96,27 +96,6 @@ def test_not_converging_is_an_error() -> None:
     assert mbar(u_KN, COUNTS, tolerance=1e-12).iterations < 20
 
 
-def test_wham_finds_the_density_of_states() -> None:
-    levels, elements = np.arange(30) * 0.4, np.exp(np.arange(30) * 0.25)
-    temperatures = np.array([1.0, 1.5, 2.5])
-    boltzmann_KB = elements * np.exp(-levels / temperatures[:, None])
-    z_K = boltzmann_KB.sum(1)
-    draws = [np.random.default_rng(k).multinomial(20_000, boltzmann_KB[k] / z_K[k]) for k in range(3)]
-    found = wham(draws, levels / temperatures[:, None])
-    np.testing.assert_allclose(found.free_energies_K, np.log(z_K[0] / z_K), atol=0.03)
-    np.testing.assert_allclose(np.exp(found.log_density_of_states_B) * z_K[0] / elements, 1, atol=0.2)
-    assert np.exp(found.log_density_of_states_B - levels).sum() == pytest.approx(1.0)
-    x_N = np.concatenate([np.repeat(levels, histogram) for histogram in draws])
-    single = mbar(x_N / temperatures[:, None], [20_000] * 3)
-    np.testing.assert_allclose(found.free_energies_K, single.free_energies_K, atol=1e-8)
-
-
-def test_wham_knows_empty_bins() -> None:
-    found = wham([[5.0, 0.0, 5.0]], [[0.0, 1.0, 2.0]])
-    assert found.log_density_of_states_B[1] == -np.inf
-    assert np.isfinite(found.log_density_of_states_B[[0, 2]]).all()
-
-
 def test_bad_input_is_refused() -> None:
     u_KN, _ = oscillators()
     with pytest.raises(UsageError, match="sum to the 1200 draws; got 1201"):
@@ -129,10 +108,6 @@ def test_bad_input_is_refused() -> None:
         mbar(u_KN, COUNTS * 0)
     with pytest.raises(UsageError, match="one of the 4 states; got 4"):
         mbar(u_KN, COUNTS, anchor=4)
-    with pytest.raises(UsageError, match="one shape"):
-        wham([[1.0, 2.0]], [[1.0, 2.0, 3.0]])
-    with pytest.raises(UsageError, match="0 or more"):
-        wham([[1.0, -2.0]], [[1.0, 2.0]])
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf])

@@ -6,7 +6,7 @@ from torch import nn
 
 from armillary.models import KINDS, tiny
 from armillary.models.batches import run_body
-from armillary.scoring.kv_cache import FEWEST, MOST, few_rows
+from armillary.scoring.decoding import FEWEST, MOST, few_rows
 
 
 @pytest.mark.parametrize("bias", [False, True])

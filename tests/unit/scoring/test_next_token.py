@@ -7,7 +7,7 @@ import torch
 from armillary.errors import NumericError, UsageError
 from armillary.models import KINDS, LoadedModel, tiny
 from armillary.scoring import branch_logits, next_token_logits
-from armillary.scoring.answers import token_tree
+from armillary.scoring.kv_cache import token_tree
 
 STEMS = ["Paris", "The color of grass", "red blue green", "x", "Berlin is not", "Rome "]
 ENDINGS = [" lives in the city of", " lives in the country of", " speaks the language of", "", "s", " lives in"]

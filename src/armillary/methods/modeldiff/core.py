@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from armillary.methods.modeldiff.config import Bounds
 from armillary.methods.modeldiff.draws import Draws, Floats, Tokens
-from armillary.numerics.pareto import pareto_k
+from armillary.numerics.pareto import UNRELIABLE, pareto_k
 from armillary.numerics.reweighting import balance_log_weights
 
 ENOUGH = 100.0
@@ -23,9 +23,6 @@ ENOUGH = 100.0
 
 LARGEST = 0.05
 """Share of the largest weight up to which it is."""
-
-HEAVIEST = 0.7
-"""Pareto shape of the weights up to which it is (Vehtari and others 2024): beyond, more samples may not help."""
 
 BLOCK = 100_000
 """Resampling weights held at once: few enough to stay in the processor's cache."""
@@ -80,12 +77,12 @@ class Reliability:
     @property
     def enough(self) -> bool:
         """Whether the figure may be shown as reliable."""
-        return self.effective >= ENOUGH and self.largest <= LARGEST and self.pareto_k <= HEAVIEST
+        return self.effective >= ENOUGH and self.largest <= LARGEST and self.pareto_k <= UNRELIABLE
 
     @property
     def wanted(self) -> int | None:
         """How many samples would do, from these; None where a heavy tail forbids to say, or none was inside."""
-        if self.effective <= 0 or self.pareto_k > HEAVIEST:
+        if self.effective <= 0 or self.pareto_k > UNRELIABLE:
             return None
         factor = max(ENOUGH / self.effective, self.largest / LARGEST, 1.0)
         # Two significant digits, upwards: the factor itself is an estimate.

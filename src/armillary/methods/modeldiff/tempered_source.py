@@ -22,7 +22,7 @@ from armillary.methods.modeldiff.tempering import Redraw, TemperedModel, paralle
 from armillary.models.batches import run_body
 from armillary.models.loaded import LoadedModel
 from armillary.scoring.kv_cache import copy_cache, growing_cache, is_cacheable, select_rows
-from armillary.scoring.sample import draw
+from armillary.scoring.sampling import draw
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,16 @@ from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.vector_icl.embedding import run_embeds, side_by_side, takes_branches
 from armillary.models.batches import run_body
 from armillary.models.loaded import LoadedModel
-from armillary.scoring.answers import TokenTree, token_tree
-from armillary.scoring.decoding import DecodingRows
-from armillary.scoring.kv_cache import GrowingLayer, copy_cache, few_rows, growing_cache, is_cacheable, select_rows
+from armillary.scoring.decoding import DecodingRows, few_rows
+from armillary.scoring.kv_cache import (
+    GrowingLayer,
+    TokenTree,
+    copy_cache,
+    growing_cache,
+    is_cacheable,
+    select_rows,
+    token_tree,
+)
 
 _SIDE_BY_SIDE = 2
 """Lengths of the prefix up to which queries stand side by side: beyond, they'd mostly be hidden from each other."""

@@ -9,7 +9,7 @@ import torch
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.models import KINDS, LoadedModel, tiny
 from armillary.scoring import next_token_logits, sample, token_nll
-from armillary.scoring.sample import draw
+from armillary.scoring.sampling import draw
 
 PROMPTS = ["Paris is", "The color of grass is", "red"]
 

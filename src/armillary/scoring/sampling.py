@@ -2,6 +2,7 @@
 
 Each distinct prompt of a batch is computed once and its cache rows are repeated. Every row has its own uniform
 numbers, drawn before the first step, so that a row's draw does not depend on which rows share its batch.
+Shapes: B rows, V vocabulary, K blocks of the vocabulary, S entries of a block.
 """
 
 import math
@@ -19,11 +20,9 @@ from armillary.progress import counted
 from armillary.scoring.decoding import DecodingRows, end_tokens
 from armillary.scoring.kv_cache import growing_cache, is_cacheable, select_rows
 
-# One token from each row of logits by the inverse of the cumulative distribution, with its exact log-probability.
-#
-# Shapes: B rows, V vocabulary, K blocks of the vocabulary, S entries of a block.
-
 BLOCK = 256
+"""Entries of the vocabulary that are summed before one of them is looked for; at 65,536 tokens there are as many sums
+as entries of a block."""
 
 
 def draw(
@@ -39,7 +38,11 @@ def draw(
     """
     weights_BV = logits_BV.float().div_(temperature if isinstance(temperature, float) else temperature[:, None])
     weights_BV = weights_BV.sub_(weights_BV.amax(dim=-1, keepdim=True)).exp_()
-    blocks_BK = _block_sums(weights_BV).double()
+    whole = weights_BV.shape[1] // BLOCK * BLOCK
+    sums = [weights_BV[:, :whole].unflatten(1, (-1, BLOCK)).sum(dim=-1)] if whole else []
+    if whole < weights_BV.shape[1]:
+        sums.append(weights_BV[:, whole:].sum(dim=-1, keepdim=True))
+    blocks_BK = torch.cat(sums, dim=1).double()
     upto_BK = blocks_BK.cumsum(dim=-1)
     total_B1 = upto_BK[:, -1:]
     wanted_B1 = uniform_B.double()[:, None] * total_B1
@@ -48,17 +51,9 @@ def draw(
     outside_BS = columns_BS >= weights_BV.shape[1]
     inside_BS = weights_BV.gather(1, columns_BS.masked_fill(outside_BS, 0)).double().masked_fill_(outside_BS, 0.0)
     before_B1 = upto_BK.gather(1, block_B1) - blocks_BK.gather(1, block_B1)
-    place_B1 = _first_above(inside_BS.cumsum(dim=-1), wanted_B1 - before_B1)
-    log_probability_B = (inside_BS.gather(1, place_B1).log() - total_B1.log())[:, 0]
-    return (block_B1 * BLOCK + place_B1)[:, 0].clamp_max(weights_BV.shape[1] - 1), log_probability_B
-
-
-def _block_sums(weights_BV: Tensor) -> Tensor:
-    whole = weights_BV.shape[1] // BLOCK * BLOCK
-    sums = [weights_BV[:, :whole].unflatten(1, (-1, BLOCK)).sum(dim=-1)] if whole else []
-    if whole < weights_BV.shape[1]:
-        sums.append(weights_BV[:, whole:].sum(dim=-1, keepdim=True))
-    return torch.cat(sums, dim=1)
+    offset_B1 = _first_above(inside_BS.cumsum(dim=-1), wanted_B1 - before_B1)
+    log_probability_B = (inside_BS.gather(1, offset_B1).log() - total_B1.log())[:, 0]
+    return (block_B1 * BLOCK + offset_B1)[:, 0].clamp_max(weights_BV.shape[1] - 1), log_probability_B
 
 
 def _first_above(upto_BK: Tensor, wanted_B1: Tensor) -> Tensor:
@@ -108,15 +103,19 @@ def sample(
     ``ModelError`` for models without a key-value cache, ``NumericError`` where logits are not finite.
     """
     _check(loaded, num_samples, max_new_tokens, temperature, batch_size)
-    rows = encode(loaded, prompts) if prompts is not None else [[_first_token(loaded)]]
+    start = loaded.tokenizer.bos_token_id
+    if prompts is None and not isinstance(start, int):
+        raise UsageError(f"The tokenizer of {loaded.name} has no beginning-of-text token; give prompts.")
+    rows = encode(loaded, prompts) if prompts is not None else [[start]]
     owner = [index for index in range(len(rows)) for _ in range(num_samples)]
     generator = torch.Generator().manual_seed(seed)
     uniforms = torch.rand((len(owner), max_new_tokens), generator=generator, dtype=torch.float64)
-    job = _Job(loaded, rows, owner, uniforms.to(loaded.device), temperature, _stops(loaded, stop_ids))
+    stops = torch.tensor(end_tokens(loaded) if stop_ids is None else [*stop_ids], dtype=torch.long)
+    job = _Job(loaded, rows, owner, uniforms.to(loaded.device), temperature, stops.to(loaded.device))
     order = sorted(range(len(owner)), key=lambda index: (len(rows[owner[index]]), index))
     with counted(label, len(owner)) if label else counted("", 0) as bar:
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
+        for first in range(0, len(order), batch_size):
+            batch = order[first : first + batch_size]
             job.run(batch)
             bar.advance(len(batch))
     texts = [str(loaded.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in job.sequences]
@@ -179,16 +178,3 @@ def _check(loaded: LoadedModel, num_samples: int, max_new_tokens: int, temperatu
         raise UsageError(f"temperature must be above 0 and finite, got {temperature}.")
     if not is_cacheable(loaded.model):
         raise ModelError(f"{loaded.name} has recurrent layers; sampling needs a model with a key-value cache.")
-
-
-def _first_token(loaded: LoadedModel) -> int:
-    token = loaded.tokenizer.bos_token_id
-    if not isinstance(token, int):
-        raise UsageError(f"The tokenizer of {loaded.name} has no beginning-of-text token; give prompts.")
-    return token
-
-
-def _stops(loaded: LoadedModel, stop_ids: Sequence[int] | None) -> Tensor:
-    if stop_ids is None:
-        stop_ids = end_tokens(loaded)
-    return torch.tensor(list(stop_ids), dtype=torch.long, device=loaded.device)
