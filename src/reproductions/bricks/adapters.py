@@ -6,7 +6,7 @@ to choose see the very same losses. Legend: N texts, B bricks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from armillary.methods.bricks.payloads import LowRank
 from armillary.models.feed_forward import feed_forward
 from armillary.models.loaded import LoadedModel
 from armillary.numerics.intervals import Interval, bootstrap
+from armillary.runs.parts import Arrays
 from armillary.scoring import sequence_nll
 from reproductions.bricks.scale import TASKS
 from reproductions.bricks.setup import Context
@@ -97,7 +98,7 @@ def trained_adapter(context: Context, task: str, offset: int) -> Brick:
     """An adapter on the FFNs of the last third of the layers: the gradient then ends two thirds of the way up."""
     loaded, scale, depth = context.loaded, context.scale, context.loaded.anatomy.num_layers
 
-    def train() -> dict[str, Any]:
+    def train() -> Arrays:
         paths = [path for layer in range(2 * depth // 3, depth) for path in feed_forward(loaded, layer).matrices]
         texts = context.texts("score", TRAIN_TEXTS, offset)[task]
         with adapter_training(loaded, paths, RANK, seed=context.seed + offset) as parts:

@@ -5,6 +5,8 @@ what it says of routing, combining, updating and growing is a survey of others' 
 nulls and controls are ours throughout. A rule reads intervals only.
 """
 
+from typing import Literal
+
 from armillary.records.claims import Claim, Measures, Verdict, above, at_most, below, every
 
 HIGH = ("code", "mathematics", "translation")
@@ -15,90 +17,90 @@ ALMOST_NOTHING = 0.02
 """Relative rise of the loss that counts as almost nothing."""
 
 
+CLUSTERED: tuple[Literal["weights", "coactivation"], ...] = ("weights", "coactivation")
+"""Ways to group neurons that belong together, beside groups by lot."""
+
+
+def decided(*, fails: bool, holds: bool) -> Verdict:
+    """The verdict where a failure counts first and what neither fails nor holds is undecided."""
+    return "fails" if fails else "holds" if holds else "undecided"
+
+
 def _sparse(m: Measures) -> Verdict:
     mean, least = m["sparsity/share below 0.2"], m["sparsity/share below 0.2, least layer"]
-    if mean.upper < 0.8 or least.upper < 0.7:
-        return "fails"
-    return "holds" if mean.lower >= 0.8 and least.lower >= 0.7 else "undecided"
+    return decided(
+        fails=mean.upper < 0.8 or least.upper < 0.7,
+        holds=mean.lower >= 0.8 and least.lower >= 0.7,
+    )
 
 
 def _best(m: Measures) -> Verdict:
     least, shuffled = m["scores/layers above the null, least capability"], m["scores/layers above the null, shuffled"]
-    if least.estimate < 0.75 or least.estimate <= shuffled.estimate:
-        return "fails"
-    return "holds" if least.estimate >= 0.9 and shuffled.estimate <= 0.05 else "undecided"
+    return decided(
+        fails=least.estimate < 0.75 or least.estimate <= shuffled.estimate,
+        holds=least.estimate >= 0.9 and shuffled.estimate <= 0.05,
+    )
 
 
 def _most_layers(m: Measures) -> Verdict:
-    high = [m[f"scores/layers above 0.8, {name}"] for name in HIGH]
-    lower = [m[f"scores/layers above 0.8, {name}"] for name in LOWER]
-    if any(one.upper <= 0.5 for one in high) or max(one.lower for one in lower) > min(one.upper for one in high):
-        return "fails"
-    above = all(one.lower > 0.5 for one in high)
-    return "holds" if above and max(o.estimate for o in lower) < min(o.estimate for o in high) else "undecided"
+    high, lower = ([m[f"scores/layers above 0.8, {name}"] for name in names] for names in (HIGH, LOWER))
+    is_above = max(share.lower for share in lower) > min(share.upper for share in high)
+    is_below = max(share.estimate for share in lower) < min(share.estimate for share in high)
+    return decided(
+        fails=is_above or any(share.upper <= 0.5 for share in high),
+        holds=is_below and all(share.lower > 0.5 for share in high),
+    )
 
 
 def _few(m: Measures) -> Verdict:
     fall, mean = m["scores/best minus top 5 per mille"], m["scores/mean over chance"]
-    if fall.upper < 0.1 or mean.lower > 2:
-        return "fails"
-    return "holds" if fall.lower >= 0.1 and mean.upper <= 1.5 else "undecided"
+    return decided(fails=fall.upper < 0.1 or mean.lower > 2, holds=fall.lower >= 0.1 and mean.upper <= 1.5)
 
 
 def _knockout(m: Measures) -> Verdict:
-    shown = m["knockout/capabilities hurt most, above random and matched"]
-    if shown.estimate <= 0.5:
-        return "fails"
-    return "holds" if shown.estimate >= 5 / 6 else "undecided"
+    shown = m["knockout/capabilities hurt most, above random and matched"].estimate
+    return decided(fails=shown <= 0.5, holds=shown >= 5 / 6)
 
 
 def _residents(m: Measures) -> Verdict:
     own, collateral = m["residents/own effect kept"], m["residents/collateral kept"]
     others = m["residents/collateral kept without as many others"]
-    if collateral.lower > 0.5:
-        return "fails"
-    good = own.lower >= 0.5 and collateral.upper <= 0.5 and others.estimate > collateral.upper
-    return "holds" if good else "undecided"
+    return decided(
+        fails=collateral.lower > 0.5,
+        holds=own.lower >= 0.5 and collateral.upper <= 0.5 and others.estimate > collateral.upper,
+    )
 
 
 def _partitionable(m: Measures) -> Verdict:
-    shares = [m[f"experts/cells beyond chance, {kind}"] for kind in ("weights", "coactivation")]
-    if max(one.estimate for one in shares) < 0.5:
-        return "fails"
-    lots = m["experts/cells beyond chance, random"]
-    return "holds" if max(one.estimate for one in shares) >= 0.9 and lots.estimate <= 0.1 else "undecided"
+    better = max(m[f"experts/cells beyond chance, {kind}"].estimate for kind in CLUSTERED)
+    lots = m["experts/cells beyond chance, random"].estimate
+    return decided(fails=better < 0.5, holds=better >= 0.9 and lots <= 0.1)
 
 
 def _clusters(m: Measures) -> Verdict:
-    gains = [m[f"routing/random minus {kind}, half, weakest draw"] for kind in ("weights", "coactivation")]
-    if max(one.upper for one in gains) <= 0:
-        return "fails"
-    return "holds" if min(one.lower for one in gains) > 0 else "undecided"
+    gains = [m[f"routing/random minus {kind}, half, weakest draw"] for kind in CLUSTERED]
+    return decided(fails=max(gain.upper for gain in gains) <= 0, holds=min(gain.lower for gain in gains) > 0)
 
 
 def _retrieval(m: Measures) -> Verdict:
     fixed, oracle = m["retrieval/retrieved minus best fixed"], m["retrieval/retrieved minus oracle"]
     if m["retrieval/oracle minus base"].lower >= 0:
         return "undecided"  # the bricks do nothing, so there is nothing to choose
-    if fixed.lower > 0 or oracle.lower > 0.05:
-        return "fails"
-    return "holds" if fixed.upper <= 0 and oracle.upper <= 0.05 else "undecided"
+    return decided(fails=fixed.lower > 0 or oracle.lower > 0.05, holds=fixed.upper <= 0 and oracle.upper <= 0.05)
 
 
 def _merging(m: Measures) -> Verdict:
     kept, foreign = m["merging/retention, average"], m["merging/retention, foreign base"]
-    if kept.upper < 0.5:
-        return "fails"
-    return "holds" if kept.lower >= 0.5 and foreign.upper < kept.lower else "undecided"
+    return decided(fails=kept.upper < 0.5, holds=kept.lower >= 0.5 and foreign.upper < kept.lower)
 
 
 def _local(m: Measures) -> Verdict:
     hit, same = m["edits/efficacy, general"], m["edits/neighbours unchanged, general"]
     random = m["edits/efficacy, random"]
-    if hit.upper < 0.5 or same.upper < 0.8 or hit.estimate <= random.estimate:
-        return "fails"
-    good = hit.estimate >= 0.9 and same.lower >= 0.8 and hit.lower > random.upper
-    return "holds" if good else "undecided"
+    return decided(
+        fails=hit.upper < 0.5 or same.upper < 0.8 or hit.estimate <= random.estimate,
+        holds=hit.estimate >= 0.9 and same.lower >= 0.8 and hit.lower > random.upper,
+    )
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -212,7 +214,7 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the better of the two is 0.9 or more and the random one 0.1 or less; fails if both are below "
         "one half.",
         decide=_partitionable,
-        needs=tuple(f"experts/cells beyond chance, {kind}" for kind in ("weights", "coactivation", "random")),
+        needs=tuple(f"experts/cells beyond chance, {kind}" for kind in (*CLUSTERED, "random")),
     ),
     Claim(
         id="routing-keeps-quality",
@@ -232,7 +234,7 @@ CLAIMS: tuple[Claim, ...] = (
         "their oracle; nats per token, paired by text; the weakest of the draws of the random partition.",
         rule="Holds if both kinds of clusters lie above 0; fails if both lie at or below.",
         decide=_clusters,
-        needs=tuple(f"routing/random minus {kind}, half, weakest draw" for kind in ("weights", "coactivation")),
+        needs=tuple(f"routing/random minus {kind}, half, weakest draw" for kind in CLUSTERED),
     ),
     Claim(
         id="retrieval",

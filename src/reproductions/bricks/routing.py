@@ -19,11 +19,10 @@ from armillary.methods.bricks.neurons.sets import specialised
 from armillary.methods.bricks.payloads import Index
 from armillary.models.batches import encode
 from armillary.numerics.intervals import Interval, binomial, bootstrap_mean
-from reproductions.bricks.claims import ALMOST_NOTHING
+from reproductions.bricks.claims import ALMOST_NOTHING, CLUSTERED
 from reproductions.bricks.setup import Context, Splitting, scaled
 
 SPLITTINGS: tuple[Splitting, ...] = get_args(Splitting)
-CLUSTERED: tuple[Splitting, ...] = ("weights", "coactivation")
 BEYOND = 0.01
 """A partition has more functional experts than chance where at most this share of random ones has as many."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,20 @@ from armillary.methods.bricks.neurons.scores import FunctionalScores, NullScores
 from armillary.methods.bricks.neurons.sets import specialised
 from armillary.methods.bricks.payloads import Index, Partition
 from armillary.numerics.intervals import Interval
+from armillary.runs.parts import Store
 from reproductions.bricks.scale import Scale
 from reproductions.stages import StageContext
 
 Splitting = Literal["weights", "coactivation", "random"]
 GENERAL = "world-factbook"
 """Prose whose keys stand for general text in edits."""
+
+
+class Reading(TypedDict):
+    """How texts are read when losses are taken."""
+
+    max_tokens: int
+    store: Store
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,9 @@ class Context(StageContext[Scale]):
         return texts(GENERAL, limit=self.scale.general_texts, seed=self.seed)
 
     @property
-    def reading(self) -> dict[str, Any]:
+    def reading(self) -> Reading:
         """How texts are read when losses are taken."""
-        return {"max_tokens": self.scale.tokens, "store": self.parts.arrays}
+        return Reading(max_tokens=self.scale.tokens, store=self.parts.arrays)
 
     def profile(self, offset: int) -> Profile:
         """Activity of all neurons in the texts of one draw."""

@@ -67,9 +67,9 @@ def test_retention_is_the_share_of_the_gain_kept() -> None:
     base = generator.normal(3, 0.2, 60)
     own = base - generator.normal(1, 0.05, 60)
     for share in (1.0, 0.6, 0.0, -0.5):
-        found = retention(base, base - share * (base - own), own)
-        assert found.estimate == pytest.approx(share, abs=1e-9)
-        assert found.lower == pytest.approx(share, abs=1e-6) and found.upper == pytest.approx(share, abs=1e-6)
+        kept = retention(base, base - share * (base - own), own)
+        assert kept.estimate == pytest.approx(share, abs=1e-9)
+        assert kept.lower == pytest.approx(share, abs=1e-6) and kept.upper == pytest.approx(share, abs=1e-6)
     half = retention(base, base - generator.normal(0.5, 0.1, 60), own)
     assert half.low is not None and half.low < 0.5 < half.upper and half.upper - half.low < 0.1
     with pytest.raises(NumericError, match="gains nothing"):
