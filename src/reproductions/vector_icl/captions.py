@@ -49,7 +49,6 @@ class CaptionRow:
 
     words: Scores
     tokens: dict[str, float]
-    losses: dict[str, list[float]]
     examples: list[tuple[str, str, str]]
     """Right captions, and those by vectors and by text at the most shots."""
 
@@ -78,8 +77,8 @@ def caption_row(context: Context) -> CaptionRow:
     tune = partial(tune_projector, targets=train.words, template=TEMPLATE)
     start = partial(context.new_projector, train.vectors, start_texts=train.words)
     training, same = context.scale.molecules, constant(train.vectors)
-    projector, losses = context.trained("captions, vectors", start, train.vectors, tune, training)
-    soft, soft_losses = context.trained("captions, soft prompt", context.soft_prompt, same, tune, training)
+    projector = context.trained("captions, vectors", start, train.vectors, tune, training)
+    soft = context.trained("captions, soft prompt", context.soft_prompt, same, tune, training)
     own, by_text = few.by_vectors(projector), few.by_text()
     blind = few.by_vectors(context.blind_projector(train.vectors, context.seed))
     usual = Counter(train.words).most_common(1)[0][0]
@@ -107,7 +106,6 @@ def caption_row(context: Context) -> CaptionRow:
         f1=scores(slot_score),
         words=scores(token_f1),
         tokens=_tokens_per_example(context, train.words, {VECTORS: own[0], TEXT: by_text[0]}),
-        losses={VECTORS: losses, SOFT: soft_losses},
         examples=list(zip(wanted[:4], captions[VECTORS][most], captions[TEXT][most], strict=False)),
     )
 

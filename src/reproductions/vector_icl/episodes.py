@@ -51,7 +51,7 @@ def episode_projector(
     """A projector that was trained on episodes of ``ways`` classes (or fewer) of one of the data ``sets``."""
     start = partial(context.new_projector, vectors, seed=seed)
     train = partial(tune_on_episodes, classes=classes, words=_WORDS, template=CLASS, ways=ways, sets=sets)
-    return context.trained(name, start, vectors, train, training, seed=seed)[0]
+    return context.trained(name, start, vectors, train, training, seed=seed)
 
 
 def draw_episode(task: ClassTask, shots: int, ways: int, queries: int, seed: int) -> Episode:

@@ -94,7 +94,7 @@ def tuned(
     """A projector tuned on the task with the classes' names, or a soft prompt."""
     train = partial(tune_projector, targets=task.train.words, template=task.template, balance=True)
     vectors = constant(task.train.vectors) if soft else task.train.vectors
-    return context.trained(name, start, vectors, train, training, seed=seed)[0]
+    return context.trained(name, start, vectors, train, training, seed=seed)
 
 
 def few_shot(

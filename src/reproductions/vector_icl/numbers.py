@@ -53,8 +53,6 @@ class NumberSeed:
     answers: dict[str, int]
     """By arm all answers."""
 
-    losses: list[float]
-
 
 @dataclass(frozen=True, kw_only=True)
 class NumberRow:
@@ -106,7 +104,7 @@ def number_row(context: Context) -> NumberRow:
 
 
 def _of_seed(context: Context, seed: int) -> NumberSeed:
-    projector, losses = _trained(context, seed)
+    projector = _trained(context, seed)
     blind = context.blind_projector(digit_vectors(range(10**DIGITS)), seed)
     shots, most = context.scale.number_shots, context.scale.number_shots[-1:]
     errors: dict[str, dict[str, list[float]]] = {}
@@ -131,7 +129,7 @@ def _of_seed(context: Context, seed: int) -> NumberSeed:
                 error = relative_error(numbers, points.values[-ASKED:])
                 errors.setdefault(arm, {}).setdefault(str(k), []).append(error)
     counts = {arm: ASKED * sum(map(len, by_shots.values())) for arm, by_shots in errors.items()}
-    return NumberSeed(errors=errors, missing=missing, answers=counts, losses=losses)
+    return NumberSeed(errors=errors, missing=missing, answers=counts)
 
 
 def numbers_behind(carrier: Carrier, points: FunctionPoints, shots: int, *, exchanged: bool = False) -> Answers:
@@ -149,7 +147,7 @@ def relative_error(answers: Sequence[int | None], values: Sequence[int]) -> floa
     return float(np.mean([1.0 if answer is None else abs(answer - value) / (value + 1) for answer, value in pairs]))
 
 
-def _trained(context: Context, seed: int) -> tuple[Projector, list[float]]:
+def _trained(context: Context, seed: int) -> Projector:
     """A projector tuned on packs of points of one function each; no point is seen twice where steps allow."""
     training = context.scale.numbers
     generator = np.random.default_rng(seed)

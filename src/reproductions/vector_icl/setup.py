@@ -94,8 +94,8 @@ class Context:
         training: Training,
         *,
         seed: int | None = None,
-    ) -> tuple[Projector, list[float]]:
-        """The projector after training and its loss before each step; trained once and kept by name."""
+    ) -> Projector:
+        """The projector after training; trained once and kept by name."""
         projector = start().copy()
         table_NE = torch.as_tensor(np.asarray(vectors, dtype=np.float32))
         config = TrainingConfig(
@@ -109,14 +109,12 @@ class Context:
         )
 
         def compute() -> dict[str, NDArray[Any]]:
-            curve = train(self.loaded, projector, table_NE, config=config)
-            weights = {key: value.detach().cpu().numpy() for key, value in projector.state_dict().items()}
-            return {**weights, "losses": np.array(curve.losses)}
+            train(self.loaded, projector, table_NE, config=config)
+            return {key: value.detach().cpu().numpy() for key, value in projector.state_dict().items()}
 
-        kept = dict(self.parts.arrays(f"projector {name}", compute))
-        losses = [float(loss) for loss in kept.pop("losses")]
+        kept = self.parts.arrays(f"projector {name}", compute)
         projector.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in kept.items()})
-        return projector.to(self.loaded.device).eval(), losses
+        return projector.to(self.loaded.device).eval()
 
 
 def constant(vectors: Vectors) -> Vectors:

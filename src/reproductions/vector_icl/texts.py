@@ -74,9 +74,6 @@ class GlossRow:
     examples: list[tuple[str, str]]
     """Texts, and what was said behind their own slots."""
 
-    losses: dict[str, list[float]]
-    """Of the trainings."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Signals:
@@ -85,8 +82,6 @@ class Signals:
     nll: Losses
     top1: list[float]
     """1 for each held-out text that a linear decoder names rightly among them all."""
-
-    losses: list[float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +191,7 @@ def gloss_vectors(context: Context, name: str, texts: Sequence[str]) -> Vectors:
 def pretrained_projector(context: Context) -> Projector:
     """The projector that R1 pretrains from the warm start."""
     texts, vectors = _encoded(context)[0]
-    return _pretrained(context, WARM, texts, vectors)[0]
+    return _pretrained(context, WARM, texts, vectors)
 
 
 def text_row(context: Context) -> GlossRow:
@@ -205,10 +200,8 @@ def text_row(context: Context) -> GlossRow:
     (texts, vectors), (held_out_texts, held_out) = _encoded(context)
     scored = Scored(context, held_out_texts)
     projectors = {f"untrained {start}": _start(context, start, texts, vectors) for start in (PAPER, WARM)}
-    losses: dict[str, list[float]] = {}
-    for start in (PAPER, WARM):
-        projectors[start], losses[start] = _pretrained(context, start, texts, vectors)
-    soft, losses[SOFT] = _pretrained(context, SOFT, texts, constant(vectors))
+    projectors |= {start: _pretrained(context, start, texts, vectors) for start in (PAPER, WARM)}
+    soft = _pretrained(context, SOFT, texts, constant(vectors))
     nll = {name: scored.both(slots_of(projector, held_out)) for name, projector in projectors.items()}
     packed = {
         start: scored.behind(
@@ -229,7 +222,6 @@ def text_row(context: Context) -> GlossRow:
             for slot, answers in again.items()
         },
         examples=list(zip(held_out_texts[:_EXAMPLES], again[TRUE], strict=False)),
-        losses=losses,
     )
 
 
@@ -241,7 +233,7 @@ def signal_row(context: Context) -> SignalRow:
     for name in SNRS:
         signals = simulated(vectors, held_out, float(name), context.seed)
         start = partial(context.new_projector, signals[0], start_texts=texts)
-        projector, losses = context.trained(
+        projector = context.trained(
             f"signals, {name}",
             start,
             signals[0],
@@ -251,7 +243,6 @@ def signal_row(context: Context) -> SignalRow:
         ratios[name] = Signals(
             nll=scored.both(slots_of(projector, signals[1])),
             top1=decoded(signals, (vectors, held_out)),
-            losses=losses,
         )
     return SignalRow(snr=ratios, chance=1 / len(held_out_texts))
 
@@ -304,7 +295,7 @@ def _start(context: Context, start: str, texts: list[str], vectors: Vectors) -> 
     return context.new_projector(vectors, start_texts=texts)
 
 
-def _pretrained(context: Context, start: str, texts: list[str], vectors: Vectors) -> tuple[Projector, list[float]]:
+def _pretrained(context: Context, start: str, texts: list[str], vectors: Vectors) -> Projector:
     begin = partial(_start, context, start, texts, vectors)
     train = partial(pretrain_projector, targets=texts)
     return context.trained(f"pretrained, {start}", begin, vectors, train, context.scale.pretraining)

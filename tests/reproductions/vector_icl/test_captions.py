@@ -30,4 +30,3 @@ def test_row_of_captions(context: Context) -> None:
     # Made-up vectors tell the caption, so that the nearest of all must know more than the most frequent.
     assert sum(row.f1["1-NN of all"]["0"]) > sum(row.f1["most frequent"]["0"])
     assert row.tokens["text"] > row.tokens["vectors"]
-    assert len(row.losses["vectors"]) == len(row.losses["soft prompt"]) == context.scale.molecules.steps

@@ -88,4 +88,3 @@ def test_row_of_numbers(context: Context) -> None:
     assert lengths == {context.scale.number_episodes}
     assert max(one.errors["least squares"][str(context.scale.number_shots[-1])]) < 0.05
     assert one.answers["text"] == ASKED * context.scale.number_episodes * len(context.scale.number_shots)
-    assert len(one.losses) == context.scale.numbers.steps

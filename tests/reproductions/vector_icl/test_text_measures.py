@@ -22,11 +22,8 @@ TEXTS = GlossRow(
     packed={"paper's start": BOXES, "warm start": BOXES},
     f1={"true": [0.5, 0.3], "shuffled": [0.1, 0.1]},
     examples=[("a dog", "a cat")],
-    losses={},
 )
-SIGNALS = SignalRow(
-    snr={snr: Signals(nll=BOXES, top1=[1.0, 0.0, 0.0], losses=[]) for snr in ("inf", "1", "0.3")}, chance=1 / 3
-)
+SIGNALS = SignalRow(snr={snr: Signals(nll=BOXES, top1=[1.0, 0.0, 0.0]) for snr in ("inf", "1", "0.3")}, chance=1 / 3)
 SEED = NumberSeed(
     errors={
         "vectors": {"2": [0.5, 0.3], "8": [0.1, 0.3]},
@@ -40,7 +37,6 @@ SEED = NumberSeed(
     missing={arm: 0 for arm in ("shuffled", "random projector", "mean", "least squares", "1-NN")}
     | {"vectors": 1, "text": 2},
     answers=dict.fromkeys(("vectors", "shuffled", "random projector", "text", "mean", "least squares", "1-NN"), 8),
-    losses=[],
 )
 NUMBERS = NumberRow(shots=[2, 8], seeds=[SEED, SEED])
 F1 = {
@@ -56,7 +52,6 @@ MOLECULES = CaptionRow(
     f1=F1,
     words=F1,
     tokens={"vectors": 30.0, "text": 45.0},
-    losses={},
     examples=[("right", "vectors", "text")],
 )
 MEASURES = {
