@@ -198,11 +198,8 @@ def _embedded(
         raise ModelError(f"{loaded.name} reads and writes embeddings of different widths, so none can be pooled.")
     if config.embeddings == "random":
         noise = torch.Generator().manual_seed(config.seed)
-        fresh = torch.randn(inputs_UD.shape, generator=noise)
-        input_noise, output_noise = (
-            fresh,
-            fresh if loaded.anatomy.tied else torch.randn(outputs_UD.shape, generator=noise),
-        )
+        input_noise = torch.randn(inputs_UD.shape, generator=noise)
+        output_noise = input_noise if loaded.anatomy.tied else torch.randn(outputs_UD.shape, generator=noise)
         inputs_UD, outputs_UD = input_noise * inputs_UD.std(dim=0), output_noise * outputs_UD.std(dim=0)
     pooled = torch.stack([inputs_UD[[position[token] for token in row]].mean(dim=0) for row in rows])
     return pooled, outputs_UD[[position[token] for token in outputs]]
