@@ -10,7 +10,7 @@ from armillary.records.plain import decode
 
 def test_a_survey_tells_planted_clusters_from_none() -> None:
     loaded = tiny()
-    planted, plain = tiny(), survey(loaded, clusters=6)
+    planted, unplanted = tiny(), survey(loaded, clusters=6)
     weight = planted.anatomy.head.weight
     assert isinstance(weight, torch.Tensor)
     with torch.no_grad():
@@ -20,7 +20,7 @@ def test_a_survey_tells_planted_clusters_from_none() -> None:
         weight.copy_(centres[groups] + 0.1 * torch.randn(weight.shape, generator=generator))
     found = survey(planted, clusters=6)
     name = "keys/within minus between"
-    assert measures(found)[name].estimate > 1.0 > measures(plain)[name].estimate
+    assert measures(found)[name].estimate > 1.0 > measures(unplanted)[name].estimate
     shown = section(found)
     assert "6 clusters" in shown.summary and shown.figures[0].kind == "points"
     assert finding(found).section == shown.id == "keys"
