@@ -33,7 +33,7 @@ from transformers.trainer_callback import PrinterCallback
 from armillary.methods.mdgd import MDGDSettings, MDGDTrainer, drift_loss, visual_hidden_states
 from armillary.methods.mdgd.drift import watch
 from armillary.models.image_text import assemble_image_text_model, smooth_images
-from armillary.models.tiny_vision import tiny_vision
+from armillary.models.tiny_vision_models import tiny_vision
 from armillary.models.vision import find_vision_anatomy
 
 LAYERS, TEXT, ROWS = 6, 12, 4

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from armillary.methods.commit import CoMMITConfig, CoMMITTrainer
-from armillary.models.tiny_vision import tiny_vision
+from armillary.models.tiny_vision_models import tiny_vision
 
 RATES = {"feature_encoder": 1e-5, "llm": 1e-3}
 

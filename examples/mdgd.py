@@ -9,7 +9,7 @@ import copy
 import tempfile
 
 from armillary.methods.mdgd import MDGDConfig, MDGDTrainer, VisualRankCallback
-from armillary.models.tiny_vision import tiny_vision
+from armillary.models.tiny_vision_models import tiny_vision
 
 
 def main() -> None:

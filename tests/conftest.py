@@ -53,10 +53,12 @@ def _little_garbage() -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests of real weights see the user's own cache; all others an empty one."""
+    offline = {"ARMILLARY_CACHE": _CACHE.name, "PIP_NO_INDEX": "1", "npm_config_offline": "true"}
     if item.get_closest_marker("weights") is None:
-        os.environ["ARMILLARY_CACHE"] = _CACHE.name
+        os.environ.update(offline)  # pip and npm are processes of their own, which nothing here could stop
     else:
-        os.environ.pop("ARMILLARY_CACHE", None)
+        for name in offline:
+            os.environ.pop(name, None)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import pytest
 from armillary.cli import data
 from armillary.cli.console import guarded
 from armillary.data.images import emoji
-from armillary.data.images.emoji import Emoji, EmojiLabel
+from armillary.data.images.drawings import EmojiLabel
+from armillary.data.images.emoji import Emoji
 from armillary.data.sources import DataSource
 from armillary.errors import UsageError
 

@@ -1,9 +1,5 @@
-from .images.emoji import (
-    Emoji as Emoji,
-    EmojiLabel as EmojiLabel,
-    fetch_emoji as fetch_emoji,
-    load_emoji as load_emoji,
-)
+from .images.drawings import EmojiLabel as EmojiLabel
+from .images.emoji import Emoji as Emoji, fetch_emoji as fetch_emoji, load_emoji as load_emoji
 from .images.questions import (
     COLOURS as COLOURS,
     IMAGE_TASKS as IMAGE_TASKS,

@@ -109,8 +109,8 @@ def _python_source(name: str, url: str) -> DataSource:
 
 def sources_of(*items: _HasSource | Iterable[_HasSource]) -> list[dict[str, str]]:
     """The distinct sources of relations or corpora as plain data, in the order met: what a run record keeps."""
-    found: dict[DataSource, None] = {}
+    distinct: dict[DataSource, None] = {}
     for item in items:
-        for one in item if isinstance(item, Iterable) else (item,):
-            found.update(dict.fromkeys(one.source))
-    return [source.to_dict() for source in found]
+        for part in item if isinstance(item, Iterable) else (item,):
+            distinct.update(dict.fromkeys(part.source))
+    return [source.to_dict() for source in distinct]

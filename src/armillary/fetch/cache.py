@@ -122,7 +122,10 @@ def _build(folder: Path, make: Callable[[Path, Path], None], needed: int) -> Non
         result.mkdir()
         scratch.mkdir()
         make(result, scratch)
-        _mark(result)
+        files = {
+            path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in sorted(result.iterdir())
+        }
+        (result / MARKER).write_text(json.dumps({"format": _FORMAT, "files": files}, indent=1), encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
         result.rename(folder)
@@ -146,11 +149,6 @@ class _alone:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-
-
-def _mark(folder: Path) -> None:
-    files = {path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)} for path in sorted(folder.iterdir())}
-    (folder / MARKER).write_text(json.dumps({"format": _FORMAT, "files": files}, indent=1), encoding="utf-8")
 
 
 def _recorded(folder: Path) -> dict[str, tuple[int, str]]:

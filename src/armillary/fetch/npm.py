@@ -72,18 +72,18 @@ def read_members(archive: Path, names: Collection[str]) -> dict[str, bytes]:
 
     DownloadError for a damaged archive, and for a name that is not there as an ordinary file (links don't count).
     """
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     try:
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
                 source = tar.extractfile(member) if member.name in names and member.isreg() else None
                 if source is not None:
-                    found[member.name] = source.read()
+                    contents[member.name] = source.read()
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise DownloadError(f"the downloaded package {archive.name} is damaged ({error}); fetch again.") from error
-    if missing := sorted(set(names) - set(found)):
+    if missing := sorted(set(names) - set(contents)):
         raise DownloadError(f"{missing[0]} is not a file in {archive.name}; the package has changed.")
-    return found
+    return contents
 
 
 def _sentence(package: NpmPackage, complaint: str) -> str:
@@ -93,8 +93,8 @@ def _sentence(package: NpmPackage, complaint: str) -> str:
             "check the network and npm's settings."
         )
     lines = (_PREFIX.sub("", line).strip() for line in complaint.splitlines())
-    said = next((line for line in lines if line), "nothing").rstrip(".")[:300]
-    return f"could not download {package.pinned}: npm says {said!r}."
+    first = next((line for line in lines if line), "nothing").rstrip(".")[:300]
+    return f"could not download {package.pinned}: npm says {first!r}."
 
 
 def data_folder(name: str, package: NpmPackage) -> Path:

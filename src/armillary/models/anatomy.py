@@ -205,7 +205,11 @@ def find_anatomy(model: PreTrainedModel) -> Anatomy:
     layers = _layers(model, base)
     config = model.config.get_text_config()
     hidden_size = int(getattr(config, "hidden_size", embedding.embedding_dim))
-    writes = tuple(_ffn_write(layer, hidden_size, _widths(config, hidden_size)) for layer in layers)
+    widths: set[int] = set()
+    for value in (getattr(config, name, None) for name in _WIDTH_NAMES):
+        widths.update([value] if isinstance(value, int) else value if isinstance(value, list | tuple) else [])
+    # Where a configuration names no width (GPT-2), transformers takes four times the hidden one.
+    writes = tuple(_ffn_write(layer, hidden_size, widths or {4 * hidden_size}) for layer in layers)
     scale, softcap = _shape_of_logits(model, head, base)
     weight = cast(Tensor, head.weight)
     return Anatomy(
@@ -231,15 +235,6 @@ def _layers(model: PreTrainedModel, base: nn.Module) -> tuple[nn.Module, ...]:
         raise ModelError(f"{type(model).__name__} has no list of {depth} layers to look into.")
     sizes = [sum(parameter.numel() for parameter in layers.parameters()) for layers in lists]
     return tuple(lists[sizes.index(max(sizes))])
-
-
-def _widths(config: object, hidden_size: int) -> set[int]:
-    """Intermediate widths that the configuration names; four times the hidden width where it names none."""
-    widths: set[int] = set()
-    for name in _WIDTH_NAMES:
-        value = getattr(config, name, None)
-        widths.update([value] if isinstance(value, int) else value if isinstance(value, list | tuple) else [])
-    return widths or {4 * hidden_size}
 
 
 def _shape(matrix: nn.Module) -> tuple[int, int]:
@@ -271,23 +266,17 @@ def _shape_of_logits(model: PreTrainedModel, head: nn.Module, base: nn.Module) -
     factors, caps = config_numbers(model.config.get_text_config())
     # A factor on the hidden state (MiniCPM) is the same as one on the logits, as long as the head adds no bias.
     before = 1.0 if agree(seen.read, seen.hidden) else _slope(seen.hidden, seen.read)
+    with torch.no_grad():
+        raw = seen.raw if before == 1.0 else cast(Tensor, head(seen.hidden))
     for softcap in [*caps, None]:
         for after in [1.0, *factors, *(1 / factor for factor in factors), _slope(seen.ramp, seen.ramp_logits)]:
             follows = agree(shaped(seen.ramp, after, softcap), seen.ramp_logits)
-            if follows and agree(shaped(_apply(head, seen, before), before * after, softcap), seen.logits):
+            if follows and agree(shaped(raw, before * after, softcap), seen.logits):
                 return before * after, softcap
     raise ModelError(
         f"the logits of {type(model).__name__} are not its last hidden state times an unembedding matrix "
         "with a factor and a soft cap, so the methods here can't read them; give an ordinary causal language model."
     )
-
-
-def _apply(head: nn.Module, seen: Observation, before: float) -> Tensor:
-    """The head on the last hidden state: what it gave, unless it was given something else."""
-    if before == 1.0:
-        return seen.raw
-    with torch.no_grad():
-        return cast(Tensor, head(seen.hidden))
 
 
 def _slope(x: Tensor, y: Tensor) -> float:

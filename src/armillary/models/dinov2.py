@@ -56,10 +56,15 @@ def read_onnx(path: Path) -> OnnxGraph:
     weights: dict[str, NDArray[np.float32]] = {}
     nodes: list[Node] = []
     try:
-        for number, value in _inside(memoryview(path.read_bytes()), 7):
+        graphs = [graph for number, graph in _messages(memoryview(path.read_bytes())) if number == 7]
+        for number, message in (field for graph in graphs for field in _messages(graph)):
             if number == 1:
-                nodes.append(_node(value))
-            elif number == 5 and (named := _tensor(value)) is not None:
+                texts: dict[int, list[str]] = {1: [], 2: [], 4: []}
+                for part, value in _messages(message):
+                    if part in texts:
+                        texts[part].append(str(value, "utf-8"))
+                nodes.append(Node("".join(texts[4]), tuple(texts[1]), tuple(texts[2])))
+            elif number == 5 and (named := _tensor(message)) is not None:
                 weights[named[0]] = named[1]
     except (ValueError, IndexError, TypeError) as error:  # UnicodeDecodeError is a ValueError
         raise ModelError(f"{path} is no ONNX file, or is cut short or damaged.") from error
@@ -95,19 +100,11 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         at += size
 
 
-def _inside(data: memoryview, number: int) -> Iterator[tuple[int, memoryview]]:
-    """The message fields of the messages at field ``number``."""
-    for found, message in _fields(data):
-        if found == number and isinstance(message, memoryview):
-            yield from ((inner, value) for inner, value in _fields(message) if isinstance(value, memoryview))
-
-
-def _node(data: memoryview) -> Node:
-    texts: dict[int, list[str]] = {1: [], 2: [], 4: []}
+def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and content of the fields that are messages, texts or bytes."""
     for number, value in _fields(data):
-        if number in texts and isinstance(value, memoryview):
-            texts[number].append(str(value, "utf-8"))
-    return Node("".join(texts[4]), tuple(texts[1]), tuple(texts[2]))
+        if isinstance(value, memoryview):
+            yield number, value
 
 
 def _tensor(data: memoryview) -> tuple[str, NDArray[np.float32]] | None:
@@ -206,13 +203,9 @@ def dinov2_state(graph: OnnxGraph) -> dict[str, Tensor]:
     if len(constants) != 2 or "embeddings.cls_token" not in state:
         raise ModelError("the ONNX file holds no DINOv2 body; its contents have changed.")
     state["embeddings.position_embeddings"] = torch.cat([torch.from_numpy(array.copy()) for array in constants], 1)
-    return {_renamed(name): tensor for name, tensor in state.items()}
-
-
-def _renamed(name: str) -> str:
     for exported, ours in _RENAMED.items():
-        name = name.replace(exported, ours)
-    return name
+        state = {name.replace(exported, ours): tensor for name, tensor in state.items()}
+    return state
 
 
 def model_from_state(state: dict[str, Tensor]) -> Dinov2Model:

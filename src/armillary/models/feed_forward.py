@@ -69,22 +69,22 @@ def feed_forward(loaded: LoadedModel, layer: int) -> FeedForward:
     paths = {module: path for path, module in loaded.model.named_modules()}
     block = next(module for module in anatomy.layers[layer].modules() if write in module.children())
     out, width = weight_OI(write).shape
-    found = [
+    reads = [
         child
         for child in block.children()
         if isinstance(child, Matrix) and child is not write and tuple(weight_OI(child).shape) == (width, out)
     ]
-    if len(found) not in (1, 2):
+    if len(reads) not in (1, 2):
         raise ModelError(
-            f"layer {layer} of {loaded.name} has {len(found)} matrices from {out} hidden values to {width} neurons; "
+            f"layer {layer} of {loaded.name} has {len(reads)} matrices from {out} hidden values to {width} neurons; "
             "a plain block has one, a gated one two."
         )
     return FeedForward(
         layer=layer,
         block=block,
         block_path=paths[block],
-        reads=tuple(found),
-        read_paths=tuple(paths[read] for read in found),
+        reads=tuple(reads),
+        read_paths=tuple(paths[read] for read in reads),
         write=write,
         write_path=paths[write],
     )
@@ -169,17 +169,16 @@ def ffn_functions(loaded: LoadedModel) -> tuple[FfnFunction, ...]:
 
     ModelError where a block is neither plain nor gated, or where its activation is no module that runs once in it.
     """
-    blocks = [feed_forward(loaded, layer) for layer in range(loaded.anatomy.num_layers)]
-    watched = [_Watched(block) for block in blocks]
+    watched = [_Watched(feed_forward(loaded, layer)) for layer in range(loaded.anatomy.num_layers)]
     ids = torch.arange(min(PROBE_TOKENS, loaded.anatomy.vocabulary_size), device=loaded.device)[None]
     with ExitStack() as hooks, torch.no_grad():
-        for one in watched:
-            one.watch(hooks)
+        for block in watched:
+            block.watch(hooks)
         run_body(loaded, ids)
-    found = tuple(one.function(loaded.name) for one in watched)
-    if len({id(one.activation) for one in found}) < len(found):
+    functions = tuple(block.function(loaded.name) for block in watched)
+    if len({id(function.activation) for function in functions}) < len(functions):
         raise ModelError(f"Layers of {loaded.name} share one activation module, so one can't be changed alone.")
-    return found
+    return functions
 
 
 class _Watched:
@@ -195,10 +194,10 @@ class _Watched:
         for module in [*self.block.reads, *free]:
             hooks.callback(module.register_forward_hook(self._seen).remove)
         # First of all hooks, so that a mask on the activations, which is no part of the function, does not show.
-        first = self.block.write.register_forward_pre_hook(self._asked, prepend=True)
+        first = self.block.write.register_forward_pre_hook(self._seen_before, prepend=True)
         hooks.callback(first.remove)
 
-    def _asked(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def _seen_before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         self._seen(module, args, args[0])
 
     def _seen(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -209,13 +208,15 @@ class _Watched:
     def function(self, name: str) -> FfnFunction:
         """The one function that gives the activations which the write matrix read."""
         block, where = self.block, f"The FFN of layer {self.block.layer} of {name}"
-        if any(len(self.calls.get(one, ())) != 1 for one in (*block.reads, block.write)):
+        if any(len(self.calls.get(matrix, ())) != 1 for matrix in (*block.reads, block.write)):
             raise ModelError(f"{where} ran without its matrices: fused or compiled layers can't be split.")
         wanted = self.calls[block.write][0][0]
         for activation, calls in self.calls.items():
             for gate in block.reads if activation not in block.matrices.values() and len(calls) == 1 else ():
                 others = [read for read in block.reads if read is not gate]
-                if _equal(calls[0][0], self.calls[gate][0][1]) and self._explains(calls[0][1], others, wanted):
+                taken, given = calls[0][0], self.calls[gate][0][1]
+                follows = taken.shape == given.shape and torch.equal(taken, given)
+                if follows and self._explains(calls[0][1], others, wanted):
                     up = others[0] if others else None
                     return FfnFunction(parts=block, gate=gate, up=up, activation=activation, apply=activation.forward)
         raise ModelError(f"{where} is neither act(gate x) * (up x) nor act(read x) with an activation module.")
@@ -225,7 +226,3 @@ class _Watched:
         return made.shape == wanted.shape and bool(
             (made - wanted).abs().max() <= _TOLERANCE * wanted.abs().max().clamp_min(1e-30)
         )
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.equal(a, b)

@@ -128,17 +128,19 @@ def load(
 
     Raises ModelError (unknown, unreadable or unsuitable), DownloadError, StorageError, UsageError (dtype, device).
     """
-    wanted, place = _dtype(dtype), _device(device)
+    if dtype not in _DTYPES:
+        raise UsageError(f"dtype {dtype!r} is not known; it is one of {', '.join(_DTYPES)}.")
+    wanted, chosen = _DTYPES[dtype], _device(device)
     if not isinstance(name, str | Path):
-        return _ready(name, None if device is None else place)
+        return _ready(name, None if device is None else chosen)
     text = str(name)
     if text.startswith("tiny-") and text.removeprefix("tiny-").replace("-", "_") in KINDS:
         made = tiny(text.removeprefix("tiny-").replace("-", "_"))
-        made.model.to(device=place, dtype=wanted)  # type: ignore[call-arg]
+        made.model.to(device=chosen, dtype=wanted)  # type: ignore[call-arg]
         return LoadedModel(made.model, made.tokenizer, find_anatomy(made.model), text, made.source)
     location, source, online = _locate(name)
     model, tokenizer = open_pretrained(
-        location, label=text, dtype=wanted, device=place, trust_remote_code=trust_remote_code, online=online
+        location, label=text, dtype=wanted, device=chosen, trust_remote_code=trust_remote_code, online=online
     )
     return LoadedModel(model, tokenizer, find_anatomy(model), text, source)
 
@@ -180,14 +182,9 @@ def _ready(pair: object, device: torch.device | None) -> LoadedModel:
     return LoadedModel(model, tokenizer, find_anatomy(model), name, "given ready from Python")
 
 
-def _dtype(dtype: str) -> torch.dtype:
-    if dtype not in _DTYPES:
-        raise UsageError(f"dtype {dtype!r} is not known; it is one of {', '.join(_DTYPES)}.")
-    return _DTYPES[dtype]
-
-
 def _device(device: str | None) -> torch.device:
-    there = [name for name, is_there in _devices().items() if is_there]
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    there = [name for name, is_there in available.items() if is_there]
     if device is None:
         return torch.device(there[0])
     try:
@@ -197,10 +194,6 @@ def _device(device: str | None) -> torch.device:
     if chosen is None or chosen.type not in there:
         raise UsageError(f"device {device!r} is not on this machine; it has {', '.join(there)}.")
     return chosen
-
-
-def _devices() -> dict[str, bool]:
-    return {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
 
 
 # Whether the model hub answers, found out in seconds: its client would retry for half a minute.

@@ -43,7 +43,7 @@ def refuse_gaps(loading: Any, label: str) -> None:
     missing = sorted(loading["missing_keys"])
     if missing:
         raise ModelError(f"{label} lacks {len(missing)} of its weights ({missing[0]}), so it is not a whole model.")
-    for name, found, expected in loading["mismatched_keys"]:
+    for name, shape, expected in loading["mismatched_keys"]:
         raise ModelError(
-            f"{label} does not fit its config.json: {name} is {list(found)} where {list(expected)} is expected."
+            f"{label} does not fit its config.json: {name} is {list(shape)} where {list(expected)} is expected."
         )

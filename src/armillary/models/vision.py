@@ -135,14 +135,14 @@ def _size(module: nn.Module) -> int:
 
 def _besides(base: nn.Module, *known: nn.Module) -> list[nn.Module]:
     """Outermost modules with parameters under ``base`` that neither are nor hold a known one."""
-    found = []
+    modules = []
     for child in base.children():
         inside = set(child.modules())
         if not any(module in inside for module in known):
-            found += [child] if _size(child) else []
+            modules += [child] if _size(child) else []
         elif child not in known:
-            found += _besides(child, *(module for module in known if module in inside))
-    return found
+            modules += _besides(child, *(module for module in known if module in inside))
+    return modules
 
 
 def _behind_blocks(tower: nn.Module, vision_config: object, width: int) -> list[nn.Module]:
@@ -203,10 +203,10 @@ def cut_images_are_told(model: nn.Module) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        found = _DIFFER.search(str(error))
-        if found is None:
+        match = _DIFFER.search(str(error))
+        if match is None:
             raise
-        raise _cut("the batch", found[1].lower(), int(found[2]), int(found[3]) // each) from error
+        raise _cut("the batch", match[1].lower(), int(match[2]), int(match[3]) // each) from error
 
 
 def _cut(where: str, what: str, count: int, wanted: int) -> UsageError:
@@ -229,15 +229,15 @@ def text_before_images(
     images and tiles) are left out. Over several batches take the union.
     """
     attended = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-    found = set()
+    prefixes = set()
     for ids, mask in zip(input_ids.tolist(), attended.tolist(), strict=True):
         row = [token for token, seen in zip(ids, mask, strict=True) if seen]
         if image_token_id not in row:
             continue
         last = len(row) - row[::-1].index(image_token_id)
         kept = (token for token in row[:last] if token not in allowed)
-        found.add(tuple(t for token, run in groupby(kept) for t in ([token] if token == image_token_id else run)))
-    return frozenset(found)
+        prefixes.add(tuple(t for token, run in groupby(kept) for t in ([token] if token == image_token_id else run)))
+    return frozenset(prefixes)
 
 
 def images_stand_first(

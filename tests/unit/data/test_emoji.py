@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from armillary.data import fetch_emoji, load_emoji
-from armillary.data.images import build as emoji_build, emoji as emoji_module
-from armillary.data.images.build import identity_of, short_code, split_of
+from armillary.data.images import drawings as emoji_drawings, emoji as emoji_module
+from armillary.data.images.drawings import identity_of, short_code, split_of
 from armillary.data.images.emoji import cached_emoji, emoji_folder, verify_emoji
 from armillary.errors import DownloadError, StorageError, UsageError
 
@@ -54,12 +54,12 @@ def test_labels_and_sources_stand_beside_the_images(tmp_path: Path, monkeypatch:
 
 
 def test_a_canvas_that_is_not_square_stays_in_proportion(tmp_path: Path) -> None:
-    drawing = emoji_build.Drawing('<rect width="10" height="20" fill="#00f"/>', 10, 20)
-    image = emoji_build.draw(drawing, 16)
+    drawing = emoji_drawings.Drawing('<rect width="10" height="20" fill="#00f"/>', 10, 20)
+    image = emoji_drawings.draw(drawing, 16)
     assert (image[:, 4:12] == (0, 0, 255)).all()
     assert (image[:, :4] == 255).all() and (image[:, 12:] == 255).all()
     with pytest.raises(DownloadError, match="can't be rendered"):
-        emoji_build.draw(emoji_build.Drawing("<g", 10, 10), 16)
+        emoji_drawings.draw(emoji_drawings.Drawing("<g", 10, 10), 16)
 
 
 def test_a_second_fetch_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from armillary.data import COLOURS, IMAGE_TASKS, answer_counts, dominant_colour, group_codes, image_examples
-from armillary.data.images.emoji import Emoji, EmojiLabel
+from armillary.data.images.drawings import EmojiLabel
+from armillary.data.images.emoji import Emoji
 from armillary.data.images.questions import CODES, ImageExample, _drawn
 from armillary.errors import UsageError
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from armillary.data.images import emoji, packages as emoji_sources
-from armillary.data.images.emoji import Emoji, EmojiLabel
+from armillary.data.images.drawings import EmojiLabel
+from armillary.data.images.emoji import Emoji
 from armillary.data.images.packages import EmojiPackage
 from armillary.fetch.npm import NpmPackage
 

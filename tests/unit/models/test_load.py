@@ -79,9 +79,10 @@ def test_the_device() -> None:
 
 def test_the_first_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules["armillary.models.loading"]
-    monkeypatch.setattr(module, "_devices", lambda: {"cuda": False, "mps": True, "cpu": True})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert module._device(None) == torch.device("mps")  # type: ignore[attr-defined]
-    monkeypatch.setattr(module, "_devices", lambda: {"cuda": True, "mps": True, "cpu": True})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert module._device(None) == torch.device("cuda")  # type: ignore[attr-defined]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from armillary.models.tiny_vision import tiny_vision
+from armillary.models.tiny_vision_models import tiny_vision
 from armillary.models.vision import StoredStates, find_vision_anatomy, stored_states, tower_states
 
 

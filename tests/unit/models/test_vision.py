@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from armillary.errors import ModelError, UsageError
 from armillary.models import tiny
-from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 from armillary.models.vision import (
     COMPONENTS,
     check_image_tokens,

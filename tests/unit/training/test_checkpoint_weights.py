@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import Trainer, TrainingArguments
 
-from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 from armillary.training.checkpoints import CheckpointWeightsMixin, train_or_resume
 
 

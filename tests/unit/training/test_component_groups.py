@@ -13,7 +13,7 @@ from transformers import Trainer, TrainingArguments
 
 from armillary.errors import ModelError, UsageError
 from armillary.models import tiny
-from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 from armillary.training.components import (
     ComponentLR,
     ComponentTrainer,

@@ -5,8 +5,7 @@ identity: all styles, genders and skin tones of one thing are in one split.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -15,8 +14,16 @@ from typing import get_args
 import numpy as np
 from jaxtyping import UInt8
 
-from armillary.data.images import build as emoji_build
-from armillary.data.images.build import Split, identity_of, split_of
+from armillary.data.images.drawings import (
+    DrawingSet,
+    EmojiLabel,
+    Split,
+    draw_all,
+    in_every_style,
+    read_drawings,
+    read_labels,
+    split_of,
+)
 from armillary.data.images.packages import DOWNLOAD_MB, EMOJI_PIXELS, LABELS, STYLES, pins_digest
 from armillary.data.sources import DataSource
 from armillary.errors import StorageError, UsageError
@@ -27,32 +34,6 @@ from armillary.progress import counted
 _IMAGES, _LABELS = "pictures.npy", "labels.json"
 _NEEDED = 150_000_000
 """Bytes of free space: the archives and the images, with room for what npm keeps of the packages."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmojiLabel:
-    """What is known of one emoji."""
-
-    hexcode: str
-    """Its code points: "1F989", "1F9D1-200D-1F373"."""
-
-    character: str
-    label: str
-    """Its name in English: "owl", "person: red hair"."""
-
-    tags: tuple[str, ...]
-    """Keywords: ("animal", "bird", "ornithology", "wise")."""
-
-    group: str
-    """One of nine: "animals & nature"."""
-
-    subgroup: str
-    """One of about a hundred: "birds"."""
-
-    @property
-    def identity(self) -> str:
-        """What it shares with its variants in gender, skin tone and direction."""
-        return identity_of(self.hexcode)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,12 +122,12 @@ def load_emoji() -> Emoji:
             "(from Python: fetch_emoji())."
         )
     try:
-        told = json.loads((folder / _LABELS).read_text(encoding="utf-8"))
+        about = json.loads((folder / _LABELS).read_text(encoding="utf-8"))
         return Emoji(
             images=np.load(folder / _IMAGES, allow_pickle=False),
-            labels=tuple(EmojiLabel(**{**item, "tags": tuple(item["tags"])}) for item in told["emoji"]),
-            styles=tuple(told["styles"]),
-            source=tuple(DataSource(**item) for item in told["sources"]),
+            labels=tuple(EmojiLabel(**{**item, "tags": tuple(item["tags"])}) for item in about["emoji"]),
+            styles=tuple(about["styles"]),
+            source=tuple(DataSource(**item) for item in about["sources"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{folder} can't be read ({error}); delete it and fetch the images again.") from error
@@ -159,24 +140,20 @@ def _make(result: Path, scratch: Path) -> None:
             archives.append(npm_download.download(item.package, scratch))
             packages.advance()
     with counted("read the drawings (packages)", len(archives)) as packages:
-        labels = emoji_build.read_labels(archives[0])
+        labels = read_labels(archives[0])
         packages.advance()
-        sets: list[emoji_build.DrawingSet] = []
+        sets: list[DrawingSet] = []
         for archive in archives[1:]:
-            sets.append(emoji_build.read_drawings(archive))
+            sets.append(read_drawings(archive))
             packages.advance()
-    kept, drawings = emoji_build.in_every_style(labels, sets)
+    kept, drawings = in_every_style(labels, sets)
     with counted("draw the images", len(kept) * len(sets)) as drawn:
-        images = emoji_build.draw_all(drawings, EMOJI_PIXELS, drawn.advance)
+        images = draw_all(drawings, EMOJI_PIXELS, drawn.advance)
     np.save(result / _IMAGES, images, allow_pickle=False)
-    (result / _LABELS).write_text(json.dumps(_told(kept), ensure_ascii=False, indent=0), encoding="utf-8")
-
-
-def _told(kept: Sequence[emoji_build.Table]) -> dict[str, object]:
-    """What ``labels.json`` holds beside the names: who drew the images, under which licence, and with what."""
-    return {
+    about = {
         "styles": [style.name for style in STYLES],
         "sources": [item.source.to_dict() for item in (LABELS, *STYLES)],
         "drawn": {"by": f"resvg-py {metadata.version('resvg-py')}", "pixels": EMOJI_PIXELS, "background": "white"},
-        "emoji": list(kept),
+        "emoji": [asdict(label) for label in kept],
     }
+    (result / _LABELS).write_text(json.dumps(about, ensure_ascii=False, indent=0), encoding="utf-8")

@@ -6,13 +6,14 @@ style           which drawing set it is from: to be seen only
 colour          which of eight colours dominates its pixels (``dominant_colour``): to be seen only; half have one
 keyword         does a keyword fit, yes or no: half and half, and each keyword as often with either
 keyword-choice  which of four keywords fits
-code            a invented word that stands for its group: a target for tuning, arbitrary and driven by text
+code            an invented word that stands for its group: a target for tuning, arbitrary and driven by text
 next-subgroup   the subgroup after its own in Unicode's order: a target for tuning that asks for a step of reasoning
 
 [derived] The tasks are those that the experiments plan; wording, invented words and choices are ours.
 """
 
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from armillary.data.images.emoji import Emoji, EmojiLabel
+from armillary.data.images.drawings import EmojiLabel
+from armillary.data.images.emoji import Emoji
 from armillary.errors import UsageError
 
 # Keywords dealt to images so that the words of a question never tell its answer.
@@ -33,6 +35,8 @@ _LEAST = 5
 """Emoji that must have a keyword for it to be asked: a word met once or twice can't be learnt in one split and asked
 for in another. [derived]"""
 _ROUNDS = 100
+"""Rounds of swaps in which a permutation is looked for: more find one for more keywords, and cost time where there is
+none."""
 
 
 class Keywords:
@@ -56,23 +60,23 @@ class Keywords:
         return keyword in self._near[self._subgroups[emoji]]
 
     def dealt(
-        self, asked: Sequence[int], right: Sequence[str], wrong: int, draw: random.Random
+        self, emoji: Sequence[int], right: Sequence[str], wrong: int, draw: random.Random
     ) -> list[tuple[int, list[str]]]:
-        """Places in ``asked``, each with its right keyword and then ``wrong`` others that don't fit.
+        """Indices into ``emoji``, each with its right keyword and then ``wrong`` others that don't fit.
 
-        Each of the wrong columns is a permutation of the right one. Places whose keyword nobody can take are left out.
+        Each of the wrong columns is a permutation of the right one. An index whose keyword none can take is left out.
         """
-        places = list(range(len(asked)))
-        while places:
-            here = [asked[place] for place in places]
-            columns = [[right[place] for place in places]]
+        indices = list(range(len(emoji)))
+        while indices:
+            chosen = [emoji[index] for index in indices]
+            columns = [[right[index] for index in indices]]
             left_over: Counter[str] = Counter()
             while len(columns) <= wrong and not left_over:
-                column, left_over = self._permuted(here, columns, draw)
+                column, left_over = self._permuted(chosen, columns, draw)
                 columns.append(column)
             if not left_over:
-                return [(place, list(row)) for place, row in zip(places, zip(*columns, strict=True), strict=True)]
-            places = _without(places, right, left_over)
+                return [(index, list(row)) for index, row in zip(indices, zip(*columns, strict=True), strict=True)]
+            indices = _without(indices, right, left_over)
         return []
 
     def _can_be_wrong(self, keyword: str) -> bool:
@@ -80,35 +84,36 @@ class Keywords:
         return 2 * sum(self.fits(index, keyword) for index in range(len(self._subgroups))) <= len(self._subgroups)
 
     def _permuted(
-        self, asked: Sequence[int], columns: Sequence[Sequence[str]], draw: random.Random
+        self, emoji: Sequence[int], columns: Sequence[Sequence[str]], draw: random.Random
     ) -> tuple[list[str], Counter[str]]:
-        """The first column in an order in which nothing fits or comes twice, and what found no such place."""
+        """The first column in an order in which nothing fits or comes twice, and the words for which there is none."""
         words = list(columns[0])
         draw.shuffle(words)
 
-        def good(place: int, word: str) -> bool:
-            return not self.fits(asked[place], word) and all(column[place] != word for column in columns)
+        def good(row: int, word: str) -> bool:
+            return not self.fits(emoji[row], word) and all(column[row] != word for column in columns)
 
-        bad = [place for place, word in enumerate(words) if not good(place, word)]
+        bad = [row for row, word in enumerate(words) if not good(row, word)]
         for _ in range(_ROUNDS):
-            for place in bad:
+            for row in bad:
                 other = draw.randrange(len(words))
-                if good(place, words[other]) and (good(other, words[place]) or not good(other, words[other])):
-                    words[place], words[other] = words[other], words[place]
-            bad = [place for place in bad if not good(place, words[place])]
+                # A swap must mend this row and must not spoil the other one.
+                if good(row, words[other]) and (good(other, words[row]) or not good(other, words[other])):
+                    words[row], words[other] = words[other], words[row]
+            bad = [row for row in bad if not good(row, words[row])]
             if not bad:
                 break
-        return words, Counter(words[place] for place in bad)
+        return words, Counter(words[row] for row in bad)
 
 
-def _without(places: Sequence[int], right: Sequence[str], left_over: Counter[str]) -> list[int]:
-    """The places without the last ones whose right keyword is left over, as many as it is."""
+def _without(indices: Sequence[int], right: Sequence[str], left_over: Counter[str]) -> list[int]:
+    """The indices without the last ones whose right keyword is left over, as many as it is."""
     still, kept = Counter(left_over), []
-    for place in reversed(places):
-        if still[right[place]] > 0:
-            still[right[place]] -= 1
+    for index in reversed(indices):
+        if still[right[index]] > 0:
+            still[right[index]] -= 1
         else:
-            kept.append(place)
+            kept.append(index)
     return kept[::-1]
 
 
@@ -145,7 +150,7 @@ _NONE = len(COLOURS)
 _BOUNDS = np.array([18, 42, 66, 165, 255, 300, 345])
 _BY_HUE = np.array([_RED, _ORANGE, _YELLOW, _GREEN, _BLUE, _PURPLE, _PINK, _RED])
 _BROWN_HUES = (8, 42)
-_SHARE, _OF_IMAGE, _OF_DRAWN = 0.65, 0.08, 0.4
+_SHARE, _OF_IMAGE, _OF_DRAWN = 0.65, 0.08, 0.4  # stricter shares leave fewer images with a colour, but surer ones
 
 
 def dominant_colour(image: UInt8[np.ndarray, "h w 3"]) -> Colour | None:
@@ -180,14 +185,14 @@ def _colours(
     hue: Float[np.ndarray, "n"], saturation: Float[np.ndarray, "n"], value: Float[np.ndarray, "n"]
 ) -> Int[np.ndarray, "n"]:
     """Index into COLOURS of each pixel; their number where it has no colour."""
-    found = _BY_HUE[np.searchsorted(_BOUNDS, hue, side="right")]
+    colours = _BY_HUE[np.searchsorted(_BOUNDS, hue, side="right")]
     brownish = (hue >= _BROWN_HUES[0]) & (hue < _BROWN_HUES[1])
-    found[brownish & ((value < 0.7) | ((saturation < 0.65) & (value < 0.85)))] = _BROWN
-    found[(found == _YELLOW) & (value < 0.6)] = _BROWN
-    found[(found == _RED) & (saturation < 0.5) & (value > 0.8)] = _PINK
-    least = np.where(found == _BLUE, 0.35, 0.25)
-    found[(saturation < least) | (value < 0.3)] = _NONE
-    return found
+    colours[brownish & ((value < 0.7) | ((saturation < 0.65) & (value < 0.85)))] = _BROWN
+    colours[(colours == _YELLOW) & (value < 0.6)] = _BROWN
+    colours[(colours == _RED) & (saturation < 0.5) & (value > 0.8)] = _PINK
+    least = np.where(colours == _BLUE, 0.35, 0.25)
+    colours[(saturation < least) | (value < 0.3)] = _NONE
+    return colours
 
 
 # How each task asks about one image, and the right answer to it.
@@ -196,7 +201,7 @@ CODE_QUESTION = "Q7 ->"
 NAME_WORDS = 4
 """Words of a short name at most."""
 CODES = ("zor", "vek", "dax", "wug", "plim", "kiv", "nurb", "fep", "gliss", "jop", "bilt", "sarn")
-"""Made-up words, told apart by their first letters."""
+"""Invented words, told apart by their first letters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,11 +245,14 @@ def ask_name(emoji: Emoji, seed: int) -> Ask:
     first: dict[str, int] = {}
     for index, label in enumerate(emoji.labels):
         first.setdefault(label.identity, index)
-    asked = {index for index in first.values() if _is_short(emoji.labels[index].label)}
 
     def ask(index: int, style: int) -> ImageExample | None:
-        name = emoji.labels[index].label.lower()
-        return _example(index, style, "What is this?", name, None) if index in asked else None
+        label = emoji.labels[index]
+        letters = re.sub("[ \N{RIGHT SINGLE QUOTATION MARK}-]", "", label.label)
+        short = letters.isalpha() and len(label.label.split()) <= NAME_WORDS
+        if first[label.identity] != index or not short:
+            return None
+        return _example(index, style, "What is this?", label.label.lower(), None)
 
     return ask
 
@@ -298,11 +306,6 @@ def _example(index: int, style: int, question: str, answer: str, choices: tuple[
     return ImageExample(image=index, style=style, question=question, answer=answer, choices=choices)
 
 
-def _is_short(name: str) -> bool:
-    letters = name.replace(" ", "").replace("-", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", "")
-    return letters.isalpha() and len(name.split()) <= NAME_WORDS
-
-
 ImageTask = Literal["name", "group", "style", "colour", "keyword", "keyword-choice", "code", "next-subgroup"]
 IMAGE_TASKS: tuple[ImageTask, ...] = get_args(ImageTask)
 
@@ -341,13 +344,13 @@ def image_examples(
     if task == "keyword-choice":
         return _of_four(emoji, images, draw)[:limit]
     ask = _ASKING[task](emoji, seed)
-    asked: list[ImageExample] = []
+    examples: list[ImageExample] = []
     for index, style in images:
-        if len(asked) == limit:
+        if len(examples) == limit:
             break
         if (example := ask(index, style)) is not None:
-            asked.append(example)
-    return asked
+            examples.append(example)
+    return examples
 
 
 def answer_counts(examples: Sequence[ImageExample]) -> dict[str, int]:
@@ -359,37 +362,31 @@ def _yes_or_no(
     emoji: Emoji, images: Sequence[tuple[int, int]], limit: int | None, draw: random.Random
 ) -> list[ImageExample]:
     dealt = _dealt(emoji, images, 1, draw)[: None if limit is None else limit // 2]
-    asked = [
-        ImageExample(
-            image=index,
-            style=style,
-            question=f'Does the keyword "{word}" fit?',
-            answer=answer,
-            choices=("yes", "no"),
-        )
+    examples = [
+        _example(index, style, f'Does the keyword "{word}" fit?', answer, ("yes", "no"))
         for index, style, words in dealt
         for word, answer in zip(words, ("yes", "no"), strict=True)
     ]
-    draw.shuffle(asked)
-    return asked
+    draw.shuffle(examples)
+    return examples
 
 
 def _of_four(emoji: Emoji, images: Sequence[tuple[int, int]], draw: random.Random) -> list[ImageExample]:
-    asked: list[ImageExample] = []
+    examples: list[ImageExample] = []
     for index, style, (right, *others) in _dealt(emoji, images, WRONG_KEYWORDS, draw):
         choices = [right, *others]
         draw.shuffle(choices)
         question = f"Which keyword fits: {', '.join(choices[:-1])} or {choices[-1]}?"
-        asked.append(ImageExample(image=index, style=style, question=question, answer=right, choices=tuple(choices)))
-    return asked
+        examples.append(_example(index, style, question, right, tuple(choices)))
+    return examples
 
 
 def _dealt(
     emoji: Emoji, images: Sequence[tuple[int, int]], wrong: int, draw: random.Random
 ) -> list[tuple[int, int, list[str]]]:
-    """Pictures that have a keyword to ask, each with a right one and then ``wrong`` ones that don't fit."""
+    """Images that have a keyword to ask, each with a right one and then ``wrong`` ones that don't fit."""
     keywords = Keywords(emoji)
     able = [(index, style) for index, style in images if keywords.of(index)]
     right = [draw.choice(keywords.of(index)) for index, _ in able]
     dealt = keywords.dealt([index for index, _ in able], right, wrong, draw)
-    return [(*able[place], words) for place, words in dealt]
+    return [(*able[index], words) for index, words in dealt]

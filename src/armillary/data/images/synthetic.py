@@ -10,7 +10,8 @@ import torch
 from jaxtyping import UInt8
 from transformers import Dinov2Config, Dinov2Model
 
-from armillary.data.images.emoji import Emoji, EmojiLabel
+from armillary.data.images.drawings import EmojiLabel
+from armillary.data.images.emoji import Emoji
 
 IMAGE_SIZE = 12
 """Pixels to which the tower's images are resized; nine tokens."""

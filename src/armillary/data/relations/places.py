@@ -15,7 +15,7 @@ from typing import Any
 from armillary.extras import optional
 
 MINIMUM_POPULATION = 300_000
-"""Cities below this enter only as the capital of a country."""
+"""Cities below this enter only as the capital of a country: a lower one gives more words that models know less."""
 
 CURRENCIES_ON = datetime.date(2025, 1, 1)
 """The day whose money is meant: fixed, so that a relation does not change with the calendar."""
@@ -128,17 +128,23 @@ class Country:
 def countries() -> dict[str, Country]:
     """Inhabited countries and territories of today by code, in alphabetical order of their codes."""
     known = {country.alpha_2 for country in optional("pycountry", "data").countries} | {"XK"}
-    found = {}
+    spellings = {
+        (city["countrycode"], _without_accents(city["name"])): city["name"]
+        for city in _geonames().get_cities().values()
+    }
+    inhabited = {}
     for code, facts in sorted(_geonames().get_countries().items()):
         if code in known and facts["population"] > 0:
-            name = facts["name"].strip().removeprefix("The ")
-            found[code] = Country(
+            name, capital = facts["name"].strip().removeprefix("The "), facts["capital"].strip()
+            capital = RENAMED_CAPITALS.get(capital, capital)
+            inhabited[code] = Country(
                 code=code,
                 names=_distinct((name, *SHORT_NAMES.get(code, ()))),
-                capital=_capital(code, facts["capital"].strip()),
+                # GeoNames' list of cities keeps the accents that its table of countries leaves out.
+                capital=spellings.get((code, _without_accents(capital)), capital),
                 continent=CONTINENTS[facts["continentcode"]],
             )
-    return found
+    return inhabited
 
 
 @cache
@@ -160,19 +166,19 @@ def cities() -> dict[str, tuple[str, ...]]:
         for name in _spellings(country.capital) if country.capital else ():
             wanted.add(name)
             largest.setdefault(name, (0, country.code))
-    return {name: (largest[name][1],) for name in sorted(wanted) if _is_own_name(name, largest[name][1])}
-
-
-def _is_own_name(city: str, code: str) -> bool:
-    """False for a city of a territory that is left out, or called like another country (Armenia in Colombia)."""
-    meant = {other for other, country in countries().items() if city in country.names}
-    return code in countries() and (not meant or code in meant)
+    named = inverted(country_names())
+    # Left out are cities of a territory that is no country here, or called like another country (Armenia in Colombia).
+    return {
+        name: (code,)
+        for name in sorted(wanted)
+        if (code := largest[name][1]) in countries() and code in named.get(name, (code,))
+    }
 
 
 @cache
 def capitals() -> dict[str, tuple[str, ...]]:
     """Capital -> codes of the countries it is the capital of."""
-    return _inverse({code: _spellings(country.capital) for code, country in countries().items() if country.capital})
+    return inverted({code: _spellings(country.capital) for code, country in countries().items() if country.capital})
 
 
 def country_names() -> dict[str, tuple[str, ...]]:
@@ -193,34 +199,34 @@ def country_languages() -> dict[str, tuple[str, ...]]:
     babel = optional("babel", "data")
     languages = optional("babel.languages", "data")
     english = babel.Locale("en").languages
-    found = {}
+    languages_of = {}
     for code in countries():
         tags = [tag.split("_")[0] for tag in languages.get_official_languages(code, de_facto=True)]
         names = [english[tag] for tag in tags if tag in english] + list(MORE_LANGUAGES.get(code, ()))
-        found[code] = _distinct(word for name in names for word in LANGUAGE_NAMES.get(name, (name,)))
-    return {code: names for code, names in found.items() if names}
+        languages_of[code] = _distinct(word for name in names for word in LANGUAGE_NAMES.get(name, (name,)))
+    return {code: names for code, names in languages_of.items() if names}
 
 
 @cache
 def country_currencies() -> dict[str, tuple[str, ...]]:
     """Code -> last word of the English name of its currency, in lower case: "yen", "peso"."""
     numbers = optional("babel.numbers", "data")
-    found = {}
+    currencies_of = {}
     for code in countries():
         tender = numbers.get_territory_currencies(code, start_date=CURRENCIES_ON, end_date=CURRENCIES_ON)
-        words = [numbers.get_currency_name(one, locale="en").split()[-1].lower() for one in tender]
-        found[code] = _distinct(spelling for word in words for spelling in _spellings(word))
-    return {code: words for code, words in found.items() if words}
+        words = [numbers.get_currency_name(currency, locale="en").split()[-1].lower() for currency in tender]
+        currencies_of[code] = _distinct(spelling for word in words for spelling in _spellings(word))
+    return {code: words for code, words in currencies_of.items() if words}
 
 
 @cache
 def country_demonyms() -> dict[str, tuple[str, ...]]:
     """Code -> adjectives of nationality: "Swiss"."""
-    found = {}
+    demonyms_of = {}
     for code in countries():
         given = ",".join(_info(code, "demonym")).split(",")
-        found[code] = DEMONYMS.get(code) or _distinct(word.strip() for word in given if word.strip())
-    return {code: words for code, words in found.items() if words}
+        demonyms_of[code] = DEMONYMS.get(code) or _distinct(word.strip() for word in given if word.strip())
+    return {code: words for code, words in demonyms_of.items() if words}
 
 
 def country_continents() -> dict[str, tuple[str, ...]]:
@@ -244,21 +250,6 @@ def _info(code: str, field_name: str) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value or ())
 
 
-def _capital(code: str, given: str) -> str:
-    """GeoNames' own spelling of the capital where its city list has one, which keeps accents."""
-    name = RENAMED_CAPITALS.get(given, given)
-    return _city_spellings().get((code, _without_accents(name)), name)
-
-
-@cache
-def _city_spellings() -> dict[tuple[str, str], str]:
-    """(Country code, name without accents) -> GeoNames' spelling."""
-    return {
-        (city["countrycode"], _without_accents(city["name"])): city["name"]
-        for city in _geonames().get_cities().values()
-    }
-
-
 def _spellings(name: str) -> tuple[str, ...]:
     more = (CITY_SHORT_NAMES[name],) if name in CITY_SHORT_NAMES else ()
     return _distinct((name, _without_accents(name), *more))
@@ -272,9 +263,10 @@ def _distinct(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words))
 
 
-def _inverse(table: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+def inverted(table: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """The same pairs from the other side, in the order met."""
+    keys_of: dict[str, dict[str, None]] = {}
     for key, values in table.items():
         for value in values:
-            found[value] = _distinct((*found.get(value, ()), key))
-    return found
+            keys_of.setdefault(value, {})[key] = None
+    return {value: tuple(keys) for value, keys in keys_of.items()}

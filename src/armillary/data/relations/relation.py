@@ -117,10 +117,18 @@ def load_relation_file(path: str | Path) -> Relation:
     told) and ``note``. UsageError, in one sentence that names the file, for anything else.
     """
     path = Path(path)
-    return relation_from_table(_table(path), path.name, DataSource(name=f"the relation file {path.name}", **_OWN))
-
-
-_OWN = {"package": "", "version": "", "licence": "the user's own"}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"there is no relation file at {path}.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"relation file {path.name} is not UTF-8 text.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"relation file {path.name} is not valid TOML: {error}.") from None
+    except OSError as error:
+        raise UsageError(f"relation file {path} can't be read: {error.strerror}.") from None
+    source = DataSource(name=f"the relation file {path.name}", package="", version="", licence="the user's own")
+    return relation_from_table(table, path.name, source)
 
 
 def relation_from_table(table: Mapping[str, Any], name: str, source: DataSource) -> Relation:
@@ -148,16 +156,3 @@ def relation_from_table(table: Mapping[str, Any], name: str, source: DataSource)
         return Relation(**table, source=(source,))
     except UsageError as error:
         raise UsageError(f"relation file {name}: {error}") from None
-
-
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"there is no relation file at {path}.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"relation file {path.name} is not UTF-8 text.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"relation file {path.name} is not valid TOML: {error}.") from None
-    except OSError as error:
-        raise UsageError(f"relation file {path} can't be read: {error.strerror}.") from None

@@ -14,6 +14,8 @@ from armillary.data.relations import geography, written
 from armillary.data.relations.relation import Relation
 from armillary.errors import UsageError
 
+_BUILT: dict[str, Relation] = {}
+
 
 def relations() -> dict[str, Relation]:
     """All shipped relations by id; UsageError when the packages of ``armillary[data]`` are missing."""
@@ -26,17 +28,14 @@ def relation(id: str) -> Relation:
         near = difflib.get_close_matches(id, relation_ids(), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(relation_ids())}."
         raise UsageError(f"no relation is called {id!r}; {hint}")
-    return _build(id)
+    if id not in _BUILT:
+        _BUILT[id] = _builders()[id]()
+    return _BUILT[id]
 
 
 def relation_ids() -> tuple[str, ...]:
     """The ids of the shipped relations, related ones first; builds nothing and needs no data package."""
     return tuple(_builders())
-
-
-@cache
-def _build(id: str) -> Relation:
-    return _builders()[id]()
 
 
 @cache

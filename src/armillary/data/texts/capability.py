@@ -22,7 +22,7 @@ from armillary.data.texts.pieces import Document, Packing, Split, hash_of, piece
 from armillary.errors import UsageError
 
 PIECES: dict[Split, int] = {"score": 200, "calibrate": 100, "test": 100}
-"""Pieces of a split when no limit is told."""
+"""Pieces of a split where no limit is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +93,9 @@ def equal_capability_texts(
         raise UsageError(
             f"to compare capabilities, name at least two different ones; got {', '.join(chosen) or 'none'}."
         )
-    found = {name: capability_texts(name, split=split, limit=limit, seed=seed) for name in chosen}
-    number = min(map(len, found.values()))
-    return {name: texts[:number] for name, texts in found.items()}
+    texts_of = {name: capability_texts(name, split=split, limit=limit, seed=seed) for name in chosen}
+    number = min(map(len, texts_of.values()))
+    return {name: texts[:number] for name, texts in texts_of.items()}
 
 
 def _known(name: str) -> _Capability:

@@ -7,7 +7,7 @@ python-reference  paragraphs of the language reference that every Python carries
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cached_property, partial
 from typing import Literal
 
 from armillary.data.sources import DataSource, package_source, python_manual_source
@@ -31,6 +31,11 @@ class _Corpus:
     source: Callable[[], DataSource]
     min_words: int
     max_words: int
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys(self.read()))
 
 
 def corpora() -> dict[str, str]:
@@ -69,15 +74,10 @@ def texts(
         raise UsageError(f"split must be 'train' or 'test'; got {split!r}.")
     chosen = [
         text
-        for text in _all_texts(corpus)
+        for text in known.texts
         if low <= len(text.split()) <= high and (hash_of(text) % TEST_SHARE == 0) == (split == "test")
     ]
     return sorted(chosen, key=lambda text: hash_of(f"{seed} {text}"))[:limit]
-
-
-@cache
-def _all_texts(corpus: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_known(corpus).read()))
 
 
 def _known(corpus: str) -> _Corpus:

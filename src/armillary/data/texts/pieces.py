@@ -10,7 +10,7 @@ Split = Literal["score", "calibrate", "test"]
 Packing = Literal["within", "across", "whole"]
 
 LEAST, WORDS, MOST = 85, 110, 140
-"""Words of a piece: no fewer, about, and no more. Code counts lines instead (capability_code)."""
+"""Words of a piece: no fewer, about, and no more. Code counts lines instead (``readers.LINES``)."""
 
 SHARES: dict[Split, int] = {"score": 2, "calibrate": 1, "test": 1}
 """Half of the words score, a quarter calibrate, a quarter test."""
@@ -47,13 +47,13 @@ def dealt(documents: Iterable[Document]) -> dict[Split, list[Document]]:
     too unevenly by their hashes alone. A unit with a run of ``SHINGLE`` words that an earlier document has is left
     out, so that no such run is in two splits.
     """
-    found: dict[Split, list[Document]] = {split: [] for split in SHARES}
+    documents_of: dict[Split, list[Document]] = {split: [] for split in SHARES}
     words = dict.fromkeys(SHARES, 0)
-    for document in _fresh(sorted(documents, key=lambda one: hash_of(one.id))):
-        split = min(SHARES, key=lambda one: words[one] / SHARES[one])
-        found[split].append(document)
+    for document in _fresh(sorted(documents, key=lambda document: hash_of(document.id))):
+        split = min(SHARES, key=lambda name: words[name] / SHARES[name])
+        documents_of[split].append(document)
         words[split] += sum(len(unit.split()) for unit in document.units)
-    return found
+    return documents_of
 
 
 def pieces(documents: Iterable[Document], packing: Packing, joiner: str) -> dict[Split, tuple[str, ...]]:
@@ -62,14 +62,14 @@ def pieces(documents: Iterable[Document], packing: Packing, joiner: str) -> dict
     ``within``: a piece holds units of one document; ``across``: of several documents of its split, for those that are
     shorter than a piece; ``whole``: each unit is a piece.
     """
-    found: dict[Split, tuple[str, ...]] = {}
+    pieces_of: dict[Split, tuple[str, ...]] = {}
     for split, own in dealt(documents).items():
         runs = [list(document.units) for document in own]
         if packing == "across":
             runs = [[unit for run in runs for unit in run]]
         made = (run if packing == "whole" else _packed(run, joiner) for run in runs)
-        found[split] = tuple(dict.fromkeys(piece for run in made for piece in run))
-    return found
+        pieces_of[split] = tuple(dict.fromkeys(piece for run in made for piece in run))
+    return pieces_of
 
 
 def _fresh(documents: Iterable[Document]) -> Iterator[Document]:

@@ -97,18 +97,15 @@ def licences() -> Iterator[Document]:
         if file.name.endswith(".txt") and not name.startswith(_OTHER_LANGUAGES):
             stem = name.partition("-")[0].rstrip("+")
             text = file.read_bytes().decode("utf-8", errors="replace")
-            paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text)]
-            units = [one for part in paragraphs if _legal(part) for one in sentences(part)]
-            families.setdefault(_FAMILIES.get(stem, stem), []).extend(units)
+            units = families.setdefault(_FAMILIES.get(stem, stem), [])
+            for paragraph in re.split(r"\n\s*\n", text):
+                words = paragraph.split()
+                small = sum(word[:1].islower() for word in words)
+                # Running text: no heading, rule of dashes or notice of copyright, and not all in capitals.
+                if len(words) >= 12 and 2 * small >= len(words) and "�" not in paragraph:
+                    units += sentences(" ".join(words))
     for family, texts in families.items():
         yield Document(family, tuple(texts))
-
-
-def _legal(paragraph: str) -> bool:
-    """Running text rather than a heading, a rule of dashes or a notice of copyright, and not all in capitals."""
-    words = paragraph.split()
-    small = sum(word[:1].islower() for word in words)
-    return len(words) >= 12 and 2 * small >= len(words) and "�" not in paragraph
 
 
 def dialogues() -> Iterator[Document]:
@@ -121,14 +118,10 @@ def dialogues() -> Iterator[Document]:
         topic = file.name.removesuffix(".yml")
         if file.name.endswith(".yml") and topic not in _ASIDE:
             for turns in yaml.safe_load(file.read_text(encoding="utf-8"))["conversations"]:
-                yield from _dialogue(topic, turns)
-
-
-def _dialogue(topic: str, turns: Any) -> Iterator[Document]:
-    lines = [" ".join(str(turn).split()) for turn in turns]
-    text = "\n".join(f"- {line}" for line in lines)
-    if len(lines) >= 2 and all(lines) and len(text.split()) <= MOST:
-        yield Document(f"{topic} {text}", (text,))
+                lines = [" ".join(str(turn).split()) for turn in turns]
+                text = "\n".join(f"- {line}" for line in lines)
+                if len(lines) >= 2 and all(lines) and len(text.split()) <= MOST:
+                    yield Document(f"{topic} {text}", (text,))
 
 
 def quotations() -> Iterator[Document]:
@@ -147,8 +140,10 @@ def quotations() -> Iterator[Document]:
 # What source files of Python hold: windows of 25 lines of code, and the prose of their documentation.
 
 LINES = 25
+"""Lines of a window: about as many tokens as 110 words of prose have, or some more."""
+
 WINDOWS = 4
-"""At most so many windows of a module."""
+"""At most so many windows of a module, so that long modules don't make up the set."""
 
 _NO_PROGRAMS = {
     *("test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip"),
@@ -173,10 +168,10 @@ def standard_library() -> Iterator[Document]:
 def _windows(lines: list[str], name: str) -> tuple[str, ...]:
     """The windows of a file with the lowest hashes, in order; the first one starts at a line that its name decides."""
     start = hash_of(name) % LINES
-    found = ["\n".join(lines[at : at + LINES]) for at in range(start, len(lines) - LINES + 1, LINES)]
+    windows = ["\n".join(lines[at : at + LINES]) for at in range(start, len(lines) - LINES + 1, LINES)]
     code = [
         window
-        for window in found
+        for window in windows
         if sum(bool(_STATEMENT.match(line)) for line in window.splitlines()) >= 4
         and sum(bool(line.strip()) for line in window.splitlines()) >= 18
     ]

@@ -8,7 +8,7 @@ import torch
 from armillary.methods.commit import CoMMITConfig, CoMMITController
 from armillary.methods.commit.controller import snapshot
 from armillary.methods.commit.trainer import auxiliary_gain, movements
-from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 
 from .commit_toy import TWO, Modules, loss_of, modules_batch
 

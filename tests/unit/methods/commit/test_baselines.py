@@ -19,7 +19,7 @@ from armillary.methods.commit.baselines import (
     language_cd,
     mean_multipliers,
 )
-from armillary.models.tiny_vision import tiny_vision
+from armillary.models.tiny_vision_models import tiny_vision
 from armillary.training.components import ComponentTrainer, RatesLog
 
 NAMES = ("feature_encoder", "llm")

@@ -11,7 +11,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from armillary.errors import UsageError
 from armillary.methods.commit import BalanceProbe, CoMMITConfig, CoMMITController
 from armillary.methods.commit.controller import snapshot
-from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 from armillary.training.components import Components, component_groups, component_schedule, vision_components
 
 from .commit_toy import PRODUCT_BATCH, TWO, Batch, Modules, Product, loss_of, modules_batch

@@ -16,7 +16,7 @@ from armillary.methods.commit.controller import (
     swapped,
 )
 from armillary.models import tiny
-from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 
 from .commit_toy import Modules, modules_batch
 

@@ -12,7 +12,7 @@ from transformers import Trainer, TrainingArguments
 
 from armillary.errors import UsageError
 from armillary.methods.commit import BalanceMonitor, CoMMITCallback, CoMMITConfig, CoMMITTrainer
-from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 from armillary.training.components import RatesLog, component_groups, vision_components
 
 RATES = {"feature_encoder": 1e-4, "llm": 3e-3}

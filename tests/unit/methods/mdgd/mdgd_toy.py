@@ -12,7 +12,7 @@ from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 
 from armillary.methods.mdgd.trainer import MDGDConfig, MDGDTrainer
-from armillary.models.tiny_vision import TinyVision, tiny_vision
+from armillary.models.tiny_vision_models import TinyVision, tiny_vision
 
 Row = dict[str, Tensor]
 

@@ -20,7 +20,7 @@ from armillary.methods.mdgd.baselines import (
     trainable_weights,
 )
 from armillary.methods.mdgd.config import MDGDSettings
-from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 
 from .mdgd_toy import run, weights
 

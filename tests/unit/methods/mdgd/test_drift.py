@@ -13,7 +13,7 @@ from armillary.methods.mdgd.drift import (
     visual_hidden_states,
     watch,
 )
-from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 
 
 def states(seed: int, layers: int = 2) -> list[torch.Tensor]:

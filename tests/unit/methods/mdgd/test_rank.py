@@ -12,7 +12,7 @@ from armillary.errors import ModelError, UsageError
 from armillary.methods.mdgd.callbacks import VisualRankCallback, visual_rank
 from armillary.methods.mdgd.drift import image_token_mask, visual_hidden_states
 from armillary.models.tiny_models import tiny
-from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 
 from .mdgd_toy import make, run, weights
 

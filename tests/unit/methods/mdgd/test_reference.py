@@ -16,7 +16,7 @@ from armillary.methods.mdgd.reference import (
     image_keys,
     weights_digest,
 )
-from armillary.models.tiny_vision import VISION_KINDS, TinyVision, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, TinyVision, tiny_vision
 
 from .mdgd_toy import ToyImages, collated
 

@@ -13,7 +13,7 @@ from transformers import HfArgumentParser
 from armillary.methods.mdgd.config import MDGDSettings
 from armillary.methods.mdgd.trainer import MDGDConfig, MDGDMixin
 from armillary.models.tiny_models import tiny_tokenizer
-from armillary.models.tiny_vision import tiny_vision
+from armillary.models.tiny_vision_models import tiny_vision
 
 from .mdgd_toy import ToyImages, collated, logged
 

@@ -14,7 +14,7 @@ from armillary.methods.mdgd.core import decouple
 from armillary.methods.mdgd.masking import MaskedAdamW
 from armillary.methods.mdgd.trainer import MDGDTrainer
 from armillary.models.tiny_models import tiny
-from armillary.models.tiny_vision import VISION_KINDS, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 
 from ...training.two_processes import run_two
 from .mdgd_toy import ToyImages, arguments, collated, logged, make, mixed_rows, padded, run, weights

@@ -1,4 +1,4 @@
-"""Tiny random image-text models of real architectures, with valid batches: for tests and ``--dry-run``."""
+"""Tiny random image-text models of real architectures, with valid batches: for examples, benchmarks and tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,20 +50,18 @@ class TinyVision:
         if self.kind in _TYPE_IDS:
             inputs[_TYPE_IDS[self.kind]] = self.anatomy.image_mask(ids).long()
         if images:
-            inputs |= _pixels(self.kind, size, generator)
+            if self.kind == "qwen2_vl":
+                # Patches as rows: 4x4 of them an image, each of 3 channels x 2 frames x 4x4 pixels.
+                inputs["pixel_values"] = torch.randn(size * 16, 3 * 2 * 4 * 4, generator=generator)
+                inputs["image_grid_thw"] = torch.tensor([[1, 4, 4]]).repeat(size, 1)
+            else:
+                shape = (size, 1, 3) if self.kind in ("idefics3", "smolvlm") else (size, 3)
+                inputs["pixel_values"] = torch.randn(*shape, _IMAGE_SIZE, _IMAGE_SIZE, generator=generator)
         return {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
 
 
 _TYPE_IDS = {"qwen2_vl": "mm_token_type_ids", "gemma3": "token_type_ids"}
 """The name under which a family wants to be told which tokens are the image's."""
-
-
-def _pixels(kind: str, size: int, generator: torch.Generator) -> dict[str, Tensor]:
-    if kind == "qwen2_vl":  # patches as rows: 4x4 of them an image, each 3 channels x 2 frames x 4x4 pixels
-        patches = torch.randn(size * 16, 3 * 2 * 4 * 4, generator=generator)
-        return {"pixel_values": patches, "image_grid_thw": torch.tensor([[1, 4, 4]]).repeat(size, 1)}
-    shape = (size, 1, 3) if kind in ("idefics3", "smolvlm") else (size, 3)
-    return {"pixel_values": torch.randn(*shape, _IMAGE_SIZE, _IMAGE_SIZE, generator=generator)}
 
 
 def tiny_vision(

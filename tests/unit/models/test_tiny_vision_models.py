@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from armillary.errors import UsageError
-from armillary.models.tiny_vision import VISION_KINDS, TinyVision, tiny_vision
+from armillary.models.tiny_vision_models import VISION_KINDS, TinyVision, tiny_vision
 
 
 @pytest.fixture(params=VISION_KINDS)

@@ -69,8 +69,8 @@ def identity_of(hexcode: str) -> str:
 
 def split_of(identity: str) -> Split:
     """The split of an identity by its hash alone: of a hundred about 80 train, 10 validate and 10 test."""
-    place = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8]) % 10
-    return "train" if place < 8 else "validation" if place == 8 else "test"
+    tenth = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8]) % 10
+    return "train" if tenth < 8 else "validation" if tenth == 8 else "test"
 
 
 _ICONS, _CHARACTERS = "package/icons.json", "package/chars.json"
@@ -79,7 +79,31 @@ _NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org
 _DEFAULT_SIDE = 16
 """Iconify's, for an icon that tells no width or height."""
 
-Table = dict[str, Any]
+
+@dataclass(frozen=True, kw_only=True)
+class EmojiLabel:
+    """What is known of one emoji."""
+
+    hexcode: str
+    """Its code points: "1F989", "1F9D1-200D-1F373"."""
+
+    character: str
+    label: str
+    """Its name in English: "owl", "person: red hair"."""
+
+    tags: tuple[str, ...]
+    """Keywords: ("animal", "bird", "ornithology", "wise")."""
+
+    group: str
+    """One of nine: "animals & nature"."""
+
+    subgroup: str
+    """One of about a hundred: "birds"."""
+
+    @property
+    def identity(self) -> str:
+        """What it shares with its variants in gender, skin tone and direction."""
+        return identity_of(self.hexcode)
 
 
 @dataclass(frozen=True)
@@ -100,7 +124,7 @@ class Drawing:
 class DrawingSet:
     """The drawings of one style."""
 
-    icons: Table
+    icons: dict[str, Any]
     """What ``icons.json`` holds."""
 
     by_code: dict[str, str]
@@ -108,9 +132,10 @@ class DrawingSet:
 
     def drawing(self, hexcode: str, label: str) -> Drawing | None:
         """The drawing of an emoji found by its code points, else by its label; None where the set has none."""
-        for name in (self.by_code.get(short_code(hexcode)), _slug(label)):
-            if name is not None and (found := self._named(name)) is not None:
-                return found
+        slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+        for name in (self.by_code.get(short_code(hexcode)), slug):
+            if name is not None and (drawing := self._named(name)) is not None:
+                return drawing
         return None
 
     def _named(self, name: str) -> Drawing | None:
@@ -142,11 +167,10 @@ def read_drawings(archive: Path) -> DrawingSet:
         raise _changed(archive) from error
 
 
-def read_labels(archive: Path) -> list[Table]:
+def read_labels(archive: Path) -> list[EmojiLabel]:
     """What emojibase tells of each emoji that has a group, in its order.
 
-    Keys: hexcode, character, label, tags (a list), group and subgroup (English names). DownloadError where the archive
-    is not of that form.
+    DownloadError where the archive is not of that form.
     """
     members = read_members(archive, [_DATA, _MESSAGES])
     try:
@@ -156,30 +180,32 @@ def read_labels(archive: Path) -> list[Table]:
         )
         known = [item for item in json.loads(members[_DATA]) if "group" in item]
         return [
-            {
-                "hexcode": item["hexcode"],
-                "character": item["emoji"],
-                "label": item["label"],
-                "tags": list(item.get("tags", ())),
-                "group": groups[item["group"]],
-                "subgroup": subgroups[item["subgroup"]],
-            }
+            EmojiLabel(
+                hexcode=item["hexcode"],
+                character=item["emoji"],
+                label=item["label"],
+                tags=tuple(item.get("tags", ())),
+                group=groups[item["group"]],
+                subgroup=subgroups[item["subgroup"]],
+            )
             for item in sorted(known, key=lambda item: item["order"])
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _changed(archive) from error
 
 
-def in_every_style(labels: Sequence[Table], sets: Sequence[DrawingSet]) -> tuple[list[Table], list[list[Drawing]]]:
+def in_every_style(
+    labels: Sequence[EmojiLabel], sets: Sequence[DrawingSet]
+) -> tuple[list[EmojiLabel], list[list[Drawing]]]:
     """The labels of the emoji that every set has, and each one's drawings by style; DownloadError for none."""
-    kept: list[Table] = []
+    kept: list[EmojiLabel] = []
     drawings: list[list[Drawing]] = []
     for label in labels:
-        found = [one.drawing(label["hexcode"], label["label"]) for one in sets]
-        every = [drawing for drawing in found if drawing is not None]
-        if len(every) == len(sets):
+        styles = [drawing_set.drawing(label.hexcode, label.label) for drawing_set in sets]
+        drawn = [drawing for drawing in styles if drawing is not None]
+        if len(drawn) == len(sets):
             kept.append(label)
-            drawings.append(every)
+            drawings.append(drawn)
     if not kept:
         raise DownloadError("the downloaded drawing sets have no emoji in common; the packages have changed.")
     return kept, drawings
@@ -207,10 +233,6 @@ def draw(drawing: Drawing, size: int) -> UInt8[np.ndarray, "p p 3"]:
     except ValueError as error:
         raise DownloadError(f"a downloaded drawing can't be rendered ({error}); the packages have changed.") from error
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-
-
-def _slug(label: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
 
 
 def _changed(archive: Path) -> DownloadError:
