@@ -5,7 +5,7 @@ import torch
 from armillary.methods.icn.key_survey import KeySurvey, kept_neighbours, survey
 from armillary.methods.icn.report import finding, measures, section
 from armillary.models import tiny
-from armillary.records.plain import decode
+from armillary.records.plain import decode, plain
 
 
 def test_a_survey_tells_planted_clusters_from_none() -> None:
