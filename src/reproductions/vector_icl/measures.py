@@ -43,7 +43,11 @@ def measures(results: Results) -> Measures:
 def few_shot_measures(name: str, rows: Sequence[ArmRow]) -> Measures:
     """Accuracy of every arm at every number of shots, differences to controls, ceilings, lengths of prompts."""
     out = _means(f"{name}/accuracy", [row.scores for row in rows])
-    out |= _differences(name, rows, {SHUFFLED: "shuffled", TEXT: "text", NEIGHBOUR: "1-NN"})
+    most = rows[0].shots[-1]
+    for baseline in (SHUFFLED, TEXT, NEIGHBOUR):
+        having = [row for row in rows if str(most) in row.scores.get(baseline, {})]
+        if having:
+            out[f"{name}/vectors minus {baseline}"] = _paired(having, baseline, most)
     for baseline in rows[0].whole:
         out[f"{name}/accuracy, {baseline}"] = _mean([score for row in rows for score in row.whole[baseline]])
     if TEXT in rows[0].tokens:
@@ -152,11 +156,8 @@ def number_measures(row: NumberRow) -> Measures:
     errors = [seed.errors for seed in row.seeds]
     out = _means("numbers/error", errors, "episodes")
     for arm in errors[0]:
-        missing, answers = (
-            sum(of[arm] for of in counts)
-            for counts in ([seed.missing for seed in row.seeds], [seed.answers for seed in row.seeds])
-        )
-        out[f"numbers/missing, {arm}"] = binomial(missing, answers)
+        missing = sum(seed.missing[arm] for seed in row.seeds)
+        out[f"numbers/missing, {arm}"] = binomial(missing, sum(seed.answers[arm] for seed in row.seeds))
     for shots in row.shots:
         ours = _pooled(errors, VECTORS, shots)
         for baseline in (TEXT, SHUFFLED):
@@ -206,17 +207,6 @@ def _paired(rows: Sequence[ArmRow], baseline: str, shots: int, arm: str = VECTOR
     pairs = [_pair(row.scores, baseline, shots, arm) for row in rows]
     ours, theirs = (np.concatenate(side) for side in zip(*pairs, strict=True))
     return paired_difference(ours, theirs, seed=0)
-
-
-def _differences(name: str, rows: Sequence[ArmRow], baselines: Mapping[str, str]) -> Measures:
-    """Vectors less each baseline at the most shots, over the rows that have it."""
-    most = rows[0].shots[-1]
-    out = {}
-    for baseline, label in baselines.items():
-        having = [row for row in rows if str(most) in row.scores.get(baseline, {})]
-        if having:
-            out[f"{name}/vectors minus {label}"] = _paired(having, baseline, most)
-    return out
 
 
 def _slope(by_shots: Mapping[str, Sequence[float]], shots: Sequence[int], things: str) -> Interval:

@@ -233,13 +233,8 @@ def signal_row(context: Context) -> SignalRow:
     for name in SNRS:
         signals = simulated(vectors, held_out, float(name), context.seed)
         start = partial(context.new_projector, signals[0], start_texts=texts)
-        projector = context.trained(
-            f"signals, {name}",
-            start,
-            signals[0],
-            partial(pretrain_projector, targets=texts),
-            context.scale.signals,
-        )
+        train = partial(pretrain_projector, targets=texts)
+        projector = context.trained(f"signals, {name}", start, signals[0], train, context.scale.signals)
         ratios[name] = Signals(
             nll=scored.both(slots_of(projector, signals[1])),
             top1=decoded(signals, (vectors, held_out)),

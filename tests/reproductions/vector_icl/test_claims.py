@@ -101,7 +101,7 @@ def two_clouds(words: tuple[str, str] = (" left", " right")) -> ClassTask:
     )
 
 
-def test_a_box_that_is_a_token_embedding_scores_as_the_token(context: Context) -> None:
+def test_a_slot_that_is_a_token_embedding_scores_as_the_token(context: Context) -> None:
     """Vectors and text go the same way through template, demonstrations and answers."""
     template = SlotTemplate(("(", ")'s side is"))
     texts = ["a", "b", "c", "d"]
@@ -111,10 +111,10 @@ def test_a_box_that_is_a_token_embedding_scores_as_the_token(context: Context) -
     slots = embed_tokens(
         context.loaded, texts_shown.loaded.model.get_input_embeddings().weight.new_tensor(ids).long()[:, 0]
     )
-    boxed = Carrier(context.loaded, texts_shown.layout, slots_ND=slots)
+    by_slots = Carrier(context.loaded, texts_shown.layout, slots_ND=slots)
     scores = [
         Prompt.of(carrier, [0, 1], [" left", " right"]).label_scores(carrier, [2, 3], [" left", " right"])
-        for carrier in (texts_shown, boxed)
+        for carrier in (texts_shown, by_slots)
     ]
     assert np.allclose(*scores, atol=1e-5)
     other = Prompt.of(texts_shown, [0, 1], [" right", " left"]).label_scores(texts_shown, [2, 3], [" left", " right"])

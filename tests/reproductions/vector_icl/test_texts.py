@@ -64,11 +64,11 @@ def test_derangement_moves_everything() -> None:
         assert sorted(order) == list(range(count)) and all(place != other for place, other in enumerate(order))
 
 
-def _by_hand(context: Context, ids: tuple[int, ...], box: torch.Tensor | None) -> float:
-    """Mean loss of the tokens behind ``<bos>`` and a box, through the whole model."""
+def _by_hand(context: Context, ids: tuple[int, ...], slot: torch.Tensor | None) -> float:
+    """Mean loss of the tokens behind ``<bos>`` and a slot, through the whole model."""
     embed = context.loaded.model.get_input_embeddings()
     before = [embed(torch.tensor([context.loaded.tokenizer.bos_token_id]))]
-    before += [] if box is None else [box[None]]
+    before += [] if slot is None else [slot[None]]
     embeds = torch.cat([*before, embed(torch.tensor(ids))])[None]
     logits = context.loaded.model(inputs_embeds=embeds).logits[0, len(before) - 1 : -1]
     return float(torch.nn.functional.cross_entropy(logits, torch.tensor(ids)))
@@ -81,7 +81,7 @@ def test_losses_are_the_models_own(context: Context) -> None:
     slots = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
     ids = [text_ids(context.loaded, text) for text in texts]
     wanted = {
-        "true": [_by_hand(context, row, box) for row, box in zip(ids, slots, strict=True)],
+        "true": [_by_hand(context, row, slot) for row, slot in zip(ids, slots, strict=True)],
         "shuffled": [_by_hand(context, row, slots[other]) for row, other in zip(ids, scored.others, strict=True)],
     }
     for name, found in scored.both(slots).items():

