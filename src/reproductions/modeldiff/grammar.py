@@ -7,7 +7,7 @@ accepts character by character.
 Legend: N texts, T characters, S states, V characters of the alphabet.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -28,6 +28,7 @@ ALPHABET = " !+-.;=()<>[]0123456789abcdefghijklmnopqrstuvwxyz"
 
 BRACKETS = {"(": ")", "[": "]", "<": ">"}
 DEEPEST = 4
+"""Brackets open at once: one state for each stack of them."""
 
 
 class Grammar:
@@ -38,8 +39,13 @@ class Grammar:
         self.name = name
         states: dict[tuple[str, str], int] = {(START, ""): 0}
         edges: list[tuple[int, str, int, float]] = []
+        # (state, character, next state, weight) along every text; texts that begin alike share their first states.
         for slot, choices in rules.items():
-            edges += _slot_edges(slot, choices, states)
+            for text, weight, following_slot in choices:
+                for end in range(1, len(text) + 1):
+                    target = (slot, text[:end]) if end < len(text) else (following_slot, "")
+                    source = states.setdefault((slot, text[: end - 1]), len(states))
+                    edges.append((source, text[end - 1], states.setdefault(target, len(states)), weight))
         self._next_SV = np.full((len(states), len(ALPHABET)), -1, dtype=np.int64)
         self._prob_SV = np.zeros((len(states), len(ALPHABET)))
         for state, character, following, weight in edges:
@@ -84,17 +90,6 @@ class Grammar:
     def rating(self, text: str) -> float:
         """1.0 where ``text`` is how a grammatical stream can begin, else 0.0."""
         return float(self.log_prob(text) > -np.inf)
-
-
-def _slot_edges(
-    slot: str, choices: Sequence[Choice], states: dict[tuple[str, str], int]
-) -> Iterator[tuple[int, str, int, float]]:
-    """(state, character, next state, weight) along every text; texts that begin alike share their first states."""
-    for text, weight, following in choices:
-        for end in range(1, len(text) + 1):
-            target = (slot, text[:end]) if end < len(text) else (following, "")
-            source = states.setdefault((slot, text[: end - 1]), len(states))
-            yield source, text[end - 1], states.setdefault(target, len(states)), weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +166,8 @@ def shifted() -> Grammar:
 @cache
 def other() -> Grammar:
     """Another language in the same characters: other words and endings, products in place of sums."""
-    return _language("other", INVENTED, _products(), shares=(0.6, 0.25, 0.15))
+    products = [(f"{a}.{b}={a * b}; ", 1.0, START) for a in range(10) for b in range(10)]
+    return _language("other", INVENTED, products, shares=(0.6, 0.25, 0.15))
 
 
 def _language(name: str, lexicon: Lexicon, facts: Sequence[Choice], *, shares: tuple[float, float, float]) -> Grammar:
@@ -213,12 +209,13 @@ def _clauses(lexicon: Lexicon) -> dict[str, list[Choice]]:
 
 def _nesting() -> dict[str, list[Choice]]:
     """Bracket strings; a slot is the stack of brackets that are open."""
-    rules: dict[str, list[Choice]] = {"closed": [("! ", 0.6, START), *((one, 0.4 / 3, one) for one in BRACKETS)]}
+    closed = [("! ", 0.6, START), *((bracket, 0.4 / 3, bracket) for bracket in BRACKETS)]
+    rules: dict[str, list[Choice]] = {"closed": closed}
     for depth in range(1, DEEPEST + 1):
         for stack in map("".join, product(BRACKETS, repeat=depth)):
             rules[stack] = [(BRACKETS[stack[-1]], 0.5, stack[:-1] or "closed")]
             if depth < DEEPEST:
-                rules[stack] += [(one, 0.5 / 3, stack + one) for one in BRACKETS]
+                rules[stack] += [(bracket, 0.5 / 3, stack + bracket) for bracket in BRACKETS]
     return rules
 
 
@@ -227,11 +224,6 @@ def _sums() -> list[Choice]:
     digits = range(10)
     plus = [(f"{a}+{b}={a + b}; ", 1.0, START) for a in digits for b in digits]
     return plus + [(f"{a}-{b}={a - b}; ", 0.5, START) for a in digits for b in range(a + 1)]
-
-
-def _products() -> list[Choice]:
-    """``7.8=56; ``."""
-    return [(f"{a}.{b}={a * b}; ", 1.0, START) for a in range(10) for b in range(10)]
 
 
 def _determiners(lexicon: Lexicon, following: str) -> list[Choice]:

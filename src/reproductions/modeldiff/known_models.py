@@ -1,6 +1,7 @@
 """Language models that are tables, so small that all sequences are enumerated and every count is known.
 
-Legend: V tokens, L length, N sequences, K temperatures, C contexts, P points (groups of sequences).
+Legend: V tokens, L length, N sequences, K temperatures, C contexts, P points (groups of sequences), G and H points of
+the grids of A and B.
 """
 
 import math
@@ -132,9 +133,9 @@ class TableModel:
             contexts_NL[:, position] = self._following(contexts_NL[:, position - 1], ids_NL[:, position - 1])
         return contexts_NL
 
-    def logits_after(self, ids_NL: Tokens, place: int) -> Floats:
-        """Logits ``[N, V]`` of the token at ``place``, given the tokens of each sequence before it."""
-        return self._logits_CV[self.contexts(ids_NL)[:, place]]
+    def logits_after(self, ids_NL: Tokens, position: int) -> Floats:
+        """Logits ``[N, V]`` of the token at ``position``, given the tokens of each sequence before it."""
+        return self._logits_CV[self.contexts(ids_NL)[:, position]]
 
     def _following(self, context_N: NDArray[np.int64], token_N: NDArray[np.int64]) -> NDArray[np.int64]:
         # A context is a number in base V+1 whose digits are its tokens: the oldest digit drops out.
@@ -243,8 +244,6 @@ def _summed(table_CV: Floats, contexts_NL: NDArray[np.int64], ids_NL: Tokens) ->
 # NLL = step * (sum of its k) + L ln Z. How many sequences reach each pair of sums under two models follows from a
 # transfer matrix over (context, sum, sum), filled with probabilities of A: all terms are positive, so every count has
 # full relative precision.
-#
-# Legend: V tokens, L length, N sequences, C contexts, G and H grid points of A and B, P points.
 
 Integers = NDArray[np.int64]
 Moves = dict[tuple[int, int, int, int], float]
@@ -308,8 +307,8 @@ class GridModel:
         costs_CV = np.atleast_2d(self.costs).copy()
         for row_V in costs_CV:
             for _ in range(swaps):
-                one, other = generator.choice(len(row_V), size=2, replace=False)
-                row_V[[one, other]] = row_V[[other, one]]
+                first, second = generator.choice(len(row_V), size=2, replace=False)
+                row_V[[first, second]] = row_V[[second, first]]
         return replace(self, costs=costs_CV.reshape(self.costs.shape))
 
     @property
@@ -341,11 +340,6 @@ class GridModel:
         drawn = self.table.sample(n, seed=seed)
         return replace(drawn, nll_N=self.score(drawn.ids_NL))
 
-    def log_density(self) -> tuple[Floats, Floats]:
-        """NLL of every grid point that is reached, and the logarithm of the number of sequences there."""
-        known = _known(self, None)
-        return known.nll_a_P, known.log_count_P
-
 
 def known_grid(a: GridModel, b: GridModel) -> KnownPair:
     """All sequences grouped by their pair of NLLs, which are the same bits as ``score`` gives.
@@ -357,22 +351,14 @@ def known_grid(a: GridModel, b: GridModel) -> KnownPair:
             f"two models of one vocabulary and length are needed; got {a.vocabulary} tokens of length {a.length} "
             f"and {b.vocabulary} of length {b.length}."
         )
-    return _known(a, b)
-
-
-def _known(a: GridModel, b: GridModel | None) -> KnownPair:
-    """Without ``b`` only the NLL of A is told apart and that of B is 0."""
-    contexts = max(np.atleast_2d(model.costs).shape[0] for model in (a, b or a))
-    shape = (contexts, a.vocabulary)
-    costs_a_CV = np.broadcast_to(a.costs, shape)
-    costs_b_CV = np.zeros(shape, np.int64) if b is None else np.broadcast_to(b.costs, shape)
+    contexts = max(np.atleast_2d(model.costs).shape[0] for model in (a, b))
+    costs_a_CV, costs_b_CV = (np.broadcast_to(model.costs, (contexts, a.vocabulary)) for model in (a, b))
     log_prob_CV = -a.step * costs_a_CV - a.log_normaliser
     prob_GH = _transferred(_moves(costs_a_CV, costs_b_CV, np.exp(log_prob_CV)), contexts, a.length)
     total_a_P, total_b_P = np.nonzero(prob_GH)
     nll_a_P = a.nll(total_a_P)
-    nll_b_P = np.zeros(len(total_b_P)) if b is None else b.nll(total_b_P)
     # A group of sequences with NLL z has probability count * e^-z under A.
-    return KnownPair(nll_a_P, nll_b_P, np.log(prob_GH[total_a_P, total_b_P]) + nll_a_P)
+    return KnownPair(nll_a_P, b.nll(total_b_P), np.log(prob_GH[total_a_P, total_b_P]) + nll_a_P)
 
 
 def _moves(costs_a_CV: Integers, costs_b_CV: Integers, prob_CV: Floats) -> Moves:
@@ -402,12 +388,9 @@ def _transferred(moves: Moves, contexts: int, length: int) -> Floats:
     return np.asarray(prob_CGH.sum(0))
 
 
-# A table model under parallel tempering: the two operations that its moves ask for.
-
-
 @dataclass(frozen=True, eq=False)
 class TemperedTable:
-    """A ``TableModel`` as parallel tempering wants it."""
+    """A ``TableModel`` under parallel tempering: the two operations that its moves ask for."""
 
     table: TableModel
 
@@ -420,20 +403,20 @@ class TemperedTable:
         new_NL = ids_NL.copy()
         rows_N = np.arange(len(ids_NL))
         log_q_new_N, log_q_old_N, log_p_new_N, log_p_old_N = np.zeros((4, len(ids_NL)))
-        for place in range(int(start_N.min()), ids_NL.shape[1]):
-            moved_N = place >= start_N
-            hot_NV, plain_NV = self._after(new_NL, place, tau_N)
-            drawn_N = (uniforms_NL[:, place, None] >= np.exp(hot_NV).cumsum(1)[:, :-1]).sum(1)
-            old_hot_NV, old_plain_NV = self._after(ids_NL, place, tau_N)
-            old_N = ids_NL[:, place]
-            new_NL[:, place] = np.where(moved_N, drawn_N, old_N)
+        for position in range(int(start_N.min()), ids_NL.shape[1]):
+            moved_N = position >= start_N
+            hot_NV, plain_NV = self._after(new_NL, position, tau_N)
+            drawn_N = (uniforms_NL[:, position, None] >= np.exp(hot_NV).cumsum(1)[:, :-1]).sum(1)
+            old_hot_NV, old_plain_NV = self._after(ids_NL, position, tau_N)
+            old_N = ids_NL[:, position]
+            new_NL[:, position] = np.where(moved_N, drawn_N, old_N)
             log_q_new_N += np.where(moved_N, hot_NV[rows_N, drawn_N], 0)
             log_q_old_N += np.where(moved_N, old_hot_NV[rows_N, old_N], 0)
             log_p_new_N += np.where(moved_N, plain_NV[rows_N, drawn_N], 0)
             log_p_old_N += np.where(moved_N, old_plain_NV[rows_N, old_N], 0)
         return Redraw(new_NL, log_q_new_N, log_q_old_N, log_p_new_N - log_p_old_N)
 
-    def _after(self, ids_NL: Tokens, place: int, tau_N: Floats) -> tuple[Floats, Floats]:
-        """Log-probabilities of the token at ``place``, at each row's temperature and at 1: ``[n, v]``."""
-        logits_NV = self.table.logits_after(ids_NL, place)
+    def _after(self, ids_NL: Tokens, position: int, tau_N: Floats) -> tuple[Floats, Floats]:
+        """Log-probabilities of the token at ``position``, at each row's temperature and at 1: ``[n, v]``."""
+        logits_NV = self.table.logits_after(ids_NL, position)
         return log_softmax(logits_NV / tau_N[:, None]), log_softmax(logits_NV)

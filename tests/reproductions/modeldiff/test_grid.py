@@ -34,7 +34,8 @@ def test_counts_are_those_of_enumeration(name: str) -> None:
 
 def test_density_of_independent_tokens_is_the_power_of_a_fourier_transform() -> None:
     model = GridModel.independent(50, 24, seed=4)
-    nll_G, log_count_G = model.log_density()
+    known = known_grid(model, model)
+    nll_G, log_count_G = known.nll_a_P, known.log_count_P
     size = 24 * int(model.costs.max()) + 1
     tilted = np.exp(-model.step * np.arange(size))
     kernel = np.bincount(model.costs, minlength=size) * tilted / math.exp(model.log_normaliser)
@@ -60,11 +61,11 @@ def test_contexts_of_a_markov_model_differ() -> None:
     """Were its density that of independent tokens, the transfer matrix would have nothing to show."""
     model = GridModel.markov(8, 12, seed=0)
     assert len(np.unique(np.sort(model.costs, axis=1), axis=0)) > 1
-    nll_G, log_count_G = model.log_density()
-    alone_G, log_alone_G = GridModel(model.costs[-1], model.step, 12).log_density()
-    shared, here, there = np.intersect1d(nll_G, alone_G, return_indices=True)
+    independent = GridModel(model.costs[-1], model.step, 12)
+    known, alone = known_grid(model, model), known_grid(independent, independent)
+    shared, here, there = np.intersect1d(known.nll_a_P, alone.nll_a_P, return_indices=True)
     assert len(shared) > 5
-    assert np.abs(log_count_G[here] - log_alone_G[there]).max() > 0.5
+    assert np.abs(known.log_count_P[here] - alone.log_count_P[there]).max() > 0.5
 
 
 def test_draws_at_length_64_estimate_the_known_counts() -> None:

@@ -19,7 +19,6 @@ from armillary.methods.modeldiff.derivations import Derivation, known_derivation
 from armillary.methods.modeldiff.draws import Draws, Floats
 from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
 from armillary.models import LoadedModel
-from armillary.numerics.intervals import Interval
 from armillary.progress import counted
 from armillary.runs.parts import Arrays, Store, kept
 
@@ -51,19 +50,6 @@ class Lineage:
     def deviations(self, kind: Kind) -> list[float]:
         """Spread of the difference (nats per token) of every relative of a kind."""
         return [relative.spread.deviation.estimate for relative in self.relatives if relative.kind == kind]
-
-    def percentile(self, kind: Kind) -> Interval | None:
-        """Share of that kind whose spread is at most the candidate's; the interval follows the candidate's own.
-
-        None where there is none of that kind.
-        """
-        others = np.array(self.deviations(kind))
-        if not len(others):
-            return None
-        own = self.candidate.spread.deviation
-        low, middle, high = (float((others <= end).mean()) for end in (own.lower, own.estimate, own.upper))
-        how = f"among {len(others)} models; ends from the interval of the candidate's spread"
-        return Interval(estimate=middle, low=low, high=high, n=len(others), level=own.level, how=how)
 
     @property
     def verdict(self) -> Verdict:

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from armillary.errors import InsufficientSamplesError
-from armillary.methods.modeldiff.core import Direction, Integers, log_sum, replicate_sums, resampled
+from armillary.methods.modeldiff.core import Direction, Integers, replicate_sums, resampled
 from armillary.methods.modeldiff.draws import Floats
 from armillary.numerics.intervals import Interval
 
@@ -155,15 +155,6 @@ class CountTable:
         with np.errstate(invalid="ignore"):
             table_ZD = table_ZD / table_ZD.sum(axis=1, keepdims=True)
         return table_ZD, np.asarray(self.direction.window[0] + self.row_width * np.arange(self.rows), dtype=np.float64)
-
-    def profile_effective(self) -> float:
-        """Effective samples behind the profile: the mean over NLL bins of ratios with each bin's own ESS."""
-        rows_N = np.where(self.cell_N >= 0, self.cell_N // 2 // self.columns, -1)
-        sizes = []
-        for row in np.unique(rows_N[rows_N >= 0]):
-            kept = self.direction.log_weight_N[rows_N == row]
-            sizes.append(np.exp(2 * log_sum(kept) - log_sum(2 * kept)))
-        return len(sizes) ** 2 / float(np.sum(1 / np.array(sizes))) if sizes else 0.0
 
 
 # What is read off the histograms: logs of counts with intervals, disagreement beyond a threshold, the spread of D.

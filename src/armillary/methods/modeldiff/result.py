@@ -144,13 +144,6 @@ class Comparison:
         """On how many samples the counts rest."""
         return {"a": self.a.reliability, "b": self.b.reliability}
 
-    @property
-    def ess(self) -> dict[Side, float]:
-        """Effective samples of each direction under the weighting of this comparison."""
-        if self.config.weighting == "profile":
-            return {side: self.count_table(side).profile_effective() for side in ("a", "b")}
-        return {side: reliability.effective for side, reliability in self.reliability.items()}
-
     def curve(self, side: Side, *, weighting: Weighting | None = None, unit: Unit = "share") -> Curve:
         """The histogram of D: as a share of the inputs, in multiples of the overlap, or as the log of the count.
 

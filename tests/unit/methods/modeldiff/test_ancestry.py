@@ -45,9 +45,6 @@ def test_the_spread_grows_with_the_noise(found: Lineage) -> None:
 
 def test_a_disturbed_copy_is_derived_and_a_stranger_is_not(found: Lineage) -> None:
     assert found.verdict == "derived"
-    percentile = found.percentile("derivation")
-    assert percentile is not None
-    assert percentile.estimate == pytest.approx(1 / 3)
     other = lineage(A, tiny("llama", seed=2), SPACE, CONFIG, derivations=MAKERS, unrelated={"stranger": STRANGER})
     assert other.candidate.spread.deviation.estimate > max(other.deviations("derivation"))
     assert other.verdict != "derived"
@@ -58,7 +55,6 @@ def test_a_model_and_itself_are_alike() -> None:
     assert same.candidate.spread.deviation.estimate < 1e-5
     assert same.candidate.spread.overlap.estimate > 0.99
     assert same.verdict == "undecided"
-    assert same.percentile("unrelated") is None
 
 
 def test_samples_and_scores_are_kept() -> None:
