@@ -5,7 +5,7 @@ controls are ours throughout. A rule reads intervals only.
 """
 
 from armillary.records.claims import Claim, Measures, Rule, Verdict, above, at_most, below, every
-from reproductions.commit.scale import BASELINES, SLOW
+from reproductions.commit.scale import BASELINES, SLOW, Start
 
 LAW = 0.15
 """Deviation of kappa's change from the square of the rate's change that is still the law."""
@@ -65,15 +65,74 @@ def _regularised(m: Measures) -> Verdict:
     return "holds" if loss.upper < 0 and spread.upper < 0 else "undecided"
 
 
-def _needs_of_speed(start: str) -> tuple[str, ...]:
-    return f"harm/{start}", f"speed/{start}, lift", f"speed/{start}, exchanged"
+# Claims that are judged on images and, with ``audio/`` before the names of their measures, on sounds.
+
+
+def _repairs(start: Start, prefix: str = "") -> Claim:
+    component = "encoder" if start == "slow encoder" else "language model"
+    opening, loss, other, harm = (
+        ("With sounds, from", "held-out", "equal rates", f"{HARM:.0%}")
+        if prefix
+        else ("From", "validation", "the best pair", "5 %")
+    )
+    return Claim(
+        id=f"{'sounds-' if prefix else ''}repairs-{start.replace(' ', '-')}",
+        statement=f"{opening} rates of which the {component}'s is a hundred times too low, the scheduler gets to the "
+        "constant run's final loss in 70 % of the steps.",
+        paper="Faster on audio tasks too (SALMONN); no figure could be had."
+        if prefix
+        else "CoMMIT-CLR converges faster than constant rates; no figure could be had.",
+        quantity=f"Share of the steps after which CoMMIT-CLR (lift) has a {loss} loss as low as the constant run's "
+        "last; a run that never gets there counts as one reading more than it had. Over seeds; the control gives "
+        "lift's mean multipliers to the wrong component.",
+        rule=f"Undecided unless the constant run is worse than {other} by more than {harm} (ours; interval). Holds if "
+        f"the interval ends at {SHARE} (ours) or below, and below the control; fails if it begins above {SHARE}.",
+        decide=faster(start, prefix),
+        needs=(
+            f"{prefix}harm/{start}",
+            f"{prefix}speed/{start}, lift",
+            f"{prefix}speed/{start}, exchanged",
+        ),
+    )
+
+
+def _more_than_larger_rates(prefix: str = "") -> Claim:
+    measure = f"{prefix}budget/lift over matched"
+    opening, nothing = ("With sounds, the", f"{NOTHING:.0%}") if prefix else ("The", "1 %")
+    return Claim(
+        id=f"{'sounds-' if prefix else ''}more-than-larger-rates",
+        statement=f"{opening} scheduler gains more than the larger rates that it ends up with.",
+        paper="The factor greater than one in its convergence bound is all that is proved; no such control is known.",
+        quantity="Final loss of lift relative to constant rates equal to lift's own means over time (hindsight), less "
+        "1; mean of the two slow starts, paired by seed.",
+        rule=f"Fails if all of the interval is above -{nothing} (ours), which is to gain nothing; else holds if it "
+        "lies below 0.",
+        decide=gains(measure),
+        needs=(measure,),
+    )
+
+
+def _beats_baselines(prefix: str = "", *, blocks: int) -> Claim:
+    measures = tuple(f"{prefix}loss/equal, full over {name}" for name in BASELINES)
+    subject = "With sounds, from equal rates, CoMMIT" if prefix else "From equal rates CoMMIT"
+    return Claim(
+        id=f"{'sounds-' if prefix else ''}beats-baselines",
+        statement=f"{subject} ends at a lower loss than constant rates, Feature CD and Language CD.",
+        paper="Faster and to lower loss on image and audio tasks; no figure could be had.",
+        quantity="Final loss of full CoMMIT relative to each of the three, less 1, paired by seed; blocks of "
+        f"coordinate descent are of {blocks} steps (ours).",
+        rule="Holds if all three intervals lie below 0; fails if one lies at or above.",
+        decide=every(*map(below, measures)),
+        needs=measures,
+    )
 
 
 _DEVIATION = "law/largest deviation, small steps"
-_ENDS = {path: tuple(f"ratio/{path}, rise to slow {name}" for name in ("encoder", "llm")) for path in ("one lowered",)}
-_ENDS["fixed mean"] = tuple(name.replace("one lowered", "fixed mean") for name in _ENDS["one lowered"])
+_ENDS = {
+    path: tuple(f"ratio/{path}, rise to slow {name}" for name in ("encoder", "llm"))
+    for path in ("one lowered", "fixed mean")
+}
 _STARVED = ("gradient/encoder, slow over equal", "gradient/llm, slow over equal")
-_AGAINST = tuple(f"loss/equal, full over {name}" for name in BASELINES)
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -125,22 +184,7 @@ CLAIMS: tuple[Claim, ...] = (
         decide=every(*map(below, _STARVED)),
         needs=_STARVED,
     ),
-    *(
-        Claim(
-            id=f"repairs-{start.replace(' ', '-')}",
-            statement=f"From rates of which the {told}'s is a hundred times too low, the scheduler gets to the "
-            "constant run's final loss in 70 % of the steps.",
-            paper="CoMMIT-CLR converges faster than constant rates; no figure could be had.",
-            quantity="Share of the steps after which CoMMIT-CLR (lift) has a validation loss as low as the constant "
-            "run's last; a run that never gets there counts as one reading more than it had. Over seeds; the control "
-            "gives lift's mean multipliers to the wrong component.",
-            rule="Undecided unless the constant run is worse than the best pair by more than 5 % (ours; interval). "
-            "Holds if the interval ends at 0.7 (ours) or below, and below the control; fails if it begins above 0.7.",
-            decide=faster(start),
-            needs=_needs_of_speed(start),
-        )
-        for start, told in (("slow encoder", "encoder"), ("slow llm", "language model"))
-    ),
+    *(_repairs(start) for start in SLOW),
     Claim(
         id="no-harm",
         statement="From well-chosen rates the scheduler does no harm.",
@@ -151,17 +195,7 @@ CLAIMS: tuple[Claim, ...] = (
         decide=at_most("loss/best, lift over constant", NO_HARM),
         needs=("loss/best, lift over constant",),
     ),
-    Claim(
-        id="more-than-larger-rates",
-        statement="The scheduler gains more than the larger rates that it ends up with.",
-        paper="The factor greater than one in its convergence bound is all that is proved; no such control is known.",
-        quantity="Final loss of lift relative to constant rates equal to lift's own means over time (hindsight), less "
-        "1; mean of the two slow starts, paired by seed.",
-        rule="Fails if all of the interval is above -1 % (ours), which is to gain nothing; else holds if it lies "
-        "below 0.",
-        decide=gains("budget/lift over matched"),
-        needs=("budget/lift over matched",),
-    ),
+    _more_than_larger_rates(),
     Claim(
         id="oscillation-shrinks",
         statement="With the scheduler the balance oscillates less than at constant rates.",
@@ -183,16 +217,7 @@ CLAIMS: tuple[Claim, ...] = (
         decide=_regularised,
         needs=("regulariser/loss, full over lift", "regulariser/oscillation, full minus lift"),
     ),
-    Claim(
-        id="beats-baselines",
-        statement="From equal rates CoMMIT ends at a lower loss than constant rates, Feature CD and Language CD.",
-        paper="Faster and to lower loss on image and audio tasks; no figure could be had.",
-        quantity="Final loss of full CoMMIT relative to each of the three, less 1, paired by seed; blocks of "
-        "coordinate descent are of 50 steps (ours).",
-        rule="Holds if all three intervals lie below 0; fails if one lies at or above.",
-        decide=every(*map(below, _AGAINST)),
-        needs=_AGAINST,
-    ),
+    _beats_baselines(blocks=50),
     Claim(
         id="overhead",
         statement="Measuring the balance every ten steps costs little.",
@@ -210,9 +235,7 @@ CLAIMS: tuple[Claim, ...] = (
 # questions or, for what a run has one of, the range over seeds: they say that the path works and in which direction it
 # goes. The length of the trainings was chosen by what constant rates learn in it. Needs no torch.
 
-_REAL_BASELINE = tuple(f"audio/loss/equal, full over {name}" for name in BASELINES)
 
-_BUDGET = "audio/budget/lift over matched"
 _LAG, _CLOSER = "model/late log kappa of rates left alone", "model/late |log kappa|, lift minus constant"
 _LEARNED, _GAIN, _CONTROL, _RATES = (
     f"model/loss, {pair}"
@@ -226,7 +249,7 @@ def _rebalances(m: Measures) -> Verdict:
     return "holds" if m[_CLOSER].upper < 0 else "fails" if m[_CLOSER].lower >= 0 else "undecided"
 
 
-def _repairs(m: Measures) -> Verdict:
+def _real_repairs(m: Measures) -> Verdict:
     if m[_LEARNED].upper >= 0:
         return "undecided"
     if m[_GAIN].lower >= 0:
@@ -238,50 +261,10 @@ def _beyond_rates(m: Measures) -> Verdict:
     return "undecided" if m[_LEARNED].upper >= 0 else below(_RATES)(m)
 
 
-_SOUNDS = tuple(
-    Claim(
-        id=f"sounds-repairs-{start.replace(' ', '-')}",
-        statement=f"With sounds, from rates of which the {told}'s is a hundred times too low, the scheduler gets to "
-        "the constant run's final loss in 70 % of the steps.",
-        paper="Faster on audio tasks too (SALMONN); no figure could be had.",
-        quantity="Share of the steps after which CoMMIT-CLR (lift) has a held-out loss as low as the constant run's "
-        "last; a run that never gets there counts as one reading more than it had. Over seeds; the control gives "
-        "lift's mean multipliers to the wrong component.",
-        rule=f"Undecided unless the constant run is worse than equal rates by more than {HARM:.0%} (ours; interval). "
-        f"Holds if the interval ends at {SHARE} (ours) or below, and below the control; fails if it begins above "
-        f"{SHARE}.",
-        decide=faster(start, "audio/"),
-        needs=tuple(
-            f"audio/{name}" for name in (f"harm/{start}", f"speed/{start}, lift", f"speed/{start}, exchanged")
-        ),
-    )
-    for start, told in zip(SLOW, ("encoder", "language model"), strict=True)
-)
-
 REAL_CLAIMS: tuple[Claim, ...] = (
-    *_SOUNDS,
-    Claim(
-        id="sounds-more-than-larger-rates",
-        statement="With sounds, the scheduler gains more than the larger rates that it ends up with.",
-        paper="The factor greater than one in its convergence bound is all that is proved; no such control is known.",
-        quantity="Final loss of lift relative to constant rates equal to lift's own means over time (hindsight), less "
-        "1; mean of the two slow starts, paired by seed.",
-        rule=f"Fails if all of the interval is above -{NOTHING:.0%} (ours), which is to gain nothing; else holds if "
-        "it lies below 0.",
-        decide=gains(_BUDGET),
-        needs=(_BUDGET,),
-    ),
-    Claim(
-        id="sounds-beats-baselines",
-        statement="With sounds, from equal rates, CoMMIT ends at a lower loss than constant rates, Feature CD and "
-        "Language CD.",
-        paper="Faster and to lower loss on image and audio tasks; no figure could be had.",
-        quantity="Final loss of full CoMMIT relative to each of the three, less 1, paired by seed; blocks of "
-        "coordinate descent are of 20 steps (ours).",
-        rule="Holds if all three intervals lie below 0; fails if one lies at or above.",
-        decide=every(*map(below, _REAL_BASELINE)),
-        needs=_REAL_BASELINE,
-    ),
+    *(_repairs(start, "audio/") for start in SLOW),
+    _more_than_larger_rates("audio/"),
+    _beats_baselines("audio/", blocks=20),
     Claim(
         id="real-rebalances",
         statement="On real weights, where the encoder's rate is a hundred times too low, the scheduler brings the "
@@ -302,7 +285,7 @@ REAL_CLAIMS: tuple[Claim, ...] = (
         "mean multipliers exchanged; questions resampled in pairs, each the mean of the seeds.",
         rule="Undecided where rates left alone do not learn. Holds if both intervals lie below 0; fails if the first "
         "lies at or above.",
-        decide=_repairs,
+        decide=_real_repairs,
         needs=(_LEARNED, _GAIN, _CONTROL),
     ),
     Claim(

@@ -8,7 +8,7 @@ import numpy as np
 from armillary.numerics.intervals import Interval, across_seeds
 from armillary.records.sections import Cell, Figure, Lines, Series, Table
 from armillary.training.components import FEATURE_ENCODER, LLM
-from reproductions.commit.measures import COMPARED, StageResults
+from reproductions.commit.measures import StageResults
 from reproductions.commit.real_model import ModelResult
 from reproductions.commit.scale import ARMS, MODEL_ARMS, RUNS, SOUND_RUNS, Scale, Start
 from reproductions.commit.small_models import Arms
@@ -85,27 +85,9 @@ def real_figures(sounds: Arms, result: ModelResult) -> dict[str, Figure]:
 
 
 def real_tables(measures: Measures) -> dict[str, list[Table]]:
-    """By claim: all arms on sounds; losses and balance of the given model."""
+    """By claim: all arms on sounds."""
     heard = {name.removeprefix("audio/"): value for name, value in measures.items()}
-    losses = [("before training", measures["model/loss, before"])]
-    losses += [(ARMS[arm].title, measures[f"model/loss, {arm}"]) for arm in MODEL_ARMS]
-    losses += [
-        (f"{ARMS[arm].title}, minus: {ARMS[other].title}", measures[f"model/loss, {arm} minus {other}"])
-        for arm, other in COMPARED
-    ]
-    what = ("first log kappa", "late log kappa", "mean multiplier of encoder", "mean multiplier of llm")
-    balance = [
-        (f"{ARMS[arm].title}: {name}", measures.get(f"model/{name}, {arm}")) for arm in MODEL_ARMS for name in what
-    ]
-    return {
-        "sounds-beats-baselines": [_arms(heard, SOUND_RUNS, "All arms")],
-        "real-repairs-slow-encoder": [
-            _intervals("Held-out loss, nats a token", losses, "Over questions; differences over pairs of them.")
-        ],
-        "real-rebalances": [
-            _intervals("Balance and rates", balance, "Late is the second half of the probes. Over seeds.")
-        ],
-    }
+    return {"sounds-beats-baselines": [_arms(heard, SOUND_RUNS, "All arms")]}
 
 
 def over_training(records: Mapping[str, Sequence[TrainingRecord]], where: str) -> dict[str, Figure]:
@@ -187,10 +169,3 @@ def _arms(measures: Measures, runs: Mapping[Start, Sequence[str]], title: str) -
         rows=rows,
         note="Intervals are over seeds; over constant is seed by seed.",
     )
-
-
-def _intervals(title: str, rows: Sequence[tuple[str, Interval | None]], note: str) -> Table:
-    cells: list[list[Cell]] = [
-        [name, *((None,) * 3 if value is None else (value.estimate, value.low, value.high))] for name, value in rows
-    ]
-    return Table(title=title, columns=["what", "mean", "low", "high"], rows=cells, note=note)

@@ -23,8 +23,8 @@ from armillary.data.images.emoji import Emoji
 from armillary.data.images.questions import ImageExample, ImageTask, image_examples
 from armillary.models.vision import StoredStates
 
-PAD, END, IMAGE = 0, 1, 2
-SPECIAL = ("<pad>", "<end>", "<image>")
+PAD, END, MEDIA = 0, 1, 2
+SPECIAL = ("<pad>", "<end>", "<media>")
 IGNORED = -100
 _EVALUATED_AT_ONCE = 256
 _STANDARDISED = 20_000
@@ -40,8 +40,78 @@ class Shape:
     inner: int = 344
 
 
+class WordDataset:
+    """Rows, batches and right answers of questions about images or sounds, in a vocabulary of whole words."""
+
+    @property
+    def words(self) -> Mapping[str, int]:
+        """Every word of every question and answer, with its token."""
+        raise NotImplementedError
+
+    @property
+    def media_tokens(self) -> int:
+        """Tokens of one image or sound."""
+        raise NotImplementedError
+
+    def key(self, example: Any) -> Any:
+        """Which image or sound an example is about."""
+        raise NotImplementedError
+
+    def media(self, keys: Sequence[Any]) -> dict[str, Tensor]:
+        """The model's inputs for these images or sounds."""
+        raise NotImplementedError
+
+    def tokens(self, text: str) -> list[int]:
+        """A token a word."""
+        return [self.words[word] for word in split_words(text)]
+
+    def row(self, example: Any, *, answered: bool = True) -> dict[str, Any]:
+        """One row; without its answer, for asking."""
+        prompt = [MEDIA] * self.media_tokens + self.tokens(example.question)
+        answer = [*self.tokens(example.answer), END] if answered else []
+        return {
+            "input_ids": prompt + answer,
+            "labels": [IGNORED] * len(prompt) + answer,
+            "key": self.key(example),
+        }
+
+    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """A batch, padded at the right."""
+        longest = max(len(row["input_ids"]) for row in rows)
+
+        def padded(name: str, value: int) -> Tensor:
+            return torch.tensor([[*row[name], *[value] * (longest - len(row[name]))] for row in rows])
+
+        ids_BT = padded("input_ids", PAD)
+        return {
+            "input_ids": ids_BT,
+            "attention_mask": (ids_BT != PAD).long(),
+            "labels": padded("labels", IGNORED),
+            **self.media([row["key"] for row in rows]),
+        }
+
+    @torch.inference_mode()
+    def right(self, model: torch.nn.Module, examples: Sequence[Any]) -> NDArray[np.float64]:
+        """1 where the right one of the choices has the highest probability of being begun, else 0."""
+        model.eval()
+        device = next(model.parameters()).device
+        right: list[float] = []
+        for start in range(0, len(examples), _EVALUATED_AT_ONCE):
+            some = examples[start : start + _EVALUATED_AT_ONCE]
+            batch = self.collate([self.row(example, answered=False) for example in some])
+            last_B = batch["attention_mask"].sum(1) - 1
+            given = {name: x.to(device) for name, x in batch.items() if name not in ("labels", "image_key")}
+            logits_BTV = model(**given).logits
+            logits_BV = logits_BTV[torch.arange(len(some)), last_B.to(device)].float().cpu()
+            for logits_V, example in zip(logits_BV, some, strict=True):
+                choices = example.choices or ()
+                best = int(logits_V[[self.tokens(choice)[0] for choice in choices]].argmax())
+                right.append(float(choices[best] == example.answer))
+        return np.array(right)
+
+
 @dataclass(frozen=True, eq=False)
-class ImageDataset:
+class ImageDataset(WordDataset):
     """Pictures, their stored states ``[emoji, style, N, v]`` (the class token first), and the tasks asked of them."""
 
     emoji: Emoji
@@ -66,37 +136,18 @@ class ImageDataset:
         return {word: index for index, word in enumerate((*SPECIAL, *sorted(words)))}
 
     @property
-    def image_tokens(self) -> int:
+    def media_tokens(self) -> int:
         """Of one image: the class token is left out."""
         return int(self.states.shape[2]) - 1
 
-    def tokens(self, text: str) -> list[int]:
-        """A token a word."""
-        return [self.words[word] for word in split_words(text)]
+    def key(self, example: ImageExample) -> tuple[int, int]:
+        """Emoji and style."""
+        return example.image, example.style
 
-    def row(self, example: ImageExample, *, answered: bool = True) -> dict[str, Any]:
-        """One row; without its answer, for asking."""
-        prompt = [IMAGE] * self.image_tokens + self.tokens(example.question)
-        answer = [*self.tokens(example.answer), END] if answered else []
+    def media(self, keys: Sequence[Any]) -> dict[str, Tensor]:
+        """Stored states in place of pixels; ``image_key`` says which image it is, for caches."""
+        images = np.array(keys)
         return {
-            "input_ids": prompt + answer,
-            "labels": [IGNORED] * len(prompt) + answer,
-            "image": (example.image, example.style),
-        }
-
-    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """A batch, padded at the right; ``image_key`` says which image it is, for caches."""
-        longest = max(len(row["input_ids"]) for row in rows)
-
-        def padded(name: str, value: int) -> Tensor:
-            return torch.tensor([[*row[name], *[value] * (longest - len(row[name]))] for row in rows])
-
-        images = np.array([row["image"] for row in rows])
-        ids_BT = padded("input_ids", PAD)
-        return {
-            "input_ids": ids_BT,
-            "attention_mask": (ids_BT != PAD).long(),
-            "labels": padded("labels", IGNORED),
             "pixel_values": torch.from_numpy(self.states[images[:, 0], images[:, 1]].astype(np.float32)),
             "image_key": torch.from_numpy(images[:, 0] * len(self.emoji.styles) + images[:, 1]),
         }
@@ -124,8 +175,8 @@ class ImageDataset:
         config = LlavaConfig(
             vision_config=tower,
             text_config=text,
-            image_token_index=IMAGE,
-            image_seq_length=self.image_tokens,
+            image_token_index=MEDIA,
+            image_seq_length=self.media_tokens,
             vision_feature_layer=-1,
             vision_feature_select_strategy="default",
         )
@@ -147,27 +198,6 @@ class ImageDataset:
             linear.bias.zero_()
         connector.linear_1.weight.div_(spread)
         connector.linear_1.bias.copy_(-connector.linear_1.weight @ seen.mean(0))
-
-    @torch.inference_mode()
-    def right(self, model: torch.nn.Module, examples: Sequence[ImageExample]) -> NDArray[np.float64]:
-        """1 where the right one of the choices has the highest probability of being begun, else 0."""
-        model.eval()
-        device = next(model.parameters()).device
-        found: list[float] = []
-        for start in range(0, len(examples), _EVALUATED_AT_ONCE):
-            asked = examples[start : start + _EVALUATED_AT_ONCE]
-            batch = self.collate([self.row(example, answered=False) for example in asked])
-            last_B = batch["attention_mask"].sum(1) - 1
-            given = {name: batch[name].to(device) for name in ("input_ids", "attention_mask", "pixel_values")}
-            logits_BTV = model(**given).logits
-            logits_BV = logits_BTV[torch.arange(len(asked)), last_B.to(device)].float().cpu()
-            found += [self._is_right(row_V, example) for row_V, example in zip(logits_BV, asked, strict=True)]
-        return np.array(found)
-
-    def _is_right(self, logits_V: Tensor, example: ImageExample) -> float:
-        firsts = [self.tokens(choice)[0] for choice in example.choices or ()]
-        best = int(logits_V[firsts].argmax())
-        return float((example.choices or ())[best] == example.answer)
 
 
 def most_frequent(examples: Sequence[ImageExample]) -> float:

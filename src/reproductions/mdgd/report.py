@@ -1,13 +1,12 @@
 """What the pages of MDGD's reproductions show beside the bars of a claim: curves over training, maps, tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from armillary.methods.mdgd import VisualRank
-from armillary.numerics.intervals import Interval
-from armillary.records.sections import Cell, Figure, Heatmap, Lines, Series, Table, interval_bars
-from reproductions.mdgd.measures import but_last, curve, drift, pooled, rank_change
+from armillary.records.sections import Cell, Figure, Heatmap, Lines, Series, Table
+from reproductions.mdgd.measures import but_last, curve, pooled
 from reproductions.mdgd.real_model import RealSeed
 from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, PURELY_VISUAL, REAL_ARMS, TARGET, title
 from reproductions.mdgd.small_models import SeedResult
@@ -27,24 +26,15 @@ def figures(seeds: Sequence[SeedResult]) -> dict[str, Figure]:
         "rank-tracks-forgetting": _by_layer(
             seeds, "Drift by layer over training", lambda ranks, _: [reading.drift or 0.0 for reading in ranks]
         ),
-        "rank-kept": _over_training(seeds, "Effective rank over training, relative change", "change", rank_change),
-        "signed-retains": _over_training(seeds, "Drift over training", "drift", lambda ranks, _: drift(ranks)),
     }
 
 
-def tables(seeds: Sequence[SeedResult], seconds: Mapping[str, Sequence[float]]) -> dict[str, list[Table]]:
-    """By claim: every arm at its end, what a read-out of the states still tells, gradients, seconds."""
+def tables(seeds: Sequence[SeedResult]) -> dict[str, list[Table]]:
+    """By claim: every arm at its end, what a read-out of the states still tells, gradients."""
     return {
         "forgetting-exists": [_ends(seeds)],
         "rank-tracks-forgetting": [_probes(seeds)],
         "projection-contributes": [_gradients(seeds)],
-        "cost": [
-            Table(
-                title="Seconds of the timed steps",
-                columns=["arm", "median", "timings"],
-                rows=[[name, float(np.median(values)), len(values)] for name, values in seconds.items()],
-            )
-        ],
     }
 
 
@@ -77,20 +67,6 @@ def _change_by_task(seeds: Sequence[SeedResult]) -> Figure:
         title="Change of accuracy",
         data=Heatmap(rows=[title(name) for name in names], columns=[*tasks], values=values, low=-0.5, high=0.5),
         alt="Table of colours: change of accuracy by arm and task.",
-    )
-
-
-def _over_training(
-    seeds: Sequence[SeedResult], words: str, label: str, value: Callable[[Ranks, Ranks], float]
-) -> Figure:
-    series = []
-    for name in DRAWN:
-        runs = [[value(ranks, seed.start.ranks) for ranks in seed.arms[name].ranks] for seed in seeds]
-        series.append(Series(name=title(name), y=np.mean(runs, axis=0).tolist()))
-    return Figure(
-        title=words,
-        data=Lines(x=[*seeds[0].arms["fine_tuning"].steps], series=series, x_label="step", y_label=label),
-        alt=f"Lines: {words.lower()}, for each arm.",
     )
 
 
@@ -165,37 +141,23 @@ def _gradients(seeds: Sequence[SeedResult]) -> Table:
     )
 
 
-# The given model.
-
-
-def real_figures(seeds: Sequence[RealSeed], measures: Mapping[str, Interval]) -> dict[str, Figure]:
-    """By claim: what each arm loses and learns, and where the image states drift."""
+def real_figures(seeds: Sequence[RealSeed]) -> dict[str, Figure]:
+    """By claim of the given model: drift and rank of the image states by layer, at the end of each arm."""
     return {
-        "real-forgets": interval_bars(
-            "Old accuracy lost by each arm",
-            {arm.title: measures[f"real/{name}, old tasks lost"] for name, arm in REAL_ARMS.items()},
-            "share of answers",
-        ),
-        "real-retains": interval_bars(
-            "Accuracy on the new task",
-            {arm.title: measures[f"real/{name}, target"] for name, arm in REAL_ARMS.items()},
-            "share of answers",
-        ),
         "real-drift-follows": _lines(seeds, "Relative drift by layer", lambda reading: reading.drift or 0.0),
-        "real-simple-controls": _lines(
-            seeds, "Effective rank over images by layer", lambda reading: reading.dataset_centred
-        ),
+        "real-retains": _lines(seeds, "Effective rank over images by layer", lambda reading: reading.dataset_centred),
     }
 
 
 def real_tables(seeds: Sequence[RealSeed]) -> dict[str, list[Table]]:
-    """By claim: every arm and task."""
+    """By claim of the given model: every arm and task."""
     rows: list[list[Cell]] = []
     for name, arm in REAL_ARMS.items():
         for task in (*OLD_TASKS, TARGET):
             before, after = (float(pooled(seeds, when, (task,)).mean()) for when in ("start", name))
             rows.append([arm.title, task, before, after, after - before])
-    return {"real-forgets": [Table(title="By task", columns=["arm", "task", "before", "after", "change"], rows=rows)]}
+    columns = ["arm", "task", "before", "after", "change"]
+    return {"real-forgets": [Table(title="By task", columns=columns, rows=rows)]}
 
 
 def _lines(seeds: Sequence[RealSeed], words: str, value: Callable[[VisualRank], float]) -> Figure:

@@ -25,6 +25,7 @@ from reproductions.mdgd.report import figures, real_figures, real_tables, tables
 from reproductions.mdgd.scale import ARMS, OLD_TASKS, REAL_ARMS, SCALES, TARGET, Scale
 from reproductions.mdgd.small_models import ArmResult, Context, SeedResult, Start
 from reproductions.page import claim_findings, claim_sections
+from reproductions.stages import counted_stages
 
 
 def dataset(scale: Scale, code_seed: int) -> ImageDataset:
@@ -45,19 +46,15 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
     seeds = range(config.seed, config.seed + scale.seeds)
     contexts = [Context(dataset(scale, seed), scale, seed, parts) for seed in seeds]
     results: list[SeedResult] = []
-    with counted("MDGD: stages", len(contexts) * (1 + len(ARMS)) + 1) as bar:
+    with counted_stages(parts, "MDGD: stages", len(contexts) * (1 + len(ARMS)) + 1) as stage:
         for context in contexts:
-            start = parts.decoded(Start, f"stage start {context.seed}", partial(stages.start, context))
-            bar.advance()
-            arms: dict[str, ArmResult] = {}
-            for name in ARMS:
-                arms[name] = parts.decoded(
-                    ArmResult, f"stage {name} {context.seed}", partial(stages.arm, context, name)
-                )
-                bar.advance()
+            start = stage.run(Start, f"start {context.seed}", partial(stages.start, context))
+            arms = {
+                name: stage.run(ArmResult, f"{name} {context.seed}", partial(stages.arm, context, name))
+                for name in ARMS
+            }
             results.append(SeedResult(start=start, arms=arms))
-        seconds = parts.decoded(dict[str, list[float]], "stage cost", partial(stages.cost, contexts[0]))
-        bar.advance()
+        seconds = stage.run(dict[str, list[float]], "cost", partial(stages.cost, contexts[0]))
     measured = measures(results, seconds)
     claims = judge(CLAIMS, measured)
     return Outcome(
@@ -65,7 +62,7 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
         measures=measured,
         claims=claims,
         findings=claim_findings(claims),
-        sections=claim_sections(claims, figures=figures(results), tables=tables(results, seconds)),
+        sections=claim_sections(claims, figures=figures(results), tables=tables(results)),
         data=contexts[0].dataset.emoji.source,
     )
 
@@ -95,7 +92,7 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
         measures=measured,
         claims=claims,
         findings=claim_findings(claims),
-        sections=claim_sections(claims, figures=real_figures(results, measured), tables=real_tables(results)),
+        sections=claim_sections(claims, figures=real_figures(results), tables=real_tables(results)),
         data=sources,
     )
 

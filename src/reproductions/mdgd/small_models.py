@@ -313,7 +313,7 @@ def _pooled(context: Context, model: nn.Module, examples: Sequence[ImageExample]
         with torch.no_grad():
             every = visual_hidden_states(model, inputs_of(batch), layers, anatomy)
         for of_layer, states in zip(pooled, every, strict=True):
-            mean_PD = states.double().view(len(batch["input_ids"]), context.dataset.image_tokens, -1).mean(1)
+            mean_PD = states.double().view(len(batch["input_ids"]), context.dataset.media_tokens, -1).mean(1)
             of_layer.append(mean_PD.cpu().numpy())
     return [np.concatenate(parts) for parts in pooled]
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from reproductions.commit.scale import SCALES, SOUND_RUNS, SOUND_SCALES
-from reproductions.commit.sounds.dataset import AUDIO, SoundDataset, synthetic_sounds
+from reproductions.commit.sounds.dataset import SoundDataset, synthetic_sounds
 from reproductions.commit.sounds.questions import SOUND_TASKS
 from reproductions.commit.trainer import exchanged
-from reproductions.images.dataset import END, IGNORED, PAD, Shape
+from reproductions.images.dataset import END, IGNORED, MEDIA, PAD, Shape
 
 SMALL = Shape(layers=1, width=16, heads=2, inner=24)
 
@@ -24,7 +24,7 @@ def test_rows_and_batches(dataset: SoundDataset) -> None:
     for example in asked:
         row = dataset.row(example)
         assert [words[token] for token in row["labels"] if token not in (IGNORED, END)] == [example.answer]
-        assert row["input_ids"].count(AUDIO) == 8 and row["input_ids"][-1] == END
+        assert row["input_ids"].count(MEDIA) == 8 and row["input_ids"][-1] == END
         assert dataset.row(example, answered=False)["input_ids"] == row["input_ids"][:-2]
     batch = dataset.collate([dataset.row(example) for example in asked])
     assert batch["input_features"].shape == (3, *dataset.features.shape[1:])

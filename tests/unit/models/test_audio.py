@@ -18,7 +18,8 @@ from armillary.errors import ModelError, UsageError
 from armillary.models.tiny_models import tiny
 from armillary.models.tiny_vision_models import tiny_vision
 from armillary.training.components import audio_language_model, component_parameters, hears_only, vision_components
-from reproductions.commit.sounds.tiny_audio import AudioShape, new_audio_model, tiny_audio
+from reproductions.commit.sounds.audio_model import AudioShape, new_audio_model
+from tiny_audio import tiny_audio
 
 TEXT = {
     "vocab_size": 32,

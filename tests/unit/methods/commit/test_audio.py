@@ -8,7 +8,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from armillary.methods.commit import CoMMITConfig, CoMMITTrainer
-from reproductions.commit.sounds.tiny_audio import tiny_audio
+from tiny_audio import tiny_audio
 
 STEPS = 6
 
