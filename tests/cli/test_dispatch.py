@@ -73,7 +73,7 @@ def test_unknown_command_gets_near_names(capsys: Capture) -> None:
         (["checkup", "tiny-llama", "--seed", "three"], "three"),
         (["lincorr", "tiny-llama", "--policy", "some"], "some"),
         (["reproduce", "lincorr", "--preset", "huge"], "huge"),
-        (["models"], "fetch"),
+        (["models", "fech"], "fetch"),
         (["report", "one", "two"], "two"),
     ],
 )

@@ -1,22 +1,5 @@
-"""Open a model and know its parts."""
+"""Open a model and know its parts. Names resolve lazily."""
 
-from armillary.fetch.cache import cache_folder
-from armillary.models.anatomy import Anatomy, find_anatomy
-from armillary.models.loaded import LoadedModel
-from armillary.models.loading import load
-from armillary.models.packaged import PACKAGED, Packaged, cached, fetch
-from armillary.models.tiny_models import KINDS, tiny
+import lazy_loader
 
-__all__ = [
-    "KINDS",
-    "PACKAGED",
-    "Anatomy",
-    "LoadedModel",
-    "Packaged",
-    "cache_folder",
-    "cached",
-    "fetch",
-    "find_anatomy",
-    "load",
-    "tiny",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -39,7 +39,7 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from armillary.errors import ArmillaryError, DownloadError, ModelError, UsageError
 from armillary.models.anatomy import agree
 from armillary.models.dinov2 import fetch_dinov2, patch_size, shortened
-from armillary.models.loaded import LoadedModel
+from armillary.models.loaded import LoadedModel, fingerprint_of
 from armillary.models.loading import load, reachable, require_readable
 from armillary.models.quiet import quiet, reason, refuse_gaps
 from armillary.models.tiny_models import tiny
@@ -137,8 +137,8 @@ VISION_LAYERS = 8
 """Of DINOv2-small's twelve; the state behind them tells images apart better than that behind all."""
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, with which DINOv2 was trained
-_BICUBIC = 3
-_SAMPLES = 32
+_BICUBIC = 3  # the number of that filter in Pillow
+_SAMPLES = 32  # images on which the connector is scaled: enough that the root mean square hardly depends on them
 
 
 def assemble_image_text_model(
@@ -200,10 +200,10 @@ def _joined(
     )
     with torch.device("meta"), quiet():  # the parts below have values; only the connector is new
         model = LlavaForConditionalGeneration(config)
-    place = text.get_input_embeddings().weight
+    embedding = text.get_input_embeddings().weight
     model.model.vision_tower, model.model.language_model = tower, text.base_model
     model.lm_head = text.get_output_embeddings()
-    model.model.multi_modal_projector.to_empty(device=place.device).to(place.dtype)
+    model.model.multi_modal_projector.to_empty(device=embedding.device).to(embedding.dtype)
     if text.generation_config is not None:
         model.generation_config = copy.deepcopy(text.generation_config)
     model.eval()
@@ -299,11 +299,8 @@ class ImageTextModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """As ``LoadedModel.fingerprint``; of the weights at the first use."""
-        # Only the weights are read for it.
-        return LoadedModel(
-            self.model, cast(Any, self.processor).tokenizer, cast(Any, self.anatomy), self.name, self.source
-        ).fingerprint
+        """``fingerprint_of`` the model, of the weights at the first use."""
+        return fingerprint_of(self.model)
 
     def facts(self) -> dict[str, str | int | float]:
         """Plain data for a record: what the model is and where it came from."""
@@ -337,16 +334,16 @@ def open_image_text_model(name: str, *, dtype: str = "float32") -> ImageTextMode
         raise ModelError(f"there is no folder {name!r}; give a folder that save_pretrained wrote, or a hub id.")
     online = not local and reachable()
     common: dict[str, Any] = {"local_files_only": not online}
-    place = path if local else name
+    location = path if local else name
     try:
         with quiet(bars=not local):
-            config = AutoConfig.from_pretrained(place, **common)
+            config = AutoConfig.from_pretrained(location, **common)
             if getattr(config, "vision_config", None) is None:
                 raise ModelError(f"{name} is a text model; give an image-text model such as LLaVA or SmolVLM.")
             opened: Any = AutoModelForImageTextToText.from_pretrained(
-                place, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True, **common
+                location, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True, **common
             )
-            processor = AutoProcessor.from_pretrained(place, **common)
+            processor = AutoProcessor.from_pretrained(location, **common)
     except ArmillaryError:
         raise
     except Exception as error:

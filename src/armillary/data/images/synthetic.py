@@ -78,7 +78,7 @@ def random_tower(seed: int = 0) -> Dinov2Model:
     return tower
 
 
-# Synthetic images in place of the emoji: for ``--dry-run`` and tests, without a download.
+# A second set with four styles and a keyword a subgroup, so that tasks about styles and keywords have answers enough.
 
 _GROUPS = {
     "food & drink": ("fruits", "drinks"), "animals & nature": ("birds", "bugs"), "objects": ("tools", "books"),
@@ -94,11 +94,11 @@ STYLES = ("bar", "block", "frame", "cross")
 def stand_in_emoji() -> Emoji:
     """Emoji of six subgroups in four styles: each subgroup has its colour and its keyword, each style its shape."""
     labels, images = [], []
-    for place, (group, subgroup) in enumerate((group, part) for group, parts in _GROUPS.items() for part in parts):
+    for kind, (group, subgroup) in enumerate((group, part) for group, parts in _GROUPS.items() for part in parts):
         for number in range(_EACH):
             labels.append(
                 EmojiLabel(
-                    hexcode=f"{0x20000 + 1000 * place + number:X}",
+                    hexcode=f"{0x20000 + 1000 * kind + number:X}",
                     character="x",
                     label=f"{subgroup.removesuffix('s')} {chr(ord('a') + number % 26)}{'x' * (number // 26)}",
                     tags=(f"{subgroup}like", "thing"),
@@ -106,13 +106,13 @@ def stand_in_emoji() -> Emoji:
                     subgroup=subgroup,
                 )
             )
-            images.append([_drawn_emoji(style, place, number) for style in range(len(STYLES))])
+            images.append([_drawn_emoji(style, kind, number) for style in range(len(STYLES))])
     return Emoji(images=np.array(images, dtype=np.uint8), labels=tuple(labels), styles=STYLES, source=())
 
 
-def _drawn_emoji(style: int, place: int, number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _drawn_emoji(style: int, kind: int, number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     image = np.full((_EMOJI_SIZE, _EMOJI_SIZE, 3), 255, dtype=np.uint8)
-    shift, colour = number % 6, _EMOJI_COLOURS[place]
+    shift, colour = number % 6, _EMOJI_COLOURS[kind]
     if style == 0:
         image[4:24, 6 + shift : 14 + shift] = colour
     elif style == 1:

@@ -67,7 +67,8 @@ def capability_counts(name: str) -> dict[Split, int]:
 def capability_texts(name: str, *, split: Split = "score", limit: int | None = None, seed: int = 0) -> list[str]:
     """At most ``limit`` different pieces of a capability, fewer where it has no more, in an order of the seed.
 
-    Unless told, 200 of "score", 100 of "calibrate" or 100 of "test"; the split of a piece does not depend on the seed.
+    Without a limit 200 of "score", 100 of "calibrate" or 100 of "test"; the split of a piece does not depend on the
+    seed.
     Some texts are fetched at first use. UsageError for an unknown capability or split, a limit below 1, or a missing
     package; DownloadError or StorageError for texts that can't be fetched.
     """

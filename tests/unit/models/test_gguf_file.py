@@ -10,7 +10,7 @@ from transformers.utils import logging
 from armillary.errors import ModelError
 from armillary.fetch import cache
 from armillary.fetch.cache import intact
-from armillary.models import gguf_file as dequantise, load
+from armillary.models import gguf_file, load
 
 from .conftest import gguf_twin, write_gguf
 
@@ -31,7 +31,7 @@ def test_a_gguf_file_gives_the_logits_it_was_written_from(tmp_path: Path, capfd:
 
 def test_the_second_time_it_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_gguf(gguf_twin(), tmp_path / "a.gguf")
-    folder = dequantise.converted(path)
+    folder = gguf_file.converted(path)
     assert intact(folder) and list(folder.glob("*.safetensors"))
     with safe_open(folder / "model.safetensors", framework="pt") as weights:
         assert {weights.get_tensor(name).dtype for name in weights.keys()} == {torch.float32}  # noqa: SIM118
@@ -39,13 +39,13 @@ def test_the_second_time_it_comes_from_the_cache(tmp_path: Path, monkeypatch: py
     def again(*_: object) -> None:
         raise AssertionError("converted twice")
 
-    monkeypatch.setattr(dequantise, "convert", again)
-    assert dequantise.converted(path.rename(tmp_path / "renamed.gguf")) == folder
+    monkeypatch.setattr(gguf_file, "convert", again)
+    assert gguf_file.converted(path.rename(tmp_path / "renamed.gguf")) == folder
 
 
 def test_a_changed_file_is_another_model(tmp_path: Path) -> None:
-    first = dequantise.converted(write_gguf(gguf_twin(), tmp_path / "a.gguf"))
-    second = dequantise.converted(write_gguf(gguf_twin(1), tmp_path / "a.gguf"))
+    first = gguf_file.converted(write_gguf(gguf_twin(), tmp_path / "a.gguf"))
+    second = gguf_file.converted(write_gguf(gguf_twin(1), tmp_path / "a.gguf"))
     assert first != second
 
 
@@ -70,4 +70,4 @@ def test_another_file_with_the_ending_is_refused(tmp_path: Path) -> None:
 def test_the_weights_are_counted(tmp_path: Path) -> None:
     truth = gguf_twin()
     path = write_gguf(truth, tmp_path / "a.gguf")
-    assert dequantise.count_parameters(path) == sum(parameter.numel() for parameter in truth.model.parameters())
+    assert gguf_file.count_parameters(path) == sum(parameter.numel() for parameter in truth.model.parameters())
