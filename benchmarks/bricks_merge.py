@@ -147,7 +147,7 @@ def memory(arm: Callable[[list[Brick]], LowRank], folder: Path) -> float:
     """MB above what was in use before the arm began; one at least, so that ratios exist."""
     arm(adapters(armillary.tiny()))
     library = BrickLibrary(folder)
-    bricks = [library.get(line["id"]) for line in library.entries()]
+    bricks = [library.get(entry.id) for entry in library.entries()]
     before = current_mb()
     merged = arm(bricks)
     assert merged.factors

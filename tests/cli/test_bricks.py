@@ -107,7 +107,7 @@ def test_partition_goes_into_a_library_again_without_the_work(out: Path, tmp_pat
     library = tmp_path / "library"
     for _ in range(2):
         assert bricks(*command, "--out", out, "--library", library) == 0, "a finished run is only delivered"
-        assert [entry["id"] for entry in BrickLibrary(library).entries()] == [kept.id]
+        assert [entry.id for entry in BrickLibrary(library).entries()] == [kept.id]
 
 
 def test_a_killed_run_goes_on_where_it_was(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +263,7 @@ def test_several_facts_are_edited_by_one_brick(out: Path, tmp_path: Path) -> Non
     assert [row[0] for row in record.sections[0].tables[0].rows] == ["France", "Japan"]
     assert record.measures["efficacy"].n == 2 and record.config["files"]["facts"]
     (kept,) = BrickLibrary(tmp_path / "library").entries()
-    assert kept["name"] == "2 facts"
+    assert kept.name == "2 facts"
     assert main(["replay", str(out), "--out", str(tmp_path / "again")]) == 0
 
 
@@ -316,7 +316,7 @@ def test_a_library_from_add_to_remove(tmp_path: Path, capsys: Capture) -> None:
     assert torch.allclose(read_adapter(tmp_path / "out").delta(path), read_adapter(first).delta(path), atol=1e-6)
     (library / "library.json").unlink()
     assert bricks("library", library, "rebuild") == 0 and bricks("library", library, "remove", kept) == 0
-    assert [entry["name"] for entry in BrickLibrary(library).entries()] == ["second"]
+    assert [entry.name for entry in BrickLibrary(library).entries()] == ["second"]
 
 
 def test_own_texts_of_a_profile(out: Path, tmp_path: Path, capsys: Capture) -> None:

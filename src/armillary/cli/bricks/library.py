@@ -131,8 +131,8 @@ def list_bricks(options: LibraryOptions) -> LibraryAnswer:
     """A line a brick."""
     entries = opened_library(options).entries()
     rows = [
-        f"{entry['id'][:12]}  {entry['payload']:9}  {entry['bytes'] / 1e6:8.2f} MB  {entry['name']}"
-        + (f"  ({', '.join(entry['capabilities'])})" if entry["capabilities"] else "")
+        f"{entry.id[:12]}  {entry.payload:9}  {entry.bytes / 1e6:8.2f} MB  {entry.name}"
+        + (f"  ({', '.join(entry.capabilities)})" if entry.capabilities else "")
         for entry in entries
     ]
     return LibraryAnswer(entries, rows or [f"{options.folder} holds no brick yet."])
@@ -204,7 +204,7 @@ def search(options: LibraryOptions) -> LibraryAnswer:
         (result,) = library.search_by_arrow(text, loaded, k=k, threshold=threshold)
     else:
         (result,) = library.search(text, encoder=encoder_of(loaded), k=k, threshold=threshold)
-    names = {entry["id"]: entry["name"] for entry in library.entries()}
+    names = {entry.id: entry.name for entry in library.entries()}
     lines = [f"{row.score:6.3f}  {row.brick[:12]}  {names[row.brick]}" for row in result.chosen]
     data = {**result.to_dict(), "names": {row.brick: names[row.brick] for row in result.chosen}}
     return LibraryAnswer(data, lines or [result.sentence])
@@ -214,10 +214,10 @@ def base_of(library: "BrickLibrary") -> str | None:
     """The base model that the first brick was made for, of those that tell it; bricks with keys before others."""
     from armillary.methods.bricks.library.folder import read_card
 
-    metas = [read_card(library.folder(entry["id"]))["meta"] for entry in library.entries()]
+    metas = [read_card(library.folder(entry.id)).meta for entry in library.entries()]
     # Keys are of one encoder, so that of a brick with keys is the model that the keys were read by.
-    metas.sort(key=lambda meta: not meta["keys"])
-    return next((str(meta["provenance"]["base"]) for meta in metas if meta["provenance"]["base"]), None)
+    metas.sort(key=lambda meta: meta.keys is None)
+    return next((meta.provenance.base for meta in metas if meta.provenance.base), None)
 
 
 def remove_brick(options: LibraryOptions) -> LibraryAnswer:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -83,7 +83,7 @@ class BaseRef:
     shapes: str
     """sha256 over name and shape of every parameter. Without the dtype, so that a cast shows in ``touched`` alone."""
 
-    touched: Mapping[str, str]
+    touched: dict[str, str]
     """Tensor name to sha256 over its shape, dtype and bytes."""
 
     tokenizer: str
@@ -111,21 +111,7 @@ class BaseRef:
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits for the whole reference."""
-        return digest(self.to_dict())[:16]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {**asdict(self), "touched": dict(self.touched)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "BaseRef":
-        """Inverse of ``to_dict``; UsageError where a field is missing or unknown."""
-        try:
-            return cls(**data)
-        except TypeError as error:
-            raise UsageError(
-                f"a base reference has model_type, shapes, touched and tokenizer; got {sorted(data)}."
-            ) from error
+        return digest(self)[:16]
 
     def same_shape(self, other: "BaseRef") -> bool:
         """True where architecture and all shapes agree, whatever the values."""

@@ -8,7 +8,7 @@ and ``B [out, r]``.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -22,19 +22,30 @@ from armillary.methods.bricks.base import BaseRef, tensor_hash
 from armillary.methods.bricks.payloads import Index, LowRank, Op, Partition, Payload, Site, sites_of, touched_tensors
 from armillary.models.loaded import LoadedModel
 from armillary.numerics.intervals import Interval
-from armillary.records.plain import digest
+from armillary.records.plain import decode, digest, plain
 from armillary.runs.environment import versions
 
 FIELDS = {"index": ("neurons",), "partition": ("labels",), "low_rank": ("A", "B")}
 
 
-def payload_spec(payload: Payload) -> dict[str, str | int]:
+@dataclass(frozen=True, kw_only=True)
+class PayloadSpec:
     """What of a payload is no tensor."""
-    if isinstance(payload, Index):
-        return {"type": "index"}
-    if isinstance(payload, Partition):
-        return {"type": "partition", "experts": payload.experts}
-    return {"type": "low_rank"}
+
+    type: Literal["index", "partition", "low_rank"]
+    experts: int | None = None
+    """Of a partition."""
+
+    @classmethod
+    def of(cls, payload: Payload) -> "PayloadSpec":
+        """That of a payload."""
+        if isinstance(payload, Partition):
+            return cls(type="partition", experts=payload.experts)
+        return cls(type="index" if isinstance(payload, Index) else "low_rank")
+
+    def to_plain(self) -> Mapping[str, str | int]:
+        """JSON data; no experts where there are none, which is part of a brick's id."""
+        return {"type": self.type} | ({} if self.experts is None else {"experts": self.experts})
 
 
 def payload_tensors(payload: Payload, sites: Iterable[Site]) -> dict[str, Tensor]:
@@ -52,18 +63,15 @@ def payload_tensors(payload: Payload, sites: Iterable[Site]) -> dict[str, Tensor
     return tensors
 
 
-def payload_from(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], sites: Mapping[int, Site]) -> Payload:
+def payload_from(spec: PayloadSpec, tensors: Mapping[str, Tensor], sites: Mapping[int, Site]) -> Payload:
     """Inverse of the two above, for the sites given (by their index); StorageError where a tensor is missing."""
-    kind = spec.get("type")
-    if kind not in FIELDS:
-        raise StorageError(f"the payload type {kind!r} is not known; it is one of {', '.join(FIELDS)}.")
     for index in sites:
-        for name in FIELDS[kind]:
+        for name in FIELDS[spec.type]:
             if f"{index}.{name}" not in tensors:
                 raise StorageError(f"the brick lacks its tensor {index}.{name}.")
-    if kind == "low_rank":
+    if spec.type == "low_rank":
         return LowRank({site.path: (tensors[f"{index}.A"], tensors[f"{index}.B"]) for index, site in sites.items()})
-    if kind == "index":
+    if spec.type == "index":
         return Index(
             {
                 site.layer: tensors[f"{index}.neurons"].numpy().astype(np.int64)
@@ -72,7 +80,7 @@ def payload_from(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], sites: 
             }
         )
     rows = [tensors[f"{index}.labels"].numpy().astype(np.int64) for index in sorted(sites)]
-    return Partition(np.stack(rows), int(spec["experts"]))
+    return Partition(np.stack(rows), spec.experts or 0)
 
 
 Origin = Literal["emergent", "customised"]
@@ -88,10 +96,6 @@ class CapabilityScore:
 
     metric: str
     value: Interval
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {"metric": self.metric, "value": self.value.to_dict()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +115,20 @@ class Keys:
         if not np.isfinite(values).all() or np.abs(np.linalg.norm(values, axis=1) - 1).max() > 1e-4:
             raise NumericError("the keys of a brick must be finite vectors of length 1.")
 
+    def to_plain(self) -> dict[str, Any]:
+        """JSON data; float32 numbers as the shortest decimals that give them back."""
+        # str of a float32 has its own decimals: a third of the digits that its float64 value would take
+        rows = [[float(str(number)) for number in row] for row in self.values_KQ]
+        return {"values": rows, "encoder": self.encoder}
+
+    @classmethod
+    def from_plain(cls, data: Any, where: str) -> "Keys":
+        """Inverse of ``to_plain``; UsageError where it is something else."""
+        try:
+            return cls(values_KQ=np.array(data["values"], dtype=np.float32), encoder=str(data["encoder"]))
+        except (TypeError, KeyError, ValueError) as error:
+            raise UsageError(f"{where} holds no keys of a brick: {error}.") from error
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
@@ -129,7 +147,7 @@ class Provenance:
     """Of the brick: that of its data and its base, as far as known."""
 
     seed: int | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     """Libraries it was made with."""
 
 
@@ -137,10 +155,10 @@ class Provenance:
 class BrickMeta:
     """What is known of a brick beside its payload."""
 
-    capability: Mapping[str, CapabilityScore] = field(default_factory=dict)
+    capability: dict[str, CapabilityScore] = field(default_factory=dict)
     """What it does, by the name of the capability."""
 
-    collateral: Mapping[str, CapabilityScore] = field(default_factory=dict)
+    collateral: dict[str, CapabilityScore] = field(default_factory=dict)
     """What it does to everything else."""
 
     keys: Keys | None = None
@@ -148,44 +166,8 @@ class BrickMeta:
     latency_ratio: Interval | None = None
     """Measured time with the brick over time without it, where it was measured."""
 
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
     """Plain facts to keep: the errors of a merge, a base that was allowed to differ."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data; float32 keys as the shortest decimals that give them back."""
-        keys = None
-        if self.keys is not None:
-            # repr of a float32's own decimals: a third of the digits that its float64 value would take
-            rows = [[float(str(number)) for number in row] for row in self.keys.values_KQ]
-            keys = {"values": rows, "encoder": self.keys.encoder}
-        return {
-            "capability": {name: score.to_dict() for name, score in sorted(self.capability.items())},
-            "collateral": {name: score.to_dict() for name, score in sorted(self.collateral.items())},
-            "keys": keys,
-            "provenance": asdict(self.provenance),
-            "latency_ratio": None if self.latency_ratio is None else self.latency_ratio.to_dict(),
-            "notes": dict(self.notes),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "BrickMeta":
-        """Inverse of ``to_dict``."""
-
-        def scores(which: str) -> dict[str, CapabilityScore]:
-            return {
-                name: CapabilityScore(metric=score["metric"], value=Interval.from_dict(score["value"]))
-                for name, score in data[which].items()
-            }
-
-        keys, ratio = data["keys"], data["latency_ratio"]
-        return cls(
-            capability=scores("capability"),
-            collateral=scores("collateral"),
-            keys=keys and Keys(values_KQ=np.array(keys["values"], dtype=np.float32), encoder=keys["encoder"]),
-            provenance=Provenance(**data["provenance"]),
-            latency_ratio=ratio and Interval.from_dict(ratio),
-            notes=data["notes"],
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,16 +273,18 @@ class Brick:
 
     def to_dict(self) -> dict[str, Any]:
         """The specification as plain JSON data, without tensors and id."""
+        # As it is read back: 1 given where 1.0 is meant becomes 1.0 there, and must not change the id.
+        meta = decode(BrickMeta, plain(self.meta), "The meta of a brick")
         return {
             "format": 1,
             "name": self.name,
             "origin": self.origin,
             "kind": self.kind,
             "granularity": self.granularity,
-            "base": self.base.to_dict(),
-            "sites": [site.to_dict() for site in self.sites],
-            "payload": payload_spec(self.payload),
-            "meta": self.meta.to_dict(),
-            "cost": asdict(self.cost),
+            "base": plain(self.base),
+            "sites": plain(self.sites),
+            "payload": plain(PayloadSpec.of(self.payload)),
+            "meta": plain(meta),
+            "cost": plain(self.cost),
             "parents": list(self.parents),
         }

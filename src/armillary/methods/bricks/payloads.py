@@ -4,7 +4,7 @@ Legend: L layers, M neurons of an FFN, R rank.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -120,10 +120,6 @@ class Site:
     def __post_init__(self) -> None:
         if not self.path or any(not piece for piece in self.path.split(".")) or "/" in self.path or "\\" in self.path:
             raise UsageError(f"a site is a dotted module path; got {self.path!r}.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 def sites_of(loaded: LoadedModel, payload: Payload, op: Op | None = None) -> tuple[Site, ...]:

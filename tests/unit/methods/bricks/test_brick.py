@@ -12,6 +12,7 @@ from armillary.methods.bricks.brick import Brick, BrickMeta, CapabilityScore, Ke
 from armillary.methods.bricks.payloads import Index, LowRank, Partition
 from armillary.models import LoadedModel, tiny
 from armillary.numerics.intervals import Interval
+from armillary.records.plain import decode, plain
 
 from .bricks_toy import KINDS, lora, lora_brick, matrices
 
@@ -86,8 +87,8 @@ def test_meta_survives_as_plain_data() -> None:
         latency_ratio=Interval(estimate=1.1),
         notes={"told": [1, 2]},
     )
-    again = BrickMeta.from_dict(meta.to_dict())
-    assert again.to_dict() == meta.to_dict()
+    again = decode(BrickMeta, plain(meta), "the meta")
+    assert plain(again) == plain(meta)
     assert again.keys is not None and np.array_equal(again.keys.values_KQ, keys)
     assert again.capability == meta.capability and again.latency_ratio == meta.latency_ratio
 
@@ -99,7 +100,7 @@ def test_a_cast_is_another_base_but_no_other_shape(loaded: LoadedModel) -> None:
     cast.model.to(torch.bfloat16)
     second = BaseRef.of(cast, names)
     assert first.same_shape(second) and first.first_difference(second) == f"the tensor {names[0]}"
-    assert BaseRef.from_dict(first.to_dict()) == first and first == BaseRef.of(tiny(), names)
+    assert decode(BaseRef, plain(first), "the base") == first and first == BaseRef.of(tiny(), names)
     assert first.first_difference(BaseRef.of(tiny("gemma3"), [])) == "the architecture (llama and gemma3_text)"
 
 

@@ -4,7 +4,7 @@
 
     library/
       library.json                 format, encoder of the keys, a line a brick
-      keys.safetensors             keys float32 [N, q], owner int32 [N] (place in library.json)
+      keys.safetensors             keys float32 [N, q], owner int32 [N] (its number in library.json)
       bricks/<id>/brick.json       the specification
       bricks/<id>/brick.safetensors, or PEFT's adapter_config.json and adapter_model.safetensors
 
@@ -16,8 +16,9 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import filelock
 import numpy as np
@@ -27,16 +28,76 @@ from safetensors.numpy import load as load_arrays, save as save_arrays
 
 from armillary.errors import StorageError, UsageError
 from armillary.files import remove_stale_folders, storage_sentence, whole_folder, write_atomic
-from armillary.methods.bricks.brick import Brick, BrickMeta
+from armillary.methods.bricks.brick import Brick, Granularity
 from armillary.methods.bricks.library.arrow import arrow_retrieve
-from armillary.methods.bricks.library.folder import read_brick, read_card, write_brick
+from armillary.methods.bricks.library.folder import BrickCard, read_brick, read_card, write_brick
 from armillary.methods.bricks.library.retrieval import Encoder, Retrieval, retrieve
 from armillary.models.loaded import LoadedModel
-from armillary.records.plain import digest
+from armillary.records.plain import decode, digest, dumps
 
 INDEX, KEYS, BRICKS = "library.json", "keys.safetensors", "bricks"
-_FORMAT = 1
 _ID = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryBase:
+    """Of a brick's base what tells whether it can fit at all."""
+
+    model_type: str
+    shapes: str
+    """sha256 over name and shape of every parameter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryEntry:
+    """A brick's line in the index."""
+
+    id: str
+    name: str
+    granularity: Granularity
+    payload: Literal["index", "partition", "low_rank"]
+    base: EntryBase
+    capabilities: tuple[str, ...]
+    bytes: int
+    parents: tuple[str, ...]
+
+    @classmethod
+    def of(cls, card: BrickCard) -> "LibraryEntry":
+        """The line of a brick."""
+        return cls(
+            id=card.id,
+            name=card.name,
+            granularity=card.granularity,
+            payload=card.payload.type,
+            base=EntryBase(model_type=card.base.model_type, shapes=card.base.shapes),
+            capabilities=tuple(sorted(card.meta.capability)),
+            bytes=card.cost.bytes,
+            parents=card.parents,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderName:
+    """What a library's keys were read by."""
+
+    name: str
+    hash: str
+
+    @classmethod
+    def of(cls, name: str) -> "EncoderName":
+        """The name with sixteen hex digits of its hash."""
+        return cls(name=name, hash=digest(name)[:16])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryIndex:
+    """What ``library.json`` holds; it can be made again from the folders."""
+
+    format: Literal[1] = 1
+    encoder: EncoderName | None = None
+    """Of the keys; None where no brick has any."""
+
+    bricks: tuple[LibraryEntry, ...] = ()
 
 
 class BrickLibrary:
@@ -56,13 +117,10 @@ class BrickLibrary:
         written (no part of the brick is left then).
         """
         with self._alone():
-            encoder = self._index().get("encoder")
-            keys = brick.meta.keys
-            if keys is not None and encoder not in (None, {"name": keys.encoder, "hash": digest(keys.encoder)[:16]}):
-                raise UsageError(
-                    f"the library's keys are of {encoder['name']!r}; the brick's are of {keys.encoder!r}."
-                )
-            folder = self._folder(brick.id)
+            encoder, keys = self._index().encoder, brick.meta.keys
+            if keys is not None and encoder is not None and encoder != EncoderName.of(keys.encoder):
+                raise UsageError(f"the library's keys are of {encoder.name!r}; the brick's are of {keys.encoder!r}.")
+            folder = self.path / BRICKS / brick.id
             if not folder.exists():
                 with whole_folder(folder) as aside:
                     write_brick(brick, aside)
@@ -72,7 +130,7 @@ class BrickLibrary:
     def remove(self, brick_id: str) -> None:
         """Take a brick out; StorageError where it is not there."""
         with self._alone():
-            shutil.rmtree(self._found(brick_id))
+            shutil.rmtree(self.folder(brick_id))
             self._reindex()
 
     def rebuild(self) -> int:
@@ -80,17 +138,26 @@ class BrickLibrary:
         with self._alone():
             return self._reindex()
 
-    def entries(self) -> list[dict[str, Any]]:
-        """A line a brick: id, name, granularity, base, capabilities, bytes, payload, parents."""
-        return [dict(line) for line in self._index()["bricks"]]
+    def entries(self) -> tuple[LibraryEntry, ...]:
+        """A line a brick, in the order of their ids."""
+        return self._index().bricks
 
     def get(self, brick_id: str, *, layers: Sequence[int] | None = None) -> Brick:
         """The brick of an id or of the unambiguous beginning of one, checked against it; or only some layers of it."""
-        return read_brick(self._found(brick_id), layers=layers)
+        return read_brick(self.folder(brick_id), layers=layers)
 
     def folder(self, brick_id: str) -> Path:
-        """Where a brick is kept; what PEFT is given for a low-rank one."""
-        return self._found(brick_id)
+        """Where the brick of an id, or of its beginning, is kept; what PEFT is given for a low-rank one.
+
+        UsageError for what is no beginning of an id, StorageError where it is that of no brick or of several.
+        """
+        if not re.fullmatch(r"[0-9a-f]{4,64}", brick_id):
+            raise UsageError(f"a brick is named by 4 to 64 hex digits of its id; got {brick_id!r}.")
+        matching = sorted((self.path / BRICKS).glob(f"{brick_id}*"))
+        if len(matching) != 1:
+            what = "no brick" if not matching else f"{len(matching)} bricks"
+            raise StorageError(f"{self.path} has {what} whose id begins with {brick_id}.")
+        return matching[0]
 
     def search(
         self,
@@ -107,12 +174,13 @@ class BrickLibrary:
         ``name`` is the encoder's (by default its attribute ``name``) and must be that of the library's keys. Raises
         UsageError for another encoder or a library without keys.
         """
-        index = self._index()
         keys, owners = self.keys()
-        encoder_name = name or str(getattr(encoder, "name", ""))
-        kept = index["encoder"]["name"]
-        if encoder_name != kept:
-            raise UsageError(f"the library's keys are of the encoder {kept!r}; the one given is {encoder_name!r}.")
+        kept = self._index().encoder
+        given = name or str(getattr(encoder, "name", ""))
+        if kept is None or given != kept.name:
+            raise UsageError(
+                f"the library's keys are of the encoder {kept and kept.name!r}; the one given is {given!r}."
+            )
         queries = [query] if isinstance(query, str) else query
         return retrieve(encoder, queries, keys, owners, k=k, threshold=threshold, temperature=temperature)
 
@@ -124,7 +192,7 @@ class BrickLibrary:
         ``loaded`` is the bricks' base, which is read alone. Names ``k`` bricks, or as many as there are. UsageError
         where the library has no low-rank brick or one is of another base.
         """
-        bricks = [self.get(entry["id"]) for entry in self.entries() if entry["payload"] == "low_rank"]
+        bricks = [self.get(entry.id) for entry in self.entries() if entry.payload == "low_rank"]
         if not bricks:
             raise UsageError(f"{self.path} holds no low-rank brick, and Arrow knows no other.")
         queries = [query] if isinstance(query, str) else query
@@ -133,50 +201,36 @@ class BrickLibrary:
     def keys(self) -> tuple[NDArray[np.float32], list[str]]:
         """All keys ``[n, q]`` and the id of the brick of each; UsageError where no brick has keys."""
         try:
-            held = load_arrays((self.path / KEYS).read_bytes())
+            arrays = load_arrays((self.path / KEYS).read_bytes())
         except FileNotFoundError:
             raise UsageError(f"no brick of {self.path} has keys; give bricks keys with make_keys.") from None
         except (OSError, SafetensorError) as error:
             raise StorageError(f"{self.path / KEYS} can't be read: {error}; rebuild the library.") from error
-        ids = [line["id"] for line in self._index()["bricks"]]
-        return held["keys"], [ids[owner] for owner in held["owner"]]
+        ids = [entry.id for entry in self.entries()]
+        return arrays["keys"], [ids[owner] for owner in arrays["owner"]]
 
-    def _found(self, brick_id: str) -> Path:
-        if not re.fullmatch(r"[0-9a-f]{4,64}", brick_id):
-            raise UsageError(f"a brick is named by 4 to 64 hex digits of its id; got {brick_id!r}.")
-        matching = sorted((self.path / BRICKS).glob(f"{brick_id}*"))
-        if len(matching) != 1:
-            what = "no brick" if not matching else f"{len(matching)} bricks"
-            raise StorageError(f"{self.path} has {what} whose id begins with {brick_id}.")
-        return matching[0]
-
-    def _folder(self, brick_id: str) -> Path:
-        return self.path / BRICKS / brick_id
-
-    def _index(self) -> dict[str, Any]:
+    def _index(self) -> LibraryIndex:
         try:
-            index = json.loads((self.path / INDEX).read_text("utf-8"))
+            return decode(LibraryIndex, json.loads((self.path / INDEX).read_text("utf-8")), str(self.path / INDEX))
         except FileNotFoundError:
-            return {"format": _FORMAT, "encoder": None, "bricks": []}
+            return LibraryIndex()
         except (OSError, ValueError) as error:
             raise StorageError(f"{self.path / INDEX} can't be read ({error}); rebuild the library.") from error
-        if not isinstance(index, dict) or index.get("format") != _FORMAT:
-            raise StorageError(f"{self.path / INDEX} is not of format {_FORMAT}; rebuild the library.")
-        return index
+        except UsageError as error:
+            raise StorageError(f"{error} Rebuild the library.") from error
 
     def _reindex(self) -> int:
         folders = sorted(path for path in (self.path / BRICKS).iterdir() if _ID.fullmatch(path.name))
         cards = [read_card(folder) for folder in folders]
         for folder, card in zip(folders, cards, strict=True):
-            if card["id"] != folder.name:
-                raise StorageError(f"{folder} holds the brick {card['id'][:16]}; a folder is named by its brick's id.")
-        keyed = [(place, keys) for place, card in enumerate(cards) if (keys := BrickMeta.from_dict(card["meta"]).keys)]
+            if card.id != folder.name:
+                raise StorageError(f"{folder} holds the brick {card.id[:16]}; a folder is named by its brick's id.")
+        keyed = [(number, card.meta.keys) for number, card in enumerate(cards) if card.meta.keys is not None]
         encoders = sorted({keys.encoder for _, keys in keyed})
         if len(encoders) > 1:
             raise StorageError(f"{self.path} holds keys of several encoders: {', '.join(encoders)}.")
-        encoder = {"name": encoders[0], "hash": digest(encoders[0])[:16]} if encoders else None
         if keyed:
-            owners = [place for place, keys in keyed for _ in keys.values_KQ]
+            owners = [number for number, keys in keyed for _ in keys.values_KQ]
             arrays = {
                 "keys": np.concatenate([keys.values_KQ for _, keys in keyed]),
                 "owner": np.array(owners, dtype=np.int32),
@@ -184,8 +238,11 @@ class BrickLibrary:
             write_atomic(self.path / KEYS, save_arrays(arrays))
         else:
             (self.path / KEYS).unlink(missing_ok=True)
-        index = {"format": _FORMAT, "encoder": encoder, "bricks": [_line(card) for card in cards]}
-        write_atomic(self.path / INDEX, json.dumps(index, indent=1, ensure_ascii=False) + "\n")
+        index = LibraryIndex(
+            encoder=EncoderName.of(encoders[0]) if encoders else None,
+            bricks=tuple(LibraryEntry.of(card) for card in cards),
+        )
+        write_atomic(self.path / INDEX, dumps(index, indent=1) + "\n")
         return len(cards)
 
     @contextmanager
@@ -198,17 +255,3 @@ class BrickLibrary:
             raise StorageError(f"Another process has been writing to {self.path} for a minute; try again.") from None
         except OSError as error:
             raise StorageError(storage_sentence(self.path, error)) from error
-
-
-def _line(card: dict[str, Any]) -> dict[str, Any]:
-    base = {name: card["base"][name] for name in ("model_type", "shapes")}
-    return {
-        "id": card["id"],
-        "name": card["name"],
-        "granularity": card["granularity"],
-        "payload": card["payload"]["type"],
-        "base": base,
-        "capabilities": sorted(card["meta"]["capability"]),
-        "bytes": card["cost"]["bytes"],
-        "parents": card["parents"],
-    }

@@ -2,20 +2,32 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from armillary.errors import StorageError
+from armillary.errors import StorageError, UsageError
 from armillary.files import write_atomic
 from armillary.methods.bricks.base import BaseRef
-from armillary.methods.bricks.brick import FIELDS, Brick, BrickMeta, payload_from, payload_tensors
+from armillary.methods.bricks.brick import (
+    FIELDS,
+    Brick,
+    BrickMeta,
+    Cost,
+    Granularity,
+    Kind,
+    Origin,
+    PayloadSpec,
+    payload_from,
+    payload_tensors,
+)
 from armillary.methods.bricks.library import peft as adapters
 from armillary.methods.bricks.payloads import LowRank, Site
-from armillary.records.plain import plain
+from armillary.records.plain import decode
 
 CARD, WEIGHTS = "brick.json", "brick.safetensors"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -23,7 +35,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 def write_brick(brick: Brick, folder: Path) -> None:
     """Fill a folder with a brick; the caller makes it whole (``whole_folder``)."""
-    card = {"id": brick.id, **plain(brick.to_dict())}
+    card = {"id": brick.id, **brick.to_dict()}
     write_atomic(folder / CARD, json.dumps(card, sort_keys=True, ensure_ascii=False, indent=1) + "\n")
     if isinstance(brick.payload, LowRank):
         for name, content in adapters.adapter_files(brick).items():
@@ -33,17 +45,38 @@ def write_brick(brick: Brick, folder: Path) -> None:
     write_atomic(folder / WEIGHTS, save(payload_tensors(brick.payload, brick.sites), metadata=header))
 
 
-def read_card(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class BrickCard:
+    """What ``brick.json`` holds: all that is known of a brick but its tensors."""
+
+    id: str
+    format: Literal[1]
+    name: str
+    origin: Origin
+    kind: Kind
+    granularity: Granularity
+    base: BaseRef
+    sites: tuple[Site, ...]
+    payload: PayloadSpec
+    meta: BrickMeta
+    cost: Cost
+    parents: tuple[str, ...]
+
+
+def read_card(folder: Path) -> BrickCard:
     """The specification of the brick in a folder; StorageError where there is none or it is not of our format."""
     try:
-        card = json.loads((folder / CARD).read_text("utf-8"))
+        data = json.loads((folder / CARD).read_text("utf-8"))
     except FileNotFoundError:
         raise StorageError(f"{folder} has no {CARD}, so it is not the folder of a brick.") from None
     except (OSError, ValueError) as error:
         raise StorageError(f"{folder / CARD} can't be read: {error}.") from error
-    if not isinstance(card, dict) or card.get("format") != 1 or "id" not in card:
+    if not isinstance(data, dict) or data.get("format") != 1 or "id" not in data:
         raise StorageError(f"{folder / CARD} is not a brick of format 1.")
-    return card
+    try:
+        return decode(BrickCard, data, "it")
+    except UsageError as error:
+        raise StorageError(f"{folder / CARD} lacks or mistakes a field: {error}") from error
 
 
 def read_brick(folder: Path, *, layers: Sequence[int] | None = None) -> Brick:
@@ -55,34 +88,23 @@ def read_brick(folder: Path, *, layers: Sequence[int] | None = None) -> Brick:
     card = read_card(folder)
     if pickled := next((path for path in sorted(folder.iterdir()) if path.suffix in _PICKLES), None):
         raise StorageError(f"{pickled} is a pickle, which can run code; a brick's folder holds safetensors only.")
-    try:
-        brick = _built(folder, card, layers)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise StorageError(f"{folder / CARD} lacks or mistakes a field: {error}.") from error
-    if layers is None and brick.id != card["id"]:
-        raise StorageError(f"{folder} differs from its id {card['id'][:16]}: it was changed after it was written.")
-    return brick
-
-
-def _built(folder: Path, card: dict[str, Any], layers: Sequence[int] | None) -> Brick:
-    sites = [Site(**site) for site in card["sites"]]
-    chosen = {index: site for index, site in enumerate(sites) if layers is None or site.layer in layers}
-    if not chosen or (layers is not None and card["payload"].get("type") == "partition"):
+    chosen = {index: site for index, site in enumerate(card.sites) if layers is None or site.layer in layers}
+    if not chosen or (layers is not None and card.payload.type == "partition"):
         raise StorageError(f"{folder} can't be read in part: no site in the layers asked for, or it is a partition.")
-    low_rank = card["payload"].get("type") == "low_rank"
-    payload = payload_from(card["payload"], _tensors(folder, chosen, low_rank), chosen)
-    meta = BrickMeta.from_dict(card["meta"])
-    return Brick(
-        name=card["name"],
-        origin=card["origin"],
-        kind=card["kind"],
-        granularity=card["granularity"],
-        base=BaseRef.from_dict(card["base"]),
+    brick = Brick(
+        name=card.name,
+        origin=card.origin,
+        kind=card.kind,
+        granularity=card.granularity,
+        base=card.base,
         sites=tuple(chosen.values()),
-        payload=payload,
-        meta=meta,
-        parents=tuple(card["parents"]) if layers is None else (card["id"],),
+        payload=payload_from(card.payload, _tensors(folder, chosen, card.payload.type == "low_rank"), chosen),
+        meta=card.meta,
+        parents=card.parents if layers is None else (card.id,),
     )
+    if layers is None and brick.id != card.id:
+        raise StorageError(f"{folder} differs from its id {card.id[:16]}: it was changed after it was written.")
+    return brick
 
 
 def _tensors(folder: Path, sites: dict[int, Site], low_rank: bool) -> dict[str, Tensor]:
