@@ -20,6 +20,7 @@ from armillary.methods.bricks.losses import text_losses
 from armillary.methods.bricks.payloads import Index, LowRank
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval, paired_difference
+from armillary.records.sections import Cell, Table
 from reproductions.bricks.scale import OTHERS
 from reproductions.bricks.setup import Context
 
@@ -38,58 +39,38 @@ CANDIDATES = 120
 
 
 @dataclass(frozen=True, kw_only=True)
-class EditedFact:
-    """What became of one fact and its surroundings."""
-
-    subject: str
-    new: str
-    edited: bool
-    """The new answer is likelier than the old one."""
-
-    paraphrases: float
-    """Share of the other prompts of which that is true."""
-
-    unchanged: float
-    """Share of the neighbours with the same likeliest next token."""
-
-    generated: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Edits:
     """Capitals edited one at a time."""
 
     known: int
     """Capitals that the model knows, of those that are needed."""
 
-    layer: int | None = None
-    """Where edits are written, chosen on other facts; None where too few facts are known to edit any."""
-
-    facts: list[EditedFact]
-    """Edited with the second moment of general keys."""
-
     measures: dict[str, Interval]
+    """None where too few facts are known to edit any."""
+
+    table: Table | None
+    """What became of each fact, edited with the second moment of general keys."""
 
 
 def edits(context: Context) -> Edits:
     """Capitals that the model knows, edited one at a time: general second moment, identity, and a random direction."""
     loaded, seed = context.loaded, context.seed
     trial, facts = known_facts(context)
+    known = len(trial) + len(facts)
     if len(facts) < 2 or not trial:
-        return Edits(known=len(trial) + len(facts), facts=[], measures={})
+        return Edits(known=known, measures={}, table=None)
     # Evenly spread from an eighth to a half of the depth.
     depth = loaded.anatomy.num_layers
     layers = sorted({int(layer) for layer in np.linspace(depth / 8, depth / 2, context.scale.trial_layers)})
     covariances = key_covariances(loaded, context.general(), layers, max_tokens=context.scale.tokens)
     layer = choose_layer(loaded, trial, layers, covariances, meant_for=facts, seed=seed, require_known=False).best
     changes = [changes_of(context, fact, layer, covariances[layer]) for fact in facts]
-    edited: dict[str, list[EditedFact]] = {}
     measures: dict[str, Interval] = {}
+    outcomes: dict[str, list[FactOutcome]] = {}
     for arm in changes[0]:
         pairs = zip(facts, changes, strict=True)
-        outcomes = [edit_outcome(loaded, [fact], change[arm])[0] for fact, change in pairs]
-        edited[arm] = [edited_fact(outcome) for outcome in outcomes]
-        scores = score_edits(outcomes)
+        outcomes[arm] = [edit_outcome(loaded, [fact], change[arm])[0] for fact, change in pairs]
+        scores = score_edits(outcomes[arm])
         shares = {
             "efficacy": scores.efficacy,
             "paraphrases": scores.generalisation,
@@ -98,14 +79,27 @@ def edits(context: Context) -> Edits:
         }
         # Of a share there is none where no fact has a paraphrase or a neighbour.
         measures |= {f"edits/{name}, {arm}": share for name, share in shares.items() if share is not None}
-    general, identity = ([fact.unchanged for fact in edited[arm]] for arm in ("general", "identity"))
+    general, identity = ([unchanged(outcome) for outcome in outcomes[arm]] for arm in ("general", "identity"))
     measures["edits/unchanged, general minus identity"] = paired_difference(
         general, identity, seed=0, how=f"paired bootstrap over {len(facts)} facts"
     )
     prose = context.texts("test", SIDE_TEXTS)["writing"]
     side = side_effects(loaded, changes[0]["general"], prose, max_tokens=context.scale.tokens)
     measures["edits/divergence on other prose"] = side.divergence
-    return Edits(known=len(trial) + len(facts), layer=layer, facts=edited["general"], measures=measures)
+    rows: list[list[Cell]] = [
+        [outcome.fact.subject, outcome.fact.target_new, after.new[0] > after.true[0],
+         float(np.mean(np.greater(after.new[1:], after.true[1:]))), unchanged(outcome), after.generated.strip()]
+        for outcome in outcomes["general"]
+        for after in (outcome.after,)
+    ]  # fmt: skip
+    columns = ["subject", "new capital", "edited", "paraphrases", "neighbours unchanged", "it now writes"]
+    table = Table(title=f"Each edit at layer {layer}", columns=columns, rows=rows)
+    return Edits(known=known, measures=measures, table=table)
+
+
+def unchanged(outcome: FactOutcome) -> float:
+    """Share of the neighbours with the same likeliest next token."""
+    return float(np.mean(np.equal(outcome.before.neighbour_top, outcome.after.neighbour_top)))
 
 
 def known_facts(context: Context) -> tuple[list[Fact], list[Fact]]:
@@ -131,19 +125,6 @@ def changes_of(context: Context, fact: Fact, layer: int, covariance: KeyCovarian
         "identity": LowRank({path: (plain_M[None].float(), value_D1)}),
         "random": LowRank({path: (direction_1M[:, order_M], value_D1)}),
     }
-
-
-def edited_fact(outcome: FactOutcome) -> EditedFact:
-    """One fact for the page."""
-    before, after = outcome.before, outcome.after
-    return EditedFact(
-        subject=outcome.fact.subject,
-        new=outcome.fact.target_new,
-        edited=after.new[0] > after.true[0],
-        paraphrases=float(np.mean(np.greater(after.new[1:], after.true[1:]))),
-        unchanged=float(np.mean(np.equal(before.neighbour_top, after.neighbour_top))),
-        generated=after.generated,
-    )
 
 
 def preserved(context: Context) -> dict[str, Preservation]:

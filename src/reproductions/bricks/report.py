@@ -17,7 +17,7 @@ def notes(results: BricksStages) -> dict[str, str]:
     shares = {pair: np.mean([draw.overlaps[pair] for draw in results.neurons]) for pair in pairs}
     if above := [pair for pair, share in shares.items() if share > 0.05]:
         sentences["sets-are-apart"] = f"Above random: {', '.join(above)}."
-    if not results.edits.facts:
+    if results.edits.table is None:
         sentences["editing-is-local"] = f"The model knows {results.edits.known} of the capitals: too few to edit."
     return sentences
 
@@ -75,7 +75,7 @@ def figures(results: BricksStages, measures: Mapping[str, Interval]) -> dict[str
         "saves-computation": group("Time of a token, dense over part", "saving/time ratio", "ratio"),
         **(
             {"editing-is-local": group("What edits do, by direction of the key", "edits/", "share")}
-            if results.edits.facts
+            if results.edits.table
             else {}
         ),
     }
@@ -96,18 +96,9 @@ def tables(results: BricksStages) -> dict[str, list[Table]]:
         for draw in results.ablations
         for row in draw.cleaned
     ]  # fmt: skip
-    edited: list[list[Cell]] = [
-        [fact.subject, fact.new, fact.edited, fact.paraphrases, fact.unchanged, fact.generated.strip()]
-        for fact in results.edits.facts
-    ]
     grown: list[list[Cell]] = [[name, way.prefill, way.decode] for name, way in results.preserved.items()]
-    edits = Table(
-        title=f"Each edit at layer {results.edits.layer}",
-        columns=["subject", "new capital", "edited", "paraphrases", "neighbours unchanged", "it now writes"],
-        rows=edited,
-    )
     return {
-        "editing-is-local": [edits] if edited else [],
+        "editing-is-local": [] if results.edits.table is None else [results.edits.table],
         "residents-cause-collateral": [
             Table(
                 title="Shares kept without resident neurons, and without as many others (*)",

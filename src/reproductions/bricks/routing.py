@@ -6,6 +6,7 @@ from typing import get_args
 
 import numpy as np
 
+from armillary.methods.bricks.experts.config import Splitting
 from armillary.methods.bricks.experts.cost import Arm, decode_times
 from armillary.methods.bricks.experts.modularity import TOP, FunctionalExperts, functional_experts
 from armillary.methods.bricks.experts.quality import SHARES, router_recall, routing_curve, routing_gain
@@ -20,7 +21,7 @@ from armillary.methods.bricks.payloads import Index
 from armillary.models.batches import encode
 from armillary.numerics.intervals import Interval, binomial, bootstrap_mean
 from reproductions.bricks.claims import ALMOST_NOTHING, CLUSTERED
-from reproductions.bricks.setup import Context, Splitting, scaled
+from reproductions.bricks.setup import Context, scaled
 
 SPLITTINGS: tuple[Splitting, ...] = get_args(Splitting)
 BEYOND = 0.01

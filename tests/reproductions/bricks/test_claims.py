@@ -147,7 +147,7 @@ def test_measures_of_edits_have_the_names_of_the_committed_records(
     results = editing.edits(Context(load("tiny-llama"), SCALES["quick"], 0, Parts(tmp_path, "edits")))
     committed = RunRecord.load(COMMITTED / "bricks-laptop-smollm2-135m-instruct.json").measures
     assert set(results.measures) == {name for name in committed if name.startswith("edits/")}
-    assert len(results.facts) == SCALES["quick"].facts and results.layer is not None
+    assert results.table is not None and len(results.table.rows) == SCALES["quick"].facts
 
 
 @pytest.mark.parametrize("model", ["smollm2-135m-instruct", "gemma-3-270m"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import tyro
 
@@ -13,6 +13,7 @@ from armillary.cli.bricks.delivery import BRICK, ProductOptions, keep_brick, run
 from armillary.cli.options import read_run
 from armillary.errors import StorageError, UsageError
 from armillary.files import digest_of, write_atomic
+from armillary.methods.bricks.merging.config import Method
 from armillary.records.sections import Cell, Finding, Section, Table
 from armillary.runs.run import Job, OpenedModel, Outcome, Run, load_model
 from armillary.runs.settings import OneModelSettings, at_least
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 ADAPTER, CARD, MODEL = "adapter_config.json", "brick.json", "config.json"
 """Files by which the folder of an adapter, of a brick and of a whole model are told."""
-
-Method = Literal["average", "task_arithmetic", "ties_global", "ties_tensor", "ties_peft", "dare", "dare_ties"]
 
 
 @dataclass(frozen=True, kw_only=True)

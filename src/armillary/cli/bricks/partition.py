@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import tyro
 
@@ -13,6 +13,7 @@ from armillary.data import capability_source, equal_capability_texts
 from armillary.data.sources import DataSource
 from armillary.data.texts.pieces import Split
 from armillary.errors import UsageError
+from armillary.methods.bricks.experts.config import Splitting
 from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS, ProfileConfig
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
@@ -20,12 +21,14 @@ from armillary.runs.run import Job, Outcome, Run
 from armillary.runs.settings import OneModelSettings, at_least
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from armillary.methods.bricks.experts.modularity import FunctionalExperts
     from armillary.methods.bricks.payloads import Partition
     from armillary.models import LoadedModel
     from armillary.runs.parts import Parts
 
-Splitting = Literal["weights", "coactivation", "random"]
 HOW: dict[Splitting, str] = {
     "weights": "rows of the gate that point the same way",
     "coactivation": "neurons that are large at the same tokens",
@@ -82,26 +85,21 @@ class SplitSettings(OneModelSettings):
 
 def split_of(loaded: "LoadedModel", settings: SplitSettings, parts: "Parts") -> "Partition":
     """The split that the settings ask for, kept as a part of the run. UsageError for more experts than neurons."""
-    from armillary.methods.bricks.experts.partitioning import (
-        partition_by_coactivation,
-        partition_by_weights,
-        random_partition,
-    )
+    from armillary.methods.bricks.experts.partitioning import partitioned
     from armillary.methods.bricks.payloads import Partition
 
-    width, experts, seed = loaded.anatomy.intermediate_size, settings.experts, settings.seed
-    if experts > width:
-        raise UsageError(f"experts must be 1 to {width}, the neurons of a layer; got {experts}.")
+    width = loaded.anatomy.intermediate_size
+    if settings.experts > width:
+        raise UsageError(f"experts must be 1 to {width}, the neurons of a layer; got {settings.experts}.")
 
-    def compute() -> Partition:
-        if settings.by == "weights":
-            return partition_by_weights(loaded, experts, seed=seed)
-        if settings.by == "coactivation":
-            texts = settings.calibration_texts()
-            return partition_by_coactivation(loaded, texts, experts, max_tokens=settings.tokens, seed=seed)
-        return random_partition(loaded.anatomy.num_layers, width, experts, seed=seed)
+    def labels() -> "dict[str, NDArray[np.int64]]":
+        texts = settings.calibration_texts()
+        split = partitioned(
+            loaded, settings.by, settings.experts, texts, max_tokens=settings.tokens, seed=settings.seed
+        )
+        return {"labels": split.labels_LM}
 
-    return Partition(parts.arrays("partition", lambda: {"labels": compute().labels_LM})["labels"], experts)
+    return Partition(parts.arrays("partition", labels)["labels"], settings.experts)
 
 
 @dataclass(frozen=True, kw_only=True)

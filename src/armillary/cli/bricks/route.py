@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 import tyro
 
 from armillary.cli.bricks.delivery import run_delivered
-from armillary.cli.bricks.partition import HOW, SplitSettings, Splitting, split_of
+from armillary.cli.bricks.partition import HOW, SplitSettings, split_of
 from armillary.cli.options import Folder, RunOptions, read_run
 from armillary.errors import ModelError, UsageError
+from armillary.methods.bricks.experts.config import Splitting
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
 from armillary.runs.run import Job, Outcome, Run

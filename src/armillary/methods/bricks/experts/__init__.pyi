@@ -1,3 +1,4 @@
+from .config import Splitting as Splitting
 from .cost import (
     DecodeCost as DecodeCost,
     DecodeTimes as DecodeTimes,
@@ -11,6 +12,7 @@ from .partitioning import (
     partition_by_coactivation as partition_by_coactivation,
     partition_by_score as partition_by_score,
     partition_by_weights as partition_by_weights,
+    partitioned as partitioned,
     random_partition as random_partition,
 )
 from .quality import (

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from armillary.activations.neurons import column_norms, ffn_writes, stream_ffns
 from armillary.errors import NumericError, UsageError
+from armillary.methods.bricks.experts.config import Splitting
 from armillary.methods.bricks.payloads import Partition
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import FfnFunction, ffn_functions, weight_OI
@@ -23,6 +24,17 @@ from armillary.numerics.clustering import ITERATIONS, balanced_kmeans, best_assi
 from armillary.progress import track
 
 Rows = Literal["gate", "gate_up"]
+
+
+def partitioned(
+    loaded: LoadedModel, by: Splitting, experts: int, texts: Sequence[str], *, max_tokens: int = 128, seed: int = 0
+) -> Partition:
+    """The split of that name; ``texts`` are what co-activation is read on. Raises as the function that makes it."""
+    if by == "weights":
+        return partition_by_weights(loaded, experts, seed=seed)
+    if by == "coactivation":
+        return partition_by_coactivation(loaded, texts, experts, max_tokens=max_tokens, seed=seed)
+    return random_partition(loaded.anatomy.num_layers, loaded.anatomy.intermediate_size, experts, seed=seed)
 
 
 def random_partition(layers: int, width: int, experts: int, *, seed: int) -> Partition:
