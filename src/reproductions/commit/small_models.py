@@ -10,11 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 from transformers import PreTrainedModel, TrainerCallback
@@ -27,30 +26,10 @@ from armillary.training.components import FEATURE_ENCODER, LLM, component_groups
 from armillary.training.questions import answer_loss, answer_positions, with_answer_positions
 from reproductions.commit.scale import ARMS, RATE, Rates, Scale, Start, at_fixed_mean, with_one_lowered
 from reproductions.commit.trainer import TrainingRecord, exchanged, trained, trainer_of
-from reproductions.images.dataset import Shape
+from reproductions.images.dataset import Shape, WordDataset
 from reproductions.images.training import Readings, unsaved
 
 _AT_ONCE = 128
-
-
-class QuestionDataset(Protocol):
-    """Questions about images or sounds, as data for a small model that reads them: what a context needs."""
-
-    @property
-    def tasks(self) -> Sequence[Any]: ...
-
-    @property
-    def words(self) -> Mapping[str, int]: ...
-
-    def examples(self, task: Any, split: str, *, limit: int | None = None, seed: int = 0) -> list[Any]: ...
-
-    def row(self, example: Any, *, answered: bool = True) -> dict[str, Any]: ...
-
-    def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]: ...
-
-    def new_model(self, shape: Shape, seed: int) -> PreTrainedModel: ...
-
-    def right(self, model: nn.Module, examples: Sequence[Any]) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +59,7 @@ Arms = dict[Start, dict[str, list[RunResult]]]
 class Context:
     """One data set at one scale. Every run is kept as a part of the whole."""
 
-    dataset: QuestionDataset
+    dataset: WordDataset
     scale: Scale
     seed: int
     parts: Parts

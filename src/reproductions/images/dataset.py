@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import Dinov2Config, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import Dinov2Config, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, PreTrainedModel
 
 from armillary.data.images.emoji import Emoji
 from armillary.data.images.questions import ImageExample, ImageTask, image_examples
@@ -42,6 +42,16 @@ class Shape:
 
 class WordDataset:
     """Rows, batches and right answers of questions about images or sounds, in a vocabulary of whole words."""
+
+    tasks: tuple[Any, ...]
+
+    def examples(self, task: Any, split: str, *, limit: int | None = None, seed: int = 0) -> list[Any]:
+        """Questions of one task."""
+        raise NotImplementedError
+
+    def new_model(self, shape: Shape, seed: int) -> PreTrainedModel:
+        """A random model that reads them."""
+        raise NotImplementedError
 
     @property
     def words(self) -> Mapping[str, int]:

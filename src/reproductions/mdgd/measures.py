@@ -89,21 +89,20 @@ def measures(seeds: Sequence[SeedResult], seconds: Mapping[str, Sequence[float]]
         "drift/correlation with accuracy lost": over_seeds(lambda seed: -_spearman(seed, _drift)),
     }
     for name in COMPARED:
+        pairs = [matched(seed, name, "fine_tuning") for seed in seeds]
+        lost = [
+            (_start(seed) - ours, _start(seed) - plain) for seed, (ours, plain, _) in zip(seeds, pairs, strict=True)
+        ]
+        ranks = [_rank(seed, name) - _rank(seed, "fine_tuning") for seed in seeds]
         measured |= {
-            f"{name}/old tasks lost at equal target": across_seeds(
-                [_start(seed) - matched(seed, name, "fine_tuning")[0] for seed in seeds]
-            ),
-            f"{name}/lost beyond a third of fine-tuning's": across_seeds(
-                [_beyond_a_third(seed, name) for seed in seeds]
-            ),
-            f"{name}/rank kept beyond fine-tuning's": across_seeds(
-                [_rank(seed, name) - _rank(seed, "fine_tuning") for seed in seeds]
-            ),
+            f"{name}/old tasks lost at equal target": across_seeds([ours for ours, _ in lost]),
+            f"{name}/lost beyond a third of fine-tuning's": across_seeds([ours - plain / 3 for ours, plain in lost]),
+            f"{name}/rank kept beyond fine-tuning's": across_seeds(ranks),
             f"{name}/target reached": across_seeds([_reached(seed, name) for seed in seeds]),
         }
         measured |= {f"{name}/kept beyond {other}": kept_beyond(name, other) for other in BASELINES}
-    pairs = [("masked", "paper"), ("masked", "random_mask"), ("masked", "lora")]
-    for first, second in (*pairs, ("full", "random"), ("conflict", "random")):
+    masked = [("masked", other) for other in ("paper", "random_mask", "lora")]
+    for first, second in (*masked, ("full", "random"), ("conflict", "random")):
         measured[f"{first}/kept beyond {second}"] = kept_beyond(first, second)
     measured["masked/target beyond paper"] = over_seeds(
         lambda seed: _reached(seed, "masked") - _reached(seed, "paper")
@@ -124,11 +123,6 @@ def _lost(seed: SeedResult, name: str) -> float:
 
 def _reached(seed: SeedResult, name: str) -> float:
     return max(target for target, _ in curve(seed, name))
-
-
-def _beyond_a_third(seed: SeedResult, name: str) -> float:
-    ours, plain, _ = matched(seed, name, "fine_tuning")
-    return (_start(seed) - ours) - (_start(seed) - plain) / 3
 
 
 def _rank(seed: SeedResult, name: str) -> float:
