@@ -19,7 +19,7 @@ import torch
 from measure import ratio, show_and_save
 
 import armillary
-from armillary.data.texts.corpora import texts
+from armillary.data.texts.corpora import corpus_texts
 from armillary.methods.bricks.experts.cost import Arm, DecodeCost, decode_cost, decode_times, static_cost
 from armillary.methods.bricks.experts.partitioning import partition_by_weights
 from armillary.methods.bricks.experts.routed_model import routed, sliced
@@ -47,7 +47,7 @@ def main() -> None:
         sys.exit(f"--experts must be a multiple of 4, so that a quarter of them can run; got {options.experts}.")
     loaded = armillary.load(model, device="cpu")
     count = 6 if options.quick else 60
-    calibration, held_out = texts(CORPUS, limit=count), texts(CORPUS, limit=count, split="test")
+    calibration, held_out = corpus_texts(CORPUS, limit=count), corpus_texts(CORPUS, limit=count, split="test")
     arms, costs, difference = prepared(loaded, options.experts, calibration)
     effects = quality(loaded, arms, held_out)
     ids = tokens(loaded, held_out, PROMPT + STEPS + WARM_UP)

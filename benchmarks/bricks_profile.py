@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import armillary
-from armillary.data.texts.corpora import texts
+from armillary.data.texts.corpora import corpus_texts
 from armillary.methods.bricks.neurons.config import ProfileConfig
 from armillary.methods.bricks.neurons.profiling import profile
 from armillary.models import LoadedModel
@@ -61,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     model = options.model or ("tiny-llama" if options.quick else "smollm2-135m-instruct")
     count, repeats = (4, 1) if options.quick else (options.texts, options.repeats)
-    some = texts(CORPUS, limit=count)
+    some = corpus_texts(CORPUS, limit=count)
     if options.arm:
         print(json.dumps(memory(model, options.arm, some)))
         return

@@ -153,8 +153,7 @@ def digest_of(path: Path | str) -> str:
             if path.is_dir():
                 digest.update(f"{file.relative_to(path)}\n".encode())
             with open(file, "rb") as content:
-                while block := content.read(1 << 20):
-                    digest.update(block)
+                hashlib.file_digest(content, lambda: digest)
     except OSError as error:
         raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
     return digest.hexdigest()[:16]

@@ -49,7 +49,7 @@ def test_list_as_json(capsys: Capture) -> None:
 
 def test_counting_reads_the_texts(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setattr("armillary.data.capability_counts", lambda name: {"score": 1000, "test": 234})
-    monkeypatch.setattr("armillary.data.texts.corpora.texts", lambda name, split="train": ["text"] * 3)
+    monkeypatch.setattr("armillary.data.corpus_texts", lambda name, split="train": ["text"] * 3)
     assert guarded(data.run, ["list", "--count"]) == 0
     out = capsys.readouterr().out
     assert "    texts; Apache-2.0; not fetched yet" in out  # to count them is no reason to fetch them

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from armillary.checkup.config import CheckupConfig
-from armillary.data.texts.corpora import texts
+from armillary.data.texts.corpora import corpus_texts
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Finding, Section, Table
@@ -34,7 +34,7 @@ class Context:
     def corpus(self) -> list[tuple[str, str]]:
         """``(corpus, text)`` pairs, corpora in turn, the same for every model at a given seed."""
         half = max(1, self.config.texts // len(CORPORA))
-        drawn = [texts(name, limit=half, seed=self.config.seed, split="test") for name in CORPORA]
+        drawn = [corpus_texts(name, limit=half, seed=self.config.seed, split="test") for name in CORPORA]
         # A corpus may hold fewer texts than were asked for; the corpora stay balanced.
         return [pair for row in zip(*drawn, strict=False) for pair in zip(CORPORA, row, strict=True)]
 

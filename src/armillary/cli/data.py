@@ -132,9 +132,15 @@ def _emoji_row() -> DataRow:
 
 
 def _text_rows(count: bool) -> list[DataRow]:
-    from armillary.data import capabilities, capability_counts, capability_source, corpora, corpus_source
+    from armillary.data import (
+        capabilities,
+        capability_counts,
+        capability_source,
+        corpora,
+        corpus_source,
+        corpus_texts,
+    )
     from armillary.data.texts.capability import capability_cached
-    from armillary.data.texts.corpora import texts
 
     rows: list[DataRow] = []
     with counted("count the texts" if count else "", len(capabilities()) + len(corpora())) as read_so_far:
@@ -146,7 +152,7 @@ def _text_rows(count: bool) -> list[DataRow]:
                 licence = (corpus_source if is_corpus else capability_source)(name).licence
                 if count and cached is not False:
                     number = (
-                        len(texts(name)) + len(texts(name, split="test"))
+                        len(corpus_texts(name)) + len(corpus_texts(name, split="test"))
                         if is_corpus
                         else sum(capability_counts(name).values())
                     )

@@ -24,4 +24,4 @@ from .texts.capability import (
     capability_texts as capability_texts,
     equal_capability_texts as equal_capability_texts,
 )
-from .texts.corpora import corpora as corpora, corpus_source as corpus_source
+from .texts.corpora import corpora as corpora, corpus_source as corpus_source, corpus_texts as corpus_texts

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TypedDict
 
 from armillary.data import equal_capability_texts
-from armillary.data.texts.corpora import texts
+from armillary.data.texts.corpora import corpus_texts
 from armillary.data.texts.pieces import Split
 from armillary.methods.bricks.experts.config import Splitting
 from armillary.methods.bricks.experts.partitioning import partitioned
@@ -44,7 +44,7 @@ class Context(StageContext[Scale]):
 
     def general(self) -> list[str]:
         """General prose, none of which is ever tested on."""
-        return texts(GENERAL, limit=self.scale.general_texts, seed=self.seed)
+        return corpus_texts(GENERAL, limit=self.scale.general_texts, seed=self.seed)
 
     @property
     def reading(self) -> Reading:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.data.texts.corpora import texts
+from armillary.data.texts.corpora import corpus_texts
 from armillary.errors import UsageError
 from armillary.methods.lincorr import (
     Completeness,
@@ -130,8 +130,8 @@ class ResilienceStage:
 def resilience_stage(context: Context) -> ResilienceStage:
     """The old map on a copy that is fine-tuned on other text, at several steps."""
     before, fit, config = context.first["city-country"], context.fit("city-country"), context.config()
-    train = texts(OTHER_TEXT, limit=400, seed=context.seed, split="train")
-    held_out = [text[:400] for text in texts(OTHER_TEXT, limit=24, seed=context.seed, split="test")]
+    train = corpus_texts(OTHER_TEXT, limit=400, seed=context.seed, split="train")
+    held_out = [text[:400] for text in corpus_texts(OTHER_TEXT, limit=24, seed=context.seed, split="test")]
     evaluations: list[Evaluation] = []
 
     def nll(model: LoadedModel) -> list[float]:

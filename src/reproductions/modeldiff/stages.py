@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from armillary.data.texts.corpora import texts
+from armillary.data.texts.corpora import corpus_texts
 from armillary.methods.modeldiff import CompareConfig, Comparison, Direction, InputSpace, SampleExample, compare
 from armillary.methods.modeldiff.ancestry import Lineage, lineage
 from armillary.methods.modeldiff.config import Bounds
@@ -339,7 +339,7 @@ def trained_on(loaded: LoadedModel, scale: Scale, seed: int) -> LoadedModel:
     """A copy really fine-tuned: some steps of AdamW on the texts of one corpus."""
     needed = scale.finetune_steps * scale.finetune_batch
     rows: list[list[int]] = []
-    for text in texts(CORPUS, seed=seed):
+    for text in corpus_texts(CORPUS, seed=seed):
         ids = loaded.tokenizer(text)["input_ids"]
         starts = range(0, len(ids) - FINETUNE_TOKENS, FINETUNE_TOKENS)
         rows += [ids[start : start + FINETUNE_TOKENS] for start in starts]

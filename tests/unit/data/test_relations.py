@@ -153,8 +153,8 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_data_needs_no_torch() -> None:
     code = (
-        "import sys; from armillary.data import relation; from armillary.data.texts.corpora import texts; "
-        "relation('city-country'); texts('python-reference', limit=1); assert 'torch' not in sys.modules"
+        "import sys; from armillary.data import relation; from armillary.data.texts.corpora import corpus_texts; "
+        "relation('city-country'); corpus_texts('python-reference', limit=1); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -9,7 +9,7 @@ import tyro
 from armillary.cli.bricks.delivery import BrickOptions, has_brick, keep_brick, run_delivered
 from armillary.cli.options import read_run
 from armillary.data import capability_source, capability_texts
-from armillary.data.texts.corpora import corpus_source, texts
+from armillary.data.texts.corpora import corpus_source, corpus_texts
 from armillary.errors import UsageError
 from armillary.methods.bricks.editing.facts import CAPITAL, Fact, Neighbour, capital_facts
 from armillary.methods.bricks.editing.report import edit_finding, edit_measures, edit_section, facts_section
@@ -310,7 +310,7 @@ def covariances_of(loaded: "LoadedModel", layers: Sequence[int], settings: EditS
     """Second moment of each layer's keys over general text."""
     from armillary.methods.bricks.editing.key_value import key_covariances
 
-    general = texts(GENERAL, limit=settings.general_texts, seed=settings.seed)
+    general = corpus_texts(GENERAL, limit=settings.general_texts, seed=settings.seed)
     return key_covariances(
         loaded, general, layers, max_tokens=settings.tokens, label="reading the keys of general text"
     )

@@ -121,10 +121,10 @@ def opened_model(options: LibraryOptions, name: str | None) -> "LoadedModel":
 
 def encoder_of(loaded: "LoadedModel") -> "MidLayerEncoder":
     """What keys and queries are read by."""
-    from armillary.data.texts.corpora import texts
+    from armillary.data.texts.corpora import corpus_texts
     from armillary.methods.bricks.library.retrieval import MidLayerEncoder
 
-    return MidLayerEncoder(loaded, background=texts(BACKGROUND, limit=CENTRED))
+    return MidLayerEncoder(loaded, background=corpus_texts(BACKGROUND, limit=CENTRED))
 
 
 def list_bricks(options: LibraryOptions) -> LibraryAnswer:

@@ -48,7 +48,7 @@ def corpus_source(corpus: str) -> DataSource:
     return _known(corpus).source()
 
 
-def texts(
+def corpus_texts(
     corpus: str,
     *,
     limit: int | None = None,

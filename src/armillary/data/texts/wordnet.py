@@ -4,12 +4,11 @@ A definition is a gloss up to its first example. The synsets are those with the 
 ``ENOUGH`` words; what is chosen is kept in the cache beside WordNet's licence.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from armillary.data.sources import DataSource
-from armillary.data.texts.pieces import Document
+from armillary.data.texts.pieces import Document, hash_of
 from armillary.errors import StorageError
 from armillary.fetch import cache, npm
 from armillary.fetch.npm import NpmPackage, keep_data, read_members
@@ -87,7 +86,7 @@ def chosen(pairs: Iterable[tuple[str, str]]) -> list[str]:
         if len(definition.split()) >= SHORTEST and '"' not in definition
     }
     lines, words = [], 0
-    for line in sorted(candidates, key=lambda line: hashlib.sha256(line.encode()).digest()):
+    for line in sorted(candidates, key=hash_of):
         if words >= ENOUGH:
             break
         lines.append(line)
