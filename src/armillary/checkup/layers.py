@@ -147,7 +147,9 @@ def compare_rank(before: LayerSurvey, after: LayerSurvey) -> Diagnosed:
     if len(before.groups[0].rank) != len(after.groups[0].rank):
         return nothing_to_show("rank-change", title, "Not comparable: different numbers of layers.", SAME_SHAPE)
     pairs = zip(before.groups, after.groups, strict=True)
-    changes = _by_layer([[new - old for old, new in zip(one.rank, other.rank, strict=True)] for one, other in pairs])
+    changes = _by_layer(
+        [[new - old for old, new in zip(earlier.rank, later.rank, strict=True)] for earlier, later in pairs]
+    )
     moved = [layer for layer, change in enumerate(changes) if change.excludes(0.0)]
     largest = max(range(len(changes)), key=lambda layer: abs(changes[layer].estimate))
     summary = (

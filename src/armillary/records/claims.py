@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from armillary.numerics.intervals import Interval
-from armillary.records.sections import Finding
 
 Verdict = Literal["holds", "fails", "undecided"]
 
@@ -65,19 +64,6 @@ def judge(
     if stray := set(notes) - set(ids):
         raise ValueError(f"Notes for {sorted(stray)} belong to no claim; the claims are {ids}.")
     return [_judge(claim, measures, notes.get(claim.id, "")) for claim in claims]
-
-
-def verdict_findings(claims: Sequence[ClaimResult], sections: Mapping[str, str], otherwise: str) -> list[Finding]:
-    """One sentence a claim, with the section (by claim id) that shows it; what fails is the most worth knowing."""
-    interest = {"fails": 0.9, "holds": 0.6, "undecided": 0.3}
-    return [
-        Finding(
-            text=f"{claim.verdict}: {claim.statement}",
-            interest=interest[claim.verdict],
-            section=sections.get(claim.id, otherwise),
-        )
-        for claim in claims
-    ]
 
 
 def _judge(claim: Claim, measures: Mapping[str, Interval], note: str) -> ClaimResult:

@@ -12,8 +12,6 @@ from armillary.numerics.intervals import Interval
 from armillary.records.plain import decode, plain
 
 Cell = str | float | int | bool | None
-
-
 Name = str | int | float
 
 
@@ -125,9 +123,9 @@ class Tokens:
 
 
 def _check_lengths(name: str, wanted: Sequence[Any], /, **others: Sequence[Any] | None) -> None:
-    for other, found in others.items():
-        if found is not None and len(found) != len(wanted):
-            raise UsageError(f"There are {len(wanted)} {name} but {len(found)} {other}; they must be as many.")
+    for other, given in others.items():
+        if given is not None and len(given) != len(wanted):
+            raise UsageError(f"There are {len(wanted)} {name} but {len(given)} {other}; they must be as many.")
 
 
 FigureKind = Literal["heatmap", "bars", "lines", "points", "tokens"]
@@ -143,7 +141,7 @@ _KINDS: dict[FigureKind, type[FigureData]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One picture as data, so that a record can be drawn again; None in ``data`` is a value that is missing."""
+    """A drawing as data, so that a record can be drawn again; None in ``data`` is a value that is missing."""
 
     title: str
     data: FigureData
@@ -153,17 +151,10 @@ class Figure:
     interactive: bool = False
     """True where pointing at a mark tells something that the still picture can't."""
 
-    kind: str = ""
-
-    def __post_init__(self) -> None:
-        # Goes with the last figure that is given as a dict.
-        if isinstance(self.data, dict):
-            kinds: dict[str, type[FigureData]] = dict(_KINDS)
-            if self.kind not in kinds:
-                raise UsageError(f"Figure {self.title!r} is of kind {self.kind!r}; accepted: {', '.join(_KINDS)}.")
-            where = f"The data of figure {self.title!r}"
-            object.__setattr__(self, "data", decode(kinds[self.kind], plain(self.data), where))
-        object.__setattr__(self, "kind", next(name for name, kind in _KINDS.items() if isinstance(self.data, kind)))
+    @property
+    def kind(self) -> FigureKind:
+        """The word for it in a record and on a page."""
+        return next(name for name, kind in _KINDS.items() if isinstance(self.data, kind))
 
     def to_plain(self) -> dict[str, Any]:
         """JSON data; of the figure's data what is not at its default."""
@@ -212,8 +203,8 @@ def interval_bars(
         reference_name=reference_name,
         x_label=x_label,
     )
-    said = ", ".join(f"{name} {value.estimate:.2f}" for name, value in values.items())
-    return Figure(title=title, data=data, alt=f"Bars: {said}.")
+    numbers = ", ".join(f"{name} {value.estimate:.2f}" for name, value in values.items())
+    return Figure(title=title, data=data, alt=f"Bars: {numbers}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +219,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One diagnosis as a reader meets it: what was found, what the picture means, where it misleads."""
+    """One result as a reader meets it: what was found, what the picture means, where it misleads."""
 
     id: str
     title: str
@@ -257,7 +248,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One sentence worth telling first, with how surprising it is and the section that shows it."""
+    """A sentence to read first, with how surprising it is and the section that shows it."""
 
     text: str
     interest: float

@@ -94,10 +94,10 @@ def grid(axes: Axes, axis: Literal["x", "y", "both"]) -> None:
     axes.grid(True, axis=axis, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", length=0, pad=6)
-    for name, one in (("x", axes.xaxis), ("y", axes.yaxis)):
+    for name, side in (("x", axes.xaxis), ("y", axes.yaxis)):
         if axis in (name, "both"):
-            one.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
-            one.set_minor_formatter(NullFormatter())
+            side.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+            side.set_minor_formatter(NullFormatter())
 
 
 def text_width(text: str, size: float = FONT) -> float:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,9 @@ def render_html(record: RunRecord) -> str:
         [name.replace("_", " "), interval.estimate, ends(interval) or NOTHING, interval.n, basis(interval)]
         for name, interval in record.measures.items()
     ]
-    tables = [(table.columns, table.rows) for section in record.sections for table in section.tables]
+    tables: list[tuple[Sequence[str], Sequence[Sequence[Any]]]] = [
+        (table.columns, table.rows) for section in record.sections for table in section.tables
+    ]
     tables += [(MEASURE_COLUMNS, measures), (source_fields, sources), (model_columns, models)]
     style = (_HERE / "page.css").read_text(encoding="utf-8") + stacking_rules(least_width(*table) for table in tables)
     return _environment().get_template("page.html").render(

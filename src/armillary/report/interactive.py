@@ -31,14 +31,14 @@ def specification(figure: Figure) -> str | None:
     """
     if not figure.interactive:
         return None
-    found = drawable(figure)
-    if not isinstance(found, (Heatmap, Points)):
+    data = drawable(figure)
+    if not isinstance(data, (Heatmap, Points)):
         return None
     try:
         import altair
     except ImportError:
         return None
-    chart = _points(altair, found) if isinstance(found, Points) else _heatmap(altair, found)
+    chart = _points(altair, data) if isinstance(data, Points) else _heatmap(altair, data)
     specified: dict[str, Any] = chart.to_dict()
     return script_safe({**specified, "config": _CONFIG, "usermeta": {"embedOptions": {"actions": False}}})
 

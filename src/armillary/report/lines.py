@@ -83,15 +83,15 @@ def _finish(axes: Axes, lines: Lines) -> None:
 def _names_beside(axes: Axes, x: list[float], series: list[Series], labels: list[str], plot_height: float) -> None:
     low, high = map(float, axes.get_ylim())
     wanted = []
-    for index, one in enumerate(series):
-        known = [y for y in one.y if y is not None]
+    for index, line in enumerate(series):
+        known = [y for y in line.y if y is not None]
         if known:
             wanted.append(((known[-1] - low) / (high - low) * plot_height, index))
-    places = spread([at for at, _ in sorted(wanted)], plot_height)
-    for (at, index), place in zip(sorted(wanted), places, strict=True):
+    heights = spread([at for at, _ in sorted(wanted)], plot_height)
+    for (at, index), height in zip(sorted(wanted), heights, strict=True):
         color = SERIES[index % len(SERIES)]
         axes.annotate(
-            labels[index], xy=(1, at / plot_height), xytext=(1, place / plot_height), xycoords="axes fraction",
+            labels[index], xy=(1, at / plot_height), xytext=(1, height / plot_height), xycoords="axes fraction",
             textcoords="axes fraction", color=color, verticalalignment="center",
             horizontalalignment="left", annotation_clip=False,
         ).set_x(1 + 8 / axes.get_window_extent().width)  # fmt: skip

@@ -61,24 +61,24 @@ def _name_extremes(axes: Axes, points: Points, width: float, height: float, most
         return
     left, right, low, high = map(float, (*axes.get_xlim(), *axes.get_ylim()))
     # Pixels from the top left, where labels must not meet each other or a point.
-    places = {i: ((x - left) / (right - left) * width, (high - y) / (high - low) * height) for i, x, y in known}
-    taken: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in places.values()]
-    middle = (sum(x for x, _ in places.values()) / len(places), sum(y for _, y in places.values()) / len(places))
+    pixels = {i: ((x - left) / (right - left) * width, (high - y) / (high - low) * height) for i, x, y in known}
+    taken: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in pixels.values()]
+    middle = (sum(x for x, _ in pixels.values()) / len(pixels), sum(y for _, y in pixels.values()) / len(pixels))
     named = 0
-    for index in sorted(places, key=lambda i: -math.dist(places[i], middle)):
-        found = _free_box(places[index], text_width(labels[index], FONT - 1), taken, width, height)
-        if found is None:
+    for index in sorted(pixels, key=lambda i: -math.dist(pixels[i], middle)):
+        box = _free_box(pixels[index], text_width(labels[index], FONT - 1), taken, width, height)
+        if box is None:
             continue
-        taken.append(found)
-        axes.text(found[0] / width, 1 - (found[1] + found[3]) / 2 / height, labels[index], fontsize=FONT - 1,
+        taken.append(box)
+        axes.text(box[0] / width, 1 - (box[1] + box[3]) / 2 / height, labels[index], fontsize=FONT - 1,
                   transform=axes.transAxes, verticalalignment="center", color=INK)  # fmt: skip
         named += 1
         if named == most:
             return
 
 
-def _free_box(place: tuple[float, float], wide: float, taken: list[Box], width: float, height: float) -> Box | None:
-    x, y = place
+def _free_box(point: tuple[float, float], wide: float, taken: list[Box], width: float, height: float) -> Box | None:
+    x, y = point
     tall = FONT + 3
     corners = [
         (x + 7, y - tall / 2),

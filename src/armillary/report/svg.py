@@ -81,7 +81,7 @@ def _prefix_ids(root: ET.Element, prefix: str) -> None:
 def _theme(element: ET.Element) -> None:
     style = element.get("style")
     if style is not None:
-        style = _HEX.sub(lambda found: THEME.get(found[0], found[0]), style)
+        style = _HEX.sub(lambda color: THEME.get(color[0], color[0]), style)
         # The page's own font draws the text.
         element.set("style", _FAMILY.sub("", style) if element.tag == "text" else style)
     if element.get("transform", "").startswith("rotate(-0 "):
@@ -91,8 +91,8 @@ def _theme(element: ET.Element) -> None:
             element.set(name, " ".join(_NUMBER.sub(_rounded, element.attrib[name]).split()))
 
 
-def _rounded(found: re.Match[str]) -> str:
-    return f"{float(found[0]):.2f}"
+def _rounded(digits: re.Match[str]) -> str:
+    return f"{float(digits[0]):.2f}"
 
 
 def _without_empty(parent: ET.Element) -> None:
@@ -113,18 +113,18 @@ def svg(figure: Figure, *, narrow: bool = False, prefix: str = "") -> str:
     Raises:
         UsageError: the data is not what the kind of figure needs, or the figure is one of text (``report.tokens``).
     """
-    found = drawable(figure)
+    data = drawable(figure)
     width: float = NARROW if narrow else WIDE
-    if isinstance(found, Heatmap):
-        width, height, draw = heatmap.layout(found, WIDE)
-    elif isinstance(found, Bars):
-        height, draw = bars.layout(found, width)
-    elif isinstance(found, Lines):
-        height, draw = lines.layout(found, width)
-    elif isinstance(found, Tokens):
-        raise UsageError(f"Figure {figure.title!r} is of kind 'tokens', which is text and not a drawing.")
+    if isinstance(data, Heatmap):
+        width, height, draw = heatmap.layout(data, WIDE)
+    elif isinstance(data, Bars):
+        height, draw = bars.layout(data, width)
+    elif isinstance(data, Lines):
+        height, draw = lines.layout(data, width)
+    elif isinstance(data, Tokens):
+        raise UsageError(f"Figure {figure.title!r} is of kind 'tokens', which is text and not a data.")
     else:
-        height, draw = points.layout(found, width)
+        height, draw = points.layout(data, width)
     prefix = prefix or f"figure-{hashlib.sha256(f'{digest(figure)}{narrow}'.encode()).hexdigest()[:10]}-"
     return themed(
         drawn(width, height, draw), title=visible(figure.title), description=visible(figure.alt), prefix=prefix

@@ -37,7 +37,7 @@ def _findings(record: RunRecord) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", style="bold cyan", no_wrap=True)
     table.add_column(ratio=1, overflow="fold")
-    for order, finding in enumerate(sorted(record.findings, key=lambda one: -one.interest), 1):
+    for order, finding in enumerate(sorted(record.findings, key=lambda finding: -finding.interest), 1):
         table.add_row(str(order), _text(finding.text))
     return table
 

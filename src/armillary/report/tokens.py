@@ -38,18 +38,18 @@ def markup(figure: Figure) -> Markup:
     Raises:
         UsageError: the data is not what the kind needs.
     """
-    found = drawable(figure)
-    if not isinstance(found, Tokens):
+    data = drawable(figure)
+    if not isinstance(data, Tokens):
         raise UsageError(f"Figure {figure.title!r} is of kind {figure.kind!r}, not 'tokens'.")
-    rows = [{"label": row.label, "note": row.note, "marks": _marks(row, found.limit)} for row in found.rows]
+    rows = [{"label": row.label, "note": row.note, "marks": _marks(row, data.limit)} for row in data.rows]
     steps = range(-STEPS, STEPS + 1)
     scale = [
-        (shade(float(step), STEPS), "\N{NO-BREAK SPACE}" if step % STEPS else _signed(found.limit * step / STEPS))
+        (shade(float(step), STEPS), "\N{NO-BREAK SPACE}" if step % STEPS else _signed(data.limit * step / STEPS))
         for step in steps
     ]
     return Markup(
         _TEMPLATE.render(
-            alt=visible(figure.alt), low_name=found.low_name, high_name=found.high_name, scale=scale, rows=rows
+            alt=visible(figure.alt), low_name=data.low_name, high_name=data.high_name, scale=scale, rows=rows
         )
     )
 

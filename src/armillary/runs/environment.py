@@ -14,8 +14,8 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that a number can depend on; those not installed are left out. Imports none."""
-    found = {name: installed for name in PACKAGES if (installed := _version(name))}
-    return {"armillary": "unknown", **found}
+    installed = {name: known for name in PACKAGES if (known := _version(name))}
+    return {"armillary": "unknown", **installed}
 
 
 def machine() -> dict[str, str | int]:
@@ -56,8 +56,8 @@ def _processor() -> str | None:
         text = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
         return None
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    if found is None:
+    line = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    if line is None:
         return None
-    name = re.sub(r"\((?:R|TM)\)|\bCPU\b|\bProcessor\b|@.*$", " ", found[1], flags=re.IGNORECASE)
+    name = re.sub(r"\((?:R|TM)\)|\bCPU\b|\bProcessor\b|@.*$", " ", line[1], flags=re.IGNORECASE)
     return " ".join(name.split())

@@ -108,7 +108,7 @@ class RunFolder:
             raise ValueError(
                 "The record's config and model fingerprints must be those that the folder was opened with."
             )
-        # First the old report goes: beside the new record it would tell of another run.
+        # First the old report goes: beside the new record it would show another run.
         with suppress(FileNotFoundError):
             (self.path / REPORT_NAME).unlink()
         record.save(self.path / FILE_NAME)

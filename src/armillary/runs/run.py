@@ -128,7 +128,7 @@ class Job(Generic[SettingsT]):
 
 def load_model(name: str, settings: RunSettings) -> "LoadedModel":
     """The model of that name, opened as the settings say. Raises ``ArmillaryError``."""
-    # Imported late: a wrong setting or file is told before torch is loaded.
+    # Imported late: a wrong setting or file is refused before torch is loaded.
     from armillary.models import load
 
     if not isinstance(settings, ModelSettings):

@@ -50,7 +50,7 @@ class RunSettings:
         """Refuse, before models are opened, what shows only when files or data are read. Raises ``ArmillaryError``."""
 
     def names(self) -> tuple[str, ...]:
-        """Words that tell the run's default folder from those of other settings."""
+        """Words that make the run's default folder differ from those of other settings."""
         return tuple(self.models().values())
 
     def dry(self) -> Self:

@@ -1,0 +1,73 @@
+"""Records that an earlier version made are replayed by this one, and every number comes out again.
+
+Each file of ``tests/records`` is the record of a dry run (tiny random models, seconds each), one or more for a command
+that leaves records, made before the code was arranged anew. Nothing in them is edited. Two were made with the texts that
+the smallest check-up and the quick reproduction of Bricks have read since, which need no download.
+
+On another machine the last digits may differ: where torch adds in another order, numbers of float32 move by some 1e-6 of
+their size.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from armillary.cli.dispatch import job_of
+from armillary.cli.main import COMMANDS, main
+from armillary.records.record import RunRecord
+
+RECORDS = Path(__file__).parents[1] / "records"
+NAMES = sorted(path.stem for path in RECORDS.glob("*.json"))
+TOLERANCE = 1e-5
+"""Relative difference that another machine may make."""
+
+TIMED = (
+    "saving/time ratio", "claims.saves-computation[0]", "overhead/time ratio", "claims.overhead[0]",
+    "cost/copy over plain", "cost/cached over plain", "claims.cost[0]",
+)  # fmt: skip
+"""What is read from the clock, and the verdicts that rest on it: no two runs agree."""
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the pictures of the report, which take longer than many a tiny run."""
+    monkeypatch.setattr("armillary.report.html.render_html", lambda record: record.title)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_earlier_record_comes_out_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The file that a record names lies where the command is called.
+    shutil.copy(RECORDS / "v.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code = main(["replay", str(RECORDS / f"{name}.json"), "--out", "run", "--tolerance", str(TOLERANCE), "--json"])
+    printed = capsys.readouterr()
+    assert code < 2 and printed.out, printed.err
+    differences = json.loads(printed.out)["differences"]
+    assert [line for line in differences if not any(timed in line for timed in TIMED)] == []
+
+
+def test_every_command_with_records_has_one_here() -> None:
+    """A new command brings a record of its own."""
+    commands = {str(RunRecord.load(RECORDS / f"{name}.json").config["command"]) for name in NAMES}
+    assert commands == set(_jobs())
+
+
+def _jobs() -> list[str]:
+    words: list[str] = []
+    for command in COMMANDS:
+        module = command.load()
+        words += [*getattr(module, "JOBS", ())]
+        for action in getattr(module, "ACTIONS", ()):
+            words += [*getattr(action.load(), "JOBS", ())]
+    return list(dict.fromkeys(words))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_earlier_record_has_its_job(name: str) -> None:
+    record = RunRecord.load(RECORDS / f"{name}.json")
+    settings = job_of(COMMANDS, record.config).settings.from_table(record.config, "The record's settings")
+    assert settings.kind() == record.kind and settings.seed == record.seed
