@@ -46,8 +46,8 @@ def main() -> None:
 def navigated(loaded: LoadedModel, questions: list[str], length: int) -> list[Any]:
     """Our arm."""
     navigator = armillary.Navigator(loaded, rounds=ROUNDS, per_round=PER_ROUND, max_new_tokens=length)
-    found: list[Any] = navigator.explore(questions)
-    return found
+    explored: list[Any] = navigator.explore(questions)
+    return explored
 
 
 def against_prompting(loaded: LoadedModel, repeats: int, length: int) -> list[dict[str, object]]:
@@ -65,14 +65,14 @@ def against_prompting(loaded: LoadedModel, repeats: int, length: int) -> list[di
         return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
 
     ours(0)
-    found = interleaved({"peer": peer, "ours": ours}, repeats)
+    runs = interleaved({"peer": peer, "ours": ours}, repeats)
     same = sum(a == b for a, b in zip(texts["peer"], texts["ours"], strict=True))
     if same < 0.9 * len(texts["ours"]):
         sys.exit(f"The arms agree on {same} of {len(texts['ours'])} answers only.")
     return [
-        row("32 answers against re-prompting: time, s", found, "seconds"),
-        row("32 answers against re-prompting: CPU time, s", found, "cpu"),
-        {"what": "answers on which the two agree", "peer": len(texts["peer"]), "ours": same, "ratio": one(1.0)},
+        row("32 answers against re-prompting: time, s", runs, "seconds"),
+        row("32 answers against re-prompting: CPU time, s", runs, "cpu"),
+        {"what": "answers on which the two agree", "peer": len(texts["peer"]), "ours": same, "ratio": constant(1.0)},
     ]
 
 
@@ -111,7 +111,7 @@ def generate(loaded: LoadedModel, ids: list[int], new: int, stops: list[int], **
 def against_sampling(loaded: LoadedModel, repeats: int, most: int) -> list[dict[str, object]]:
     """Eight questions, 32 answers each, against as many sampled tokens from the same prompts."""
     explored = navigated(loaded, QUESTIONS, most)
-    tokens = sum(len(answer.tokens) for one_question in explored for answer in one_question.answers)
+    tokens = sum(len(answer.tokens) for exploration in explored for answer in exploration.answers)
     answers = ROUNDS * PER_ROUND
     length = max(1, round(tokens / (answers * len(QUESTIONS))))
     ids, mask = pad(encode(loaded, [NUMBERED_LIST.base(question) for question in QUESTIONS]), side="left")
@@ -142,24 +142,24 @@ def against_sampling(loaded: LoadedModel, repeats: int, most: int) -> list[dict[
         return {"seconds": (time.perf_counter() - started) / count, "cpu": (time.process_time() - cpu) / count}
 
     peer(0)
-    found = interleaved({"peer": peer, "ours": ours}, repeats)
+    runs = interleaved({"peer": peer, "ours": ours}, repeats)
     return [
-        row("time of a token against sampling, s", found, "seconds"),
-        row("CPU time of a token against sampling, s", found, "cpu"),
+        row("time of a token against sampling, s", runs, "seconds"),
+        row("CPU time of a token against sampling, s", runs, "cpu"),
     ]
 
 
-def row(what: str, found: dict[str, list[dict[str, float]]], key: str) -> dict[str, object]:
-    peer, ours = ([run[key] for run in found[arm]] for arm in ("peer", "ours"))
+def row(what: str, runs: dict[str, list[dict[str, float]]], key: str) -> dict[str, object]:
+    peer, ours = ([run[key] for run in runs[arm]] for arm in ("peer", "ours"))
     return {
         "what": what,
-        "peer": medians(found["peer"], key),
-        "ours": medians(found["ours"], key),
+        "peer": medians(runs["peer"], key),
+        "ours": medians(runs["ours"], key),
         "ratio": ratio(peer, ours),
     }
 
 
-def one(value: float) -> dict[str, float | int]:
+def constant(value: float) -> dict[str, float | int]:
     return {"median": value, "low": value, "high": value, "repeats": 1}
 
 

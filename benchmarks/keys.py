@@ -3,8 +3,8 @@
     python benchmarks/keys.py [--model smollm2-135m-instruct] [--quick]
 
 The peer runs to its own end with its defaults (batches of 1,024, one start). Ours gets the fewest passes that bring
-the inertia to the peer's or below; that number is found before and reported. Each arm runs in a fresh process, so that its
-peak memory is its own; memory is what the peak rises above the keys.
+the inertia to the peer's or below; that number is found before and reported. Each arm runs in a fresh process, so that
+its peak memory is its own; memory is what the peak rises above the keys.
 """
 
 import argparse
@@ -37,8 +37,8 @@ def main() -> None:
         "peer": lambda _: in_fresh_process("peer", model, options.clusters, 0),
         "ours": lambda _: in_fresh_process("ours", model, options.clusters, passes),
     }
-    found = interleaved(arms, 1 if options.quick else 3)
-    peer, ours = found["peer"], found["ours"]
+    runs = interleaved(arms, 1 if options.quick else 3)
+    peer, ours = runs["peer"], runs["ours"]
     rows: list[dict[str, object]] = [
         {
             "what": what,

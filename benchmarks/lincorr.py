@@ -28,8 +28,8 @@ def main() -> None:
     model = options.model or ("tiny-llama" if options.quick else "smollm2-135m-instruct")
     setting = Setting(model, 300 if options.quick else 1000)
     setting.warm_up()
-    found = interleaved({"peer": setting.peer, "ours": setting.ours}, 2 if options.quick else 3)
-    peer, ours = found["peer"], found["ours"]
+    runs = interleaved({"peer": setting.peer, "ours": setting.ours}, 2 if options.quick else 3)
+    peer, ours = runs["peer"], runs["ours"]
     difference = max(a["difference"] for a in ours)
     if difference > 1e-3:
         sys.exit(f"The arms disagree by {difference:.2g} in a logit.")
