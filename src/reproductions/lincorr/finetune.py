@@ -1,23 +1,21 @@
-"""A short, real fine-tune on other text by the stock Trainer, watched at chosen steps."""
+"""A short, real fine-tune on other text by the stock Trainer, evaluated at chosen steps."""
 
 import copy
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from transformers import Trainer, TrainerCallback
 
 from armillary.models import LoadedModel, load
-from armillary.progress import Counter, counted
+from reproductions.images.training import train, unsaved
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuneConfig:
-    """Full fine-tuning with AdamW at a constant rate."""
+    """Full fine-tuning with AdamW at a constant rate; all numbers are ours, as the paper gives none."""
 
     steps: int = 300
     batch_size: int = 2
@@ -42,12 +40,13 @@ class _Windows(Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": self.rows[index], "labels": self.rows[index]}
 
 
-class _Watcher(TrainerCallback):
-    def __init__(self, steps: Sequence[int], evaluate: Callable[[int], None], bar: Counter) -> None:
-        self.steps, self.evaluate, self.bar = frozenset(steps), evaluate, bar
+class _Evaluations(TrainerCallback):
+    """Calls ``evaluate`` in evaluation mode after these steps."""
+
+    def __init__(self, steps: Sequence[int], evaluate: Callable[[int], None]) -> None:
+        self.steps, self.evaluate = frozenset(steps), evaluate
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.advance()
         if state.global_step in self.steps:
             model = kwargs["model"]
             model.eval()
@@ -72,41 +71,29 @@ def fine_tune(
         # Opened anew each time: a LoadedModel remembers the fingerprint of its weights.
         evaluate(step, load((model, loaded.tokenizer)))
 
-    with tempfile.TemporaryDirectory() as folder, counted("Fine-tuning on other text", config.steps) as bar:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            max_steps=config.steps,
-            per_device_train_batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            lr_scheduler_type="constant",
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            seed=config.seed,
-            data_seed=config.seed,
-            use_cpu=loaded.device.type == "cpu",
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-        )
-        trainer = Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=_Windows(loaded, texts, config.tokens),
-            callbacks=[_Watcher(evaluate_at, open_and_evaluate, bar)],
-        )
-        # It would print its own summary on stdout, where --json leaves nothing but the record.
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    model.eval()
+    arguments = unsaved(
+        config.steps,
+        config.batch_size,
+        config.learning_rate,
+        config.seed,
+        on_cpu=loaded.device.type == "cpu",
+        lr_scheduler_type="constant",
+        logging_strategy="no",
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=_Windows(loaded, texts, config.tokens),
+        callbacks=[_Evaluations(evaluate_at, open_and_evaluate)],
+    )
+    train(trainer, "Fine-tuning on other text", config.steps)
     return load((model, loaded.tokenizer))
 
 
 def relative_change(before: LoadedModel, after: LoadedModel) -> float:
     """Norm of the change of all parameters over their norm before."""
-    pairs = zip(before.model.parameters(), after.model.parameters(), strict=True)
     changed = total = 0.0
-    for old, new in pairs:
+    for old, new in zip(before.model.parameters(), after.model.parameters(), strict=True):
         changed += float((new.detach() - old.detach()).double().square().sum())
         total += float(old.detach().double().square().sum())
     return float((changed / total) ** 0.5)
