@@ -27,11 +27,9 @@ from armillary.methods.vector_icl import (
     TrainingConfig,
     VectorICLClassifier,
     embed_with_slots,
-    idf_weights,
-    mean_embeddings,
+    new_projector,
     pretrain_projector,
     row_losses,
-    token_statistics,
 )
 from armillary.methods.vector_icl.projector_fit import pretraining_row
 from armillary.methods.vector_icl.prompts import Row, joined, text_ids
@@ -209,15 +207,13 @@ def curve(
     """Steps -> nats a token of 32 texts that were held out."""
     table = torch.as_tensor(vectors)
     train, held = slice(0, -32), list(texts[-32:])
-    tokens = token_statistics(loaded)
-    size = loaded.anatomy.embedding.embedding_dim
-    projector = Projector(vectors.shape[1], size, norm="none" if name == STARTS[2] else "match", seed=seed)
-    if name == STARTS[0]:
-        rows = [text_ids(loaded, text) for text in texts[train]]
-        projector.start_from_ridge(table[train], mean_embeddings(loaded, rows, idf_weights(rows)), tokens)
-    else:
-        projector.fit_scale(table[train], tokens)
-    projector.to(loaded.device)
+    projector = new_projector(
+        loaded,
+        table[train],
+        norm="none" if name == STARTS[2] else "match",
+        seed=seed,
+        texts=list(texts[train]) if name == STARTS[0] else None,
+    )
     held_out = [pretraining_row(loaded, index, text) for index, text in enumerate(held)]
     losses = {}
     for step in range(0, total + 1, EVERY):

@@ -5,24 +5,21 @@ The honest test of learning in context; arms of one episode share demonstrations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from armillary.methods.vector_icl.baselines import Vectors, logistic, nearest
+from armillary.methods.vector_icl.baselines import logistic, nearest
 from armillary.methods.vector_icl.config import CLASS, EPISODE_WORDS
 from armillary.methods.vector_icl.projector import Projector
-from armillary.methods.vector_icl.projector_fit import tune_on_episodes
 from reproductions.vector_icl.carrier import ArmRow, Pair, Prompt, Scores, text_pair, vector_pair
 from reproductions.vector_icl.few_shot import LOGISTIC, exchanged
-from reproductions.vector_icl.scale import Training
 from reproductions.vector_icl.setup import NEIGHBOUR, RANDOM, SHUFFLED, TEXT, VECTORS, Context
 from reproductions.vector_icl.tasks import ClassTask
 
 SYMBOLS = "symbols"
 """The class's own name stands as text where the slot would: whoever can't copy from it can't learn in context."""
 
-_WORDS = tuple(f" {word}" for word in EPISODE_WORDS)
+WORDS = tuple(f" {word}" for word in EPISODE_WORDS)
 
 
 @dataclass(frozen=True)
@@ -37,28 +34,11 @@ class Episode:
         return [self.words[classes[index]] for index in chosen]
 
 
-def episode_projector(
-    context: Context,
-    name: str,
-    vectors: Vectors,
-    classes: Sequence[int],
-    ways: int,
-    training: Training,
-    seed: int,
-    *,
-    sets: Sequence[int] | None = None,
-) -> Projector:
-    """A projector that was trained on episodes of ``ways`` classes (or fewer) of one of the data ``sets``."""
-    start = partial(context.new_projector, vectors, seed=seed)
-    train = partial(tune_on_episodes, classes=classes, words=_WORDS, template=CLASS, ways=ways, sets=sets)
-    return context.trained(name, start, vectors, train, training, seed=seed)
-
-
 def draw_episode(task: ClassTask, shots: int, ways: int, queries: int, seed: int) -> Episode:
     """An episode of the seed; the classes, words and queries are the same for every number of shots."""
     generator = np.random.default_rng(seed)
     classes = [task.words[index] for index in generator.permutation(len(task.words))[:ways]]
-    words = [_WORDS[index] for index in generator.permutation(len(_WORDS))[:ways]]
+    words = [WORDS[index] for index in generator.permutation(len(WORDS))[:ways]]
     word_of = dict(zip(classes, words, strict=True))
     among = [index for index, word in enumerate(task.test.words) if word in word_of]
     chosen = [among[index] for index in generator.permutation(len(among))[:queries]]

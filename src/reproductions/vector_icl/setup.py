@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from armillary.methods.vector_icl.baselines import Vectors
 from armillary.methods.vector_icl.config import Kind, Norm, TrainingConfig
-from armillary.methods.vector_icl.core import idf_weights
-from armillary.methods.vector_icl.embedding import TokenStatistics, mean_embeddings, token_statistics
+from armillary.methods.vector_icl.embedding import TokenStatistics, token_statistics
 from armillary.methods.vector_icl.projector import Projector
-from armillary.methods.vector_icl.prompts import text_ids
+from armillary.methods.vector_icl.projector_fit import new_projector
 from armillary.methods.vector_icl.training import TrainingCurve
 from armillary.models import LoadedModel
 from armillary.runs.parts import Parts
@@ -60,19 +59,10 @@ class Context:
     ) -> Projector:
         """A projector for vectors like these; with ``start_texts`` (one a vector) it begins with the centred ridge."""
         table_NE = torch.as_tensor(np.asarray(vectors, dtype=np.float32))
-        projector = Projector(
-            table_NE.shape[1],
-            self.loaded.anatomy.embedding.embedding_dim,
-            kind=kind,
-            norm=norm,
-            seed=self.seed if seed is None else seed,
-        )
-        if start_texts is None:
-            projector.fit_scale(table_NE, self.tokens)
-        else:
-            rows = [text_ids(self.loaded, text) for text in start_texts]
-            projector.start_from_ridge(table_NE, mean_embeddings(self.loaded, rows, idf_weights(rows)), self.tokens)
-        return projector.to(self.loaded.device).eval()
+        seed = self.seed if seed is None else seed
+        return new_projector(
+            self.loaded, table_NE, kind=kind, norm=norm, seed=seed, texts=start_texts, tokens=self.tokens
+        ).eval()
 
     def blind_projector(self, vectors: Vectors, seed: int) -> Projector:
         """A random one, of another seed than the trained ones began with."""

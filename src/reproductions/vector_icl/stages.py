@@ -7,12 +7,13 @@ from functools import partial
 import numpy as np
 
 from armillary.methods.vector_icl.config import CLASS
+from armillary.methods.vector_icl.projector_fit import tune_on_episodes
 from armillary.progress import track
 from reproductions.vector_icl import tasks
 from reproductions.vector_icl.captions import CaptionRow, caption_row
 from reproductions.vector_icl.carrier import ArmRow
 from reproductions.vector_icl.data.series import jittered
-from reproductions.vector_icl.episodes import episode_projector, episode_row
+from reproductions.vector_icl.episodes import WORDS, episode_row
 from reproductions.vector_icl.few_shot import FewShotTask, few_shot, tuned
 from reproductions.vector_icl.numbers import NumberRow, number_row
 from reproductions.vector_icl.scale import ENCODERS
@@ -107,14 +108,14 @@ def digits(context: Context) -> DigitRow:
     """R4: episodes of every seed; and a projector trained with the digits' fixed names."""
     task, scale = tasks.digit_task(), context.scale
     classes = [task.words.index(word) for word in task.train.words]
-    episodes = []
+    vectors, episodes = task.train.vectors, []
+    train = partial(tune_on_episodes, classes=classes, words=WORDS, template=CLASS, ways=scale.ways)
     for seed in track(context.seeds, "digits in episodes"):
-        projector = episode_projector(
-            context, f"digits {seed}", task.train.vectors, classes, scale.ways, scale.digits, seed
-        )
+        start = partial(context.new_projector, vectors, seed=seed)
+        projector = context.trained(f"digits {seed}", start, vectors, train, scale.digits, seed=seed)
         with_text = seed == context.seed
         episodes.append(episode_row(context, task, projector, ways=scale.ways, seed=seed, with_text=with_text))
-    fixed = tuned(context, task, "digits fixed", lambda: context.new_projector(task.train.vectors), scale.digits)
+    fixed = tuned(context, task, "digits fixed", partial(context.new_projector, vectors), scale.digits)
     return DigitRow(episodes=episodes, fixed=few_shot(context, task, fixed, with_text=False))
 
 
@@ -130,13 +131,12 @@ def series(context: Context) -> SeriesRow:
     classes = [together.words.index(word) for word in part.words]
     set_of = [number for number, task in enumerate(sets) for _ in range((1 + _COPIES) * len(task.train))]
     ways, training = max(len(task.words) for task in sets), context.scale.series
+    train = partial(tune_on_episodes, classes=classes, words=WORDS, template=CLASS, ways=ways, sets=set_of)
     row = SeriesRow(fixed=[], episodes=[])
     for seed in track(context.seeds, "series"):
         start = partial(context.new_projector, part.vectors, seed=seed)
         fixed = tuned(context, together, f"series fixed {seed}", start, training, seed=seed)
-        episodic = episode_projector(
-            context, f"series {seed}", part.vectors, classes, ways, training, seed, sets=set_of
-        )
+        episodic = context.trained(f"series {seed}", start, part.vectors, train, training, seed=seed)
         with_text = seed == context.seed
         for task in sets:
             row.fixed.append(few_shot(context, task, fixed, with_text=with_text, seed=seed))

@@ -40,6 +40,7 @@ from .projector import (
 from .projector_fit import (
     Continuations as Continuations,
     continuations as continuations,
+    new_projector as new_projector,
     pretrain_projector as pretrain_projector,
     pretraining_row as pretraining_row,
     tune_on_episodes as tune_on_episodes,

@@ -28,12 +28,11 @@ from torch import Tensor
 
 from armillary.errors import UsageError
 from armillary.methods.vector_icl.config import PRETRAINING, Attend, Kind, Norm, SlotTemplate, TrainingConfig
-from armillary.methods.vector_icl.core import idf_weights
 from armillary.methods.vector_icl.decoding import ReadQueries, SharedPrefix
-from armillary.methods.vector_icl.embedding import embed_with_slots, mean_embeddings, token_statistics
+from armillary.methods.vector_icl.embedding import embed_with_slots
 from armillary.methods.vector_icl.inputs import AnyEncoder, checked_vectors, encoded, encoder_facts, refuse_rows
 from armillary.methods.vector_icl.projector import Projector, save_projector
-from armillary.methods.vector_icl.projector_fit import continuations, pretrain_projector
+from armillary.methods.vector_icl.projector_fit import continuations, new_projector, pretrain_projector
 from armillary.methods.vector_icl.prompts import Draw, Layout, Row, check_room, check_targets, fitting, text_ids
 from armillary.methods.vector_icl.saved_estimator import FittedState, write_fitted
 from armillary.methods.vector_icl.training import TrainingCurve
@@ -298,24 +297,19 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
     def _new_projector(self, loaded: LoadedModel, table_NE: Tensor, texts: list[str]) -> Projector:
         if isinstance(self.projector, Projector):
             return self._first_projector(loaded, table_NE, texts)
-        projector = Projector(
-            table_NE.shape[1],
-            loaded.anatomy.embedding.embedding_dim,
+        if self.start not in ("random", "ridge"):
+            raise UsageError(f"start is 'random' (the paper's) or 'ridge'; got {self.start!r}.")
+        of_each = (
+            [text for text in texts for _ in range(len(table_NE) // len(texts))] if self.start == "ridge" else None
+        )
+        return new_projector(
+            loaded,
+            table_NE,
             kind=self.projector,
             norm=self.norm,
             seed=self._seed(),
-            dtype=torch.promote_types(loaded.dtype, torch.float32),
+            texts=[text for text in texts for _ in range(slots)] if self.start == "ridge" else None,
         )
-        if self.start not in ("random", "ridge"):
-            raise UsageError(f"start is 'random' (the paper's) or 'ridge'; got {self.start!r}.")
-        if self.norm == "match" or self.start == "ridge":
-            tokens = token_statistics(loaded)
-            if self.start == "ridge":
-                rows = [text_ids(loaded, text) for text in texts for _ in range(len(table_NE) // len(texts))]
-                projector.start_from_ridge(table_NE, mean_embeddings(loaded, rows, idf_weights(rows)), tokens)
-            else:
-                projector.fit_scale(table_NE, tokens)
-        return projector.to(loaded.device)
 
     def _set_layout(self, template: SlotTemplate) -> None:
         self.lm_ = self._open()
