@@ -115,7 +115,7 @@ class Keys:
         if not np.isfinite(values).all() or np.abs(np.linalg.norm(values, axis=1) - 1).max() > 1e-4:
             raise NumericError("the keys of a brick must be finite vectors of length 1.")
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_plain(self) -> Mapping[str, Any]:
         """JSON data; float32 numbers as the shortest decimals that give them back."""
         # str of a float32 has its own decimals: a third of the digits that its float64 value would take
         rows = [[float(str(number)) for number in row] for row in self.values_KQ]

@@ -50,7 +50,13 @@ def arrow_scores(
         with _recorded_inputs(loaded, paths, inputs):
             run_body(loaded, torch.tensor([row], device=loaded.device))
         for brick, vectors in enumerate(prototypes):
-            scores[text, brick] = np.mean([_alignment(inputs[path], vector_I) for path, vector_I in vectors.items()])
+            alignments = []
+            for path, vector_I in vectors.items():
+                x_NI = inputs[path].double()
+                # A token whose input is zero points nowhere and counts as 0.
+                sizes_N = x_NI.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
+                alignments.append(float(((x_NI @ vector_I.to(x_NI)).abs() / sizes_N).mean()))
+            scores[text, brick] = np.mean(alignments)
     return scores
 
 
@@ -98,10 +104,3 @@ def _recorded_inputs(loaded: LoadedModel, paths: Sequence[str], inputs: dict[str
             handle = matrix(loaded.model, path).register_forward_pre_hook(recorder(path))
             hooks.callback(handle.remove)
         yield
-
-
-def _alignment(x_NI: Tensor, vector_I: Tensor) -> float:
-    """Mean over tokens of ``|v . x| / |x|``; 0 for a token whose input is zero."""
-    wide_NI = x_NI.double()
-    sizes_N = wide_NI.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
-    return float(((wide_NI @ vector_I.to(wide_NI)).abs() / sizes_N).mean())

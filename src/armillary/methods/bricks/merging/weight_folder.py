@@ -102,7 +102,9 @@ def shards(folder: WeightFolder, limit: int) -> list[list[str]]:
     plan: list[list[str]] = [[]]
     used = 0
     for name in folder.names:
-        size = _bytes(folder.shapes[name], folder.dtypes[name])
+        # safetensors' name of a type ends in its bits ("BF16", "F8_E4M3"); BOOL names none and has 8.
+        bits = "".join(letter for letter in folder.dtypes[name].split("_")[0] if letter.isdigit())
+        size = math.prod(folder.shapes[name]) * max(1, int(bits or 8) // 8)
         if plan[-1] and used + size > limit:
             plan.append([])
             used = 0
@@ -131,12 +133,6 @@ def copy_beside(source: Path, out: Path) -> None:
     for file in sorted({file for pattern in _BESIDE for file in source.glob(pattern) if file.is_file()}):
         if file.name != INDEX:
             shutil.copyfile(file, out / file.name)
-
-
-def _bytes(shape: tuple[int, ...], dtype: str) -> int:
-    """Size of a tensor from safetensors' name of its type, which ends in its bits ("BF16", "F8_E4M3"); BOOL has 8."""
-    digits = "".join(letter for letter in dtype.split("_")[0] if letter.isdigit())
-    return math.prod(shape) * max(1, int(digits or 8) // 8)
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -19,7 +19,10 @@ def score_map(survey: Survey) -> Figure:
         [best - null for best, null in zip(row.best, row.best_of_null or [], strict=True)] for row in scores.values()
     ]
     known = [value for row in values for value in row if value is not None]
-    highest = [f"{name} in layer {_highest(row)}" for name, row in zip(scores, values, strict=True)]
+    highest = [
+        f"{name} in layer {max(range(survey.layers), key=[value or 0.0 for value in row].__getitem__)}"
+        for name, row in zip(scores, values, strict=True)
+    ]
     return Figure(
         title="Best neuron of each layer (columns), above the best under permuted labels",
         data=Heatmap(
@@ -32,10 +35,6 @@ def score_map(survey: Survey) -> Figure:
         ),
         alt=f"Heat map, capabilities by layers; highest for {', '.join(highest)}.",
     )
-
-
-def _highest(row: list[float | None]) -> int:
-    return max(range(len(row)), key=lambda index: row[index] or 0.0)
 
 
 def ablation_bars(survey: Survey) -> Figure:

@@ -291,12 +291,12 @@ def truncated(loaded: LoadedModel, thresholds_L: Array) -> Iterator[None]:
     if len(thresholds_L) != len(norms_LM):
         raise UsageError(f"{loaded.name} has {len(norms_LM)} layers; got {len(thresholds_L)} thresholds.")
     pairs = zip(norms_LM, thresholds_L.tolist(), strict=True)
-    with changed(loaded, {layer: _truncate(norms_M, least) for layer, (norms_M, least) in enumerate(pairs)}):
+    with changed(loaded, {layer: partial(_truncate, *pair) for layer, pair in enumerate(pairs)}):
         yield
 
 
-def _truncate(norms_M: Tensor, least: float) -> Change:
-    return lambda x: x.masked_fill(x.float().abs() * norms_M < least, 0)
+def _truncate(norms_M: Tensor, least: float, x: Tensor) -> Tensor:
+    return x.masked_fill(x.float().abs() * norms_M < least, 0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -133,9 +133,9 @@ def _best(
     held: Texts,
 ) -> dict[str, BestNeuron]:
     """For each capability its best neuron anywhere, and the held-out texts of all capabilities that excite it most."""
-    found = {name: _best_neuron(activity, scores.of(name), name) for name in scores.capabilities}
+    neurons = {name: _best_neuron(activity, scores.of(name), name) for name in scores.capabilities}
     mask_LM = np.zeros(scores.scores_FLM.shape[1:], bool)
-    for neuron in found.values():
+    for neuron in neurons.values():
         mask_LM[neuron] = True
     rows = [(name, text) for name, texts in held.items() for text in texts]
     read = firing_examples(loaded, [text for _, text in rows], Index.of_mask(mask_LM), top=EXAMPLES, max_tokens=TOKENS)
@@ -159,7 +159,7 @@ def _best(
                 for example in fired[neuron]
             ],
         )
-        for (name, neuron), positives in zip(found.items(), scores.positives_F, strict=True)
+        for (name, neuron), positives in zip(neurons.items(), scores.positives_F, strict=True)
     }
 
 
