@@ -122,7 +122,7 @@ def svg(figure: Figure, *, narrow: bool = False, prefix: str = "") -> str:
     elif isinstance(data, Lines):
         height, draw = lines.layout(data, width)
     elif isinstance(data, Tokens):
-        raise UsageError(f"Figure {figure.title!r} is of kind 'tokens', which is text and not a data.")
+        raise UsageError(f"Figure {figure.title!r} is of kind 'tokens', which is text and not a drawing.")
     else:
         height, draw = points.layout(data, width)
     prefix = prefix or f"figure-{hashlib.sha256(f'{digest(figure)}{narrow}'.encode()).hexdigest()[:10]}-"
