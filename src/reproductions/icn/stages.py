@@ -67,7 +67,6 @@ class Context(StageContext[Scale]):
             distances_V=torch.from_numpy(kept["distances"]),
             n_clusters=int(facts[0]),
             metric=metric,
-            centred=True,
             seed=self.seed + offset,
             iterations=int(facts[1]),
             converged=bool(facts[2]),

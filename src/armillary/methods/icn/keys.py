@@ -116,7 +116,6 @@ class KeySpace:
         n_clusters: int | Literal["auto"] = "auto",
         metric: Literal["cosine", "euclidean"] = "cosine",
         *,
-        centred: bool = True,
         seed: int = 0,
         max_iterations: int = 25,
     ) -> "KeyClusters":
@@ -131,7 +130,7 @@ class KeySpace:
             raise UsageError(f"n_clusters must be a number or 'auto'; got {n_clusters!r}.")
         k = auto_clusters(self.vocabulary_size) if isinstance(n_clusters, str) else n_clusters
         cosine = metric == "cosine"
-        keys_VD = self._centred_copy() if cosine and centred else self.keys_VD
+        keys_VD = self._centred_copy() if cosine else self.keys_VD
         result = kmeans(keys_VD, k, seed=seed, max_iterations=max_iterations, cosine=cosine)
         distances: list[Tensor] = []
         for rows in self._slices():
@@ -144,7 +143,6 @@ class KeySpace:
             distances_V=torch.cat(distances),
             n_clusters=k,
             metric=metric,
-            centred=centred,
             seed=seed,
             iterations=result.iterations,
             converged=result.converged,
@@ -202,7 +200,6 @@ class ClusterFacts:
     tokens: int
     n_clusters: int
     metric: str
-    centred: bool
     seed: int
     iterations: int
     converged: bool
@@ -225,7 +222,6 @@ class KeyClusters:
 
     n_clusters: int
     metric: str
-    centred: bool
     seed: int
     iterations: int
     converged: bool
@@ -294,7 +290,6 @@ class KeyClusters:
             tokens=len(self.labels_V),
             n_clusters=self.n_clusters,
             metric=self.metric,
-            centred=self.centred,
             seed=self.seed,
             iterations=self.iterations,
             converged=self.converged,

@@ -57,13 +57,10 @@ class ListTemplate:
             raise UsageError("The prompt is empty; say what to list or solve.")
         return self.before.replace("{instruction}", instruction) + self.opened(1)
 
-    def listed(self, base: str, answers: Sequence[str], first: int = 1) -> str:
-        """``base`` with these answers filled in and the next item opened; ``base`` itself for none.
-
-        ``first`` is the number of the item that ``base`` has opened.
-        """
+    def listed(self, base: str, answers: Sequence[str]) -> str:
+        """``base``, which opens the first item, with these answers filled in and the next item opened."""
         parts = [base]
-        for number, answer in enumerate(answers, first):
+        for number, answer in enumerate(answers, 1):
             parts += [self.cleaned(answer), self.closing, self.opened(number + 1)]
         return "".join(parts)
 

@@ -34,16 +34,6 @@ class CorrelationMatrix:
         """The correlations as nested lists, None on the diagonal."""
         return [[cell.estimate if cell else None for cell in row] for row in self.values]
 
-    def pairs(self) -> list[tuple[str, str, Interval]]:
-        """(source, target, correlation), strongest first."""
-        cells = [
-            (self.names[i], self.names[j], cell)
-            for i, row in enumerate(self.values)
-            for j, cell in enumerate(row)
-            if cell is not None
-        ]
-        return sorted(cells, key=lambda cell: -cell[2].estimate)
-
 
 def prompt_tables(tables: Mapping[str, RelationTables]) -> dict[str, LogitTable]:
     """The distinct prompts of several relations by template; where two relations ask it, the larger domain is kept."""

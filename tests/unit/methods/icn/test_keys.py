@@ -111,13 +111,12 @@ def test_a_bias_is_one_more_dimension() -> None:
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-@pytest.mark.parametrize("centred", [True, False])
-def test_known_clusters_are_found(metric, centred: bool, block_rows: None) -> None:
+def test_known_clusters_are_found(metric, block_rows: None) -> None:
     keys_VD, truth_V = blobs()
     space = KeySpace.from_matrix(keys_VD)
-    found = space.cluster(6, metric, centred=centred)
+    found = space.cluster(6, metric)
     assert adjusted_rand_score(truth_V, found.labels_V) == 1
-    assert torch.equal(found.labels_V, space.cluster(6, metric, centred=centred).labels_V)
+    assert torch.equal(found.labels_V, space.cluster(6, metric).labels_V)
     ranked_V = (keys_VD @ keys_VD[5]).argsort(descending=True)
     assert (
         int(in_top_clusters(found.labels_V[ranked_V[:100]], 10).sum()) == 30
@@ -168,7 +167,6 @@ def with_labels(labels_V: Tensor) -> KeyClusters:
         distances_V=torch.arange(len(labels_V)).flip(0).float(),
         n_clusters=int(labels_V.max()) + 1,
         metric="cosine",
-        centred=True,
         seed=0,
         iterations=1,
         converged=True,

@@ -39,8 +39,7 @@ def test_matrix_agrees_with_measure(done):
     assert (cell.low, cell.high) == pytest.approx((language.correlation.low, language.correlation.high))
     null = [cell for row in matrix.null for cell in row if cell]
     assert len(null) == 6 and all(abs(cell.estimate) < 0.2 for cell in null)
-    first, last = matrix.pairs()[0], matrix.pairs()[-1]
-    assert first[2].estimate >= last[2].estimate and len(matrix.pairs()) == 6
+    assert sum(cell is not None for row in matrix.values for cell in row) == 6
     assert json.dumps(plain(matrix)) and matrix.estimates()[0][0] is None
 
 
