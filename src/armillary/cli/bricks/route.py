@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import tyro
 
@@ -12,7 +12,7 @@ from armillary.cli.bricks.delivery import run_delivered
 from armillary.cli.bricks.partition import HOW, SplitSettings, split_of
 from armillary.cli.options import Folder, RunOptions, read_run
 from armillary.errors import ModelError, UsageError
-from armillary.methods.bricks.experts.config import Splitting
+from armillary.methods.bricks.experts.config import RouterKind, Splitting
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
 from armillary.runs.run import Job, Outcome, Run
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from armillary.methods.bricks.payloads import Partition
     from armillary.models import LoadedModel
 
-RouterName = Literal["ridge", "centroid", "mlp", "oracle"]
 LINEAR = ("ridge", "centroid")
 
 
@@ -41,7 +40,7 @@ class RouteSettings(SplitSettings):
     share: float | None = None
     """Instead of k: the fewest experts that are predicted to hold this share of what all do."""
 
-    router: RouterName = "ridge"
+    router: RouterKind = "ridge"
     """Who chooses: ridge and mlp are fitted, centroid needs no text, oracle looks at all neurons (a bound)."""
 
     by: Splitting = "coactivation"

@@ -1,4 +1,3 @@
-from .config import Splitting as Splitting
 from .cost import (
     DecodeCost as DecodeCost,
     DecodeTimes as DecodeTimes,

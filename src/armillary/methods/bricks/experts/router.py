@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from armillary.errors import StorageError, UsageError
 from armillary.files import write_atomic
+from armillary.methods.bricks.experts.config import RouterKind
 from armillary.methods.bricks.payloads import Index, Partition
 from armillary.models.feed_forward import FfnFunction, weight_OI
 from armillary.runs.parts import array_digest
@@ -116,7 +117,6 @@ class ExpertChoice:
         return chosen
 
 
-RouterKind = Literal["oracle", "centroid", "ridge", "mlp"]
 _FORMAT = "armillary-router-1"
 
 
