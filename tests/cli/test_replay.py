@@ -1,11 +1,11 @@
 """Records that an earlier version made are replayed by this one, and every number comes out again.
 
 Each file of ``tests/records`` is the record of a dry run (tiny random models, seconds each), one or more for a command
-that leaves records, made before the code was arranged anew. Nothing in them is edited. Two were made with the texts that
-the smallest check-up and the quick reproduction of Bricks have read since, which need no download.
+that leaves records, made before the code was arranged anew. Nothing in them is edited. Two were made with the texts
+that the smallest check-up and the quick reproduction of Bricks have read since, which need no download.
 
-On another machine the last digits may differ: where torch adds in another order, numbers of float32 move by some 1e-6 of
-their size.
+On another machine the last digits may differ: where torch adds in another order, numbers of float32 move by some 1e-6
+of their size.
 """
 
 import json

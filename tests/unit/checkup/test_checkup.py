@@ -78,10 +78,10 @@ def test_planted_key_groups_are_found() -> None:
     with torch.no_grad():
         groups = torch.arange(len(weight)) % 4
         weight.copy_(centers[groups] + 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
-    payload = KEYS.measure(context)
-    gap, null = (payload[key]["difference"]["estimate"] for key in ("cohesion", "null"))
+    keys = KEYS.measure(context)
+    gap, null = keys.cohesion.difference.estimate, keys.null.difference.estimate
     assert gap > 1.3 and gap > null + 0.2, "orthogonal groups, centred, lie at -1/3 of one another"
-    sizes = [cluster["size"] for cluster in payload["clusters"]]
+    sizes = [cluster.size for cluster in keys.clusters]
     assert max(sizes) - min(sizes) <= 1
 
 
