@@ -42,6 +42,7 @@ def first_token_orders(
     probing: Probing, count: int, clusters_V: Int[Tensor, " v"], keys: KeySpace
 ) -> dict[str, list[int]]:
     """First tokens by each order. Query projection goes one token after the other."""
+    # Half at most: the other tokens of a small vocabulary may not be able to begin an answer.
     pool = probing.ranked(min(POOL, len(clusters_V) // 2))
     pool_P = torch.tensor(pool)
     logits_P = probing.logits_V.cpu()[pool_P]
@@ -78,6 +79,7 @@ def generated(probing: Probing, count: int, seed: int, **settings: Any) -> list[
     tokenizer = probing.loaded.tokenizer
     ids = torch.tensor([probing.base], device=probing.loaded.device)
     beams = {"num_beams": count, "do_sample": False} if settings.get("num_beams") else {"do_sample": True}
+    # Inside a fork, so that the caller's draws don't depend on how many answers were sampled here.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         drawn = model.generate(

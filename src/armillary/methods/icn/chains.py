@@ -71,6 +71,7 @@ def vote(answers: Sequence[str | None]) -> tuple[str | None, bool]:
     counts = Counter(answer for answer in answers if answer is not None)
     if not counts:
         return None, False
+    # Equal counts stand in the order in which they were first met, so the earliest path decides.
     ranked = counts.most_common()
     return ranked[0][0], len(ranked) > 1 and ranked[1][1] == ranked[0][1]
 

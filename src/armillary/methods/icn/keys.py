@@ -77,6 +77,7 @@ class KeySpace:
     @cached_property
     def mean_D(self) -> Float[Tensor, " d"]:
         """The mean key, on the keys' device; NumericError where a key is not finite."""
+        # A sum over a whole vocabulary loses digits in float32.
         total_D = torch.zeros(self.keys_VD.shape[1], dtype=torch.float64, device=self.keys_VD.device)
         for rows in self._slices():
             total_D += self.keys_VD[rows].sum(0, dtype=torch.float64)

@@ -117,6 +117,7 @@ class TestRows:
 def _mean_r_squared_under_weights(predicted_NT: Array, measured_NT: Array) -> Callable[[Array], Array]:
     measured = measured_NT - measured_NT.mean(axis=0)
     spread = measured.std(axis=0)
+    # Rounding alone spreads a constant column by about 1e-16 of its size.
     varies = spread > 1e-12 * np.abs(measured_NT).max(axis=0)
     if not varies.any():
         raise NumericError("every target token has a constant logit: no correlation is defined.")
@@ -125,6 +126,7 @@ def _mean_r_squared_under_weights(predicted_NT: Array, measured_NT: Array) -> Ca
 
     def statistic(counts_RN: Array) -> Array:
         share = counts_RN / counts_RN.sum(axis=1, keepdims=True)
+        # A resample may hold one subject only, and then has no spread to divide by.
         total = np.maximum(share @ unit**2 - (share @ unit) ** 2, 1e-12)
         mean: Array = (1 - share @ error / total).mean(axis=1)
         return mean

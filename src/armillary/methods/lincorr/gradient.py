@@ -141,6 +141,7 @@ def gradient_correlation(
     generator = np.random.default_rng(seed)
     chosen = chosen_parameters(loaded, parameters)
     picks = coordinate_sample([p.numel() for p in chosen], coordinates, generator, loaded.device)
+    # Drawn in this order: coordinates, targets, shuffle; another order would be another result for the same seed.
     columns = sorted(generator.permutation(fit.weight_ST.shape[1])[:targets].tolist())
     shuffled_ST = fit.weight_ST[torch.from_numpy(generator.permutation(fit.weight_ST.shape[0]))]
     rows: list[tuple[float, float]] = []

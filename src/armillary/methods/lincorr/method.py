@@ -99,6 +99,7 @@ def study(
     resolved, skipped = _resolve(loaded, chosen, config)
     if subjects is None:
         templates = {domain.template for parts in resolved for domain in parts.domains()}
+        # Within a sentence the template has the space already.
         keep_space = config.keep_space and all(template.startswith("{}") for template in templates)
         subjects = vocabulary_subjects(loaded, config.n, seed=config.seed, keep_space=keep_space)
     tables = _collected(loaded, resolved, subjects, config, store) if resolved else {}
@@ -167,6 +168,7 @@ def _collected(
     store: Store | None,
 ) -> dict[str, RelationTables]:
     domains = [domain for parts in resolved for domain in parts.domains()]
+    # The tables come back in the order of the domains.
     logits = iter(_collect(loaded, domains, subjects, config, store))
     tables: dict[str, RelationTables] = {}
     for parts in resolved:

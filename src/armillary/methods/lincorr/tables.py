@@ -17,6 +17,8 @@ from armillary.runs.parts import Arrays, Store, kept, part_name
 from armillary.scoring import branch_logits
 
 _CHAT_REQUEST = "Complete the sentence."
+"""What the user says in a chat template, so that the prompt can stand at the beginning of the model's answer."""
+
 _BAR = "reading next-token logits"
 
 
@@ -136,6 +138,7 @@ def _reader(
 ) -> Callable[[], Arrays]:
     """A function that reads one chunk: array ``t0`` for the first template, and so on."""
     positions = {template: position for position, template in enumerate(columns)}
+    # Templates that begin alike are read from one cache.
     by_opening: dict[str, list[str]] = {}
     for template in columns:
         by_opening.setdefault(split_template(template)[0], []).append(template)

@@ -216,6 +216,7 @@ def _train(
     order = torch.Generator().manual_seed(config.seed)
     queue = torch.empty(0, dtype=torch.long)
     for _ in range(config.steps):
+        # Batches are drawn without replacement until fewer texts are left than one needs.
         if len(queue) < config.batch_size:
             queue = torch.cat([queue, torch.randperm(len(answers_N), generator=order)])
         batch, queue = queue[: config.batch_size], queue[config.batch_size :]
