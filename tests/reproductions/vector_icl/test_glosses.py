@@ -8,7 +8,7 @@ from armillary.errors import DownloadError, StorageError
 from armillary.fetch.npm import NpmPackage
 from reproductions.vector_icl.data import glosses
 from reproductions.vector_icl.data.glosses import Gloss, fetch_glosses, load_glosses, parse_glosses
-from unit.data.tiny_emoji import put_npm, write_archive
+from unit.fetch.tiny_packages import put_npm, write_archive
 
 HEAD = "  1 This software and database is being provided to you, the LICENSEE, by  \n"
 LINES = """\

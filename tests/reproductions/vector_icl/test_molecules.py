@@ -11,7 +11,7 @@ from reproductions.vector_icl.data.molecules import (
     load_molecules,
     two_columns,
 )
-from unit.fetch.tiny_wheels import publish_wheel
+from unit.fetch.tiny_packages import publish_wheel
 
 TABLE = "".join(
     "\t".join(["7", "64-17-5", "C2H6O", "46.07", smiles, "inchi", "key", "iupac", name, "more", "names"]) + "\n"

@@ -9,7 +9,7 @@ import pytest
 from armillary.errors import DownloadError, StorageError
 from reproductions.vector_icl.data import scans as event_fmri
 from reproductions.vector_icl.data.scans import load_event_fmri
-from unit.fetch.tiny_wheels import publish_wheel
+from unit.fetch.tiny_packages import publish_wheel
 
 TEXT = "bold,events\n-0.5,0.0\n1e-3,4.0\n"
 

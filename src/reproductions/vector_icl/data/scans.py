@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from armillary.data.sources import DataSource
 from armillary.errors import StorageError
-from armillary.fetch import cache, pip as pip_download
+from armillary.fetch import cache, pip
 from armillary.fetch.pip import Wheel, keep_data
 
 WHEEL = Wheel(package="nitime", version="0.12.1", sha256=None, megabytes=4)
@@ -53,7 +53,7 @@ def load_event_fmri() -> EventFMRI:
 
 
 def _take(result: Path, scratch: Path) -> None:
-    pip_download.take(scratch, [_MEMBER], result / _FILE)
+    pip.take(scratch, [_MEMBER], result / _FILE)
     cache.require_digest(result / _FILE, DIGEST, f"{_FILE} of {WHEEL.pinned}")
 
 

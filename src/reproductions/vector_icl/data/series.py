@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from armillary.data.sources import DataSource
 from armillary.errors import StorageError, UsageError
-from armillary.fetch import pip as pip_download
+from armillary.fetch import pip
 from armillary.fetch.pip import Wheel, keep_data
 from armillary.methods.vector_icl.baselines import Vectors, standardised
 
@@ -104,8 +104,8 @@ def _take(result: Path, scratch: Path) -> None:
     for name in SERIES:
         for part in _PARTS:
             file = f"{name}_{part}.ts"
-            pip_download.take(scratch, [f"sktime/datasets/data/{name}/{file}"], result / file)
-    pip_download.take(scratch, [_LICENCE], result / "LICENSE")
+            pip.take(scratch, [f"sktime/datasets/data/{name}/{file}"], result / file)
+    pip.take(scratch, [_LICENCE], result / "LICENSE")
 
 
 # Time series as vectors (random convolutions, then principal components) and as text. (ours)

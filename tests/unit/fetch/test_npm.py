@@ -9,7 +9,7 @@ import pytest
 
 from armillary.errors import DownloadError
 from armillary.fetch.npm import NpmPackage, download, read_members
-from unit.data.tiny_emoji import put_npm, write_archive
+from unit.fetch.tiny_packages import put_npm, write_archive
 
 
 def pinned(sha256: str = "0" * 64) -> NpmPackage:

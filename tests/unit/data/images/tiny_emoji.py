@@ -1,10 +1,6 @@
-"""Tiny icon archives, an npm that hands them out, and synthetic emoji images."""
+"""Tiny icon archives that a registry hands out, and synthetic emoji images."""
 
-import hashlib
-import io
 import json
-import os
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,29 +12,7 @@ from armillary.data.images.drawings import EmojiLabel
 from armillary.data.images.emoji import Emoji
 from armillary.data.images.packages import EmojiPackage
 from armillary.fetch.npm import NpmPackage
-
-
-def write_archive(path: Path, files: Mapping[str, bytes]) -> str:
-    """An npm archive that holds ``files``; its sha256."""
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def put_npm(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
-    """Makes ``script`` (of sh) the npm of this machine; each call leaves its arguments as a line of the file given."""
-    programs = folder / "programs"
-    programs.mkdir(exist_ok=True)
-    calls = folder / "calls"
-    calls.write_text("")
-    npm = programs / "npm"
-    npm.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{script}\n')
-    npm.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    return calls
+from unit.fetch.tiny_packages import put_npm, write_archive
 
 
 def rectangle(colour: str, x: int = 0, width: int = 10) -> str:

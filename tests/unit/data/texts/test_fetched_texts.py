@@ -14,8 +14,7 @@ from armillary.data.texts.capability import capability_cached
 from armillary.data.texts.pieces import Document, hash_of
 from armillary.errors import DownloadError, StorageError
 from armillary.fetch import npm, pip
-from unit.data.tiny_emoji import write_archive
-from unit.fetch.tiny_wheels import publish_wheel
+from unit.fetch.tiny_packages import publish_wheel, write_archive
 
 TEXTS, PAIRED = "oven", "boiler"
 """Integrations: the first gives texts, the second pairs with German; by their hashes they come in this order."""
