@@ -67,7 +67,7 @@ def train(run: Run[ConnectorConfig]) -> Outcome:
     model, emoji = setup.model, setup.emoji
     held_out = mixed_examples(emoji, "validation", _HELD_OUT, seed=config.seed)
     examples = {task: image_examples(emoji, task, "test", limit=config.questions, seed=config.seed) for task in TASKS}
-    shuffled = {task: shuffled_images(asked, emoji, seed=config.seed) for task, asked in examples.items()}
+    shuffled = {task: shuffled_images(of_task, emoji, seed=config.seed) for task, of_task in examples.items()}
 
     def nats() -> list[float]:
         return [float(value) for value in answer_nats(model, setup.rows, held_out)]
@@ -107,15 +107,15 @@ def _answers(
 ) -> dict[ImageTask, list[ImageAnswer]]:
     """An answer to each question, a part a task, so that a killed run asks none twice."""
 
-    def ask(task: str, asked: Sequence[ImageExample]) -> list[ImageAnswer]:
+    def ask(task: str, of_task: Sequence[ImageExample]) -> list[ImageAnswer]:
         label = f"Asking for {task} ({who})"
         if task == "name":
-            return caption(setup.model, setup.rows, asked, names_to_rank(asked, seed=seed), label=label)
-        return choose(setup.model, setup.rows, asked, label=label)
+            return caption(setup.model, setup.rows, of_task, names_to_rank(of_task, seed=seed), label=label)
+        return choose(setup.model, setup.rows, of_task, label=label)
 
     return {
-        task: parts.decoded(list[ImageAnswer], f"{who} {task}", partial(ask, task, asked))
-        for task, asked in examples.items()
+        task: parts.decoded(list[ImageAnswer], f"{who} {task}", partial(ask, task, of_task))
+        for task, of_task in examples.items()
     }
 
 

@@ -90,4 +90,4 @@ def _some(questions: Sequence[ImageQuestion], limit: int | None, seed: int) -> l
 
 def chance(questions: Sequence[ImageQuestion]) -> float:
     """Share that guessing among the choices gets right; 0 for free answers."""
-    return sum(1 / len(one.choices) if one.choices else 0.0 for one in questions) / len(questions)
+    return sum(1 / len(question.choices) if question.choices else 0.0 for question in questions) / len(questions)

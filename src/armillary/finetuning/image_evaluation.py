@@ -265,9 +265,9 @@ def evaluation(
     """The measures of each task from the answers to its questions (by task, then by who was asked)."""
     return ImageEvaluation(
         tasks={
-            task: _task(task, asked, answers[task], emoji, seed)
-            for task, asked in examples.items()
-            if task != "name" and asked
+            task: _task(task, of_task, answers[task], emoji, seed)
+            for task, of_task in examples.items()
+            if task != "name" and of_task
         },
         captions=_captions(examples["name"], answers["name"], emoji, seed) if examples.get("name") else None,
     )
@@ -285,9 +285,9 @@ def _task(task: ImageTask, examples: Sequence[ImageExample], answers: Answers, e
 
 
 def _compared(measure: str, examples: Sequence[ImageExample], answers: Answers, emoji: Emoji, seed: int) -> Compared:
-    values = {who: np.array([_MEASURES[measure](answer) for answer in some]) for who, some in answers.items()}
+    values = {who: np.array([_MEASURES[measure](answer) for answer in given]) for who, given in answers.items()}
     values["gain"] = values["seeing"] - values["blind"]
-    return Compared(**{who: over_identities(some, examples, emoji, seed=seed) for who, some in values.items()})
+    return Compared(**{who: over_identities(row, examples, emoji, seed=seed) for who, row in values.items()})
 
 
 def _captions(examples: Sequence[ImageExample], answers: Answers, emoji: Emoji, seed: int) -> CaptionResult:

@@ -302,8 +302,8 @@ def _by_layer(log: Sequence[Mapping[str, Any]], reading: str, title: str, y_labe
     names = _with_prefix(log, "visual_rank/", f"/{reading}")
     ordered = sorted(names, key=lambda name: int(names[name]))
     if len(ordered) > _LAYERS_SHOWN:
-        places = {round(k * (len(ordered) - 1) / (_LAYERS_SHOWN - 1)) for k in range(_LAYERS_SHOWN)}
-        ordered = [name for place, name in enumerate(ordered) if place in places]
+        shown = {round(k * (len(ordered) - 1) / (_LAYERS_SHOWN - 1)) for k in range(_LAYERS_SHOWN)}
+        ordered = [name for index, name in enumerate(ordered) if index in shown]
     return curve(title, series_named(log, {name: f"layer {names[name]}" for name in ordered}), y_label)
 
 

@@ -125,8 +125,8 @@ class TrainableWeightsMixin(Trainer):
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint of a Trainer in ``folder``; one that a kill cut short is passed over."""
-    found = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdigit()]
-    for path in sorted(found, key=lambda path: -int(path.name.rpartition("-")[2])):
+    checkpoints = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdigit()]
+    for path in sorted(checkpoints, key=lambda path: -int(path.name.rpartition("-")[2])):
         try:
             json.loads((path / _STATE).read_bytes())
         except (OSError, ValueError):

@@ -90,14 +90,17 @@ def component_parameters(model: nn.Module, components: Components) -> dict[str, 
 
     UsageError lists the parameters that are in no component or in several, and names a component without any.
     """
-    found: dict[str, dict[str, nn.Parameter]] = {} if callable(components) else {name: {} for name in components}
+    parts: dict[str, dict[str, nn.Parameter]] = {} if callable(components) else {name: {} for name in components}
     offenders: dict[str, list[str]] = {"no component": [], "more than one component": []}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        homes = _homes(name, components)
+        if callable(components):
+            homes = [components(name)]
+        else:
+            homes = [tag for tag, patterns in components.items() if any(re.search(one, name) for one in patterns)]
         if len(homes) == 1:
-            found.setdefault(homes[0], {})[name] = parameter
+            parts.setdefault(homes[0], {})[name] = parameter
         else:
             offenders["more than one component" if homes else "no component"].append(name)
     for fault, names in offenders.items():
@@ -105,16 +108,10 @@ def component_parameters(model: nn.Module, components: Components) -> dict[str, 
             shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
             given = "the function given" if callable(components) else f"the components {', '.join(components)}"
             raise UsageError(f"every trainable parameter must be in exactly one of {given}; in {fault}: {shown}.")
-    empty = [name for name, parameters in found.items() if not parameters]
+    empty = [name for name, parameters in parts.items() if not parameters]
     if empty:
         raise UsageError(f"component {empty[0]!r} has no trainable parameter: all are frozen, or no name matches.")
-    return found
-
-
-def _homes(name: str, components: Components) -> list[str]:
-    if callable(components):
-        return [components(name)]
-    return [tag for tag, patterns in components.items() if any(re.search(pattern, name) for pattern in patterns)]
+    return parts
 
 
 def _rates(learning_rates: float | Mapping[str, float] | None, tags: Collection[str]) -> dict[str, dict[str, float]]:
@@ -251,9 +248,9 @@ def group_rates(optimizer: Optimizer) -> dict[str, float]:
         if rate not in seen:
             seen.append(rate)
     return {
-        f"learning_rate/{name}" + (f"/{place}" if len(seen) > 1 else ""): rate
+        f"learning_rate/{name}" + (f"/{index}" if len(seen) > 1 else ""): rate
         for name, seen in rates.items()
-        for place, rate in enumerate(seen)
+        for index, rate in enumerate(seen)
     }
 
 

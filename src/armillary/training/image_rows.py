@@ -53,9 +53,9 @@ class ImageRows:
         tokenizer = processor.tokenizer
         if tokenizer.eos_token_id is None:
             raise ModelError("the tokenizer has no end token; an answer could not end.")
-        found = rows.prompt("What is this?").count(rows.image_token_id)
-        if found != rows.image_tokens:
-            raise ModelError(f"the tokenizer makes {found} image tokens of {rows.image_tokens} times <image>.")
+        count = rows.prompt("What is this?").count(rows.image_token_id)
+        if count != rows.image_tokens:
+            raise ModelError(f"the tokenizer makes {count} image tokens of {rows.image_tokens} times <image>.")
         return rows
 
     @property

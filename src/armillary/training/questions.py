@@ -5,6 +5,7 @@ Shapes: B rows, T tokens.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,9 +92,9 @@ class QuestionEncoder:
         """Ids of the special tokens, which a processor may put around images and tiles."""
         return tuple(token for token, added in self.tokenizer.added_tokens_decoder.items() if added.special)
 
-    def prompt_row(self, asked: ImageQuestion) -> Row:
+    def prompt_row(self, question: ImageQuestion) -> Row:
         """The model's inputs up to the answer, each with a first axis of 1 (or of the image's parts)."""
-        made = self.processor(images=[image_of(asked)], text=[self._text(asked.question)], return_tensors="pt")
+        made = self.processor(images=[image_of(question)], text=[self._text(question.question)], return_tensors="pt")
         row: Row = {name: value for name, value in made.items() if isinstance(value, Tensor)}
         if self.end and int(row["input_ids"][0, -1]) == self.end[0] and self.prompt != CHAT:  # put behind any text
             row = {name: value[:, :-1] if _like_text(row, name) else value for name, value in row.items()}
@@ -119,9 +120,9 @@ class QuestionEncoder:
         row["labels"] = torch.cat([torch.full((1, length), IGNORED), ids], dim=1)
         return row
 
-    def row(self, asked: ImageQuestion) -> Row:
+    def row(self, question: ImageQuestion) -> Row:
         """A whole row to learn from."""
-        return self.answered(self.prompt_row(asked), self.answer_ids(asked.answer))
+        return self.answered(self.prompt_row(question), self.answer_ids(question.answer))
 
     def collate(self, rows: Sequence[Mapping[str, Tensor]]) -> Row:
         """A batch: text padded at the right, images put one after another, padded with zeros where sizes differ."""
@@ -169,17 +170,17 @@ class QuestionRows(Dataset[Row]):
         return self.encoder.row(self.questions[index])
 
 
-def image_of(asked: ImageQuestion) -> Any:
+def image_of(question: ImageQuestion) -> Any:
     """The image as PIL's, in RGB. UsageError where its file can't be read."""
     from PIL import Image
 
-    if not isinstance(asked.image, Path):
-        return Image.fromarray(asked.image)
+    if not isinstance(question.image, Path):
+        return Image.fromarray(question.image)
     try:
-        with Image.open(asked.image) as image:
+        with Image.open(question.image) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
-        raise UsageError(f"{asked.image} can't be read as an image ({error}).") from error
+        raise UsageError(f"{question.image} can't be read as an image ({error}).") from error
 
 
 def _like_text(row: Mapping[str, Tensor], name: str) -> bool:
@@ -231,16 +232,16 @@ def right_answers(
 
     The model is read in evaluation mode and left in the mode it was in; its device is that of its parameters.
     """
-    choices = [asked.choices or (asked.answer,) for asked in questions]
+    choices = [question.choices or (question.answer,) for question in questions]
     scores = answer_scores(model, encoder, questions, choices, rows_at_once=rows_at_once, label=label)
-    found = []
-    for asked, known in zip(questions, scores, strict=True):
-        if asked.choices is None:
-            found.append(float(known[0].greedy))
+    right = []
+    for question, of_choices in zip(questions, scores, strict=True):
+        if question.choices is None:
+            right.append(float(of_choices[0].greedy))
         else:
-            best = max(range(len(known)), key=lambda place: known[place].mean)
-            found.append(float(asked.choices[best] == asked.answer))
-    return found
+            best = max(range(len(of_choices)), key=lambda index: of_choices[index].mean)
+            right.append(float(question.choices[best] == question.answer))
+    return right
 
 
 def answer_scores(
@@ -255,12 +256,11 @@ def answer_scores(
     """The score of each answer of each question."""
     training = model.training
     model.eval()
-    found: list[list[AnswerScore]] = []
     waiting: list[Row] = []
     flat: list[AnswerScore] = []
     try:
-        for asked, texts in track(list(zip(questions, answers, strict=True)), label):
-            prompt = encoder.prompt_row(asked)
+        for question, texts in track(list(zip(questions, answers, strict=True)), label):
+            prompt = encoder.prompt_row(question)
             waiting += [encoder.answered(prompt, encoder.answer_ids(text)) for text in texts]
             while len(waiting) >= rows_at_once:
                 flat += _scored(model, encoder, waiting[:rows_at_once])
@@ -269,11 +269,8 @@ def answer_scores(
             flat += _scored(model, encoder, waiting)
     finally:
         model.train(training)
-    place = 0
-    for texts in answers:
-        found.append(flat[place : place + len(texts)])
-        place += len(texts)
-    return found
+    ordered = iter(flat)
+    return [list(islice(ordered, len(texts))) for texts in answers]
 
 
 @torch.inference_mode()
@@ -289,12 +286,12 @@ def _scored(model: nn.Module, encoder: QuestionEncoder, rows: Sequence[Row]) -> 
     logs_BKV = torch.log_softmax(logits_BKV[:, :-1], dim=-1).cpu()
     wanted_BK = labels_BT[:, first:]
     return [
-        _one(logs_KV[wanted_K != IGNORED], wanted_K[wanted_K != IGNORED], len(encoder.end))
+        _score(logs_KV[wanted_K != IGNORED], wanted_K[wanted_K != IGNORED], len(encoder.end))
         for logs_KV, wanted_K in zip(logs_BKV, wanted_BK, strict=True)
     ]
 
 
-def _one(logs_NV: Tensor, wanted_N: Tensor, ends: int) -> AnswerScore:
+def _score(logs_NV: Tensor, wanted_N: Tensor, ends: int) -> AnswerScore:
     own_N = logs_NV.gather(1, wanted_N[:, None])[:, 0].double()
     answer_N = own_N[: len(own_N) - ends]
     return AnswerScore(float(answer_N.mean()), bool((logs_NV.argmax(1) == wanted_N).all()))

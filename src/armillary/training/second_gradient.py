@@ -193,8 +193,8 @@ class SecondGradientMixin(CheckpointWeightsMixin):
         parameters = self.trainable()
         there = torch.tensor([float(parameter in gradients) for parameter in parameters], device=self.args.device)
         anywhere = self.accelerator.reduce(there, reduction="sum").tolist()
-        for parameter, known in zip(parameters, anywhere, strict=True):
-            if known:
+        for parameter, somewhere in zip(parameters, anywhere, strict=True):
+            if somewhere:
                 own = gradients.get(parameter)
                 own = torch.zeros_like(parameter) if own is None else own
                 gradients[parameter] = self.accelerator.reduce(own, reduction="mean")
@@ -213,13 +213,13 @@ def _first_output(model: nn.Module) -> Iterator[list[Any]]:
 
 
 def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter], retain_graph: bool = False) -> Gradients:
-    found = cast(
+    gradients = cast(
         tuple[Tensor | None, ...],
         torch.autograd.grad(loss, parameters, retain_graph=retain_graph, allow_unused=True),
     )
     return {
         parameter: gradient.detach()
-        for parameter, gradient in zip(parameters, found, strict=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True)
         if gradient is not None
     }
 
@@ -242,9 +242,9 @@ def _refuse_unsupported(trainer: Trainer) -> None:
             for name in ("activation", "gradient")
         ),
     }
-    found = [name for name, present in problems.items() if present]
-    if found:
+    present = [name for name, applies in problems.items() if applies]
+    if present:
         raise UsageError(
-            f"two gradients a step are not supported with {' and '.join(found)}; use bf16 or full precision, an "
+            f"two gradients a step are not supported with {' and '.join(present)}; use bf16 or full precision, an "
             "ordinary optimiser, and one process a device with data parallelism at most."
         )

@@ -101,7 +101,7 @@ def mean_multipliers(trace: Sequence[BalanceProbe], names: Sequence[str], steps:
     values = [(1.0,) * len(names), *(probe.multipliers for probe in trace)]
     lengths = [end - start for start, end in zip(starts, [*starts[1:], steps], strict=True)]
     totals = [
-        sum(length * value[place] for length, value in zip(lengths, values, strict=True))
-        for place in range(len(names))
+        sum(length * value[index] for length, value in zip(lengths, values, strict=True))
+        for index in range(len(names))
     ]
     return {name: total / steps for name, total in zip(names, totals, strict=True)}

@@ -95,9 +95,9 @@ def answer_mask(labels_BT: Int[Tensor, "B T"], most: int) -> Bool[Tensor, "B T"]
     """True where the next token is an answer token (its label is not -100); of more than ``most``, evenly spaced."""
     mask_BT = torch.zeros_like(labels_BT, dtype=torch.bool)
     mask_BT[:, :-1] = labels_BT[:, 1:] != -100
-    places = mask_BT.flatten().nonzero().squeeze(1)
-    if len(places) > most:
-        kept = places[(torch.arange(most, device=places.device) * len(places)) // most]
+    positions = mask_BT.flatten().nonzero().squeeze(1)
+    if len(positions) > most:
+        kept = positions[(torch.arange(most, device=positions.device) * len(positions)) // most]
         mask_BT = torch.zeros_like(mask_BT).flatten().index_fill(0, kept, True).view_as(mask_BT)
     return mask_BT
 
@@ -241,11 +241,11 @@ class CoMMITController:
         if self.config.aux_weight:
             self.reference = old
         sums = [0.0] * len(self.names) + [0.0 if logits is None else len(logits)]
-        for place, name in enumerate(self.names):
+        for index, name in enumerate(self.names):
             if logits is not None:
                 others = {key: value for part in self.names if part != name for key, value in self.parts[part].items()}
                 with swapped(others, old):
-                    sums[place] = self._divergence(logits, cast(Tensor, self._read(batch)))
+                    sums[index] = self._divergence(logits, cast(Tensor, self._read(batch)))
         *totals, tokens = _over_processes(sums, next(iter(self.parameters.values())).device)
         if not tokens:
             self.skipped += 1
@@ -288,9 +288,9 @@ class CoMMITController:
         self.invalid += 1
         self.invalid_in_row += 1
         if self.invalid_in_row == self.config.warn_after:
-            found = ", ".join(f"{name} {change}" for name, change in zip(self.names, changes, strict=True))
+            shown = ", ".join(f"{name} {change}" for name, change in zip(self.names, changes, strict=True))
             warnings.warn(
-                f"{self.invalid_in_row} probes of CoMMIT in a row gave no finite change ({found}); rates stay as they "
+                f"{self.invalid_in_row} probes of CoMMIT in a row gave no finite change ({shown}); rates stay as they "
                 "are. The training may have diverged.",
                 UserWarning,
                 stacklevel=4,

@@ -4,7 +4,7 @@ None of these is the paper's method; each is named with its source.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -89,8 +89,12 @@ class DistillationMixin(SecondGradientMixin):
         """The divergence on the replay batch whose turn it is."""
         batch = self._prepare_inputs(dict(self.replay[self._turn % len(self.replay)]))
         self._turn += 1
-        used = _answer_positions(batch)
-        batch.pop("labels", None)
+        # Positions whose next token is part of an answer, or attended where there are no labels.
+        if "labels" in batch:
+            used = batch.pop("labels")[:, 1:] != -100
+        else:
+            mask = batch.get("attention_mask")
+            used = (torch.ones_like(batch["input_ids"]) if mask is None else mask)[:, 1:].bool()
         with torch.no_grad(), self.accelerator.autocast():
             old = self._old(**batch).logits[:, :-1][used]
         with self.accelerator.autocast():
@@ -117,14 +121,6 @@ class DistillationTrainer(DistillationMixin, Trainer):
     """The stock Trainer with learning without forgetting."""
 
 
-def _answer_positions(batch: Mapping[str, Any]) -> Tensor:
-    """Positions whose next token is part of an answer, ``[batch, tokens - 1]``."""
-    if "labels" in batch:
-        return cast(Tensor, batch["labels"][:, 1:] != -100)
-    mask = batch.get("attention_mask")
-    return cast(Tensor, torch.ones_like(batch["input_ids"]) if mask is None else mask)[:, 1:].bool()
-
-
 def trainable_weights(model: nn.Module) -> dict[str, Tensor]:
     """Copies of the trainable weights by name, on the CPU: ``theta_0`` for what follows."""
     return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
@@ -135,7 +131,7 @@ def interpolate_(model: nn.Module, before: Mapping[str, Tensor], share: float = 
     """WiSE-FT (Wortsman and others 2022): weights become ``(1 - share) * before + share * after``, in place."""
     if not 0 <= share <= 1:
         raise UsageError(f"the share of the tuned weights must lie between 0 and 1; got {share}.")
-    for parameter, old in _paired(model, before):
+    for _, parameter, old in _named_pairs(model, before):
         parameter.copy_(torch.lerp(old.float(), parameter.float(), share))
 
 
@@ -169,10 +165,6 @@ def _named_pairs(model: nn.Module, before: Mapping[str, Tensor]) -> list[tuple[s
     if missing or not before:
         raise UsageError(f"the weights before tuning hold {missing[:3] or 'nothing'}, which the model has not.")
     return [(name, parameters[name], old.to(parameters[name].device)) for name, old in before.items()]
-
-
-def _paired(model: nn.Module, before: Mapping[str, Tensor]) -> list[tuple[nn.Parameter, Tensor]]:
-    return [(parameter, old) for _, parameter, old in _named_pairs(model, before)]
 
 
 def language_lora(model: nn.Module, rank: int = 8, **settings: Any) -> "LoraConfig":

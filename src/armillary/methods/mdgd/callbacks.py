@@ -139,7 +139,7 @@ class VisualRankCallback(TrainerCallback):
         anatomy = find_vision_anatomy(inner)
         layers = chosen_layers(self.layers, anatomy.num_layers)
         device = next(inner.parameters()).device
-        found: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+        by_layer: dict[int, list[Tensor]] = {layer: [] for layer in layers}
         with evaluating(inner):
             for batch in self.batches:
                 here: Batch = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
@@ -147,8 +147,8 @@ class VisualRankCallback(TrainerCallback):
                 if not counts:
                     raise UsageError("the batches to look at have no image tokens; give batches with pictures.")
                 for layer, states in zip(layers, visual_hidden_states(inner, here, layers, anatomy), strict=True):
-                    found[layer].extend(states.float().cpu().split(counts))
-        return found
+                    by_layer[layer].extend(states.float().cpu().split(counts))
+        return by_layer
 
 
 # Remove the drift component from what the optimiser adds to the weights, rather than from the gradient.

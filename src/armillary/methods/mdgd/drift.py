@@ -5,6 +5,7 @@ Shapes: B rows, T tokens, N image tokens of all rows in reading order, D hidden 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast, get_args
 
 import torch
@@ -64,19 +65,16 @@ def watch(layers: Mapping[int, nn.Module], mask: Bool[Tensor, "b t"]) -> Iterato
     handles = []
     try:
         for number, module in layers.items():
-            handles.append(module.register_forward_hook(_receiver(seen, number)))
+            handles.append(module.register_forward_hook(partial(_receive, seen, number)))
         yield seen
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _receiver(seen: ImageStates, number: int) -> Any:
-    def receive(_module: nn.Module, _args: object, output: Any) -> None:
-        # Blocks return a tensor in transformers 5 and a tuple before it and in custom models.
-        seen.put(number, output if isinstance(output, Tensor) else output[0])
-
-    return receive
+def _receive(seen: ImageStates, number: int, _module: nn.Module, _args: object, output: Any) -> None:
+    # Blocks return a tensor in transformers 5 and a tuple before it and in custom models.
+    seen.put(number, output if isinstance(output, Tensor) else output[0])
 
 
 def image_token_mask(anatomy: VisionAnatomy, batch: Batch) -> Bool[Tensor, "b t"]:

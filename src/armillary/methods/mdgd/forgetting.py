@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from armillary.errors import UsageError
 from armillary.numerics.intervals import Interval, bootstrap_mean, paired_difference
+from armillary.records.plain import plain
 
 Array = NDArray[np.float64]
 
@@ -43,16 +44,8 @@ class ForgettingTable:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
-        sums = ("pretrained_before", "pretrained_after", "pretrained_change", "h_score")
-        rows = [
-            {
-                "task": row.task,
-                "target": row.target,
-                **{name: getattr(row, name).to_dict() for name in ("before", "after", "change")},
-            }
-            for row in self.rows
-        ]
-        return {"rows": rows, **{name: getattr(self, name).to_dict() for name in sums}}
+        data: dict[str, Any] = plain(self)
+        return data
 
 
 def harmonic_mean(a: float, b: float) -> float:

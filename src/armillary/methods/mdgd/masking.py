@@ -172,14 +172,14 @@ def _measure(
         for batch in track(batches, "Scoring the entries that may change"):
             task, visual = trainer.gradients(model, batch)
             # One tensor at a time where the scope allows, so that gradients are let go as their scores are added.
-            everything = list(zip(parameters, sums, strict=True))
-            for some in [everything] if settings.projection_scope == "global" else [[one] for one in everything]:
-                task_P = [task.pop(parameter, None) for parameter, _ in some]
-                visual_P = [visual.pop(parameter, None) for parameter, _ in some]
+            pairs = list(zip(parameters, sums, strict=True))
+            for group in [pairs] if settings.projection_scope == "global" else [[pair] for pair in pairs]:
+                task_P = [task.pop(parameter, None) for parameter, _ in group]
+                visual_P = [visual.pop(parameter, None) for parameter, _ in group]
                 decoupled, _ = decouple(
                     task_P, visual_P, mode=settings.projection or "none", scope=settings.projection_scope
                 )
-                for (_, total), g, v, edited in zip(some, task_P, visual_P, decoupled, strict=True):
+                for (_, total), g, v, edited in zip(group, task_P, visual_P, decoupled, strict=True):
                     total.add(g, v, edited)
     finally:
         with torch.no_grad():

@@ -1,8 +1,6 @@
-"""Hidden states of the image tokens before training: of a frozen copy, or of the model without its adapter.
+"""Hidden states of the image tokens before training: of a frozen copy, without an adapter, or kept an image.
 
-The third kind, a cache per image, is in ``reference_cache``.
-
-Shapes: N image tokens of a batch, D hidden size.
+Shapes: B rows, T tokens, N image tokens of a batch or row, L layers, D hidden size.
 """
 
 import copy
@@ -98,17 +96,14 @@ def weights_digest(model: nn.Module) -> str:
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             flat = parameter.detach().reshape(-1)
-            some = flat[:: max(1, flat.numel() // 64)][:64].cpu().contiguous()
-            digest.update(name.encode() + some.view(torch.uint8).numpy().tobytes())
+            entries = flat[:: max(1, flat.numel() // 64)][:64].cpu().contiguous()
+            digest.update(name.encode() + entries.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
-# Hidden states of the image tokens before training, computed once an image.
-#
-# In a causal decoder with the image before the question, these states depend on the image and the weights alone. Both
-# conditions are checked: the same text before all images, and states that don't change with the text after them.
-#
-# Shapes: B rows, T tokens, N image tokens of a row, L layers, D hidden size.
+# The states of each image, kept: in a causal decoder with the image before the question they depend on the image and
+# the weights alone. Both conditions are checked: the same text before all images, and states that don't change with
+# the text after them.
 
 
 class CachedReference:
@@ -164,7 +159,7 @@ class CachedReference:
 
     def states(self, batch: Batch, mask: Bool[Tensor, "b t"]) -> list[Float[Tensor, "n d"]]:
         """Kept states of a batch's images, on the device of ``mask``. UsageError for an image that was not seen."""
-        found = []
+        kept = []
         for row, key in enumerate(image_keys(batch, mask)):
             if key is None:
                 continue
@@ -173,11 +168,10 @@ class CachedReference:
                     f"the image of row {row} is not among the {len(self._states)} in the reference cache; pictures "
                     "that change from epoch to epoch (random crops) need reference='copy'."
                 )
-            found.append(self._states[key])
-        if not found:
+            kept.append(self._states[key])
+        if not kept:
             raise UsageError("a batch without images has no reference states.")
-        joined = torch.cat(found, dim=1).to(mask.device)
-        return list(joined)
+        return list(torch.cat(kept, dim=1).to(mask.device))
 
     def save(self, path: Path) -> None:
         """Write all states to one safetensors file, whole or not at all."""
@@ -219,7 +213,9 @@ def image_keys(batch: Batch, mask: Bool[Tensor, "b t"]) -> list[str | None]:
     """
     counts = cast(list[int], mask.sum(1).tolist())
     if "image_key" in batch:
-        return [str(key) if n else None for key, n in zip(_plain(batch["image_key"]), counts, strict=True)]
+        own = batch["image_key"]
+        own_keys = own.tolist() if isinstance(own, Tensor) else list(own)
+        return [str(key) if n else None for key, n in zip(own_keys, counts, strict=True)]
     pixels = batch.get("pixel_values")
     if not isinstance(pixels, Tensor):
         raise UsageError("a cached reference needs pixel_values or a column image_key in every batch with images.")
@@ -242,27 +238,21 @@ def _pixel_rows(batch: Batch, pixels: Tensor, counts: list[int]) -> list[tuple[i
     """Where in ``pixel_values`` each row's begin and end: rows of them, images in order, or patches by their grid."""
     if pixels.dim() == 5 and len(pixels) == len(counts):
         return [(row, row + 1) for row in range(len(counts))]
-    total = sum(counts)
-    if pixels.dim() in (2, 4) and total and _even(batch, len(pixels), total, counts):
+    total, length = sum(counts), len(pixels)
+    # Pixels go to tokens in one proportion: patches always, whole images if all take as many tokens.
+    if "image_grid_thw" in batch:
+        even = total > 0 and length % total == 0
+    else:
+        even = total > 0 and total % length == 0 and all(n % (total // length) == 0 for n in counts)
+    if pixels.dim() in (2, 4) and even:
         ends = [0]
         for n in counts:
-            ends.append(ends[-1] + n * len(pixels) // total)
+            ends.append(ends[-1] + n * length // total)
         return list(pairwise(ends))
     raise UsageError(
         f"pixel_values of shape {tuple(pixels.shape)} can't be divided among rows with {counts} image tokens; give an "
         "integer column image_key (and remove_unused_columns=False), or use reference='copy'."
     )
-
-
-def _even(batch: Batch, length: int, total: int, counts: list[int]) -> bool:
-    """Whether pixels go to tokens in one proportion: patches always, whole images if all take as many tokens."""
-    if "image_grid_thw" in batch:
-        return length % total == 0
-    return total % length == 0 and all(n % (total // length) == 0 for n in counts)
-
-
-def _plain(keys: object) -> list[object]:
-    return cast(list[object], keys.tolist() if isinstance(keys, Tensor) else list(cast(Iterable[object], keys)))
 
 
 def _check_causal(
@@ -282,10 +272,11 @@ def _check_causal(
             last = int(mask[row].nonzero().max())
             after = attended[row].bool() & (torch.arange(turned.shape[1], device=turned.device) > last)
             turned[row, after] = turned[row, after].flip(0)
-    again = visual_hidden_states(model, {**batch, "input_ids": turned}, layers, anatomy)
-    for layer, (one, other) in zip(layers, zip(states, again, strict=True), strict=True):
-        difference = float((rms_normalised(one.float()) - rms_normalised(other.float())).abs().max())
-        if difference > 10 * ROUNDING.get(one.dtype, 1e-5):
+    with_turned = visual_hidden_states(model, {**batch, "input_ids": turned}, layers, anatomy)
+    for layer, before, after in zip(layers, states, with_turned, strict=True):
+        difference = float((rms_normalised(before.float()) - rms_normalised(after.float())).abs().max())
+        # Ten times the rounding of two forwards: far below what a real dependence on the text makes.
+        if difference > 10 * ROUNDING.get(before.dtype, 1e-5):
             raise UsageError(
                 f"image states after layer {layer} change with the text that follows (by {difference:.2g}), so they "
                 "can't be kept an image; use reference='copy'."

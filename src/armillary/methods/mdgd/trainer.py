@@ -47,7 +47,8 @@ def take_reference(trainer: "MDGDMixin", *, resuming: str | bool | None) -> Stat
         kind = "adapter" if hasattr(model, "disable_adapter") else "copy"
     if kind == "adapter":
         return AdapterReference(model, trainer.layers)
-    folder = _folder(trainer, resuming)
+    checkpoint: Any = get_last_checkpoint(trainer.args.output_dir) if resuming is True else resuming
+    folder = Path(checkpoint).parent if checkpoint else Path(str(trainer.args.output_dir))
     states = folder / STATES
     if resuming and kind == "cache" and states.exists():
         cache = CachedReference.load(states)
@@ -78,12 +79,6 @@ def _cached(trainer: "MDGDMixin", model: nn.Module) -> CachedReference:
         )
 
 
-def _folder(trainer: "MDGDMixin", resuming: str | bool | None) -> Path:
-    """The run's folder: where checkpoints lie."""
-    found: Any = get_last_checkpoint(trainer.args.output_dir) if resuming is True else resuming
-    return Path(found).parent if found else Path(str(trainer.args.output_dir))
-
-
 def _check_beginning(record: Path, digest: str | None) -> None:
     if record.exists() and digest is not None:
         began = json.loads(record.read_text("utf-8"))["weights"]
@@ -95,7 +90,11 @@ def _check_beginning(record: Path, digest: str | None) -> None:
 
 
 STALLED_AFTER, STALLED_SHARE = 0.1, 0.05
+"""Share of the steps after which, and of the loss by which, the task should have moved; else alignment is named as a
+possible cause. A warning only: a task that is learned late gives it too."""
+
 TEXT_ONLY_ROWS = 64
+"""Rows after which it is told that most have no image: enough to know, early enough to stop."""
 
 
 class MDGDMixin(SecondGradientMixin):
@@ -224,7 +223,10 @@ class MDGDMixin(SecondGradientMixin):
         if isinstance(optimizer, MaskedAdamW):
             for parameter in parameters:
                 if parameter.grad is not None:
-                    _keep_only(parameter.grad, optimizer.index(parameter))
+                    flat, index_K = parameter.grad.view(-1), optimizer.index(parameter)
+                    kept_K = flat[index_K]
+                    flat.zero_()
+                    flat[index_K] = kept_K
 
     @property
     def direction_seed(self) -> int | None:
@@ -273,25 +275,15 @@ class MDGDMixin(SecondGradientMixin):
             return
         self._early_losses.append(loss)
         if self.state.global_step == end - 1 and self.accelerator.sync_gradients:
-            some = max(1, len(self._early_losses) // 5)
-            first, last = (float(torch.stack(part).mean()) for part in _ends(self._early_losses, some))
+            fifth = max(1, len(self._early_losses) // 5)
+            parts = (self._early_losses[:fifth], self._early_losses[-fifth:])
+            first, last = (float(torch.stack(part).mean()) for part in parts)
             if last > (1 - STALLED_SHARE) * first:
                 warnings.warn(
                     f"the task loss went from {first:.3g} to {last:.3g} in the first {end} steps; "
                     f"visual_align_weight={self.settings.align_weight:g} may hold it back.",
                     stacklevel=2,
                 )
-
-
-def _ends(values: list[Tensor], some: int) -> tuple[list[Tensor], list[Tensor]]:
-    return values[:some], values[-some:]
-
-
-def _keep_only(gradient: Tensor, index_K: Tensor) -> None:
-    flat = gradient.view(-1)
-    kept_K = flat[index_K]
-    flat.zero_()
-    flat[index_K] = kept_K
 
 
 class MDGDTrainer(MDGDMixin, Trainer):

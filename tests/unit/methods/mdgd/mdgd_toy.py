@@ -21,10 +21,10 @@ class ToyImages(Dataset[Row]):
     """Rows of one image and one text each; with ``questions`` two texts ask of every image."""
 
     def __init__(self, tiny: TinyVision, count: int = 8, *, images: bool = True, questions: int = 1) -> None:
-        images = [tiny.batch(1, seed=seed, images=images) for seed in range(count // questions)]
+        first = [tiny.batch(1, seed=seed, images=images) for seed in range(count // questions)]
         self.rows: list[Row] = []
         for question in range(questions):
-            for seed, image in enumerate(images):
+            for seed, image in enumerate(first):
                 text = tiny.batch(1, seed=1000 * question + seed, images=images)
                 names = ("input_ids", "labels")
                 self.rows.append({**image, **{name: text[name] for name in names}})
