@@ -8,11 +8,11 @@ from armillary.checkup.diagnosis import Context, Diagnosed, PairDiagnosis
 from armillary.errors import InsufficientSamplesError, ModelError, UsageError
 from armillary.methods.modeldiff.comparison import compare
 from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace
+from armillary.methods.modeldiff.curves import Spread
 from armillary.methods.modeldiff.figures import Naming, amount, curves, examples
 from armillary.methods.modeldiff.result import enough, shortage
 from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
 from armillary.models import LoadedModel
-from armillary.numerics.intervals import Interval
 from armillary.records.sections import Figure, Finding, Section
 
 LENGTH, SEQUENCES, PILOT = 12, 256, 64
@@ -27,16 +27,6 @@ SECTION, TITLE = "disagreement-change", "Where the tuning changed its mind"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Direction:
-    """The difference over the inputs of one of the two models."""
-
-    mean: Interval
-    deviation: Interval
-    overlap: Interval
-    """Share of them that is plausible to the other model too."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Disagreement:
     """How far two models disagree, or why they were not compared."""
 
@@ -45,7 +35,7 @@ class Disagreement:
     """That too few samples were drawn to say anything; None where there were enough."""
 
     figures: list[Figure] = field(default_factory=list)
-    directions: dict[str, Direction] = field(default_factory=dict)
+    directions: dict[str, Spread] = field(default_factory=dict)
     """By the role of the model whose inputs they are: before, after."""
 
 
@@ -70,14 +60,10 @@ def measure(before: Context, after: Context) -> Disagreement:
         return Disagreement(reason=str(error))
     drawn = [curves(comparison, "profile", NAMING)] if enough(comparison, "profile") else []
     texts = examples(comparison, NAMING)
-    spreads = {"before": comparison.spread("a"), "after": comparison.spread("b")}
     return Disagreement(
         shortage=shortage(comparison),
         figures=[*drawn, *([texts] if texts else [])],
-        directions={
-            role: Direction(mean=spread.mean, deviation=spread.deviation, overlap=spread.overlap)
-            for role, spread in spreads.items()
-        },
+        directions={"before": comparison.spread("a"), "after": comparison.spread("b")},
     )
 
 
@@ -105,11 +91,13 @@ def describe(result: Disagreement) -> Diagnosed:
         f"{amount(directions['before'].overlap, '.0%')} "
         "of the texts that were plausible before still are."
     )
-    measures = {f"disagreement/mean of D, inputs of {role}": one.mean for role, one in directions.items()}
-    measures |= {f"disagreement/spread of D, inputs of {role}": one.deviation for role, one in directions.items()}
-    measures |= {f"disagreement/plausible to both, inputs of {role}": one.overlap for role, one in directions.items()}
+    measures = {f"disagreement/mean of D, inputs of {role}": spread.mean for role, spread in directions.items()}
+    for role, spread in directions.items():
+        measures[f"disagreement/spread of D, inputs of {role}"] = spread.deviation
+    for role, spread in directions.items():
+        measures[f"disagreement/plausible to both, inputs of {role}"] = spread.overlap
     # The spread is near 0 for a copy and grows with what the tuning changed.
-    interest = min(0.85, 0.3 + max(direction.deviation.estimate for direction in directions.values()))
+    interest = min(0.85, 0.3 + max(spread.deviation.estimate for spread in directions.values()))
     return Diagnosed(
         section=_section(text, result.figures),
         measures=measures,

@@ -15,7 +15,6 @@ from armillary.methods.modeldiff.ancestry import Lineage, lineage
 from armillary.methods.modeldiff.config import Bounds
 from armillary.methods.modeldiff.core import Side, effective_size, expected_effective_size, log_sum
 from armillary.methods.modeldiff.curves import Bins
-from armillary.methods.modeldiff.derivations import finetuned
 from armillary.methods.modeldiff.draws import Floats
 from armillary.methods.modeldiff.figures import Naming, curves
 from armillary.methods.modeldiff.tempering import parallel_tempering
@@ -26,6 +25,7 @@ from armillary.records.sections import Figure
 from armillary.runs.parts import Store
 from reproductions.modeldiff.known_models import GridModel, KnownPair, TableModel, TemperedTable, known_grid
 from reproductions.modeldiff.scale import Scale
+from reproductions.modeldiff.training import finetuned
 
 VOCABULARY, LENGTH = 6, 7
 """Of the tables: 280,000 sequences, which are enumerated in a second."""

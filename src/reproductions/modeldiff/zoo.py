@@ -27,13 +27,14 @@ from armillary.errors import UsageError
 from armillary.methods.modeldiff import CompareConfig, Comparison, InputSpace, compare
 from armillary.methods.modeldiff.ancestry import Lineage, lineage
 from armillary.methods.modeldiff.config import Weighting
-from armillary.methods.modeldiff.derivations import finetuned, fit, noisy, rounded
+from armillary.methods.modeldiff.derivations import noisy, rounded
 from armillary.methods.modeldiff.ratings import RatedDirection, RatingAgreement, agreement_with_people
 from armillary.models import LoadedModel, find_anatomy
 from armillary.runs.parts import Store
 from reproductions.modeldiff.grammar import ALPHABET, Grammar, base, other, shifted
 from reproductions.modeldiff.scale import Scale, ZooScale
 from reproductions.modeldiff.stages import WindowEdge, window_edges
+from reproductions.modeldiff.training import finetuned, fit
 
 Kind = Literal["base", "other seed", "trained less", "other corpus"]
 """What is trained from nothing. All but "other corpus" see the same rows, "trained less" the first of base's own."""

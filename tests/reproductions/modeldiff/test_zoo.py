@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.modeldiff.derivations import finetuned, fit, noisy, rounded
+from armillary.methods.modeldiff.derivations import noisy, rounded
 from armillary.models import LoadedModel, tiny
 from armillary.scoring import sample, sequence_nll
 from reproductions.modeldiff.grammar import ALPHABET, START, Grammar, base, other, shifted
 from reproductions.modeldiff.scale import SCALES
+from reproductions.modeldiff.training import finetuned, fit
 from reproductions.modeldiff.zoo import (
     DERIVATIONS,
     KINDS,

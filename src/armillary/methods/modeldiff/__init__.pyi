@@ -12,7 +12,6 @@ from .core import (
 )
 from .curves import Agreement as Agreement, CountTable as CountTable, Spread as Spread
 from .derivations import (
-    finetuned as finetuned,
     known_derivations as known_derivations,
     noisy as noisy,
     rounded as rounded,
