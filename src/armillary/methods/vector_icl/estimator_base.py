@@ -299,9 +299,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
             return self._first_projector(loaded, table_NE, texts)
         if self.start not in ("random", "ridge"):
             raise UsageError(f"start is 'random' (the paper's) or 'ridge'; got {self.start!r}.")
-        of_each = (
-            [text for text in texts for _ in range(len(table_NE) // len(texts))] if self.start == "ridge" else None
-        )
+        slots = len(table_NE) // max(1, len(texts))
         return new_projector(
             loaded,
             table_NE,
