@@ -13,7 +13,7 @@ from armillary.data.texts.corpora import corpus_source, corpus_texts
 from armillary.errors import UsageError
 from armillary.methods.bricks.editing.facts import CAPITAL, Fact, Neighbour, capital_facts
 from armillary.methods.bricks.editing.report import edit_finding, edit_measures, edit_section, facts_section
-from armillary.records.plain import decode
+from armillary.records.plain import decode, plain
 from armillary.records.sections import Finding
 from armillary.runs.run import Job, Outcome, Run
 from armillary.runs.settings import File, OneModelSettings, at_least, read_toml
@@ -214,7 +214,7 @@ def edit_one(run: Run[EditSettings], fact: Fact) -> Outcome:
         method="ROME", base=settings.model, data=f"{settings.prompt} {settings.new}", seed=seed, versions=versions()
     )
     name = f"{settings.subject}: {settings.answer} to {settings.new}"
-    meta = BrickMeta(provenance=provenance, notes={"fact": fact.to_dict(), "edit": edit.to_dict()})
+    meta = BrickMeta(provenance=provenance, notes={"fact": plain(fact), "edit": edit.to_dict()})
     brick = Brick.of(loaded, edit.payload, name=name, kind="knowledge", meta=meta)
     keep_brick(brick, run.folder)
     spills = forecasts(loaded, fact, brick, subjects=settings.subjects, seed=seed) if settings.subjects else []

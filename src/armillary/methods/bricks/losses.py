@@ -58,10 +58,6 @@ class Effect:
     relative_perplexity: Interval
     """(perplexity after - before) / before, of the texts as one corpus: ``exp(delta_nll) - 1``."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {"delta_nll": self.delta_nll.to_dict(), "relative_perplexity": self.relative_perplexity.to_dict()}
-
 
 def text_losses(
     loaded: LoadedModel,

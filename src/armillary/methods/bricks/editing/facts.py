@@ -1,8 +1,7 @@
 """Facts to edit: what is asked, what is answered now and what shall be answered. Needs no torch."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -75,10 +74,6 @@ class Fact:
             target_true=target_true,
             target_new=target_new,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 def capital_facts(

@@ -47,10 +47,6 @@ class KeyCovariance:
             raise NumericError(f"the neurons of layer {self.layer} were all zero over {self.tokens} tokens.")
         return self.second_moment_MM + ridge * scale * torch.eye(len(self.second_moment_MM), dtype=torch.float64)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data, without the matrix."""
-        return {"layer": self.layer, "neurons": len(self.second_moment_MM), "tokens": self.tokens}
-
 
 class _SecondMoments:
     """A reducer for some layers: sums of products in float64 on the host."""

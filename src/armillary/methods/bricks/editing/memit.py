@@ -31,6 +31,7 @@ from armillary.methods.bricks.low_rank import applied
 from armillary.methods.bricks.payloads import LowRank
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import feed_forward
+from armillary.records.plain import plain
 
 WEIGHT = 15_000.0
 """lambda of MEMIT, for models of some 15,000 neurons a layer: how much general keys count against the edited ones.
@@ -108,7 +109,7 @@ class BatchEdit:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, without the tensors."""
         return {
-            "facts": [fact.to_dict() for fact in self.facts],
+            "facts": plain(self.facts),
             "layers": list(self.layers),
             "paths": list(self.payload.factors),
             "reached": list(self.reached),

@@ -6,8 +6,7 @@ Legend: F facts, S shares, R replicates, N positions, T tokens, D hidden size, V
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -92,10 +91,6 @@ class FactOutcome:
         pairs = zip(self.after.neighbour_true, self.before.neighbour_true, strict=True)
         return max((after - before for after, before in pairs), key=abs, default=0.0)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
-
 
 def edit_outcome(loaded: LoadedModel, facts: Sequence[Fact], payload: LowRank) -> tuple[FactOutcome, ...]:
     """Each fact before and after the one change; the model is as before when this returns."""
@@ -131,10 +126,6 @@ class EditScores:
     """Of all facts, nats."""
 
     facts: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 def score_edits(outcomes: Sequence[FactOutcome], *, seed: int = 0) -> EditScores:
@@ -205,10 +196,6 @@ class SideEffects:
 
     worst_text: str
     """The text it is in."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 @torch.inference_mode()

@@ -22,6 +22,7 @@ from armillary.methods.bricks.editing.metrics import EditScores, FactOutcome, ed
 from armillary.methods.bricks.payloads import LowRank
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import feed_forward
+from armillary.records.plain import plain
 
 LEAST_SEPARATION = 1.0
 """Below it a general key is moved more than the edited one; a typical key has about as much as there are neurons."""
@@ -83,7 +84,7 @@ class FactEdit:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, without the tensors."""
         return {
-            "fact": self.fact.to_dict(),
+            "fact": plain(self.fact),
             "layer": self.layer,
             "paths": list(self.payload.factors),
             "separation": self.separation,
@@ -151,11 +152,6 @@ class LayerSweep:
 
     best: int
     """Highest harmonic score (efficacy where there is none); the lower layer on a tie."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        scores = {str(layer): shares.to_dict() for layer, shares in self.scores.items()}
-        return {"scores": scores, "refused": {str(k): v for k, v in self.refused.items()}, "best": self.best}
 
 
 def choose_layer(

@@ -1,3 +1,4 @@
+from .config import RouterKind as RouterKind, Splitting as Splitting
 from .cost import (
     DecodeCost as DecodeCost,
     DecodeTimes as DecodeTimes,

@@ -132,11 +132,6 @@ class DecodeTimes:
         how = f"bootstrap over {log.n} rounds of {self.steps} steps" if low is not None else log.how
         return Interval(estimate=float(np.exp(log.estimate)), low=low, high=high, n=log.n, level=log.level, how=how)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: seconds a step of each arm, by round."""
-        seconds = {name: values.tolist() for name, values in self.seconds_R.items()}
-        return {"seconds_per_step": seconds, "steps": self.steps, "threads": self.threads}
-
 
 def decode_times(
     loaded: LoadedModel,

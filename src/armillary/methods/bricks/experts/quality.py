@@ -24,6 +24,7 @@ from armillary.models import LoadedModel
 from armillary.models.feed_forward import ffn_functions
 from armillary.numerics.intervals import Array, Interval, bootstrap_weighted, resampled
 from armillary.progress import track
+from armillary.records.plain import plain
 from armillary.runs.parts import Store, array_digest, part_name
 
 SHARES = (0.25, 0.5, 0.75)
@@ -59,8 +60,8 @@ class RoutingCurve:
             {
                 "k": k,
                 "share": k / self.experts,
-                "all": self.effect(k).to_dict(),
-                "capabilities": {name: self.effect(k, name).to_dict() for name in self.before.nll},
+                "all": plain(self.effect(k)),
+                "capabilities": {name: plain(self.effect(k, name)) for name in self.before.nll},
                 "cost": cost.to_dict(),
             }
             for k, cost in zip(self.ks, self.costs, strict=True)

@@ -188,10 +188,6 @@ class Routing:
         width = next(iter(self.layers.values())).function.parts.width
         return self._mean([layer.usage.neurons for layer in self.layers.values()]) / width
 
-    def to_dict(self) -> dict[str, float]:
-        """Plain JSON data."""
-        return {"experts_per_token": self.experts_per_token, "neurons_share": self.neurons_share}
-
     def _mean(self, counts: list[int]) -> float:
         return sum(counts) / max(1, sum(layer.usage.tokens for layer in self.layers.values()))
 

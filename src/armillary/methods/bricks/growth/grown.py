@@ -2,8 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -34,16 +33,6 @@ class Grown:
 
     added: int = 0
     """Numbers that the model has more than before."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data, without the model."""
-        return {
-            "model": self.loaded.name,
-            "how": self.how,
-            "new_neurons": self.neurons.size,
-            "new_parameters": len(self.parameters),
-            "added": self.added,
-        }
 
 
 def model_copy(loaded: LoadedModel) -> LoadedModel:
@@ -93,10 +82,6 @@ class Preservation:
 
     texts: int
     tokens: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 @torch.inference_mode()

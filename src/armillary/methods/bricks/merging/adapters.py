@@ -7,8 +7,7 @@ Legend: T bricks, R rank, I inputs, O outputs of a matrix, N entries of a block.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from armillary.methods.bricks.low_rank import Factors, compressed, distance, fac
 from armillary.methods.bricks.merging.rules import MergeRule
 from armillary.methods.bricks.merging.streaming import BLOCK, Merger, SquaredError
 from armillary.methods.bricks.payloads import LowRank, Site
+from armillary.records.plain import plain
 from armillary.runs.environment import versions
 
 
@@ -46,10 +46,6 @@ class MergeReport:
 
     different_base: str | None
     """What differed between the bases, where that was allowed."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {**asdict(self), "ranks": dict(self.ranks)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +213,6 @@ def _brick(
         base=base,
         sites=tuple(sites.values()),
         payload=payload,
-        meta=BrickMeta(provenance=provenance, notes={"merge": report.to_dict()}),
+        meta=BrickMeta(provenance=provenance, notes={"merge": plain(report)}),
         parents=tuple(brick.id for brick in bricks),
     )

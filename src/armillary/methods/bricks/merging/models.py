@@ -6,9 +6,8 @@ Legend: T models to merge, N entries of a block.
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,10 +43,6 @@ class StateMerge:
 
     worst_error: float | None
     """The relative distance there."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 def merge_models(

@@ -22,8 +22,8 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -114,10 +114,6 @@ class MergeRule:
     def trim(self) -> Literal["model", "tensor"] | None:
         """Over what the thresholds are taken that must be known before the first entry can be merged."""
         return RULES[self.method].trim if self.density < 1 else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Array, Drawn, Interval, resampled
 from armillary.progress import track
+from armillary.records.plain import plain
 from armillary.runs.parts import Store
 
 Measure = Literal["percent", "nats"]
@@ -130,9 +131,7 @@ class AblationTable:
         return {
             "before": self.before.to_dict(),
             "neurons": dict(self.sizes),
-            "effects": {
-                row: {name: self.effect(row, name).to_dict() for name in self.before.nll} for row in self.after
-            },
+            "effects": {row: {name: plain(self.effect(row, name)) for name in self.before.nll} for row in self.after},
         }
 
     def _effect(self, row: str, capability: str, drawn: Drawn, measure: Measure) -> Array:

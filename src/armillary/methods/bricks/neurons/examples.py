@@ -4,8 +4,7 @@ Legend: T tokens, K chosen neurons of a layer, D size of the site.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -45,10 +44,6 @@ class NeuronExamples:
     layer: int
     neuron: int
     examples: tuple[FiringExample, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 _Reading = tuple[float, int, NDArray[np.float32]]

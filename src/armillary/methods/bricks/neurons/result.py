@@ -4,10 +4,8 @@ Legend: L layers.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from armillary.numerics.intervals import Interval
-from armillary.records.plain import plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +60,6 @@ class Overlap:
     random_high: float
     by_layer: tuple[float, ...]
     """Share in each layer where both sets have neurons, in order of layers."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        data: dict[str, Any] = plain(self)
-        return data
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ from armillary.models.batches import encode, pad, run_body
 from armillary.models.feed_forward import weight_OI
 from armillary.numerics.intervals import Array, Drawn, Interval, resampled
 from armillary.progress import track
+from armillary.records.plain import plain
 from armillary.runs.parts import Store, array_digest
 
 SHARES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -105,8 +106,8 @@ class AblationCurve:
         points = [
             {
                 "level": level,
-                "all": self.effect(level).to_dict(),
-                "capabilities": {name: self.effect(level, name).to_dict() for name in self.before.nll},
+                "all": plain(self.effect(level)),
+                "capabilities": {name: plain(self.effect(level, name)) for name in self.before.nll},
             }
             for level in self.levels
         ]

@@ -17,6 +17,7 @@ from armillary.methods.bricks.payloads import LowRank
 from armillary.models import LoadedModel, tiny
 from armillary.models.feed_forward import feed_forward
 from armillary.models.tiny_models import ALL
+from armillary.records.plain import plain
 
 CAPITALS = {
     "France": "Paris",
@@ -208,7 +209,7 @@ def test_the_layer_is_chosen_on_other_facts(knowing: LoadedModel, covariance: Ke
         knowing, [fact("France")], [0, 2], None, meant_for=[fact("Italy")], prefixes=PREFIXES, settings=STRONG
     )
     assert found.best == 0 and set(found.scores) == {0} and "earlier layer" in found.refused[2]
-    assert set(found.to_dict()) == {"scores", "refused", "best"}
+    assert set(plain(found)) == {"scores", "refused", "best"}
     with pytest.raises(UsageError, match="France"):
         choose_layer(knowing, [fact("France")], [0], None, meant_for=[fact("France")])
 

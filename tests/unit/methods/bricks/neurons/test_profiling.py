@@ -16,6 +16,7 @@ from armillary.methods.bricks.neurons.examples import firing_examples
 from armillary.methods.bricks.neurons.profiling import Profile, firing, histogram, profile
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel, tiny
+from armillary.records.plain import plain
 
 TEXTS = {
     "cities": ["Paris is a city of France", "London and Berlin and Rome are old and rich cities", "Oslo"],
@@ -185,7 +186,7 @@ def test_examples_are_the_largest_of_all_texts() -> None:
                 np.testing.assert_allclose(example.values[1:], values, rtol=1e-3, atol=1e-5)
                 assert example.peak == np.abs(values).argmax() + 1
                 assert "".join(example.tokens) == texts[example.text]
-    assert found[0].to_dict()["examples"][0]["text"] == found[0].examples[0].text
+    assert plain(found[0])["examples"][0]["text"] == found[0].examples[0].text
 
 
 def test_bad_input_is_named() -> None:
