@@ -50,19 +50,19 @@ def sampling(loaded: LoadedModel, repeats: int) -> list[dict[str, object]]:
         "four": lambda seed: timed(lambda: drawn(loaded, seed, RUNGS)),
     }
     interleaved(arms, 1)  # warm-up
-    found = interleaved(arms, repeats)
+    runs = interleaved(arms, repeats)
     rows: list[dict[str, object]] = []
     for what, peer, ours in (
         ("64 sequences: generate and re-score, over one rung", "peer", "one"),
         ("one rung, over four rungs", "one", "four"),
     ):
         for kind, key in (("time, s", "seconds"), ("CPU time, s", "cpu")):
-            spread = ratio([run[key] for run in found[peer]], [run[key] for run in found[ours]])
+            spread = ratio([run[key] for run in runs[peer]], [run[key] for run in runs[ours]])
             rows.append(
                 {
                     "what": f"{what}: {kind}",
-                    "peer": medians(found[peer], key),
-                    "ours": medians(found[ours], key),
+                    "peer": medians(runs[peer], key),
+                    "ours": medians(runs[ours], key),
                     "ratio": spread,
                 }
             )
@@ -101,10 +101,10 @@ def by_generate(loaded: LoadedModel, seed: int) -> torch.Tensor:
 def drawn(loaded: LoadedModel, seed: int, temperatures: tuple[float, ...]) -> torch.Tensor:
     """Our arm: as many sequences, the rungs taking turns."""
     rungs = [row % len(temperatures) for row in range(BATCH)]
-    found = draw_fixed_length(
+    draws = draw_fixed_length(
         loaded, [int(loaded.tokenizer.bos_token_id)], rungs, length=LENGTH, temperatures=temperatures, seed=seed
     )
-    return found.log_q_KN
+    return draws.log_q_KN
 
 
 def bootstrap(repeats: int) -> list[dict[str, object]]:
@@ -132,16 +132,16 @@ def bootstrap(repeats: int) -> list[dict[str, object]]:
         ends["peer"] = np.quantile(np.stack(sums), [0.025, 0.975], axis=0)
         return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
 
-    found = interleaved({"peer": peer, "ours": ours}, repeats)
+    runs = interleaved({"peer": peer, "ours": ours}, repeats)
     widths = {name: np.diff(one, axis=0)[0] for name, one in ends.items()}
     if abs(widths["ours"].sum() / widths["peer"].sum() - 1) > 0.05:
         sys.exit("The two bootstraps give intervals of different width.")
     return [
         {
             "what": f"bootstrap, a loop over numpy.histogram: {kind}",
-            "peer": medians(found["peer"], key),
-            "ours": medians(found["ours"], key),
-            "ratio": ratio([run[key] for run in found["peer"]], [run[key] for run in found["ours"]]),
+            "peer": medians(runs["peer"], key),
+            "ours": medians(runs["ours"], key),
+            "ratio": ratio([run[key] for run in runs["peer"]], [run[key] for run in runs["ours"]]),
         }
         for kind, key in (("time, s", "seconds"), ("CPU time, s", "cpu"))
     ]
