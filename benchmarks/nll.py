@@ -27,8 +27,8 @@ def main() -> None:
         print(json.dumps(measure_arm(options.arm, options.model, options.quick)))
         return
     arms = {name: lambda _, arm=name: in_fresh_process(arm, options.model, options.quick) for name in ("peer", "ours")}
-    found = interleaved(arms, 2 if options.quick else 5)
-    peer, ours = found["peer"], found["ours"]
+    timed = interleaved(arms, 2 if options.quick else 5)
+    peer, ours = timed["peer"], timed["ours"]
     difference = max(abs(a["nll"] - b["nll"]) / a["tokens"] for a, b in zip(peer, ours, strict=True))
     if difference > 1e-5:
         sys.exit(f"The arms disagree by {difference:.2g} nats per token.")

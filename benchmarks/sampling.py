@@ -43,8 +43,8 @@ def main() -> None:
         }
         if not options.quick:
             interleaved(arms, 1)  # warm-up
-        found = interleaved(arms, 1 if options.quick else 5)
-        peer, ours = found["peer"], found["ours"]
+        timed = interleaved(arms, 1 if options.quick else 5)
+        peer, ours = timed["peer"], timed["ours"]
         for kind, key in (("time, s", "seconds"), ("CPU time, s", "cpu")):
             row: dict[str, object] = {
                 "what": f"{what}: {kind}",

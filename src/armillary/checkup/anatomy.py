@@ -4,8 +4,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnosis
 from armillary.records.sections import Bars, Figure, Finding, Section, Table
 
@@ -27,6 +25,7 @@ class AnatomyFacts:
 def _owners(context: Context) -> dict[int, str]:
     """Component of each module, by identity; the innermost named owner wins."""
     anatomy = context.loaded.anatomy
+    width = anatomy.intermediate_size
     owners: dict[int, str] = {id(anatomy.head): "unembedding (head)", id(anatomy.embedding): "embedding"}
     for layer, write in zip(anatomy.layers, anatomy.ffn_writes, strict=True):
         for module in layer.modules():
@@ -34,16 +33,11 @@ def _owners(context: Context) -> dict[int, str]:
         if write is None:
             continue
         feed_forward = next(child for child in layer.modules() if write in child.children())
-        siblings = feed_forward.modules() if feed_forward is not layer else [write, *_reads(layer, context)]
-        for module in siblings:
+        # A layer may keep its feed-forward matrices as direct children (OPT): those that read are told by their width.
+        reads = [child for child in layer.children() if getattr(child, "out_features", None) == width]
+        for module in feed_forward.modules() if feed_forward is not layer else [write, *reads]:
             owners[id(module)] = "feed-forward"
     return owners
-
-
-def _reads(layer: nn.Module, context: Context) -> list[nn.Module]:
-    """Feed-forward read matrices of a layer that keeps them as direct children (OPT)."""
-    width = context.loaded.anatomy.intermediate_size
-    return [module for module in layer.children() if getattr(module, "out_features", None) == width]
 
 
 def measure(context: Context) -> AnatomyFacts:

@@ -119,7 +119,12 @@ def compare(earlier: NeuronResult, later: NeuronResult) -> Diagnosed:
         ],
         tables=[_table(kept, redrawn, better)],
     )
-    values = {f"neurons change/set replaced, {name}": _rest(share) for name, share in kept.items()}
+    values = {
+        f"neurons change/set replaced, {name}": replace(
+            share, estimate=1 - share.estimate, low=1 - share.upper, high=1 - share.lower
+        )
+        for name, share in kept.items()
+    }
     values |= {f"neurons change/best of a layer, {name}": change for name, change in better.items()}
     interest = 0.75 if moved else 0.3
     return Diagnosed(
@@ -135,11 +140,6 @@ def _capabilities(config: CheckupConfig) -> tuple[str, ...]:
 
 def _index(rows: list[list[int]]) -> Index:
     return Index({layer: np.array(row, np.int64) for layer, row in enumerate(rows)})
-
-
-def _rest(share: Interval) -> Interval:
-    """What is left of 1."""
-    return replace(share, estimate=1 - share.estimate, low=1 - share.upper, high=1 - share.lower)
 
 
 def _table(kept: dict[str, Interval], redrawn: dict[str, Interval], better: dict[str, Interval]) -> Table:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from armillary.checkup.diagnosis import CORPORA, Context, Description, Diagnosed, Diagnosis
-from armillary.numerics.intervals import Interval, bootstrap_mean, paired_difference
+from armillary.numerics.intervals import bootstrap_mean, paired_difference
 from armillary.records.sections import Finding, Section, interval_bars
 from armillary.scoring import sequence_nll
 
@@ -67,7 +67,11 @@ def describe(predictions: TextPredictions) -> Diagnosed:
 def compare(before: TextPredictions, after: TextPredictions) -> Diagnosed:
     """Paired change of bits per byte, text by text."""
     changes = {name: paired_difference(after.of(name), before.of(name), seed=0) for name in CORPORA}
-    numbers = "; ".join(f"{name} {_signed(change)}" for name, change in changes.items())
+    numbers = "; ".join(
+        f"{name} {change.estimate:+.3f}"
+        + (f" [{change.lower:+.3f}, {change.upper:+.3f}]" if None not in (change.low, change.high) else "")
+        for name, change in changes.items()
+    )
     section = Section(
         id="predictions-change",
         title="Prediction of plain texts: what changed",
@@ -83,12 +87,6 @@ def compare(before: TextPredictions, after: TextPredictions) -> Diagnosed:
         measures={f"bits per byte change/{name}": change for name, change in changes.items()},
         findings=[Finding(text=section.summary, interest=interest, section="predictions-change")],
     )
-
-
-def _signed(change: Interval) -> str:
-    if change.low is None or change.high is None:
-        return f"{change.estimate:+.3f}"
-    return f"{change.estimate:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
 
 
 PREDICTIONS = Diagnosis(

@@ -8,7 +8,6 @@ from armillary.data.sources import DataSource
 from armillary.methods.lincorr import LinCorrConfig, correlation_matrix, prompt_tables, study
 from armillary.methods.lincorr.method import StudyScores
 from armillary.methods.lincorr.result import HitRate, RelationScores
-from armillary.numerics.intervals import Interval
 from armillary.records.sections import Bars, Cell, Figure, Finding, Heatmap, Section, Table
 
 RELATIONS_SHOWN = (
@@ -214,7 +213,8 @@ def compare(before: RelationSurvey, after: RelationSurvey) -> Diagnosed:
         {name: scores.correlation for name, scores in survey.study.results.items()} for survey in (before, after)
     )
     names = [name for name in old if name in new]
-    moved = [name for name in names if _apart(old[name], new[name])]
+    known = [name for name in names if None not in (old[name].low, old[name].high, new[name].low, new[name].high)]
+    moved = [name for name in known if old[name].upper < new[name].lower or new[name].upper < old[name].lower]
     changes = {name: new[name].estimate - old[name].estimate for name in names}
     rows: list[list[Cell]] = [
         [name, old[name].estimate, new[name].estimate, changes[name], "yes" if name in moved else "no"]
@@ -242,12 +242,6 @@ def compare(before: RelationSurvey, after: RelationSurvey) -> Diagnosed:
     )
     finding = Finding(text=summary, interest=0.85 if moved else 0.3, section="relations-change")
     return Diagnosed(section=section, findings=[finding])
-
-
-def _apart(one: Interval, other: Interval) -> bool:
-    if one.low is None or one.high is None or other.low is None or other.high is None:
-        return False
-    return one.high < other.low or other.high < one.low
 
 
 RELATIONS = Diagnosis(

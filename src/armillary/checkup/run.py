@@ -15,7 +15,6 @@ from armillary.checkup.layers import LAYERS
 from armillary.checkup.neurons import NEURONS
 from armillary.checkup.predictions import PREDICTIONS
 from armillary.checkup.relations import RELATIONS
-from armillary.data.sources import DataSource
 from armillary.data.texts.corpora import corpus_source
 from armillary.progress import counted
 from armillary.records.record import RunRecord
@@ -40,11 +39,7 @@ def examine(run: Run[CheckupConfig]) -> Outcome:
     results = {role: _measured(context) for role, context in contexts.items()}
     if "before" in results:
         changes = _changes(results["before"], results["model"]) + _pair_changes(contexts["before"], contexts["model"])
-        diagnosed = [
-            *changes,
-            *(_behind_changes(outcome) for outcome in _described(results["model"])),
-            *(_as_before(outcome) for outcome in _described(results["before"])),
-        ]
+        diagnosed = [*changes, *_behind_changes(results["model"]), *_as_before(results["before"])]
     else:
         diagnosed = _described(results["model"])
     findings = [finding for outcome in diagnosed for finding in outcome.findings]
@@ -53,7 +48,7 @@ def examine(run: Run[CheckupConfig]) -> Outcome:
         measures={name: value for outcome in diagnosed for name, value in outcome.measures.items()},
         findings=sorted(findings, key=lambda finding: -finding.interest),
         sections=[outcome.section for outcome in diagnosed],
-        data=_sources(config),
+        data=(*relations.sources(), *map(corpus_source, CORPORA), *neurons.sources(config)),
     )
 
 
@@ -102,18 +97,22 @@ def _pair_changes(before: Context, after: Context) -> list[Diagnosed]:
     ]
 
 
-def _behind_changes(outcome: Diagnosed) -> Diagnosed:
+def _behind_changes(results: Results) -> list[Diagnosed]:
     """With an earlier model beside it, what changed is what the reader wants to know: the rest comes after it."""
-    findings = [replace(finding, interest=finding.interest / 4) for finding in outcome.findings]
-    return replace(outcome, findings=findings)
+    return [
+        replace(outcome, findings=[replace(finding, interest=finding.interest / 4) for finding in outcome.findings])
+        for outcome in _described(results)
+    ]
 
 
-def _as_before(outcome: Diagnosed) -> Diagnosed:
-    section = replace(outcome.section, id=f"before-{outcome.section.id}", title=f"Before: {outcome.section.title}")
-    return Diagnosed(section=section, measures={f"before/{name}": value for name, value in outcome.measures.items()})
-
-
-def _sources(config: CheckupConfig) -> tuple[DataSource, ...]:
-    """Where words and texts come from, each source once."""
-    corpora = (corpus_source(name) for name in CORPORA)
-    return tuple(dict.fromkeys((*relations.sources(), *corpora, *neurons.sources(config))))
+def _as_before(results: Results) -> list[Diagnosed]:
+    """The earlier model's sections and measures, named as such, without findings."""
+    return [
+        Diagnosed(
+            section=replace(
+                outcome.section, id=f"before-{outcome.section.id}", title=f"Before: {outcome.section.title}"
+            ),
+            measures={f"before/{name}": value for name, value in outcome.measures.items()},
+        )
+        for outcome in _described(results)
+    ]

@@ -117,8 +117,8 @@ def _partial(settings: type[SettingsT], table: Mapping[str, Any], where: str) ->
 def _sentence(box: str) -> str:
     """What tyro says in a box of several lines, as one: without frame, title and the pointer to the help text."""
     lines = [line.strip(" │|") for line in box.splitlines() if not line.startswith(("╭", "╰", "+"))]
-    said = " ".join(";" if line and set(line) in ({"─"}, {"-"}) else line for line in lines)
-    parts = (re.sub(r"\s+", " ", part).strip(" .").removesuffix("(required)") for part in said.split(";"))
+    text = " ".join(";" if line and set(line) in ({"─"}, {"-"}) else line for line in lines)
+    parts = (re.sub(r"\s+", " ", part).strip(" .").removesuffix("(required)") for part in text.split(";"))
     return "; ".join(part.strip(" .") for part in parts if part.strip() and "full helptext" not in part)
 
 

@@ -69,17 +69,18 @@ def ink(value: float, low: float, high: float) -> str:
     """Colour of text on the cell of ``value``: the one with the higher contrast."""
     red, green, blue, _ = _cmap(low, high)((value - low) / (high - low))
     cell = _luminance((red, green, blue))
-    return max("#12151a", "#ffffff", key=lambda color: _contrast(cell, _luminance(to_rgb(color))))
+
+    def contrast(color: str) -> float:
+        dark, light = sorted((cell, _luminance(to_rgb(color))))
+        return (light + 0.05) / (dark + 0.05)
+
+    return max("#12151a", "#ffffff", key=contrast)
 
 
 def _luminance(color: tuple[float, float, float]) -> float:
     """Relative luminance of an sRGB colour (WCAG 2.1)."""
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in map(float, color))
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def _contrast(first: float, second: float) -> float:
-    return (max(first, second) + 0.05) / (min(first, second) + 0.05)
 
 
 def _cmap(low: float, high: float) -> Colormap:

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from armillary.records.record import RunRecord
 from armillary.records.sections import Figure
+from armillary.report.drawing import svg
 from armillary.report.interactive import scripts, specification
-from armillary.report.svg import svg
 from armillary.report.tables import cell, least_width, shape, stacking_rules
 from armillary.report.tokens import markup
 from armillary.report.wording import NOTHING, basis, duration, ends, moment, visible

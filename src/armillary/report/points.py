@@ -89,13 +89,11 @@ def _free_box(point: tuple[float, float], wide: float, taken: list[Box], width: 
     for left, top in corners:
         box = (left, top, left + wide, top + tall)
         inside = left >= 0 and top >= 0 and box[2] <= width and box[3] <= height
-        if inside and not any(_meet(box, other) for other in taken):
+        if inside and not any(
+            box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken
+        ):
             return box
     return None
-
-
-def _meet(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _rows(groups: list[str], width: float) -> list[list[tuple[str, float]]]:

@@ -35,26 +35,19 @@ def shape(value: Any) -> Literal["number", "short", "long"]:
 
 def least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """The rem that a table needs for its columns to stand side by side without cutting a word or a number."""
-    pixels = sum(
-        max([_heading(column), *(_least(row[index]) for row in rows if index < len(row))]) + _PADDING
-        for index, column in enumerate(columns)
-    )
+    pixels = 0.0
+    for index, column in enumerate(columns):
+        # Headings are bold, which is wider.
+        needs = [1.1 * text_width(word, _FONT) for word in visible(column).replace("_", " ").split()]
+        for value in (row[index] for row in rows if index < len(row)):
+            needs.append(_LONG if shape(value) == "long" else text_width(visible(cell(value)), _FONT))
+        pixels += max(needs, default=0.0) + _PADDING
     return max(1, math.ceil(pixels / 16 / _STEP)) * _STEP
 
 
 def stacking_rules(widths: Iterable[int]) -> str:
     """Style rules by which a table that has less room than its least width shows its cells one below the other."""
     return "\n".join(_RULES.replace("WIDTH", str(width)) for width in sorted(set(widths)))
-
-
-def _heading(column: str) -> float:
-    words = visible(column).replace("_", " ").split()
-    # Headings are bold, which is wider.
-    return max((1.1 * text_width(word, _FONT) for word in words), default=0.0)
-
-
-def _least(value: Any) -> float:
-    return _LONG if shape(value) == "long" else text_width(visible(cell(value)), _FONT)
 
 
 _RULES = """\

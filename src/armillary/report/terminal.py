@@ -14,7 +14,9 @@ _MOST_MEASURES = 40
 
 def render_terminal(record: RunRecord) -> Group:
     """Something ``rich`` prints in any width: the words of a model are text in it, never markup or control codes."""
-    parts: list[RenderableType] = [_text(record.title, "bold"), _text(_made(record), "dim")]
+    models = ", ".join(str(facts.get("name", role)) for role, facts in record.models.items())
+    made = " · ".join(part for part in (models, f"seed {record.seed}", duration(record.seconds)) if part)
+    parts: list[RenderableType] = [_text(record.title, "bold"), _text(made, "dim")]
     if record.findings:
         parts += [Text(), _findings(record)]
     if record.claims:
@@ -26,11 +28,6 @@ def render_terminal(record: RunRecord) -> Group:
 
 def _text(words: str, style: str = "") -> Text:
     return Text(visible(words), style=style, overflow="fold")
-
-
-def _made(record: RunRecord) -> str:
-    models = ", ".join(str(facts.get("name", role)) for role, facts in record.models.items())
-    return " · ".join(part for part in (models, f"seed {record.seed}", duration(record.seconds)) if part)
 
 
 def _findings(record: RunRecord) -> Table:

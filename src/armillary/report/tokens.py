@@ -4,7 +4,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from armillary.errors import UsageError
-from armillary.records.sections import Figure, TokenRow, Tokens
+from armillary.records.sections import Figure, Tokens
 from armillary.report.figure_data import drawable
 from armillary.report.wording import number, visible
 
@@ -41,7 +41,18 @@ def markup(figure: Figure) -> Markup:
     data = drawable(figure)
     if not isinstance(data, Tokens):
         raise UsageError(f"Figure {figure.title!r} is of kind {figure.kind!r}, not 'tokens'.")
-    rows = [{"label": row.label, "note": row.note, "marks": _marks(row, data.limit)} for row in data.rows]
+    rows = [
+        {
+            "label": row.label,
+            "note": row.note,
+            # A token of no visible text (part of a character) still needs something to point at.
+            "marks": [
+                (shade(value, data.limit), _signed(value), token or "\N{EMPTY SET}")
+                for token, value in zip(row.tokens, row.values, strict=True)
+            ],
+        }
+        for row in data.rows
+    ]
     steps = range(-STEPS, STEPS + 1)
     scale = [
         (shade(float(step), STEPS), "\N{NO-BREAK SPACE}" if step % STEPS else _signed(data.limit * step / STEPS))
@@ -58,12 +69,6 @@ def shade(value: float | None, limit: float) -> str:
     """Class of the style sheet: "l1" to "l4" below zero, "h1" to "h4" above, "" next to zero or for no value."""
     step = 0 if value is None else min(STEPS, round(STEPS * abs(value) / limit))
     return f"{'l' if value is not None and value < 0 else 'h'}{step}" if step else ""
-
-
-def _marks(row: TokenRow, limit: float) -> list[tuple[str, str, str]]:
-    pairs = zip(row.tokens, row.values, strict=True)
-    # A token of no visible text (part of a character) still needs a place to point at.
-    return [(shade(value, limit), _signed(value), token or "\N{EMPTY SET}") for token, value in pairs]
 
 
 def _signed(value: float | None) -> str:

@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, str | int]:
     """Cores this process may use, memory in GiB, processor class, system, Python: no host name, user or path."""
     facts: dict[str, str | int | None] = {
-        "cores": _cores(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory_gib(),
         "processor": _processor(),
         "architecture": platform.machine(),
@@ -36,12 +36,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _cores() -> int | None:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def _memory_gib() -> int | None:

@@ -101,7 +101,7 @@ class OneModelSettings(ModelSettings):
         return replace(self, model=DRY_MODEL)
 
 
-def read_toml(path: Path | str) -> dict[str, Any]:
+def read_toml(path: Path | str) -> Mapping[str, Any]:
     """The table in a TOML file.
 
     Raises:
@@ -119,7 +119,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
 
 
-def without_extras(table: Mapping[str, Any]) -> dict[str, Any]:
+def without_extras(table: Mapping[str, Any]) -> Mapping[str, Any]:
     """The settings alone of what a record keeps as its config.
 
     Beside them it names the command, and has the digests of the files that were read, which a new run makes anew.

@@ -13,9 +13,9 @@ from armillary.errors import UsageError
 from armillary.records import Figure
 from armillary.records.sections import Bars, FigureData, Heatmap, Lines, Points, Series
 from armillary.report.canvas import INK, SERIES
+from armillary.report.drawing import svg
 from armillary.report.heatmap import color_range, ink
 from armillary.report.lines import spread
-from armillary.report.svg import svg
 
 Figures = Callable[[str, bool], list[Figure]]
 KINDS = range(4)

@@ -11,8 +11,8 @@ from armillary import report
 from armillary.errors import UsageError
 from armillary.records import Figure, RunRecord
 from armillary.records.sections import Bars, TokenRow, Tokens
+from armillary.report.drawing import svg
 from armillary.report.html import render_html
-from armillary.report.svg import svg
 from armillary.report.tokens import STEPS, markup, shade
 
 

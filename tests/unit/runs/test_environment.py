@@ -33,7 +33,7 @@ def test_runs_and_report_import_no_torch() -> None:
 import sys
 import armillary.runs.folder, armillary.runs.parts, armillary.records.record, armillary.runs.environment
 assert not {"torch", "transformers", "matplotlib"} & set(sys.modules), "heavy import"
-import armillary.report.html, armillary.report.terminal, armillary.report.svg, armillary.report.interactive
+import armillary.report.html, armillary.report.terminal, armillary.report.drawing, armillary.report.interactive
 assert not {"torch", "transformers"} & set(sys.modules), "torch import"
 """
     subprocess.run([sys.executable, "-c", code], check=True)

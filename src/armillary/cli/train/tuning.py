@@ -85,7 +85,7 @@ def run_tuning(job: Job[SettingsT], options_type: type[TuneOptions], arguments: 
     """The command of a job: read the file, run, and print where the report and the model are."""
     command, method = job.settings.command, job.settings.method
     options = read(options_type, arguments, command)
-    table = read_toml(options.config)
+    table = dict(read_toml(options.config))
     for change in options.set:
         _change(table, change)
     settings = job.settings.from_file(method, table, "The configuration", seed=options.seed)

@@ -16,7 +16,7 @@ from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel, tiny
 from armillary.records.plain import decode, plain
 from armillary.records.sections import Section
-from armillary.report.svg import svg
+from armillary.report.drawing import svg
 from armillary.report.tokens import markup
 
 from .test_planted import LAYERS, TOPICS, WIDTH, planted, texts
