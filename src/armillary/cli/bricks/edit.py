@@ -206,7 +206,9 @@ def edit_one(run: Run[EditSettings], fact: Fact) -> Outcome:
 
     settings, loaded, seed = run.settings, run.model, run.settings.seed
     chosen = choose(loaded, [fact], settings)
-    edit = edit_fact(loaded, fact, chosen.layer, chosen.covariance, require_known=False)
+    (layer,) = chosen.layers
+    covariance = None if chosen.covariances is None else chosen.covariances[layer]
+    edit = edit_fact(loaded, fact, layer, covariance, require_known=False)
     outcome = edit_outcome(loaded, [fact], edit.payload)
     scores = score_edits(outcome, seed=seed)
     side = side_effects(loaded, edit.payload, settings.elsewhere(), max_tokens=settings.tokens, seed=seed)
@@ -238,20 +240,18 @@ def edit_several(run: Run[EditSettings], facts: list[Fact]) -> Outcome:
     from armillary.runs.environment import versions
 
     settings, loaded, seed = run.settings, run.model, run.settings.seed
-    layers: Sequence[int] = settings.layers
-    if layers:
-        depth = loaded.anatomy.num_layers
-        if not 0 <= min(layers) <= max(layers) < depth:
-            raise UsageError(f"layers must be 0 to {depth - 1}; got {', '.join(map(str, layers))}.")
-        covariances = covariances_of(loaded, layers, settings)
-    else:
-        chosen = choose(loaded, facts, settings)
-        assert chosen.covariance is not None
-        layers, covariances = [chosen.layer], {chosen.layer: chosen.covariance}
+    chosen = choose(loaded, facts, settings)
+    assert chosen.covariances is not None
     # The paper's 15,000 is about the number of neurons of the model that it edits (GPT-J: 16,384).
     weight = settings.weight if settings.weight is not None else float(loaded.anatomy.intermediate_size)
     edit = edit_facts(
-        loaded, facts, layers, covariances, weight=weight, protected=settings.protected, require_known=False
+        loaded,
+        facts,
+        chosen.layers,
+        chosen.covariances,
+        weight=weight,
+        protected=settings.protected,
+        require_known=False,
     )
     outcomes = edit_outcome(loaded, facts, edit.payload)
     scores = score_edits(outcomes, seed=seed)
@@ -262,7 +262,7 @@ def edit_several(run: Run[EditSettings], facts: list[Fact]) -> Outcome:
     meta = BrickMeta(provenance=provenance, notes={"edit": edit.to_dict()})
     name = f"{len(facts)} facts"
     keep_brick(Brick.of(loaded, edit.payload, name=name, kind="knowledge", meta=meta), run.folder)
-    section = facts_section(edit, outcomes, scores, side)
+    section = facts_section(edit, outcomes, scores, side, chosen.sweep)
     return Outcome(
         title=f"{len(facts)} facts edited in {loaded.name}",
         sections=[section],
@@ -273,47 +273,37 @@ def edit_several(run: Run[EditSettings], facts: list[Fact]) -> Outcome:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ChosenLayer:
+class ChosenLayers:
     """Where to edit, and in which metric."""
 
-    layer: int
-    covariance: "KeyCovariance | None"
-    """Of this layer; None takes the identity."""
+    layers: list[int]
+    covariances: "dict[int, KeyCovariance] | None"
+    """Second moment of each layer's keys over general text; None takes the identity."""
 
     sweep: "LayerSweep | None"
     """Scores of the layers that were tried; None where none was."""
 
 
-def choose(loaded: "LoadedModel", facts: list[Fact], settings: EditSettings) -> ChosenLayer:
-    """The layer of the settings, or the best of three from an eighth to a half of the depth, tried on other facts."""
+def choose(loaded: "LoadedModel", facts: list[Fact], settings: EditSettings) -> ChosenLayers:
+    """The layers of the settings, or the best of three from an eighth to a half of the depth, tried on other facts."""
+    from armillary.methods.bricks.editing.key_value import key_covariances
     from armillary.methods.bricks.editing.rome import choose_layer
 
-    depth = loaded.anatomy.num_layers
-    if settings.layer is not None and not 0 <= settings.layer < depth:
-        raise UsageError(f"layer must be 0 to {depth - 1}; got {settings.layer}.")
-    trial = trial_facts(loaded, facts, settings) if settings.layer is None else []
-    if settings.layer is not None:
-        layers = [settings.layer]
-    else:
+    depth, seed = loaded.anatomy.num_layers, settings.seed
+    layers = [*settings.layers, *([] if settings.layer is None else [settings.layer])]
+    if wrong := [layer for layer in layers if not 0 <= layer < depth]:
+        raise UsageError(f"layer must be 0 to {depth - 1}; got {wrong[0]}.")
+    trial = [] if layers else trial_facts(loaded, facts, settings)
+    if not layers:
         layers = sorted({depth // 8, depth // 4, depth // 2}) if trial else [depth // 4]
-    covariances = None if settings.identity else covariances_of(loaded, layers, settings)
-    layer, sweep = layers[0], None
-    if trial:
-        result = choose_layer(
-            loaded, trial, layers, covariances, meant_for=facts, require_known=False, seed=settings.seed
-        )
-        layer, sweep = result.best, result
-    return ChosenLayer(layer=layer, covariance=None if covariances is None else covariances[layer], sweep=sweep)
-
-
-def covariances_of(loaded: "LoadedModel", layers: Sequence[int], settings: EditSettings) -> "dict[int, KeyCovariance]":
-    """Second moment of each layer's keys over general text."""
-    from armillary.methods.bricks.editing.key_value import key_covariances
-
-    general = corpus_texts(GENERAL, limit=settings.general_texts, seed=settings.seed)
-    return key_covariances(
-        loaded, general, layers, max_tokens=settings.tokens, label="reading the keys of general text"
-    )
+    covariances, label = None, "reading the keys of general text"
+    if not settings.identity:
+        general = corpus_texts(GENERAL, limit=settings.general_texts, seed=seed)
+        covariances = key_covariances(loaded, general, layers, max_tokens=settings.tokens, label=label)
+    if not trial:
+        return ChosenLayers(layers=layers, covariances=covariances, sweep=None)
+    sweep = choose_layer(loaded, trial, layers, covariances, meant_for=facts, require_known=False, seed=seed)
+    return ChosenLayers(layers=[sweep.best], covariances=covariances, sweep=sweep)
 
 
 def trial_facts(loaded: "LoadedModel", facts: list[Fact], settings: EditSettings) -> list[Fact]:

@@ -150,7 +150,11 @@ def _layers(sweep: "LayerSweep") -> Table:
 
 
 def facts_section(
-    edit: "BatchEdit", outcomes: "Sequence[FactOutcome]", scores: "EditScores", side: "SideEffects"
+    edit: "BatchEdit",
+    outcomes: "Sequence[FactOutcome]",
+    scores: "EditScores",
+    side: "SideEffects",
+    sweep: "LayerSweep | None",
 ) -> Section:
     """What became of each fact, of its paraphrases and neighbours, and of other text; the summary is the finding."""
     change = side.nll_change
@@ -216,5 +220,6 @@ def facts_section(
                 note=f"The largest divergence of a position is {side.largest_divergence:.3g} nats, in the text that "
                 f"begins {side.worst_text[:60]!r}.",
             ),
+            *([] if sweep is None else [_layers(sweep)]),
         ],
     )  # fmt: skip
