@@ -51,7 +51,8 @@ def training_arguments(config: TuningConfig, checkpoints: Path, rows: int) -> Tr
 
     UsageError for a field that is unknown, is decided here, or has a value that is not accepted.
     """
-    given = _checked(config.training)
+    _check(config.training)
+    given = dict(config.training)
     if config.dry_run:
         given |= _DRY
     steps = total_steps(given, rows)
@@ -108,26 +109,24 @@ def check_training(config: TuningConfig) -> None:
     Raises:
         UsageError: a value is not accepted, or adapters are asked for without PEFT.
     """
-    _checked(config.training)
+    _check(config.training)
     method_settings(config)
     if config.lora is not None:
         optional("peft", "adapters")
 
 
-def _checked(training: Mapping[str, Any]) -> dict[str, Any]:
+def _check(training: Mapping[str, Any]) -> None:
     for name in training:
         if name in OURS:
             raise UsageError(f"{name} under [training] is decided by `armillary train`; leave it out.")
     hints = typing.get_type_hints(TrainingArguments)
     known = [field.name for field in fields(TrainingArguments)]
     refuse_unknown(training, known, "[training] (the fields of transformers.TrainingArguments)")
-    checked: dict[str, Any] = {
-        name: decode(hints[name], value, f"[training].{name}") for name, value in training.items()
-    }
+    for name, value in training.items():
+        decode(hints[name], value, f"[training].{name}")
     for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
-        if checked.get(name, 1) < 1:
-            raise UsageError(f"{name} in [training] must be 1 or more; got {checked[name]}.")
+        if training.get(name, 1) < 1:
+            raise UsageError(f"{name} in [training] must be 1 or more; got {training[name]}.")
     for name in ("learning_rate", "num_train_epochs", "logging_steps", "save_steps"):
-        if not checked.get(name, 1) > 0:
-            raise UsageError(f"{name} in [training] must be above 0; got {checked[name]}.")
-    return checked
+        if not training.get(name, 1) > 0:
+            raise UsageError(f"{name} in [training] must be above 0; got {training[name]}.")

@@ -209,7 +209,13 @@ def _learned(result: TuningResult) -> Section:
 def _training(result: TuningResult) -> Section:
     log = result.log
     losses = series_named(log, {"loss": "loss"})
-    figures = [curve("Loss of the new task", losses, "nats a token"), _mdgd_curves(log), _norms(log, result)]
+    gradients = {"visual_drift": "drift", "gradient_cosine": "cosine", "gradient_removed": "removed"}
+    norms = _with_prefix(log, "gradient_norm/") or {"grad_norm": "gradient norm"}
+    figures = [
+        curve("Loss of the new task", losses, "nats a token"),
+        curve("Image states and gradients", series_named(log, gradients), ""),
+        curve("Gradient norm by component", series_named(log, norms), "norm"),
+    ]
     values = losses.get("loss", LoggedSeries([], [])).y
     went = f"The loss went from {values[0]:.3g} to {values[-1]:.3g}" if values else "The training left no loss"
     last = max((line.get("step", 0) for line in log), default=0)
@@ -228,16 +234,6 @@ def _training(result: TuningResult) -> Section:
         caution="One run with one seed; the last values of a short run depend on which questions came last.",
         figures=[figure for figure in figures if figure is not None],
     )
-
-
-def _mdgd_curves(log: Sequence[Mapping[str, Any]]) -> Figure | None:
-    names = {"visual_drift": "drift", "gradient_cosine": "cosine", "gradient_removed": "removed"}
-    return curve("Image states and gradients", series_named(log, names), "")
-
-
-def _norms(log: Sequence[Mapping[str, Any]], result: TuningResult) -> Figure | None:
-    prefixed = _with_prefix(log, "gradient_norm/")
-    return curve("Gradient norm by component", series_named(log, prefixed or {"grad_norm": "gradient norm"}), "norm")
 
 
 def _balance(result: TuningResult) -> Section:

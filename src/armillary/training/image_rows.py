@@ -8,7 +8,7 @@ Shapes: B rows, T tokens, P pixels a side, N states of an image (the class token
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -23,6 +23,15 @@ from armillary.models.batches import pad
 from armillary.training.questions import IGNORED
 
 PROMPT = "{images}\n{question}\nAnswer:"
+
+
+class ImageRow(TypedDict):
+    """One question before it is put into a batch."""
+
+    input_ids: list[int]
+    labels: list[int]
+    image: tuple[int, int]
+    """Emoji and style."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +86,7 @@ class ImageRows:
         """An answer's tokens as text, on one line."""
         return " ".join(str(self.processor.tokenizer.decode(list(tokens), skip_special_tokens=True)).split())
 
-    def row(self, example: ImageExample, *, answered: bool = True) -> dict[str, Any]:
+    def row(self, example: ImageExample, *, answered: bool = True) -> ImageRow:
         """One row; without its answer, for asking."""
         prompt = self.prompt(example.question)
         answer = self.answer(example.answer) if answered else []

@@ -284,14 +284,10 @@ def _scored(model: nn.Module, encoder: QuestionEncoder, rows: Sequence[Row]) -> 
     keep = labels_BT.shape[1] - first + 1
     logits_BKV = cast(Any, model)(**given, use_cache=False, logits_to_keep=keep).logits.float()
     logs_BKV = torch.log_softmax(logits_BKV[:, :-1], dim=-1).cpu()
-    wanted_BK = labels_BT[:, first:]
-    return [
-        _score(logs_KV[wanted_K != IGNORED], wanted_K[wanted_K != IGNORED], len(encoder.end))
-        for logs_KV, wanted_K in zip(logs_BKV, wanted_BK, strict=True)
-    ]
-
-
-def _score(logs_NV: Tensor, wanted_N: Tensor, ends: int) -> AnswerScore:
-    own_N = logs_NV.gather(1, wanted_N[:, None])[:, 0].double()
-    answer_N = own_N[: len(own_N) - ends]
-    return AnswerScore(float(answer_N.mean()), bool((logs_NV.argmax(1) == wanted_N).all()))
+    scores = []
+    for logs_KV, wanted_K in zip(logs_BKV, labels_BT[:, first:], strict=True):
+        logs_NV, wanted_N = logs_KV[wanted_K != IGNORED], wanted_K[wanted_K != IGNORED]
+        own_N = logs_NV.gather(1, wanted_N[:, None])[:, 0].double()
+        answer_N = own_N[: len(own_N) - len(encoder.end)]
+        scores.append(AnswerScore(float(answer_N.mean()), bool((logs_NV.argmax(1) == wanted_N).all())))
+    return scores

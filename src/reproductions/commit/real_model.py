@@ -154,7 +154,7 @@ class GivenModel:
         return image_text_setup(self.loaded, "synthetic" if self.scale.synthetic else "emoji", seed=seed)
 
     def _nats(self, setup: ImageTextSetup) -> list[float]:
-        limit = self.scale.model_asked
+        limit = self.scale.model_questions
         examples = [
             example
             for task in TASKS

@@ -118,7 +118,7 @@ class Scale:
     watched: int = 32
     """Validation questions read every so many steps."""
 
-    asked: int = 120
+    questions: int = 120
     """Validation questions read at the end."""
 
     law_steps: int = 60
@@ -132,7 +132,7 @@ class Scale:
 
     model_batch: int = 4
     model_seeds: int = 2
-    model_asked: int = 16
+    model_questions: int = 16
     """Held-out questions of the given model, for each task."""
 
     lora_rank: int = 8
@@ -146,13 +146,14 @@ class Scale:
 SCALES: dict[Preset, Scale] = {
     "quick": Scale(
         seeds=1, steps=8, batch=4, layers=1, width=16, heads=2, inner=24, grid=(RATE,), ratios=(-2.0, 0.0, 2.0),
-        interval=2, first_probe=2, block=3, watch_every=4, watched=2, asked=3, law_steps=2, timed_rounds=2,
-        model_steps=4, model_batch=2, model_asked=2, lora_rank=2, lora_layers=1, synthetic=True,
+        interval=2, first_probe=2, block=3, watch_every=4, watched=2, questions=3, law_steps=2, timed_rounds=2,
+        model_steps=4, model_batch=2, model_questions=2, lora_rank=2, lora_layers=1, synthetic=True,
     ),
     "laptop": Scale(),
     "gpu": Scale(
         seeds=10, steps=800, batch=64, layers=4, width=128, inner=344, grid=(1e-4, 3e-4, 1e-3, 3e-3), watch_every=20,
-        watched=64, asked=400, law_steps=100, timed_rounds=40, model_steps=200, model_batch=16, model_asked=100,
+        watched=64, questions=400, law_steps=100, timed_rounds=40, model_steps=200, model_batch=16,
+        model_questions=100,
     ),
 }  # fmt: skip
 
@@ -160,8 +161,8 @@ _ALL = 1000
 """Questions; there are fewer sounds."""
 
 SOUND_SCALES: dict[Preset, Scale] = {
-    "quick": replace(SCALES["quick"], steps=6, watch_every=3, watched=_ALL, asked=_ALL),
-    "laptop": replace(SCALES["laptop"], steps=120, block=20, watch_every=10, watched=_ALL, asked=_ALL),
-    "gpu": replace(SCALES["gpu"], steps=240, block=20, layers=2, width=64, inner=176, watched=_ALL, asked=_ALL),
+    "quick": replace(SCALES["quick"], steps=6, watch_every=3, watched=_ALL, questions=_ALL),
+    "laptop": replace(SCALES["laptop"], steps=120, block=20, watch_every=10, watched=_ALL, questions=_ALL),
+    "gpu": replace(SCALES["gpu"], steps=240, block=20, layers=2, width=64, inner=176, watched=_ALL, questions=_ALL),
 }
 """Sounds are few, and longer training learns them by heart."""

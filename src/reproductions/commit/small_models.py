@@ -26,7 +26,7 @@ from armillary.training.components import FEATURE_ENCODER, LLM, component_groups
 from armillary.training.questions import answer_loss, answer_positions, with_answer_positions
 from reproductions.commit.scale import ARMS, RATE, Rates, Scale, Start, at_fixed_mean, with_one_lowered
 from reproductions.commit.trainer import TrainingRecord, exchanged, trained, trainer_of
-from reproductions.images.dataset import Shape, WordDataset
+from reproductions.images.dataset import Shape, WordDataset, WordRow
 from reproductions.images.training import Readings, unsaved
 
 _AT_ONCE = 128
@@ -73,7 +73,7 @@ class Context:
         return [self.seed + 1 + offset for offset in range(self.scale.seeds)]
 
     @cached_property
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[WordRow]:
         """Every question about the training split, with its answer."""
         examples = (example for task in self.dataset.tasks for example in self.dataset.examples(task, "train"))
         return [self.dataset.row(example) for example in examples]
@@ -81,7 +81,7 @@ class Context:
     @cached_property
     def questions(self) -> list[Any]:
         """Of the validation split, the tasks by turns, so that a beginning has as many of each."""
-        limit, seed = self.scale.asked, self.seed
+        limit, seed = self.scale.questions, self.seed
         of_tasks = [self.dataset.examples(task, "validation", limit=limit, seed=seed) for task in self.dataset.tasks]
         return [example for turn in zip(*of_tasks, strict=False) for example in turn]
 

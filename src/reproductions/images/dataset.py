@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -38,6 +38,15 @@ class Shape:
     width: int = 128
     heads: int = 4
     inner: int = 344
+
+
+class WordRow(TypedDict):
+    """One question before it is put into a batch."""
+
+    input_ids: list[int]
+    labels: list[int]
+    key: Any
+    """Which image or sound it is about."""
 
 
 class WordDataset:
@@ -75,7 +84,7 @@ class WordDataset:
         """A token a word."""
         return [self.words[word] for word in split_words(text)]
 
-    def row(self, example: Any, *, answered: bool = True) -> dict[str, Any]:
+    def row(self, example: Any, *, answered: bool = True) -> WordRow:
         """One row; without its answer, for asking."""
         prompt = [MEDIA] * self.media_tokens + self.tokens(example.question)
         answer = [*self.tokens(example.answer), END] if answered else []

@@ -4,7 +4,7 @@
 and last layers; on the new task the last layers alone. Every training is kept as a part of the run.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -88,7 +88,7 @@ class GivenModel:
     @cached_property
     def questions(self) -> dict[str, list[ImageExample]]:
         """About test images, of the old tasks and the target."""
-        return {task: self.examples(task, "test", self.scale.asked) for task in (*OLD_TASKS, TARGET)}
+        return {task: self.examples(task, "test", self.scale.questions) for task in (*OLD_TASKS, TARGET)}
 
     def examples(self, task: ImageTask, split: str, limit: int | None = None) -> list[ImageExample]:
         """The words of the target are those of the seed in every split."""
@@ -137,7 +137,7 @@ class GivenModel:
     def start(self) -> RealStart:
         """Before the new task."""
         ranks = VisualRankCallback(self._watched).measure(self.setup.model)
-        majority = {task: most_frequent(asked) for task, asked in self.questions.items()}
+        majority = {task: most_frequent(examples) for task, examples in self.questions.items()}
         return RealStart(right=self.right(), majority=majority, ranks=ranks)
 
     def arm(self, name: str) -> RealArm:
@@ -152,13 +152,20 @@ class GivenModel:
         # Of the trained layers all but the last, whose image states no answer reads; those below can't drift.
         count = find_vision_anatomy(model).num_layers
         held = ",".join(str(layer) for layer in range(count - scale.layers, count - 1))
+        collate = self.setup.rows.collate
+        positions = with_answer_positions(collate)
+
+        def with_keys(rows: Sequence[Any]) -> dict[str, Tensor]:
+            # ``image_key`` stays, for the cache of MDGD's reference.
+            return {**positions(rows), "image_key": collate(rows)["image_key"]}
+
         try:
             with only_trainable(model, self._layers):
                 trainer = MDGDTrainer(
                     model=model,
                     args=self._arguments(scale.tune_steps, scale.tune_rate * arm.rate, "constant"),
                     train_dataset=self._rows((TARGET,), scale.tune_steps),
-                    data_collator=_with_keys(self.setup.rows.collate),
+                    data_collator=with_keys,
                     compute_loss_func=answer_loss,
                     settings=arm.mdgd(visual_layers=held),
                     callbacks=[readings, ranks],
@@ -174,8 +181,8 @@ class GivenModel:
         """A question counts as right where the right choice has the most probable first token of all choices."""
         self.setup.model.eval()
         return {
-            task: [right for part in _parted(asked) for right in self._right(part)]
-            for task, asked in self.questions.items()
+            task: [right for part in _parted(examples) for right in self._right(part)]
+            for task, examples in self.questions.items()
         }
 
     def _right(self, examples: Sequence[ImageExample]) -> list[float]:
@@ -210,12 +217,6 @@ class GivenModel:
         return unsaved(
             steps, self.scale.batch, rate, self.seed, on_cpu=on_cpu, lr_scheduler_type=schedule, weight_decay=0.0
         )
-
-
-def _with_keys(collate: Callable[[Sequence[Any]], dict[str, Tensor]]) -> Callable[[Sequence[Any]], dict[str, Tensor]]:
-    """Batches that ask for the answers' logits alone; ``image_key`` stays, for the cache of MDGD's reference."""
-    positions = with_answer_positions(collate)
-    return lambda rows: {**positions(rows), "image_key": collate(rows)["image_key"]}
 
 
 def _parted(items: Sequence[Any]) -> list[Sequence[Any]]:

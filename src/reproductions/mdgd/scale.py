@@ -100,7 +100,7 @@ class RealScale:
     learn_rate: float = 1e-3
     tune_rate: float = 5e-4
     evaluate_every: int = 20
-    asked: int = 32
+    questions: int = 32
     """Questions of each task, from the test split."""
 
     images: int = 24
@@ -131,7 +131,7 @@ class Scale:
     be told apart."""
 
     evaluate_every: int = 10
-    asked: int = 240
+    questions: int = 240
     """Questions a task at each evaluation, from the test split."""
 
     images: int = 240
@@ -148,19 +148,20 @@ class Scale:
 SCALES: dict[Preset, Scale] = {
     "quick": Scale(
         seeds=2, layers=2, width=32, heads=2, inner=48, pretrain_steps=6, pretrain_batch=8,
-        tune_steps=4, tune_batch=4, tune_rate=5e-4, evaluate_every=2, asked=8, images=8, timed_steps=1, synthetic=True,
+        tune_steps=4, tune_batch=4, tune_rate=5e-4, evaluate_every=2, questions=8, images=8, timed_steps=1,
+        synthetic=True,
         real=RealScale(
             connector_steps=1, joint_steps=2, tune_steps=2, batch=2, layers=2, tune_rate=1e-3, evaluate_every=1,
-            asked=3, images=3,
+            questions=3, images=3,
         ),
     ),
     "laptop": Scale(),
     "gpu": Scale(
         layers=6, width=256, heads=8, inner=704, pretrain_steps=4000, pretrain_batch=128, pretrain_rate=1e-3,
-        tune_steps=300, tune_batch=64, tune_rate=5e-4, evaluate_every=25, asked=600, images=600, timed_steps=40,
+        tune_steps=300, tune_batch=64, tune_rate=5e-4, evaluate_every=25, questions=600, images=600, timed_steps=40,
         real=RealScale(
             connector_steps=500, joint_steps=2000, tune_steps=300, batch=32, layers=12, learn_rate=3e-4,
-            tune_rate=1e-4, evaluate_every=50, asked=400, images=200, seeds=5,
+            tune_rate=1e-4, evaluate_every=50, questions=400, images=200, seeds=5,
         ),
     ),
 }  # fmt: skip

@@ -31,7 +31,7 @@ from armillary.methods.mdgd.baselines import DistillationTrainer, L2SPTrainer, l
 from armillary.models.quiet import quiet
 from armillary.models.vision import find_vision_anatomy
 from armillary.runs.parts import Parts
-from reproductions.images.dataset import ImageDataset, Shape, most_frequent
+from reproductions.images.dataset import ImageDataset, Shape, WordRow, most_frequent
 from reproductions.images.training import Readings, little_to_collect, train, unsaved
 from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, PLAIN, PURELY_VISUAL, TARGET, Arm, Scale
 
@@ -109,7 +109,7 @@ class Context:
     @cached_property
     def questions(self) -> dict[str, list[ImageExample]]:
         """About images of the test split: of the old tasks and of the target."""
-        limit = self.scale.asked
+        limit = self.scale.questions
         tasks = (*OLD_TASKS, TARGET)
         return {task: self.dataset.examples(task, "test", limit=limit, seed=self.seed) for task in tasks}
 
@@ -130,9 +130,9 @@ class Context:
 
     def accuracies(self, model: nn.Module) -> dict[str, float]:
         """Share of right answers a task."""
-        return {task: float(self.dataset.right(model, asked).mean()) for task, asked in self.questions.items()}
+        return {task: float(self.dataset.right(model, some).mean()) for task, some in self.questions.items()}
 
-    def rows(self, tasks: Sequence[Any]) -> list[dict[str, Any]]:
+    def rows(self, tasks: Sequence[Any]) -> list[WordRow]:
         """Rows of the whole training split, task after task."""
         examples = (example for task in tasks for example in self.dataset.examples(task, "train", seed=0))
         return [self.dataset.row(example) for example in examples]
@@ -251,7 +251,7 @@ def start(context: Context) -> Start:
     """What the pre-trained model can do."""
     model = context.pretrained()
     reading = context.read(model)
-    majority = {task: most_frequent(asked) for task, asked in context.questions.items()}
+    majority = {task: most_frequent(examples) for task, examples in context.questions.items()}
     return Start(accuracies=reading.accuracies, ranks=reading.ranks, majority=majority, probe=probes(context, model))
 
 

@@ -67,7 +67,7 @@ def test_every_arm_begins_with_the_weights_of_the_start_and_leaves_them() -> Non
         after = context.setup.model.state_dict()
         assert all(torch.equal(value, after[name]) for name, value in before.items())
         assert first == context.arm("fine_tuning")
-        assert [len(right) for right in first.right[-1].values()] == [scale.real.asked] * 4
+        assert [len(right) for right in first.right[-1].values()] == [scale.real.questions] * 4
         assert max(reading.drift or 0 for reading in first.ranks) > 0
 
 

@@ -1,9 +1,9 @@
 import armillary.cards
 
 from .baselines import (
+    BASELINES as BASELINES,
     DistillationMixin as DistillationMixin,
     L2SPMixin as L2SPMixin,
-    baseline_settings as baseline_settings,
     interpolate_ as interpolate_,
     keep_patch_ as keep_patch_,
     language_lora as language_lora,

@@ -29,14 +29,8 @@ BASELINES: dict[str, dict[str, Any]] = {
     "random_direction": {"projection": "full", "projection_direction": "random", "visual_align_weight": 0.0},
     "random_mask": {"preset": "recommended", "mask_ratio": 0.1, "mask_score": "random"},
 }
-"""Arms that are settings of the same trainer; ``random_direction`` and ``random_mask`` are controls."""
-
-
-def baseline_settings(name: str, **changes: Any) -> dict[str, Any]:
-    """Keyword arguments of ``MDGDSettings`` or ``MDGDConfig`` for an arm of ``BASELINES``, some of them changed."""
-    if name not in BASELINES:
-        raise UsageError(f"no arm {name!r}; the arms are {', '.join(BASELINES)}.")
-    return {**BASELINES[name], **changes}
+"""Arms that are settings of the same trainer, as keyword arguments of ``MDGDSettings`` or ``MDGDConfig``;
+``random_direction`` and ``random_mask`` are controls."""
 
 
 class L2SPMixin(SecondGradientMixin):

@@ -95,7 +95,7 @@ def image_token_mask(anatomy: VisionAnatomy, batch: Batch) -> Bool[Tensor, "b t"
     return mask
 
 
-def body_inputs(batch: Batch) -> dict[str, Any]:
+def body_inputs(batch: Batch) -> Batch:
     """What of a training batch the model's body takes: everything but labels and our own columns."""
     return {name: value for name, value in batch.items() if name not in _NOT_FOR_THE_BODY}
 

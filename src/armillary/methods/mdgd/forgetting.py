@@ -90,22 +90,22 @@ def forgetting_table(
     def resampled(lists: Sequence[Array], statistic: Callable[[Sequence[Any]], Any]) -> Interval:
         return _within_tasks(lists, statistic, seed, replicates)
 
+    def h_score(means: Sequence[Any]) -> Any:
+        a, b = _average(means[:-1]), means[-1]
+        total = np.asarray(a + b, np.float64)
+        return np.divide(2 * a * b, total, out=np.zeros_like(total), where=total > 0)
+
     return ForgettingTable(
         rows=tuple(rows),
         pretrained_before=resampled(first, _average),
         pretrained_after=resampled(last, _average),
         pretrained_change=resampled([b - a for a, b in zip(first, last, strict=True)], _average),
-        h_score=resampled([*last, aim], lambda means: _harmonic(_average(means[:-1]), means[-1])),
+        h_score=resampled([*last, aim], h_score),
     )
 
 
 def _average(means: Sequence[Any]) -> Any:
     return sum(means) / len(means)
-
-
-def _harmonic(a: Any, b: Any) -> Any:
-    total = np.asarray(a + b, np.float64)
-    return np.divide(2 * a * b, total, out=np.zeros_like(total), where=total > 0)
 
 
 def _within_tasks(

@@ -44,8 +44,8 @@ class SoundDataset(WordDataset):
     @cached_property
     def words(self) -> dict[str, int]:
         """Every word of every question and choice, with its token."""
-        asked = [self.examples(task, "train", limit=1)[0] for task in self.tasks]
-        texts = (text for example in asked for text in (example.question, *example.choices))
+        examples = [self.examples(task, "train", limit=1)[0] for task in self.tasks]
+        texts = (text for example in examples for text in (example.question, *example.choices))
         words = {word for text in texts for word in split_words(text)}
         return {word: token for token, word in enumerate((*SPECIAL, *sorted(words)))}
 

