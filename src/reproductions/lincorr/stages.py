@@ -21,7 +21,6 @@ from armillary.methods.lincorr import (
     Study,
     StudyScores,
     TransferResult,
-    VocabularyConfig,
     by_completeness,
     combine_edits,
     edit_and_trace,
@@ -31,11 +30,9 @@ from armillary.methods.lincorr import (
     resolve_words,
     study,
     transfer,
-    vocabulary_feed_forward,
     vocabulary_subjects,
     whole_word_advantage,
 )
-from armillary.methods.lincorr.vocabulary import Embeddings, FactMapping
 from armillary.methods.lincorr.words import Status
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
@@ -45,6 +42,7 @@ from armillary.runs.parts import Arrays, Store
 from armillary.scoring import sequence_nll
 from reproductions.lincorr.finetune import FineTuneConfig, fine_tune, relative_change
 from reproductions.lincorr.scale import PAIRS, RATES, RELATIONS, SYMBOLS, Scale
+from reproductions.lincorr.vocabulary import Embeddings, FactMapping, VocabularyConfig, vocabulary_feed_forward
 from reproductions.stages import StageContext
 
 OTHER_TEXT = "python-reference"

@@ -44,11 +44,6 @@ from .result import (
     hit_at as hit_at,
 )
 from .tables import LogitTable as LogitTable, PromptDomain as PromptDomain, collect as collect
-from .vocabulary import (
-    VocabularyConfig as VocabularyConfig,
-    VocabularyResult as VocabularyResult,
-    vocabulary_feed_forward as vocabulary_feed_forward,
-)
 from .words import (
     WordCoverage as WordCoverage,
     WordTable as WordTable,

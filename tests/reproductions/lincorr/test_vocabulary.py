@@ -6,13 +6,18 @@ import pytest
 import torch
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.lincorr import VocabularyConfig, resolve_words, vocabulary_feed_forward, vocabulary_subjects
-from armillary.methods.lincorr.vocabulary import VocabularyBlock
-from armillary.models import tiny
+from armillary.methods.lincorr import resolve_words, vocabulary_subjects
+from armillary.models import LoadedModel, tiny
 from armillary.records.plain import plain
+from reproductions.lincorr.vocabulary import VocabularyBlock, VocabularyConfig, vocabulary_feed_forward
 
 PAIRS = [("Paris", "France"), ("London", "England"), ("Rome", "Italy")]
 FAST = {"steps": 60, "other_tokens": 50, "test_names": 40, "learning_rate": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return tiny()
 
 
 @pytest.fixture(scope="module")

@@ -77,8 +77,6 @@ class VocabularyResult:
     parameters: int
     """Trained numbers; the embeddings are frozen."""
 
-    config: VocabularyConfig
-
 
 class VocabularyBlock(nn.Module):
     """``rmsnorm(h + W2 gelu(W1 h + c1) + c2) * g``: width to four times the width and back."""
@@ -142,7 +140,6 @@ def vocabulary_feed_forward(
         chance=1 / len(candidates),
         taught=float((logits[texts.train].argmax(dim=1) == answers[texts.train]).double().mean()),
         parameters=sum(parameter.numel() for parameter in block.parameters()),
-        config=config,
     )
 
 
