@@ -183,22 +183,3 @@ def _carriers(share_ND: Tensor, portions: Sequence[float]) -> list[int]:
     left_out = [(upto_ND <= (1 - portion) * total_N1).sum(axis=1) for portion in portions]
     live_N = total_N1[:, 0] > 0
     return [int((share_ND.shape[1] - count)[live_N].sum()) for count in left_out]
-
-
-class Keep:
-    """Every value seen, as one tensor a layer, up to ``limit`` tokens: for tests and small looks."""
-
-    def __init__(self, limit: int = 10_000) -> None:
-        self.limit = limit
-        self._parts: dict[int, list[Tensor]] = {}
-
-    def update(self, layer: int, x_ND: Float[Tensor, "n d"]) -> None:
-        """Store a copy. Raises ``UsageError`` past the limit."""
-        parts = self._parts.setdefault(layer, [])
-        if sum(map(len, parts)) + len(x_ND) > self.limit:
-            raise UsageError(f"Keep holds at most {self.limit} tokens; use a reducer that sums, or raise the limit.")
-        parts.append(x_ND.cpu().clone())
-
-    def values(self, layer: int) -> Float[Tensor, "n d"]:
-        """The stored values of one layer, in the order seen."""
-        return torch.cat(self._parts[layer])

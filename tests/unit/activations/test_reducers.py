@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from armillary.activations import Keep, Moments, Sparsity
+from armillary.activations import Moments, Sparsity
 from armillary.errors import NumericError, UsageError
+from stored import Keep
 
 
 def activations(seed: int = 0, tokens: int = 500, size: int = 12) -> torch.Tensor:

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from armillary.activations import Keep, run_texts, streaming
+from armillary.activations import run_texts, streaming
 from armillary.activations.stream import Site
 from armillary.errors import ModelError, UsageError
 from armillary.models import KINDS, LoadedModel, tiny
 from armillary.models.batches import pad
+from stored import Keep
 
 TEXTS = ["Paris is a city of France", "red", "The color of grass is green"]
 

@@ -196,24 +196,3 @@ class TextComparison:
     def from_dict(cls, data: Mapping[str, Any]) -> "TextComparison":
         """Inverse of ``to_dict``."""
         return decode(cls, data, "The comparison on text")
-
-    def table(self) -> str:
-        """A short table for the terminal."""
-        lines = [f"A: {self.model_a}, B: {self.model_b}; texts of {self.length} tokens before the cut, nats per byte"]
-        for name, direction in (("A", self.a), ("B", self.b)):
-            lines += [
-                f"  written by {name}: {direction.difference_per_byte.n:,} of {direction.drawn:,} draws compared",
-                f"    {'canonical draws':<34}{_shown(direction.acceptance)}",
-                f"    {'of these, canonical in both':<34}{_shown(direction.canonical_in_both)}",
-                f"    {'mean of NLL A - NLL B':<34}{_shown(direction.difference_per_byte)}",
-                f"    {'log ratio, writer to other (bound)':<34}{_shown(direction.log_ratio_bound)}",
-            ]
-        return "\n".join(lines)
-
-    def __str__(self) -> str:
-        return self.table()
-
-
-def _shown(value: Interval) -> str:
-    interval = "" if value.low is None or value.high is None else f"  [{value.low:.3f}, {value.high:.3f}]"
-    return f"{value.estimate:7.3f}{interval}"

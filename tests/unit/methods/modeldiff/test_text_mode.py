@@ -196,7 +196,6 @@ def test_a_killed_run_goes_on_from_its_blocks(tmp_path: Path, monkeypatch: pytes
 def test_the_record_holds_everything() -> None:
     found = compared()
     assert TextComparison.from_dict(json.loads(json.dumps(found.to_dict()))) == found
-    assert "written by B" in found.table() and "bound" in str(found)
 
 
 def test_a_zero_character_at_the_end_survives_the_store() -> None:
