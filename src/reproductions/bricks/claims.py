@@ -57,7 +57,7 @@ def _few(m: Measures) -> Verdict:
     return decided(fails=fall.upper < 0.1 or mean.lower > 2, holds=fall.lower >= 0.1 and mean.upper <= 1.5)
 
 
-def _knockout(m: Measures) -> Verdict:
+def _ablation(m: Measures) -> Verdict:
     shown = m["knockout/capabilities hurt most, above random and matched"].estimate
     return decided(fails=shown <= 0.5, holds=shown >= 5 / 6)
 
@@ -177,7 +177,7 @@ CLAIMS: tuple[Claim, ...] = (
         "sets of the same number, and more than under a set matched in magnitude: all three intervals above 0 in "
         "every draw.",
         rule="Holds for five of six or more; fails for half or fewer.",
-        decide=_knockout,
+        decide=_ablation,
         needs=("knockout/capabilities hurt most, above random and matched",),
     ),
     Claim(
