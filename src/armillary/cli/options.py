@@ -65,7 +65,7 @@ def read_run(
     With ``--config FILE.toml`` the file's settings stand where no flag is given. UsageError for a wrong option.
     """
     # The class's own text is the command's purpose, which stands at the top of the help and not again over its flags.
-    flags = Annotated[settings, tyro.conf.arg(help="What the result depends on.")]
+    flags: object = Annotated[settings, tyro.conf.arg(help="What the result depends on.")]
     both = make_dataclass(settings.__name__, [("run", flags), ("output", options)], kw_only=True, frozen=True)
     both.__doc__ = settings.__doc__
     file = _config_file(arguments)
