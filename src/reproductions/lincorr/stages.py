@@ -9,30 +9,7 @@ import numpy as np
 
 from armillary.data.texts.corpora import corpus_texts
 from armillary.errors import UsageError
-from armillary.methods.lincorr import (
-    Completeness,
-    EditOutcome,
-    GradientCorrelation,
-    LinCorrConfig,
-    LogitEdit,
-    RelationFit,
-    RelationTables,
-    SpilloverResult,
-    Study,
-    StudyScores,
-    TransferResult,
-    by_completeness,
-    combine_edits,
-    edit_and_trace,
-    fit_relation,
-    gradient_correlation,
-    recollect,
-    resolve_words,
-    study,
-    transfer,
-    vocabulary_subjects,
-    whole_word_advantage,
-)
+from armillary.methods import lincorr
 from armillary.methods.lincorr.words import Status
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
@@ -53,14 +30,14 @@ OTHER_TEXT = "python-reference"
 class Context(StageContext[Scale]):
     """The model with its relations; the logits of the first seed are read once."""
 
-    def config(self, offset: int = 0, **changes: Any) -> LinCorrConfig:
+    def config(self, offset: int = 0, **changes: Any) -> lincorr.LinCorrConfig:
         """Settings of one seed."""
         settings = {"n": self.scale.subjects, "seed": self.seed + offset, "replicates": self.scale.replicates}
-        return LinCorrConfig(**{**settings, **changes})
+        return lincorr.LinCorrConfig(**{**settings, **changes})
 
-    def study(self, offset: int) -> Study:
+    def study(self, offset: int) -> lincorr.Study:
         """All relations on the subjects of one seed."""
-        return study(self.loaded, RELATIONS, self.config(offset), store=self.store(f"seed {offset}"))
+        return lincorr.study(self.loaded, RELATIONS, self.config(offset), store=self.store(f"seed {offset}"))
 
     def store(self, name: str) -> Store:
         """Keeps arrays among the parts of the run, under names that begin with this one."""
@@ -71,27 +48,27 @@ class Context(StageContext[Scale]):
         return keep
 
     @cached_property
-    def first(self) -> dict[str, RelationTables]:
+    def first(self) -> dict[str, lincorr.RelationTables]:
         """Tables of the first seed, by relation."""
         return dict(self.study(0).tables)
 
-    def fit(self, relation: str) -> RelationFit:
+    def fit(self, relation: str) -> lincorr.RelationFit:
         """The ridge map of the first seed."""
-        return fit_relation(self.first[relation], self.config())
+        return lincorr.fit_relation(self.first[relation], self.config())
 
 
-def correlation_stage(context: Context, offset: int) -> StudyScores:
+def correlation_stage(context: Context, offset: int) -> lincorr.StudyScores:
     """Every relation at one seed."""
     return context.study(offset).scores()
 
 
-def gradient_stage(context: Context) -> dict[str, GradientCorrelation]:
+def gradient_stage(context: Context) -> dict[str, lincorr.GradientCorrelation]:
     """Gradient correlation of every relation, on subjects left out of the fit."""
     by_relation = {}
     for name, tables in track(context.first.items(), "Gradients", len(context.first)):
         subjects = [tables.source.subjects[row] for row in tables.test[: context.scale.gradient_subjects]]
         compute = partial(
-            gradient_correlation,
+            lincorr.gradient_correlation,
             context.loaded,
             context.fit(name),
             subjects,
@@ -100,7 +77,7 @@ def gradient_stage(context: Context) -> dict[str, GradientCorrelation]:
         )
         # Kept relation by relation, since each takes minutes.
         data = context.parts.json(f"gradient {name}", compute)
-        by_relation[name] = decode(GradientCorrelation, data, f"The gradients of {name}")
+        by_relation[name] = decode(lincorr.GradientCorrelation, data, f"The gradients of {name}")
     return by_relation
 
 
@@ -109,7 +86,7 @@ class Evaluation:
     """The old map and the loss at one step of the fine-tune."""
 
     step: int
-    transfer: TransferResult
+    transfer: lincorr.TransferResult
     relative_change: float
     """Norm of the change of the weights over their norm before."""
 
@@ -139,7 +116,7 @@ def resilience_stage(context: Context) -> ResilienceStage:
         evaluations.append(
             Evaluation(
                 step=step,
-                transfer=transfer(fit, before, recollect(tuned, before, config), config),
+                transfer=lincorr.transfer(fit, before, lincorr.recollect(tuned, before, config), config),
                 relative_change=relative_change(context.loaded, tuned),
                 nll=nll(tuned),
             )
@@ -177,8 +154,8 @@ def rate_stage(context: Context) -> RateStage:
 class EditStage:
     """Each edit of one relation, and what those that took give together."""
 
-    edits: list[EditOutcome]
-    summary: SpilloverResult | None
+    edits: list[lincorr.EditOutcome]
+    summary: lincorr.SpilloverResult | None
     why: str
     """Why there is no summary."""
 
@@ -191,22 +168,22 @@ def edit_stage(context: Context, relation: str, rate: float, pilots: Sequence[st
     edits = [_edit(context, relation, word, rate).outcome() for word in track(words, f"Edits of {relation}")]
     summary, why = None, ""
     try:
-        summary = combine_edits(edits, len(fit.target.ids), seed=context.seed)
+        summary = lincorr.combine_edits(edits, len(fit.target.ids), seed=context.seed)
     except UsageError as error:
         why = str(error)
     return EditStage(edits=edits, summary=summary, why=why)
 
 
-def _words(fit: RelationFit, count: int, seed: int) -> list[str]:
+def _words(fit: lincorr.RelationFit, count: int, seed: int) -> list[str]:
     """Source words with gold, in a seeded order."""
     usable = [word for word in fit.source.entries if fit.gold[fit.source.column(word)]]
     return [usable[index] for index in np.random.default_rng(seed).permutation(len(usable))[:count]]
 
 
-def _edit(context: Context, relation: str, word: str, rate: float) -> LogitEdit:
+def _edit(context: Context, relation: str, word: str, rate: float) -> lincorr.LogitEdit:
     """One word taught to two subjects that the map has not seen."""
     tables = context.first[relation]
-    return edit_and_trace(
+    return lincorr.edit_and_trace(
         context.loaded,
         context.fit(relation),
         word,
@@ -231,8 +208,8 @@ def _accuracies(
     context: Context, pairs: Sequence[tuple[str, str]], mapping: FactMapping, embeddings: Embeddings
 ) -> list[float]:
     city, country = "{} lives in the city of", "{} lives in the country of"
-    cities = resolve_words(context.loaded, [source for source, _ in pairs])
-    countries = resolve_words(context.loaded, [target for _, target in pairs])
+    cities = lincorr.resolve_words(context.loaded, [source for source, _ in pairs])
+    countries = lincorr.resolve_words(context.loaded, [target for _, target in pairs])
     values = []
     for offset in track(range(context.scale.vocabulary_seeds), f"Vocabulary block, {mapping}, {embeddings}"):
         config = VocabularyConfig(
@@ -241,7 +218,7 @@ def _accuracies(
             steps=context.scale.vocabulary_steps,
             seed=context.seed + offset,
         )
-        names = vocabulary_subjects(context.loaded, context.scale.vocabulary_names, seed=config.seed)
+        names = lincorr.vocabulary_subjects(context.loaded, context.scale.vocabulary_names, seed=config.seed)
         result = vocabulary_feed_forward(
             context.loaded, pairs, names, source=(city, cities), target=(country, countries), config=config
         )
@@ -253,7 +230,7 @@ def _accuracies(
 class CompletenessStage:
     """Source words by how much of the word their token is."""
 
-    kinds: dict[Status, Completeness]
+    kinds: dict[Status, lincorr.Completeness]
     advantage: Interval | None
     """hit@5 of whole words less that of first words."""
 
@@ -264,10 +241,10 @@ class CompletenessStage:
 def completeness_stage(context: Context) -> CompletenessStage:
     """hit@5 and correlation of whole-word against first-word source tokens."""
     config = context.config(policy="first")
-    tables = study(context.loaded, ["city-country"], config, store=context.store("first words")).tables
+    tables = lincorr.study(context.loaded, ["city-country"], config, store=context.store("first words")).tables
     try:
-        kinds = by_completeness(tables["city-country"], config)
-        advantage = whole_word_advantage(kinds, "first-word", config)
+        kinds = lincorr.by_completeness(tables["city-country"], config)
+        advantage = lincorr.whole_word_advantage(kinds, "first-word", config)
     except (KeyError, UsageError) as error:
         return CompletenessStage(kinds={}, advantage=None, why=str(error))
     return CompletenessStage(kinds=dict(kinds), advantage=advantage, why="")
