@@ -49,7 +49,7 @@ import sys
 sys.path[:] = [{str(tmp_path)!r}, *(path for path in sys.path if not path.endswith("src"))]
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {(*EXTRAS, "reproductions")!r}:
+        if name.split(".")[0] in {EXTRAS!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Missing())
 import armillary
