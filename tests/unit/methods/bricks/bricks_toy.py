@@ -16,12 +16,12 @@ KINDS = ("llama", "gemma3", "gpt2", "opt")
 
 def matrices(loaded: LoadedModel) -> dict[str, tuple[int, int]]:
     """(in, out) of every Linear and Conv1D inside the blocks, by path."""
-    found: dict[str, tuple[int, int]] = {}
+    result: dict[str, tuple[int, int]] = {}
     for path, module in loaded.model.named_modules():
         if isinstance(module, nn.Linear | Conv1D) and any(step.isdigit() for step in path.split(".")):
             rows, columns = module.weight.shape
-            found[path] = (rows, columns) if isinstance(module, Conv1D) else (columns, rows)
-    return found
+            result[path] = (rows, columns) if isinstance(module, Conv1D) else (columns, rows)
+    return result
 
 
 def lora(
@@ -58,5 +58,5 @@ def bit_equal(loaded: LoadedModel, kept: Mapping[str, Tensor]) -> bool:
 @torch.no_grad()
 def logits(loaded: LoadedModel, text: str = "The capital of France is Paris and the sky is blue") -> Tensor:
     """Logits of a text."""
-    found: Tensor = loaded.model(**loaded.tokenizer(text, return_tensors="pt")).logits
-    return found
+    result: Tensor = loaded.model(**loaded.tokenizer(text, return_tensors="pt")).logits
+    return result

@@ -61,5 +61,5 @@ def ids(loaded: LoadedModel, rows: int = 2, length: int = 7) -> torch.Tensor:
 @torch.no_grad()
 def logits(loaded: LoadedModel, tokens: torch.Tensor) -> torch.Tensor:
     """Of the model as it is now."""
-    found: torch.Tensor = loaded.model(input_ids=tokens).logits
-    return found
+    result: torch.Tensor = loaded.model(input_ids=tokens).logits
+    return result

@@ -80,9 +80,9 @@ def test_independent_keys_are_all_hit_in_the_limit() -> None:
     keys, residuals, moment = problem(4)
     inverse = torch.linalg.inv(moment)
     limit = torch.linalg.inv(keys.T @ inverse @ keys) @ keys.T @ inverse
-    found = many_keys(keys, moment, 0)
-    torch.testing.assert_close(found, limit, rtol=1e-9, atol=1e-12)
-    assert float((residuals @ found @ keys - residuals).abs().max()) < 1e-10
+    result = many_keys(keys, moment, 0)
+    torch.testing.assert_close(result, limit, rtol=1e-9, atol=1e-12)
+    assert float((residuals @ result @ keys - residuals).abs().max()) < 1e-10
     assert float((residuals @ many_keys(keys, moment, 100.0) @ keys - residuals).abs().max()) > 1e-2
 
 
@@ -104,9 +104,9 @@ def test_the_free_space_leaves_protected_keys_alone() -> None:
     free = free_space(general.T @ general / 300, protected=1 - 1e-9)
     torch.testing.assert_close(free @ free, free)
     assert round(float(free.trace())) == 5
-    found = many_keys_apart(keys, free, 0)
-    assert float((residuals @ found @ general.T).abs().max()) < 1e-10
-    assert float((residuals @ found @ keys - residuals).abs().max()) < 1e-9
+    result = many_keys_apart(keys, free, 0)
+    assert float((residuals @ result @ general.T).abs().max()) < 1e-10
+    assert float((residuals @ result @ keys - residuals).abs().max()) < 1e-9
     with pytest.raises(UsageError, match="between 0 and 1"):
         free_space(torch.eye(3), 1.0)
 
@@ -195,21 +195,21 @@ def test_an_edit_is_local_in_the_metric_of_general_keys(knowing: LoadedModel, co
     plain, plain_elsewhere = edited(knowing, None, countries)
     for one in ours:
         assert one.after.new[0] > one.before.new[0] + 2
-    found, other = score_edits(ours), score_edits(plain)
-    assert found.efficacy_before.estimate == 0 and found.efficacy.estimate > 0 and found.generation.estimate > 0
-    assert found.locality is not None and found.unchanged is not None and other.unchanged is not None
-    assert found.locality.estimate == 1.0
-    assert found.unchanged.estimate > other.unchanged.estimate
-    assert abs(found.largest_off_target) < abs(other.largest_off_target)
+    result, other = score_edits(ours), score_edits(plain)
+    assert result.efficacy_before.estimate == 0 and result.efficacy.estimate > 0 and result.generation.estimate > 0
+    assert result.locality is not None and result.unchanged is not None and other.unchanged is not None
+    assert result.locality.estimate == 1.0
+    assert result.unchanged.estimate > other.unchanged.estimate
+    assert abs(result.largest_off_target) < abs(other.largest_off_target)
     assert all(a < b for a, b in zip(ours_elsewhere, plain_elsewhere, strict=True))
 
 
 def test_the_layer_is_chosen_on_other_facts(knowing: LoadedModel, covariance: KeyCovariance) -> None:
-    found = choose_layer(
+    result = choose_layer(
         knowing, [fact("France")], [0, 2], None, meant_for=[fact("Italy")], prefixes=PREFIXES, settings=STRONG
     )
-    assert found.best == 0 and set(found.scores) == {0} and "earlier layer" in found.refused[2]
-    assert set(plain(found)) == {"scores", "refused", "best"}
+    assert result.best == 0 and set(result.scores) == {0} and "earlier layer" in result.refused[2]
+    assert set(plain(result)) == {"scores", "refused", "best"}
     with pytest.raises(UsageError, match="France"):
         choose_layer(knowing, [fact("France")], [0], None, meant_for=[fact("France")])
 
@@ -220,7 +220,7 @@ def test_no_change_has_no_side_effects_and_a_large_one_is_seen() -> None:
     nothing = side_effects(loaded, LowRank({path: (torch.zeros(1, 48), torch.zeros(32, 1))}), LISTS[:5])
     assert nothing.divergence.estimate == 0 and nothing.nll_change.estimate == 0 and nothing.same_top.estimate == 1
     change = LowRank({path: (torch.randn(1, 48), torch.randn(32, 1))})
-    found = side_effects(loaded, change, LISTS[:5])
+    result = side_effects(loaded, change, LISTS[:5])
     ids = [torch.tensor([loaded.tokenizer(text)["input_ids"]]) for text in LISTS[:5]]
     kls, nlls = [], []
     for one in ids:
@@ -230,12 +230,12 @@ def test_no_change_has_no_side_effects_and_a_large_one_is_seen() -> None:
                 new = loaded.model(input_ids=one).logits[0, :-1].double().log_softmax(-1)
         kls.append((base.exp() * (base - new)).sum(-1))
         nlls.append(float((base - new).gather(1, one[0, 1:, None]).mean()))
-    assert found.divergence.estimate == pytest.approx(float(np.mean([float(kl.mean()) for kl in kls])), rel=1e-3)
-    assert found.nll_change.estimate == pytest.approx(float(np.mean(nlls)), rel=1e-3)
-    assert found.largest_divergence == pytest.approx(max(float(kl.max()) for kl in kls), rel=1e-3)
-    assert found.worst_text == LISTS[int(np.argmax([float(kl.max()) for kl in kls]))]
+    assert result.divergence.estimate == pytest.approx(float(np.mean([float(kl.mean()) for kl in kls])), rel=1e-3)
+    assert result.nll_change.estimate == pytest.approx(float(np.mean(nlls)), rel=1e-3)
+    assert result.largest_divergence == pytest.approx(max(float(kl.max()) for kl in kls), rel=1e-3)
+    assert result.worst_text == LISTS[int(np.argmax([float(kl.max()) for kl in kls]))]
     one = side_effects(loaded, change, LISTS[:5], tokens_per_batch=1)
-    assert one.divergence.estimate == pytest.approx(found.divergence.estimate, rel=1e-4)
+    assert one.divergence.estimate == pytest.approx(result.divergence.estimate, rel=1e-4)
 
 
 def reading(new: list[float], true: list[float], near: list[float], own: list[float], top: list[int]) -> FactReading:
@@ -261,15 +261,15 @@ def test_scores_by_hand() -> None:
     before = reading([-5, -5, -5], [-1, -1, -1], [-5, -5], [-1, -1], [7, 8])
     hit = FactOutcome(fact=one, before=before, after=reading([-1, -1, -5], [-5, -5, -1], [-5, 0], [-1, -4], [7, 9]))
     miss = FactOutcome(fact=one, before=before, after=before)
-    found = score_edits([hit, miss])
-    assert found.efficacy.estimate == 0.5 and found.efficacy_before.estimate == 0.0
-    assert found.generalisation is not None and found.generalisation.estimate == 0.25
-    assert found.locality is not None and found.locality.estimate == 0.75
-    assert found.unchanged is not None and found.unchanged.estimate == 0.75
-    assert found.generation.estimate == 1.0
-    assert found.score is not None and found.score.estimate == pytest.approx(3 / (1 / 0.5 + 1 / 0.25 + 1 / 0.75))
-    assert found.largest_off_target == -3.0
-    assert found.efficacy.low is not None and found.facts == 2
+    result = score_edits([hit, miss])
+    assert result.efficacy.estimate == 0.5 and result.efficacy_before.estimate == 0.0
+    assert result.generalisation is not None and result.generalisation.estimate == 0.25
+    assert result.locality is not None and result.locality.estimate == 0.75
+    assert result.unchanged is not None and result.unchanged.estimate == 0.75
+    assert result.generation.estimate == 1.0
+    assert result.score is not None and result.score.estimate == pytest.approx(3 / (1 / 0.5 + 1 / 0.25 + 1 / 0.75))
+    assert result.largest_off_target == -3.0
+    assert result.efficacy.low is not None and result.facts == 2
     bare = Fact(subject="a", prompt="of {} is", target_true="b", target_new="Rome")
     only = FactOutcome(fact=bare, before=reading([-5], [-1], [], [], []), after=reading([-1], [-5], [], [], []))
     none = score_edits([only])

@@ -56,8 +56,8 @@ def problem(m: int = 12, d: int = 5) -> tuple[torch.Tensor, ...]:
 
 def test_the_closed_form_writes_the_value_exactly_and_moves_no_orthogonal_key() -> None:
     weight, key, value, _, moment = problem()
-    found = key_direction(key, moment)
-    changed = weight + torch.outer(value - weight @ key, found.direction_M)
+    result = key_direction(key, moment)
+    changed = weight + torch.outer(value - weight @ key, result.direction_M)
     assert float((changed @ key - value).abs().max()) < 1e-10
     assert int(torch.linalg.matrix_rank(changed - weight)) == 1
     others = torch.randn(12, 7, dtype=torch.float64)
@@ -69,7 +69,7 @@ def test_the_closed_form_writes_the_value_exactly_and_moves_no_orthogonal_key() 
     plain = key_direction(key, None)
     straight = others - torch.outer(key, key @ others) / (key @ key)
     assert float((plain.direction_M @ straight).abs().max()) < 1e-12
-    assert float((found.direction_M @ straight).abs().max()) > 1e-3
+    assert float((result.direction_M @ straight).abs().max()) > 1e-3
 
 
 def test_the_closed_form_is_the_smallest_change_that_writes_the_value() -> None:
@@ -91,9 +91,9 @@ def test_the_closed_form_is_the_smallest_change_that_writes_the_value() -> None:
 def test_separation_is_how_little_general_keys_move() -> None:
     weight, key, value, general, moment = problem()
     residual = value - weight @ key
-    found = key_direction(key, moment)
-    moved = (torch.outer(residual, found.direction_M) @ general.T).square().sum(0).mean()
-    assert float(moved) == pytest.approx(float(residual.square().sum()) / found.separation, rel=1e-10)
+    result = key_direction(key, moment)
+    moved = (torch.outer(residual, result.direction_M) @ general.T).square().sum(0).mean()
+    assert float(moved) == pytest.approx(float(residual.square().sum()) / result.separation, rel=1e-10)
 
 
 def test_a_key_that_is_like_all_others_is_refused() -> None:
@@ -114,14 +114,14 @@ def test_covariance_equals_stored_keys_whatever_the_batches(loaded: LoadedModel)
     keep = Keep()
     with streaming(loaded, "ffn", keep):
         run_texts(loaded, TEXTS)
-    found = key_covariances(loaded, TEXTS, [1])
+    result = key_covariances(loaded, TEXTS, [1])
     keys = keep.values(1).double()
-    assert found[1].tokens == len(keys)
-    torch.testing.assert_close(found[1].second_moment_MM, keys.T @ keys / len(keys), rtol=1e-5, atol=1e-7)
+    assert result[1].tokens == len(keys)
+    torch.testing.assert_close(result[1].second_moment_MM, keys.T @ keys / len(keys), rtol=1e-5, atol=1e-7)
     single = key_covariances(loaded, TEXTS[:9], [0, 1], tokens_per_batch=1)[1].second_moment_MM
     together = key_covariances(loaded, TEXTS[:9], [1])[1].second_moment_MM
     torch.testing.assert_close(single, together, rtol=1e-4, atol=1e-6)
-    ridged = found[1].with_ridge(0.5) - found[1].second_moment_MM
+    ridged = result[1].with_ridge(0.5) - result[1].second_moment_MM
     torch.testing.assert_close(ridged, torch.eye(48).double() * keys.square().mean() * 0.5, rtol=1e-4, atol=1e-8)
 
 
@@ -137,19 +137,19 @@ def test_the_subject_is_found_after_every_prefix(loaded: LoadedModel) -> None:
 
 def test_answers_are_scored_as_by_the_model_itself(loaded: LoadedModel) -> None:
     prompts, answers = ["The capital of France is", "red", "one two"], ["Paris", "Rome and Oslo", "three"]
-    found = score_answers(loaded, prompts, answers)
+    result = score_answers(loaded, prompts, answers)
     for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         start = len(loaded.tokenizer(prompt)["input_ids"])
         ids = torch.tensor([loaded.tokenizer(f"{prompt} {answer}")["input_ids"]])
         with torch.no_grad():
             logits = loaded.model(input_ids=ids).logits[0].double()
         logprobs = logits.log_softmax(-1)
-        wanted = sum(float(logprobs[place - 1, ids[0, place]]) for place in range(start, ids.shape[1]))
-        assert found.logprobs[index] == pytest.approx(wanted, abs=1e-4)
-        assert found.first[index] == int(logits[start - 1].argmax())
-        said = all(int(logits[place - 1].argmax()) == int(ids[0, place]) for place in range(start, ids.shape[1]))
-        assert bool(found.greedy[index]) == said
-    top = loaded.tokenizer.decode([int(found.first[0])])
+        wanted = sum(float(logprobs[position - 1, ids[0, position]]) for position in range(start, ids.shape[1]))
+        assert result.logprobs[index] == pytest.approx(wanted, abs=1e-4)
+        assert result.first[index] == int(logits[start - 1].argmax())
+        is_greedy = all(int(logits[position - 1].argmax()) == int(ids[0, position]) for position in range(start, ids.shape[1]))
+        assert bool(result.greedy[index]) == is_greedy
+    top = loaded.tokenizer.decode([int(result.first[0])])
     if top.startswith(" ") and top.strip():
         assert score_answers(loaded, prompts[:1], [top.strip()]).greedy[0]
 

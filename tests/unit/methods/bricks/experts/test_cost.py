@@ -35,18 +35,18 @@ def test_energy_and_the_sets_kept_by_it() -> None:
     np.testing.assert_allclose(energy_LM[1], wanted, rtol=1e-5)
     always = Index({0: np.array([int(energy_LM[0].argmin())])})
     for share in (0.3, 0.9):
-        found = keep_by_share(energy_LM, share, always=always)
+        result = keep_by_share(energy_LM, share, always=always)
         for layer in range(2):
-            chosen = found.neurons[layer]
+            chosen = result.neurons[layer]
             held = energy_LM[layer, chosen].sum() / energy_LM[layer].sum()
             movable = np.setdiff1d(chosen, always.neurons.get(layer, []))
             weakest = energy_LM[layer, movable].min() / energy_LM[layer].sum()
             assert held >= share > held - weakest
-        assert always.neurons[0][0] in found.neurons[0]
-    generic = keep_like(energy_LM, found, always=always)
-    assert all(np.array_equal(generic.neurons[layer], found.neurons[layer]) for layer in range(2))
+        assert always.neurons[0][0] in result.neurons[0]
+    generic = keep_like(energy_LM, result, always=always)
+    assert all(np.array_equal(generic.neurons[layer], result.neurons[layer]) for layer in range(2))
     assert keep_by_share(energy_LM, 1.0).size == (energy_LM > 0).sum()
-    assert random_like(found, 48, seed=0).size == found.size
+    assert random_like(result, 48, seed=0).size == result.size
     with pytest.raises(UsageError, match="share"):
         keep_by_share(energy_LM, 0)
     with pytest.raises(NumericError, match="no energy"):
@@ -126,9 +126,9 @@ def test_decoding_is_timed_by_turns() -> None:
         return enter
 
     tokens = ids(loaded, 1, 12)[0].tolist()
-    found = decode_times(loaded, tokens, {"a": arm("a"), "b": arm("b")}, steps=4, warm_up=1, rounds=3)
+    result = decode_times(loaded, tokens, {"a": arm("a"), "b": arm("b")}, steps=4, warm_up=1, rounds=3)
     assert "".join(entered) == "abbaab"
-    assert (found.seconds_R["a"] > 0).all() and found.seconds_R["b"].shape == (3,)
+    assert (result.seconds_R["a"] > 0).all() and result.seconds_R["b"].shape == (3,)
     known = DecodeTimes(seconds_R={"a": np.array([2.0, 8.0]), "b": np.array([1.0, 2.0])}, steps=4, threads=1)
     assert known.ratio("a", "b").estimate == pytest.approx(np.sqrt(8))
     assert known.ratio("b", "a").estimate == pytest.approx(1 / np.sqrt(8))
@@ -148,12 +148,12 @@ def test_mixtral_opens_elsewhere_and_agrees(tmp_path: Path) -> None:
     opened = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
     assert opened.config.model_type == "mixtral"
     with torch.no_grad():
-        found = opened(input_ids=ids(loaded)).logits
-    assert float((found - wanted).abs().max()) < 1e-2 < float((wanted - logits(loaded, ids(loaded))).abs().max())
+        result = opened(input_ids=ids(loaded)).logits
+    assert float((result - wanted).abs().max()) < 1e-2 < float((wanted - logits(loaded, ids(loaded))).abs().max())
     smaller = mixtral_model(loaded, partition, router, 2, factor=1e-6)
     with torch.no_grad():
         error = float((smaller(input_ids=ids(loaded)).logits - wanted).abs().max())
-    assert error < float((found - wanted).abs().max())
+    assert error < float((result - wanted).abs().max())
     with pytest.raises(StorageError, match="exists"):
         write_mixtral(loaded, partition, router, 2, out)
 

@@ -33,10 +33,10 @@ def test_sizes_differ_by_one_at_most() -> None:
 
 def test_assignment_is_the_best_of_all() -> None:
     score_NG = np.random.default_rng(1).standard_normal((6, 3))
-    found = best_assignment(score_NG, np.array([2, 2, 2]))
+    result = best_assignment(score_NG, np.array([2, 2, 2]))
     every = {order for order in itertools.permutations((0, 0, 1, 1, 2, 2))}
     best = max(sum(score_NG[row, group] for row, group in enumerate(order)) for order in every)
-    assert score_NG[np.arange(6), found].sum() == pytest.approx(best, abs=1e-12)
+    assert score_NG[np.arange(6), result].sum() == pytest.approx(best, abs=1e-12)
 
 
 def test_rows_of_one_direction_go_together_whatever_their_length() -> None:
@@ -70,8 +70,8 @@ def test_bad_rows_and_numbers_of_groups_are_refused() -> None:
 @pytest.mark.parametrize("rows", ["gate", "gate_up"])
 def test_weights_find_the_planted_blocks(blocks: int, rows: Rows) -> None:
     loaded, owner_LM = direct_sum(blocks)
-    found = partition_by_weights(loaded, blocks, rows=rows)
-    assert same_groups(found.labels_LM, owner_LM)
+    result = partition_by_weights(loaded, blocks, rows=rows)
+    assert same_groups(result.labels_LM, owner_LM)
     assert not same_groups(random_partition(2, 48, blocks, seed=7).labels_LM, owner_LM)
 
 
@@ -92,9 +92,9 @@ OWNER_M = np.random.default_rng(0).permutation(np.repeat(np.arange(4), 12))
 
 def test_coactivation_finds_neurons_that_fire_together() -> None:
     loaded = fire_together(OWNER_M)
-    found, again = (partition_by_coactivation(loaded, TEXTS, 4, tokens=200, share=0.25) for _ in range(2))
-    assert same_groups(found.labels_LM, np.stack([OWNER_M, OWNER_M]))
-    assert np.array_equal(found.labels_LM, again.labels_LM)
+    result, again = (partition_by_coactivation(loaded, TEXTS, 4, tokens=200, share=0.25) for _ in range(2))
+    assert same_groups(result.labels_LM, np.stack([OWNER_M, OWNER_M]))
+    assert np.array_equal(result.labels_LM, again.labels_LM)
 
 
 def test_neurons_that_write_nothing_do_not_fire() -> None:
@@ -103,20 +103,20 @@ def test_neurons_that_write_nothing_do_not_fire() -> None:
     for function in ffn_functions(loaded):
         function.up.weight.data[OWNER_M == 0] *= 1000  # type: ignore[union-attr]
         function.parts.write.weight.data[:, OWNER_M == 0] = 0
-    found = partition_by_coactivation(loaded, TEXTS, 4, tokens=200, share=0.25)
-    assert same_groups(found.labels_LM[:1], OWNER_M[None])
+    result = partition_by_coactivation(loaded, TEXTS, 4, tokens=200, share=0.25)
+    assert same_groups(result.labels_LM[:1], OWNER_M[None])
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "opt", "gpt_neox", "gemma3"])
 def test_every_kind_of_ffn_can_be_split(kind: str) -> None:
     loaded = tiny(kind)
-    for found in (
+    for result in (
         partition_by_weights(loaded, 5),
         partition_by_weights(loaded, 5, rows="gate_up"),
         partition_by_coactivation(loaded, TEXTS, 5, tokens=60),
     ):
-        assert found.labels_LM.shape == (2, 48)
-        assert sorted(np.bincount(found.labels_LM[0]).tolist()) == [9, 9, 10, 10, 10]
+        assert result.labels_LM.shape == (2, 48)
+        assert sorted(np.bincount(result.labels_LM[0]).tolist()) == [9, 9, 10, 10, 10]
 
 
 def test_scores_decide_as_far_as_there_is_room() -> None:
@@ -161,14 +161,14 @@ def test_planted_experts_are_functional_and_random_ones_are_not() -> None:
     partition = random_partition(3, 160, 10, seed=0)
     best = Index({layer: np.flatnonzero(partition.labels_LM[layer] == 4)[:8] for layer in range(3)})
     lot = Index({layer: np.sort(np.random.default_rng(layer).choice(160, 8, replace=False)) for layer in range(3)})
-    found = functional_experts(partition, {"planted": best, "lot": lot}, partitions=200)
-    planted = found["planted"]
+    result = functional_experts(partition, {"planted": best, "lot": lot}, partitions=200)
+    planted = result["planted"]
     assert np.flatnonzero(planted.functional_LE[0]).tolist() == [4] and planted.number == 3
     assert planted.counts_LE[:, 4].tolist() == [8, 8, 8]
     assert planted.degree == pytest.approx(8 / (8 * 16 / 160))
     assert planted.concentration == 1
     assert planted.p_of_number == pytest.approx(1 / 201)
-    assert found["lot"].number == 0 and found["lot"].degree is None and found["lot"].p_of_number == 1
+    assert result["lot"].number == 0 and result["lot"].degree is None and result["lot"].p_of_number == 1
     assert planted.null_number.estimate < 30 * 0.001 * 3
     assert planted.to_dict()["functional_by_layer"] == [1, 1, 1]
 

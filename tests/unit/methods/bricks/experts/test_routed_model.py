@@ -25,9 +25,9 @@ def masked(loaded: LoadedModel, kept_LM: Tensor, tokens: Tensor) -> Tensor:
         return logits(loaded, tokens)
 
 
-def close(found: Tensor, wanted: Tensor) -> None:
+def close(result: Tensor, wanted: Tensor) -> None:
     """Equal but for the order of sums."""
-    assert float((found - wanted).abs().max()) <= 1e-6 * max(1.0, float(wanted.abs().max()))
+    assert float((result - wanted).abs().max()) <= 1e-6 * max(1.0, float(wanted.abs().max()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -56,11 +56,11 @@ def test_no_experts_leave_the_bias_alone(kind: str) -> None:
     partition = random_partition(2, 48, 4, seed=0)
     with routed(loaded, partition, oracle(), k=0) as routing:
         handle = write.register_forward_hook(lambda _, __, output: outputs.append(output))
-        found = logits(loaded, ids(loaded))
+        result = logits(loaded, ids(loaded))
     handle.remove()
     bias = bias_O(write)
     assert torch.equal(outputs[0], torch.zeros_like(outputs[0]) if bias is None else bias.expand_as(outputs[0]))
-    assert torch.equal(found, masked(loaded, torch.zeros(2, 48), ids(loaded)))
+    assert torch.equal(result, masked(loaded, torch.zeros(2, 48), ids(loaded)))
     assert (bias is None) == (kind not in ("gpt2", "opt", "gpt_neox")) and routing.neurons_share == 0
 
 
@@ -82,9 +82,9 @@ def test_routing_equals_masking_the_other_experts(kind: str, rows: tuple[int, in
     with changed(loaded, {layer: lambda a, layer=layer: kept(a, layer) for layer in range(2)}):
         wanted = logits(loaded, tokens)
     with routed(loaded, partition, oracle("energy"), k=2, always=always) as routing:
-        found = logits(loaded, tokens)
-    close(found, wanted)
-    assert float((found - logits(loaded, tokens)).abs().max()) > 1e-3
+        result = logits(loaded, tokens)
+    close(result, wanted)
+    assert float((result - logits(loaded, tokens)).abs().max()) > 1e-3
     assert routing.experts_per_token == 2 and 16 / 48 < routing.neurons_share < 24 / 48
 
 
@@ -143,8 +143,8 @@ def block_dense(loaded: LoadedModel, x_ND: Tensor) -> Tensor:
     """Layer 0's FFN from its weights, whatever is mounted."""
     mlp = loaded.anatomy.layers[0].get_submodule("mlp")
     gate, up, down = (mlp.get_submodule(f"{name}_proj").weight for name in ("gate", "up", "down"))
-    found: Tensor = (torch.nn.functional.silu(x_ND @ gate.T) * (x_ND @ up.T)) @ down.T
-    return found
+    result: Tensor = (torch.nn.functional.silu(x_ND @ gate.T) * (x_ND @ up.T)) @ down.T
+    return result
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -155,8 +155,8 @@ def test_cached_decoding_equals_one_forward(kind: str) -> None:
         whole = logits(loaded, tokens)
         first = loaded.model(input_ids=tokens[:, :3], use_cache=True)
         steps, cache = [first.logits], first.past_key_values
-        for place in range(3, 6):
-            step = loaded.model(input_ids=tokens[:, place : place + 1], past_key_values=cache, use_cache=True)
+        for position in range(3, 6):
+            step = loaded.model(input_ids=tokens[:, position : position + 1], past_key_values=cache, use_cache=True)
             steps.append(step.logits)
     torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-4, atol=1e-4)
 

@@ -119,7 +119,7 @@ def test_bad_choices_are_refused() -> None:
 
 def test_ridge_equals_the_solution_of_stored_inputs() -> None:
     loaded, partition = tiny("gemma3"), random_partition(2, 48, 6, seed=0)
-    found = ridge_router(loaded, partition, TEXTS)
+    result = ridge_router(loaded, partition, TEXTS)
     for layer, function in enumerate(ffn_functions(loaded)):
         x_ND, a_NM = seen(loaded, layer)
         s_NE = ExpertScorer(function, partition, "norm")(a_NM).double()
@@ -127,10 +127,10 @@ def test_ridge_equals_the_solution_of_stored_inputs() -> None:
         penalty = torch.eye(33, dtype=torch.float64) * 0.01 * x_ND.double().square().sum(0).mean()
         penalty[32, 32] = 0
         wanted = torch.linalg.solve(x_NK.T @ x_NK + penalty, x_NK.T @ s_NE)
-        predicted = found.scores(layer, x_ND)
+        predicted = result.scores(layer, x_ND)
         torch.testing.assert_close(predicted.double(), x_NK @ wanted, rtol=1e-4, atol=1e-4)
     without = ridge_router(loaded, partition, TEXTS, intercept=False)
-    assert without.bias_LE is None and found.bias_LE is not None
+    assert without.bias_LE is None and result.bias_LE is not None
 
 
 def test_centroids_by_hand() -> None:
@@ -138,8 +138,8 @@ def test_centroids_by_hand() -> None:
     rows_MD = functional.normalize(weight_OI(ffn_functions(loaded)[1].gate).detach(), dim=1)
     wanted = rows_MD[partition.labels_LM[1] == 2].mean(0)
     x_ND = torch.randn(3, 32)
-    found = centroid_router(loaded, partition).scores(1, x_ND)[:, 2]
-    torch.testing.assert_close(found, functional.cosine_similarity(x_ND, wanted[None]))
+    result = centroid_router(loaded, partition).scores(1, x_ND)[:, 2]
+    torch.testing.assert_close(result, functional.cosine_similarity(x_ND, wanted[None]))
 
 
 @pytest.mark.parametrize("kind", ["centroid", "ridge", "mlp"])
@@ -193,14 +193,14 @@ def test_recall_of_the_oracle_is_one_and_of_constant_scores_by_loop() -> None:
     fixed = Router(
         kind="ridge", score="norm", first_LED=torch.zeros(2, 6, 32), bias_LE=torch.arange(6.0).flip(0).expand(2, 6)
     )
-    found = router_recall(loaded, partition, fixed, TEXTS, 2)
+    result = router_recall(loaded, partition, fixed, TEXTS, 2)
     for layer, function in enumerate(ffn_functions(loaded)):
         _, a_NM = seen(loaded, layer)
         mass_NE = ExpertScorer(function, partition, "norm")(a_NM).double().square()
         wanted = (mass_NE[:, :2].sum(1) / mass_NE.topk(2, dim=1).values.sum(1)).mean()
-        assert found.layers[layer].estimate == pytest.approx(float(wanted), rel=1e-6)
-    assert found.mean.low is not None and found.mean.low < found.mean.estimate < 1
-    assert json.loads(json.dumps(found.to_dict()))["k"] == 2
+        assert result.layers[layer].estimate == pytest.approx(float(wanted), rel=1e-6)
+    assert result.mean.low is not None and result.mean.low < result.mean.estimate < 1
+    assert json.loads(json.dumps(result.to_dict()))["k"] == 2
     full = router_recall(loaded, partition, fixed, TEXTS, 6)
     assert full.mean.estimate == pytest.approx(1) and full.oracle_share.estimate == pytest.approx(1)
 
@@ -213,9 +213,9 @@ def test_fitted_routers_beat_chance_on_the_texts_they_were_fitted_on(kind: str) 
         ridge_router(loaded, partition, TEXTS),
         mlp_router(loaded, partition, TEXTS, epochs=10),
     ):
-        found = router_recall(loaded, partition, router, TEXTS, 2)
-        assert found.router_share.estimate > 2 / 6 + 0.02
-        assert found.mean.estimate <= 1
+        result = router_recall(loaded, partition, router, TEXTS, 2)
+        assert result.router_share.estimate > 2 / 6 + 0.02
+        assert result.mean.estimate <= 1
 
 
 def test_a_router_survives_the_disk(tmp_path: Path) -> None:

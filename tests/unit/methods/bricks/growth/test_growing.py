@@ -59,9 +59,9 @@ def same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def test_growing_changes_no_logit(loaded: LoadedModel, step: str) -> None:
     before = bits(loaded)
     grown = STEPS[step](loaded)
-    found = preservation(loaded, grown.loaded, TEXTS)
-    assert found.prefill <= 1e-5 and found.decode <= 1e-5
-    assert found.tokens > 10
+    result = preservation(loaded, grown.loaded, TEXTS)
+    assert result.prefill <= 1e-5 and result.decode <= 1e-5
+    assert result.tokens > 10
     assert grown.added > 0
     assert same_bits(before, bits(loaded))
 
@@ -87,9 +87,9 @@ def test_a_larger_model_is_saved_and_opened_again(loaded: LoadedModel, step: str
     again = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     opened = reopened(loaded, again, "opened")
     assert opened.anatomy.intermediate_size == grown.loaded.anatomy.intermediate_size
-    found = preservation(grown.loaded, opened, TEXTS)
+    result = preservation(grown.loaded, opened, TEXTS)
     assert same_bits(bits(grown.loaded), bits(opened))
-    assert found.prefill <= 1e-5 and found.decode <= 1e-5
+    assert result.prefill <= 1e-5 and result.decode <= 1e-5
 
 
 def test_new_neurons_train_and_nothing_else_moves(loaded: LoadedModel) -> None:

@@ -50,10 +50,10 @@ def test_arrow_scores_single_out_the_brick_that_answers_an_input(loaded: LoadedM
     towards = LowRank({path: (direction[:1].float(), torch.ones(48, 1))})
     away = LowRank({path: (direction[-1:].float(), torch.ones(48, 1))})
     bricks = [Brick.of(loaded, payload, name=name) for payload, name in ((away, "away"), (towards, "towards"))]
-    found = arrow_scores(loaded, [text], bricks)
+    result = arrow_scores(loaded, [text], bricks)
     expected = float(((x_NI @ direction[0]).abs() / x_NI.norm(dim=1)).mean())
-    assert found.shape == (1, 2) and found[0, 1] == pytest.approx(expected, rel=1e-5)
-    assert found[0, 0] < 0.01 < 0.3 < found[0, 1] <= 1
+    assert result.shape == (1, 2) and result[0, 1] == pytest.approx(expected, rel=1e-5)
+    assert result[0, 0] < 0.01 < 0.3 < result[0, 1] <= 1
 
 
 def test_weights_are_a_softmax_over_the_kept() -> None:
@@ -73,9 +73,9 @@ def test_a_library_is_searched_without_keys(loaded: LoadedModel, tmp_path: Path)
         library.add(brick)
     library.add(Brick.of(loaded, Index({0: np.array([1])}), name="one neuron"))
     texts = ["red blue green", "The capital of France"]
-    found = library.search_by_arrow(texts, loaded, k=3)
+    result = library.search_by_arrow(texts, loaded, k=3)
     scores = arrow_scores(loaded, texts, bricks)
-    for retrieval, row in zip(found, scores, strict=True):
+    for retrieval, row in zip(result, scores, strict=True):
         by_id = {one.brick: one.score for one in retrieval.chosen}
         assert [by_id[brick.id] for brick in bricks] == pytest.approx(row.tolist())
         assert sum(one.weight for one in retrieval.chosen) == pytest.approx(1.0)

@@ -72,7 +72,7 @@ def test_what_is_added_comes_back_equal(loaded: LoadedModel, tmp_path: Path) -> 
 def test_the_layout_is_what_is_promised(loaded: LoadedModel, tmp_path: Path) -> None:
     library = BrickLibrary(tmp_path)
     adapter, neurons, _ = (library.add(brick) for brick in three(loaded))
-    found = library.add(keyed(loaded, 5, "zebra"))
+    result = library.add(keyed(loaded, 5, "zebra"))
     assert {path.name for path in (tmp_path / "bricks" / neurons).iterdir()} == {"brick.json", "brick.safetensors"}
     assert {path.name for path in (tmp_path / "bricks" / adapter).iterdir()} == {
         "brick.json",
@@ -83,12 +83,12 @@ def test_the_layout_is_what_is_promised(loaded: LoadedModel, tmp_path: Path) -> 
     assert {name: value.dtype.name for name, value in tensors.items()} == {"0.neurons": "int32", "1.neurons": "int32"}
     index = json.loads((tmp_path / "library.json").read_text())
     assert index["format"] == 1 and index["encoder"]["name"] == ENCODER and len(index["bricks"]) == 4
-    line = next(line for line in index["bricks"] if line["id"] == found)
+    line = next(line for line in index["bricks"] if line["id"] == result)
     assert {"id", "name", "granularity", "base", "capabilities", "bytes"} <= set(line)
     assert line["capabilities"] == ["zebra"]
     keys = load_file(tmp_path / "keys.safetensors")
     assert keys["keys"].dtype == np.float32 and keys["owner"].dtype == np.int32
-    assert index["bricks"][keys["owner"][0]]["id"] == found
+    assert index["bricks"][keys["owner"][0]]["id"] == result
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of transformers, raised inside PEFT

@@ -48,11 +48,11 @@ def saved(folder: Path, kind: str = "llama", **settings: Any) -> tuple[Path, Any
 )
 def test_a_lora_is_read_with_its_exact_scale(tmp_path: Path, settings: dict[str, Any]) -> None:
     folder, model = saved(tmp_path / "adapter", **settings)
-    found = read_adapter(folder)
-    assert len(found.factors) == 4
-    for path in found.factors:
+    result = read_adapter(folder)
+    assert len(result.factors) == 4
+    for path in result.factors:
         expected = model.base_model.model.get_submodule(path).get_delta_weight("default")
-        torch.testing.assert_close(found.delta(path), expected, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(result.delta(path), expected, rtol=1e-6, atol=1e-7)
     loaded = tiny()
     with mounted(loaded, [brick_from_adapter(folder, loaded)]), torch.no_grad():
         inside = logits(loaded)

@@ -22,9 +22,9 @@ def directions(texts: list[str]) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_default_encoder_is_the_mean_state_of_the_middle_layer(kind: str) -> None:
     loaded = tiny(kind, layers=3)
-    found = MidLayerEncoder(loaded)(TEXTS)
-    assert found.shape == (4, 32) and found.dtype == np.float32
-    for text, row in zip(TEXTS, found, strict=True):
+    result = MidLayerEncoder(loaded)(TEXTS)
+    assert result.shape == (4, 32) and result.dtype == np.float32
+    for text, row in zip(TEXTS, result, strict=True):
         keep = Keep()
         with streaming(loaded, "layer", keep), torch.inference_mode():
             loaded.model(**loaded.tokenizer(text, return_tensors="pt"))

@@ -1,4 +1,4 @@
-"""Low-rank bricks merged: exactly where it is a sum, with the loss told where it is not."""
+"""Low-rank bricks merged: exactly where it is a sum, with its error where it is not."""
 
 import dataclasses
 
@@ -45,33 +45,33 @@ def dense(brick: Brick, path: str, like: Tensor) -> Tensor:
     return b_OR.double() @ a_RI.double()
 
 
-def relative(found: Tensor, exact: Tensor) -> float:
-    return float((found.double() - exact).norm() / exact.norm())
+def relative(result: Tensor, exact: Tensor) -> float:
+    return float((result.double() - exact).norm() / exact.norm())
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_merging_identical_bricks_is_the_identity(loaded: LoadedModel, method: str) -> None:
     brick = lora_brick(loaded, 0)
     scale = 1 / 4 if method in ("task_arithmetic", "dare") else 1.0
-    found = merge([brick] * 4, method, density=1.0, scale=scale)
+    result = merge([brick] * 4, method, density=1.0, scale=scale)
     for path in matrices(loaded):
         exact = dense(brick, path, brick.payload.delta(path))
-        assert relative(found.brick.payload.delta(path), exact) < 1e-6
-    assert found.report.error < 1e-6
+        assert relative(result.brick.payload.delta(path), exact) < 1e-6
+    assert result.report.error < 1e-6
 
 
 @pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [0.3, -2.0, 0.5]])
 def test_a_sum_is_exact_over_unlike_ranks_and_targets(loaded: LoadedModel, weights: list[float]) -> None:
     bricks = unlike(loaded)
-    found = merge(bricks, "task_arithmetic", weights=weights, scale=0.5)
-    assert set(found.brick.payload.factors) == {site.path for brick in bricks for site in brick.sites}
-    for path, (a_RI, _) in found.brick.payload.factors.items():
-        stored = found.brick.payload.delta(path)
+    result = merge(bricks, "task_arithmetic", weights=weights, scale=0.5)
+    assert set(result.brick.payload.factors) == {site.path for brick in bricks for site in brick.sites}
+    for path, (a_RI, _) in result.brick.payload.factors.items():
+        stored = result.brick.payload.delta(path)
         exact = 0.5 * sum(w * dense(one, path, stored) for w, one in zip(weights, bricks, strict=True))
         assert relative(stored, exact) < 1e-6
         there = [one for one in bricks if path in one.payload.factors]
         assert len(a_RI) == sum(len(one.payload.factors[path][0]) for one in there)
-    assert 0 < found.report.error < 1e-6
+    assert 0 < result.report.error < 1e-6
 
 
 def test_a_sum_merged_is_a_sum_mounted(loaded: LoadedModel) -> None:
@@ -120,39 +120,39 @@ def test_compression_reports_its_error(loaded: LoadedModel) -> None:
     bricks = [lora_brick(loaded, seed) for seed in range(3)]
     whole = merge(bricks)
     for rank in (6, 2):
-        found = merge(bricks, rank=rank)
+        result = merge(bricks, rank=rank)
         wrong = whole_norm = 0.0
         for path in matrices(loaded):
             exact = sum(dense(one, path, one.payload.delta(path)) for one in bricks) / 3
             tail = torch.linalg.svdvals(exact)[rank:]
             wrong, whole_norm = wrong + float(tail.square().sum()), whole_norm + float(exact.square().sum())
-            assert len(found.brick.payload.factors[path][0]) == rank
-        assert found.report.error == pytest.approx((wrong / whole_norm) ** 0.5, rel=1e-4, abs=3e-7)
+            assert len(result.brick.payload.factors[path][0]) == rank
+        assert result.report.error == pytest.approx((wrong / whole_norm) ** 0.5, rel=1e-4, abs=3e-7)
     assert whole.report.error < 1e-6 and merge(bricks, rank=100).report.ranks == whole.report.ranks
 
 
 @pytest.mark.parametrize("method", ["ties_global", "ties_tensor", "ties_peft", "dare", "dare_ties"])
 def test_other_rules_report_both_errors(loaded: LoadedModel, method: str) -> None:
     bricks = [lora_brick(loaded, seed, paths=[UP, DOWN]) for seed in range(3)]
-    found = merge(bricks, method, density=0.5, rank=8)
+    result = merge(bricks, method, density=0.5, rank=8)
     full = merge(bricks, method, density=0.5, rank=48)
-    assert 0.01 < found.report.error < 10 and found.report.compression_error > 0.01
+    assert 0.01 < result.report.error < 10 and result.report.compression_error > 0.01
     # At most the sum of ranks is kept by default and by request.
     assert full.report.ranks == {UP: 6, DOWN: 6}
     exact = {path: sum(dense(one, path, one.payload.delta(path)) for one in bricks) for path in (UP, DOWN)}
     factor = {"dare": 1.0}.get(method, 1 / 3)
-    wrong = sum(float((found.brick.payload.delta(p).double() - factor * e).square().sum()) for p, e in exact.items())
+    wrong = sum(float((result.brick.payload.delta(p).double() - factor * e).square().sum()) for p, e in exact.items())
     total = sum(float((factor * e).square().sum()) for e in exact.values())
-    assert found.report.error == pytest.approx((wrong / total) ** 0.5, rel=1e-6)
+    assert result.report.error == pytest.approx((wrong / total) ** 0.5, rel=1e-6)
 
 
 def test_the_result_knows_its_parents_base_and_errors(loaded: LoadedModel) -> None:
     bricks = unlike(loaded)
-    found = merge(bricks, "ties_tensor", density=0.3, name="joined")
-    assert found.brick.parents == tuple(brick.id for brick in bricks) and found.brick.name == "joined"
-    assert set(found.brick.base.touched) == {name for brick in bricks for name in brick.base.touched}
-    assert found.brick.meta.notes["merge"]["error"] == found.report.error
-    assert found.brick.id == merge(bricks, "ties_tensor", density=0.3, name="joined").brick.id
+    result = merge(bricks, "ties_tensor", density=0.3, name="joined")
+    assert result.brick.parents == tuple(brick.id for brick in bricks) and result.brick.name == "joined"
+    assert set(result.brick.base.touched) == {name for brick in bricks for name in brick.base.touched}
+    assert result.brick.meta.notes["merge"]["error"] == result.report.error
+    assert result.brick.id == merge(bricks, "ties_tensor", density=0.3, name="joined").brick.id
 
 
 def test_bases_that_differ_are_refused_by_name(loaded: LoadedModel) -> None:
@@ -190,8 +190,8 @@ def test_bad_merges_are_refused(loaded: LoadedModel) -> None:
 def test_a_recipe_says_the_same_to_mergekit() -> None:
     yaml = pytest.importorskip("yaml")
     rule = merge_rule("ties_tensor", weights=[1.0, 0.5], density=0.2, scale=0.9)
-    found = yaml.safe_load(mergekit_recipe("owner/base", ["one: two", "b"], rule, dtype="bfloat16"))
-    assert found == {
+    result = yaml.safe_load(mergekit_recipe("owner/base", ["one: two", "b"], rule, dtype="bfloat16"))
+    assert result == {
         "merge_method": "ties",
         "base_model": "owner/base",
         "models": [

@@ -50,8 +50,8 @@ def models(tmp_path: Path) -> list[Path]:
     return [write(tmp_path / f"m{seed}", seed) for seed in range(4)]
 
 
-def relative(found: Tensor, exact: Tensor) -> float:
-    return float((found.double() - exact).norm() / exact.norm())
+def relative(tensors: Tensor, exact: Tensor) -> float:
+    return float((tensors.double() - exact).norm() / exact.norm())
 
 
 @pytest.mark.parametrize("block", [1000, streaming.BLOCK])
@@ -61,14 +61,14 @@ def test_sums_are_those_of_the_whole_tensors(
     monkeypatch.setattr("armillary.methods.bricks.merging.streaming.BLOCK", block)
     weights = [0.5, -1.0, 2.0]
     result = merge_models(models[0], models[1:], tmp_path / "out", "task_arithmetic", weights=weights, scale=0.4)
-    base, ends, found = read(models[0]), [read(one) for one in models[1:]], read(tmp_path / "out")
-    assert found.keys() == base.keys() and result.tensors == len(base)
+    base, ends, tensors = read(models[0]), [read(one) for one in models[1:]], read(tmp_path / "out")
+    assert tensors.keys() == base.keys() and result.tensors == len(base)
     for name, start in base.items():
         delta = sum(w * (end[name].double() - start.double()) for w, end in zip(weights, ends, strict=True))
-        torch.testing.assert_close(found[name].double(), start.double() + 0.4 * delta, rtol=0, atol=1e-6)
+        torch.testing.assert_close(tensors[name].double(), start.double() + 0.4 * delta, rtol=0, atol=1e-6)
     assert 0 < result.error < 1e-5
-    told = json.loads((tmp_path / "out" / "armillary_merge.json").read_text())
-    assert told["error"] == result.error and told["rule"]["method"] == "task_arithmetic"
+    record = json.loads((tmp_path / "out" / "armillary_merge.json").read_text())
+    assert record["error"] == result.error and record["rule"]["method"] == "task_arithmetic"
 
 
 @pytest.mark.parametrize("method", ["average", "ties_global", "ties_tensor", "ties_peft", "dare", "dare_ties"])
@@ -82,8 +82,8 @@ def test_merging_a_model_with_itself_is_itself(models: list[Path], tmp_path: Pat
 @pytest.mark.parametrize("method", ["ties_global", "ties_tensor"])
 def test_ties_trims_over_the_model_or_by_tensor(models: list[Path], tmp_path: Path, method: str) -> None:
     merge_models(models[0], [models[1]], tmp_path / "out", method, density=0.2)
-    base, end, found = read(models[0]), read(models[1]), read(tmp_path / "out")
-    shares = {name: float((found[name] != base[name]).double().mean()) for name in base}
+    base, end, tensors = read(models[0]), read(models[1]), read(tmp_path / "out")
+    shares = {name: float((tensors[name] != base[name]).double().mean()) for name in base}
     sizes = {name: value.numel() for name, value in base.items()}
     kept = sum(shares[name] * sizes[name] for name in base) / sum(sizes.values())
     assert kept == pytest.approx(0.2, abs=2e-3)
@@ -91,7 +91,7 @@ def test_ties_trims_over_the_model_or_by_tensor(models: list[Path], tmp_path: Pa
     bound = float(moved.sort(descending=True).values[int(0.2 * len(moved)) - 1])
     for name in base:
         expected = (end[name].double() - base[name].double()).abs() >= bound
-        same = float(((found[name] != base[name]) == expected).double().mean())
+        same = float(((tensors[name] != base[name]) == expected).double().mean())
         assert (same > 0.999) if method == "ties_global" else (abs(shares[name] - 0.2) < 0.02)
 
 
@@ -114,10 +114,10 @@ def test_the_result_opens_as_a_model_in_shards(models: list[Path], tmp_path: Pat
 def test_low_precision_is_merged_in_float64_and_the_rounding_told(tmp_path: Path) -> None:
     models = [write(tmp_path / f"m{seed}", seed, dtype=torch.bfloat16) for seed in range(3)]
     result = merge_models(models[0], models[1:], tmp_path / "out")
-    base, ends, found = read(models[0]), [read(one) for one in models[1:]], read(tmp_path / "out")
+    base, ends, tensors = read(models[0]), [read(one) for one in models[1:]], read(tmp_path / "out")
     for name, start in base.items():
         exact = start.double() + sum(end[name].double() - start.double() for end in ends) / 2
-        assert found[name].dtype == torch.bfloat16 and torch.equal(found[name], exact.bfloat16())
+        assert tensors[name].dtype == torch.bfloat16 and torch.equal(tensors[name], exact.bfloat16())
     assert 1e-4 < result.error < 0.2
 
 
@@ -132,8 +132,8 @@ def test_a_tied_head_is_merged_once(tmp_path: Path) -> None:
         metadata={"format": "pt"},
     )
     result = merge_models(models[0], models[1:], tmp_path / "out")
-    found = read(tmp_path / "out")
-    assert "lm_head.weight" not in found and result.tensors == len(found)
+    tensors = read(tmp_path / "out")
+    assert "lm_head.weight" not in tensors and result.tensors == len(tensors)
     with quiet():
         model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert model.lm_head.weight is model.model.embed_tokens.weight

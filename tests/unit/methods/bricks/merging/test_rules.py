@@ -65,17 +65,17 @@ def test_ties_by_hand(method: str, expected: list[float]) -> None:
 def test_the_scope_of_the_trim_is_what_tells_global_from_tensor() -> None:
     halves = {"a": BY_HAND[:, :2], "b": BY_HAND[:, 2:]}
     # By tensor one entry of two stays: -2, 3, 4 of a (votes 4 and 1) and 0.5, 0.2, -0.1 of b (vote 0.6).
-    found = joined(MergeRule.of("ties_peft", 3, density=0.5), halves)
-    assert found == pytest.approx([4.0, 3.0, 0.0, 0.35], rel=1e-6)
+    result = joined(MergeRule.of("ties_peft", 3, density=0.5), halves)
+    assert result == pytest.approx([4.0, 3.0, 0.0, 0.35], rel=1e-6)
     # Over both tensors the same two of four stay as in one tensor, with weights of 1.
-    found = joined(MergeRule.of("ties_global", 3, density=0.5), halves)
-    assert found == pytest.approx([2.5, 3.0, 0.0, -0.1], rel=1e-6)
+    result = joined(MergeRule.of("ties_global", 3, density=0.5), halves)
+    assert result == pytest.approx([2.5, 3.0, 0.0, -0.1], rel=1e-6)
 
 
 @pytest.mark.parametrize(("method", "tied"), [("ties_peft", 2.0), ("ties_tensor", 2.0), ("ties_global", -2.0)])
 def test_a_tied_vote_is_positive_or_the_models_majority(method: str, tied: float) -> None:
-    found = joined(MergeRule.of(method, 3, density=1.0), {"all": TIES})
-    assert found == pytest.approx([tied, -1.0, -2.0, 0.0])
+    result = joined(MergeRule.of(method, 3, density=1.0), {"all": TIES})
+    assert result == pytest.approx([tied, -1.0, -2.0, 0.0])
 
 
 @pytest.mark.parametrize("density", [0.1, 0.37, 1.0])
@@ -85,8 +85,8 @@ def test_ties_peft_is_what_peft_computes(density: float) -> None:
     weights = [0.5, -1.0, 2.0, 1.0]
     with np.errstate(all="ignore"), pytest.warns() if density == 1 else _nothing():
         expected = theirs.ties(list(deltas), torch.tensor(weights), density)
-    found = joined(MergeRule.of("ties_peft", 4, weights=weights, density=density), {"x": deltas.reshape(4, -1)})
-    np.testing.assert_allclose(found, expected.reshape(-1), rtol=1e-5, atol=1e-6)
+    result = joined(MergeRule.of("ties_peft", 4, weights=weights, density=density), {"x": deltas.reshape(4, -1)})
+    np.testing.assert_allclose(result, expected.reshape(-1), rtol=1e-5, atol=1e-6)
 
 
 def _nothing() -> Any:
@@ -99,9 +99,9 @@ def test_thresholds_are_the_kth_magnitudes(density: float) -> None:
     values = torch.randn(3, 1000, generator=generator).double() * torch.tensor([[1e-6], [1.0], [1e6]])
     values[1] = values[1].round(decimals=1)  # many ties
     values[0, 100:] = 0.0
-    found = trim_thresholds(lambda: iter(values.split(77, dim=1)), density)
+    result = trim_thresholds(lambda: iter(values.split(77, dim=1)), density)
     expected = values.float().abs().sort(dim=1, descending=True).values[:, max(1, int(density * 1000)) - 1]
-    assert found == expected.tolist()
+    assert result == expected.tolist()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -116,10 +116,10 @@ def test_sums_are_the_sums_they_say() -> None:
     deltas = torch.randn(3, 40, generator=torch.Generator().manual_seed(3)).double()
     weights = [0.2, -0.7, 2.0]
     total = (torch.tensor(weights, dtype=torch.float64)[:, None] * deltas).sum(0)
-    found = joined(MergeRule.of("task_arithmetic", 3, weights=weights, scale=0.4), {"x": deltas})
-    np.testing.assert_allclose(found, 0.4 * total, rtol=1e-12)
-    found = joined(MergeRule.of("average", 3, weights=weights), {"x": deltas})
-    np.testing.assert_allclose(found, total / sum(weights), rtol=1e-12)
+    result = joined(MergeRule.of("task_arithmetic", 3, weights=weights, scale=0.4), {"x": deltas})
+    np.testing.assert_allclose(result, 0.4 * total, rtol=1e-12)
+    result = joined(MergeRule.of("average", 3, weights=weights), {"x": deltas})
+    np.testing.assert_allclose(result, total / sum(weights), rtol=1e-12)
 
 
 @pytest.mark.parametrize("density", [0.1, 0.5])

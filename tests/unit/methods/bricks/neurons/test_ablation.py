@@ -114,10 +114,10 @@ def test_effects_are_of_the_corpus() -> None:
     tokens = {"a": np.array([10, 30]), "b": np.array([5, 5])}
     before = Losses(nll={"a": np.array([20.0, 90.0]), "b": np.array([10.0, 10.0])}, tokens=tokens)
     after = Losses(nll={"a": np.array([24.0, 94.0]), "b": np.array([10.0, 15.0])}, tokens=tokens)
-    found = effect(before, after, "a")
-    assert found.delta_nll.estimate == pytest.approx(8 / 40)
-    assert found.relative_perplexity.estimate == pytest.approx(np.exp((118 - 110) / 40) - 1)
-    assert (found.delta_nll.low, found.delta_nll.high) == pytest.approx((4 / 30, 4 / 10))  # one text drawn twice
+    result = effect(before, after, "a")
+    assert result.delta_nll.estimate == pytest.approx(8 / 40)
+    assert result.relative_perplexity.estimate == pytest.approx(np.exp((118 - 110) / 40) - 1)
+    assert (result.delta_nll.low, result.delta_nll.high) == pytest.approx((4 / 30, 4 / 10))  # one text drawn twice
     assert effect(before, after).delta_nll.estimate == pytest.approx(13 / 50)
     assert before.per_token("a") == 2.75
     with pytest.raises(UsageError, match="maths"):
@@ -187,8 +187,8 @@ def test_comparisons_of_a_table() -> None:
 
 def test_crossings() -> None:
     rises = np.array([[0.0, 0.005, 0.02], [0.02, 0.5, 0.9], [0.0, 0.0, 0.001], [-0.1, 0.03, 0.0]])
-    found = crossing((0.2, 0.4, 0.6), rises, 0.01)
-    np.testing.assert_allclose(found, [0.4 + 0.2 / 3, 0.1, 0.6, 0.2 + 0.2 * 0.11 / 0.13])
+    result = crossing((0.2, 0.4, 0.6), rises, 0.01)
+    np.testing.assert_allclose(result, [0.4 + 0.2 / 3, 0.1, 0.6, 0.2 + 0.2 * 0.11 / 0.13])
 
 
 def test_masking_curves() -> None:
@@ -243,9 +243,9 @@ def test_thresholds_reach_their_level(loaded: LoadedModel) -> None:
     with streaming(loaded, "ffn", keep):
         for text in texts:
             run_texts(loaded, [text])
-    found = cett_thresholds(loaded, texts, (0.1, 0.4), tokens=1000)
+    result = cett_thresholds(loaded, texts, (0.1, 0.4), tokens=1000)
     norms = column_norms(loaded)
-    for one in found:
+    for one in result:
         for layer in range(2):
             lengths = [len(loaded.tokenizer(text)["input_ids"]) for text in texts]
             a = torch.cat([part[1:] for part in keep.values(layer).split(lengths)]).double()
@@ -257,7 +257,7 @@ def test_thresholds_reach_their_level(loaded: LoadedModel) -> None:
             assert at <= one.level + 1e-4 and above > one.level - 0.02
             assert at > one.level - 0.05
             assert one.sparsity_L[layer] == pytest.approx((magnitude < one.thresholds_L[layer]).mean(), abs=2e-3)
-    assert found[1].sparsity > found[0].sparsity > 0
+    assert result[1].sparsity > result[0].sparsity > 0
 
 
 def test_truncation_leaves_out_what_is_below_the_threshold(loaded: LoadedModel) -> None:
@@ -275,13 +275,13 @@ def test_truncation_leaves_out_what_is_below_the_threshold(loaded: LoadedModel) 
 def test_cett_curve() -> None:
     loaded = tiny()
     texts = list(chain(*TEXTS.values()))
-    found = cett_curve(loaded, texts, TEXTS, (0.05, 0.3, 0.6))
-    with truncated(loaded, found.thresholds[1].thresholds_L):
+    result = cett_curve(loaded, texts, TEXTS, (0.05, 0.3, 0.6))
+    with truncated(loaded, result.thresholds[1].thresholds_L):
         expected = sequence_nll(loaded, TEXTS["colours"])
-    assert found.curve.after[1].nll["colours"].tolist() == expected.nll
-    assert found.curve.levels == tuple(one.sparsity for one in found.thresholds)
-    assert found.to_dict()["thresholds"][2]["cett"] == 0.6
-    assert 0 < found.knee(0.05).estimate <= found.curve.levels[-1]
+    assert result.curve.after[1].nll["colours"].tolist() == expected.nll
+    assert result.curve.levels == tuple(one.sparsity for one in result.thresholds)
+    assert result.to_dict()["thresholds"][2]["cett"] == 0.6
+    assert 0 < result.knee(0.05).estimate <= result.curve.levels[-1]
     with pytest.raises(UsageError, match="levels of CETT"):
         cett_thresholds(loaded, texts, (0.3, 0.1))
     with pytest.raises(UsageError, match="thresholds"), truncated(loaded, np.ones(3)):

@@ -35,10 +35,10 @@ def planted() -> tuple[LoadedModel, dict[str, Index]]:
     embedding, head = loaded.anatomy.embedding.weight, loaded.anatomy.head.weight
     embedding -= embedding @ axes.T @ axes
     truth = {name: {} for name in TOPICS}
-    for place, words in enumerate(TOPICS.values()):
+    for number, words in enumerate(TOPICS.values()):
         ids = loaded.tokenizer.convert_tokens_to_ids([f"Ġ{word}" for word in words])
-        embedding[ids] += 2 * read[place]
-        head[ids] += write[place]
+        embedding[ids] += 2 * read[number]
+        head[ids] += write[number]
     for index, layer in enumerate(loaded.anatomy.layers):
         layer.self_attn.o_proj.weight *= 0.02
         layer.post_attention_layernorm.weight.fill_(1)
@@ -47,10 +47,10 @@ def planted() -> tuple[LoadedModel, dict[str, Index]]:
         up -= up @ axes.T @ axes
         down -= axes.T @ (axes @ down)
         order = torch.randperm(WIDTH, generator=generator)
-        for place, name in enumerate(TOPICS):
-            chosen = order[place * PLANTED : (place + 1) * PLANTED]
-            gate[chosen] = up[chosen] = read[place] + 0.01 * torch.randn(PLANTED, HIDDEN, generator=generator)
-            down[:, chosen] = 0.01 * write[place][:, None]
+        for number, name in enumerate(TOPICS):
+            chosen = order[number * PLANTED : (number + 1) * PLANTED]
+            gate[chosen] = up[chosen] = read[number] + 0.01 * torch.randn(PLANTED, HIDDEN, generator=generator)
+            down[:, chosen] = 0.01 * write[number][:, None]
             truth[name][index] = np.sort(chosen.numpy())
     return loaded, {name: Index(neurons) for name, neurons in truth.items()}
 
@@ -67,10 +67,10 @@ def texts(seed: int, count: int = 40) -> dict[str, list[str]]:
     return {name: [text(words) for _ in range(count)] for name, words in TOPICS.items()}
 
 
-def agreement(found: Index, true: Index) -> tuple[float, float]:
+def agreement(result: Index, true: Index) -> tuple[float, float]:
     """Precision and recall."""
-    common = (found.mask(LAYERS, WIDTH) & true.mask(LAYERS, WIDTH)).sum()
-    return common / found.size, common / true.size
+    common = (result.mask(LAYERS, WIDTH) & true.mask(LAYERS, WIDTH)).sum()
+    return common / result.size, common / true.size
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +136,8 @@ def test_their_examples_peak_at_words_of_the_topic(world: World) -> None:
     loaded, truth, _, _ = world
     read = texts(3)
     every = [text for rows in read.values() for text in rows]
-    for place, (name, true) in enumerate(truth.items()):
+    for number, (name, true) in enumerate(truth.items()):
         for neuron in firing_examples(loaded, every, true, top=3):
             for example in neuron.examples:
-                assert example.text // 40 == place
+                assert example.text // 40 == number
                 assert example.tokens[example.peak].strip() in TOPICS[name]

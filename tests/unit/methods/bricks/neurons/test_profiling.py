@@ -40,16 +40,16 @@ def stored(loaded: LoadedModel, text: str) -> np.ndarray[Any, Any]:
 
 
 def test_profile_equals_stored_activations(loaded: LoadedModel) -> None:
-    found = profile(loaded, TEXTS, CONFIG)
+    result = profile(loaded, TEXTS, CONFIG)
     kept = [stored(loaded, text) for text in chain(*TEXTS.values())]
-    np.testing.assert_allclose(found.means_NLM, [np.abs(a).mean(1) for a in kept], rtol=2e-4, atol=1e-6)
-    assert found.means_NLM.dtype == np.float32
-    assert found.tokens_N.tolist() == [a.shape[1] for a in kept]
-    assert found.labels_N.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    np.testing.assert_allclose(result.means_NLM, [np.abs(a).mean(1) for a in kept], rtol=2e-4, atol=1e-6)
+    assert result.means_NLM.dtype == np.float32
+    assert result.tokens_N.tolist() == [a.shape[1] for a in kept]
+    assert result.labels_N.tolist() == [0, 0, 0, 1, 1, 1, 1]
 
     norms = np.stack([np.linalg.norm(columns(loaded, layer), axis=1) for layer in range(2)])
-    np.testing.assert_allclose(found.norms_LM, norms, rtol=1e-6)
-    for place, detail in enumerate(([0, 1], [3, 4])):
+    np.testing.assert_allclose(result.norms_LM, norms, rtol=1e-6)
+    for number, detail in enumerate(([0, 1], [3, 4])):
         fired = np.zeros((2, 48))
         for text in detail:
             sizes = (np.abs(kept[text]), np.abs(kept[text]) * norms[:, None])
@@ -57,12 +57,12 @@ def test_profile_equals_stored_activations(loaded: LoadedModel) -> None:
                 for layer in range(2):
                     share = size[layer] / size[layer].max(1, keepdims=True)
                     expected = np.histogram(share, bins=10, range=(0, 1))[0]
-                    got = found.histogram_DILH[detail.index(text) + 2 * place, indicator, layer]
+                    got = result.histogram_DILH[detail.index(text) + 2 * number, indicator, layer]
                     assert np.abs(got - expected).sum() <= 2  # values at an edge of a bin may fall to either side
             place_of = (-sizes[1]).argsort(-1).argsort(-1)
             fired += ((place_of < 9) & (sizes[1] > 0)).sum(1)  # a fifth of 48
-        assert (found.firing_FLM[place] != fired).mean() < 0.02
-        assert found.firing_tokens_F[place] == sum(kept[text].shape[1] for text in detail)
+        assert (result.firing_FLM[number] != fired).mean() < 0.02
+        assert result.firing_tokens_F[number] == sum(kept[text].shape[1] for text in detail)
 
 
 def columns(loaded: LoadedModel, layer: int) -> np.ndarray[Any, Any]:
@@ -71,8 +71,8 @@ def columns(loaded: LoadedModel, layer: int) -> np.ndarray[Any, Any]:
     assert write is not None
     with torch.no_grad():
         nothing = write(torch.zeros(1, 48))
-        found: np.ndarray[Any, Any] = (write(torch.eye(48)) - nothing).double().numpy()
-    return found
+        result: np.ndarray[Any, Any] = (write(torch.eye(48)) - nothing).double().numpy()
+    return result
 
 
 def test_batching_and_chunks_change_nothing(loaded: LoadedModel) -> None:
@@ -145,22 +145,22 @@ def test_what_is_read_off_a_profile() -> None:
     counts = np.zeros((3, 2, 1, 10), np.int64)
     counts[:, 0, 0, 1], counts[:, 0, 0, 9] = [8, 6, 4], 2
     counts[:, 1, 0, 2], counts[:, 1, 0, 0] = 5, 5
-    found = made(means, [0, 0, 1], counts)
-    np.testing.assert_allclose(found.layer(0, relative=True), [[0.5, 1, 1.5], [0, 0, 0], [1.25, 1.5, 0.25]])
-    np.testing.assert_allclose(found.magnitude("a"), [[1, 2, 3]])
-    np.testing.assert_allclose(found.magnitude(), [[5.5, 7, 2.5]])
-    np.testing.assert_allclose(found.firing_share(), [[(0.25 + 0.5) / 2, 0, 0.5]])
-    share = found.share_below(0.2, "activation")
+    result = made(means, [0, 0, 1], counts)
+    np.testing.assert_allclose(result.layer(0, relative=True), [[0.5, 1, 1.5], [0, 0, 0], [1.25, 1.5, 0.25]])
+    np.testing.assert_allclose(result.magnitude("a"), [[1, 2, 3]])
+    np.testing.assert_allclose(result.magnitude(), [[5.5, 7, 2.5]])
+    np.testing.assert_allclose(result.firing_share(), [[(0.25 + 0.5) / 2, 0, 0.5]])
+    share = result.share_below(0.2, "activation")
     assert share.estimate == pytest.approx(18 / 24)
     assert share.low is not None and share.high is not None and 0.66 < share.low < 18 / 24 < share.high < 0.8
-    assert found.share_below(0.2, "magnitude", layer=0).estimate == pytest.approx(0.5)
-    assert set(found.to_dict()["share_below"]["activation"]) == {"0.1", "0.2"}
+    assert result.share_below(0.2, "magnitude", layer=0).estimate == pytest.approx(0.5)
+    assert set(result.to_dict()["share_below"]["activation"]) == {"0.1", "0.2"}
     with pytest.raises(UsageError, match="multiple of 1/10"):
-        found.share_below(0.25)
+        result.share_below(0.25)
     with pytest.raises(UsageError, match="maths"):
-        found.magnitude("maths")
+        result.magnitude("maths")
     with pytest.raises(UsageError, match="labels"):
-        found.relabelled(np.array([0, 1, 2]))
+        result.relabelled(np.array([0, 1, 2]))
 
 
 def test_histogram_and_firing_at_the_ends() -> None:
@@ -176,9 +176,9 @@ def test_examples_are_the_largest_of_all_texts() -> None:
     kept = [stored(loaded, text) for text in texts]
     chosen = Index({0: np.array([3, 40]), 1: np.array([7])})
     for tokens_per_batch in (1, 10_000):
-        found = firing_examples(loaded, texts, chosen, top=3, tokens_per_batch=tokens_per_batch)
-        assert [(one.layer, one.neuron) for one in found] == [(0, 3), (0, 40), (1, 7)]
-        for one in found:
+        result = firing_examples(loaded, texts, chosen, top=3, tokens_per_batch=tokens_per_batch)
+        assert [(one.layer, one.neuron) for one in result] == [(0, 3), (0, 40), (1, 7)]
+        for one in result:
             peaks = [np.abs(a[one.layer, :, one.neuron]).max() for a in kept]
             assert [example.text for example in one.examples] == np.argsort(peaks)[::-1][:3].tolist()
             for example in one.examples:
@@ -186,7 +186,7 @@ def test_examples_are_the_largest_of_all_texts() -> None:
                 np.testing.assert_allclose(example.values[1:], values, rtol=1e-3, atol=1e-5)
                 assert example.peak == np.abs(values).argmax() + 1
                 assert "".join(example.tokens) == texts[example.text]
-    assert plain(found[0])["examples"][0]["text"] == found[0].examples[0].text
+    assert plain(result[0])["examples"][0]["text"] == result[0].examples[0].text
 
 
 def test_bad_input_is_named() -> None:

@@ -48,28 +48,28 @@ def test_average_precision_is_scikit_learns_with_ties(levels: int | None) -> Non
     values = generator.random((30, 90))
     values = values if levels is None else np.floor(values * levels)
     labels = generator.random(90) < 0.2
-    found = average_precision(descending_ranks(values), np.flatnonzero(labels))
+    result = average_precision(descending_ranks(values), np.flatnonzero(labels))
     expected = [average_precision_score(labels, row) for row in values]
-    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    np.testing.assert_allclose(result, expected, rtol=1e-13)
 
 
 def test_average_precision_of_known_rankings() -> None:
     values = np.array([[4.0, 3, 2, 1], [1, 2, 3, 4], [7, 7, 7, 7], [1, 3, 2, 0]])
-    found = average_precision(descending_ranks(values), np.array([0, 1]))
-    np.testing.assert_allclose(found, [1, (1 / 3 + 2 / 4) / 2, 0.5, (1 + 2 / 3) / 2])
+    result = average_precision(descending_ranks(values), np.array([0, 1]))
+    np.testing.assert_allclose(result, [1, (1 / 3 + 2 / 4) / 2, 0.5, (1 + 2 / 3) / 2])
 
 
 def test_the_interval_is_of_the_weighted_average_precision() -> None:
     generator = np.random.default_rng(1)
     labels = np.repeat([0, 1, 2], 40)
     values = np.floor(generator.random((3, 120)) * 12 + (labels == 1) * 4)
-    found = average_precision_interval(values, labels, 1, seed=0)
-    assert found.estimate == pytest.approx(np.mean([average_precision_score(labels == 1, row) for row in values]))
+    result = average_precision_interval(values, labels, 1, seed=0)
+    assert result.estimate == pytest.approx(np.mean([average_precision_score(labels == 1, row) for row in values]))
     redrawn = []
     for _ in range(400):
         rows = np.concatenate([generator.choice(np.flatnonzero(labels == one), 40) for one in range(3)])
         redrawn.append(np.mean([average_precision_score(labels[rows] == 1, row[rows]) for row in values]))
-    assert (found.low, found.high) == pytest.approx(np.quantile(redrawn, [0.025, 0.975]), abs=0.02)
+    assert (result.low, result.high) == pytest.approx(np.quantile(redrawn, [0.025, 0.975]), abs=0.02)
 
 
 def test_scores_of_every_neuron_and_capability() -> None:
@@ -81,11 +81,11 @@ def test_scores_of_every_neuron_and_capability() -> None:
     for layer in range(2):
         for neuron in range(6):
             row = means[:, layer, neuron].astype(np.float32)
-            for place in range(2):
-                expected = average_precision_score(labels == place, row)
-                assert scores.scores_FLM[place, layer, neuron] == pytest.approx(expected, rel=1e-12)
-                silent = average_precision_score(labels == place, -row)
-                assert scores.suppressor_FLM[place, layer, neuron] == pytest.approx(silent, rel=1e-12)
+            for label in range(2):
+                expected = average_precision_score(labels == label, row)
+                assert scores.scores_FLM[label, layer, neuron] == pytest.approx(expected, rel=1e-12)
+                silent = average_precision_score(labels == label, -row)
+                assert scores.suppressor_FLM[label, layer, neuron] == pytest.approx(silent, rel=1e-12)
     assert scores.best("capability 1")[1] == 1 and scores.suppressor_FLM[0, 1, 4] == 1
     assert scores.chance("capability 0") == 0.4
     assert scores.at_share("capability 1", 1 / 3).tolist() == np.sort(scores.of("capability 1"))[:, -2].tolist()
@@ -148,8 +148,8 @@ def test_specialised_sets() -> None:
     assert specialised(scores, 0.375, scope="global").mask(2, 4).sum(1).tolist() == [2, 1]
     with pytest.raises(UsageError, match="share"):
         specialised(scores, 0)
-    found = resident(np.array([[0.96, 0.5], [0.1, 0.2]]))
-    assert {layer: row.tolist() for layer, row in found.neurons.items()} == {0: [0]}
+    result = resident(np.array([[0.96, 0.5], [0.1, 0.2]]))
+    assert {layer: row.tolist() for layer, row in result.neurons.items()} == {0: [0]}
     left = without(Index({0: np.array([0, 1]), 1: np.array([5])}), Index({0: np.array([1, 7]), 1: np.array([5])}))
     assert {layer: row.tolist() for layer, row in left.neurons.items()} == {0: [0]}
 
@@ -177,8 +177,8 @@ def test_overlap_of_known_sets() -> None:
     same = overlap(a, a, width=200)
     assert same.share.estimate == 1 and same.by_layer == (1, 1, 1) and same.expected == pytest.approx(0.05)
     half = Index({0: np.arange(5, 15), 1: np.arange(10), 2: np.arange(50, 60)})
-    found = overlap(a, half, width=200)
-    assert found.share.estimate == 0.5 and found.by_layer == (0.5, 1, 0)
+    result = overlap(a, half, width=200)
+    assert result.share.estimate == 0.5 and result.by_layer == (0.5, 1, 0)
     assert overlaps({"a": a, "b": half, "c": a}, width=200)["a", "c"].share.estimate == 1
     with pytest.raises(UsageError, match="at least one"):
         overlap(a, Index({}), width=200)
@@ -190,11 +190,11 @@ def test_overlap_of_random_sets_follows_the_law() -> None:
     width, size, layers = 120, 12, 4
     whole = Index({layer: np.arange(size) for layer in range(layers)})
     shares = [overlap(whole, random_like(whole, width, seed=seed), width=width).share.estimate for seed in range(400)]
-    found = overlap(whole, whole, width=width)
-    assert np.mean(shares) == pytest.approx(found.expected, abs=0.01) and found.expected == pytest.approx(0.1)
+    result = overlap(whole, whole, width=width)
+    assert np.mean(shares) == pytest.approx(result.expected, abs=0.01) and result.expected == pytest.approx(0.1)
     variance = size / width * (1 - size / width) * (width - size) / (width - 1) / size / layers
     assert np.var(shares) == pytest.approx(variance, rel=0.25)
-    inside = np.mean([found.random_low <= share <= found.random_high for share in shares])
+    inside = np.mean([result.random_low <= share <= result.random_high for share in shares])
     assert 0.93 <= inside <= 1
     alone = overlap(Index({0: np.arange(12)}), Index({0: np.arange(12)}), width=width)
     assert alone.random_high == hypergeom(width, 12, 12).ppf(0.975) / 12

@@ -58,7 +58,7 @@ def test_what_makes_them_fire_is_their_topic(world: World) -> None:
 def test_shuffled_labels_find_nothing(world: World) -> None:
     loaded, truth, _ = world
     drawn = np.random.default_rng(0).permutation([text for rows in texts(0, 60).values() for text in rows]).tolist()
-    mixed = {name: drawn[place * 60 : (place + 1) * 60] for place, name in enumerate(TOPICS)}
+    mixed = {name: drawn[number * 60 : (number + 1) * 60] for number, name in enumerate(TOPICS)}
     result = survey(loaded, texts=mixed, limit=30)
     for name, best in result.best.items():
         assert best.score < best.largest_of_null + 0.05
