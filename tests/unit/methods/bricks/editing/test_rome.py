@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from armillary.activations import Keep, run_texts, streaming
+from armillary.activations import run_texts, streaming
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.editing import key_value as edit_value
 from armillary.methods.bricks.editing.answers import FactRow, base_answers_right, fact_row, fact_rows, score_answers
@@ -26,6 +26,7 @@ from armillary.methods.bricks.payloads import LowRank
 from armillary.models import KINDS, LoadedModel, tiny
 from armillary.models.feed_forward import feed_forward, weight_OI
 from armillary.models.tiny_models import ALL
+from stored import Keep
 
 TEXTS = [" ".join(group[start : start + 12]) for group in ALL for start in range(0, max(1, len(group) - 12), 5)]
 FACT = Fact(subject="France", prompt="The capital of {} is", target_true="Paris", target_new="Rome")
@@ -147,7 +148,8 @@ def test_answers_are_scored_as_by_the_model_itself(loaded: LoadedModel) -> None:
         wanted = sum(float(logprobs[position - 1, ids[0, position]]) for position in range(start, ids.shape[1]))
         assert result.logprobs[index] == pytest.approx(wanted, abs=1e-4)
         assert result.first[index] == int(logits[start - 1].argmax())
-        is_greedy = all(int(logits[position - 1].argmax()) == int(ids[0, position]) for position in range(start, ids.shape[1]))
+        positions = range(start, ids.shape[1])
+        is_greedy = all(int(logits[position - 1].argmax()) == int(ids[0, position]) for position in positions)
         assert bool(result.greedy[index]) == is_greedy
     top = loaded.tokenizer.decode([int(result.first[0])])
     if top.startswith(" ") and top.strip():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from armillary.activations import Keep, run_texts, streaming
+from armillary.activations import run_texts, streaming
 from armillary.activations.neurons import column_norms
 from armillary.errors import ModelError, NumericError, StorageError, UsageError
 from armillary.methods.bricks.experts.cost import DecodeCost, DecodeTimes, decode_cost, decode_times, static_cost
@@ -23,6 +23,7 @@ from armillary.methods.bricks.neurons.energy import keep_by_share, keep_like, ne
 from armillary.methods.bricks.neurons.sets import random_like
 from armillary.methods.bricks.payloads import Index
 from armillary.models.tiny_models import tiny
+from stored import Keep
 from unit.methods.bricks.split_ffns import TEXTS, ids, logits
 
 

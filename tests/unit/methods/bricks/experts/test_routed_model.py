@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from armillary.activations import Keep, streaming
+from armillary.activations import streaming
 from armillary.activations.neurons import changed
 from armillary.errors import ModelError, UsageError
 from armillary.methods.bricks.experts.partitioning import partition_by_weights, random_partition
@@ -16,6 +16,7 @@ from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import bias_O, ffn_functions
 from armillary.models.tiny_models import KINDS, tiny
+from stored import Keep
 from unit.methods.bricks.split_ffns import TEXTS, direct_sum, ids, in_subspace, logits
 
 

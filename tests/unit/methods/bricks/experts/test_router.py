@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from armillary.activations import Keep, run_texts, streaming
+from armillary.activations import run_texts, streaming
 from armillary.activations.neurons import stream_ffns
 from armillary.errors import NumericError, StorageError, UsageError
 from armillary.methods.bricks.experts.partitioning import partition_by_weights, random_partition
@@ -27,6 +27,7 @@ from armillary.methods.bricks.payloads import Index, Partition
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import ffn_functions, weight_OI
 from armillary.models.tiny_models import KINDS, tiny
+from stored import Keep
 from unit.methods.bricks.split_ffns import TEXTS, direct_sum, in_subspace
 
 

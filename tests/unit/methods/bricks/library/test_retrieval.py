@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from armillary.activations import Keep, streaming
+from armillary.activations import streaming
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.library.retrieval import MidLayerEncoder, make_keys, retrieve
 from armillary.models import tiny
+from stored import Keep
 
 from ..bricks_toy import KINDS
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from armillary.activations import Keep, run_texts, streaming
+from armillary.activations import run_texts, streaming
 from armillary.activations.neurons import changed, column_norms
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.bricks.losses import Losses, effect, text_losses
@@ -24,6 +24,7 @@ from armillary.methods.bricks.neurons.sparsity import (
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel, tiny
 from armillary.scoring import sequence_nll
+from stored import Keep
 
 TEXTS = {
     "cities": ["Paris is a city of France", "London and Berlin and Rome are old and rich cities", "Oslo is cold"],

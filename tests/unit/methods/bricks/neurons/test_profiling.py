@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from armillary.activations import Keep, streaming
+from armillary.activations import streaming
 from armillary.activations.neurons import column_norms
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.neurons.config import ProfileConfig
@@ -17,6 +17,7 @@ from armillary.methods.bricks.neurons.profiling import Profile, firing, histogra
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel, tiny
 from armillary.records.plain import plain
+from stored import Keep
 
 TEXTS = {
     "cities": ["Paris is a city of France", "London and Berlin and Rome are old and rich cities", "Oslo"],
