@@ -3,8 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+from armillary.data import capability_texts
 from armillary.errors import UsageError
+from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS
 from armillary.runs.settings import DRY_BEFORE, OneModelSettings, OtherModel, at_least
+
+QUICK = ("mathematics", "technical-english", "code")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,15 @@ class CheckupConfig(OneModelSettings):
             raise UsageError(
                 f"--before names the same model as the one examined ({self.model}); give the earlier one."
             )
+
+    def check(self) -> None:
+        """Read the texts of the capabilities before a model opens: what is missing is said at once."""
+        for name in self.capabilities():
+            capability_texts(name, limit=1)
+
+    def capabilities(self) -> tuple[str, ...]:
+        """What neurons are looked for; with few texts only capabilities that need neither a download nor a package."""
+        return CAPABILITIES if self.texts >= LEAST_TEXTS else QUICK
 
     def models(self) -> dict[str, str]:
         """The examined model, and the earlier one."""

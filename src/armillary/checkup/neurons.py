@@ -9,7 +9,7 @@ from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnos
 from armillary.data.sources import DataSource
 from armillary.data.texts.capability import capability_source, equal_capability_texts
 from armillary.errors import ModelError
-from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS
+from armillary.methods.bricks.neurons.config import LEAST_TEXTS
 from armillary.methods.bricks.neurons.profiling import profile
 from armillary.methods.bricks.neurons.report import finding, measures, section
 from armillary.methods.bricks.neurons.result import Survey
@@ -19,9 +19,6 @@ from armillary.methods.bricks.neurons.surveying import READING, specialised_sets
 from armillary.methods.bricks.payloads import Index
 from armillary.numerics.intervals import Interval, paired_difference
 from armillary.records.sections import Finding, Section, Table, interval_bars
-
-QUICK = ("mathematics", "technical-english", "code")
-"""What a check-up of few texts looks for: capabilities whose texts need neither a download nor a package."""
 
 TITLE = "Neurons that tell a capability"
 MEANING = "Neurons are the inputs of the one matrix with which each feed-forward network writes."
@@ -41,7 +38,7 @@ class NeuronResult:
 
 def sources(config: CheckupConfig) -> tuple[DataSource, ...]:
     """Where the texts come from, each source once."""
-    return tuple(dict.fromkeys(capability_source(name) for name in _capabilities(config)))
+    return tuple(dict.fromkeys(capability_source(name) for name in config.capabilities()))
 
 
 def measure(context: Context) -> NeuronResult:
@@ -50,7 +47,7 @@ def measure(context: Context) -> NeuronResult:
         context.loaded,
         context.parts.arrays,
         context.config.seed,
-        _capabilities(context.config),
+        context.config.capabilities(),
     )
     try:
         result = survey(
@@ -132,10 +129,6 @@ def compare(earlier: NeuronResult, later: NeuronResult) -> Diagnosed:
         measures=values,
         findings=[Finding(text=summary, interest=interest, section="neurons-change")],
     )
-
-
-def _capabilities(config: CheckupConfig) -> tuple[str, ...]:
-    return CAPABILITIES if config.texts >= LEAST_TEXTS else QUICK
 
 
 def _index(rows: list[list[int]]) -> Index:
