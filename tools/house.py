@@ -261,7 +261,9 @@ def public_classes(folder: Path) -> dict[str, list[str]]:
     return {name: files for name, files in sorted(homes.items()) if len(files) > 1}
 
 
-def loose_results(folder: Path, spared: tuple[str, ...] = ("to_dict", "facts", "config", "state")) -> list[str]:
+def loose_results(
+    folder: Path, spared: tuple[str, ...] = ("to_dict", "facts", "config", "state", "state_dict")
+) -> list[str]:
     """Functions that say they return ``dict[str, Any]``, but for those that serialise and all in ``records``."""
     loose = []
     for path in python_files(folder):

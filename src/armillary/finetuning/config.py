@@ -110,7 +110,7 @@ class TuningData:
                 raise UsageError(f"{name} under [data] must be {least} or more; got {value}.")
         if self.pictures is None:
             if self.keep:
-                raise UsageError("keep under [data] names tasks of the built-in pictures; for files give keep_files.")
+                raise UsageError("keep under [data] names tasks of the built-in images; for files give keep_files.")
             return
         if self.pictures != "emoji":
             raise UsageError(f'pictures under [data] must be "emoji"; got {self.pictures!r}.')
@@ -119,7 +119,7 @@ class TuningData:
         for task in (self.target, *self.keep):
             if task not in IMAGE_TASKS:
                 raise UsageError(
-                    f"target and keep under [data] name tasks of the pictures ({', '.join(IMAGE_TASKS)}); got "
+                    f"target and keep under [data] name tasks of the built-in images ({', '.join(IMAGE_TASKS)}); got "
                     f"{task!r}."
                 )
         if self.target in self.keep or len(set(self.keep)) < len(self.keep):

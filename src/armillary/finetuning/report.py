@@ -185,7 +185,7 @@ def _learned(result: TuningResult) -> Section:
         title="Learned and forgotten",
         summary=" ".join(finding.text for finding in tuning_findings(result)),
         meaning=(
-            "The same questions about the same held-out pictures were asked before and after. Old tasks were not "
+            "The same questions about the same held-out images were asked before and after. Old tasks were not "
             "trained on: what they lose is forgetting. The H-score is the harmonic mean of the old tasks' and the new "
             "task's share after tuning."
         ),
@@ -269,8 +269,8 @@ def _balance(result: TuningResult) -> Section:
 
 def _states(result: TuningResult) -> Section:
     figures = [
-        _by_layer(result.log, "dataset_centred", "Effective rank over pictures", "effective rank"),
-        _by_layer(result.log, "per_image_centred", "Effective rank within a picture", "effective rank"),
+        _by_layer(result.log, "dataset_centred", "Effective rank over images", "effective rank"),
+        _by_layer(result.log, "per_image_centred", "Effective rank within an image", "effective rank"),
         _by_layer(result.log, "drift", "Drift of the image states by layer", "relative to their size"),
     ]
     drifts = _with_prefix(result.log, "visual_rank/", "/drift")
@@ -286,8 +286,8 @@ def _states(result: TuningResult) -> Section:
         summary=summary,
         meaning=(
             "Effective rank counts the directions that the image tokens' hidden states really use, their mean taken "
-            "off: over pictures, how many differences between pictures the model still tells. Drift is the distance "
-            "from the states before tuning. Both are of the same held-out pictures throughout."
+            "off: over images, how many differences between images the model still tells. Drift is the distance "
+            "from the states before tuning. Both are of the same held-out images throughout."
         ),
         caution="A falling rank is no proof of forgetting, nor a steady one of its absence: see the answers above.",
         figures=[figure for figure in figures if figure is not None],

@@ -74,7 +74,7 @@ def visual_rank(
 class VisualRankCallback(TrainerCallback):
     """Measures at the start, every ``every`` steps and at the end; the readings are in ``history`` and in the log.
 
-    ``batches`` are collated inputs with pictures, on any device; one image a row counts as one. ``layers`` as in
+    ``batches`` are collated inputs with images, on any device; one image a row counts as one. ``layers`` as in
     ``MDGDSettings.visual_layers``. Drift is measured from the model given to ``take_baseline``, or from the weights at
     the start of the training (for a resumed run, those it resumed with). The model is read in evaluation mode.
     ModelError for a model without images; UsageError for batches without any.
@@ -145,7 +145,7 @@ class VisualRankCallback(TrainerCallback):
                 here: Batch = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
                 counts = [n for n in image_token_mask(anatomy, here).sum(1).tolist() if n]
                 if not counts:
-                    raise UsageError("the batches to look at have no image tokens; give batches with pictures.")
+                    raise UsageError("the batches to look at have no image tokens; give batches with images.")
                 for layer, states in zip(layers, visual_hidden_states(inner, here, layers, anatomy), strict=True):
                     by_layer[layer].extend(states.float().cpu().split(counts))
         return by_layer

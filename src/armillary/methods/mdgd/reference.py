@@ -165,7 +165,7 @@ class CachedReference:
                 continue
             if key not in self._states:
                 raise UsageError(
-                    f"the image of row {row} is not among the {len(self._states)} in the reference cache; pictures "
+                    f"the image of row {row} is not among the {len(self._states)} in the reference cache; images "
                     "that change from epoch to epoch (random crops) need reference='copy'."
                 )
             kept.append(self._states[key])

@@ -101,7 +101,7 @@ class MDGDMixin(SecondGradientMixin):
     """To stand before a trainer class: ``class Mine(MDGDMixin, SFTTrainer)``.
 
     ``settings`` may be left out where ``args`` are an ``MDGDConfig`` or the like. ``reference_model`` is the model
-    before training, where it is not the one that is given to be trained. ``rank_batch`` are the pictures that
+    before training, where it is not the one that is given to be trained. ``rank_batch`` are the images that
     ``log_erank_steps`` looks at. ``processor_marks`` are token ids that a processor puts before images, for the cache.
 
     The reference is taken when ``train`` is first called, and kept with the run: a resumed run measures drift from the
@@ -147,7 +147,7 @@ class MDGDMixin(SecondGradientMixin):
             self.add_callback(UpdateProjection(self.settings))
         if self.settings.log_erank_steps:
             if rank_batch is None:
-                raise UsageError("log_erank_steps needs rank_batch: a collated batch of pictures to look at.")
+                raise UsageError("log_erank_steps needs rank_batch: a collated batch of images to look at.")
             self.add_callback(VisualRankCallback([rank_batch], every=self.settings.log_erank_steps))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
