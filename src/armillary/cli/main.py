@@ -22,7 +22,7 @@ COMMANDS = (
     Command("report", "Draw the report of a record again.", "report"),
     Command("replay", "Run a record again and compare what comes out.", "replay"),
     Command("list", "List the methods.", "methods", "run_list"),
-    Command("show", "Show one method: paper, claim, commands, measured verdicts.", "methods", "run_show"),
+    Command("show", "Show one method: paper, claim, what was found, commands, verdicts.", "methods", "run_show"),
 )
 
 QUIET = {

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from armillary.errors import UsageError
 from armillary.numerics.intervals import Interval
-from armillary.records.plain import decode, plain
+from armillary.records.plain import decode
 
 Cell = str | float | int | bool | None
 Name = str | int | float
@@ -234,16 +234,6 @@ class Section:
 
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        data: dict[str, Any] = plain(self)
-        return data
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Section":
-        """Inverse of ``to_dict``."""
-        return decode(cls, data, "The section")
 
 
 @dataclass(frozen=True, kw_only=True)

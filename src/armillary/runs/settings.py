@@ -6,7 +6,7 @@ docstrings into help; ``from_table`` reads them from TOML or from a record; Pyth
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -133,8 +133,3 @@ def at_least(settings: RunSettings, **least: int) -> None:
         given = getattr(settings, name)
         if given is not None and given < value:
             raise UsageError(f"{name} must be {value} or more, got {given}.")
-
-
-def field_names(settings: type[RunSettings]) -> set[str]:
-    """Names of all settings of a command."""
-    return {field.name for field in fields(settings)}

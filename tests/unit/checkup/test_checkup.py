@@ -13,6 +13,7 @@ from armillary.checkup.diagnosis import Context, Description, Diagnosis
 from armillary.checkup.keys import KEYS
 from armillary.checkup.run import DIAGNOSES, PAIR_DIAGNOSES
 from armillary.errors import UsageError
+from armillary.records.plain import decode, plain
 from armillary.records.sections import Section
 from armillary.runs.parts import Parts
 
@@ -45,7 +46,7 @@ def test_diagnosis_is_described(diagnosis: Diagnosis[Any], description: Descript
     told = description.describe(measured(diagnosis, context))
     section = told.section
     assert section.summary and section.meaning and section.caution
-    assert Section.from_dict(section.to_dict()) == section
+    assert decode(Section, plain(section), "The section") == section
     assert all(finding.section == section.id and 0 <= finding.interest <= 1 for finding in told.findings)
     assert all(interval.how and interval.n > 0 for interval in told.measures.values())
 

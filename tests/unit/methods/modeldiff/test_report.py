@@ -30,6 +30,7 @@ from armillary.methods.modeldiff.result import Comparison, enough, profile_relia
 from armillary.methods.modeldiff.sheets import rated_direction, rating_column, sheet_rows
 from armillary.models import tiny
 from armillary.numerics.intervals import Interval
+from armillary.records.plain import decode, dumps
 from armillary.records.record import RunRecord
 from armillary.records.sections import Figure, Heatmap, Section, Tokens
 from armillary.report.figure_data import drawable
@@ -196,7 +197,7 @@ def test_sections_are_plain_data_that_a_page_can_draw() -> None:
     for comparison in (compared(), compared(120), tiny_pair()):
         made = sections(comparison)
         for section in made:
-            assert Section.from_dict(json.loads(json.dumps(section.to_dict()))) == section
+            assert decode(Section, json.loads(dumps(section)), "The section") == section
             assert section.summary and section.meaning and section.caution
             for figure in section.figures:
                 assert isinstance(figure, Figure) and drawable(figure)

@@ -72,7 +72,7 @@ def test_it_is_reported_from_plain_data(world: World) -> None:
     result = decode(Survey, json.loads(json.dumps(plain(world[2]), allow_nan=False)), "the survey")
     assert result == world[2]
     page = section(result)
-    assert Section.from_dict(page.to_dict()) == page and page.id == finding(result).section == "neurons"
+    assert decode(Section, plain(page), "The section") == page and page.id == finding(result).section == "neurons"
     kinds = [figure.kind for figure in page.figures]
     assert kinds == ["heatmap", "bars", "heatmap", "tokens"]
     assert all("<svg" in svg(figure) for figure in page.figures[:3]) and "<div" in markup(page.figures[3])
