@@ -1,4 +1,4 @@
-"""Routers: which experts of a partition a token needs, told from the FFN's input alone.
+"""Routers: which experts of a partition a token needs, by the FFN's input alone.
 
 CENTROID and MLP follow MoEfication (Zhang and others, 2022, arXiv 2110.01786); RIDGE, one linear solve, is ours.
 Beside them how much each expert of a layer does at a token, which is what routers predict, and which experts to run.

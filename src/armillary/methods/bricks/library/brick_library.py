@@ -41,7 +41,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class EntryBase:
-    """Of a brick's base what tells whether it can fit at all."""
+    """Of a brick's base what shows whether it can fit at all."""
 
     model_type: str
     shapes: str

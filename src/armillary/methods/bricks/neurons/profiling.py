@@ -204,7 +204,7 @@ class Profile:
         }
 
     def _edges(self) -> list[float]:
-        """Of 0.1 and 0.2 those that the bins can tell."""
+        """Of 0.1 and 0.2 those that are edges of bins."""
         return [edge for edge in (0.1, 0.2) if abs(edge * self.config.bins % 1) < 1e-9]
 
 

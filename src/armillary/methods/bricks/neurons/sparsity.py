@@ -44,7 +44,7 @@ KNEE = 0.01
 def lowest_ablated(loaded: LoadedModel, share: float, indicator: Indicator = "magnitude") -> Iterator[None]:
     """Inside the block each layer leaves out, at every token, the ``floor(share * M)`` neurons of lowest indicator.
 
-    The indicator is read in the same pass, so a layer sees what the masks before it left: what a runtime could see.
+    The indicator is read in the same pass, so a layer sees what the layers before it left: what a runtime could see.
     UsageError for a share outside [0, 1).
     """
     if not 0 <= share < 1:
@@ -69,7 +69,7 @@ def _mask(norms_M: Tensor, share: float, indicator: Indicator) -> Change:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AblationCurve:
-    """Losses of the same texts at rising levels of masking."""
+    """Losses of the same texts with rising shares of the neurons left out."""
 
     indicator: str
     levels: tuple[float, ...]
@@ -80,7 +80,7 @@ class AblationCurve:
     """One for each level."""
 
     def effect(self, level: float, capability: str | None = None, *, seed: int = 0) -> Effect:
-        """What masking at one of the levels costs on one capability, or on all texts."""
+        """What leaving out so many costs on one capability, or on all texts."""
         return effect(self.before, self.at(level), capability, seed=seed)
 
     def knee(self, limit: float = KNEE, *, seed: int = 0, replicates: int = 2000) -> Interval:
@@ -151,7 +151,7 @@ def ablation_curve(
     )
     before = measure()
     after = []
-    for share in track(shares, f"masking by {indicator}", len(shares)):
+    for share in track(shares, f"leaving out neurons by {indicator}", len(shares)):
         with lowest_ablated(loaded, share, indicator):
             after.append(measure(name=f"masked {indicator} {share}"))
     return AblationCurve(indicator=indicator, levels=tuple(shares), before=before, after=tuple(after))
