@@ -25,6 +25,7 @@ from armillary.methods.mdgd import (
     VisualRankCallback,
     interpolate_,
     keep_patch_,
+    trainable_weights,
     visual_hidden_states,
 )
 from armillary.methods.mdgd.baselines import DistillationTrainer, L2SPTrainer, language_lora, orthogonal_subspace
@@ -261,7 +262,7 @@ def arm(context: Context, name: str) -> ArmResult:
     result, tuned = context.tuned(name, model)
     afterwards: dict[str, Reading] = {}
     if name == "fine_tuning":
-        before = {key: value.detach().clone() for key, value in model.named_parameters()}
+        before = trainable_weights(model)
         for other in AFTERWARDS:
             copied = copy.deepcopy(tuned)
             if other == "wise":

@@ -2,7 +2,6 @@ import armillary.cards
 
 from .config import CoMMITConfig as CoMMITConfig
 from .controller import BalanceProbe as BalanceProbe, CoMMITController as CoMMITController
-from .core import BalanceFigures as BalanceFigures, balance_figures as balance_figures
 from .trainer import (
     BalanceMonitor as BalanceMonitor,
     CoMMITCallback as CoMMITCallback,

@@ -84,16 +84,12 @@ def fixed_ratio(ratio: float = 8.0, component: str = FEATURE_ENCODER) -> FixedMu
     return FixedMultipliers({component: ratio})
 
 
-def budget_matched(trace: Sequence[BalanceProbe], names: Sequence[str], steps: int) -> FixedMultipliers:
-    """Constant multipliers equal to the mean over the steps of a finished CoMMIT run; it needs hindsight.
-
-    ``trace`` and ``names`` are that run's controller's, ``steps`` its length. UsageError for a probe beyond it.
-    """
-    return FixedMultipliers(mean_multipliers(trace, names, steps))
-
-
 def mean_multipliers(trace: Sequence[BalanceProbe], names: Sequence[str], steps: int) -> dict[str, float]:
-    """Component -> mean multiplier over ``steps`` steps: 1 up to the first probe's step, then what each probe set."""
+    """Component -> mean multiplier over ``steps`` steps: 1 up to the first probe's step, then what each probe set.
+
+    Of a finished CoMMIT run, whose length is ``steps``; given to ``FixedMultipliers`` it is the control with as much
+    rate from the first step, which needs hindsight. UsageError for a probe beyond the run.
+    """
     last = trace[-1].step if trace else 0
     if steps <= last:
         raise UsageError(f"the run's last probe was at step {last}; it had more than the {steps} steps given.")

@@ -1,4 +1,4 @@
-"""The balance of components and what follows from it: divergences, multipliers, weights of the regulariser, figures.
+"""The balance of components and what follows from it: divergences, multipliers, weights of the regulariser.
 
 Legend: N answer tokens, V vocabulary. Components stand in a fixed order; of two, the feature encoder S is the first
 and the language model X the second, and kappa = change by X / change by S.
@@ -9,8 +9,6 @@ direction of KL, its mean over answer tokens, the map from kappa to rates and th
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Float64
@@ -123,41 +121,3 @@ def push_weights(component_lags: Sequence[float] | None, count: int) -> tuple[fl
     largest = max(values)
     raw = [math.exp(value - largest) for value in values]
     return tuple(value / sum(raw) for value in raw)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BalanceFigures:
-    """How a stretch of training was balanced: three figures of ours for the two failures that the paper names."""
-
-    probes: int
-    mean_log_kappa: float
-    bias: float
-    """|mean of log kappa|: learning stays with one component."""
-
-    oscillation: float
-    """Standard deviation of log kappa (n - 1 below): learning goes from one to the other."""
-
-    lag_one: float
-    """Correlation of log kappa with itself one probe later; near -1 the two take turns. NaN for a constant."""
-
-    def to_dict(self) -> dict[str, float]:
-        """Plain data."""
-        return asdict(self)
-
-
-def balance_figures(log_kappas: Sequence[float]) -> BalanceFigures:
-    """Bias, oscillation and lag-1 autocorrelation of a series of log kappa; UsageError for fewer than 3 values."""
-    count = len(log_kappas)
-    if count < 3:
-        raise UsageError(f"figures of balance need at least 3 probes, got {count}.")
-    mean = sum(log_kappas) / count
-    off = [value - mean for value in log_kappas]
-    total = sum(value * value for value in off)
-    turns = sum(first * second for first, second in pairwise(off))
-    return BalanceFigures(
-        probes=count,
-        mean_log_kappa=mean,
-        bias=abs(mean),
-        oscillation=math.sqrt(total / (count - 1)),
-        lag_one=turns / total if total else math.nan,
-    )

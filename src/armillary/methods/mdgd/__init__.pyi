@@ -26,7 +26,6 @@ from .drift import (
 from .forgetting import (
     ForgettingTable as ForgettingTable,
     forgetting_table as forgetting_table,
-    harmonic_mean as harmonic_mean,
 )
 from .masking import MaskedAdamW as MaskedAdamW, topk_indices as topk_indices, topk_mask as topk_mask
 from .reference import (

@@ -48,11 +48,6 @@ class ForgettingTable:
         return data
 
 
-def harmonic_mean(a: float, b: float) -> float:
-    """``2ab / (a + b)``; 0 where both are zero."""
-    return 2 * a * b / (a + b) if a + b else 0.0
-
-
 def forgetting_table(
     before: Mapping[str, Sequence[float] | ArrayLike],
     after: Mapping[str, Sequence[float] | ArrayLike],

@@ -12,7 +12,6 @@ from armillary.methods.commit import BalanceProbe
 from armillary.methods.commit.baselines import (
     CoordinateDescent,
     FixedMultipliers,
-    budget_matched,
     constant,
     feature_cd,
     fixed_ratio,
@@ -96,7 +95,7 @@ def test_the_matched_budget_is_the_mean_over_steps(tmp_path: Path) -> None:
     expected = {name: sum(value[place] for value in held) / 6 for place, name in enumerate(NAMES)}
     assert mean_multipliers(trace, NAMES, 6) == pytest.approx(expected)
     assert mean_multipliers([], NAMES, 6) == dict.fromkeys(NAMES, 1.0)
-    _, _, log = trained(tmp_path, budget_matched(trace, NAMES, 6))
+    _, _, log = trained(tmp_path, FixedMultipliers(mean_multipliers(trace, NAMES, 6)))
     assert log.steps[0] == {f"learning_rate/{name}": pytest.approx(1e-3 * value) for name, value in expected.items()}
     with pytest.raises(UsageError, match="last probe was at step 3"):
         mean_multipliers(trace, NAMES, 3)

@@ -176,14 +176,3 @@ def test_settings_go_round() -> None:
     config = CoMMITConfig(mode="balance", gamma=0.24, ema=0.0, aux_weight=0.01)
     assert CoMMITConfig(**config.to_dict()) == config
     CoMMITConfig(mode="integral", gamma=0.49)
-
-
-def test_figures_of_balance() -> None:
-    taking_turns = core.balance_figures([2.0, -2.0] * 50)
-    assert taking_turns.bias == 0 and taking_turns.lag_one == pytest.approx(-0.99)
-    assert taking_turns.oscillation == pytest.approx(2 * math.sqrt(100 / 99))
-    biased = core.balance_figures([3.0, 3.0, 3.0])
-    assert (biased.bias, biased.oscillation) == (3.0, 0.0) and math.isnan(biased.lag_one)
-    assert core.balance_figures([-1.0, -2.0, -3.0]).to_dict()["mean_log_kappa"] == -2.0
-    with pytest.raises(UsageError, match="3 probes, got 2"):
-        core.balance_figures([1.0, 2.0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from armillary.errors import UsageError
-from armillary.methods.mdgd.forgetting import forgetting_table, harmonic_mean
+from armillary.methods.mdgd.forgetting import forgetting_table
 
 BEFORE = {"colour": [1] * 90 + [0] * 10, "style": [1] * 40 + [0] * 10, "code": [0] * 60}
 AFTER = {"colour": [1] * 45 + [0] * 55, "style": [1] * 40 + [0] * 10, "code": [1] * 57 + [0] * 3}
@@ -40,7 +40,6 @@ def test_pairing_narrows_the_change() -> None:
 
 
 def test_nothing_learned_and_nothing_kept_has_no_score() -> None:
-    assert harmonic_mean(0, 0) == 0 and harmonic_mean(0.5, 0.5) == 0.5
     nothing = {"a": [0, 0], "t": [0, 0]}
     assert forgetting_table(nothing, nothing, target="t", seed=0, replicates=10).h_score.estimate == 0
 
