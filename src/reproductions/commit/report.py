@@ -10,7 +10,7 @@ from armillary.records.sections import Cell, Figure, Lines, Series, Table
 from armillary.training.components import FEATURE_ENCODER, LLM
 from reproductions.commit.measures import StageResults
 from reproductions.commit.real_model import ModelResult
-from reproductions.commit.scale import ARMS, MODEL_ARMS, RUNS, SOUND_RUNS, Scale, Start
+from reproductions.commit.scale import ARMS, MODEL_ARMS, RUNS, Scale, Start
 from reproductions.commit.small_models import Arms
 from reproductions.commit.trainer import TrainingRecord
 
@@ -44,14 +44,14 @@ def figures(results: StageResults, scale: Scale) -> dict[str, Figure]:
 
 
 def tables(measures: Measures) -> dict[str, list[Table]]:
-    """By claim: every arm of each start."""
+    """By claim on images: every arm of each start."""
     claims: dict[Start, str] = {
         "equal": "beats-baselines",
         "slow encoder": "repairs-slow-encoder",
         "slow llm": "repairs-slow-llm",
         "best": "no-harm",
     }
-    return {claim: [_arms(measures, {start: RUNS[start]}, f"Start: {start}")] for start, claim in claims.items()}
+    return {claim: [_arms(measures, start)] for start, claim in claims.items()}
 
 
 def real_figures(sounds: Arms, result: ModelResult) -> dict[str, Figure]:
@@ -82,12 +82,6 @@ def real_figures(sounds: Arms, result: ModelResult) -> dict[str, Figure]:
         ),
         "real-more-than-larger-rates": given["rate of the encoder"],
     }
-
-
-def real_tables(measures: Measures) -> dict[str, list[Table]]:
-    """By claim: all arms on sounds."""
-    heard = {name.removeprefix("audio/"): value for name, value in measures.items()}
-    return {"sounds-beats-baselines": [_arms(heard, SOUND_RUNS, "All arms")]}
 
 
 def over_training(records: Mapping[str, Sequence[TrainingRecord]], where: str) -> dict[str, Figure]:
@@ -149,23 +143,13 @@ def _loss_against_ratio(paths: Mapping[str, Sequence[Sequence[float]]], scale: S
     )
 
 
-def _arms(measures: Measures, runs: Mapping[Start, Sequence[str]], title: str) -> Table:
+def _arms(measures: Measures, start: Start) -> Table:
     rows: list[list[Cell]] = []
-    for start, arms in runs.items():
-        for arm in arms:
-            final, over = measures[f"final/{start}, {arm}"], measures.get(f"loss/{start}, {arm} over constant")
-            rows.append(
-                [
-                    *(start, ARMS[arm].title, final.estimate, final.low, final.high),
-                    *((None,) * 3 if over is None else (over.estimate, over.low, over.high)),
-                    measures[f"speed/{start}, {arm}"].estimate,
-                    measures[f"right/{start}, {arm}"].estimate,
-                ]
-            )
-    columns = ["start", "arm", "final loss", "low", "high", "over constant", "low", "high"]
-    return Table(
-        title=title,
-        columns=[*columns, "steps to constant's loss", "right"],
-        rows=rows,
-        note="Intervals are over seeds; over constant is seed by seed.",
-    )
+    for arm in RUNS[start]:
+        final, over = measures[f"final/{start}, {arm}"], measures.get(f"loss/{start}, {arm} over constant")
+        ends = (None,) * 3 if over is None else (over.estimate, over.low, over.high)
+        shares = [measures[f"{name}/{start}, {arm}"].estimate for name in ("speed", "right")]
+        rows.append([ARMS[arm].title, final.estimate, final.low, final.high, *ends, *shares])
+    columns = ["arm", "final loss", "low", "high", "over constant", "low", "high", "steps to constant's loss", "right"]
+    note = "Intervals are over seeds; over constant is seed by seed."
+    return Table(title=f"Start: {start}", columns=columns, rows=rows, note=note)

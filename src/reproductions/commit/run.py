@@ -20,7 +20,7 @@ from reproductions.commit import small_models as stages
 from reproductions.commit.claims import CLAIMS, HARM, REAL_CLAIMS
 from reproductions.commit.measures import SoundResults, StageResults, measures, model_measures, sound_measures
 from reproductions.commit.real_model import GivenModel
-from reproductions.commit.report import figures, real_figures, real_tables, tables
+from reproductions.commit.report import figures, real_figures, tables
 from reproductions.commit.scale import RUNS, SCALES, SLOW, SOUND_RUNS, SOUND_SCALES, STARTS, TASKS, Rates
 from reproductions.commit.small_models import Arms, Context, Law
 from reproductions.commit.sounds.dataset import SoundDataset, synthetic_sounds
@@ -103,7 +103,7 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
         measures=measured,
         claims=claims,
         findings=claim_findings(claims),
-        sections=claim_sections(claims, figures=real_figures(heard.arms, result), tables=real_tables(measured)),
+        sections=claim_sections(claims, figures=real_figures(heard.arms, result)),
         data=[*setup.sources(), *sounds.source],
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from armillary.methods.mdgd import VisualRank
 from armillary.records.sections import Cell, Figure, Heatmap, Lines, Series, Table
-from reproductions.mdgd.measures import but_last, curve, pooled
+from reproductions.mdgd.measures import but_last, curve
 from reproductions.mdgd.real_model import RealSeed
 from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, PURELY_VISUAL, REAL_ARMS, TARGET, title
 from reproductions.mdgd.small_models import SeedResult
@@ -30,9 +30,8 @@ def figures(seeds: Sequence[SeedResult]) -> dict[str, Figure]:
 
 
 def tables(seeds: Sequence[SeedResult]) -> dict[str, list[Table]]:
-    """By claim: every arm at its end, what a read-out of the states still tells, gradients."""
+    """By claim: what a read-out of the states still tells, and the gradients of the method."""
     return {
-        "forgetting-exists": [_ends(seeds)],
         "rank-tracks-forgetting": [_probes(seeds)],
         "projection-contributes": [_gradients(seeds)],
     }
@@ -94,17 +93,6 @@ def _by_layer(seeds: Sequence[SeedResult], words: str, values: Callable[[Ranks, 
     )
 
 
-def _ends(seeds: Sequence[SeedResult]) -> Table:
-    rows: list[list[Cell]] = []
-    for name in (*ARMS, *AFTERWARDS):
-        ends = [curve(seed, name)[-1] for seed in seeds]
-        scores = [2 * target * kept / (target + kept) if target + kept else 0.0 for target, kept in ends]
-        target, kept = np.mean(ends, axis=0).tolist()
-        rows.append([title(name), kept, target, float(np.mean(scores))])
-    columns = ["arm", "old tasks", "target", "H-score"]
-    return Table(title=f"At the end, mean of {len(seeds)} seeds", columns=columns, rows=rows)
-
-
 def _probes(seeds: Sequence[SeedResult]) -> Table:
     """Where a read-out works while the answers fail, the knowledge is there and the way of answering was lost."""
     readings = {"before": [seed.start.probe for seed in seeds]}
@@ -147,17 +135,6 @@ def real_figures(seeds: Sequence[RealSeed]) -> dict[str, Figure]:
         "real-drift-follows": _lines(seeds, "Relative drift by layer", lambda reading: reading.drift or 0.0),
         "real-retains": _lines(seeds, "Effective rank over images by layer", lambda reading: reading.dataset_centred),
     }
-
-
-def real_tables(seeds: Sequence[RealSeed]) -> dict[str, list[Table]]:
-    """By claim of the given model: every arm and task."""
-    rows: list[list[Cell]] = []
-    for name, arm in REAL_ARMS.items():
-        for task in (*OLD_TASKS, TARGET):
-            before, after = (float(pooled(seeds, when, (task,)).mean()) for when in ("start", name))
-            rows.append([arm.title, task, before, after, after - before])
-    columns = ["arm", "task", "before", "after", "change"]
-    return {"real-forgets": [Table(title="By task", columns=columns, rows=rows)]}
 
 
 def _lines(seeds: Sequence[RealSeed], words: str, value: Callable[[VisualRank], float]) -> Figure:

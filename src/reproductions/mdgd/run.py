@@ -21,7 +21,7 @@ from reproductions.mdgd import small_models as stages
 from reproductions.mdgd.claims import CLAIMS, REAL_CLAIMS
 from reproductions.mdgd.measures import measures, real_measures
 from reproductions.mdgd.real_model import GivenModel, RealSeed, RealStart
-from reproductions.mdgd.report import figures, real_figures, real_tables, tables
+from reproductions.mdgd.report import figures, real_figures, tables
 from reproductions.mdgd.scale import ARMS, OLD_TASKS, REAL_ARMS, SCALES, TARGET, Scale
 from reproductions.mdgd.small_models import ArmResult, Context, SeedResult, Start
 from reproductions.page import claim_findings, claim_sections
@@ -92,7 +92,7 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
         measures=measured,
         claims=claims,
         findings=claim_findings(claims),
-        sections=claim_sections(claims, figures=real_figures(results), tables=real_tables(results)),
+        sections=claim_sections(claims, figures=real_figures(results)),
         data=sources,
     )
 
