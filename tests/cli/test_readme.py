@@ -61,7 +61,7 @@ def test_there_is_a_python_example_of_ten_lines() -> None:
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
 def test_python_blocks_run(number: int, tmp_path: Path) -> None:
-    # A tiny model in place of the real one, and texts that are installed: the path is the same, and nothing is fetched.
+    # A tiny model in place of the real one, and installed texts: the path is the same, and nothing is fetched.
     code = re.sub(r'"(smollm2-135m-instruct|gemma-3-270m)"', '"tiny-llama"', PYTHON[number])
     code = code.replace("subjects=100", "subjects=100, texts=16")
     script = tmp_path / "block.py"

@@ -55,16 +55,16 @@ def measure(before: Context, after: Context) -> Disagreement:
             config,
             store=lambda name, draw: parts.arrays(f"disagreement {name}", draw),
         )
+        drawn = [curves(comparison, "profile", NAMING)] if enough(comparison, "profile") else []
+        texts = examples(comparison, NAMING)
+        return Disagreement(
+            shortage=shortage(comparison),
+            figures=[*drawn, *([texts] if texts else [])],
+            directions={"before": comparison.spread("a"), "after": comparison.spread("b")},
+        )
     except (UsageError, ModelError, InsufficientSamplesError) as error:
         # Nothing is wrong with either model: the check-up goes on and its report says what could not be done.
         return Disagreement(reason=str(error))
-    drawn = [curves(comparison, "profile", NAMING)] if enough(comparison, "profile") else []
-    texts = examples(comparison, NAMING)
-    return Disagreement(
-        shortage=shortage(comparison),
-        figures=[*drawn, *([texts] if texts else [])],
-        directions={"before": comparison.spread("a"), "after": comparison.spread("b")},
-    )
 
 
 def _window(loaded: LoadedModel, space: InputSpace, config: CompareConfig, side: int) -> Bounds:
@@ -88,8 +88,7 @@ def describe(result: Disagreement) -> Diagnosed:
     ]
     text = (
         f"From before to after, D averages {' and '.join(averages)}, in nats per token; "
-        f"{amount(directions['before'].overlap, '.0%')} "
-        "of the texts that were plausible before still are."
+        f"{amount(directions['before'].overlap, '.0%')} of the texts that were plausible before still are."
     )
     measures = {f"disagreement/mean of D, inputs of {role}": spread.mean for role, spread in directions.items()}
     for role, spread in directions.items():
