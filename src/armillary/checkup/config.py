@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from armillary.data import capability_texts
 from armillary.errors import UsageError
 from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS
 from armillary.runs.settings import DRY_BEFORE, OneModelSettings, OtherModel, at_least
@@ -41,11 +40,6 @@ class CheckupConfig(OneModelSettings):
             raise UsageError(
                 f"--before names the same model as the one examined ({self.model}); give the earlier one."
             )
-
-    def check(self) -> None:
-        """Read the texts of the capabilities before a model opens: what is missing is said at once."""
-        for name in self.capabilities():
-            capability_texts(name, limit=1)
 
     def capabilities(self) -> tuple[str, ...]:
         """What neurons are looked for; with few texts only capabilities that need neither a download nor a package."""

@@ -15,6 +15,7 @@ from armillary.checkup.layers import LAYERS
 from armillary.checkup.neurons import NEURONS
 from armillary.checkup.predictions import PREDICTIONS
 from armillary.checkup.relations import RELATIONS
+from armillary.data.texts.capability import capability_texts
 from armillary.data.texts.corpora import corpus_source
 from armillary.progress import counted
 from armillary.records.record import RunRecord
@@ -33,6 +34,8 @@ Results = dict[str, Any]
 def examine(run: Run[CheckupConfig]) -> Outcome:
     """Every diagnosis of the model, of the earlier one, and of what changed between them."""
     config, models = run.settings, run.models
+    for name in config.capabilities():
+        capability_texts(name, limit=1)  # what can't be had is said now, not behind half an hour of other diagnoses
     contexts = {
         role: Context(loaded=loaded, config=config, parts=run.parts, role=role) for role, loaded in models.items()
     }

@@ -98,5 +98,5 @@ def test_unknown_model_leaves_nothing(tmp_path: Path) -> None:
     from armillary.errors import ArmillaryError
 
     with pytest.raises(ArmillaryError, match="no-such-model"):
-        run_checkup(CheckupConfig(model="no-such-model", texts=8), tmp_path / "run")
+        run_checkup(CheckupConfig(model="no-such-model"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
