@@ -8,6 +8,7 @@ from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS
 from armillary.runs.settings import DRY_BEFORE, OneModelSettings, OtherModel, at_least
 
 QUICK = ("mathematics", "technical-english", "code")
+"""Capabilities of a check-up of few texts: they need neither a download nor a package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class CheckupConfig(OneModelSettings):
             )
 
     def capabilities(self) -> tuple[str, ...]:
-        """What neurons are looked for; with few texts only capabilities that need neither a download nor a package."""
+        """What the neurons are asked about."""
         return CAPABILITIES if self.texts >= LEAST_TEXTS else QUICK
 
     def models(self) -> dict[str, str]:
