@@ -237,7 +237,7 @@ REAL_CLAIMS: tuple[Claim, ...] = (
         statement="On a real model with pictures, fine-tuning on a new task costs old visual knowledge.",
         paper="Drop of the pre-trained tasks under fine-tuning (its Table 1, LLaVA-1.5 and MiniCPM); not at hand.",
         quantity="Accuracy on style, colour and group of new emoji before less after tuning the last layers on "
-        "made-up words; questions of both seeds resampled in pairs.",
+        "invented words; questions of both seeds resampled in pairs.",
         rule="Holds if the loss is 10 points (ours) or more with an interval above 0; fails if the interval ends "
         "below; undecided where the model does not beat the most frequent answers to begin with.",
         decide=_forgets,
