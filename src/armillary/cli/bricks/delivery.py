@@ -6,23 +6,27 @@ replayed without it.
 """
 
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from armillary.cli.command import execute, print_summary
 from armillary.cli.options import Folder, RunOptions, default_folder
 from armillary.errors import StorageError, UsageError
 from armillary.files import whole_folder
 from armillary.records.record import FILE_NAME
+from armillary.runs.environment import versions
 from armillary.runs.folder import RunFolder
-from armillary.runs.run import Job
-from armillary.runs.settings import RunSettings
+from armillary.runs.run import Job, Outcome, Run
+from armillary.runs.settings import OneModelSettings, RunSettings
 
 if TYPE_CHECKING:
-    from armillary.methods.bricks.brick import Brick
+    from armillary.methods.bricks.brick import Brick, Kind
+    from armillary.methods.bricks.payloads import Payload
 
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
+OneModelT = TypeVar("OneModelT", bound=OneModelSettings)
 
 BRICK = "brick"
 """Folder, in that of the run, of the brick that the run made."""
@@ -42,6 +46,27 @@ class BrickOptions(ProductOptions):
 
     library: Folder = None
     """Library that gets the brick (`armillary bricks library`)."""
+
+
+def keep_new_brick(
+    run: Run[OneModelT],
+    payload: "Payload",
+    *,
+    name: str,
+    method: str,
+    data: str = "",
+    kind: "Kind | None" = None,
+    notes: Mapping[str, Any] | None = None,
+) -> "Brick":
+    """A brick of the run's model that says how it was made, kept in the folder of the run."""
+    from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
+
+    base, seed = run.settings.model, run.settings.seed
+    provenance = Provenance(method=method, base=base, data=data, seed=seed, versions=versions())
+    meta = BrickMeta(provenance=provenance, notes=dict(notes or {}))
+    brick = Brick.of(run.model, payload, name=name, kind=kind, meta=meta)
+    keep_brick(brick, run.folder)
+    return brick
 
 
 def keep_brick(brick: "Brick", folder: RunFolder) -> None:
@@ -67,8 +92,11 @@ def run_delivered(
     *,
     to: Path | None = None,
     library: Path | None = None,
+    writing: Callable[[Run[SettingsT]], Outcome] | None = None,
 ) -> int:
-    """Run the job, then put its brick into a new PEFT folder and a library; a model is written by the job itself.
+    """Run the job, then put its brick into a new PEFT folder and a library.
+
+    ``writing`` is the job's work where that itself writes a model to ``to``.
 
     Raises:
         StorageError: ``to`` exists; told before any work.
@@ -79,6 +107,9 @@ def run_delivered(
         raise StorageError(f"{to} exists already; give the name of a new folder.")
     if to is not None and to.resolve() == out.resolve():
         raise UsageError(f"{to} is the folder of the run; give another one for what the run makes.")
+    if writing is not None:
+        # The folder is new, so a finished run does its work anew to fill it.
+        job = replace(job, work=writing, is_complete=lambda out, settings: False)
     record, _ = execute(job, settings, replace(options, out=out))
     if (out / BRICK).is_dir() and (to is not None or library is not None):
         from armillary.methods.bricks.library.brick_library import BrickLibrary

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import tyro
 
-from armillary.cli.bricks.delivery import BrickOptions, has_brick, keep_brick, run_delivered
+from armillary.cli.bricks.delivery import BrickOptions, has_brick, keep_new_brick, run_delivered
 from armillary.cli.options import read_run
 from armillary.data import capability_source, capability_texts
 from armillary.data.texts.corpora import corpus_source, corpus_texts
 from armillary.errors import UsageError
 from armillary.methods.bricks.editing.facts import CAPITAL, Fact, Neighbour, capital_facts
-from armillary.methods.bricks.editing.report import edit_finding, edit_measures, edit_section, facts_section
+from armillary.methods.bricks.editing.report import edit_measures, edit_section, facts_section
 from armillary.records.plain import decode, plain
 from armillary.records.sections import Finding
 from armillary.runs.run import Job, Outcome, Run
@@ -20,7 +21,8 @@ from armillary.runs.settings import File, OneModelSettings, at_least, read_toml
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.editing.key_value import KeyCovariance
-    from armillary.methods.bricks.editing.rome import LayerSweep
+    from armillary.methods.bricks.editing.memit import BatchEdit
+    from armillary.methods.bricks.editing.rome import FactEdit, LayerSweep
     from armillary.models import LoadedModel
 
 GENERAL, ELSEWHERE = "world-factbook", "writing"
@@ -181,95 +183,67 @@ class EditSettings(OneModelSettings):
         """Few words and short texts; a random model knows no fact."""
         return replace(super().dry(), tokens=16, general_texts=8, texts=2, subjects=40, known=False)
 
-    def elsewhere(self) -> list[str]:
-        """Texts that the edit should leave alone."""
-        return capability_texts(ELSEWHERE, split="test", limit=self.texts, seed=self.seed)
-
 
 def edit_model(run: Run[EditSettings]) -> Outcome:
-    """The edit, kept as a brick, and what it changed."""
+    """The edit, kept as a brick, and what it changed; of one fact also the forecast of where it spills over."""
+    from armillary.cli.bricks.edit_forecast import forecast_measures, forecast_section, forecasts
+    from armillary.methods.bricks.editing.memit import BatchEdit
+    from armillary.methods.bricks.editing.metrics import edit_outcome, score_edits, side_effects
     from armillary.methods.bricks.editing.rome import refuse_unknown
 
-    facts = run.settings.wanted()
-    if run.settings.known:
-        refuse_unknown(run.model, facts)
-    return edit_one(run, facts[0]) if run.settings.facts is None else edit_several(run, facts)
-
-
-def edit_one(run: Run[EditSettings], fact: Fact) -> Outcome:
-    """One fact written at one layer by a change of rank one (ROME), beside the forecast of where it spills over."""
-    from armillary.cli.bricks.edit_forecast import forecast_measures, forecast_section, forecasts
-    from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
-    from armillary.methods.bricks.editing.metrics import edit_outcome, score_edits, side_effects
-    from armillary.methods.bricks.editing.rome import edit_fact
-    from armillary.runs.environment import versions
-
     settings, loaded, seed = run.settings, run.model, run.settings.seed
-    chosen = choose(loaded, [fact], settings)
-    (layer,) = chosen.layers
-    covariance = None if chosen.covariances is None else chosen.covariances[layer]
-    edit = edit_fact(loaded, fact, layer, covariance, require_known=False)
-    outcome = edit_outcome(loaded, [fact], edit.payload)
-    scores = score_edits(outcome, seed=seed)
-    side = side_effects(loaded, edit.payload, settings.elsewhere(), max_tokens=settings.tokens, seed=seed)
-    provenance = Provenance(
-        method="ROME", base=settings.model, data=f"{settings.prompt} {settings.new}", seed=seed, versions=versions()
-    )
-    name = f"{settings.subject}: {settings.answer} to {settings.new}"
-    meta = BrickMeta(provenance=provenance, notes={"fact": plain(fact), "edit": edit.to_dict()})
-    brick = Brick.of(loaded, edit.payload, name=name, kind="knowledge", meta=meta)
-    keep_brick(brick, run.folder)
-    spills = forecasts(loaded, fact, brick, subjects=settings.subjects, seed=seed) if settings.subjects else []
-    return Outcome(
-        title=f"{settings.prompt} {settings.new} ({loaded.name})",
-        sections=[
-            edit_section(outcome[0], scores, side, edit, chosen.sweep),
-            *([forecast_section(spills)] if spills else []),
-        ],
-        findings=[edit_finding(outcome[0], side, edit)],
-        measures=edit_measures(scores, side) | forecast_measures(spills),
-        data=[corpus_source(GENERAL), capability_source(ELSEWHERE)],
-    )
-
-
-def edit_several(run: Run[EditSettings], facts: list[Fact]) -> Outcome:
-    """All facts in one brick whose rank, in each layer, is their number."""
-    from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
-    from armillary.methods.bricks.editing.memit import edit_facts
-    from armillary.methods.bricks.editing.metrics import edit_outcome, score_edits, side_effects
-    from armillary.runs.environment import versions
-
-    settings, loaded, seed = run.settings, run.model, run.settings.seed
+    facts = settings.wanted()
+    if settings.known:
+        refuse_unknown(loaded, facts)
     chosen = choose(loaded, facts, settings)
-    assert chosen.covariances is not None
-    # The paper's 15,000 is about the number of neurons of the model that it edits (GPT-J: 16,384).
-    weight = settings.weight if settings.weight is not None else float(loaded.anatomy.intermediate_size)
-    edit = edit_facts(
-        loaded,
-        facts,
-        chosen.layers,
-        chosen.covariances,
-        weight=weight,
-        protected=settings.protected,
-        require_known=False,
-    )
+    edit = written(loaded, facts, chosen, settings)
     outcomes = edit_outcome(loaded, facts, edit.payload)
     scores = score_edits(outcomes, seed=seed)
-    side = side_effects(loaded, edit.payload, settings.elsewhere(), max_tokens=settings.tokens, seed=seed)
-    provenance = Provenance(
-        method="MEMIT", base=settings.model, data=f"{len(facts)} facts", seed=seed, versions=versions()
-    )
-    meta = BrickMeta(provenance=provenance, notes={"edit": edit.to_dict()})
-    name = f"{len(facts)} facts"
-    keep_brick(Brick.of(loaded, edit.payload, name=name, kind="knowledge", meta=meta), run.folder)
-    section = facts_section(edit, outcomes, scores, side, chosen.sweep)
+    elsewhere = capability_texts(ELSEWHERE, split="test", limit=settings.texts, seed=seed)
+    side = side_effects(loaded, edit.payload, elsewhere, max_tokens=settings.tokens, seed=seed)
+    measures, notes = edit_measures(scores, side), {"edit": edit.to_dict()}
+    keep = partial(keep_new_brick, run, edit.payload, kind="knowledge")
+    if isinstance(edit, BatchEdit):
+        name = f"{len(facts)} facts"
+        keep(name=name, method="MEMIT", data=name, notes=notes)
+        title = f"{name} edited in {loaded.name}"
+        sections = [facts_section(edit, outcomes, scores, side, chosen.sweep)]
+    else:
+        name, sentence = (
+            f"{settings.subject}: {settings.answer} to {settings.new}",
+            f"{settings.prompt} {settings.new}",
+        )
+        brick = keep(name=name, method="ROME", data=sentence, notes={"fact": plain(facts[0]), **notes})
+        title = f"{sentence} ({loaded.name})"
+        sections = [edit_section(outcomes[0], scores, side, edit, chosen.sweep)]
+        if settings.subjects and (spills := forecasts(loaded, facts[0], brick, subjects=settings.subjects, seed=seed)):
+            sections.append(forecast_section(spills))
+            measures |= forecast_measures(spills)
     return Outcome(
-        title=f"{len(facts)} facts edited in {loaded.name}",
-        sections=[section],
-        findings=[Finding(text=section.summary, interest=0.6, section="edit")],
-        measures=edit_measures(scores, side),
+        title=title,
+        sections=sections,
+        findings=[Finding(text=sections[0].summary, interest=0.6, section="edit")],
+        measures=measures,
         data=[corpus_source(GENERAL), capability_source(ELSEWHERE)],
     )
+
+
+def written(
+    loaded: "LoadedModel", facts: list[Fact], chosen: "ChosenLayers", settings: EditSettings
+) -> "FactEdit | BatchEdit":
+    """One fact in a change of rank one (ROME), or all of a file in one whose rank is their number (MEMIT)."""
+    from armillary.methods.bricks.editing.memit import edit_facts
+    from armillary.methods.bricks.editing.rome import edit_fact
+
+    layers, covariances = chosen.layers, chosen.covariances
+    if settings.facts is None:
+        covariance = None if covariances is None else covariances[layers[0]]
+        return edit_fact(loaded, facts[0], layers[0], covariance, require_known=False)
+    assert covariances is not None
+    # The paper's 15,000 is about the number of neurons of the model that it edits (GPT-J: 16,384).
+    weight = settings.weight if settings.weight is not None else float(loaded.anatomy.intermediate_size)
+    protected = settings.protected
+    return edit_facts(loaded, facts, layers, covariances, weight=weight, protected=protected, require_known=False)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -122,7 +122,7 @@ def forecast_section(forecasts: Sequence[Forecast]) -> Section:
         meaning="The map (LinCorr) was fitted on other subjects before the edit. From what the edit changed at the "
         "prompt it predicts the change at a related prompt of the same subject; the table holds both, and how well "
         "their order over all target words agrees.",
-        caution="One edit is one case. A map that predicts well does not print_note that the change is right.",
+        caution="One edit is one case. A map that predicts well does not mean that the change is right.",
         tables=[
             Table(
                 title="Changes at related prompts",

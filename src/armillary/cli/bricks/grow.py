@@ -205,6 +205,5 @@ def run(arguments: Sequence[str]) -> int:
     settings, options = read_run(GrowSettings, arguments, ProductOptions)
     if options.to is None:
         raise UsageError("give --to, the name of a new folder for the larger model.")
-    # The folder is new, so a finished run does its work anew to fill it.
-    job = replace(JOBS["bricks grow"], work=partial(grow_model, to=options.to), is_complete=lambda out, _: False)
-    return run_delivered(job, settings, options, to=options.to)
+    writing = partial(grow_model, to=options.to)
+    return run_delivered(JOBS["bricks grow"], settings, options, to=options.to, writing=writing)

@@ -115,14 +115,11 @@ class MergeSettings(OneModelSettings):
         """The rule with its defaults filled in; UsageError where a setting does not fit it."""
         from armillary.methods.bricks.merging.rules import MergeRule
 
-        return MergeRule.of(
-            self.method,
-            len(self.inputs) or self.stand_ins,
-            weights=self.weights,
-            density=self.density,
-            scale=self.scale,
-            seed=self.seed,
-        )
+        return MergeRule.of(count=len(self.inputs) or self.stand_ins, **self.numbers())
+
+    def numbers(self) -> dict[str, Any]:
+        """What a merge of anything is called with."""
+        return {name: getattr(self, name) for name in ("method", "weights", "density", "scale", "seed")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,57 +180,37 @@ def merge_inputs(run: Run[MergeSettings], *, to: Path | None = None) -> Outcome:
 
     Without ``to`` (a replay) whole models are merged, measured and thrown away.
     """
-    return merge_folders(run, to) if run.settings.merges_models() else merge_bricks(run)
+    title, section = merge_folders(run, to) if run.settings.merges_models() else merge_bricks(run)
+    return Outcome(
+        title=f"{title} merged by {run.settings.method}",
+        sections=[section],
+        findings=[Finding(text=section.summary, interest=0.5, section=section.id)],
+    )
 
 
-def merge_bricks(run: Run[MergeSettings]) -> Outcome:
-    """One brick for several, kept in the folder of the run."""
+def merge_bricks(run: Run[MergeSettings]) -> tuple[str, Section]:
+    """One brick for several, kept in the folder of the run; what was merged, in words and as a section."""
     from armillary.methods.bricks.merging.adapters import merge
 
     settings, loaded = run.settings, run.model
     bricks = [opened_brick(path, loaded, settings) for path in settings.folders()]
     bricks = bricks or random_adapters(loaded, settings)
     merged = merge(
-        bricks,
-        settings.method,
-        weights=settings.weights,
-        density=settings.density,
-        scale=settings.scale,
-        rank=settings.rank,
-        seed=settings.seed,
-        allow_different_base=settings.allow_different_base,
+        bricks, **settings.numbers(), rank=settings.rank, allow_different_base=settings.allow_different_base
     )
     keep_brick(merged.brick, run.folder)
-    section = bricks_section(settings, bricks, merged.report)
-    return Outcome(
-        title=f"{len(bricks)} bricks of {loaded.name} merged by {settings.method}",
-        sections=[section],
-        findings=[Finding(text=section.summary, interest=0.5, section="merge")],
-    )
+    return f"{len(bricks)} bricks of {loaded.name}", bricks_section(settings, bricks, merged.report)
 
 
-def merge_folders(run: Run[MergeSettings], to: Path | None) -> Outcome:
-    """One model for several, written tensor by tensor."""
+def merge_folders(run: Run[MergeSettings], to: Path | None) -> tuple[str, Section]:
+    """One model for several, written tensor by tensor; what was merged, in words and as a section."""
     from armillary.methods.bricks.merging.models import merge_models
 
     settings = run.settings
     with TemporaryDirectory(prefix=".merge-", dir=run.folder.path) as aside:
-        merged = merge_models(
-            settings.model,
-            settings.folders(),
-            to or Path(aside) / "merged",
-            settings.method,
-            weights=settings.weights,
-            density=settings.density,
-            scale=settings.scale,
-            seed=settings.seed,
-        )
-    section = models_section(settings, merged)
-    return Outcome(
-        title=f"{len(merged.models)} models merged by {settings.method}",
-        sections=[section],
-        findings=[Finding(text=section.summary, interest=0.5, section="merge")],
-    )
+        out = to or Path(aside) / "merged"
+        merged = merge_models(settings.model, settings.folders(), out, **settings.numbers())
+    return f"{len(merged.models)} models", models_section(settings, merged)
 
 
 def opened_brick(folder: Path, loaded: "LoadedModel", settings: MergeSettings) -> "Brick":
@@ -389,9 +366,6 @@ def run(arguments: Sequence[str]) -> int:
             raise UsageError("a recipe runs nothing, so it has no dry run; leave --dry-run out.")
         print_recipe(settings, options.to)
         return 0
-    job, to = JOBS["bricks merge"], options.to
-    if to is not None and settings.merges_models():
-        # The folder is new, so a finished run does its work anew to fill it.
-        job = replace(job, work=partial(merge_inputs, to=to), is_complete=lambda out, settings: False)
-    library = None if settings.library is None else Path(settings.library)
-    return run_delivered(job, settings, options, to=to, library=library)
+    to, library = options.to, None if settings.library is None else Path(settings.library)
+    writing = partial(merge_inputs, to=to) if to is not None and settings.merges_models() else None
+    return run_delivered(JOBS["bricks merge"], settings, options, to=to, library=library, writing=writing)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import tyro
 
-from armillary.cli.bricks.delivery import has_brick, keep_brick, run_delivered
+from armillary.cli.bricks.delivery import has_brick, keep_new_brick, run_delivered
 from armillary.cli.bricks.profile import FEW
 from armillary.cli.options import Folder, RunOptions, read_run
 from armillary.data import capability_source, equal_capability_texts
@@ -129,12 +129,10 @@ class PartitionOptions(RunOptions):
 
 def split_experts(run: Run[PartitionSettings]) -> Outcome:
     """The partition, kept as a brick, and which of its experts are functional."""
-    from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
     from armillary.methods.bricks.experts.modularity import TOP, functional_experts
     from armillary.methods.bricks.neurons.profiling import profile
     from armillary.methods.bricks.neurons.scores import functional_scores
     from armillary.methods.bricks.neurons.sets import specialised
-    from armillary.runs.environment import versions
 
     settings, loaded = run.settings, run.model
     split = split_of(loaded, settings, run.parts)
@@ -145,10 +143,7 @@ def split_experts(run: Run[PartitionSettings]) -> Outcome:
     best = {name: specialised(scores.of(name), TOP) for name in settings.capabilities}
     experts = functional_experts(split, best, seed=settings.seed)
     name = f"{settings.experts} experts by {settings.by}"
-    provenance = Provenance(
-        method=f"partition by {settings.by}", base=settings.model, seed=settings.seed, versions=versions()
-    )
-    keep_brick(Brick.of(loaded, split, name=name, meta=BrickMeta(provenance=provenance)), run.folder)
+    keep_new_brick(run, split, name=name, method=f"partition by {settings.by}")
     section, finding = partition_report(settings.by, experts, loaded.name)
     return Outcome(
         title=f"{name} of {loaded.name}",

@@ -287,8 +287,6 @@ def run(arguments: Sequence[str]) -> int:
     """The action."""
     settings, options = read_run(RouteSettings, arguments, RouteOptions)
     job, to = JOBS["bricks route"], options.mixtral_folder
-    if to is not None:
-        settings = replace(settings, mixtral=True)
-        # The folder is new, so a finished run does its work anew to fill it.
-        job = replace(job, work=partial(route_tokens, to=to), is_complete=lambda out, settings: False)
-    return run_delivered(job, settings, options, to=to)
+    if to is None:
+        return run_delivered(job, settings, options)
+    return run_delivered(job, replace(settings, mixtral=True), options, to=to, writing=partial(route_tokens, to=to))
