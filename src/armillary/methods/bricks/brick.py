@@ -7,7 +7,7 @@ and ``B [out, r]``.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -223,11 +223,8 @@ class Brick:
         *,
         name: str,
         op: Op | None = None,
-        origin: Origin | None = None,
         kind: Kind | None = None,
-        granularity: Granularity | None = None,
         meta: BrickMeta | None = None,
-        parents: Sequence[str] = (),
     ) -> "Brick":
         """The brick of a payload in the model it belongs to: sites, hashes of what it touches, and defaults.
 
@@ -240,14 +237,13 @@ class Brick:
         alone = isinstance(payload, Index) and payload.size == 1
         return cls(
             name=name,
-            origin=origin or ("customised" if added else "emergent"),
+            origin="customised" if added else "emergent",
             kind=kind or ("task" if added else "self_organised"),
-            granularity=granularity or ("adapter" if added else "neuron" if alone else "ffn_partition"),
+            granularity="adapter" if added else "neuron" if alone else "ffn_partition",
             base=BaseRef.of(loaded, touched_tensors(sites)),
             sites=sites,
             payload=payload,
             meta=meta or BrickMeta(provenance=Provenance(base=loaded.name, versions=versions())),
-            parents=tuple(parents),
         )
 
     @cached_property

@@ -6,7 +6,6 @@ Legend: N texts of a capability, R replicates.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +38,6 @@ class Losses:
         """Nats per token over one capability's texts as one corpus, or over all texts."""
         chosen = list(self.nll) if capability is None else [capability]
         return float(sum(self.nll[name].sum() for name in chosen) / sum(self.tokens[name].sum() for name in chosen))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: nats per token and number of texts and tokens by capability."""
-        return {
-            name: {"nll": self.per_token(name), "texts": len(values), "tokens": int(self.tokens[name].sum())}
-            for name, values in self.nll.items()
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +87,7 @@ def changes(before: Losses, after: Losses, drawn: Drawn, capabilities: Sequence[
     return np.asarray(rise_R / tokens_R)
 
 
-def effect(
-    before: Losses, after: Losses, capability: str | None = None, *, seed: int = 0, replicates: int = 2000
-) -> Effect:
+def effect(before: Losses, after: Losses, capability: str | None = None, *, seed: int = 0) -> Effect:
     """What the change from ``before`` to ``after`` costs on one capability's texts, or on all texts as one corpus.
 
     Texts are paired and drawn within their capabilities. UsageError for a capability that was not measured.
@@ -111,6 +101,6 @@ def effect(
         return changes(before, after, drawn, chosen)
 
     return Effect(
-        delta_nll=resampled(rise, sizes, seed=seed, replicates=replicates),
-        relative_perplexity=resampled(lambda drawn: np.expm1(rise(drawn)), sizes, seed=seed, replicates=replicates),
+        delta_nll=resampled(rise, sizes, seed=seed),
+        relative_perplexity=resampled(lambda drawn: np.expm1(rise(drawn)), sizes, seed=seed),
     )

@@ -15,10 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.errors import ModelError, NumericError, UsageError
-from armillary.methods.bricks.editing.answers import PREFIXES, FactRow, fact_rows
+from armillary.methods.bricks.editing.answers import FactRow, fact_rows
 from armillary.methods.bricks.editing.facts import Fact
 from armillary.methods.bricks.editing.key_value import (
-    RIDGE,
     KeyCovariance,
     SubjectReading,
     ValueSettings,
@@ -124,9 +123,7 @@ def edit_facts(
     covariances: Mapping[int, KeyCovariance],
     *,
     weight: float | int = WEIGHT,
-    prefixes: Sequence[str] = PREFIXES,
     settings: ValueSettings | None = None,
-    ridge: float | int = RIDGE,
     protected: float | None = None,
     require_known: bool = True,
 ) -> BatchEdit:
@@ -141,9 +138,9 @@ def edit_facts(
     _check(loaded, facts, layers, covariances)
     if require_known:
         refuse_unknown(loaded, facts)
-    rows = [fact_rows(loaded, fact, prefixes) for fact in facts]
+    rows = [fact_rows(loaded, fact) for fact in facts]
     last, single = layers[-1], len(layers) == 1
-    values = [find_value(loaded, fact, last, prefixes=prefixes, settings=settings) for fact in facts]
+    values = [find_value(loaded, fact, last, settings=settings) for fact in facts]
     start_DN = _outputs(_read(loaded, rows, [last]), last, single)
     wanted_DN = start_DN + torch.stack([value.delta_D for value in values], dim=1)
     payload = LowRank({})
@@ -152,7 +149,7 @@ def edit_facts(
             readings = _read(loaded, rows, [layer, last])
         residual_DN = (wanted_DN - _outputs(readings, last, single)) / (len(layers) - index)
         keys_MN = torch.stack([reading[layer].key_M for reading in readings], dim=1)
-        second_moment_MM = covariances[layer].with_ridge(ridge)
+        second_moment_MM = covariances[layer].with_ridge()
         if protected is None:
             a_NM = many_keys(keys_MN, second_moment_MM, weight)
         else:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from armillary.numerics.intervals import Interval
-from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
+from armillary.records.sections import Cell, Section, Table, interval_bars
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.editing.memit import BatchEdit
@@ -24,11 +24,6 @@ def edit_measures(scores: "EditScores", side: "SideEffects") -> dict[str, Interv
         "same next token elsewhere": side.same_top,
     }
     return {name: value for name, value in named.items() if value is not None}
-
-
-def edit_finding(outcome: "FactOutcome", side: "SideEffects", edit: "FactEdit") -> Finding:
-    """What the model writes now, and at what price."""
-    return Finding(text=_sentence(outcome, side, edit), interest=0.6, section="edit")
 
 
 def _sentence(outcome: "FactOutcome", side: "SideEffects", edit: "FactEdit") -> str:

@@ -163,7 +163,6 @@ def choose_layer(
     meant_for: Sequence[Fact] = (),
     prefixes: Sequence[str] = PREFIXES,
     settings: ValueSettings | None = None,
-    ridge: float | int = RIDGE,
     require_known: bool = True,
     seed: int = 0,
 ) -> LayerSweep:
@@ -192,7 +191,6 @@ def choose_layer(
                     None if covariances is None else covariances[layer],
                     prefixes=prefixes,
                     settings=settings,
-                    ridge=ridge,
                     require_known=require_known,
                 )
                 outcomes += edit_outcome(loaded, [fact], edit.payload)

@@ -67,11 +67,9 @@ def mixtral_model(
     return mixtral
 
 
-def write_mixtral(
-    loaded: LoadedModel, partition: Partition, router: Router, k: int, out: Path | str, *, factor: float = FACTOR
-) -> Path:
+def write_mixtral(loaded: LoadedModel, partition: Partition, router: Router, k: int, out: Path | str) -> Path:
     """A new folder with ``mixtral_model`` and the tokenizer; whole or not there. StorageError where ``out`` exists."""
-    mixtral = mixtral_model(loaded, partition, router, k, factor=factor)
+    mixtral = mixtral_model(loaded, partition, router, k)
     with whole_folder(out) as folder:
         mixtral.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)

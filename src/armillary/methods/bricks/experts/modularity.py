@@ -82,22 +82,6 @@ class FunctionalExperts:
         """Share of the best neurons that sit in functional experts, 0 to 1."""
         return float(self.counts_LE[self.functional_LE].sum() / max(1, self.counts_LE.sum()))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        known_P = self.null_degree_P[np.isfinite(self.null_degree_P)]
-        return {
-            "capability": self.capability,
-            "experts": int(self.functional_LE.size),
-            "functional": self.number,
-            "functional_by_layer": self.functional_LE.sum(axis=1).tolist(),
-            "degree": self.degree,
-            "concentration": self.concentration,
-            "p_value_of_an_expert": self.p_value,
-            "null": self.null_number.to_dict(),
-            "null_degree": float(known_P.mean()) if len(known_P) else None,
-            "p_of_number": self.p_of_number,
-        }
-
 
 def functional_experts(
     partition: Partition,

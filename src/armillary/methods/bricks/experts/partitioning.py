@@ -20,7 +20,7 @@ from armillary.methods.bricks.experts.config import Splitting
 from armillary.methods.bricks.payloads import Partition
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import FfnFunction, ffn_functions, weight_OI
-from armillary.numerics.clustering import ITERATIONS, balanced_kmeans, best_assignment, group_sizes, unit_rows
+from armillary.numerics.clustering import balanced_kmeans, best_assignment, group_sizes, unit_rows
 from armillary.progress import track
 
 Rows = Literal["gate", "gate_up"]
@@ -44,9 +44,7 @@ def random_partition(layers: int, width: int, experts: int, *, seed: int) -> Par
     return Partition(np.stack([generator.permutation(labels_M) for _ in range(layers)]), experts)
 
 
-def partition_by_weights(
-    loaded: LoadedModel, experts: int, *, rows: Rows = "gate", seed: int = 0, iterations: int = ITERATIONS
-) -> Partition:
+def partition_by_weights(loaded: LoadedModel, experts: int, *, rows: Rows = "gate", seed: int = 0) -> Partition:
     """Neurons whose rows point the same way together: of the gate, or of unit gate and unit up side by side.
 
     A plain FFN has one matrix that reads, and its rows are taken. UsageError for ``experts`` outside 1 to the number
@@ -63,7 +61,7 @@ def partition_by_weights(
         return np.concatenate(unit, axis=1)
 
     labels = [
-        balanced_kmeans(rows_of(function), experts, seed=seed + layer, iterations=iterations)
+        balanced_kmeans(rows_of(function), experts, seed=seed + layer)
         for layer, function in enumerate(track(functions, "grouping neurons by weights", len(functions)))
     ]
     return Partition(np.stack(labels), experts)
@@ -78,7 +76,6 @@ def partition_by_coactivation(
     tokens: int = 2048,
     max_tokens: int = 128,
     seed: int = 0,
-    iterations: int = ITERATIONS,
 ) -> Partition:
     """Neurons that are large at the same tokens together.
 
@@ -93,7 +90,7 @@ def partition_by_coactivation(
     profiles = _FiringBits(loaded, share, -(-tokens // max(1, len(texts))))
     stream_ffns(loaded, functions, texts, profiles.receive, max_tokens=max_tokens, label="reading what fires together")
     labels = [
-        balanced_kmeans(profiles.layer(layer), experts, seed=seed + layer, iterations=iterations)
+        balanced_kmeans(profiles.layer(layer), experts, seed=seed + layer)
         for layer in track(range(len(functions)), "grouping neurons by co-activation", len(functions))
     ]
     return Partition(np.stack(labels), experts)

@@ -7,7 +7,6 @@ Legend: L layers, N texts, T tokens, E experts, R replicates.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +17,12 @@ from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.experts.cost import DecodeCost, decode_cost
 from armillary.methods.bricks.experts.routed_model import routed
 from armillary.methods.bricks.experts.router import ExpertChoice, ExpertScorer, Router, score_mass
-from armillary.methods.bricks.losses import Effect, Losses, Texts, changes, effect, text_losses
+from armillary.methods.bricks.losses import Effect, Losses, Texts, effect, text_losses
 from armillary.methods.bricks.payloads import Index, Partition, sites_of
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import ffn_functions
-from armillary.numerics.intervals import Array, Interval, bootstrap_weighted, resampled
+from armillary.numerics.intervals import Array, Interval, bootstrap_weighted
 from armillary.progress import track
-from armillary.records.plain import plain
 from armillary.runs.parts import Store, array_digest, part_name
 
 SHARES = (0.25, 0.5, 0.75)
@@ -53,20 +51,6 @@ class RoutingCurve:
         if k not in self.ks:
             raise UsageError(f"nothing was measured at k = {k}; measured were {', '.join(map(str, self.ks))}.")
         return self.after[self.ks.index(k)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: at each k the effect on all texts and on each capability, and the cost of a token."""
-        points = [
-            {
-                "k": k,
-                "share": k / self.experts,
-                "all": plain(self.effect(k)),
-                "capabilities": {name: plain(self.effect(k, name)) for name in self.before.nll},
-                "cost": cost.to_dict(),
-            }
-            for k, cost in zip(self.ks, self.costs, strict=True)
-        ]
-        return {"experts": self.experts, "router": self.router.to_dict(), "points": points}
 
 
 def routing_curve(
@@ -114,9 +98,7 @@ def routing_curve(
     )
 
 
-def routing_gain(
-    worse: RoutingCurve, better: RoutingCurve, k: int, *, seed: int = 0, replicates: int = 2000
-) -> Interval:
+def routing_gain(worse: RoutingCurve, better: RoutingCurve, k: int, *, seed: int = 0) -> Interval:
     """Loss of ``worse`` less that of ``better`` at k experts, nats per token over all texts, paired by text.
 
     Above 0 where the second partition or router is the better one. UsageError for a k that one of them lacks, or for
@@ -124,11 +106,7 @@ def routing_gain(
     """
     if worse.before.sizes != better.before.sizes or worse.experts != better.experts:
         raise UsageError("two curves can be compared only on the same texts and number of experts.")
-    high, low = worse.at(k), better.at(k)
-    names = list(worse.before.nll)
-    return resampled(
-        lambda drawn: changes(low, high, drawn, names), worse.before.sizes, seed=seed, replicates=replicates
-    )
+    return effect(better.at(k), worse.at(k), seed=seed).delta_nll
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,17 +127,6 @@ class RouterRecall:
     router_share: Interval
     """The same of the router's k."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {
-            "k": self.k,
-            "experts": self.experts,
-            "recall": self.mean.to_dict(),
-            "by_layer": [layer.to_dict() for layer in self.layers],
-            "oracle_share": self.oracle_share.to_dict(),
-            "router_share": self.router_share.to_dict(),
-        }
-
 
 def router_recall(
     loaded: LoadedModel,
@@ -168,7 +135,6 @@ def router_recall(
     texts: Sequence[str],
     k: int,
     *,
-    always: Index | None = None,
     max_tokens: int = 128,
     seed: int = 0,
 ) -> RouterRecall:
@@ -181,7 +147,7 @@ def router_recall(
         raise UsageError(f"k must be 1 to {partition.experts}, the number of experts; got {k}.")
     sites_of(loaded, partition)
     functions = ffn_functions(loaded)
-    scorers = [ExpertScorer(function, partition, router.score, always) for function in functions]
+    scorers = [ExpertScorer(function, partition, router.score) for function in functions]
     sums_NL4 = np.zeros((len(texts), len(functions), 4))
 
     def receive(layer: int, batch: list[int], x_BTD: Tensor, a_BTM: Tensor) -> None:

@@ -6,20 +6,16 @@ Legend: L layers, N tokens, M neurons, D hidden size, E experts.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
-from armillary.errors import StorageError, UsageError
-from armillary.files import write_atomic
+from armillary.errors import UsageError
 from armillary.methods.bricks.experts.config import RouterKind
 from armillary.methods.bricks.payloads import Index, Partition
 from armillary.models.feed_forward import FfnFunction, weight_OI
@@ -117,9 +113,6 @@ class ExpertChoice:
         return chosen
 
 
-_FORMAT = "armillary-router-1"
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Router:
     """What a router has learnt, for all layers; the oracle learns nothing and looks at all neurons (analysis only)."""
@@ -197,37 +190,6 @@ class Router:
         """Names the kind and every number."""
         parts = [array_digest(values.float().cpu().numpy()) for values in self.tensors().values()]
         return "-".join([self.kind, self.score, *parts])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: what it is, not its weights."""
-        return {"kind": self.kind, "score": self.score, "weights_per_layer": self.weights_per_layer}
-
-    def save(self, path: Path | str) -> None:
-        """One safetensors file, whole or not there."""
-        tensors = {name: values.detach().float().cpu().contiguous() for name, values in self.tensors().items()}
-        header = {"format": _FORMAT, "kind": self.kind, "score": self.score}
-        write_atomic(Path(path), save(tensors, metadata=header))
-
-    @classmethod
-    def load(cls, path: Path | str) -> "Router":
-        """The router of a file; StorageError where it can't be read or holds something else."""
-        try:
-            with safe_open(Path(path), framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no iterator)
-        except (OSError, SafetensorError) as error:
-            raise StorageError(f"{path} can't be read as safetensors: {error}.") from error
-        if header.get("format") != _FORMAT:
-            raise StorageError(f"{path} is no router of this format: its header says {header.get('format')!r}.")
-        kind: Any = header.get("kind")
-        score: Any = header.get("score")
-        return cls(
-            kind=kind,
-            score=score,
-            first_LED=tensors.get("first"),
-            bias_LE=tensors.get("bias"),
-            second_LEE=tensors.get("second"),
-        )
 
 
 def oracle(score: ScoreKind = "norm") -> Router:

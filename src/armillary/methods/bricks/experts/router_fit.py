@@ -14,7 +14,7 @@ from torch.nn import functional
 from armillary.activations.neurons import stream_ffns
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.experts.router import ExpertScorer, Router, ScoreKind, expert_neurons
-from armillary.methods.bricks.payloads import Index, Partition, sites_of
+from armillary.methods.bricks.payloads import Partition, sites_of
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import FfnFunction, ffn_functions, weight_OI
 from armillary.progress import track
@@ -85,18 +85,19 @@ def _caught(weights: list[Tensor], x_ND: Tensor, s_NE: Tensor) -> float:
     return float(s_NE.gather(1, top_NK).sum() / s_NE.sum().clamp_min(1e-30))
 
 
+TOKENS = 4096
+"""Read for an MLP router: more take memory in proportion."""
+
 RIDGE = 0.01
 """Penalty of the ridge in units of the mean square of an input: larger is steadier on few tokens, smaller follows the
 scores more closely."""
 
 
-def centroid_router(
-    loaded: LoadedModel, partition: Partition, *, score: ScoreKind = "norm", always: Index | None = None
-) -> Router:
+def centroid_router(loaded: LoadedModel, partition: Partition) -> Router:
     """Routes to the experts whose mean unit gate row points the way of the input; needs no text."""
     sites_of(loaded, partition)
-    centroids = [_centroids(function, partition, always) for function in ffn_functions(loaded)]
-    return Router(kind="centroid", score=score, first_LED=torch.stack(centroids))
+    centroids = [_centroids(function, partition) for function in ffn_functions(loaded)]
+    return Router(kind="centroid", score="norm", first_LED=torch.stack(centroids))
 
 
 def ridge_router(
@@ -104,8 +105,6 @@ def ridge_router(
     partition: Partition,
     texts: Sequence[str],
     *,
-    score: ScoreKind = "norm",
-    always: Index | None = None,
     ridge: float = RIDGE,
     intercept: bool = True,
     max_tokens: int = 128,
@@ -118,7 +117,7 @@ def ridge_router(
     """
     if not ridge >= 0:
         raise UsageError(f"the penalty of a ridge must be 0 or more; got {ridge}.")
-    functions, scorers = _scorers(loaded, partition, score, always)
+    functions, scorers = _scorers(loaded, partition, "norm")
     sums = [_Sums(intercept) for _ in functions]
 
     def receive(layer: int, _: list[int], x_BTD: Tensor, a_BTM: Tensor) -> None:
@@ -128,7 +127,7 @@ def ridge_router(
     solved = [layer_sums.solve(ridge, layer) for layer, layer_sums in enumerate(sums)]
     bias_LE = torch.stack([bias_E for _, bias_E in solved]).float() if intercept else None
     weights_LED = torch.stack([weight_ED for weight_ED, _ in solved]).float()
-    return Router(kind="ridge", score=score, first_LED=weights_LED, bias_LE=bias_LE)
+    return Router(kind="ridge", score="norm", first_LED=weights_LED, bias_LE=bias_LE)
 
 
 def mlp_router(
@@ -136,20 +135,17 @@ def mlp_router(
     partition: Partition,
     texts: Sequence[str],
     *,
-    score: ScoreKind = "magnitude",
-    always: Index | None = None,
-    tokens: int = 4096,
     epochs: int = 30,
     seed: int = 0,
     max_tokens: int = 128,
 ) -> Router:
-    """MoEfication's router: two matrices with a tanh between them, trained on the scores of about ``tokens`` tokens.
+    """MoEfication's router: two matrices with a tanh between them, trained on the scores of about 4096 tokens.
 
-    The inputs and scores of these tokens are kept while it trains (``tokens * L * (D + E)`` float32), evenly spaced in
+    The inputs and scores of these tokens are kept while it trains (``4096 * L * (D + E)`` float32), evenly spaced in
     all texts. Its recipe stands at ``train_mlp``. Raises as ``ridge_router``; UsageError for fewer than 20 tokens.
     """
-    functions, scorers = _scorers(loaded, partition, score, always)
-    per_text = -(-tokens // max(1, len(texts)))
+    functions, scorers = _scorers(loaded, partition, "magnitude")
+    per_text = -(-TOKENS // max(1, len(texts)))
     kept: list[list[tuple[Tensor, Tensor]]] = [[] for _ in functions]
 
     def receive(layer: int, _: list[int], x_BTD: Tensor, a_BTM: Tensor) -> None:
@@ -163,14 +159,14 @@ def mlp_router(
         train_mlp(
             torch.cat([x_ND for x_ND, _ in kept[layer]]),
             torch.cat([s_NE for _, s_NE in kept[layer]]),
-            _centroids(function, partition, always),
+            _centroids(function, partition),
             epochs=epochs,
             seed=seed + layer,
         )
         for layer, function in enumerate(track(functions, "training an MLP router", len(functions)))
     ]
     first, second = (torch.stack(list(part)) for part in zip(*trained, strict=True))
-    return Router(kind="mlp", score=score, first_LED=first, second_LEE=second)
+    return Router(kind="mlp", score="magnitude", first_LED=first, second_LEE=second)
 
 
 class _Sums:
@@ -204,16 +200,16 @@ class _Sums:
 
 
 def _scorers(
-    loaded: LoadedModel, partition: Partition, score: ScoreKind, always: Index | None
+    loaded: LoadedModel, partition: Partition, score: ScoreKind
 ) -> tuple[tuple[FfnFunction, ...], list[Callable[[Tensor], Tensor]]]:
     sites_of(loaded, partition)
     functions = ffn_functions(loaded)
-    return functions, [ExpertScorer(function, partition, score, always) for function in functions]
+    return functions, [ExpertScorer(function, partition, score) for function in functions]
 
 
-def _centroids(function: FfnFunction, partition: Partition, always: Index | None) -> Tensor:
+def _centroids(function: FfnFunction, partition: Partition) -> Tensor:
     """Mean unit gate row of each expert, at unit length, ``[E, D]``."""
     rows_MD = functional.normalize(weight_OI(function.gate).detach().cpu().double(), dim=1)
-    groups = expert_neurons(partition, function.parts.layer, always)
+    groups = expert_neurons(partition, function.parts.layer)
     means = [rows_MD[torch.from_numpy(chosen)].sum(0) for chosen in groups]
     return functional.normalize(torch.stack(means), dim=1).float()

@@ -67,25 +67,23 @@ def arrow_retrieve(
     *,
     k: int = 1,
     threshold: float = 0.0,
-    temperature: float | int = 1.0,
-    max_tokens: int = 128,
 ) -> list[Retrieval]:
     """For each query the ``k`` low-rank bricks of highest score, those below ``threshold`` left out.
 
-    Weights are a softmax of the scores over ``temperature`` (Arrow's is 1). Scores say which brick fits a query
+    Weights are a softmax of the scores over a temperature of 1 (Arrow's). Scores say which brick fits a query
     better than another, not how well: a threshold that suits one model need not suit another. UsageError for no query
-    or brick, k outside 1 to the number of bricks, a temperature of 0 or less, bricks of another base or that are not
+    or brick, k outside 1 to the number of bricks, bricks of another base or that are not
     low-rank.
     """
     if not queries or not bricks:
         raise UsageError(f"Arrow needs queries and low-rank bricks; got {len(queries)} and {len(bricks)}.")
-    if not 1 <= k <= len(bricks) or temperature <= 0:
-        raise UsageError(f"k is 1 to {len(bricks)} and the temperature above 0; got {k} and {temperature}.")
+    if not 1 <= k <= len(bricks):
+        raise UsageError(f"k is 1 to {len(bricks)}, the number of bricks; got {k}.")
     for brick in bricks:
         check_base(brick, loaded)
     ids = [brick.id for brick in bricks]
-    scores = arrow_scores(loaded, queries, bricks, max_tokens=max_tokens)
-    return [best_scored(score_B, ids, k, threshold, temperature) for score_B in scores]
+    scores = arrow_scores(loaded, queries, bricks)
+    return [best_scored(score_B, ids, k, threshold, 1.0) for score_B in scores]
 
 
 @contextmanager

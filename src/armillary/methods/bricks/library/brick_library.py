@@ -167,7 +167,6 @@ class BrickLibrary:
         name: str | None = None,
         k: int = 3,
         threshold: float = 0.0,
-        temperature: float | None = None,
     ) -> list[Retrieval]:
         """For each query the bricks that fit it; an input that none comes near gets an empty choice that says so.
 
@@ -182,7 +181,7 @@ class BrickLibrary:
                 f"the library's keys are of the encoder {kept and kept.name!r}; the one given is {given!r}."
             )
         queries = [query] if isinstance(query, str) else query
-        return retrieve(encoder, queries, keys, owners, k=k, threshold=threshold, temperature=temperature)
+        return retrieve(encoder, queries, keys, owners, k=k, threshold=threshold)
 
     def search_by_arrow(
         self, query: str | Sequence[str], loaded: LoadedModel, *, k: int = 3, threshold: float = 0.0

@@ -20,7 +20,6 @@ from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Array, Drawn, Interval, resampled
 from armillary.progress import track
-from armillary.records.plain import plain
 from armillary.runs.parts import Store
 
 Measure = Literal["percent", "nats"]
@@ -62,26 +61,17 @@ class AblationTable:
         """What switching off the set ``row`` costs on one capability."""
         return effect(self.before, self._row(row), self._column(capability), seed=seed)
 
-    def own_against_others(
-        self, row: str, own: str, *, measure: Measure = "percent", seed: int = 0, replicates: int = 2000
-    ) -> Interval:
+    def own_against_others(self, row: str, own: str, *, measure: Measure = "percent", seed: int = 0) -> Interval:
         """Effect on the capability ``own`` less the mean effect on all others: above 0 the set hurts its own more."""
         others = self._others(own)
 
         def statistic(drawn: Drawn) -> Array:
             return self._effect(row, own, drawn, measure) - self._mean(row, others, drawn, measure)
 
-        return resampled(statistic, self.before.sizes, seed=seed, replicates=replicates)
+        return resampled(statistic, self.before.sizes, seed=seed)
 
     def own_against_controls(
-        self,
-        row: str,
-        own: str,
-        controls: Sequence[str],
-        *,
-        measure: Measure = "percent",
-        seed: int = 0,
-        replicates: int = 2000,
+        self, row: str, own: str, controls: Sequence[str], *, measure: Measure = "percent", seed: int = 0
     ) -> Interval:
         """Effect on ``own`` less the mean effect of the control sets on ``own`` (random or magnitude-matched ones)."""
         if not controls:
@@ -91,7 +81,7 @@ class AblationTable:
             control_R = np.mean([self._effect(control, own, drawn, measure) for control in controls], axis=0)
             return np.asarray(self._effect(row, own, drawn, measure) - control_R)
 
-        return resampled(statistic, {own: self.before.sizes[own]}, seed=seed, replicates=replicates)
+        return resampled(statistic, {own: self.before.sizes[own]}, seed=seed)
 
     def collateral(
         self, row: str, own: str, *, measure: Measure = "percent", seed: int = 0, replicates: int = 2000
@@ -103,9 +93,7 @@ class AblationTable:
             lambda drawn: self._mean(row, others, drawn, measure), sizes, seed=seed, replicates=replicates
         )
 
-    def kept(
-        self, row: str, reduced: str, own: str, *, measure: Measure = "percent", seed: int = 0, replicates: int = 2000
-    ) -> tuple[Interval, Interval]:
+    def kept(self, row: str, reduced: str, own: str, *, measure: Measure = "percent") -> tuple[Interval, Interval]:
         """Own effect and collateral of the set ``reduced`` as shares of those of ``row``.
 
         With ``reduced`` the set less its resident neurons this says whose doing the collateral was. A share of an
@@ -115,24 +103,14 @@ class AblationTable:
         own_share = resampled(
             lambda drawn: self._effect(reduced, own, drawn, measure) / self._effect(row, own, drawn, measure),
             {own: self.before.sizes[own]},
-            seed=seed,
-            replicates=replicates,
+            seed=0,
         )
         collateral_share = resampled(
             lambda drawn: self._mean(reduced, others, drawn, measure) / self._mean(row, others, drawn, measure),
             {name: self.before.sizes[name] for name in others},
-            seed=seed,
-            replicates=replicates,
+            seed=0,
         )
         return own_share, collateral_share
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: every effect with its intervals, by set and capability."""
-        return {
-            "before": self.before.to_dict(),
-            "neurons": dict(self.sizes),
-            "effects": {row: {name: plain(self.effect(row, name)) for name in self.before.nll} for row in self.after},
-        }
 
     def _effect(self, row: str, capability: str, drawn: Drawn, measure: Measure) -> Array:
         rise_R = changes(self.before, self._row(row), drawn, [self._column(capability)])

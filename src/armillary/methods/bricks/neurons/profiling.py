@@ -8,7 +8,7 @@ T tokens, R replicates.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -184,28 +184,6 @@ class Profile:
         if labels_N.shape != self.labels_N.shape or not np.isin(labels_N, np.arange(len(self.capabilities))).all():
             raise UsageError(f"labels must be {len(self.labels_N)} numbers of {len(self.capabilities)} capabilities.")
         return replace(self, labels_N=labels_N.astype(np.int64))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: what was read and how sparse it is; the activities of single neurons stay out."""
-        share = {
-            indicator: {f"{edge:g}": self.share_below(edge, indicator).to_dict() for edge in self._edges()}
-            for indicator in ("activation", "magnitude")
-        }
-        texts = {name: int((self.labels_N == label).sum()) for label, name in enumerate(self.capabilities)}
-        return {
-            "model": self.model,
-            "fingerprint": self.fingerprint,
-            "config": asdict(self.config),
-            "texts": texts,
-            "tokens": int(self.tokens_N.sum()),
-            "layers": self.layers,
-            "neurons": self.width,
-            "share_below": share,
-        }
-
-    def _edges(self) -> list[float]:
-        """Of 0.1 and 0.2 those that are edges of bins."""
-        return [edge for edge in (0.1, 0.2) if abs(edge * self.config.bins % 1) < 1e-9]
 
 
 def profile(

@@ -163,7 +163,7 @@ def functional_scores(profile: Profile, *, relative: bool = False) -> Functional
 
 
 def null_scores(
-    profile: Profile, *, permutations: int = 1000, seed: int = 0, relative: bool = False, store: Store | None = None
+    profile: Profile, *, permutations: int = 1000, seed: int = 0, store: Store | None = None
 ) -> tuple[NullScores, ...]:
     """What the best neuron of each layer scores under permuted labels, for each number of texts a capability has.
 
@@ -178,7 +178,7 @@ def null_scores(
     drawn = {n: [generator.permutation(texts)[:n] for _ in range(permutations)] for n in counts}
     scores: dict[int, list[Array]] = {n: [] for n in counts}
     for layer in track(range(profile.layers), "permuting labels"):
-        values_NM = profile.layer(layer, relative=relative)
+        values_NM = profile.layer(layer)
 
         def compute(values_NM: NDArray[np.float32] = values_NM) -> Arrays:
             ranks_MN = descending_ranks(np.ascontiguousarray(values_NM.T))
@@ -194,9 +194,7 @@ def null_scores(
     )
 
 
-def best_interval(
-    profile: Profile, scores: FunctionalScores, capability: str, *, seed: int = 0, replicates: int = 1000
-) -> Interval:
+def best_interval(profile: Profile, scores: FunctionalScores, capability: str, *, seed: int = 0) -> Interval:
     """Mean over layers of the best neuron's score, with its bootstrap interval over texts.
 
     The neurons stay those chosen on the same texts; ``best_held_out`` on other texts is free of that choice.
@@ -206,7 +204,7 @@ def best_interval(
         [profile.layer(layer, relative=scores.relative)[:, neuron] for layer, neuron in enumerate(best_L)]
     )
     label = profile.label(capability)
-    return average_precision_interval(values_LN, profile.labels_N, label, seed=seed, replicates=replicates)
+    return average_precision_interval(values_LN, profile.labels_N, label, seed=seed)
 
 
 def _positives(profile: Profile) -> list[NDArray[np.int64]]:

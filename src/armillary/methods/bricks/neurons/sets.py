@@ -99,7 +99,7 @@ def _matched(
     return np.sort(np.array(drawn, np.int64))
 
 
-def overlap(a: Index, b: Index, *, width: int, seed: int = 0, replicates: int = 2000) -> Overlap:
+def overlap(a: Index, b: Index, *, width: int, seed: int = 0) -> Overlap:
     """Common neurons over the size of the smaller set, layers of ``width`` neurons pooled.
 
     Sets that have as many neurons in every layer thus get the mean over layers. UsageError for an empty set.
@@ -123,7 +123,7 @@ def overlap(a: Index, b: Index, *, width: int, seed: int = 0, replicates: int = 
     low, high = np.searchsorted(law.cumsum(), (0.025, 0.975))
     how = f"bootstrap over {len(layers)} layers"
     return Overlap(
-        share=bootstrap_weighted(statistic, len(layers), seed=seed, replicates=replicates, how=how),
+        share=bootstrap_weighted(statistic, len(layers), seed=seed, how=how),
         expected=float((counts_L3[:, 1] * counts_L3[:, 2]).sum() / width / smaller),
         random_low=float(low / smaller),
         random_high=float(high / smaller),

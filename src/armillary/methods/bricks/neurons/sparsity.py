@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +29,6 @@ from armillary.models.batches import encode, pad, run_body
 from armillary.models.feed_forward import weight_OI
 from armillary.numerics.intervals import Array, Drawn, Interval, resampled
 from armillary.progress import track
-from armillary.records.plain import plain
 from armillary.runs.parts import Store, array_digest
 
 SHARES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -83,40 +81,18 @@ class AblationCurve:
         """What leaving out so many costs on one capability, or on all texts."""
         return effect(self.before, self.at(level), capability, seed=seed)
 
-    def knee(self, limit: float = KNEE, *, seed: int = 0, replicates: int = 2000) -> Interval:
+    def knee(self, limit: float = KNEE, *, seed: int = 0) -> Interval:
         """The level at which perplexity over all texts has risen by ``limit``, linear between the points and from 0.
 
         Where the rise stays below the limit the last level comes out: then the knee is there or beyond.
         """
-        return resampled(
-            lambda drawn: crossing(self.levels, self._rises(drawn), limit),
-            self.before.sizes,
-            seed=seed,
-            replicates=replicates,
-        )
+        return resampled(lambda drawn: crossing(self.levels, self._rises(drawn), limit), self.before.sizes, seed=seed)
 
     def largest_free(self, limit: float = KNEE) -> float | None:
         """The largest level up to which every measured rise of perplexity is at most ``limit``; None for no level."""
         rises_S = self._rises({name: np.ones((1, n)) for name, n in self.before.sizes.items()})[0]
         free = int(np.argmax(np.append(rises_S > limit, True)))
         return self.levels[free - 1] if free else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: the effect on all texts and on each capability at every level, and the knee."""
-        points = [
-            {
-                "level": level,
-                "all": plain(self.effect(level)),
-                "capabilities": {name: plain(self.effect(level, name)) for name in self.before.nll},
-            }
-            for level in self.levels
-        ]
-        return {
-            "indicator": self.indicator,
-            "points": points,
-            "knee": self.knee().to_dict(),
-            "largest_free": self.largest_free(),
-        }
 
     def at(self, level: float) -> Losses:
         """Losses at one of the levels; UsageError for a level that was not measured."""
@@ -157,9 +133,7 @@ def ablation_curve(
     return AblationCurve(indicator=indicator, levels=tuple(shares), before=before, after=tuple(after))
 
 
-def indicator_gain(
-    worse: AblationCurve, better: AblationCurve, level: float, *, seed: int = 0, replicates: int = 2000
-) -> Interval:
+def indicator_gain(worse: AblationCurve, better: AblationCurve, level: float) -> Interval:
     """Loss of ``worse`` less that of ``better`` at one level, nats per token over all texts, paired by text.
 
     Above 0 where the second indicator is the better one. UsageError for a level that one of them lacks, or for curves
@@ -167,11 +141,7 @@ def indicator_gain(
     """
     if worse.before.sizes != better.before.sizes:
         raise UsageError("two curves can be compared only on the same texts.")
-    high, low = worse.at(level), better.at(level)
-    names = list(worse.before.nll)
-    return resampled(
-        lambda drawn: changes(low, high, drawn, names), worse.before.sizes, seed=seed, replicates=replicates
-    )
+    return effect(better.at(level), worse.at(level)).delta_nll
 
 
 def crossing(levels: Sequence[float], rises_RS: Array, limit: float) -> Array:
@@ -312,11 +282,6 @@ class CettCurve:
         """CETT-PPL: sparsity at which perplexity has risen by ``limit``. The interval knows of the texts that were
         scored, not of the tokens that the thresholds were set on."""
         return self.curve.knee(limit, seed=seed)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: the curve, and each level's CETT with the sparsity of each layer."""
-        layers = [{"cett": row.level, "sparsity_by_layer": row.sparsity_L.tolist()} for row in self.thresholds]
-        return {**self.curve.to_dict(), "thresholds": layers}
 
 
 def cett_curve(

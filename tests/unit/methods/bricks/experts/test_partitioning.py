@@ -170,7 +170,7 @@ def test_planted_experts_are_functional_and_random_ones_are_not() -> None:
     assert planted.p_of_number == pytest.approx(1 / 201)
     assert result["lot"].number == 0 and result["lot"].degree is None and result["lot"].p_of_number == 1
     assert planted.null_number.estimate < 30 * 0.001 * 3
-    assert planted.to_dict()["functional_by_layer"] == [1, 1, 1]
+    assert planted.functional_LE.sum(axis=1).tolist() == [1, 1, 1]
 
 
 def test_bad_requests_for_functional_experts_are_refused() -> None:

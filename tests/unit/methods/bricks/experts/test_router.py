@@ -1,8 +1,5 @@
 """Oracle scores against loops, choices by hand, routers against closed forms and planted answers."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +7,7 @@ from torch.nn import functional
 
 from armillary.activations import run_texts, streaming
 from armillary.activations.neurons import stream_ffns
-from armillary.errors import NumericError, StorageError, UsageError
+from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.experts.partitioning import partition_by_weights, random_partition
 from armillary.methods.bricks.experts.quality import router_recall
 from armillary.methods.bricks.experts.router import (
@@ -201,7 +198,6 @@ def test_recall_of_the_oracle_is_one_and_of_constant_scores_by_loop() -> None:
         wanted = (mass_NE[:, :2].sum(1) / mass_NE.topk(2, dim=1).values.sum(1)).mean()
         assert result.layers[layer].estimate == pytest.approx(float(wanted), rel=1e-6)
     assert result.mean.low is not None and result.mean.low < result.mean.estimate < 1
-    assert json.loads(json.dumps(result.to_dict()))["k"] == 2
     full = router_recall(loaded, partition, fixed, TEXTS, 6)
     assert full.mean.estimate == pytest.approx(1) and full.oracle_share.estimate == pytest.approx(1)
 
@@ -217,25 +213,6 @@ def test_fitted_routers_beat_chance_on_the_texts_they_were_fitted_on(kind: str) 
         result = router_recall(loaded, partition, router, TEXTS, 2)
         assert result.router_share.estimate > 2 / 6 + 0.02
         assert result.mean.estimate <= 1
-
-
-def test_a_router_survives_the_disk(tmp_path: Path) -> None:
-    loaded, partition = tiny("llama"), random_partition(2, 48, 4, seed=0)
-    x_ND = torch.randn(5, 32)
-    for router in (
-        ridge_router(loaded, partition, TEXTS),
-        mlp_router(loaded, partition, TEXTS, epochs=1),
-        centroid_router(loaded, partition),
-    ):
-        router.save(tmp_path / "router.safetensors")
-        back = Router.load(tmp_path / "router.safetensors")
-        assert back.digest == router.digest and back.to_dict() == router.to_dict()
-        assert torch.equal(back.scores(1, x_ND), router.scores(1, x_ND))
-    oracle("energy").save(tmp_path / "oracle.safetensors")
-    assert Router.load(tmp_path / "oracle.safetensors").score == "energy"
-    (tmp_path / "wrong").write_bytes(b"no tensors")
-    with pytest.raises(StorageError):
-        Router.load(tmp_path / "wrong")
 
 
 def test_bad_routers_are_refused() -> None:

@@ -136,8 +136,7 @@ def test_losses_are_those_of_the_changed_model() -> None:
     nothing = table.effect("none", "cities").delta_nll
     assert (nothing.estimate, nothing.low, nothing.high) == (0, 0, 0)
     assert table.sizes == {"some": 43, "none": 0} and len(held) == 6
-    plain = table.to_dict()
-    assert plain["effects"]["some"]["cities"]["delta_nll"]["estimate"] == pytest.approx(
+    assert table.effect("some", "cities").delta_nll.estimate == pytest.approx(
         (sum(expected.nll) - table.before.nll["cities"].sum()) / sum(expected.tokens)
     )
     with pytest.raises(UsageError, match="at least one text"):
@@ -208,10 +207,9 @@ def test_masking_curves() -> None:
     gain = indicator_gain(curves["activation"], curves["magnitude"], 0.6)
     difference = curves["activation"].after[1].per_token() - curves["magnitude"].after[1].per_token()
     assert gain.estimate == pytest.approx(difference)
-    plain = curves["magnitude"].to_dict()
-    assert [point["level"] for point in plain["points"]] == [0.2, 0.6, 0.9]
+    assert curves["magnitude"].levels == (0.2, 0.6, 0.9)
     rises = [curves["magnitude"].effect(level).relative_perplexity.estimate for level in (0.2, 0.6, 0.9)]
-    assert plain["knee"]["estimate"] == pytest.approx(crossing((0.2, 0.6, 0.9), np.array([rises]), 0.01)[0])
+    assert curves["magnitude"].knee().estimate == pytest.approx(crossing((0.2, 0.6, 0.9), np.array([rises]), 0.01)[0])
     with pytest.raises(UsageError, match="nothing was measured"):
         curves["magnitude"].effect(0.5)
     with pytest.raises(UsageError, match="rise"):
@@ -281,7 +279,7 @@ def test_cett_curve() -> None:
         expected = sequence_nll(loaded, TEXTS["colours"])
     assert result.curve.after[1].nll["colours"].tolist() == expected.nll
     assert result.curve.levels == tuple(one.sparsity for one in result.thresholds)
-    assert result.to_dict()["thresholds"][2]["cett"] == 0.6
+    assert result.thresholds[2].level == 0.6
     assert 0 < result.knee(0.05).estimate <= result.curve.levels[-1]
     with pytest.raises(UsageError, match="levels of CETT"):
         cett_thresholds(loaded, texts, (0.3, 0.1))
