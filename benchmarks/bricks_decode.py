@@ -29,9 +29,11 @@ from armillary.methods.bricks.neurons.energy import keep_like, neuron_energy
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
+from armillary.records.plain import plain
 
 CORPUS = "world-factbook"
 PROMPT, STEPS, WARM_UP = 64, 50, 5
+RATIOS = ("ffn_share", "ffn_ratio", "speed_limit")
 DENSE, FUSED, FIXED = "the dense model", "dense, gate and up in one matrix", "a fixed quarter of the neurons"
 
 
@@ -62,7 +64,9 @@ def main() -> None:
         "torch threads": torch.get_num_threads(),
         "calibration texts": len(calibration),
         "held-out texts": len(held_out),
-        "bytes": {name: cost.to_dict() for name, cost in costs.items()},
+        "bytes": {
+            name: {**plain(cost), **{ratio: getattr(cost, ratio) for ratio in RATIOS}} for name, cost in costs.items()
+        },
         "largest difference of a logit with all experts": difference,
     }
     show_and_save("bricks_decode", "Decoding with a quarter of the FFNs", Path(model).name, settings, rows)

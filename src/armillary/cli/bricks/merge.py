@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import tyro
 
-from armillary.cli.bricks.delivery import BRICK, ProductOptions, keep_brick, run_delivered
+from armillary.cli.bricks.delivery import BRICK, ProductOptions, has_brick, keep_brick, run_delivered
 from armillary.cli.options import read_run
 from armillary.errors import StorageError, UsageError
 from armillary.files import digest_of, write_atomic
@@ -326,8 +326,11 @@ def error_words(error: float | None) -> str:
     return "at an unknown distance (the exact sum is zero)" if error is None else f"{error:.2g}"
 
 
-def recipe_of(settings: MergeSettings) -> str:
-    """The YAML with which mergekit does the same, adapters as "base+folder". Raises UsageError."""
+def print_recipe(settings: MergeSettings, to: Path | None) -> None:
+    """The YAML with which mergekit does the same, adapters as "base+folder", on stdout or in a new file.
+
+    UsageError where mergekit knows no such merge, StorageError where the file exists.
+    """
     from armillary.methods.bricks.merging.rules import mergekit_recipe
 
     names = []
@@ -335,12 +338,7 @@ def recipe_of(settings: MergeSettings) -> str:
         if not is_model(folder) and not (folder / ADAPTER).is_file():
             raise UsageError(f"{folder} is no adapter and no model, so mergekit can't read it.")
         names.append(str(folder) if is_model(folder) else f"{settings.model}+{folder}")
-    return mergekit_recipe(settings.model, names, settings.rule())
-
-
-def print_recipe(settings: MergeSettings, to: Path | None) -> None:
-    """The recipe on stdout, or in a new file. StorageError where the file exists."""
-    text = recipe_of(settings)
+    text = mergekit_recipe(settings.model, names, settings.rule())
     if to is None:
         print(text, end="")
         return
@@ -352,7 +350,7 @@ def print_recipe(settings: MergeSettings, to: Path | None) -> None:
 
 def is_complete(out: Path, settings: MergeSettings) -> bool:
     """True where a merged brick is still in the folder of its run; a merged model is never kept there."""
-    return settings.merges_models() or (out / BRICK).is_dir()
+    return settings.merges_models() or has_brick(out, settings)
 
 
 JOBS = {"bricks merge": Job(settings=MergeSettings, work=merge_inputs, is_complete=is_complete, open_model=open_base)}

@@ -180,7 +180,7 @@ class _TextEstimator(VectorICLBase):
     def _draw(self, seed: int) -> Draw:
         return draw_any(len(self._answers), seed, strict=self.strict)
 
-    def _fit_texts(self, X: NDArray[np.float64], texts: list[str], template: SlotTemplate, groups: Any) -> None:
+    def _fit_texts(self, X: NDArray[np.float64], texts: list[str], template: SlotTemplate) -> None:
         check_targets(texts)
         self._set_layout(template)
         table_NE = self._slots(X, self._layout.slots)
@@ -188,7 +188,7 @@ class _TextEstimator(VectorICLBase):
         self._longest = longest if self.max_new_tokens is None else self.max_new_tokens
 
         def tune(projector: Projector, table: Tensor, config: TrainingConfig) -> TrainingCurve:
-            return tune_projector(self.lm_, projector, table, texts, template, config, groups=groups)
+            return tune_projector(self.lm_, projector, table, texts, template, config)
 
         self._fit(table_NE, texts, draw_any(len(texts), self._seed(), strict=self.strict), self._longest, tune)
 
@@ -234,14 +234,14 @@ class VectorICLRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]
     constrain: bool = False
     """Keep the answer to digits (ours)."""
 
-    def fit(self, X: Any, y: Any, *, groups: Sequence[int] | None = None) -> Self:
-        """Tune the projector and draw the demonstrations; a training sequence keeps to one of ``groups``."""
+    def fit(self, X: Any, y: Any) -> Self:
+        """Tune the projector and draw the demonstrations."""
         X, y = self._pair(X, y, numeric=True)
         values = np.asarray(y, dtype=np.float64)
         self._range = (float(values.min()), float(values.max()))
         self.target_mean_ = float(values.mean())
         texts = [number_text(value, self.levels, self._range) for value in values.tolist()]
-        self._fit_texts(X, texts, self._template(X), groups)
+        self._fit_texts(X, texts, self._template(X))
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -304,7 +304,7 @@ class VectorICLGenerator(_TextEstimator):
     def fit(self, X: Any, y: Sequence[Any]) -> Self:
         """Tune the projector on the texts ``y`` (unless ``tune`` is False) and draw the demonstrations."""
         vectors, targets = self._pair(X, y)
-        self._fit_texts(vectors, [str(text) for text in targets], self.template or TEXT, None)
+        self._fit_texts(vectors, [str(text) for text in targets], self.template or TEXT)
         return self
 
     def generate(self, X: Any, demos: tuple[Any, Sequence[str]] | None = None) -> list[str]:

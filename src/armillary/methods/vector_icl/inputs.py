@@ -34,11 +34,10 @@ def encoded(encoder: AnyEncoder, inputs: Sequence[Any]) -> NDArray[np.float64]:
     return vectors
 
 
-def checked_vectors(X: Any, *, size: int | None = None) -> NDArray[np.float64]:
+def checked_vectors(X: Any) -> NDArray[np.float64]:
     """``X`` as float64 ``[n, e]``. A vector of zeros is allowed with a warning.
 
-    UsageError (a ValueError) where it has not two dimensions, has another width than ``size``, or holds NaN or
-    infinity, naming the row.
+    UsageError (a ValueError) where it has not two dimensions or holds NaN or infinity, naming the row.
     """
     try:
         vectors = np.asarray(X, dtype=np.float64)
@@ -46,8 +45,6 @@ def checked_vectors(X: Any, *, size: int | None = None) -> NDArray[np.float64]:
         raise UsageError("vectors must be a table of numbers, one row an input.") from error
     if vectors.ndim != 2:
         raise UsageError(f"vectors must have two dimensions, one row an input; got shape {vectors.shape}.")
-    if size is not None and vectors.shape[1] != size:
-        raise UsageError(f"row 0 has {vectors.shape[1]} numbers; the projector takes vectors of {size}.")
     refuse_not_finite(vectors)
     empty = np.flatnonzero(~vectors.any(axis=1))
     if len(empty):

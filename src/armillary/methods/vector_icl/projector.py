@@ -7,7 +7,7 @@ import copy
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
@@ -118,8 +118,6 @@ class Projector(nn.Module):
         vectors: Float[Tensor, "n e"],
         targets: Float[Tensor, "n d"],
         tokens: TokenStatistics,
-        *,
-        ridge: float | Literal["gcv"] = "gcv",
     ) -> None:
         """The centred ridge start (ours), in place of the random weights; of a gated one the last matrix gets zeros.
 
@@ -133,7 +131,7 @@ class Projector(nn.Module):
             self.vector_gain.fill_(1.0)
             given_NE = core.rms_normalised(given_NE, self.vector_gain)
             self.down.weight.zero_()
-        start = core.ridge_start(given_NE, targets, centre=tokens.mean_D, norm=tokens.norm, ridge=ridge)
+        start = core.ridge_start(given_NE, targets, centre=tokens.mean_D, norm=tokens.norm)
         self.into.weight.copy_(start.weight)
         self.fit_scale(vectors, tokens)
 

@@ -189,9 +189,7 @@ class Continuations:
     rests: tuple[str, ...]
 
 
-def continuations(
-    loaded: LoadedModel, texts: Sequence[str], *, seed: int = 0, max_tokens: int = MAX_TOKENS
-) -> Continuations:
+def continuations(loaded: LoadedModel, texts: Sequence[str], *, seed: int = 0) -> Continuations:
     """Each text cut at a random sentence boundary, or at a random token where it is one sentence.
 
     Neither part is ever empty (in the official code the first may be). Texts of at most 10 characters, and of one
@@ -200,7 +198,7 @@ def continuations(
     generator = torch.Generator().manual_seed(seed)
     pairs = []
     for text in texts:
-        if len(text) > LEAST_CHARACTERS and (pair := _split(loaded, text, generator, max_tokens)):
+        if len(text) > LEAST_CHARACTERS and (pair := _split(loaded, text, generator)):
             pairs.append(pair)
     if not pairs:
         raise UsageError(f"none of the {len(texts)} texts has more than {LEAST_CHARACTERS} characters to be split.")
@@ -242,10 +240,10 @@ def pretraining_row(loaded: LoadedModel, index: int, text: str) -> Row:
     return Row((SLOT, *target), (index,), (False, *(True for _ in target)))
 
 
-def _split(loaded: LoadedModel, text: str, generator: torch.Generator, max_tokens: int) -> tuple[str, str] | None:
+def _split(loaded: LoadedModel, text: str, generator: torch.Generator) -> tuple[str, str] | None:
     ids = text_ids(loaded, text)
-    if len(ids) > max_tokens:
-        ids = ids[:max_tokens]
+    if len(ids) > MAX_TOKENS:
+        ids = ids[:MAX_TOKENS]
         text = text_of(loaded, ids)
     sentences = [part for part in _SENTENCE_END.split(text) if part.strip()]
     if len(sentences) > 1:

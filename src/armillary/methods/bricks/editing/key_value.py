@@ -7,7 +7,7 @@ Legend: N tokens, M neurons, D hidden size, P prefixes, B rows, T tokens, V voca
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,16 +113,12 @@ def read_subject(loaded: LoadedModel, rows: Sequence[FactRow], layers: Sequence[
     ids_BT, mask_BT = pad([row.ids for row in rows], device=loaded.device)
     at = torch.tensor([row.subject for row in rows], device=loaded.device)
     taken: dict[tuple[int, str], Tensor] = {}
-    handles = []
-    try:
+    with ExitStack() as hooks:
         for layer in layers:
             write, whole = feed_forward(loaded, layer).write, loaded.anatomy.layers[layer]
-            handles.append(write.register_forward_hook(_taker(taken, (layer, "write"), at)))
-            handles.append(whole.register_forward_hook(_taker(taken, (layer, "stream"), at)))
+            hooks.enter_context(write.register_forward_hook(_taker(taken, (layer, "write"), at)))
+            hooks.enter_context(whole.register_forward_hook(_taker(taken, (layer, "stream"), at)))
         run_body(loaded, ids_BT, None if bool(mask_BT.all()) else mask_BT)
-    finally:
-        for handle in handles:
-            handle.remove()
     return {
         layer: SubjectReading(
             key_M=taken[layer, "write input"],
@@ -243,11 +239,8 @@ def added_at(write: Matrix, at_B: Tensor, delta_D: Tensor) -> Iterator[None]:
         here_BT1 = functional.one_hot(at_B, x_BTD.shape[1])[..., None].to(output.dtype)
         return (x_BTD + here_BT1 * delta_D.to(output.dtype)).reshape(output.shape)
 
-    handle = write.register_forward_hook(add)
-    try:
+    with write.register_forward_hook(add):
         yield
-    finally:
-        handle.remove()
 
 
 class _Loss:

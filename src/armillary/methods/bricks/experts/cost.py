@@ -53,18 +53,6 @@ class DecodeCost:
         """FFN bytes over all bytes of the dense model."""
         return self.dense_ffn_bytes / (self.dense_ffn_bytes + self.other_bytes)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data, ratios included."""
-        return {
-            "dense_ffn_bytes": self.dense_ffn_bytes,
-            "read_ffn_bytes": self.read_ffn_bytes,
-            "router_bytes": self.router_bytes,
-            "other_bytes": self.other_bytes,
-            "ffn_share": self.ffn_share,
-            "ffn_ratio": self.ffn_ratio,
-            "speed_limit": self.speed_limit,
-        }
-
 
 def decode_cost(loaded: LoadedModel, neurons_share: float, router: Router | None = None) -> DecodeCost:
     """Cost of a token that reads this share of every layer's neurons: k / E, or ``Routing.neurons_share``.

@@ -5,6 +5,7 @@ near 1 / k, which k times the down matrices undo. So the folder computes unit ga
 Legend: E experts, S neurons of an expert, D hidden size.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,27 +43,38 @@ def mixtral_model(
     """
     _check(loaded, partition, router, k)
     functions = ffn_functions(loaded)
+    assert router.first_LED is not None
     if any(bias_O(matrix) is not None for function in functions for matrix in function.parts.matrices.values()):
         raise ModelError(f"the FFNs of {loaded.name} have biases, which Mixtral's experts lack.")
+    layers = [
+        {"gate.weight": router.first_LED[layer] * factor, **_experts(function, partition, k)}
+        for layer, function in enumerate(functions)
+    ]
+    size = partition.labels_LM.shape[1] // partition.experts
+    mixtral = as_mixtral(loaded, layers, experts=partition.experts, k=k, size=size)
+    mixtral.generation_config = loaded.model.generation_config
+    return mixtral
+
+
+def as_mixtral(
+    loaded: LoadedModel, layers: Sequence[Mapping[str, Tensor]], *, experts: int, k: int, size: int
+) -> PreTrainedModel:
+    """A Mixtral that is the model but for its FFNs, on the CPU.
+
+    ``layers`` hold the router and the experts of ``size`` neurons by their names inside Mixtral's block. ModelError
+    where another part of the model has no counterpart there.
+    """
     config = loaded.model.config
     same = {name: getattr(config, name) for name in _SAME if hasattr(config, name)}
-    size = partition.labels_LM.shape[1] // partition.experts
-    wanted = MixtralConfig(**same, intermediate_size=size, num_local_experts=partition.experts, num_experts_per_tok=k)
+    wanted = MixtralConfig(**same, intermediate_size=size, num_local_experts=experts, num_experts_per_tok=k)
     with torch.random.fork_rng(devices=[]):  # the random start is overwritten
         mixtral: PreTrainedModel = AutoModelForCausalLM.from_config(wanted, dtype=loaded.dtype)
-    state: dict[str, Tensor] = {
-        name: value for name, value in loaded.model.state_dict().items() if ".mlp." not in name
-    }
-    assert router.first_LED is not None
-    for layer, function in enumerate(functions):
-        state[f"model.layers.{layer}.mlp.gate.weight"] = router.first_LED[layer] * factor
-        for name, value in _experts(function, partition, k).items():
-            state[f"model.layers.{layer}.mlp.experts.{name}"] = value
+    state = {name: value for name, value in loaded.model.state_dict().items() if ".mlp." not in name}
+    for layer, block in enumerate(layers):
+        state |= {f"model.layers.{layer}.mlp.{name}": value for name, value in block.items()}
     missing = mixtral.load_state_dict(state, strict=False)
-    if missing.missing_keys or missing.unexpected_keys:
-        name = [*missing.missing_keys, *missing.unexpected_keys][0]
-        raise ModelError(f"{loaded.name} is not Mixtral's architecture but for its FFNs: {name} has no counterpart.")
-    mixtral.generation_config = loaded.model.generation_config
+    if names := [*missing.missing_keys, *missing.unexpected_keys]:
+        raise ModelError(f"{loaded.name} is not Mixtral but for its FFNs: {names[0]} has no counterpart there.")
     mixtral.eval()
     return mixtral
 
@@ -81,8 +93,8 @@ def _experts(function: FfnFunction, partition: Partition, k: int) -> dict[str, T
     reads = [weight_OI(read).detach().cpu() for read in function.reads]
     write_DM = weight_OI(function.parts.write).detach().cpu()
     return {
-        "gate_up_proj": torch.stack([torch.cat([read[chosen] for read in reads]) for chosen in groups]),
-        "down_proj": torch.stack([write_DM[:, chosen] * k for chosen in groups]),
+        "experts.gate_up_proj": torch.stack([torch.cat([read[chosen] for read in reads]) for chosen in groups]),
+        "experts.down_proj": torch.stack([write_DM[:, chosen] * k for chosen in groups]),
     }
 
 

@@ -6,6 +6,7 @@ Legend: I inputs, O outputs of a matrix, N new neurons.
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -227,12 +228,10 @@ def _attention_write(loaded: LoadedModel, layer: int) -> Matrix:
         and module not in own
         and weight_OI(module).shape[0] == loaded.anatomy.hidden_size
     ]
-    handles = [module.register_forward_hook(note) for module in matrices]
-    try:
+    with ExitStack() as hooks:
+        for module in matrices:
+            hooks.enter_context(module.register_forward_hook(note))
         loaded.model(input_ids=torch.tensor([[1, 2, 3]], device=loaded.device))
-    finally:
-        for handle in handles:
-            handle.remove()
     if not called:
         raise ModelError(f"layer {layer} of {loaded.name} has no matrix from its attention into the stream.")
     return called[-1]

@@ -4,7 +4,7 @@ Legend: N tokens, D hidden size, E experts, K chosen.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -128,12 +128,10 @@ def router_losses(model: nn.Module) -> Iterator[list[Tensor]]:
             logits_NE = module.router_logits(args[0].reshape(-1, args[0].shape[-1]))
             losses.append(balance_loss(logits_NE, module.top_k))
 
-    handles = [mixture.register_forward_hook(note) for mixture in mixtures(model).values()]
-    try:
+    with ExitStack() as hooks:
+        for mixture in mixtures(model).values():
+            hooks.enter_context(mixture.register_forward_hook(note))
         yield losses
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def balance_loss(logits_NE: Float[Tensor, "n e"], top_k: int) -> Float[Tensor, ""]:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import LlamaConfig, MistralConfig, MixtralConfig, MixtralForCausalLM
+from transformers import LlamaConfig, MistralConfig
 
 from armillary.errors import ModelError, UsageError
+from armillary.methods.bricks.experts.mixtral import as_mixtral
 from armillary.methods.bricks.growth.grown import Grown, grown_from, model_copy, reopened
 from armillary.methods.bricks.growth.mixture import Mixture, PlainBlock, mixtures
 from armillary.methods.bricks.payloads import Partition
@@ -182,25 +183,6 @@ def _rows(loaded: LoadedModel, count: int, spread: float, generator: torch.Gener
     return list(drawn_ED.to(device=loaded.device, dtype=loaded.dtype))
 
 
-_SHARED = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "hidden_act",
-    "max_position_embeddings",
-    "rms_norm_eps",  # Mixtral's default is not Llama's
-    "rope_parameters",
-    "tie_word_embeddings",
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-)
-
-
 @torch.no_grad()
 def to_mixtral(loaded: LoadedModel) -> LoadedModel:
     """A Mixtral model with the same logits, up to rounding, from a Llama-like one whose every layer is upcycled.
@@ -217,20 +199,9 @@ def to_mixtral(loaded: LoadedModel) -> LoadedModel:
         raise ModelError(f"{loaded.name} needs the same experts in each of its {config.num_hidden_layers} layers.")
     if any(mixture.unit_gates or not bool(mixture.opening_E.isfinite().all()) for mixture in layers):
         raise ModelError(f"{loaded.name} has gates of 1 or closed experts, which Mixtral does not have.")
-    shared = {name: getattr(config, name) for name in _SHARED if hasattr(config, name)}
-    wanted = MixtralConfig(
-        **shared,
-        sliding_window=getattr(config, "sliding_window", None),
-        num_local_experts=len(layers[0].experts),
-        num_experts_per_tok=layers[0].top_k,
-    )
-    with torch.random.fork_rng(devices=[]):  # the random start is overwritten
-        target = MixtralForCausalLM(wanted)
-    state = {name: value for name, value in loaded.model.state_dict().items() if ".mlp." not in name}
-    for layer, mixture in enumerate(layers):
-        state |= {f"model.layers.{layer}.mlp.{name}": value for name, value in _experts(mixture).items()}
-    target.load_state_dict(state)
-    nn.Module.to(target, device=loaded.device, dtype=loaded.dtype).eval()
+    ((experts, k, _, size),) = shapes
+    target = as_mixtral(loaded, [_experts(mixture) for mixture in layers], experts=experts, k=k, size=size)
+    nn.Module.to(target, device=loaded.device)
     return reopened(loaded, target, f"{loaded.source}; as Mixtral")
 
 

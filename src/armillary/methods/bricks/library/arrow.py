@@ -99,6 +99,5 @@ def _recorded_inputs(loaded: LoadedModel, paths: Sequence[str], inputs: dict[str
 
     with ExitStack() as hooks:
         for path in paths:
-            handle = matrix(loaded.model, path).register_forward_pre_hook(recorder(path))
-            hooks.callback(handle.remove)
+            hooks.enter_context(matrix(loaded.model, path).register_forward_pre_hook(recorder(path)))
         yield

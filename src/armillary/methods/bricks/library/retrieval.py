@@ -61,8 +61,7 @@ class MidLayerEncoder:
             states.append(output if isinstance(output, Tensor) else output[0])
 
         means_NQ = np.empty((len(rows), self._loaded.anatomy.hidden_size), dtype=np.float32)
-        handle = self._loaded.anatomy.layers[self._layer].register_forward_hook(record)
-        try:
+        with self._loaded.anatomy.layers[self._layer].register_forward_hook(record):
             for batch in padded_batches(rows, 2048):
                 ids_BT, mask_BT = pad([rows[index] for index in batch], device=self._loaded.device)
                 run_body(self._loaded, ids_BT, mask_BT)
@@ -72,8 +71,6 @@ class MidLayerEncoder:
                 states_BTQ = states.pop().reshape(*mask_BT.shape, -1).double() * weights_BT[:, :, None]
                 mean_BQ = (states_BTQ.sum(1) / weights_BT.sum(1, keepdim=True)).float()
                 means_NQ[batch] = mean_BQ.cpu().numpy()
-        finally:
-            handle.remove()
         return means_NQ
 
 

@@ -153,7 +153,7 @@ def _joined(
     factors: dict[str, Factors] = {}
     errors: dict[str, SquaredError] = {}
     lost: dict[str, SquaredError] = {}
-    merger = None if rule.is_sum else Merger(rule, terms)
+    merger = None if rule.how.is_sum else Merger(rule, terms)
     for path in terms.names:
         changes = terms.factors(path)
         exact = weighted_sum([factors for _, factors in changes], [rule.coefficients[index] for index, _ in changes])
@@ -201,7 +201,7 @@ def _brick(
         base=bricks[0].meta.provenance.base,
         data=f"{len(bricks)} bricks",
         licence="; ".join(licences),
-        seed=report.rule.seed if report.rule.is_random else None,
+        seed=report.rule.seed if report.rule.how.is_random else None,
         versions=versions(),
     )
     base: BaseRef = replace(bricks[0].base, touched=dict(sorted(touched.items())))

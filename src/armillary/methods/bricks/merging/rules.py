@@ -92,28 +92,18 @@ class MergeRule:
     def coefficients(self) -> tuple[float, ...]:
         """Factors of the plain weighted sum that the method stands for: what errors are measured against."""
         totals = {"one": 1.0, "weights": sum(self.weights), "number": len(self.weights)}
-        total = totals[RULES[self.method].divisor] or 1.0
+        total = totals[self.how.divisor] or 1.0
         return tuple(self.scale * weight / total for weight in self.weights)
 
     @property
-    def is_sum(self) -> bool:
-        """True where the result is the weighted sum itself, which a low-rank brick holds exactly."""
-        return RULES[self.method].is_sum
-
-    @property
-    def is_random(self) -> bool:
-        """True where the result depends on the seed."""
-        return RULES[self.method].is_random
-
-    @property
-    def asks_majority(self) -> bool:
-        """True where a tied vote goes the way of the whole model's votes."""
-        return RULES[self.method].asks_majority
+    def how(self) -> "MergeMethod":
+        """The method's equation, and what stands around it."""
+        return RULES[self.method]
 
     @property
     def trim(self) -> Literal["model", "tensor"] | None:
         """Over what the thresholds are taken that must be known before the first entry can be merged."""
-        return RULES[self.method].trim if self.density < 1 else None
+        return self.how.trim if self.density < 1 else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +125,9 @@ def merged(rule: MergeRule, deltas_TN: Float[Tensor, "t n"], whole: Whole | None
     whole = whole or Whole()
     if rule.trim is not None and whole.thresholds is None:
         raise UsageError(f"{rule.method} at density {rule.density} needs a threshold for each thing to merge.")
-    if rule.is_random and whole.generators is None:
+    if rule.how.is_random and whole.generators is None:
         raise UsageError(f"{rule.method} needs a generator of random numbers for each thing to merge.")
-    return RULES[rule.method].merge(rule, deltas_TN.double(), whole)
+    return rule.how.merge(rule, deltas_TN.double(), whole)
 
 
 def weighted_sum(rule: MergeRule, deltas_TN: Tensor, whole: Whole) -> Tensor:
@@ -190,8 +180,14 @@ class MergeMethod:
     """Over what the smallest entries are left out."""
 
     is_sum: bool = False
+    """The result is the weighted sum itself, which a low-rank brick holds exactly."""
+
     is_random: bool = False
+    """The result depends on the seed."""
+
     asks_majority: bool = False
+    """A tied vote goes the way of the whole model's votes."""
+
     mergekit: str | None = None
     """Its name there; None where mergekit computes something else."""
 
@@ -260,7 +256,7 @@ def mergekit_recipe(base: str, models: Sequence[str], rule: MergeRule, *, dtype:
     draws other entries there than here. Raises UsageError for TIES of another convention than mergekit's, a scaled
     average, or as many models as the rule has not.
     """
-    method = RULES[rule.method]
+    method = rule.how
     if method.mergekit is None:
         raise UsageError(f"mergekit has no {rule.method}; its own convention is ties_tensor.")
     if len(models) != len(rule.weights):

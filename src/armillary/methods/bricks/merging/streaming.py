@@ -113,7 +113,7 @@ class Merger:
     def __init__(self, rule: MergeRule, source: DeltaSource) -> None:
         self._rule, self._source = rule, source
         self._thresholds = trim_thresholds(self._all_blocks, rule.density) if rule.trim == "model" else None
-        self._sign_of_zero = majority_sign(self._all_blocks, self._thresholds) if rule.asks_majority else 1.0
+        self._sign_of_zero = majority_sign(self._all_blocks, self._thresholds) if rule.how.asks_majority else 1.0
 
     def blocks(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
         """``(exact weighted sum, merged)`` of one tensor, block by block, each ``[n]`` float64.
@@ -127,7 +127,7 @@ class Merger:
         whole = Whole(
             thresholds=thresholds,
             sign_of_zero=self._sign_of_zero,
-            generators=draws_of(rule.seed, name, len(rule.weights)) if rule.is_random else None,
+            generators=draws_of(rule.seed, name, len(rule.weights)) if rule.how.is_random else None,
         )
         coefficients_T = torch.tensor(rule.coefficients, dtype=torch.float64)
         for deltas_TN in self._source.blocks(name):
