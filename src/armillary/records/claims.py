@@ -29,8 +29,14 @@ class Claim:
     decide: Callable[[Mapping[str, Interval]], Verdict]
     """From the measures named in ``needs`` to the verdict."""
 
-    needs: tuple[str, ...]
-    """Names of the measures that ``decide`` reads."""
+    needs: tuple[str, ...] = ()
+    """Names of the measures that ``decide`` reads or that are shown beside it; a ``Rule`` names its own."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every measure that decides or is shown, those of the rule first."""
+        own = self.decide.needs if isinstance(self.decide, Rule) else ()
+        return tuple(dict.fromkeys((*own, *self.needs)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +73,9 @@ def judge(
 
 
 def _judge(claim: Claim, measures: Mapping[str, Interval], note: str) -> ClaimResult:
-    measured = {name: measures[name] for name in claim.needs if name in measures}
+    measured = {name: measures[name] for name in claim.names if name in measures}
     known = {name for name, interval in measured.items() if interval.estimate == interval.estimate}
-    missing = [name for name in claim.needs if name not in known]
+    missing = [name for name in claim.names if name not in known]
     if missing:
         verdict: Verdict = "undecided"
         note = f"Not measured: {', '.join(missing)}. {note}".strip()
@@ -94,34 +100,32 @@ def _judge(claim: Claim, measures: Mapping[str, Interval], note: str) -> ClaimRe
 # Rules by which claims are decided from intervals: a claim is settled only where a whole interval is on one side.
 
 Measures = Mapping[str, Interval]
-Rule = Callable[[Measures], Verdict]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A decision that knows which measures it reads."""
+
+    needs: tuple[str, ...]
+    decide: Callable[[Measures], Verdict]
+
+    def __call__(self, measures: Measures) -> Verdict:
+        return self.decide(measures)
 
 
 def above(name: str, value: float = 0.0) -> Rule:
     """Holds when the whole interval is above the value, fails when it is all at or below."""
-
-    def decide(m: Measures) -> Verdict:
-        return "holds" if m[name].lower > value else "fails" if m[name].upper <= value else "undecided"
-
-    return decide
+    return Rule((name,), lambda m: _settled(m[name].lower > value, m[name].upper <= value))
 
 
 def below(name: str, value: float = 0.0) -> Rule:
     """Holds when the whole interval is below the value, fails when it is all at or above."""
-
-    def decide(m: Measures) -> Verdict:
-        return "holds" if m[name].upper < value else "fails" if m[name].lower >= value else "undecided"
-
-    return decide
+    return Rule((name,), lambda m: _settled(m[name].upper < value, m[name].lower >= value))
 
 
 def at_most(name: str, value: float = 0.0) -> Rule:
     """Holds when the interval ends at the value or below, fails when it begins above."""
-
-    def decide(m: Measures) -> Verdict:
-        return "holds" if m[name].upper <= value else "fails" if m[name].lower > value else "undecided"
-
-    return decide
+    return Rule((name,), lambda m: _settled(m[name].upper <= value, m[name].lower > value))
 
 
 def every(*rules: Rule) -> Rule:
@@ -129,6 +133,10 @@ def every(*rules: Rule) -> Rule:
 
     def decide(m: Measures) -> Verdict:
         verdicts = {rule(m) for rule in rules}
-        return "fails" if "fails" in verdicts else "undecided" if "undecided" in verdicts else "holds"
+        return _settled(verdicts == {"holds"}, "fails" in verdicts)
 
-    return decide
+    return Rule(tuple(name for rule in rules for name in rule.needs), decide)
+
+
+def _settled(holds: bool, fails: bool) -> Verdict:
+    return "holds" if holds else "fails" if fails else "undecided"

@@ -125,7 +125,6 @@ CLAIMS: tuple[Claim, ...] = (
             at_most("masking/loss at 70 % by activation", ALMOST_NOTHING),
             at_most("masking/loss at 80 % by magnitude", ALMOST_NOTHING),
         ),
-        needs=("masking/loss at 70 % by activation", "masking/loss at 80 % by magnitude"),
     ),
     Claim(
         id="magnitude-beats-activation",
@@ -134,7 +133,6 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Loss masked by activation less loss masked by magnitude at 70 %, nats per token, paired by text.",
         rule="Holds if the interval lies above 0; fails if it lies at or below 0.",
         decide=above("masking/activation minus magnitude, 70 %"),
-        needs=("masking/activation minus magnitude, 70 %",),
     ),
     Claim(
         id="functional-neurons",
@@ -203,7 +201,6 @@ CLAIMS: tuple[Claim, ...] = (
         "pairs; random is 0.05.",
         rule="Holds if the interval lies below 0.05; fails if it lies at or above.",
         decide=below("overlap/mean of pairs", 0.05),
-        needs=("overlap/mean of pairs",),
     ),
     Claim(
         id="partitionable",
@@ -224,7 +221,6 @@ CLAIMS: tuple[Claim, ...] = (
         "a ridge router, no training of the model.",
         rule="Holds if the interval ends at 5 % or below; fails if it begins above.",
         decide=at_most("routing/loss at a quarter, best fitted router", 0.05),
-        needs=("routing/loss at a quarter, best fitted router",),
     ),
     Claim(
         id="clusters-beat-lots",
@@ -270,7 +266,6 @@ CLAIMS: tuple[Claim, ...] = (
         "two others; over texts and draws.",
         rule="Holds if the interval lies above 0; fails if it lies at or below.",
         decide=above("merging/negation, own minus others"),
-        needs=("merging/negation, own minus others",),
     ),
     Claim(
         id="editing-is-local",
@@ -292,7 +287,6 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Share of neighbours unchanged with the second moment less that with the identity, paired by fact.",
         rule="Holds if the interval lies above 0; fails if it lies at or below.",
         decide=above("edits/unchanged, general minus identity"),
-        needs=("edits/unchanged, general minus identity",),
     ),
     Claim(
         id="growing",
@@ -307,7 +301,6 @@ CLAIMS: tuple[Claim, ...] = (
             below("growth/new, new neurons"),
             at_most("growth/old, new neurons", 0.01),
         ),
-        needs=("growth/largest logit difference", "growth/new, new neurons", "growth/old, new neurons"),
     ),
     Claim(
         id="saves-computation",
@@ -317,6 +310,5 @@ CLAIMS: tuple[Claim, ...] = (
         "rises by at most 2 % (interval); 1 where there is none.",
         rule="Holds if the interval lies above 1; fails if it lies at or below.",
         decide=above("saving/time ratio at equal quality", 1.0),
-        needs=("saving/time ratio at equal quality",),
     ),
 )

@@ -36,15 +36,17 @@ def _apart(m: Measures) -> Verdict:
 def faster(start: str, prefix: str = "") -> Rule:
     """Undecided where the start does no harm, or the control does as well. Names of measures begin with ``prefix``."""
 
+    harm, *arms = f"{prefix}harm/{start}", f"{prefix}speed/{start}, lift", f"{prefix}speed/{start}, exchanged"
+
     def decide(m: Measures) -> Verdict:
-        share, control = (m[f"{prefix}speed/{start}, {arm}"] for arm in ("lift", "exchanged"))
-        if m[f"{prefix}harm/{start}"].lower <= HARM:
+        share, control = (m[arm] for arm in arms)
+        if m[harm].lower <= HARM:
             return "undecided"
         if share.lower > SHARE:
             return "fails"
         return "holds" if share.upper <= SHARE and control.estimate > share.upper else "undecided"
 
-    return decide
+    return Rule((harm, *arms), decide)
 
 
 def gains(name: str) -> Rule:
@@ -55,7 +57,7 @@ def gains(name: str) -> Rule:
             return "fails"
         return "holds" if m[name].upper < 0 else "undecided"
 
-    return decide
+    return Rule((name,), decide)
 
 
 def _regularised(m: Measures) -> Verdict:
@@ -88,11 +90,6 @@ def _repairs(start: Start, prefix: str = "") -> Claim:
         rule=f"Undecided unless the constant run is worse than {other} by more than {harm} (ours; interval). Holds if "
         f"the interval ends at {SHARE} (ours) or below, and below the control; fails if it begins above {SHARE}.",
         decide=faster(start, prefix),
-        needs=(
-            f"{prefix}harm/{start}",
-            f"{prefix}speed/{start}, lift",
-            f"{prefix}speed/{start}, exchanged",
-        ),
     )
 
 
@@ -108,7 +105,6 @@ def _more_than_larger_rates(prefix: str = "") -> Claim:
         rule=f"Fails if all of the interval is above -{nothing} (ours), which is to gain nothing; else holds if it "
         "lies below 0.",
         decide=gains(measure),
-        needs=(measure,),
     )
 
 
@@ -123,7 +119,6 @@ def _beats_baselines(prefix: str = "", *, blocks: int) -> Claim:
         f"coordinate descent are of {blocks} steps (ours).",
         rule="Holds if all three intervals lie below 0; fails if one lies at or above.",
         decide=every(*map(below, measures)),
-        needs=measures,
     )
 
 
@@ -144,7 +139,6 @@ CLAIMS: tuple[Claim, ...] = (
         "square of the factor (encoder: its inverse), less 1; the largest of the four in size, over seeds.",
         rule="Holds if the interval ends at 15 % (ours) or below; fails if it begins above.",
         decide=at_most(_DEVIATION, LAW),
-        needs=(_DEVIATION,),
     ),
     Claim(
         id="unbalanced-at-equal-rates",
@@ -163,7 +157,6 @@ CLAIMS: tuple[Claim, ...] = (
         "ends, less 1; the larger rate is the same for all; paired by seed.",
         rule="Holds if both intervals lie above 0; fails if one lies at or below.",
         decide=every(*map(above, _ENDS["one lowered"])),
-        needs=_ENDS["one lowered"],
     ),
     Claim(
         id="ratio-has-an-optimum",
@@ -172,7 +165,6 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="The same at a fixed geometric mean of the two rates, so that only their ratio changes.",
         rule="Holds if both intervals lie above 0; fails if one lies at or below.",
         decide=every(*map(above, _ENDS["fixed mean"])),
-        needs=_ENDS["fixed mean"],
     ),
     Claim(
         id="lagging-gradients-diminish",
@@ -182,7 +174,6 @@ CLAIMS: tuple[Claim, ...] = (
         "rates, second half of training; paired by seed.",
         rule="Holds if both intervals (encoder, language model) lie below 0; fails if one lies at or above.",
         decide=every(*map(below, _STARVED)),
-        needs=_STARVED,
     ),
     *(_repairs(start) for start in SLOW),
     Claim(
@@ -193,7 +184,6 @@ CLAIMS: tuple[Claim, ...] = (
         "by seed.",
         rule="Holds if the interval ends at 2 % (ours) or below; fails if it begins above.",
         decide=at_most("loss/best, lift over constant", NO_HARM),
-        needs=("loss/best, lift over constant",),
     ),
     _more_than_larger_rates(),
     Claim(
@@ -204,7 +194,6 @@ CLAIMS: tuple[Claim, ...] = (
         "all starts, paired by seed.",
         rule="Holds if the interval lies below 0; fails if it lies at or above.",
         decide=below("kappa/oscillation, lift minus constant"),
-        needs=("kappa/oscillation, lift minus constant",),
     ),
     Claim(
         id="regulariser-adds",
@@ -225,7 +214,6 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Time of ten steps with one probe over ten plain ones, by turns; on a CPU the time of this process.",
         rule="Holds if the interval ends at 1.15 (ours) or below; fails if it begins above.",
         decide=at_most("overhead/time ratio", OVERHEAD),
-        needs=("overhead/time ratio",),
     ),
 )
 

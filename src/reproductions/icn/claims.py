@@ -75,7 +75,6 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Accuracy of ranks 1 to 10 less that of ranks 11 to 100, paired over probes.",
         rule="Holds if the interval lies above 0; fails if it lies at or below 0.",
         decide=above("ranks/top minus middle"),
-        needs=("ranks/top minus middle",),
     ),
     Claim(
         id="spurious-in-cluster",
@@ -95,7 +94,7 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the interval lies above 0 (they fall more than under a foreign list); fails if it lies at or "
         "below 0 (they fall less, or rise: copying).",
         decide=above("lists/own fall minus foreign fall, 10"),
-        needs=("lists/own fall minus foreign fall, 10", "lists/own fall, 10"),
+        needs=("lists/own fall, 10",),
     ),
     Claim(
         id="more-correct-answers",
@@ -103,7 +102,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Distinct correct answers by navigation less those of the static ranks, paired over probes.",
         rule="Holds if the interval lies above 0; fails if it lies at or below 0.",
         decide=above("answers/navigation minus static"),
-        needs=("answers/navigation minus static", "answers/navigation", "answers/static"),
+        needs=("answers/navigation", "answers/static"),
     ),
     Claim(
         id="diverse-texts",

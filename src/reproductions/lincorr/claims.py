@@ -139,7 +139,6 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Spearman correlation over relations between logit correlation and gradient correlation.",
         rule="Holds if the bootstrap interval over relations is above 0, fails if it is at or below 0 (rule ours).",
         decide=above("gradients/rank correlation with logits"),
-        needs=("gradients/rank correlation with logits",),
     ),
     Claim(
         id="causal-transfer",
@@ -171,7 +170,6 @@ CLAIMS: tuple[Claim, ...] = (
         "edits.",
         rule="Holds if the bootstrap interval of the slope is above 0, fails if it is at or below 0.",
         decide=above("edits/logistic slope"),
-        needs=("edits/logistic slope",),
     ),
     Claim(
         id="vocabulary",
@@ -191,7 +189,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Needs two sizes of one family; otherwise undecided. The values of both models stand side by side in "
         "the docs.",
         decide=above("scaling/larger minus smaller hit@5"),
-        needs=("scaling/larger minus smaller hit@5",),
     ),
     Claim(
         id="completeness",
@@ -200,6 +197,5 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Influenced hit@5 of cities that are one token minus cities known by the first word of their name.",
         rule="Holds if the interval of the difference is above 0, fails if it is at or below 0 (rule ours).",
         decide=above("completeness/whole minus first word hit@5"),
-        needs=("completeness/whole minus first word hit@5",),
     ),
 )

@@ -143,7 +143,6 @@ CLAIMS: tuple[Claim, ...] = (
         "fine-tuned copy below another seed below another corpus; character models, paired over seeds.",
         rule="Holds if all six gaps lie above 0 with their interval; fails if one lies at or below 0.",
         decide=every(*map(above, KINSHIP)),
-        needs=KINSHIP,
     ),
     Claim(
         id="copies",

@@ -30,7 +30,7 @@ def _large(name: str, large: float, small: float) -> Rule:
         gain = m[name]
         return _verdict(fails=gain.upper < small, holds=gain.lower > 0 and gain.estimate >= large)
 
-    return decide
+    return Rule((name,), decide)
 
 
 def _pretrained(m: Measures) -> Verdict:
@@ -98,7 +98,6 @@ CLAIMS: tuple[Claim, ...] = (
         "which in R4 share the demonstrations of their episode.",
         rule="Holds if both intervals lie above 0; fails if one lies at or below.",
         decide=every(*map(above, _SLOPES)),
-        needs=_SLOPES,
     ),
     Claim(
         id="tuning-helps",
@@ -108,7 +107,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the gain is 10 points (ours) or more with an interval above 0; fails if the interval ends "
         "below 3 points.",
         decide=_large("topics/tuned minus pretrained", TUNED, NOT_TUNED),
-        needs=("topics/tuned minus pretrained",),
     ),
     Claim(
         id="beats-text-where-text-is-poor",
@@ -128,7 +126,6 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="R3: mean of |error| / (value + 1) at 8 shots, text less vectors, paired over episodes.",
         rule="Holds if the interval lies above 0; fails if it lies at or below.",
         decide=above("numbers/text minus vectors at 8"),
-        needs=("numbers/text minus vectors at 8",),
     ),
     Claim(
         id="linear-is-enough",
@@ -158,7 +155,6 @@ CLAIMS: tuple[Claim, ...] = (
         "shuffled labels; seeds pooled, paired over queries.",
         rule="Holds if it is 20 points (ours) or more with an interval above 0; fails if the interval ends below 5.",
         decide=_large("digits/vectors minus shuffled", IN_CONTEXT, NO_CONTEXT),
-        needs=("digits/vectors minus shuffled",),
     ),
     Claim(
         id="fixed-labels-hide-a-classifier",
@@ -169,7 +165,6 @@ CLAIMS: tuple[Claim, ...] = (
         "episodic labels less with fixed ones. (Shares since the first run, which compared 4 classes with 10.)",
         rule="Holds if the interval lies above 0; fails if it lies at or below.",
         decide=above("digits/gain over shuffled, episodic minus fixed"),
-        needs=("digits/gain over shuffled, episodic minus fixed",),
     ),
     Claim(
         id="near-a-specialist",

@@ -130,7 +130,7 @@ def test_levels_of_the_claims_are_measured() -> None:
 def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     settings = ReproduceSettings(method="bricks", model="tiny-llama", preset="quick")
     record = JOBS["reproduce"].run(settings, tmp_path / "run")
-    needed = {name for claim in CLAIMS for name in claim.needs}
+    needed = {name for claim in CLAIMS for name in claim.names}
     missing = needed - set(record.measures)
     # A tiny random model knows no capital, its adapters gain nothing for sure, and none of its neurons is resident.
     assert all(name.split("/")[0] in ("edits", "merging", "residents") for name in missing)

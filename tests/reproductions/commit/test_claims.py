@@ -112,7 +112,7 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     made = JOBS["reproduce"].run(
         ReproduceSettings(method="commit", model="tiny-llama", preset="quick"), tmp_path / "run"
     )
-    assert {name for claim in CLAIMS for name in claim.needs} <= set(made.measures)
+    assert {name for claim in CLAIMS for name in claim.names} <= set(made.measures)
     assert all(f"final/{start}, {arm}" in made.measures for start, arms in RUNS.items() for arm in arms)
     # The law of small steps holds for any model, and a scheduler that speeds up what lags is seen in its rates.
     assert made.measures[DEVIATION].estimate < 0.15

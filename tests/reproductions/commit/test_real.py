@@ -62,7 +62,7 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     record = JOBS["reproduce"].run(
         ReproduceSettings(method="commit_real", model="tiny-llama", preset="quick"), tmp_path / "run"
     )
-    assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
+    assert {name for claim in CLAIMS for name in claim.names} <= set(record.measures)
     assert all(f"audio/final/{start}, {arm}" in record.measures for start, arms in SOUND_RUNS.items() for arm in arms)
     assert [section.id for section in record.sections] == [claim.id for claim in CLAIMS]
     assert (tmp_path / "run" / "report.html").exists()

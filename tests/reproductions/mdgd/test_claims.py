@@ -109,7 +109,7 @@ def test_arms_are_matched_at_what_both_reach() -> None:
 def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     config = ReproduceSettings(method="mdgd", model="tiny-llama", preset="quick")
     record = JOBS["reproduce"].run(config, tmp_path / "out")
-    needed = {name for claim in CLAIMS for name in claim.needs}
+    needed = {name for claim in CLAIMS for name in claim.names}
     assert needed <= set(record.measures)
     assert [claim.id for claim in record.claims] == [claim.id for claim in CLAIMS]
     assert all(claim.verdict == "undecided" for claim in record.claims if claim.id != "cost"), "nothing was learned"

@@ -82,7 +82,7 @@ def test_each_verdict_can_be_reached(claim: str) -> None:
 
 
 def test_every_measure_is_needed_by_a_claim() -> None:
-    assert set(GOOD) == {name for claim in CLAIMS for name in claim.needs}
+    assert set(GOOD) == {name for claim in CLAIMS for name in claim.names}
 
 
 SMALL = replace(SCALES["laptop"], repeats=12, tempering_seeds=1)

@@ -175,7 +175,7 @@ def test_measures_by_hand() -> None:
 def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     settings = ReproduceSettings(method="vector_icl", model="tiny-llama", preset="quick")
     record = JOBS["reproduce"].run(settings, tmp_path / "run")
-    assert {name for claim in CLAIMS for name in claim.needs} <= set(record.measures)
+    assert {name for claim in CLAIMS for name in claim.names} <= set(record.measures)
     shown = {section.id for section in record.sections}
     assert shown == {claim.id for claim in CLAIMS} | {"others"} and len(STAGES) == 11
     assert all(section.figures for section in record.sections)
