@@ -28,7 +28,7 @@ def encode(
         raise UsageError(f"max_tokens must be at least {least}, got {max_tokens}.")
     if not texts:
         return []
-    room = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+    room = loaded.max_positions or sys.maxsize
     rows: list[list[int]] = loaded.tokenizer(list(texts))["input_ids"]
     for text, row in zip(texts, rows, strict=True):
         if len(row) < least:

@@ -49,6 +49,12 @@ class LoadedModel:
         """Of the parameters."""
         return self.anatomy.embedding.weight.dtype
 
+    @property
+    def max_positions(self) -> int | None:
+        """Tokens of a sequence at most; None where the model's configuration names no limit."""
+        limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return limit
+
     def facts(self) -> dict[str, str | int | float]:
         """Plain data for a record: what the model is and where it came from."""
         return {

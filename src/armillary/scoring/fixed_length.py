@@ -107,7 +107,7 @@ def fixed_length_nll(
 
 def check_room(loaded: LoadedModel, prefix: Sequence[int], length: int) -> None:
     """Raise ``UsageError`` unless the prefix has a token and, with ``length`` more, fits the model's positions."""
-    room = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    room = loaded.max_positions
     if not prefix:
         raise UsageError(f"{loaded.name} needs a token to begin with: give a prefix.")
     if length < 1:

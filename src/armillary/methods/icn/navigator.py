@@ -77,19 +77,16 @@ class Navigator:
     def continued_ids(self, rows: Sequence[Sequence[int]], names: Sequence[str] | None = None) -> list[Exploration]:
         """The same from the tokens of such prompts."""
         names = names or [str(self.loaded.tokenizer.decode(list(row))) for row in rows]
-        self._check_room(max(map(len, rows)))
+        positions = self.loaded.max_positions
+        if positions:
+            marks = self.template.closing + self.template.opened(self.config.budget)
+            check_room(self.config, positions, max(map(len, rows)), len(appended_ids(self.loaded, marks)))
         size = self.config.batch_size
         starts = range(0, len(rows), size)
         explored: list[Exploration] = []
         for start in track(starts, "exploring answers", len(starts)):
             explored += _Batch(self, rows[start : start + size], names[start : start + size]).run()
         return explored
-
-    def _check_room(self, longest: int) -> None:
-        positions = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
-        if positions:
-            marks = self.template.closing + self.template.opened(self.config.budget)
-            check_room(self.config, positions, longest, len(appended_ids(self.loaded, marks)))
 
 
 class _Batch:

@@ -105,11 +105,6 @@ def run_embeds(
     return cast(Tensor, base(**arguments).last_hidden_state)
 
 
-def positions_of(loaded: LoadedModel) -> int | None:
-    """Positions that the model has; None where its configuration names none."""
-    return getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-
-
 @dataclass(frozen=True, eq=False)
 class TokenStatistics:
     """Mean token embedding (float64), and the root-mean-square norm around it."""

@@ -10,7 +10,7 @@ import torch
 
 from armillary.errors import UsageError
 from armillary.methods.vector_icl.config import SlotTemplate
-from armillary.methods.vector_icl.embedding import SLOT, positions_of
+from armillary.methods.vector_icl.embedding import SLOT
 from armillary.models.loaded import LoadedModel
 
 Ids = tuple[int, ...]
@@ -118,7 +118,7 @@ def check_targets(targets: Sequence[str]) -> None:
 
 def check_room(loaded: LoadedModel, needed: int, *, fits: int | None = None) -> None:
     """UsageError where a prompt has more tokens than the model has positions; ``fits`` is the largest feasible k."""
-    room = positions_of(loaded)
+    room = loaded.max_positions
     if room is not None and needed > room:
         most = "" if fits is None else f"; at most {fits} shots fit"
         raise UsageError(f"the prompt needs {needed} tokens and {loaded.name} has {room} positions{most}.")
@@ -187,7 +187,7 @@ def fitting(
         raise UsageError(f"shots must be a whole number of 0 or more, got {given!r}.")
     if truncate not in ("error", "demos"):
         raise UsageError(f"truncate is 'error' or 'demos'; got {truncate!r}.")
-    wanted, room = draw(shots), positions_of(loaded)
+    wanted, room = draw(shots), loaded.max_positions
     needed = tokens(wanted)
     if room is None or needed <= room:
         return shots, wanted

@@ -19,7 +19,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from armillary.errors import NumericError, UsageError
 from armillary.methods.vector_icl.config import TrainingConfig
-from armillary.methods.vector_icl.embedding import embed_with_slots, positions_of, run_embeds
+from armillary.methods.vector_icl.embedding import embed_with_slots, run_embeds
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.prompts import Row
 from armillary.models.batches import pad, padded_batches
@@ -252,7 +252,7 @@ def _rows(
     loaded: LoadedModel, pack: Pack, training_row: MakeRow, config: TrainingConfig, generator: torch.Generator
 ) -> list[Row]:
     """The sequence of a pack; where no length was asked for and it does not fit, those of its halves."""
-    row, room = training_row(pack, generator), positions_of(loaded)
+    row, room = training_row(pack, generator), loaded.max_positions
     if room is None or len(row) <= room:
         return [row]
     if config.pack is None and len(pack) > 1:

@@ -194,6 +194,6 @@ def test_a_query_whose_own_demonstrations_do_not_fit_is_refused(monkeypatch: pyt
     model = load("tiny-llama")
     vectors, values = np.random.default_rng(0).normal(size=(12, 3)), [1.0] * 6 + [123456.0] * 6
     fitted = VectorICLRegressor(model, shots=4, tune=False, demos="per_query", random_state=0).fit(vectors, values)
-    monkeypatch.setattr("armillary.methods.vector_icl.prompts.positions_of", lambda loaded: 40)
+    monkeypatch.setattr("armillary.models.LoadedModel.max_positions", 40)
     with pytest.raises(UsageError, match=r"the prompt needs \d+ tokens and tiny-llama has 40 positions"):
         fitted.predict(vectors)
