@@ -48,7 +48,7 @@ class Counter:
 
 
 @contextmanager
-def counted(label: str, total: int | None) -> Iterator[Counter]:
+def counted(label: str | None, total: int | None) -> Iterator[Counter]:
     """A bar of ``total`` steps named ``label``; silent where no reporter is installed."""
     reporter = _reporter.get()
     # Work without a name is part of a bar that is already drawn.

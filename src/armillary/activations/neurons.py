@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from armillary.activations.stream import single_writes
 from armillary.errors import ModelError, UsageError
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, equal_length_batches, run_body
@@ -26,17 +27,11 @@ Change = Callable[[Tensor], Tensor]
 
 def ffn_writes(loaded: LoadedModel) -> tuple[nn.Module, ...]:
     """The write matrix of each layer. ModelError where a layer has no single one, or where widths differ."""
-    writes: list[nn.Module] = []
-    for layer, write in enumerate(loaded.anatomy.ffn_writes):
-        if write is None:
-            raise ModelError(
-                f"Layer {layer} of {loaded.name} has no single FFN write matrix (its experts share a tensor)."
-            )
-        writes.append(write)
+    writes = single_writes(loaded)
     widths = {weight_OI(write).shape[1] for write in writes}
     if len(widths) != 1:
         raise ModelError(f"The layers of {loaded.name} differ in their number of neurons: {sorted(widths)}.")
-    return tuple(writes)
+    return writes
 
 
 def column_norms(loaded: LoadedModel) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ Shapes: N tokens, D size of the site (neurons for FFN activations). All sums are
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -88,20 +88,6 @@ class LayerSparsity:
     tokens: int
     """Tokens seen."""
 
-    def to_dict(self) -> dict[str, float | int]:
-        """Plain data for a record."""
-        return asdict(self)
-
-
-@dataclass
-class _Sums:
-    near_zero: float
-    half: int
-    most: int
-    participation: float
-    tokens: int
-    active: Tensor
-
 
 class Sparsity:
     """Sparsity of each layer's activations, streamed; meant for the site ``ffn``.
@@ -115,7 +101,9 @@ class Sparsity:
         if not 0 < threshold < 1:
             raise UsageError(f"threshold must lie between 0 and 1, got {threshold}.")
         self.threshold = threshold
-        self._sums: list[_Sums | None] = [None] * num_layers
+        # Of each layer, summed over tokens: near zero, carriers of 50 % and of 90 %, participation, tokens.
+        self._sums = np.zeros((num_layers, 5))
+        self._active: list[Tensor | None] = [None] * num_layers
 
     def update(self, layer: int, x_ND: Float[Tensor, "n d"]) -> None:
         """Take in the activations of ``layer`` for some tokens."""
@@ -130,47 +118,30 @@ class Sparsity:
         second_N = share_ND.sum(dim=1, dtype=torch.float64) if share_ND.device.type != "mps" else share_ND.sum(dim=1)
         fourth_N = share_ND.square().sum(dim=1)
         participation = torch.where(fourth_N > 0, second_N.square() / (fourth_N * x_ND.shape[1]), 0.0)
-        new = _Sums(
-            near_zero=float(x_ND.numel() - active_ND.sum()),
-            half=half,
-            most=most,
-            participation=float(participation.sum()),
-            tokens=len(x_ND),
-            active=active_ND.any(dim=0),
-        )
-        self._sums[layer] = _joined(self._sums[layer], new)
+        near_zero = float(x_ND.numel() - active_ND.sum())
+        self._sums[layer] += [near_zero, half, most, float(participation.sum()), len(x_ND)]
+        active_D, before_D = active_ND.any(dim=0), self._active[layer]
+        self._active[layer] = active_D if before_D is None else before_D | active_D
 
     def layer(self, layer: int) -> LayerSparsity:
         """The summary of one layer. Raises ``NumericError`` before the first token."""
-        sums = self._sums[layer]
-        if sums is None:
+        active_D = self._active[layer]
+        if active_D is None:
             raise NumericError(f"No token has been seen at layer {layer}; run texts inside the streaming block first.")
-        values = sums.tokens * len(sums.active)
+        near_zero, half, most, participation, tokens = self._sums[layer].tolist()
+        values = tokens * len(active_D)
         return LayerSparsity(
-            near_zero=sums.near_zero / values,
-            half_mass=sums.half / values,
-            most_mass=sums.most / values,
-            participation=sums.participation / sums.tokens,
-            never_active=1 - float(sums.active.sum()) / len(sums.active),
-            tokens=sums.tokens,
+            near_zero=near_zero / values,
+            half_mass=half / values,
+            most_mass=most / values,
+            participation=participation / tokens,
+            never_active=1 - float(active_D.sum()) / len(active_D),
+            tokens=int(tokens),
         )
 
     def layers(self) -> list[LayerSparsity]:
         """The summaries of all layers."""
         return [self.layer(index) for index in range(len(self._sums))]
-
-
-def _joined(old: _Sums | None, new: _Sums) -> _Sums:
-    if old is None:
-        return new
-    return _Sums(
-        near_zero=old.near_zero + new.near_zero,
-        half=old.half + new.half,
-        most=old.most + new.most,
-        participation=old.participation + new.participation,
-        tokens=old.tokens + new.tokens,
-        active=old.active | new.active,
-    )
 
 
 def _carriers(share_ND: Tensor, portions: Sequence[float]) -> list[int]:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -74,6 +74,8 @@ def streaming(loaded: LoadedModel, site: Site, reducer: Reducer) -> Iterator[Non
     bit-equal to those without the block. All hooks are removed on any exit. Raises ``ModelError`` for ``ffn`` where a
     layer has no single write matrix (experts held in one tensor).
     """
+    if site not in get_args(Site):
+        raise UsageError(f"The site {site!r} is unknown; 'ffn' and 'layer' are accepted.")
     masks = _Masks()
     handles: list[RemovableHandle] = []
 
@@ -86,7 +88,8 @@ def streaming(loaded: LoadedModel, site: Site, reducer: Reducer) -> Iterator[Non
         for module in {loaded.model, loaded.anatomy.base}:
             handles.append(module.register_forward_pre_hook(masks.enter, with_kwargs=True))
             handles.append(module.register_forward_hook(masks.leave, always_call=True))
-        for layer, module in enumerate(_modules(loaded, site)):
+        modules = loaded.anatomy.layers if site == "layer" else single_writes(loaded)
+        for layer, module in enumerate(modules):
             handles.append(_watch(module, site, partial(receive, layer)))
         yield
     finally:
@@ -94,12 +97,9 @@ def streaming(loaded: LoadedModel, site: Site, reducer: Reducer) -> Iterator[Non
             handle.remove()
 
 
-def _modules(loaded: LoadedModel, site: Site) -> Sequence[nn.Module]:
-    if site == "layer":
-        return loaded.anatomy.layers
-    if site != "ffn":
-        raise UsageError(f"The site {site!r} is unknown; 'ffn' and 'layer' are accepted.")
-    writes = [write for write in loaded.anatomy.ffn_writes if write is not None]
+def single_writes(loaded: LoadedModel) -> tuple[nn.Module, ...]:
+    """The FFN write matrix of each layer; ModelError naming the first layer that has no single one."""
+    writes = tuple(write for write in loaded.anatomy.ffn_writes if write is not None)
     if len(writes) < len(loaded.anatomy.ffn_writes):
         layer = loaded.anatomy.ffn_writes.index(None)
         raise ModelError(
@@ -135,7 +135,7 @@ def run_texts(
     tokens.
     """
     rows = encode(loaded, texts, max_tokens=max_tokens)
-    with counted(label, len(rows)) if label else counted("", 0) as bar:
+    with counted(label, len(rows)) as bar:
         for batch in padded_batches(rows, tokens_per_batch):
             ids_BT, mask_BT = pad([rows[index] for index in batch], device=loaded.device)
             run_body(loaded, ids_BT, None if bool(mask_BT.all()) else mask_BT)

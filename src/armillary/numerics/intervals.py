@@ -86,7 +86,8 @@ def bootstrap(
     if n == 1:
         return Interval(estimate=estimate, n=1, level=level, how="one value: no interval")
     values_R = np.concatenate([of_indices(indices) for indices in _index_blocks(n, replicates, seed)])
-    return _percentile(estimate, values_R, n, level, how or f"percentile bootstrap, {replicates} replicates")
+    how = how or f"percentile bootstrap, {replicates} replicates"
+    return percentile_interval(estimate, values_R, n, level, how)
 
 
 def bootstrap_weighted(
@@ -104,15 +105,10 @@ def bootstrap_weighted(
     so this is the fast way for means, correlations and their differences. The draws of a seed are ``bootstrap``'s.
     """
 
-    def of_counts(counts_RN: Array) -> Array:
-        return _finite(statistic(counts_RN), "the bootstrapped statistic")
+    def of_indices(indices_RN: NDArray[np.int64]) -> ArrayLike:
+        return statistic(_counts(indices_RN))
 
-    _check_resampling(n, replicates, level)
-    estimate = float(of_counts(np.ones((1, n))).reshape(-1)[0])
-    if n == 1:
-        return Interval(estimate=estimate, n=1, level=level, how="one value: no interval")
-    values_R = np.concatenate([of_counts(_counts(indices)) for indices in _index_blocks(n, replicates, seed)])
-    return _percentile(estimate, values_R, n, level, how or f"percentile bootstrap, {replicates} replicates")
+    return bootstrap(of_indices, n, seed=seed, replicates=replicates, level=level, how=how)
 
 
 def bootstrap_mean(
@@ -137,7 +133,7 @@ def bootstrap_mean(
     estimate = float(values_N.mean())
     means_R = np.concatenate([_counts(block) @ values_N / n for block in _index_blocks(n, replicates, seed)])
     if method == "percentile" or np.ptp(values_N) == 0:
-        return _percentile(estimate, means_R, n, level, how)
+        return percentile_interval(estimate, means_R, n, level, how)
     if method != "bca":
         raise UsageError(f"method must be 'percentile' or 'bca'; got {method!r}.")
     low, high = np.quantile(means_R, _bca_levels(values_N - estimate, means_R - estimate, level))
@@ -240,7 +236,10 @@ def _counts(indices_RN: NDArray[np.int64]) -> Array:
     return np.bincount(flat, minlength=rows * n).reshape(rows, n).astype(np.float64)
 
 
-def _percentile(estimate: float, values_R: Array, n: int, level: float, how: str) -> Interval:
+def percentile_interval(
+    estimate: float, values_R: Array | Sequence[float], n: int, level: float, how: str
+) -> Interval:
+    """The interval between the two quantiles of the replicates that leave out equally much on either side."""
     low, high = np.quantile(values_R, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate=estimate, low=float(low), high=float(high), n=n, level=level, how=how)
 
@@ -324,11 +323,9 @@ def resampled(
         name: generator.multinomial(n, np.full(n, 1 / n), size=replicates).astype(np.float64)
         for name, n in texts.items()
     }
-    values_R = _all_finite(statistic(drawn))
-    low, high = np.quantile(values_R, [(1 - level) / 2, (1 + level) / 2])
     how = f"percentile bootstrap over {total:,} texts"
     how += f" within {len(texts)} capabilities" if len(texts) > 1 else ""
-    return Interval(estimate=estimate, low=float(low), high=float(high), n=total, level=level, how=how)
+    return percentile_interval(estimate, _all_finite(statistic(drawn)), total, level, how)
 
 
 def _all_finite(values: Array) -> Array:

@@ -56,8 +56,6 @@ def balance_log_weights(log_q_KN: ArrayLike, counts_K: ArrayLike) -> Array:
     density allows.
     """
     u_KN, counts_K = _checked(-np.asarray(log_q_KN, np.float64), counts_K)
-    if counts_K.sum() != u_KN.shape[1]:
-        raise UsageError(f"the counts must sum to the {u_KN.shape[1]} draws; got {int(counts_K.sum())}.")
     drawn = counts_K > 0
     return -_log_mixture(u_KN[drawn], np.log(counts_K[drawn]) - math.log(u_KN.shape[1]))
 
@@ -79,8 +77,6 @@ def mbar(
     UsageError for shapes or counts that do not fit.
     """
     u_KN, counts_K = _checked(reduced_KN, counts_K)
-    if counts_K.sum() != u_KN.shape[1]:
-        raise UsageError(f"the counts must sum to the {u_KN.shape[1]} draws; got {int(counts_K.sum())}.")
     f_K, log_mixture_N, iterations, converged = _solve(u_KN, counts_K, anchor, tolerance, max_iterations)
     weights_KN = np.exp(f_K[:, None] - u_KN - log_mixture_N)
     gram_KK = weights_KN @ weights_KN.T
@@ -200,4 +196,6 @@ def _checked(u_KN: ArrayLike, counts_K: ArrayLike) -> tuple[Array, Array]:
         raise UsageError(f"counts must be 0 or more, and not all 0; got {counts_K.tolist()}.")
     if np.isnan(u_KN).any() or (u_KN == -math.inf).any():
         raise NumericError("an energy (or log-density) is NaN, or an infinitely likely draw; none may be.")
+    if counts_K.sum() != u_KN.shape[1]:
+        raise UsageError(f"the counts must sum to the {u_KN.shape[1]} draws; got {int(counts_K.sum())}.")
     return u_KN, counts_K

@@ -39,7 +39,10 @@ def effective_rank_from_covariance(covariance_DD: Shaped[Tensor, "d d"]) -> floa
 
     Any positive multiple of the covariance gives the same value. UsageError when it is not square or not symmetric.
     """
-    return effective_rank_from_singular_values(_eigenvalues(covariance_DD).sqrt())
+    c = _checked(covariance_DD, 2, "the covariance")
+    if c.shape[0] != c.shape[1] or not torch.allclose(c, c.T, rtol=1e-6, atol=1e-9 * float(c.abs().max())):
+        raise UsageError(f"a covariance must be a symmetric square matrix; got shape {tuple(c.shape)}.")
+    return effective_rank_from_singular_values(_positive(torch.linalg.eigvalsh(c), c.shape[0]).sqrt())
 
 
 def singular_values(x_ND: Shaped[Tensor, "n d"], center: bool = False) -> Float[Tensor, " k"]:
@@ -56,13 +59,6 @@ def singular_values(x_ND: Shaped[Tensor, "n d"], center: bool = False) -> Float[
             x = torch.zeros_like(x)  # equal rows: what is left is rounding
     gram = x @ x.T if x.shape[0] < x.shape[1] else x.T @ x
     return _positive(torch.linalg.eigvalsh(gram), max(x.shape)).sqrt().flip(0)
-
-
-def _eigenvalues(covariance_DD: Tensor) -> Tensor:
-    c = _checked(covariance_DD, 2, "the covariance")
-    if c.shape[0] != c.shape[1] or not torch.allclose(c, c.T, rtol=1e-6, atol=1e-9 * float(c.abs().max())):
-        raise UsageError(f"a covariance must be a symmetric square matrix; got shape {tuple(c.shape)}.")
-    return _positive(torch.linalg.eigvalsh(c), c.shape[0])
 
 
 def _positive(eigenvalues_K: Tensor, size: int) -> Tensor:

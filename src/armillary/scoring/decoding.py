@@ -16,7 +16,14 @@ from transformers.cache_utils import Cache
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.models.batches import pad, run_body
 from armillary.models.loaded import LoadedModel
-from armillary.scoring.kv_cache import copy_cache, growing_cache, is_cacheable, move_slots, select_rows
+from armillary.scoring.kv_cache import (
+    common_beginning,
+    copy_cache,
+    growing_cache,
+    is_cacheable,
+    move_slots,
+    select_rows,
+)
 
 LEAVE = 0.75
 """Dropping finished rows copies the cache, so it waits until no more than this share is unfinished."""
@@ -89,7 +96,9 @@ class CachedPrompts:
         """
         if not rows or any(not row for row in rows) or (self.rows and len(rows) != len(self.rows)):
             raise UsageError(f"Give {len(self.rows) or 'one or more'} rows of at least one token each.")
-        kept = [_shared(old, new) for old, new in zip(self.rows or [[]] * len(rows), rows, strict=True)]
+        # The last token of a row is always read: the state after it is what is asked for.
+        pairs = zip(self.rows or [[]] * len(rows), rows, strict=True)
+        kept = [len(common_beginning([old, new[:-1]])) for old, new in pairs]
         self._cut(kept)
         fresh = [list(row[length:]) for row, length in zip(rows, kept, strict=True)]
         ids_BT, new_BT = pad(fresh, side="right", device=self.loaded.device)
@@ -100,7 +109,9 @@ class CachedPrompts:
         lengths = new_BT.sum(dim=1)
         hidden_BD = hidden_BTD[torch.arange(len(rows), device=lengths.device), lengths - 1]
         self.rows = [list(row) for row in rows]
-        self._align(ids_BT.shape[1] - lengths)
+        gaps_B = ids_BT.shape[1] - lengths
+        if bool(gaps_B.any()):
+            self._move(gaps_B, max(map(len, self.rows)))
         return hidden_BD
 
     def copy(self) -> "CachedPrompts":
@@ -126,25 +137,11 @@ class CachedPrompts:
             dropped = [len(row) - length for length, row in zip(kept, self.rows, strict=True)]
             self._move(torch.tensor(dropped, device=self.loaded.device), max(kept))
 
-    def _align(self, gaps_B: Int[Tensor, " b"]) -> None:
-        if bool(gaps_B.any()):
-            self._move(gaps_B, max(len(row) for row in self.rows))
-
     def _move(self, shift_B: Tensor, width: int) -> None:
         """Slot j of the new cache holds what was ``shift`` slots left of it, counted from the right end."""
         slots = self.cache.get_seq_length()
         wanted_S = torch.arange(slots - width, slots, device=shift_B.device)
         move_slots(self.cache, (wanted_S[None, :] - shift_B[:, None]).clamp_min(0))
-
-
-def _shared(old: Sequence[int], new: Sequence[int]) -> int:
-    """Length of the common beginning; at least the last token of ``new`` is always read."""
-    length = 0
-    for one, other in zip(old, new[:-1], strict=False):
-        if one != other:
-            break
-        length += 1
-    return length
 
 
 def _ends_at_right(lengths: Sequence[int], width: int, like: Tensor) -> Int[Tensor, "b s"]:

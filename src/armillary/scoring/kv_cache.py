@@ -41,18 +41,13 @@ class GrowingLayer(DynamicLayer):
         """Keep these rows of the batch, in this order; a row may come several times."""
         if self._room is not None:
             used = self.get_seq_length()
-            keys, values = (held[:, :, :used].index_select(0, rows_B) for held in self._room)
-            self._room = (self._larger(keys, keys, used), self._larger(values, values, used))
-            self.keys, self.values = self._room[0][:, :, :used], self._room[1][:, :, :used]
+            self._hold(*(held[:, :, :used].index_select(0, rows_B) for held in self._room))
 
     def move(self, slots_BS: Tensor) -> None:
         """Slot ``s`` of each row becomes what slot ``slots[b, s]`` holds now; the cache gets as wide as ``slots``."""
         if self._room is not None:
             index = slots_BS[:, None, :, None]
-            held = [room.gather(2, index.expand(-1, room.shape[1], -1, room.shape[3])) for room in self._room]
-            used = slots_BS.shape[1]
-            self._room = (self._larger(held[0], held[0], used), self._larger(held[1], held[1], used))
-            self.keys, self.values = self._room[0][:, :, :used], self._room[1][:, :, :used]
+            self._hold(*(room.gather(2, index.expand(-1, room.shape[1], -1, room.shape[3])) for room in self._room))
 
     def copy(self) -> "GrowingLayer":
         """The same states with room of their own."""
@@ -61,9 +56,14 @@ class GrowingLayer(DynamicLayer):
             used = self.get_seq_length()
             keys, values = (held[:, :, :used] for held in self._room)
             other.lazy_initialization(keys, values)
-            other._room = (self._larger(keys, keys, used), self._larger(values, values, used))
-            other.keys, other.values = other._room[0][:, :, :used], other._room[1][:, :, :used]
+            other._hold(keys, values)
         return other
+
+    def _hold(self, keys: Tensor, values: Tensor) -> None:
+        """These states alone, with room to grow."""
+        used = keys.shape[2]
+        self._room = (self._larger(keys, keys, used), self._larger(values, values, used))
+        self.keys, self.values = self._room[0][:, :, :used], self._room[1][:, :, :used]
 
     @staticmethod
     def _larger(held: Tensor | None, like: Tensor, used: int) -> Tensor:
@@ -124,7 +124,7 @@ class TokenTree:
 
 def token_tree(endings: Mapping[int, Sequence[int]]) -> TokenTree:
     """The tree of these endings (index -> tokens); the root's run is what all of them begin with, maybe nothing."""
-    run = _shared(list(endings.values()))
+    run = common_beginning(list(endings.values()))
     ends = tuple(index for index, tokens in endings.items() if len(tokens) == len(run))
     groups: dict[int, dict[int, Sequence[int]]] = {}
     for index, tokens in endings.items():
@@ -133,7 +133,8 @@ def token_tree(endings: Mapping[int, Sequence[int]]) -> TokenTree:
     return TokenTree(run=run, ends=ends, branches=tuple(token_tree(group) for group in groups.values()))
 
 
-def _shared(rows: list[Sequence[int]]) -> tuple[int, ...]:
+def common_beginning(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The tokens with which all rows begin."""
     shared: list[int] = []
     for column in zip(*rows, strict=False):
         if len(set(column)) > 1:

@@ -7,7 +7,6 @@ Only the last position goes through the head, and only the chosen rows of the he
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -43,7 +42,7 @@ def next_token_logits(
     chosen = None if token_ids is None else column_ids(loaded, token_ids)
     width = loaded.anatomy.vocabulary_size if chosen is None else len(chosen)
     out = np.empty((len(rows), width), dtype=np.float32)
-    with counted(label, len(rows)) if label else counted("", 0) as bar:
+    with counted(label, len(rows)) as bar:
         for batch in equal_length_batches(rows, batch_tokens):
             ids_BT = torch.tensor([rows[index] for index in batch], device=loaded.device)
             logits_BM = loaded.anatomy.logits(run_body(loaded, ids_BT)[:, -1], chosen)
@@ -80,43 +79,6 @@ Tokens = tuple[int, ...]
 Visit = Callable[[int, Tensor], None]
 
 
-@dataclass(frozen=True)
-class BranchLogits:
-    """Logits after one ending, and what turns them into log-probabilities (``logits - normaliser[:, None]``)."""
-
-    logits: NDArray[np.float32]
-    """Raw logits ``[stems, len(token_ids)]``."""
-
-    normaliser: NDArray[np.float32]
-    """Log of the summed exponentials over the whole vocabulary ``[stems]``, nats."""
-
-
-@overload
-def branch_logits(
-    loaded: LoadedModel,
-    stems: Sequence[str],
-    endings: Sequence[str],
-    token_ids: Sequence[Sequence[int]],
-    *,
-    batch_size: int = 256,
-    normaliser: Literal[False] = False,
-    label: str | None = None,
-) -> list[NDArray[np.float32]]: ...
-
-
-@overload
-def branch_logits(
-    loaded: LoadedModel,
-    stems: Sequence[str],
-    endings: Sequence[str],
-    token_ids: Sequence[Sequence[int]],
-    *,
-    batch_size: int = 256,
-    normaliser: Literal[True],
-    label: str | None = None,
-) -> list[BranchLogits]: ...
-
-
 @torch.inference_mode()
 def branch_logits(
     loaded: LoadedModel,
@@ -125,29 +87,30 @@ def branch_logits(
     token_ids: Sequence[Sequence[int]],
     *,
     batch_size: int = 256,
-    normaliser: bool = False,
+    log_probabilities: bool = False,
     label: str | None = None,
-) -> list[NDArray[np.float32]] | list[BranchLogits]:
+) -> list[NDArray[np.float32]]:
     """For ending ``k`` the raw logits, float32 ``[stems, len(token_ids[k])]``, of the token after ``stem + ending``.
 
     Equal to ``next_token_logits`` on the joined prompts up to rounding. A stem holds everything before the ending,
     text before the slot included ("The color of JB"). Whole prompts are tokenised: where a prompt's tokens are not
     those of its stem followed by those the ending has in most prompts, that prompt is computed whole. With
-    ``normaliser`` each item is a ``BranchLogits``. ``label`` names a progress bar over stems. Raises ``UsageError``
-    for unequal numbers of endings and token lists, ``NumericError`` naming a prompt whose logits are not finite.
+    ``log_probabilities`` the values are nats over the whole vocabulary instead. ``label`` names a progress bar over
+    stems. Raises ``UsageError`` for unequal numbers of endings and token lists, ``NumericError`` naming a prompt whose
+    logits are not finite.
     """
     if len(endings) != len(token_ids):
         raise UsageError(f"{len(endings)} endings came with {len(token_ids)} lists of token ids; give one list each.")
     if batch_size < 1:
         raise UsageError(f"batch_size must be 1 or more, got {batch_size}.")
-    sink = _Sink(loaded, stems, endings, token_ids, normaliser)
+    sink = _Sink(loaded, stems, endings, token_ids, log_probabilities)
     plan = _plan(loaded, stems, endings)
-    with counted(label, len(plan.groups)) if label else counted("", 0) as bar:
+    with counted(label, len(plan.groups)) as bar:
         for tree, batch in plan.batches(batch_size):
             _walk_batch(loaded, plan.stem_tokens, tree, batch, sink)
             bar.advance(len(batch))
     _run_whole(loaded, plan, sink, batch_size)
-    return sink.result()
+    return sink.values
 
 
 class _Sink:
@@ -159,27 +122,21 @@ class _Sink:
         stems: Sequence[str],
         endings: Sequence[str],
         token_ids: Sequence[Sequence[int]],
-        normaliser: bool,
+        log_probabilities: bool,
     ) -> None:
-        self.loaded, self.stems, self.endings = loaded, stems, endings
+        self.loaded, self.stems, self.endings, self.log_probabilities = loaded, stems, endings, log_probabilities
         self.columns = [column_ids(loaded, ids) for ids in token_ids]
-        self.logits = [np.empty((len(stems), len(ids)), dtype=np.float32) for ids in token_ids]
-        self.lse = [np.empty(len(stems), dtype=np.float32) for _ in token_ids] if normaliser else None
+        self.values = [np.empty((len(stems), len(ids)), dtype=np.float32) for ids in token_ids]
 
     def put(self, rows: Sequence[int], ending: int, hidden_BD: Tensor) -> None:
         prompts = [self.stems[row] + self.endings[ending] for row in rows]
         anatomy = self.loaded.anatomy
-        self.logits[ending][rows] = finite(anatomy.logits(hidden_BD, self.columns[ending]), prompts)
-        if self.lse is not None:
+        self.values[ending][rows] = finite(anatomy.logits(hidden_BD, self.columns[ending]), prompts)
+        if self.log_probabilities:
             # Whole-vocabulary rows are large: at most about 64 MB of them at a time.
             step = max(1, 2**24 // anatomy.vocabulary_size)
             parts = [anatomy.logits(part).float().logsumexp(-1, keepdim=True) for part in hidden_BD.split(step)]
-            self.lse[ending][rows] = finite(torch.cat(parts), prompts)[:, 0]
-
-    def result(self) -> list[NDArray[np.float32]] | list[BranchLogits]:
-        if self.lse is None:
-            return self.logits
-        return [BranchLogits(logits, lse) for logits, lse in zip(self.logits, self.lse, strict=True)]
+            self.values[ending][rows] -= finite(torch.cat(parts), prompts)
 
 
 @dataclass(frozen=True)

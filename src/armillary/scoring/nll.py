@@ -55,7 +55,7 @@ def sequence_nll(
     """
     rows = encode(loaded, texts, max_tokens=max_tokens, least=2)
     totals = [0.0] * len(rows)
-    with counted(label, len(rows)) if label else counted("", 0) as bar:
+    with counted(label, len(rows)) as bar:
         for batch in padded_batches(rows, tokens_per_batch):
             ids_BT, mask_BT = pad([rows[index] for index in batch], device=loaded.device)
             sums = token_nll(loaded, ids_BT, mask_BT, chunk=chunk).double().sum(dim=1).tolist()

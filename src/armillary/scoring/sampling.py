@@ -113,7 +113,7 @@ def sample(
     stops = torch.tensor(end_tokens(loaded) if stop_ids is None else [*stop_ids], dtype=torch.long)
     job = _Job(loaded, rows, owner, uniforms.to(loaded.device), temperature, stops.to(loaded.device))
     order = sorted(range(len(owner)), key=lambda index: (len(rows[owner[index]]), index))
-    with counted(label, len(owner)) if label else counted("", 0) as bar:
+    with counted(label, len(owner)) as bar:
         for first in range(0, len(order), batch_size):
             batch = order[first : first + batch_size]
             job.run(batch)

@@ -1,5 +1,7 @@
 """Streamed summaries against the same quantities of stored activations in float64."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,7 @@ def test_sparsity_equals_stored_activations() -> None:
     assert found.participation == pytest.approx(participation.mean(), rel=1e-6)
     assert found.never_active == pytest.approx(near.all(0).mean()) == 1 / 12
     assert found.tokens == 500
-    assert set(found.to_dict()) >= {"near_zero", "half_mass", "most_mass", "participation", "never_active"}
+    assert set(asdict(found)) >= {"near_zero", "half_mass", "most_mass", "participation", "never_active"}
 
 
 def test_sparsity_at_the_ends() -> None:

@@ -35,14 +35,13 @@ def test_equals_the_models_own_logits(loaded: LoadedModel) -> None:
 
 
 def test_branches_equal_whole_prompts(loaded: LoadedModel) -> None:
-    found = branch_logits(loaded, STEMS, ENDINGS, COLUMNS, batch_size=2, normaliser=True)
+    found = branch_logits(loaded, STEMS, ENDINGS, COLUMNS, batch_size=2, log_probabilities=True)
     plain = branch_logits(loaded, STEMS, ENDINGS, COLUMNS)
     for ending, columns, branch, logits in zip(ENDINGS, COLUMNS, found, plain, strict=True):
         expected = np.stack([own_logits(loaded, stem + ending) for stem in STEMS])
-        np.testing.assert_allclose(branch.logits, expected[:, columns], atol=1e-5, rtol=0)
         np.testing.assert_allclose(logits, expected[:, columns], atol=1e-5, rtol=0)
         sums = np.log(np.exp(expected.astype(np.float64)).sum(axis=1))
-        np.testing.assert_allclose(branch.normaliser, sums, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(branch, expected[:, columns] - sums[:, None], atol=1e-5, rtol=0)
 
 
 def test_branches_compute_shared_tokens_once() -> None:

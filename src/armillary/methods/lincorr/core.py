@@ -16,6 +16,7 @@ from torch import Tensor
 
 from armillary.errors import NumericError, UsageError
 from armillary.numerics import Interval, LinearFit, RidgePath, mean_correlation_under_weights
+from armillary.numerics.intervals import percentile_interval
 
 Ridge = float | Literal["gcv"]
 Array = NDArray[np.float64]
@@ -104,10 +105,9 @@ class TestRows:
         """Percentile interval of the statistic, or of its paired difference to another."""
         values = statistic.values_R if minus is None else statistic.values_R - minus.values_R
         estimate = statistic.estimate if minus is None else statistic.estimate - minus.estimate
-        low, high = np.quantile(values, [(1 - self.level) / 2, (1 + self.level) / 2])
         kind = "bootstrap" if minus is None else "paired bootstrap"
         how = f"{kind} over {self.rows:,} test subjects, the fit held fixed"
-        return Interval(estimate=estimate, low=float(low), high=float(high), n=self.rows, level=self.level, how=how)
+        return percentile_interval(estimate, values, self.rows, self.level, how)
 
     def _replicated(self, statistic: Callable[[Array], Array]) -> Replicated:
         estimate = float(statistic(np.ones((1, self.rows)))[0])

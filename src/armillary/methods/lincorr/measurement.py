@@ -26,6 +26,7 @@ from armillary.methods.lincorr.result import (
 from armillary.methods.lincorr.tables import LogitTable
 from armillary.methods.lincorr.words import halves
 from armillary.numerics import Interval, LinearFit, RidgePath, pearson_columns
+from armillary.numerics.intervals import percentile_interval
 
 EXAMPLES = 12
 """Source words shown with their weights: what a reader takes in."""
@@ -163,11 +164,8 @@ def permuted_null(
     """
     fits = core.shuffled_fits(path, target, ridge, permutations=config.permutations, seed=config.seed)
     values = [float(pearson_columns(fit.predict(test[0]), test[1]).nanmean()) for fit in fits]
-    low, high = np.quantile(values, [(1 - config.level) / 2, (1 + config.level) / 2])
     how = f"central {config.level:.0%} of {len(values)} permutations of the fitting rows"
-    return Interval(
-        estimate=float(np.mean(values)), low=float(low), high=float(high), n=len(values), level=config.level, how=how
-    )
+    return percentile_interval(float(np.mean(values)), values, len(values), config.level, how)
 
 
 def restricted(tables: RelationTables, columns: Sequence[int]) -> RelationTables:

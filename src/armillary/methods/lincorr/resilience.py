@@ -12,6 +12,7 @@ from armillary.methods.lincorr.measurement import RelationTables, fit_relation, 
 from armillary.methods.lincorr.result import RelationFit, chance_hit, hits
 from armillary.methods.lincorr.words import Status
 from armillary.numerics import Interval, RidgePath, bootstrap_mean
+from armillary.numerics.intervals import percentile_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,16 +127,9 @@ def whole_word_advantage(kinds: Mapping[Status, Completeness], other: Status, co
     generator = np.random.default_rng(config.seed)
     drawn_a = a[generator.integers(len(a), size=(config.replicates, len(a)))].mean(axis=1)
     drawn_b = b[generator.integers(len(b), size=(config.replicates, len(b)))].mean(axis=1)
-    low, high = np.quantile(drawn_a - drawn_b, [(1 - config.level) / 2, (1 + config.level) / 2])
     how = f"bootstrap over {len(a)} and {len(b)} source tokens"
-    return Interval(
-        estimate=float(a.mean() - b.mean()),
-        low=float(low),
-        high=float(high),
-        n=len(a) + len(b),
-        level=config.level,
-        how=how,
-    )
+    estimate = float(a.mean() - b.mean())
+    return percentile_interval(estimate, drawn_a - drawn_b, len(a) + len(b), config.level, how)
 
 
 def _of_kind(tables: RelationTables, status: Status, config: LinCorrConfig) -> Completeness:

@@ -149,11 +149,10 @@ def _reader(
             stems = [opening + before + subject for subject in subjects]
             endings = [split_template(template)[1] for template in templates]
             ids = [columns[template] for template in templates]
-            if space == "logits":
-                values = branch_logits(loaded, stems, endings, ids, batch_size=batch_size, label=_BAR)
-            else:
-                full = branch_logits(loaded, stems, endings, ids, batch_size=batch_size, normaliser=True, label=_BAR)
-                values = [logits.logits - logits.normaliser[:, None] for logits in full]
+            logp = space == "logp"
+            values = branch_logits(
+                loaded, stems, endings, ids, batch_size=batch_size, log_probabilities=logp, label=_BAR
+            )
             arrays.update({f"t{positions[t]}": value for t, value in zip(templates, values, strict=True)})
         return arrays
 

@@ -3,23 +3,20 @@
 The paper names the detection of copies as a use of Model-diff; features and decision are ours. Legend: N samples.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, cast
-
-import numpy as np
 
 from armillary.errors import UsageError
 from armillary.methods.modeldiff.comparison import as_draws, pilot_window
-from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace
+from armillary.methods.modeldiff.config import CompareConfig, InputSpace
 from armillary.methods.modeldiff.core import Direction
 from armillary.methods.modeldiff.curves import Bins, CountTable, Spread, spread
 from armillary.methods.modeldiff.derivations import Derivation, known_derivations
 from armillary.methods.modeldiff.draws import Draws, Floats
 from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
 from armillary.models import LoadedModel
-from armillary.progress import counted
+from armillary.progress import track
 from armillary.runs.parts import Arrays, Store, kept
 
 Kind = Literal["candidate", "derivation", "unrelated"]
@@ -116,57 +113,34 @@ def lineage(
         return {"ids": draws.ids_NL, "log_q": draws.log_q_KN, "own": cast(Floats, draws.nll_N)}
 
     drawn = kept(store, "samples", draw)
-    pool = _Pool(space=space, config=config, rows=rows, window=window, drawn=drawn, store=store)
-    third_N = None if reference is None else pool.scored("reference", lambda: reference)
-    derivations = known_derivations() if derivations is None else derivations
-    with counted(f"Relatives of {a.name}", 1 + len(derivations) + len(unrelated or {})) as bar:
-        relatives = [pool.relative(b.name, "candidate", lambda: b, third_N)]
-        bar.advance()
-        for name, derive in derivations.items():
-            relatives.append(pool.relative(name, "derivation", partial(derive, a), third_N))
-            bar.advance()
-        for name, model in (unrelated or {}).items():
-            relatives.append(pool.relative(name, "unrelated", partial(_itself, model), third_N))
-            bar.advance()
-    return Lineage(relatives=tuple(relatives))
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Pool:
-    """The first model's samples, which every relative scores."""
-
-    space: InputSpace
-    config: CompareConfig
-    rows: int
-    window: Bounds
-    drawn: Arrays
-    store: Store | None
-
-    def scored(self, name: str, model: Callable[[], LoadedModel]) -> Floats:
+    def scored(name: str, derive: Derivation, origin: LoadedModel) -> Floats:
         """NLL (nats) of each sample under a model that is made only where the scores are not kept."""
 
         def score() -> Arrays:
-            source = ModelSource.of(model(), self.space, self.config, self.rows)
-            return {"nll": source.score(self.drawn["ids"])}
+            return {"nll": ModelSource.of(derive(origin), space, config, rows).score(drawn["ids"])}
 
-        return cast(Floats, kept(self.store, f"scored {name}", score)["nll"])
+        return cast(Floats, kept(store, f"scored {name}", score)["nll"])
 
-    def relative(self, name: str, kind: Kind, model: Callable[[], LoadedModel], third_N: Floats | None) -> Relative:
-        """The features of one model."""
-        nll_N = self.scored(f"{kind} {name}", model)
-        rung_N = np.zeros(len(nll_N), dtype=np.int64)
+    third_N = None if reference is None else scored("reference", _itself, reference)
+    derivations = known_derivations() if derivations is None else derivations
+    compared: list[tuple[str, Kind, Derivation, LoadedModel]] = [(b.name, "candidate", _itself, b)]
+    compared += [(name, "derivation", derive, a) for name, derive in derivations.items()]
+    compared += [(name, "unrelated", _itself, model) for name, model in (unrelated or {}).items()]
+    relatives = []
+    for name, kind, derive, origin in track(compared, f"Relatives of {a.name}"):
         direction = Direction.from_draws(
-            Draws(ids_NL=self.drawn["ids"], log_q_KN=self.drawn["log_q"], rung_N=rung_N),
+            Draws.single(drawn["ids"], drawn["log_q"][0]),
             side="a",
-            window=self.window,
-            other_window=self.window,
-            own_N=self.drawn["own"],
-            other_N=nll_N,
+            window=window,
+            other_window=window,
+            own_N=drawn["own"],
+            other_N=scored(f"{kind} {name}", derive, origin),
         )
-        bins = Bins.spanning(self.config.bin_width * self.space.length, [direction.difference_N])
-        seed = 2 * self.config.seed
-        table = CountTable(direction=direction, bins=bins, replicates=self.config.replicates, seed=seed)
-        return Relative(name=name, kind=kind, spread=spread(table, self.config.level, third_N))
+        bins = Bins.spanning(config.bin_width * space.length, [direction.difference_N])
+        table = CountTable(direction=direction, bins=bins, replicates=config.replicates, seed=2 * config.seed)
+        relatives.append(Relative(name=name, kind=kind, spread=spread(table, config.level, third_N)))
+    return Lineage(relatives=tuple(relatives))
 
 
 def _itself(model: LoadedModel) -> LoadedModel:

@@ -1,6 +1,6 @@
 """Compare two models over an input space: pilot, windows, samples of each scored by the other."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -52,25 +52,22 @@ def compare(
     }
     # A window is chosen by what a model writes of its own accord, whatever the samples are then drawn from.
     proposals = {side: _proposal(source, config) for side, source in sources.items()}
-    drawn: dict[Side, Arrays] = {}
+    directions: dict[Side, Direction] = {}
     with counted(f"Comparing {names[0]} with {names[1]}", 2 * config.samples) as bar:
         for side, other in SIDES:
-            blocks = _blocks(proposals[side], sources[side], sources[other], space, config, seeds[side])
-            drawn[side] = _joined(blocks, store, side, bar.advance)
-    directions = {
-        side: Direction.from_draws(
-            _draws(drawn[side]),
-            side=side,
-            window=windows[side],
-            other_window=windows[other],
-            own_N=drawn[side]["own"],
-            other_N=drawn[side]["other"],
-            own_tokens_NL=drawn[side].get("own_tokens"),
-            other_tokens_NL=drawn[side].get("other_tokens"),
-            text_N=drawn[side].get("texts"),
-        )
-        for side, other in SIDES
-    }
+            block = partial(_block, proposals[side], sources[side], sources[other], space, seeds[side])
+            drawn = _joined(block, config, store, side, bar.advance)
+            directions[side] = Direction.from_draws(
+                Draws(ids_NL=drawn["ids"], log_q_KN=drawn["log_q"], rung_N=drawn["rung"], unit_N=drawn.get("unit")),
+                side=side,
+                window=windows[side],
+                other_window=windows[other],
+                own_N=drawn["own"],
+                other_N=drawn["other"],
+                own_tokens_NL=drawn.get("own_tokens"),
+                other_tokens_NL=drawn.get("other_tokens"),
+                text_N=drawn.get("texts"),
+            )
     pieces = getattr(sources["a"], "pieces", None)
     tokens = np.unique(np.concatenate([direction.ids_NL.reshape(-1) for direction in directions.values()])).tolist()
     return Comparison(
@@ -162,33 +159,20 @@ def _block_seed(seed: int, block: int) -> int:
     return int(np.random.SeedSequence([seed, block + 1]).generate_state(1)[0])
 
 
-def _blocks(
-    proposal: Proposal,
-    own: SequenceSource,
-    other: SequenceSource,
-    space: InputSpace,
+def _joined(
+    block: Callable[[int, int], Arrays],
     config: CompareConfig,
-    seed: int,
-) -> list[tuple[int, Callable[[], Arrays]]]:
-    """Size of each block of one direction, and what draws and scores it; the last is as large as is left."""
+    store: Store | None,
+    side: Side,
+    advance: Callable[[int], None],
+) -> Arrays:
+    """All samples of one direction; each block (its number, its size) is kept as it is drawn."""
     # The ladders of one run hang together and give as many draws as they give: they are one block.
     most = config.block if config.proposal == "own" else config.samples
-
-    def draw(number: int, size: int) -> Arrays:
-        draws = as_draws(proposal.sample(size, seed=_block_seed(seed, number)), space.length)
-        return _scored(draws, own, other, number)
-
-    sizes = [min(most, config.samples - start) for start in range(0, config.samples, most)]
-    return [(size, partial(draw, number, size)) for number, size in enumerate(sizes)]
-
-
-def _joined(
-    blocks: Sequence[tuple[int, Callable[[], Arrays]]], store: Store | None, side: Side, advance: Callable[[int], None]
-) -> Arrays:
-    """All samples of one direction; each block is kept as it is drawn."""
     arrays = []
-    for number, (size, draw) in enumerate(blocks):
-        arrays.append(kept(store, f"{side} samples {number}", draw))
+    for number, start in enumerate(range(0, config.samples, most)):
+        size = min(most, config.samples - start)
+        arrays.append(kept(store, f"{side} samples {number}", partial(block, number, size)))
         advance(size)
     return {
         name: np.concatenate([block[name] for block in arrays], axis=-1 if name == "log_q" else 0)
@@ -196,11 +180,21 @@ def _joined(
     }
 
 
-def _scored(draws: Draws, own: SequenceSource, other: SequenceSource, block: int) -> Arrays:
+def _block(
+    proposal: Proposal,
+    own: SequenceSource,
+    other: SequenceSource,
+    space: InputSpace,
+    seed: int,
+    number: int,
+    size: int,
+) -> Arrays:
+    """``size`` samples of one direction, scored by both models."""
+    draws = as_draws(proposal.sample(size, seed=_block_seed(seed, number)), space.length)
     arrays: Arrays = {"ids": draws.ids_NL, "log_q": draws.log_q_KN, "rung": draws.rung_N}
     if draws.unit_N is not None:
         # Chains of one block are not those of another.
-        arrays["unit"] = draws.unit_N + block * 2**32
+        arrays["unit"] = draws.unit_N + number * 2**32
     own_N, own_tokens = draws.nll_N, draws.token_nll_NL
     if own_N is None or (own_tokens is None and hasattr(own, "token_scores")):
         own_N, own_tokens = _score(own, draws.ids_NL)
@@ -211,11 +205,6 @@ def _scored(draws: Draws, own: SequenceSource, other: SequenceSource, block: int
     texts = getattr(own, "texts", None)
     # NumPy drops trailing NULs of fixed-width text; none of our texts ends in one that matters.
     return arrays | ({"texts": np.array(texts(draws.ids_NL))} if texts else {})
-
-
-def _draws(arrays: Arrays) -> Draws:
-    """The part of ``_scored`` that says what the samples were drawn from."""
-    return Draws(ids_NL=arrays["ids"], log_q_KN=arrays["log_q"], rung_N=arrays["rung"], unit_N=arrays.get("unit"))
 
 
 def _score(source: SequenceSource, ids_NL: Tokens) -> tuple[Floats, Floats | None]:

@@ -112,9 +112,14 @@ class CountTable:
         cells_C, index = np.unique(self.cell_N[self.cell_N >= 0], return_inverse=True)
         compact_N = np.full(len(self.cell_N), -1)
         compact_N[self.cell_N >= 0] = index
-        sums_C: Floats = np.bincount(index, self.weight_N[self.cell_N >= 0], minlength=len(cells_C)).astype(np.float64)
+        return cells_C, *self.sums(compact_N, len(cells_C))
+
+    def sums(self, cell_N: Integers, cells: int) -> tuple[Floats, Floats]:
+        """Sum of the weights in each cell ``[c]``, and of every replicate ``[r, c]``; a cell of -1 is left out."""
+        kept_N = cell_N >= 0
+        sums_C: Floats = np.bincount(cell_N[kept_N], self.weight_N[kept_N], minlength=cells).astype(np.float64)
         counts = resampled(self.direction.unit_N, self.direction.stratum_N, self.replicates, self.seed)
-        return cells_C, sums_C, replicate_sums(self.weight_N, compact_N, len(cells_C), counts)
+        return sums_C, replicate_sums(self.weight_N, cell_N, cells, counts)
 
     def count(self) -> tuple[Floats, Floats]:
         """Scaled number of plausible sequences by difference: ``[d]`` and replicates ``[r, d]``."""
@@ -160,9 +165,9 @@ class CountTable:
 # What is read off the histograms: logs of counts with intervals, disagreement beyond a threshold, the spread of D.
 
 
-def interval_of(estimate: float, values_R: Floats, level: float, n: int, unit: str = "sequences") -> Interval:
+def interval_of(estimate: float, values_R: Floats, level: float, n: int) -> Interval:
     """The percentile interval of replicates that are known; none where fewer than 20 are."""
-    how = f"percentile bootstrap over {n:,} {unit}"
+    how = f"percentile bootstrap over {n:,} sequences"
     known = values_R[~np.isnan(values_R)]
     if not math.isfinite(estimate) or len(known) < 20:
         return Interval(estimate=estimate, n=n, level=level, how=how)
@@ -222,9 +227,7 @@ def agreement(tables: tuple[CountTable, CountTable], threshold: float, level: fl
         alike_N = (np.abs(direction.difference_N) < threshold) & direction.overlap_N
         # 0 where the other model finds the sequence worse, 1 where they agree and both find it plausible, else 2.
         cell_N = np.where(direction.inside_N, np.where(worse_N, 0, np.where(alike_N, 1, 2)), -1)
-        counts = resampled(direction.unit_N, direction.stratum_N, table.replicates, table.seed)
-        sums_R3 = replicate_sums(table.weight_N, cell_N, 3, counts)
-        sums_3 = np.bincount(cell_N[cell_N >= 0], table.weight_N[cell_N >= 0], minlength=3)
+        sums_3, sums_R3 = table.sums(cell_N, 3)
         n = len(cell_N)
         private, total = (float(sums_3[0]), sums_R3[:, 0]), (float(sums_3.sum()), sums_R3.sum(axis=1))
         by_side.append(

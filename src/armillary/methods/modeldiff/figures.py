@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from armillary.methods.modeldiff.config import Weighting
-from armillary.methods.modeldiff.core import Side, replicate_sums, resampled
+from armillary.methods.modeldiff.core import Side
 from armillary.methods.modeldiff.curves import CountTable, ratio
 from armillary.methods.modeldiff.result import Comparison, SampleExample, reliability_by
 from armillary.numerics.intervals import Interval
@@ -182,10 +182,7 @@ def multiple(counts: CountTable, threshold: float, level: float) -> Interval:
     direction = counts.direction
     worse_N = direction.other_N - direction.own_N >= threshold
     cell_N = np.where(direction.inside_N, worse_N + 2 * direction.overlap_N, -1)
-    drawn = resampled(direction.unit_N, direction.stratum_N, counts.replicates, counts.seed)
-    sums_R4 = replicate_sums(counts.weight_N, cell_N, 4, drawn)
-    kept_N = cell_N >= 0
-    sums_4 = np.bincount(cell_N[kept_N], counts.weight_N[kept_N], minlength=4)
+    sums_4, sums_R4 = counts.sums(cell_N, 4)
     worse = (float(sums_4[[1, 3]].sum()), sums_R4[:, [1, 3]].sum(axis=1))
     both = (float(sums_4[[2, 3]].sum()), sums_R4[:, [2, 3]].sum(axis=1))
     return ratio(worse, both, level, len(cell_N))

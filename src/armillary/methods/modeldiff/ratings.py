@@ -38,9 +38,6 @@ class RatedDirection:
     overlap_N: Mask | None = None
     """Which samples both models find plausible."""
 
-    log_overlap: float | None = None
-    """Log of the number of sequences that both find plausible, where it is known otherwise; then not resampled."""
-
     unit_N: Integers | None = None
     """What is resampled as one, such as a chain; each sample by default."""
 
@@ -121,14 +118,10 @@ def private_inputs(
     overlap_N = np.zeros(len(weight_N)) if direction.overlap_N is None else weight_N * direction.overlap_N
     parts = [*(_sums_by_bin(tail_N, bin_N, weight_N, direction.rating_N) for tail_N in tails), overlap_N[None]]
     sums_RC = _replicated(direction, parts, replicates, seed)
-    known = direction.log_overlap is not None or direction.overlap_N is not None
-    overlap_R = sums_RC[:, -1]
-    if direction.log_overlap is not None:
-        # exp(700) is about the largest number that float64 holds.
-        overlap_R = np.full_like(overlap_R, math.exp(min(700.0, direction.log_overlap - log_scale)))
+    overlap_R = None if direction.overlap_N is None else sums_RC[:, -1]
     ends = np.cumsum([part.shape[0] for part in parts])
     return [
-        _one_threshold(direction, sums_RX, overlap_R if known else None, tail_N, level)
+        _one_threshold(direction, sums_RX, overlap_R, tail_N, level)
         for sums_RX, tail_N in zip(np.split(sums_RC, ends[:-1], axis=1), tails, strict=False)
     ]
 

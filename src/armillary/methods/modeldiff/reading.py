@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from armillary.errors import NumericError, UsageError
+from armillary.methods.modeldiff.source import prefix_ids
 from armillary.models import LoadedModel
-from armillary.models.batches import encode, pad, padded_batches
+from armillary.models.batches import pad, padded_batches
 from armillary.scoring import token_nll
 
 Cut = Literal["pre-token", "white space"]
@@ -42,15 +43,9 @@ class Reading:
     @cached_property
     def start_ids(self) -> list[int]:
         """Tokens that are given and not scored; UsageError where the model has none to start from."""
-        if self.prefix is not None:
-            ids = encode(self.loaded, [self.prefix])[0]
-            if self._text(self._prefix_ids) != self.prefix:
-                raise UsageError(f"The tokenizer of {self.loaded.name} does not give the prefix {self.prefix!r} back.")
-            return ids
-        token = self.loaded.tokenizer.bos_token_id
-        if not isinstance(token, int):
-            raise UsageError(f"The tokenizer of {self.loaded.name} has no beginning-of-text token; give a prefix.")
-        return [token]
+        if self.prefix is not None and self._text(self._prefix_ids) != self.prefix:
+            raise UsageError(f"The tokenizer of {self.loaded.name} does not give the prefix {self.prefix!r} back.")
+        return list(prefix_ids(self.loaded, self.prefix))
 
     @cached_property
     def cut(self) -> Cut:
@@ -110,7 +105,7 @@ class Reading:
         if not whole:
             return np.zeros(0)
         longest = max(map(len, whole))
-        room = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        room = self.loaded.max_positions
         if room is not None and longest > room:
             raise UsageError(f"A text has {longest} tokens for {self.loaded.name}, which has {room} positions.")
         totals = np.zeros(len(whole))

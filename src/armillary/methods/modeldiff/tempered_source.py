@@ -155,7 +155,7 @@ class LoadedTempered:
 
     def _read(self, ids_BL: Tensor) -> tuple[Cache, Tensor]:
         """The cache after all tokens but the last, and the hidden state in front of each token ``[B, L, D]``."""
-        room = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        room = self.loaded.max_positions
         tokens = self.prefix.shape[1] + ids_BL.shape[1]
         if room is not None and tokens > room:
             raise UsageError(f"prefix and sequence have {tokens} tokens; this model has {room} positions.")

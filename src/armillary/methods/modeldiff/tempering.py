@@ -256,7 +256,9 @@ def _weighted(trace: _Trace, temperatures: tuple[float, ...], thin: int | Litera
     counts_K = np.full(len(temperatures), nll_SCK[:, :, 0].size)
     solved = mbar(reduced_KN, counts_K, anchor=temperatures.index(1.0), strict=False)
     log_q_KN = solved.free_energies_K[:, None] - reduced_KN
-    trips = _round_trips(trace.replica_SCK)
+    # The inverse of a permutation: at which rung each replica stands.
+    rung_SR = np.argsort(trace.replica_SCK, axis=2).reshape(len(trace.replica_SCK), -1)
+    trips = int(round_trips(rung_SR, len(temperatures)).sum()) if len(temperatures) > 1 else 0
     return TemperedChains(
         temperatures=temperatures,
         ids_NL=trace.ids_SCKL[::step].reshape(len(reduced_KN.T), -1).astype(np.int64),
@@ -284,7 +286,7 @@ def _run(ladder: Ladder, sweeps: int, burn_in: int, label: str | None) -> _Trace
     nll_SCK = np.empty((kept, chains, rungs), dtype=np.float64)
     replica_SCK = np.empty((kept, chains, rungs), dtype=np.int64)
     accepted_K, swapped = np.zeros(rungs), np.zeros(rungs - 1)
-    with counted(label, sweeps) if label else counted("", 0) as bar:
+    with counted(label, sweeps) as bar:
         for sweep in range(-burn_in, kept):
             accepted_CK, swapped_CP = ladder.redraw(), ladder.swap()
             if sweep >= 0:
@@ -293,15 +295,6 @@ def _run(ladder: Ladder, sweeps: int, burn_in: int, label: str | None) -> _Trace
                 ids_SCKL[sweep], nll_SCK[sweep], replica_SCK[sweep] = ladder.ids_CKL, ladder.nll_CK, ladder.replica_CK
             bar.advance(1)
     return _Trace(ids_SCKL, nll_SCK, replica_SCK, accepted_K / kept, swapped / kept)
-
-
-def _round_trips(replica_SCK: NDArray[np.int64]) -> int:
-    sweeps, _, rungs = replica_SCK.shape
-    if rungs == 1:
-        return 0
-    # The inverse of a permutation: at which rung each replica stands.
-    rung_SCR = np.argsort(replica_SCK, axis=2)
-    return int(round_trips(rung_SCR.reshape(sweeps, -1), rungs).sum())
 
 
 def _unmixed(
