@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from armillary.errors import StorageError
+from armillary.errors import StorageError, UsageError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -157,3 +157,25 @@ def digest_of(path: Path | str) -> str:
     except OSError as error:
         raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
     return digest.hexdigest()[:16]
+
+
+def read_text(path: Path | str) -> str:
+    """The text of a user's file in UTF-8, without a byte order mark.
+
+    Raises:
+        UsageError: there is no such file, or it is no such text.
+        StorageError: it can't be read.
+    """
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"{path} could not be read: there is no file of that name.") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
+    except OSError as error:
+        raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
+
+
+def text_lines(path: Path | str) -> list[str]:
+    """The lines of a user's file that hold more than white space. Raises as ``read_text``."""
+    return [line for line in read_text(path).splitlines() if line.strip()]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.errors import UsageError
+from armillary.files import read_text
 
 Task = Literal["classify", "regress", "describe"]
 Vectors = NDArray[np.float64]
@@ -199,7 +200,7 @@ def _targets(targets: str) -> list[str]:
         return _sheet(Path(named["file"])).column(named["column"])
     if targets.lower().endswith(".csv"):
         raise UsageError(f"which column of {targets} are the targets? Give {targets}:COLUMN.")
-    lines = _text(Path(targets)).split("\n")
+    lines = read_text(targets).split("\n")
     return [line.rstrip("\r") for line in (lines[:-1] if not lines[-1] else lines)]
 
 
@@ -230,7 +231,7 @@ def _checked(vectors: Vectors, path: Path) -> Vectors:
 
 def _sheet(path: Path) -> _Sheet:
     try:
-        lines = [line for line in csv.reader(io.StringIO(_text(path), newline=""), strict=True) if line]
+        lines = [line for line in csv.reader(io.StringIO(read_text(path), newline=""), strict=True) if line]
     except csv.Error as error:
         raise UsageError(f"{path} can't be read as comma-separated text ({error}).") from None
     if len(lines) < 2:
@@ -245,17 +246,6 @@ def _sheet(path: Path) -> _Sheet:
         if len(row) != len(header):
             raise UsageError(f"row {number} of {path} has {len(row)} cells and its header {len(header)}.")
     return _Sheet(path, header, rows)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text.") from None
-    except OSError as error:
-        raise UsageError(f"{path} could not be read: {error.strerror or error}.") from None
 
 
 def _is_number(text: str) -> bool:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from armillary.cli.bricks.profile import lines_of
 from armillary.cli.options import Folder, read
 from armillary.data import capability_texts
 from armillary.errors import StorageError, UsageError
+from armillary.files import text_lines
 from armillary.records.plain import dumps
 from armillary.runs.settings import DRY_MODEL, ModelSettings
 
@@ -184,7 +184,7 @@ def key_texts(source: str, seed: int) -> list[str]:
     """Texts of a file, or of a capability. UsageError where there is none."""
     if not Path(source).is_file():
         return capability_texts(source, split="calibrate", limit=KEY_TEXTS, seed=seed)
-    texts = lines_of(source)
+    texts = text_lines(source)
     if not texts:
         raise UsageError(f"{source} holds no text; give one a line.")
     return texts

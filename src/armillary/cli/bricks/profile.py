@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 import tyro
 
 from armillary.cli.command import run_job
 from armillary.data import capability_source, capability_texts
-from armillary.errors import StorageError, UsageError
+from armillary.errors import UsageError
+from armillary.files import text_lines
 from armillary.methods.bricks.neurons.config import LEAST_TEXTS
 from armillary.runs.run import Job, Outcome, Run
 from armillary.runs.settings import OneModelSettings, at_least
@@ -70,7 +70,7 @@ class ProfileSettings(OneModelSettings):
 
         Packaged texts are as many to score as to hold out, in the order in which the survey halves them.
         """
-        own = {name: lines_of(file) for name, file in self.named_files()}
+        own = {name: text_lines(file) for name, file in self.named_files()}
         for name, texts in own.items():
             if len(texts) < 2 * LEAST_TEXTS:
                 raise UsageError(
@@ -116,17 +116,6 @@ def survey_neurons(run: Run[ProfileSettings]) -> Outcome:
         measures=measures(result),
         data=[capability_source(name) for name in settings.capabilities or ()],
     )
-
-
-def lines_of(file: str) -> list[str]:
-    """The texts of a file, one a line, empty lines left out. Raises StorageError or UsageError."""
-    try:
-        content = Path(file).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise StorageError(f"{file} could not be read: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file} holds no UTF-8 text: {error.reason} at byte {error.start}.") from error
-    return [line for line in content.splitlines() if line.strip()]
 
 
 JOBS = {"bricks profile": Job(settings=ProfileSettings, work=survey_neurons)}

@@ -9,8 +9,8 @@ import tyro
 
 from armillary.cli.command import execute, print_summary
 from armillary.cli.options import RunOptions, read_run
-from armillary.errors import ArmillaryError, StorageError, UsageError
-from armillary.files import write_atomic
+from armillary.errors import ArmillaryError, UsageError
+from armillary.files import text_lines, write_atomic
 from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace, Sequences
 from armillary.records.plain import dumps, plain
 from armillary.records.record import FILE_NAME, RunRecord
@@ -188,7 +188,7 @@ def _compared(run: Run[ModeldiffSettings]) -> "Comparison":
     settings, a, b = run.settings, run.models["a"], run.models["b"]
     space, config = settings.space(), settings.compare()
     if settings.reference is not None:
-        texts = _texts(settings.reference)
+        texts = text_lines(settings.reference)
         windows = {
             side: text_window(ModelSource.of(loaded, space, config), texts) for side, loaded in (("a", a), ("b", b))
         }
@@ -225,18 +225,6 @@ def _by_text(run: Run[ModeldiffSettings]) -> Outcome:
 
 def _title(run: Run[ModeldiffSettings]) -> str:
     return f"Prediction differences: {run.models['a'].name} (A) and {run.models['b'].name} (B)"
-
-
-def _texts(path: str) -> list[str]:
-    """The lines of a file that hold more than white space."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
-    try:
-        return [line for line in content.decode("utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} holds no UTF-8 text: {error.reason} at byte {error.start}.") from error
 
 
 def _is_complete(out: Path, settings: ModeldiffSettings) -> bool:

@@ -8,7 +8,7 @@ and ``B [out, r]``.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -188,8 +188,8 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brick:
-    """A functional part of a language model. Make one with ``Brick.of``."""
+class BrickFacts:
+    """What a brick and its card on disk both hold."""
 
     name: str
     origin: Origin
@@ -197,10 +197,20 @@ class Brick:
     granularity: Granularity
     base: BaseRef
     sites: tuple[Site, ...]
-    payload: Payload
     meta: BrickMeta = field(default_factory=BrickMeta)
     parents: tuple[str, ...] = ()
     """Ids of the bricks that this one was made from."""
+
+    def facts(self) -> dict[str, Any]:
+        """These fields alone, by name."""
+        return {fact.name: getattr(self, fact.name) for fact in fields(BrickFacts)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brick(BrickFacts):
+    """A functional part of a language model. Make one with ``Brick.of``."""
+
+    payload: Payload
 
     def __post_init__(self) -> None:
         for name, value, accepted in (
@@ -271,16 +281,5 @@ class Brick:
         """The specification as plain JSON data, without tensors and id."""
         # As it is read back: 1 given where 1.0 is meant becomes 1.0 there, and must not change the id.
         meta = decode(BrickMeta, plain(self.meta), "The meta of a brick")
-        return {
-            "format": 1,
-            "name": self.name,
-            "origin": self.origin,
-            "kind": self.kind,
-            "granularity": self.granularity,
-            "base": plain(self.base),
-            "sites": plain(self.sites),
-            "payload": plain(PayloadSpec.of(self.payload)),
-            "meta": plain(meta),
-            "cost": plain(self.cost),
-            "parents": list(self.parents),
-        }
+        own = {"format": 1, "payload": PayloadSpec.of(self.payload), "meta": meta, "cost": self.cost}
+        return {name: plain(value) for name, value in {**self.facts(), **own}.items()}

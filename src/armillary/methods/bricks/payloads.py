@@ -66,11 +66,6 @@ class Partition:
             if len(sizes) != self.experts or np.ptp(sizes) > 1:
                 raise UsageError(f"the experts of layer {layer} must differ in size by one neuron at most.")
 
-    @property
-    def order_LM(self) -> NDArray[np.int64]:
-        """For each layer the neurons, expert after expert."""
-        return np.argsort(self.labels_LM, axis=1, kind="stable")
-
 
 @dataclass(frozen=True)
 class LowRank:

@@ -112,7 +112,6 @@ class EditScores:
 
     generalisation: Interval | None
     locality: Interval | None
-    locality_before: Interval | None
     unchanged: Interval | None
     """Share of neighbours whose likeliest next token is the same as before."""
 
@@ -137,14 +136,12 @@ def score_edits(outcomes: Sequence[FactOutcome], *, seed: int = 0) -> EditScores
     hit_before = [bool(reading.new[0] > reading.true[0]) for reading in before]
     general = [_share(np.greater, reading.new[1:], reading.true[1:]) for reading in after]
     local = [_share(np.greater, reading.neighbour_true, reading.neighbour_new) for reading in after]
-    local_before = [_share(np.greater, reading.neighbour_true, reading.neighbour_new) for reading in before]
     same = [_share(np.equal, old.neighbour_top, new.neighbour_top) for old, new in zip(before, after, strict=True)]
     return EditScores(
         efficacy=binomial(sum(hit), len(hit)),
         efficacy_before=binomial(sum(hit_before), len(hit)),
         generalisation=_mean(general, seed),
         locality=_mean(local, seed),
-        locality_before=_mean(local_before, seed),
         unchanged=_mean(same, seed),
         generation=binomial(sum(outcome.generation_right for outcome in outcomes), len(hit)),
         score=_harmonic([float(right) for right in hit], general, local, seed),

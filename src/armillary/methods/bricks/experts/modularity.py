@@ -38,15 +38,10 @@ class FunctionalExperts:
     """Their expected number in a random partition."""
 
     functional_LE: NDArray[np.bool_]
-    """Where the count is one that a random expert reaches with probability ``p_value`` at most."""
+    """Where the count is one that a random expert reaches with probability ``P_VALUE`` at most."""
 
     null_functional_P: NDArray[np.int64]
     """Number of functional experts of each random partition."""
-
-    null_degree_P: Array
-    """Modularisation degree of each random partition, NaN where it has no functional expert."""
-
-    p_value: float = P_VALUE
 
     @property
     def number(self) -> int:
@@ -56,7 +51,9 @@ class FunctionalExperts:
     @property
     def degree(self) -> float | None:
         """Modularisation degree: mean of count over expected count of the functional experts; None where none is."""
-        return _degree(self.counts_LE, self.expected_LE, self.functional_LE)
+        if not self.functional_LE.any():
+            return None
+        return float((self.counts_LE[self.functional_LE] / self.expected_LE[self.functional_LE]).mean())
 
     @property
     def p_of_number(self) -> float:
@@ -119,11 +116,6 @@ def functional_experts(
             expected_LE=counts.expected_FLE[index],
             functional_LE=counts.functional_FLE[index],
             null_functional_P=np.array([int(row.functional_FLE[index].sum()) for row in null]),
-            null_degree_P=np.array(
-                [_degree(row.counts_FLE[index], row.expected_FLE[index], row.functional_FLE[index]) for row in null],
-                np.float64,
-            ),
-            p_value=p_value,
         )
         for index, name in enumerate(masks)
     }
@@ -170,9 +162,3 @@ def _counted(
     larger_LE = (size_LE > width // experts).astype(np.int64)
     least_FLE = np.take_along_axis(least_FLS, np.broadcast_to(larger_LE, counts_FLE.shape), axis=2)
     return _Counts(counts_FLE=counts_FLE, expected_FLE=expected_FLE, functional_FLE=counts_FLE >= least_FLE)
-
-
-def _degree(counts_LE: NDArray[np.int64], expected_LE: Array, functional_LE: NDArray[np.bool_]) -> float | None:
-    if not functional_LE.any():
-        return None
-    return float((counts_LE[functional_LE] / expected_LE[functional_LE]).mean())

@@ -8,7 +8,7 @@ Legend: I inputs, O outputs, N neurons, R rank, T tokens.
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,15 +25,17 @@ from armillary.models.feed_forward import feed_forward, weight_OI
 from armillary.training.checkpoints import only_trainable
 
 
-class _Part(Protocol):
+class _Part(nn.Module):
     """A parametrisation that knows its change and can be written into the stored weight."""
 
-    def change(self, weight_OI: Tensor) -> tuple[Tensor, Tensor]: ...
+    def change(self, weight_OI: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
 
-    def write(self, stored: Tensor) -> None: ...
+    def write(self, stored: Tensor) -> None:
+        raise NotImplementedError
 
 
-class _Slices(nn.Module):
+class _Slices(_Part):
     """Some rows (of a read) or columns (of a write) of a matrix."""
 
     def __init__(self, matrix: nn.Module, chosen_N: Tensor, side: Literal["rows", "columns"]) -> None:
@@ -60,7 +62,7 @@ class _Slices(nn.Module):
         stored.index_copy_(self.axis, cast(Tensor, self.chosen_N), self.part.detach())
 
 
-class _Adapter(nn.Module):
+class _Adapter(_Part):
     """``B @ A`` beside a matrix; B starts at zero, so that nothing changes before the first step."""
 
     def __init__(self, matrix: nn.Module, rank: int, generator: torch.Generator) -> None:
@@ -90,7 +92,7 @@ class TrainingParts:
 
     def parameters(self) -> list[nn.Parameter]:
         """What an optimiser gets; nothing else requires a gradient inside the block."""
-        return [p for part in self._parts.values() for p in cast(nn.Module, part).parameters()]
+        return [p for part in self._parts.values() for p in part.parameters()]
 
     @property
     def count(self) -> int:
@@ -154,18 +156,18 @@ def adapter_training(
 
 
 @contextmanager
-def _standing_apart(loaded: LoadedModel, parts: Mapping[str, nn.Module], keep: bool) -> Iterator[TrainingParts]:
+def _standing_apart(loaded: LoadedModel, parts: Mapping[str, _Part], keep: bool) -> Iterator[TrainingParts]:
     modules = {path: loaded.model.get_submodule(path) for path in parts}
     with ExitStack() as stack:
         stack.enter_context(only_trainable(loaded.model, []))
         for path, part in parts.items():
             parametrize.register_parametrization(modules[path], "weight", part)
             stack.callback(parametrize.remove_parametrizations, modules[path], "weight", leave_parametrized=False)
-        yield TrainingParts(loaded, cast(Mapping[str, _Part], parts))
+        yield TrainingParts(loaded, parts)
         if keep:
             with torch.no_grad():
                 for path, part in parts.items():
-                    cast(_Part, part).write(_original(modules[path]).data)
+                    part.write(_original(modules[path]).data)
 
 
 def _original(module: nn.Module) -> Tensor:

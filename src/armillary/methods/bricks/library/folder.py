@@ -12,15 +12,11 @@ from torch import Tensor
 
 from armillary.errors import StorageError, UsageError
 from armillary.files import write_atomic
-from armillary.methods.bricks.base import BaseRef
 from armillary.methods.bricks.brick import (
     FIELDS,
     Brick,
-    BrickMeta,
+    BrickFacts,
     Cost,
-    Granularity,
-    Kind,
-    Origin,
     PayloadSpec,
     payload_from,
     payload_tensors,
@@ -46,21 +42,13 @@ def write_brick(brick: Brick, folder: Path) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BrickCard:
+class BrickCard(BrickFacts):
     """What ``brick.json`` holds: all that is known of a brick but its tensors."""
 
     id: str
     format: Literal[1]
-    name: str
-    origin: Origin
-    kind: Kind
-    granularity: Granularity
-    base: BaseRef
-    sites: tuple[Site, ...]
     payload: PayloadSpec
-    meta: BrickMeta
     cost: Cost
-    parents: tuple[str, ...]
 
 
 def read_card(folder: Path) -> BrickCard:
@@ -91,17 +79,9 @@ def read_brick(folder: Path, *, layers: Sequence[int] | None = None) -> Brick:
     chosen = {index: site for index, site in enumerate(card.sites) if layers is None or site.layer in layers}
     if not chosen or (layers is not None and card.payload.type == "partition"):
         raise StorageError(f"{folder} can't be read in part: no site in the layers asked for, or it is a partition.")
-    brick = Brick(
-        name=card.name,
-        origin=card.origin,
-        kind=card.kind,
-        granularity=card.granularity,
-        base=card.base,
-        sites=tuple(chosen.values()),
-        payload=payload_from(card.payload, _tensors(folder, chosen, card.payload.type == "low_rank"), chosen),
-        meta=card.meta,
-        parents=card.parents if layers is None else (card.id,),
-    )
+    payload = payload_from(card.payload, _tensors(folder, chosen, card.payload.type == "low_rank"), chosen)
+    parents = card.parents if layers is None else (card.id,)
+    brick = Brick(**{**card.facts(), "sites": tuple(chosen.values()), "parents": parents}, payload=payload)
     if layers is None and brick.id != card.id:
         raise StorageError(f"{folder} differs from its id {card.id[:16]}: it was changed after it was written.")
     return brick

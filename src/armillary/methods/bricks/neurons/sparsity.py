@@ -69,7 +69,6 @@ def _mask(norms_M: Tensor, share: float, indicator: Indicator) -> Change:
 class AblationCurve:
     """Losses of the same texts with rising shares of the neurons left out."""
 
-    indicator: str
     levels: tuple[float, ...]
     """Share of neurons left out at each point, rising."""
 
@@ -87,12 +86,6 @@ class AblationCurve:
         Where the rise stays below the limit the last level comes out: then the knee is there or beyond.
         """
         return resampled(lambda drawn: crossing(self.levels, self._rises(drawn), limit), self.before.sizes, seed=seed)
-
-    def largest_free(self, limit: float = KNEE) -> float | None:
-        """The largest level up to which every measured rise of perplexity is at most ``limit``; None for no level."""
-        rises_S = self._rises({name: np.ones((1, n)) for name, n in self.before.sizes.items()})[0]
-        free = int(np.argmax(np.append(rises_S > limit, True)))
-        return self.levels[free - 1] if free else None
 
     def at(self, level: float) -> Losses:
         """Losses at one of the levels; UsageError for a level that was not measured."""
@@ -130,7 +123,7 @@ def ablation_curve(
     for share in track(shares, f"leaving out neurons by {indicator}", len(shares)):
         with lowest_ablated(loaded, share, indicator):
             after.append(measure(name=f"masked {indicator} {share}"))
-    return AblationCurve(indicator=indicator, levels=tuple(shares), before=before, after=tuple(after))
+    return AblationCurve(levels=tuple(shares), before=before, after=tuple(after))
 
 
 def indicator_gain(worse: AblationCurve, better: AblationCurve, level: float) -> Interval:
@@ -312,7 +305,5 @@ def cett_curve(
     for thresholds in track(rising, "truncating by CETT", len(rising)):
         with truncated(loaded, thresholds.thresholds_L):
             after.append(measure(name=f"truncated {array_digest(thresholds.thresholds_L)}"))
-    curve = AblationCurve(
-        indicator="magnitude by CETT", levels=tuple(row.sparsity for row in rising), before=before, after=tuple(after)
-    )
+    curve = AblationCurve(levels=tuple(row.sparsity for row in rising), before=before, after=tuple(after))
     return CettCurve(thresholds=tuple(rising), curve=curve)

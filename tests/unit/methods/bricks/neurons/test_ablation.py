@@ -216,16 +216,6 @@ def test_masking_curves() -> None:
         ablation_curve(loaded, TEXTS, shares=(0.6, 0.2))
 
 
-def test_largest_free_level() -> None:
-    table = made_table()
-    curve = ablation_curve(tiny(), TEXTS, shares=(0.1, 0.2))
-    for rows, expected in ((("random 0", "code"), 0.1), (("random 0", "random 1"), 0.2), (("code",), None)):
-        levels = (0.1, 0.2)[: len(rows)]
-        after = tuple(table.after[row] for row in rows)
-        made = type(curve)(indicator="magnitude", levels=levels, before=table.before, after=after)
-        assert made.largest_free(0.2) == expected
-
-
 def test_cett_by_hand() -> None:
     a = torch.tensor([[3.0, -4.0, 0.5], [1.0, 0.0, -2.0]])
     write = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]])  # column norms 1, 1, 2
