@@ -15,6 +15,9 @@ CAPITAL_PARAPHRASES = (
 )
 """Ours; the slot stands inside a sentence, so that a subject is never the first token."""
 
+NEIGHBOURS = 10
+"""Other countries that a fact is judged on: more tell smaller shares, and each is read with two answers."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour:
@@ -77,13 +80,13 @@ class Fact:
 
 
 def capital_facts(
-    count: int | None = None, *, seed: int = 0, neighbours: int = 10, countries: Sequence[str] | None = None
+    count: int | None = None, *, seed: int = 0, countries: Sequence[str] | None = None
 ) -> tuple[Fact, ...]:
     """Facts "The capital of X is Y", each with the capital of another country as its new answer.
 
     Countries (of GeoNames, by their common names; all, or those given) are shuffled by ``seed`` and ``count`` of them
     taken; the new answer and the neighbours are drawn from the others. Left out are countries whose name shares a word
-    with the capital, where the prompt gives the answer away. UsageError for more facts or neighbours than there are,
+    with the capital, where the prompt gives the answer away. UsageError for more facts than there are,
     an unknown country, or a missing data package.
     """
     capitals = _capitals()
@@ -94,16 +97,14 @@ def capital_facts(
     wanted = len(names) if count is None else count
     if not 1 <= wanted <= len(names):
         raise UsageError(f"count must be 1 to {len(names)}, the countries there are; got {count}.")
-    if not 0 <= neighbours < len(capitals) - 1:
-        raise UsageError(f"neighbours must be 0 to {len(capitals) - 2}; got {neighbours}.")
     generator = np.random.default_rng(seed)
     chosen = [names[index] for index in generator.permutation(len(names))[:wanted]]
-    return tuple(_capital_fact(country, capitals, neighbours, generator) for country in chosen)
+    return tuple(_capital_fact(country, capitals, generator) for country in chosen)
 
 
-def _capital_fact(country: str, capitals: dict[str, str], neighbours: int, generator: np.random.Generator) -> Fact:
+def _capital_fact(country: str, capitals: dict[str, str], generator: np.random.Generator) -> Fact:
     others = [other for other in sorted(capitals) if other != country]
-    drawn = [others[index] for index in generator.permutation(len(others))[: neighbours + 1]]
+    drawn = [others[index] for index in generator.permutation(len(others))[: NEIGHBOURS + 1]]
     return Fact(
         subject=country,
         prompt=CAPITAL,

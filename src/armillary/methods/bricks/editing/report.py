@@ -112,9 +112,7 @@ def _neighbours(outcome: "FactOutcome") -> Table:
 
 def _costs(outcome: "FactOutcome", side: "SideEffects", edit: "FactEdit") -> Table:
     rows: list[list[Cell]] = [
-        ["divergence from the base, nats", *_row(side.divergence)],
-        ["change of the loss, nats per token", *_row(side.nll_change)],
-        ["share of positions with the same next token", *_row(side.same_top)],
+        *_elsewhere(side),
         ["largest divergence of a position, nats", side.largest_divergence, None, None],
         ["largest change of another subject's answer, nats", outcome.largest_off_target, None, None],
         ["u . k: how well the key stands apart", edit.separation, None, None],
@@ -124,8 +122,13 @@ def _costs(outcome: "FactOutcome", side: "SideEffects", edit: "FactEdit") -> Tab
     return Table(title="Side effects", columns=["what", "value", "low", "high"], rows=rows, note=note)
 
 
-def _row(interval: Interval) -> tuple[float, float, float]:
-    return interval.estimate, interval.lower, interval.upper
+def _elsewhere(side: "SideEffects") -> list[list[Cell]]:
+    named = {
+        "divergence from the base, nats": side.divergence,
+        "change of the loss, nats per token": side.nll_change,
+        "share of positions with the same next token": side.same_top,
+    }
+    return [[name, value.estimate, value.lower, value.upper] for name, value in named.items()]
 
 
 def _layers(sweep: "LayerSweep") -> Table:
@@ -178,14 +181,6 @@ def facts_section(
              f"{follow} of {len(fact.paraphrases)}", f"{same} of {len(fact.neighbours)}", reached,
              after.generated.strip()]
         )  # fmt: skip
-    elsewhere: list[list[Cell]] = [
-        [name, value.estimate, value.lower, value.upper]
-        for name, value in {
-            "divergence from the base, nats": side.divergence,
-            "change of the loss, nats per token": side.nll_change,
-            "share of positions with the same next token": side.same_top,
-        }.items()
-    ]
     return Section(
         id="edit",
         title="What the edits did",
@@ -211,7 +206,7 @@ def facts_section(
             Table(
                 title="Side effects",
                 columns=["what", "value", "low", "high"],
-                rows=elsewhere,
+                rows=_elsewhere(side),
                 note=f"The largest divergence of a position is {side.largest_divergence:.3g} nats, in the text that "
                 f"begins {side.worst_text[:60]!r}.",
             ),

@@ -17,7 +17,7 @@ from torch import Tensor
 from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.editing.answers import PREFIXES, base_answers_right, fact_rows
 from armillary.methods.bricks.editing.facts import Fact
-from armillary.methods.bricks.editing.key_value import RIDGE, KeyCovariance, ValueSettings, find_value, read_subject
+from armillary.methods.bricks.editing.key_value import KeyCovariance, ValueSettings, find_value, read_subject
 from armillary.methods.bricks.editing.metrics import EditScores, FactOutcome, edit_outcome, score_edits
 from armillary.methods.bricks.payloads import LowRank
 from armillary.models import LoadedModel
@@ -101,7 +101,6 @@ def edit_fact(
     *,
     prefixes: Sequence[str] = PREFIXES,
     settings: ValueSettings | None = None,
-    ridge: float | int = RIDGE,
     require_known: bool = True,
 ) -> FactEdit:
     """The brick that makes ``target_new`` the answer, written at one layer; the model itself is not changed.
@@ -115,7 +114,7 @@ def edit_fact(
         raise UsageError(f"the covariance is of layer {covariance.layer} and the edit of layer {layer}.")
     if require_known:
         refuse_unknown(loaded, [fact])
-    metric_MM = None if covariance is None else covariance.with_ridge(ridge)
+    metric_MM = None if covariance is None else covariance.with_ridge()
     key_M = read_subject(loaded, fact_rows(loaded, fact, prefixes), [layer])[layer].key_M
     key = key_direction(key_M, metric_MM)
     value = find_value(loaded, fact, layer, prefixes=prefixes, settings=settings)

@@ -169,16 +169,8 @@ class Router:
 
     def on(self, device: torch.device, dtype: torch.dtype) -> "Router":
         """The same router with its weights in the given place and type."""
-
-        def moved(values: Tensor | None) -> Tensor | None:
-            return None if values is None else values.to(device, dtype)
-
-        return replace(
-            self,
-            first_LED=moved(self.first_LED),
-            bias_LE=moved(self.bias_LE),
-            second_LEE=moved(self.second_LEE),
-        )
+        weights = {name: getattr(self, name) for name in ("first_LED", "bias_LE", "second_LEE")}
+        return replace(self, **{name: value.to(device, dtype) for name, value in weights.items() if value is not None})
 
     @property
     def weights_per_layer(self) -> int:

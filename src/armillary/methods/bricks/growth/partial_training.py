@@ -26,12 +26,9 @@ from armillary.training.checkpoints import only_trainable
 
 
 class _Part(nn.Module):
-    """A parametrisation that knows its change and can be written into the stored weight."""
+    """A parametrisation that knows its change."""
 
     def change(self, weight_OI: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
-
-    def write(self, stored: Tensor) -> None:
         raise NotImplementedError
 
 
@@ -80,9 +77,6 @@ class _Adapter(_Part):
     def change(self, weight_OI: Tensor) -> tuple[Tensor, Tensor]:
         return self.a_RI.detach().float().clone(), self.b_OR.detach().float().clone()
 
-    def write(self, stored: Tensor) -> None:
-        stored.copy_(self(stored.clone()))
-
 
 class TrainingParts:
     """Parameters that stand apart while a training block is open."""
@@ -130,18 +124,22 @@ def neuron_training(loaded: LoadedModel, index: Index, *, keep: bool = False) ->
             chosen_N = torch.from_numpy(chosen)
             for path, matrix in block.matrices.items():
                 parts[path] = _Slices(matrix, chosen_N, "columns" if matrix is block.write else "rows")
-    with _standing_apart(loaded, parts, keep) as training:
+    with _standing_apart(loaded, parts) as training:
         yield training
+        if keep:
+            with torch.no_grad():
+                for path, part in parts.items():
+                    part.write(_original(loaded.model.get_submodule(path)).data)
 
 
 @contextmanager
 def adapter_training(
-    loaded: LoadedModel, paths: Sequence[str], rank: int, *, seed: int = 0, keep: bool = False
+    loaded: LoadedModel, paths: Sequence[str], rank: int, *, seed: int = 0
 ) -> Iterator[TrainingParts]:
     """Inside, a low-rank path beside each named matrix can be trained; it starts at zero, so logits are bit-equal.
 
-    After the block the matrices are as before bit for bit, unless ``keep`` is True and no error left it. UsageError
-    for a rank below 1, no path, or a path that is no Linear or Conv1D.
+    After the block the matrices are as before bit for bit. UsageError for a rank below 1, no path, or a path that is
+    no Linear or Conv1D.
     """
     if rank < 1 or not paths:
         raise UsageError(f"adapters need a rank of at least 1 and at least one module; got {rank} and {len(paths)}.")
@@ -151,12 +149,12 @@ def adapter_training(
         if not isinstance(modules.get(path), nn.Linear | Conv1D):
             raise UsageError(f"{loaded.name} has no Linear or Conv1D called {path!r}.")
     parts = {path: _Adapter(modules[path], rank, generator) for path in paths}
-    with _standing_apart(loaded, parts, keep) as training:
+    with _standing_apart(loaded, parts) as training:
         yield training
 
 
 @contextmanager
-def _standing_apart(loaded: LoadedModel, parts: Mapping[str, _Part], keep: bool) -> Iterator[TrainingParts]:
+def _standing_apart(loaded: LoadedModel, parts: Mapping[str, _Part]) -> Iterator[TrainingParts]:
     modules = {path: loaded.model.get_submodule(path) for path in parts}
     with ExitStack() as stack:
         stack.enter_context(only_trainable(loaded.model, []))
@@ -164,10 +162,6 @@ def _standing_apart(loaded: LoadedModel, parts: Mapping[str, _Part], keep: bool)
             parametrize.register_parametrization(modules[path], "weight", part)
             stack.callback(parametrize.remove_parametrizations, modules[path], "weight", leave_parametrized=False)
         yield TrainingParts(loaded, parts)
-        if keep:
-            with torch.no_grad():
-                for path, part in parts.items():
-                    part.write(_original(modules[path]).data)
 
 
 def _original(module: nn.Module) -> Tensor:

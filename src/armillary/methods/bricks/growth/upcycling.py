@@ -64,59 +64,49 @@ def upcycle(
 
 
 @torch.no_grad()
-def split_into_experts(
-    loaded: LoadedModel,
-    partition: Partition,
-    *,
-    layers: Sequence[int] | None = None,
-    seed: int = 0,
-    spread: float = SPREAD,
-) -> Grown:
+def split_into_experts(loaded: LoadedModel, partition: Partition) -> Grown:
     """A copy in which each block is the sum of its groups of neurons, all of them active, with gates of 1.
 
     Exact up to the order of sums; the bias of the write is added once. Only the routers are new; they choose nothing
     until ``top_k`` is set below the number of experts. UsageError for a partition of another shape.
     """
-    target, chosen = model_copy(loaded), chosen_layers(loaded, layers)
-    shape = (loaded.anatomy.num_layers, feed_forward(loaded, chosen[0]).width)
+    target, layers = model_copy(loaded), loaded.anatomy.num_layers
+    shape = (layers, feed_forward(loaded, 0).width)
     if partition.labels_LM.shape != shape:
         raise UsageError(
             f"the partition is for {partition.labels_LM.shape} layers and neurons; {loaded.name} has {shape}."
         )
-    generator = torch.Generator().manual_seed(seed)
-    for layer in chosen:
+    generator = torch.Generator().manual_seed(0)
+    for layer in range(layers):
         block = feed_forward(target, layer)
         bias = bias_O(block.write)
         parts = [
             _part(target, block, np.flatnonzero(partition.labels_LM[layer] == expert))
             for expert in range(partition.experts)
         ]
-        rows = _rows(target, partition.experts, spread, generator)
+        rows = _rows(target, partition.experts, SPREAD, generator)
         kept = None if bias is None else bias.detach().clone()
         _put(target, block, Mixture(parts, rows, partition.experts, unit_gates=True, bias=kept))
     names = _names(target, (), range(partition.experts))
-    how = f"{partition.experts} experts out of the neurons of {len(chosen)} layers"
+    how = f"{partition.experts} experts out of the neurons of {layers} layers"
     return grown_from(loaded, target.model, how, parameters=names)
 
 
 @torch.no_grad()
-def add_expert(loaded: LoadedModel, *, like: int = 0, seed: int = 0, spread: float = SPREAD) -> Grown:
-    """A copy of a model with experts in which every mixture has one more, a copy of expert ``like``, still closed.
+def add_expert(loaded: LoadedModel) -> Grown:
+    """A copy of a model with experts in which every mixture has one more, a copy of the first, still closed.
 
     Closed means a router logit of minus infinity: exact, which zeros in the new expert's write are not (the weights of
     the others would shrink). Train it inside ``through_expert``, then ``open_experts``. UsageError for a model without
-    experts or an expert it lacks.
+    experts.
     """
-    least = min(len(mixture.experts) for mixture in mixtures(loaded.model).values())
-    if not 0 <= like < least:
-        raise UsageError(f"the expert to copy must be 0 to {least - 1}; got {like}.")
     target = model_copy(loaded)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     names: list[str] = []
     for path, mixture in mixtures(target.model).items():
         last = len(mixture.experts)
-        mixture.experts.append(copy.deepcopy(mixture.experts[like]))
-        mixture.router_rows.append(nn.Parameter(_rows(target, 1, spread, generator)[0]))
+        mixture.experts.append(copy.deepcopy(mixture.experts[0]))
+        mixture.router_rows.append(nn.Parameter(_rows(target, 1, SPREAD, generator)[0]))
         mixture.opening_E = torch.cat([mixture.opening_E, mixture.opening_E.new_tensor([-torch.inf])])
         mixture.top_k += mixture.unit_gates and mixture.top_k == last  # a sum of all stays one of all
         names += _names_in(path, mixture, [last], [last])

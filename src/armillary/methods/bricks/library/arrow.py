@@ -25,6 +25,9 @@ from armillary.methods.bricks.payloads import LowRank, matrix
 from armillary.models.batches import encode, run_body
 from armillary.models.loaded import LoadedModel
 
+MAX_TOKENS = 128
+"""Of a query that are read: more cost time in proportion."""
+
 
 def arrow_prototypes(brick: Brick) -> dict[str, Tensor]:
     """Unit vector ``[in]`` of each module that a low-rank brick changes, float64; UsageError for another payload."""
@@ -34,9 +37,7 @@ def arrow_prototypes(brick: Brick) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def arrow_scores(
-    loaded: LoadedModel, texts: Sequence[str], bricks: Sequence[Brick], *, max_tokens: int = 128
-) -> NDArray[np.float64]:
+def arrow_scores(loaded: LoadedModel, texts: Sequence[str], bricks: Sequence[Brick]) -> NDArray[np.float64]:
     """Mean over modules and tokens of ``|v . x| / |x|``, ``[texts, bricks]``, between 0 and 1.
 
     Read while the base runs alone; the first token is left out where there are others. Compare bricks within a text
@@ -45,7 +46,7 @@ def arrow_scores(
     prototypes = [arrow_prototypes(brick) for brick in bricks]
     paths = sorted({path for vectors in prototypes for path in vectors})
     scores = np.zeros((len(texts), len(bricks)))
-    for text, row in enumerate(encode(loaded, texts, max_tokens=max_tokens)):
+    for text, row in enumerate(encode(loaded, texts, max_tokens=MAX_TOKENS)):
         inputs: dict[str, Tensor] = {}
         with _recorded_inputs(loaded, paths, inputs):
             run_body(loaded, torch.tensor([row], device=loaded.device))

@@ -53,8 +53,8 @@ _Reading = tuple[float, int, NDArray[np.float32]]
 class _Strongest:
     """Keeps the few strongest texts of each chosen neuron, whatever the order in which texts come."""
 
-    def __init__(self, chosen: Index, top: int, skip: int) -> None:
-        self.chosen, self._top, self._skip = chosen, top, skip
+    def __init__(self, chosen: Index, top: int) -> None:
+        self.chosen, self._top = chosen, top
         self.strongest: dict[tuple[int, int], list[_Reading]] = {
             (layer, neuron): [] for layer, neurons in chosen.neurons.items() for neuron in neurons.tolist()
         }
@@ -69,7 +69,7 @@ class _Strongest:
         values_NK = x_ND[:, torch.from_numpy(neurons).to(x_ND.device)].float().cpu()
         for text, part_TK in zip(self.batch, values_NK.split(self.lengths), strict=True):
             values_TK = part_TK.numpy()
-            peaks_K = np.abs(values_TK[self._skip :]).max(axis=0)
+            peaks_K = np.abs(values_TK[1:]).max(axis=0)
             for index, neuron in enumerate(neurons.tolist()):
                 strongest = self.strongest[layer, neuron]
                 key = (-float(peaks_K[index]), text)
@@ -89,18 +89,17 @@ def firing_examples(
     top: int = 5,
     max_tokens: int = 128,
     tokens_per_batch: int = 2048,
-    skip: int = 1,
 ) -> tuple[NeuronExamples, ...]:
     """For each chosen neuron the ``top`` texts with its largest |activation|, read in one pass.
 
-    The first ``skip`` tokens of a text (an attention sink) can't be the peak. Equal peaks stay in the texts' order.
+    The first token of a text (an attention sink) can't be the peak. Equal peaks stay in the texts' order.
     UsageError for a text without a token that counts, for no texts, or for a neuron that the model doesn't have.
     """
     if top < 1 or not texts:
         raise UsageError(f"examples need texts and a top of 1 or more; got {len(texts)} texts and top = {top}.")
     chosen.mask(len(ffn_writes(loaded)), loaded.anatomy.intermediate_size)
-    rows = encode(loaded, texts, max_tokens=max_tokens, least=skip + 1)
-    reducer = _Strongest(chosen, top, skip)
+    rows = encode(loaded, texts, max_tokens=max_tokens, least=2)
+    reducer = _Strongest(chosen, top)
     with streaming(loaded, "ffn", reducer):
         for batch in padded_batches(rows, tokens_per_batch):
             reducer.batch, reducer.lengths = batch, [len(rows[index]) for index in batch]
@@ -110,18 +109,16 @@ def firing_examples(
         NeuronExamples(
             layer=layer,
             neuron=neuron,
-            examples=tuple(_example(loaded, rows[text], text, values_T, skip) for _, text, values_T in readings),
+            examples=tuple(_example(loaded, rows[text], text, values_T) for _, text, values_T in readings),
         )
         for (layer, neuron), readings in reducer.strongest.items()
     )
 
 
-def _example(
-    loaded: LoadedModel, row: Sequence[int], text: int, values_T: NDArray[np.float32], skip: int
-) -> FiringExample:
+def _example(loaded: LoadedModel, row: Sequence[int], text: int, values_T: NDArray[np.float32]) -> FiringExample:
     return FiringExample(
         text=text,
         tokens=tuple(str(loaded.tokenizer.decode([token])) for token in row),
         values=tuple(values_T.tolist()),
-        peak=skip + int(np.abs(values_T[skip:]).argmax()),
+        peak=1 + int(np.abs(values_T[1:]).argmax()),
     )
