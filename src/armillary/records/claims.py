@@ -113,19 +113,29 @@ class Rule:
         return self.decide(measures)
 
 
+def settled(*, holds: bool, fails: bool) -> Verdict:
+    """The verdict where a failure counts first, and what neither fails nor holds is undecided."""
+    return "fails" if fails else "holds" if holds else "undecided"
+
+
+def reading(*names: str) -> Callable[[Callable[..., Verdict]], Rule]:
+    """Makes the function below it the rule that is given the intervals of these measures, in this order."""
+    return lambda decide: Rule(names, lambda m: decide(*(m[name] for name in names)))
+
+
 def above(name: str, value: float = 0.0) -> Rule:
     """Holds when the whole interval is above the value, fails when it is all at or below."""
-    return Rule((name,), lambda m: _settled(m[name].lower > value, m[name].upper <= value))
+    return Rule((name,), lambda m: settled(holds=m[name].lower > value, fails=m[name].upper <= value))
 
 
 def below(name: str, value: float = 0.0) -> Rule:
     """Holds when the whole interval is below the value, fails when it is all at or above."""
-    return Rule((name,), lambda m: _settled(m[name].upper < value, m[name].lower >= value))
+    return Rule((name,), lambda m: settled(holds=m[name].upper < value, fails=m[name].lower >= value))
 
 
 def at_most(name: str, value: float = 0.0) -> Rule:
     """Holds when the interval ends at the value or below, fails when it begins above."""
-    return Rule((name,), lambda m: _settled(m[name].upper <= value, m[name].lower > value))
+    return Rule((name,), lambda m: settled(holds=m[name].upper <= value, fails=m[name].lower > value))
 
 
 def every(*rules: Rule) -> Rule:
@@ -133,10 +143,6 @@ def every(*rules: Rule) -> Rule:
 
     def decide(m: Measures) -> Verdict:
         verdicts = {rule(m) for rule in rules}
-        return _settled(verdicts == {"holds"}, "fails" in verdicts)
+        return settled(holds=verdicts == {"holds"}, fails="fails" in verdicts)
 
     return Rule(tuple(name for rule in rules for name in rule.needs), decide)
-
-
-def _settled(holds: bool, fails: bool) -> Verdict:
-    return "holds" if holds else "fails" if fails else "undecided"

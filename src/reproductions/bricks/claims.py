@@ -7,7 +7,8 @@ nulls and controls are ours throughout. A rule reads intervals only.
 
 from typing import Literal
 
-from armillary.records.claims import Claim, Measures, Verdict, above, at_most, below, every
+from armillary.numerics.intervals import Interval
+from armillary.records.claims import Claim, Verdict, above, at_most, below, every, reading, settled
 
 HIGH = ("code", "mathematics", "translation")
 """Capabilities whose best neurons the paper puts above 0.8 in most layers."""
@@ -21,83 +22,77 @@ CLUSTERED: tuple[Literal["weights", "coactivation"], ...] = ("weights", "coactiv
 """Ways to group neurons that belong together, beside groups by lot."""
 
 
-def decided(*, fails: bool, holds: bool) -> Verdict:
-    """The verdict where a failure counts first and what neither fails nor holds is undecided."""
-    return "fails" if fails else "holds" if holds else "undecided"
-
-
-def _sparse(m: Measures) -> Verdict:
-    mean, least = m["sparsity/share below 0.2"], m["sparsity/share below 0.2, least layer"]
-    return decided(
+@reading("sparsity/share below 0.2", "sparsity/share below 0.2, least layer")
+def _sparse(mean: Interval, least: Interval) -> Verdict:
+    return settled(
         fails=mean.upper < 0.8 or least.upper < 0.7,
         holds=mean.lower >= 0.8 and least.lower >= 0.7,
     )
 
 
-def _best(m: Measures) -> Verdict:
-    least, shuffled = m["scores/layers above the null, least capability"], m["scores/layers above the null, shuffled"]
-    return decided(
+@reading("scores/layers above the null, least capability", "scores/layers above the null, shuffled")
+def _best(least: Interval, shuffled: Interval) -> Verdict:
+    return settled(
         fails=least.estimate < 0.75 or least.estimate <= shuffled.estimate,
         holds=least.estimate >= 0.9 and shuffled.estimate <= 0.05,
     )
 
 
-def _most_layers(m: Measures) -> Verdict:
-    high, lower = ([m[f"scores/layers above 0.8, {name}"] for name in names] for names in (HIGH, LOWER))
+@reading(*(f"scores/layers above 0.8, {name}" for name in (*HIGH, *LOWER)))
+def _most_layers(*shares: Interval) -> Verdict:
+    high, lower = shares[: len(HIGH)], shares[len(HIGH) :]
     is_above = max(share.lower for share in lower) > min(share.upper for share in high)
     is_below = max(share.estimate for share in lower) < min(share.estimate for share in high)
-    return decided(
+    return settled(
         fails=is_above or any(share.upper <= 0.5 for share in high),
         holds=is_below and all(share.lower > 0.5 for share in high),
     )
 
 
-def _few(m: Measures) -> Verdict:
-    fall, mean = m["scores/best minus top 5 per mille"], m["scores/mean over chance"]
-    return decided(fails=fall.upper < 0.1 or mean.lower > 2, holds=fall.lower >= 0.1 and mean.upper <= 1.5)
+@reading("scores/best minus top 5 per mille", "scores/mean over chance")
+def _few(fall: Interval, mean: Interval) -> Verdict:
+    return settled(fails=fall.upper < 0.1 or mean.lower > 2, holds=fall.lower >= 0.1 and mean.upper <= 1.5)
 
 
-def _ablation(m: Measures) -> Verdict:
-    shown = m["knockout/capabilities hurt most, above random and matched"].estimate
-    return decided(fails=shown <= 0.5, holds=shown >= 5 / 6)
+@reading("knockout/capabilities hurt most, above random and matched")
+def _ablation(shown: Interval) -> Verdict:
+    return settled(fails=shown.estimate <= 0.5, holds=shown.estimate >= 5 / 6)
 
 
-def _residents(m: Measures) -> Verdict:
-    own, collateral = m["residents/own effect kept"], m["residents/collateral kept"]
-    others = m["residents/collateral kept without as many others"]
-    return decided(
+@reading("residents/own effect kept", "residents/collateral kept", "residents/collateral kept without as many others")
+def _residents(own: Interval, collateral: Interval, others: Interval) -> Verdict:
+    return settled(
         fails=collateral.lower > 0.5,
         holds=own.lower >= 0.5 and collateral.upper <= 0.5 and others.estimate > collateral.upper,
     )
 
 
-def _partitionable(m: Measures) -> Verdict:
-    better = max(m[f"experts/cells beyond chance, {kind}"].estimate for kind in CLUSTERED)
-    lots = m["experts/cells beyond chance, random"].estimate
-    return decided(fails=better < 0.5, holds=better >= 0.9 and lots <= 0.1)
+@reading(*(f"experts/cells beyond chance, {kind}" for kind in (*CLUSTERED, "random")))
+def _partitionable(weights: Interval, coactivation: Interval, random: Interval) -> Verdict:
+    better = max(weights.estimate, coactivation.estimate)
+    return settled(fails=better < 0.5, holds=better >= 0.9 and random.estimate <= 0.1)
 
 
-def _clusters(m: Measures) -> Verdict:
-    gains = [m[f"routing/random minus {kind}, half, weakest draw"] for kind in CLUSTERED]
-    return decided(fails=max(gain.upper for gain in gains) <= 0, holds=min(gain.lower for gain in gains) > 0)
+@reading(*(f"routing/random minus {kind}, half, weakest draw" for kind in CLUSTERED))
+def _clusters(*gains: Interval) -> Verdict:
+    return settled(fails=max(gain.upper for gain in gains) <= 0, holds=min(gain.lower for gain in gains) > 0)
 
 
-def _retrieval(m: Measures) -> Verdict:
-    fixed, oracle = m["retrieval/retrieved minus best fixed"], m["retrieval/retrieved minus oracle"]
-    if m["retrieval/oracle minus base"].lower >= 0:
+@reading("retrieval/retrieved minus best fixed", "retrieval/retrieved minus oracle", "retrieval/oracle minus base")
+def _retrieval(fixed: Interval, oracle: Interval, over_base: Interval) -> Verdict:
+    if over_base.lower >= 0:
         return "undecided"  # the bricks do nothing, so there is nothing to choose
-    return decided(fails=fixed.lower > 0 or oracle.lower > 0.05, holds=fixed.upper <= 0 and oracle.upper <= 0.05)
+    return settled(fails=fixed.lower > 0 or oracle.lower > 0.05, holds=fixed.upper <= 0 and oracle.upper <= 0.05)
 
 
-def _merging(m: Measures) -> Verdict:
-    kept, foreign = m["merging/retention, average"], m["merging/retention, foreign base"]
-    return decided(fails=kept.upper < 0.5, holds=kept.lower >= 0.5 and foreign.upper < kept.lower)
+@reading("merging/retention, average", "merging/retention, foreign base")
+def _merging(kept: Interval, foreign: Interval) -> Verdict:
+    return settled(fails=kept.upper < 0.5, holds=kept.lower >= 0.5 and foreign.upper < kept.lower)
 
 
-def _local(m: Measures) -> Verdict:
-    hit, same = m["edits/efficacy, general"], m["edits/neighbours unchanged, general"]
-    random = m["edits/efficacy, random"]
-    return decided(
+@reading("edits/efficacy, general", "edits/neighbours unchanged, general", "edits/efficacy, random")
+def _local(hit: Interval, same: Interval, random: Interval) -> Verdict:
+    return settled(
         fails=hit.upper < 0.5 or same.upper < 0.8 or hit.estimate <= random.estimate,
         holds=hit.estimate >= 0.9 and same.lower >= 0.8 and hit.lower > random.upper,
     )
@@ -113,7 +108,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the mean is 0.80 or more and the least layer 0.70 or more with their intervals; fails if an "
         "interval lies below.",
         decide=_sparse,
-        needs=("sparsity/share below 0.2", "sparsity/share below 0.2, least layer"),
     ),
     Claim(
         id="masking-is-free",
@@ -144,7 +138,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the least share is 0.9 or more and that of shuffled labels 0.05 or less; fails if the least "
         "share is below 0.75 or no larger than for shuffled labels.",
         decide=_best,
-        needs=("scores/layers above the null, least capability", "scores/layers above the null, shuffled"),
     ),
     Claim(
         id="high-in-most-layers",
@@ -155,7 +148,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the three intervals lie above one half and the largest share of the others is below the three; "
         "fails if one of the three lies at or below one half, or another capability lies above one of them.",
         decide=_most_layers,
-        needs=tuple(f"scores/layers above 0.8, {name}" for name in (*HIGH, *LOWER)),
     ),
     Claim(
         id="few-neurons",
@@ -165,7 +157,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the fall is 0.1 or more and the mean at most 1.5 times chance with their intervals; fails if "
         "the fall's interval lies below 0.1 or the mean's above 2.",
         decide=_few,
-        needs=("scores/best minus top 5 per mille", "scores/mean over chance"),
     ),
     Claim(
         id="knockout-is-specific",
@@ -176,7 +167,6 @@ CLAIMS: tuple[Claim, ...] = (
         "every draw.",
         rule="Holds for five of six or more; fails for half or fewer.",
         decide=_ablation,
-        needs=("knockout/capabilities hurt most, above random and matched",),
     ),
     Claim(
         id="residents-cause-collateral",
@@ -187,11 +177,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if at least half of the own effect and at most half of the collateral stay (intervals), and more "
         "stays without as many others; fails if more than half of the collateral stays.",
         decide=_residents,
-        needs=(
-            "residents/own effect kept",
-            "residents/collateral kept",
-            "residents/collateral kept without as many others",
-        ),
     ),
     Claim(
         id="sets-are-apart",
@@ -211,7 +196,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the better of the two is 0.9 or more and the random one 0.1 or less; fails if both are below "
         "one half.",
         decide=_partitionable,
-        needs=tuple(f"experts/cells beyond chance, {kind}" for kind in (*CLUSTERED, "random")),
     ),
     Claim(
         id="routing-keeps-quality",
@@ -230,7 +214,6 @@ CLAIMS: tuple[Claim, ...] = (
         "their oracle; nats per token, paired by text; the weakest of the draws of the random partition.",
         rule="Holds if both kinds of clusters lie above 0; fails if both lie at or below.",
         decide=_clusters,
-        needs=tuple(f"routing/random minus {kind}, half, weakest draw" for kind in CLUSTERED),
     ),
     Claim(
         id="retrieval",
@@ -241,11 +224,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Undecided if the right adapters do not beat the base; holds if the first interval ends at 0 or below, "
         "the second at 0.05 or below; fails if the first begins above 0 or the second above 0.05.",
         decide=_retrieval,
-        needs=(
-            "retrieval/retrieved minus best fixed",
-            "retrieval/retrieved minus oracle",
-            "retrieval/oracle minus base",
-        ),
     ),
     Claim(
         id="merging",
@@ -256,7 +234,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the interval begins at one half or above and that of the foreign base ends below it; fails if "
         "it ends below one half.",
         decide=_merging,
-        needs=("merging/retention, average", "merging/retention, foreign base"),
     ),
     Claim(
         id="subtracting",
@@ -278,7 +255,6 @@ CLAIMS: tuple[Claim, ...] = (
         "(interval); fails if efficacy lies below one half or no higher than for the random key, or the neighbours "
         "below 80 %.",
         decide=_local,
-        needs=("edits/efficacy, general", "edits/neighbours unchanged, general", "edits/efficacy, random"),
     ),
     Claim(
         id="second-moment-helps",

@@ -4,7 +4,8 @@ No figure of the paper could be had: of its claims only the direction is known, 
 controls are ours throughout. A rule reads intervals only.
 """
 
-from armillary.records.claims import Claim, Measures, Rule, Verdict, above, at_most, below, every
+from armillary.numerics.intervals import Interval
+from armillary.records.claims import Claim, Rule, Verdict, above, at_most, below, every, reading, settled
 from reproductions.commit.scale import BASELINES, SLOW, Start
 
 LAW = 0.15
@@ -26,45 +27,34 @@ NOTHING = 0.01
 OVERHEAD = 1.15
 
 
-def _apart(m: Measures) -> Verdict:
-    kappa = m["kappa/log kappa at equal rates"]
-    if kappa.lower > BALANCED or kappa.upper < -BALANCED:
-        return "holds"
-    return "fails" if kappa.lower >= -BALANCED and kappa.upper <= BALANCED else "undecided"
+@reading("kappa/log kappa at equal rates")
+def _apart(kappa: Interval) -> Verdict:
+    return settled(
+        holds=kappa.lower > BALANCED or kappa.upper < -BALANCED,
+        fails=kappa.lower >= -BALANCED and kappa.upper <= BALANCED,
+    )
 
 
 def faster(start: str, prefix: str = "") -> Rule:
     """Undecided where the start does no harm, or the control does as well. Names of measures begin with ``prefix``."""
 
-    harm, *arms = f"{prefix}harm/{start}", f"{prefix}speed/{start}, lift", f"{prefix}speed/{start}, exchanged"
-
-    def decide(m: Measures) -> Verdict:
-        share, control = (m[arm] for arm in arms)
-        if m[harm].lower <= HARM:
+    @reading(f"{prefix}harm/{start}", f"{prefix}speed/{start}, lift", f"{prefix}speed/{start}, exchanged")
+    def decide(harm: Interval, share: Interval, control: Interval) -> Verdict:
+        if harm.lower <= HARM:
             return "undecided"
-        if share.lower > SHARE:
-            return "fails"
-        return "holds" if share.upper <= SHARE and control.estimate > share.upper else "undecided"
+        return settled(fails=share.lower > SHARE, holds=share.upper <= SHARE and control.estimate > share.upper)
 
-    return Rule((harm, *arms), decide)
+    return decide
 
 
 def gains(name: str) -> Rule:
     """Fails where next to nothing is gained; else holds when the whole interval is below 0."""
-
-    def decide(m: Measures) -> Verdict:
-        if m[name].lower >= -NOTHING:
-            return "fails"
-        return "holds" if m[name].upper < 0 else "undecided"
-
-    return Rule((name,), decide)
+    return Rule((name,), lambda m: settled(fails=m[name].lower >= -NOTHING, holds=m[name].upper < 0))
 
 
-def _regularised(m: Measures) -> Verdict:
-    loss, spread = m["regulariser/loss, full over lift"], m["regulariser/oscillation, full minus lift"]
-    if loss.lower >= -NOTHING or spread.lower >= 0:
-        return "fails"
-    return "holds" if loss.upper < 0 and spread.upper < 0 else "undecided"
+@reading("regulariser/loss, full over lift", "regulariser/oscillation, full minus lift")
+def _regularised(loss: Interval, spread: Interval) -> Verdict:
+    return settled(fails=loss.lower >= -NOTHING or spread.lower >= 0, holds=loss.upper < 0 and spread.upper < 0)
 
 
 # Claims that are judged on images and, with ``audio/`` before the names of their measures, on sounds.
@@ -147,7 +137,6 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Mean log kappa of training at equal constant rates, over seeds.",
         rule="Holds if the interval lies above 0.2 or below -0.2 (ours); fails if it lies between.",
         decide=_apart,
-        needs=("kappa/log kappa at equal rates",),
     ),
     Claim(
         id="imbalance-hurts",
@@ -204,7 +193,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Fails if the first interval is all above -1 % (ours) or the second lies at or above 0; else holds if "
         "both lie below 0.",
         decide=_regularised,
-        needs=("regulariser/loss, full over lift", "regulariser/oscillation, full minus lift"),
     ),
     _beats_baselines(blocks=50),
     Claim(
@@ -224,29 +212,24 @@ CLAIMS: tuple[Claim, ...] = (
 # goes. The length of the trainings was chosen by what constant rates learn in it. Needs no torch.
 
 
-_LAG, _CLOSER = "model/late log kappa of rates left alone", "model/late |log kappa|, lift minus constant"
-_LEARNED, _GAIN, _CONTROL, _RATES = (
-    f"model/loss, {pair}"
-    for pair in ("constant minus before", "lift minus constant", "lift minus exchanged", "lift minus matched")
-)
+_LEARNED = "model/loss, constant minus before"
 
 
-def _rebalances(m: Measures) -> Verdict:
-    if m[_LAG].lower <= BALANCED:
+@reading("model/late log kappa of rates left alone", "model/late |log kappa|, lift minus constant")
+def _rebalances(lag: Interval, closer: Interval) -> Verdict:
+    return "undecided" if lag.lower <= BALANCED else settled(holds=closer.upper < 0, fails=closer.lower >= 0)
+
+
+@reading(_LEARNED, "model/loss, lift minus constant", "model/loss, lift minus exchanged")
+def _real_repairs(learned: Interval, gain: Interval, control: Interval) -> Verdict:
+    if learned.upper >= 0:
         return "undecided"
-    return "holds" if m[_CLOSER].upper < 0 else "fails" if m[_CLOSER].lower >= 0 else "undecided"
+    return settled(fails=gain.lower >= 0, holds=gain.upper < 0 and control.upper < 0)
 
 
-def _real_repairs(m: Measures) -> Verdict:
-    if m[_LEARNED].upper >= 0:
-        return "undecided"
-    if m[_GAIN].lower >= 0:
-        return "fails"
-    return "holds" if m[_GAIN].upper < 0 and m[_CONTROL].upper < 0 else "undecided"
-
-
-def _beyond_rates(m: Measures) -> Verdict:
-    return "undecided" if m[_LEARNED].upper >= 0 else below(_RATES)(m)
+@reading(_LEARNED, "model/loss, lift minus matched")
+def _beyond_rates(learned: Interval, gain: Interval) -> Verdict:
+    return "undecided" if learned.upper >= 0 else settled(holds=gain.upper < 0, fails=gain.lower >= 0)
 
 
 REAL_CLAIMS: tuple[Claim, ...] = (
@@ -262,7 +245,6 @@ REAL_CLAIMS: tuple[Claim, ...] = (
         rule=f"Undecided unless log kappa of rates left alone lies above {BALANCED} (ours) in each seed. Holds if the "
         "difference is below 0 in each seed; fails if it is 0 or above in each.",
         decide=_rebalances,
-        needs=(_LAG, _CLOSER),
     ),
     Claim(
         id="real-repairs-slow-encoder",
@@ -274,7 +256,6 @@ REAL_CLAIMS: tuple[Claim, ...] = (
         rule="Undecided where rates left alone do not learn. Holds if both intervals lie below 0; fails if the first "
         "lies at or above.",
         decide=_real_repairs,
-        needs=(_LEARNED, _GAIN, _CONTROL),
     ),
     Claim(
         id="real-more-than-larger-rates",
@@ -284,6 +265,5 @@ REAL_CLAIMS: tuple[Claim, ...] = (
         rule="Undecided where rates left alone do not learn. Holds if the interval lies below 0; fails if it lies at "
         "or above.",
         decide=_beyond_rates,
-        needs=(_LEARNED, _RATES),
     ),
 )

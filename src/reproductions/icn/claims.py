@@ -4,49 +4,46 @@ The claims are the paper's; its result tables could not be read, so no figure of
 thresholds, nulls and controls are ours. A rule reads intervals only.
 """
 
-from armillary.records.claims import Claim, Measures, Verdict, above
+from armillary.numerics.intervals import Interval
+from armillary.records.claims import Claim, Verdict, above, reading, settled
 
 
-def _clusters(m: Measures) -> Verdict:
-    gap, capitals = m["clusters/within minus between"], m["clusters/capital letters in two clusters"]
-    if gap.upper <= 0.05:
-        return "fails"
-    return "holds" if gap.lower > 0.2 and capitals.estimate >= 0.8 else "undecided"
+@reading("clusters/within minus between", "clusters/capital letters in two clusters")
+def _clusters(gap: Interval, capitals: Interval) -> Verdict:
+    return settled(fails=gap.upper <= 0.05, holds=gap.lower > 0.2 and capitals.estimate >= 0.8)
 
 
-def _spread(m: Measures) -> Verdict:
-    ratio = m["spread/ratio to frequency-matched"]
-    if ratio.upper <= 1:
-        return "fails"
-    return "holds" if ratio.estimate > 2 and ratio.lower > 1 else "undecided"
+@reading("spread/ratio to frequency-matched")
+def _spread(ratio: Interval) -> Verdict:
+    return settled(fails=ratio.upper <= 1, holds=ratio.estimate > 2 and ratio.lower > 1)
 
 
-def _spurious(m: Measures) -> Verdict:
-    difference, permuted = m["in-cluster/accuracy minus out, same ranks"], m["in-cluster/permutation p"]
-    if difference.lower >= 0 or (difference.estimate >= 0 and permuted.estimate > 0.5):
-        return "fails"
-    return "holds" if difference.upper < 0 and permuted.estimate < 0.05 else "undecided"
+@reading("in-cluster/accuracy minus out, same ranks", "in-cluster/permutation p")
+def _spurious(difference: Interval, permuted: Interval) -> Verdict:
+    return settled(
+        fails=difference.lower >= 0 or (difference.estimate >= 0 and permuted.estimate > 0.5),
+        holds=difference.upper < 0 and permuted.estimate < 0.05,
+    )
 
 
-def _fixed(m: Measures) -> Verdict:
-    ratio, spearman = m["training/head over blocks"], m["training/spearman"]
-    if ratio.lower >= 1 or spearman.upper <= m["training/spearman, shuffled keys"].upper:
-        return "fails"
-    return "holds" if ratio.upper < 0.5 and spearman.lower > 0 and spearman.estimate > 0.3 else "undecided"
+@reading("training/head over blocks", "training/spearman", "training/spearman, shuffled keys")
+def _fixed(ratio: Interval, spearman: Interval, shuffled: Interval) -> Verdict:
+    return settled(
+        fails=ratio.lower >= 1 or spearman.upper <= shuffled.upper,
+        holds=ratio.upper < 0.5 and spearman.lower > 0 and spearman.estimate > 0.3,
+    )
 
 
-def _diverse(m: Measures) -> Verdict:
-    gain, valid = m["open/distinct-2 minus static"], m["open/valid minus static"]
-    if gain.upper <= 0:
-        return "fails"
-    return "holds" if gain.lower > 0 and valid.lower > -0.1 else "undecided"
+@reading("open/distinct-2 minus static", "open/valid minus static")
+def _diverse(gain: Interval, valid: Interval) -> Verdict:
+    return settled(fails=gain.upper <= 0, holds=gain.lower > 0 and valid.lower > -0.1)
 
 
-def _votes(m: Measures) -> Verdict:
-    gain = m["chains/vote minus static"]
-    if max(m["chains/vote, navigation"].estimate, m["chains/vote, static"].estimate) < 0.1:
+@reading("chains/vote minus static", "chains/vote, navigation", "chains/vote, static")
+def _votes(gain: Interval, navigation: Interval, static: Interval) -> Verdict:
+    if max(navigation.estimate, static.estimate) < 0.1:
         return "undecided"  # the model can't do the task at all
-    return "holds" if gain.lower >= 0 else "fails" if gain.upper < 0 else "undecided"
+    return settled(holds=gain.lower >= 0, fails=gain.upper < 0)
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -58,7 +55,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the gap is above 0.2 with its interval and 80 % of the capitals lie in two clusters; fails if "
         "the gap's interval lies below 0.05.",
         decide=_clusters,
-        needs=("clusters/within minus between", "clusters/capital letters in two clusters"),
     ),
     Claim(
         id="spread",
@@ -67,7 +63,6 @@ CLAIMS: tuple[Claim, ...] = (
         "(ids follow frequency); ratio of sums over probes, bootstrap over probes.",
         rule="Holds if the ratio is above 2 and its interval above 1; fails if the interval lies at or below 1.",
         decide=_spread,
-        needs=("spread/ratio to frequency-matched",),
     ),
     Claim(
         id="top-better-than-middle",
@@ -84,7 +79,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the interval lies below 0 and p < 0.05; fails if it lies at or above 0, or the difference is "
         "not negative and p > 0.5.",
         decide=_spurious,
-        needs=("in-cluster/accuracy minus out, same ranks", "in-cluster/permutation p"),
     ),
     Claim(
         id="navigation",
@@ -111,7 +105,6 @@ CLAIMS: tuple[Claim, ...] = (
         "validity is the share that are sentences in form.",
         rule="Holds if the interval lies above 0 and that of validity above -0.1; fails if it lies at or below 0.",
         decide=_diverse,
-        needs=("open/distinct-2 minus static", "open/valid minus static"),
     ),
     Claim(
         id="self-consistency",
@@ -120,7 +113,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Undecided below 10 % accuracy either way (the model can't do the task); holds if the interval lies at "
         "or above 0, fails if below 0.",
         decide=_votes,
-        needs=("chains/vote minus static", "chains/vote, navigation", "chains/vote, static"),
     ),
     Claim(
         id="fixed-keys",
@@ -130,6 +122,5 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the ratio's interval lies below 0.5 and the correlation is above 0.3 with its interval above "
         "0; fails if the ratio lies at or above 1 or the correlation within that of shuffled keys.",
         decide=_fixed,
-        needs=("training/head over blocks", "training/spearman", "training/spearman, shuffled keys"),
     ),
 )

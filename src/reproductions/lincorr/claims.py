@@ -4,69 +4,62 @@ The claims are the paper's; the quantities, thresholds and controls are ours, be
 nor a null (its only baselines are chance rates and a shuffled vocabulary mapping). A rule reads intervals only.
 """
 
-from armillary.records.claims import Claim, Measures, Verdict, above
+from armillary.numerics.intervals import Interval
+from armillary.records.claims import Claim, Verdict, above, reading, settled
 
 
-def _fit_exists(m: Measures) -> Verdict:
-    gain, excess = m["city-country/correlation minus rank one"], m["city-country/excess over random words"]
-    if gain.lower <= 0 or excess.upper < 0:
-        return "fails"
-    permuted = abs(m["city-country/permuted"].estimate)
-    return "holds" if gain.estimate >= 0.05 and permuted <= 0.05 and excess.lower > 0 else "undecided"
+@reading("city-country/correlation minus rank one", "city-country/permuted", "city-country/excess over random words")
+def _fit_exists(gain: Interval, permuted: Interval, excess: Interval) -> Verdict:
+    return settled(
+        fails=gain.lower <= 0 or excess.upper < 0,
+        holds=gain.estimate >= 0.05 and abs(permuted.estimate) <= 0.05 and excess.lower > 0,
+    )
 
 
-def _graded(m: Measures) -> Verdict:
-    related, control = m["city-country/centred"], m["city-color/centred"]
-    if control.estimate >= related.estimate:
-        return "fails"
-    return "holds" if related.lower > control.upper else "undecided"
+@reading("city-country/centred", "city-color/centred")
+def _graded(related: Interval, control: Interval) -> Verdict:
+    return settled(fails=control.estimate >= related.estimate, holds=related.lower > control.upper)
 
 
-def _mirrors(m: Measures) -> Verdict:
-    hit, chance = m["city-country/influenced hit@5"], m["city-country/chance hit@5"].estimate
-    if hit.lower <= chance:
-        return "fails"
-    return "holds" if hit.estimate >= 3 * chance else "undecided"
+@reading("city-country/influenced hit@5", "city-country/chance hit@5")
+def _mirrors(hit: Interval, chance: Interval) -> Verdict:
+    return settled(fails=hit.lower <= chance.estimate, holds=hit.estimate >= 3 * chance.estimate)
 
 
-def _imprecise(m: Measures) -> Verdict:
-    hit, chance = m["add1-add2/influenced hit@1"], m["add1-add2/chance hit@1"].estimate
-    math, city = m["add1-add2/correlation"], m["city-country/correlation"]
-    if hit.lower > 2 * chance or math.upper < city.lower:
-        return "fails"
-    return "holds" if hit.estimate <= 2 * chance and math.estimate >= city.estimate else "undecided"
+@reading("add1-add2/correlation", "city-country/correlation", "add1-add2/influenced hit@1", "add1-add2/chance hit@1")
+def _imprecise(math: Interval, city: Interval, hit: Interval, chance: Interval) -> Verdict:
+    twice = 2 * chance.estimate
+    return settled(
+        fails=hit.lower > twice or math.upper < city.lower,
+        holds=hit.estimate <= twice and math.estimate >= city.estimate,
+    )
 
 
-def _resilient(m: Measures) -> Verdict:
-    before, after, null = m["resilience/before"], m["resilience/after"], m["resilience/permuted"]
-    if after.lower <= null.upper:
-        return "fails"
+@reading("resilience/before", "resilience/after", "resilience/permuted")
+def _resilient(before: Interval, after: Interval, null: Interval) -> Verdict:
     drop = before.estimate - after.estimate
     near = abs(after.estimate - null.estimate) >= 3 * abs(drop)
-    return "holds" if drop <= 0.15 and near else "undecided"
+    return settled(fails=after.lower <= null.upper, holds=drop <= 0.15 and near)
 
 
-def _causal(m: Measures) -> Verdict:
-    predicted, permuted = m["edits/predicted against measured"], m["edits/permuted weights"]
-    success, chance = m["edits/success"], m["edits/chance"].estimate
-    if predicted.upper <= permuted.upper:
-        return "fails"
+@reading("edits/predicted against measured", "edits/permuted weights", "edits/success", "edits/chance")
+def _causal(predicted: Interval, permuted: Interval, success: Interval, chance: Interval) -> Verdict:
     good = predicted.estimate > 0.3 and abs(permuted.estimate) <= 0.1 and predicted.lower > permuted.upper
-    return "holds" if good and success.lower > chance else "undecided"
+    return settled(fails=predicted.upper <= permuted.upper, holds=good and success.lower > chance.estimate)
 
 
-def _imprecise_edits(m: Measures) -> Verdict:
-    success, chance = m["edits add1-add2/success"], m["edits/chance add1-add2"].estimate
-    if success.lower > 2 * chance:
-        return "fails"
-    return "holds" if success.upper <= 0.5 and success.estimate <= 2 * chance else "undecided"
+@reading("edits add1-add2/success", "edits/chance add1-add2")
+def _imprecise_edits(success: Interval, chance: Interval) -> Verdict:
+    twice = 2 * chance.estimate
+    return settled(fails=success.lower > twice, holds=success.upper <= 0.5 and success.estimate <= twice)
 
 
-def _vocabulary(m: Measures) -> Verdict:
-    real, random = m["vocabulary/true minus shuffled"], m["vocabulary/true minus shuffled, random embeddings"]
-    if real.upper < 0.15 or real.upper <= random.lower:
-        return "fails"
-    return "holds" if real.estimate >= 0.15 and real.lower > 0 and random.estimate < 0.10 else "undecided"
+@reading("vocabulary/true minus shuffled", "vocabulary/true minus shuffled, random embeddings")
+def _vocabulary(real: Interval, random: Interval) -> Verdict:
+    return settled(
+        fails=real.upper < 0.15 or real.upper <= random.lower,
+        holds=real.estimate >= 0.15 and real.lower > 0 and random.estimate < 0.10,
+    )
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -80,12 +73,7 @@ CLAIMS: tuple[Claim, ...] = (
         "0.05 of 0, and the excess over random words is above 0 with its interval; fails if either interval contains "
         "0 or lies below.",
         decide=_fit_exists,
-        needs=(
-            "city-country/correlation",
-            "city-country/correlation minus rank one",
-            "city-country/permuted",
-            "city-country/excess over random words",
-        ),
+        needs=("city-country/correlation",),
     ),
     Claim(
         id="graded",
@@ -95,7 +83,6 @@ CLAIMS: tuple[Claim, ...] = (
         "favourite-colour control.",
         rule="Holds if the intervals do not overlap with city-country above; fails if the control is as high.",
         decide=_graded,
-        needs=("city-country/centred", "city-color/centred"),
     ),
     Claim(
         id="mirrors-world",
@@ -105,7 +92,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if three times chance or more with the interval above chance; fails if the interval reaches "
         "chance.",
         decide=_mirrors,
-        needs=("city-country/influenced hit@5", "city-country/chance hit@5"),
     ),
     Claim(
         id="correlation-without-precision",
@@ -115,12 +101,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if hit@1 is at most twice chance and the correlation is at least that of city-country; fails if "
         "hit@1's interval is above twice chance or the correlation's interval is below that of city-country.",
         decide=_imprecise,
-        needs=(
-            "add1-add2/correlation",
-            "city-country/correlation",
-            "add1-add2/influenced hit@1",
-            "add1-add2/chance hit@1",
-        ),
     ),
     Claim(
         id="resilient",
@@ -130,7 +110,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the drop is at most 0.15 and the value after is three times nearer to the value before than "
         "to permuted pairing; fails if it falls to the level of permuted pairing.",
         decide=_resilient,
-        needs=("resilience/before", "resilience/after", "resilience/permuted"),
     ),
     Claim(
         id="gradients",
@@ -149,7 +128,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if above 0.3, above permuted weights (which stay within 0.1 of 0), and success is above chance; "
         "fails if no better than permuted weights.",
         decide=_causal,
-        needs=("edits/predicted against measured", "edits/permuted weights", "edits/success", "edits/chance"),
     ),
     Claim(
         id="no-transfer-without-precision",
@@ -159,7 +137,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the rate is at most twice chance and its interval ends below one half; fails if its interval "
         "is above twice chance (rule ours).",
         decide=_imprecise_edits,
-        needs=("edits add1-add2/success", "edits/chance add1-add2"),
     ),
     Claim(
         id="hallucination",
@@ -179,7 +156,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if 15 points or more (interval above 0) with pretrained and under 10 with random embeddings; "
         "fails if under 15 with its interval, or no larger than with random embeddings.",
         decide=_vocabulary,
-        needs=("vocabulary/true minus shuffled", "vocabulary/true minus shuffled, random embeddings"),
     ),
     Claim(
         id="scaling",

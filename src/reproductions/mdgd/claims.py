@@ -4,7 +4,8 @@ The statements are the paper's; quantities, thresholds, controls and nulls are o
 were not at hand, so ``paper`` is the literal reading of its text, and ``recommended`` our signed variant of it.
 """
 
-from armillary.records.claims import Claim, Measures, Rule, Verdict, above, below, every
+from armillary.numerics.intervals import Interval
+from armillary.records.claims import Claim, Measures, Rule, Verdict, above, below, every, reading, settled
 from reproductions.mdgd.measures import BASELINES
 
 LOST = 0.10
@@ -35,9 +36,7 @@ def _if_learned(rule: Rule, *, forgets: bool = True) -> Rule:
 
 
 def _claim(id: str, statement: str, quantity: str, rule: str, decide: Rule, *needs: str, paper: str = "") -> Claim:
-    return Claim(
-        id=id, statement=statement, paper=paper, quantity=quantity, rule=rule, decide=decide, needs=(LEARNED, *needs)
-    )
+    return Claim(id=id, statement=statement, paper=paper, quantity=quantity, rule=rule, decide=decide, needs=needs)
 
 
 _FELL = "fine-tuning/old tasks lost"
@@ -165,45 +164,34 @@ CLAIMS = (
 # model and in which direction it goes, while the small models carry the statistics.
 
 _ABOVE, _FORGOTTEN = "real/above the most frequent answers", "real/fine_tuning, old tasks lost"
-_BEYOND, _TARGET = "real/paper, lost beyond a third", "real/paper, target beyond fine-tuning"
-_FOLLOWS = "real/drift against accuracy lost"
-_CONTROLS = ("real/paper, kept beyond align", "real/paper, kept beyond lower_rate")
 
 
-def _sees(m: Measures) -> bool:
-    return m[_ABOVE].lower > 0
-
-
-def _forgets(m: Measures) -> Verdict:
-    lost = m[_FORGOTTEN]
-    if lost.upper < LOST:
-        return "fails" if _sees(m) else "undecided"
-    return "holds" if _sees(m) and lost.lower > 0 and lost.estimate >= LOST else "undecided"
-
-
-def _real_retains(m: Measures) -> Verdict:
-    beyond = m[_BEYOND]
-    if not _sees(m) or m[_FORGOTTEN].lower <= 0:
+@reading(_ABOVE, _FORGOTTEN)
+def _forgets(sees: Interval, lost: Interval) -> Verdict:
+    if sees.lower <= 0:
         return "undecided"
-    if beyond.lower > 0 or m[_TARGET].upper < SAME_TARGET:
-        return "fails"
-    return "holds" if beyond.upper <= 0 else "undecided"
+    return settled(fails=lost.upper < LOST, holds=lost.lower > 0 and lost.estimate >= LOST)
 
 
-def _orders(m: Measures) -> Verdict:
-    follows = m[_FOLLOWS]
-    if not _sees(m):
+@reading(_ABOVE, _FORGOTTEN, "real/paper, lost beyond a third", "real/paper, target beyond fine-tuning")
+def _real_retains(sees: Interval, lost: Interval, beyond: Interval, target: Interval) -> Verdict:
+    if sees.lower <= 0 or lost.lower <= 0:
         return "undecided"
-    return "holds" if follows.lower >= TRACKS else "fails" if follows.upper < TRACKS else "undecided"
+    return settled(fails=beyond.lower > 0 or target.upper < SAME_TARGET, holds=beyond.upper <= 0)
 
 
-def _real_beats(m: Measures) -> Verdict:
-    gains = [m[name] for name in _CONTROLS]
-    if not _sees(m):
+@reading(_ABOVE, "real/drift against accuracy lost")
+def _orders(sees: Interval, follows: Interval) -> Verdict:
+    if sees.lower <= 0:
         return "undecided"
-    if any(gain.upper <= 0 for gain in gains):
-        return "fails"
-    return "holds" if all(gain.lower > 0 for gain in gains) else "undecided"
+    return settled(holds=follows.lower >= TRACKS, fails=follows.upper < TRACKS)
+
+
+@reading(_ABOVE, "real/paper, kept beyond align", "real/paper, kept beyond lower_rate")
+def _real_beats(sees: Interval, *gains: Interval) -> Verdict:
+    if sees.lower <= 0:
+        return "undecided"
+    return settled(fails=any(gain.upper <= 0 for gain in gains), holds=all(gain.lower > 0 for gain in gains))
 
 
 REAL_CLAIMS: tuple[Claim, ...] = (
@@ -216,7 +204,6 @@ REAL_CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the loss is 10 points (ours) or more with an interval above 0; fails if the interval ends "
         "below; undecided where the model does not beat the most frequent answers to begin with.",
         decide=_forgets,
-        needs=(_ABOVE, _FORGOTTEN),
     ),
     Claim(
         id="real-retains",
@@ -227,7 +214,6 @@ REAL_CLAIMS: tuple[Claim, ...] = (
         rule="Undecided where fine-tuning is not shown to forget. Holds if the interval ends at 0 or below; fails if "
         "it begins above, or the target's difference ends below -5 points (ours).",
         decide=_real_retains,
-        needs=(_ABOVE, _FORGOTTEN, _BEYOND, _TARGET),
     ),
     Claim(
         id="real-drift-follows",
@@ -236,7 +222,6 @@ REAL_CLAIMS: tuple[Claim, ...] = (
         quantity="Spearman over five arms between relative drift and accuracy lost; range over seeds.",
         rule="Holds if it is 0.6 (ours) or more in each seed; fails if it is below in each.",
         decide=_orders,
-        needs=(_ABOVE, _FOLLOWS),
     ),
     Claim(
         id="real-simple-controls",
@@ -245,6 +230,5 @@ REAL_CLAIMS: tuple[Claim, ...] = (
         quantity="Accuracy on the old tasks after as many steps, less each baseline's, paired over questions.",
         rule="Holds if both intervals lie above 0; fails if one lies at or below.",
         decide=_real_beats,
-        needs=(_ABOVE, *_CONTROLS),
     ),
 )

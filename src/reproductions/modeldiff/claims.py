@@ -6,7 +6,8 @@ controls are ours, and so are the claims that say so. A rule reads intervals onl
 
 from itertools import pairwise
 
-from armillary.records.claims import Claim, Measures, Verdict, above, every
+from armillary.numerics.intervals import Interval
+from armillary.records.claims import Claim, Verdict, above, every, reading, settled
 
 PAIRS = ("perturbed", "independent")
 STEPS = (
@@ -20,82 +21,78 @@ KINSHIP = tuple(f"zoo/{what}, {far} minus {near}" for near, far in STEPS for wha
 TEMPERING = {"tempering/error of ln Z": 0.02, "tempering/error of ln count": 0.03, "tempering/distance": 0.03}
 """The largest errors at which the claim holds."""
 
-EFFECTIVE = tuple(
-    f"effective samples/{where}" for where in ("independent tokens", "first-order Markov", "zoo", "real")
-)
-LADDER = tuple(f"copies/spread, noise {size}" for size in ("0.003", "0.01", "0.03", "0.1"))
 
-
-def _decided(holds: bool, fails: bool) -> Verdict:
-    return "fails" if fails else "holds" if holds else "undecided"
-
-
-def _exact(m: Measures) -> Verdict:
-    coverages = [m[f"{pair}/coverage"] for pair in PAIRS]
-    biases = [m[f"{pair}/bias of the total"] for pair in PAIRS]
-    return _decided(
-        all(0.93 <= coverage.estimate <= 0.97 for coverage in coverages)
+@reading(*(f"{pair}/{what}" for what in ("coverage", "bias of the total") for pair in PAIRS))
+def _exact(*intervals: Interval) -> Verdict:
+    coverages, biases = intervals[: len(PAIRS)], intervals[len(PAIRS) :]
+    return settled(
+        holds=all(0.93 <= coverage.estimate <= 0.97 for coverage in coverages)
         and all(bias.lower > -0.01 and bias.upper < 0.01 for bias in biases),
-        any(coverage.upper < 0.9 for coverage in coverages)
+        fails=any(coverage.upper < 0.9 for coverage in coverages)
         or any(bias.lower > 0.01 or bias.upper < -0.01 for bias in biases),
     )
 
 
-def _weights(m: Measures) -> Verdict:
-    plain = [m[f"{pair}/raw distance"] for pair in PAIRS]
-    weighed = [m[f"{pair}/weighted distance"] for pair in PAIRS]
-    return _decided(
-        all(distance.lower >= 0.05 for distance in plain) and all(distance.estimate <= 0.01 for distance in weighed),
-        any(distance.upper < 0.05 for distance in plain) or any(distance.lower > 0.01 for distance in weighed),
+@reading(*(f"{pair}/{what}" for what in ("raw distance", "weighted distance") for pair in PAIRS))
+def _weights(*distances: Interval) -> Verdict:
+    plain, weighed = distances[: len(PAIRS)], distances[len(PAIRS) :]
+    return settled(
+        holds=all(distance.lower >= 0.05 for distance in plain)
+        and all(distance.estimate <= 0.01 for distance in weighed),
+        fails=any(distance.upper < 0.05 for distance in plain) or any(distance.lower > 0.01 for distance in weighed),
     )
 
 
-def _overlap(m: Measures) -> Verdict:
-    gaps = [m[f"{pair}/overlap from A over overlap from B"] for pair in PAIRS]
-    return _decided(
-        all(not gap.excludes(1.0) for gap in gaps),
-        any(gap.excludes(1.0) and abs(gap.estimate - 1) > 0.05 for gap in gaps),
+@reading(*(f"{pair}/overlap from A over overlap from B" for pair in PAIRS))
+def _overlap(*gaps: Interval) -> Verdict:
+    return settled(
+        holds=all(not gap.excludes(1.0) for gap in gaps),
+        fails=any(gap.excludes(1.0) and abs(gap.estimate - 1) > 0.05 for gap in gaps),
     )
 
 
-def _tempering(m: Measures) -> Verdict:
-    return _decided(
-        all(m[name].estimate <= limit for name, limit in TEMPERING.items()),
-        any(m[name].lower > limit for name, limit in TEMPERING.items()),
+@reading(*TEMPERING)
+def _tempering(*errors: Interval) -> Verdict:
+    limited = list(zip(errors, TEMPERING.values(), strict=True))
+    return settled(
+        holds=all(error.estimate <= limit for error, limit in limited),
+        fails=any(error.lower > limit for error, limit in limited),
     )
 
 
-def _copies(m: Measures) -> Verdict:
-    auc = m["zoo/AUC of copies against independent models"]
-    return _decided(auc.lower >= 0.95, auc.upper < 0.95)
+@reading("zoo/AUC of copies against independent models")
+def _copies(auc: Interval) -> Verdict:
+    return settled(holds=auc.lower >= 0.95, fails=auc.upper < 0.95)
 
 
-def _raters(m: Measures) -> Verdict:
-    better, null = m["zoo/verdicts for the better model"], m["zoo/verdicts with shuffled ratings"]
-    gap = m["zoo/precision, better minus worse"]
-    return _decided(better.estimate == 1 and null.estimate == 0 and gap.lower > 0, gap.upper <= 0)
+@reading(
+    "zoo/verdicts for the better model", "zoo/verdicts with shuffled ratings", "zoo/precision, better minus worse"
+)
+def _raters(better: Interval, null: Interval, gap: Interval) -> Verdict:
+    return settled(holds=better.estimate == 1 and null.estimate == 0 and gap.lower > 0, fails=gap.upper <= 0)
 
 
-def _hot(m: Measures) -> Verdict:
-    right, wrong, shape = m["hot/right over exact"], m["hot/wrong over exact"], m["hot/wrong distance minus right"]
-    return _decided(
-        not right.excludes(1.0) and abs(right.estimate - 1) < 0.01 and wrong.upper < 0.5 and shape.lower > 0,
-        right.excludes(1.0) and abs(right.estimate - 1) > 0.01,
+@reading("hot/right over exact", "hot/wrong over exact", "hot/wrong distance minus right")
+def _hot(right: Interval, wrong: Interval, shape: Interval) -> Verdict:
+    return settled(
+        holds=not right.excludes(1.0) and abs(right.estimate - 1) < 0.01 and wrong.upper < 0.5 and shape.lower > 0,
+        fails=right.excludes(1.0) and abs(right.estimate - 1) > 0.01,
     )
 
 
-def _effective(m: Measures) -> Verdict:
-    ratios = [m[name] for name in EFFECTIVE]
-    return _decided(
-        all(0.5 <= ratio.estimate <= 2 for ratio in ratios),
-        any(ratio.upper < 0.5 or ratio.lower > 2 for ratio in ratios),
+@reading(*(f"effective samples/{where}" for where in ("independent tokens", "first-order Markov", "zoo", "real")))
+def _effective(*ratios: Interval) -> Verdict:
+    return settled(
+        holds=all(0.5 <= ratio.estimate <= 2 for ratio in ratios),
+        fails=any(ratio.upper < 0.5 or ratio.lower > 2 for ratio in ratios),
     )
 
 
-def _noise(m: Measures) -> Verdict:
-    pairs = list(pairwise(m[name] for name in LADDER))
-    return _decided(
-        all(low.upper < high.lower for low, high in pairs), any(low.estimate >= high.estimate for low, high in pairs)
+@reading(*(f"copies/spread, noise {size}" for size in ("0.003", "0.01", "0.03", "0.1")))
+def _noise(*spreads: Interval) -> Verdict:
+    return settled(
+        holds=all(low.upper < high.lower for low, high in pairwise(spreads)),
+        fails=any(low.estimate >= high.estimate for low, high in pairwise(spreads)),
     )
 
 
@@ -108,7 +105,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the coverage is 0.93 to 0.97 for both pairs of tables and the error's interval within 1 %; "
         "fails if a coverage lies below 0.9 or an error beyond 1 % with its interval.",
         decide=_exact,
-        needs=tuple(f"{pair}/{what}" for pair in PAIRS for what in ("coverage", "bias of the total")),
     ),
     Claim(
         id="weights-matter",
@@ -117,7 +113,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the plain one is 0.05 or more with its interval and the weighed one at most 0.01, for both "
         "pairs; fails if a plain one lies below 0.05 or a weighed one above 0.01 with its interval.",
         decide=_weights,
-        needs=tuple(f"{pair}/{what}" for pair in PAIRS for what in ("raw distance", "weighted distance")),
     ),
     Claim(
         id="one-overlap",
@@ -125,7 +120,6 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Mean estimate of the overlap from A's samples over that from B's, bootstrap over repeated runs.",
         rule="Holds if the interval contains 1 for both pairs; fails if it excludes 1 by more than 5 %.",
         decide=_overlap,
-        needs=tuple(f"{pair}/overlap from A over overlap from B" for pair in PAIRS),
     ),
     Claim(
         id="tempering",
@@ -134,7 +128,6 @@ CLAIMS: tuple[Claim, ...] = (
         "of the histogram of the difference from the exact one; absolute, mean over seeds.",
         rule="Holds if they are at most 0.02, 0.03 and 0.03; fails if one is above with its interval.",
         decide=_tempering,
-        needs=tuple(TEMPERING),
     ),
     Claim(
         id="kinship",
@@ -151,7 +144,6 @@ CLAIMS: tuple[Claim, ...] = (
         "other seeds; bootstrap over base models.",
         rule="Holds if the interval lies at 0.95 or above; fails if it lies below.",
         decide=_copies,
-        needs=("zoo/AUC of copies against independent models",),
     ),
     Claim(
         id="ratings",
@@ -161,11 +153,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if every seed's verdict is for the better model, none is with shuffled ratings, and the gap of "
         "precision lies above 0; fails if that gap lies at or below 0.",
         decide=_raters,
-        needs=(
-            "zoo/verdicts for the better model",
-            "zoo/verdicts with shuffled ratings",
-            "zoo/precision, better minus worse",
-        ),
     ),
     Claim(
         id="exact-proposal",
@@ -176,7 +163,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the right ratio's interval contains 1 and is within 1 %, the wrong one lies below 0.5 and its "
         "shape is further off with its interval; fails if the right one excludes 1 by more than 1 %.",
         decide=_hot,
-        needs=("hot/right over exact", "hot/wrong over exact", "hot/wrong distance minus right"),
     ),
     Claim(
         id="effective-samples",
@@ -184,7 +170,6 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Effective samples over 2 N h(z+) on grid models, character models and real weights.",
         rule="Holds if every ratio is between 0.5 and 2; fails if one lies outside with its interval.",
         decide=_effective,
-        needs=EFFECTIVE,
     ),
     Claim(
         id="noise-ladder",
@@ -192,6 +177,5 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="Standard deviation of the difference per token over the model's own inputs, noise of 0.003 to 0.1.",
         rule="Holds if each size's interval lies below the next one's; fails if an estimate does not rise.",
         decide=_noise,
-        needs=LADDER,
     ),
 )

@@ -4,7 +4,8 @@ The paper's figures were read off its main figure, to about 0.3 points. Quantiti
 A rule reads intervals only, but for effects that must also be large.
 """
 
-from armillary.records.claims import Claim, Measures, Rule, Verdict, above, every
+from armillary.numerics.intervals import Interval
+from armillary.records.claims import Claim, Rule, Verdict, above, every, reading, settled
 
 GAP = 0.3
 """Nats a token by which a text must be likelier behind its own vector than behind another's."""
@@ -19,62 +20,59 @@ COPIES = 0.8
 """Accuracy from symbols below which a language model is too small to learn labels in context at all."""
 
 
-def _verdict(*, fails: bool, holds: bool) -> Verdict:
-    return "fails" if fails else "holds" if holds else "undecided"
+_STARTS = ("paper's start", "warm start")
+_SLOPES = ("digits/slope in shots, least of the seeds", "numbers/slope of error, worst of the seeds")
+_TEXT = ("series/vectors minus text", "molecules/vectors minus text")
 
 
 def _large(name: str, large: float, small: float) -> Rule:
     """Holds when the interval is above 0 and the estimate is large, fails when the interval ends below ``small``."""
 
-    def decide(m: Measures) -> Verdict:
-        gain = m[name]
-        return _verdict(fails=gain.upper < small, holds=gain.lower > 0 and gain.estimate >= large)
+    @reading(name)
+    def decide(gain: Interval) -> Verdict:
+        return settled(fails=gain.upper < small, holds=gain.lower > 0 and gain.estimate >= large)
 
-    return Rule((name,), decide)
+    return decide
 
 
-def _pretrained(m: Measures) -> Verdict:
-    gaps, soft = [m[name] for name in _GAPS], [m[name] for name in _SOFT]
+@reading(*(f"texts/{other} minus true, {start}" for other in ("shuffled", "soft prompt") for start in _STARTS))
+def _pretrained(*intervals: Interval) -> Verdict:
+    gaps, soft = intervals[: len(_STARTS)], intervals[len(_STARTS) :]
     holds = all(gap.estimate >= GAP for gap in gaps) and all(gain.lower > 0 for gain in soft)
-    return _verdict(fails=any(gap.lower <= 0 for gap in gaps), holds=holds)
+    return settled(fails=any(gap.lower <= 0 for gap in gaps), holds=holds)
 
 
-def _beats_text(m: Measures) -> Verdict:
-    gains = [m[name] for name in _TEXT]
-    return _verdict(fails=all(gain.upper <= 0 for gain in gains), holds=any(gain.lower > 0 for gain in gains))
+@reading(*_TEXT)
+def _beats_text(*gains: Interval) -> Verdict:
+    return settled(fails=all(gain.upper <= 0 for gain in gains), holds=any(gain.lower > 0 for gain in gains))
 
 
-def _linear(m: Measures) -> Verdict:
-    gain = m["topics/mlp minus linear"]
-    return _verdict(fails=gain.lower > LINEAR, holds=gain.upper <= GATED and gain.estimate <= LINEAR)
+@reading("topics/mlp minus linear")
+def _linear(gain: Interval) -> Verdict:
+    return settled(fails=gain.lower > LINEAR, holds=gain.upper <= GATED and gain.estimate <= LINEAR)
 
 
-def _encoders(m: Measures) -> Verdict:
-    rank = m["encoders/rank correlation"]
-    return _verdict(fails=rank.estimate <= 0, holds=rank.estimate > 0.8 and rank.lower > 0)
+@reading("encoders/rank correlation")
+def _encoders(rank: Interval) -> Verdict:
+    return settled(fails=rank.estimate <= 0, holds=rank.estimate > 0.8 and rank.lower > 0)
 
 
-def _specialist(m: Measures) -> Verdict:
-    losses = [m[name] for name in _SPECIALIST]
-    if any(m[name].upper < COPIES for name in _COPIES):
+@reading(
+    "digits/vectors minus 1-NN", "series/vectors minus 1-NN, episodes", "digits/symbols", "series/symbols, episodes"
+)
+def _specialist(digits: Interval, series: Interval, *copies: Interval) -> Verdict:
+    if any(copied.upper < COPIES for copied in copies):
         return "undecided"
-    return _verdict(fails=any(loss.upper < FAR for loss in losses), holds=all(loss.lower >= NEAR for loss in losses))
+    losses = (digits, series)
+    return settled(fails=any(loss.upper < FAR for loss in losses), holds=all(loss.lower >= NEAR for loss in losses))
 
 
-def _one_token(m: Measures) -> Verdict:
-    gains = [m[name] for name in _TEXT]
-    holds = all(gain.lower >= 0 for gain in gains) and all(m[name].estimate > 1 for name in _LENGTHS)
-    return _verdict(fails=all(gain.upper < 0 for gain in gains), holds=holds)
+@reading(*_TEXT, "series/tokens, text over vectors", "molecules/tokens, text over vectors")
+def _one_token(series: Interval, molecules: Interval, *lengths: Interval) -> Verdict:
+    gains = (series, molecules)
+    holds = all(gain.lower >= 0 for gain in gains) and all(length.estimate > 1 for length in lengths)
+    return settled(fails=all(gain.upper < 0 for gain in gains), holds=holds)
 
-
-_STARTS = ("paper's start", "warm start")
-_GAPS = tuple(f"texts/shuffled minus true, {start}" for start in _STARTS)
-_SOFT = tuple(f"texts/soft prompt minus true, {start}" for start in _STARTS)
-_SLOPES = ("digits/slope in shots, least of the seeds", "numbers/slope of error, worst of the seeds")
-_TEXT = ("series/vectors minus text", "molecules/vectors minus text")
-_LENGTHS = ("series/tokens, text over vectors", "molecules/tokens, text over vectors")
-_SPECIALIST = ("digits/vectors minus 1-NN", "series/vectors minus 1-NN, episodes")
-_COPIES = ("digits/symbols", "series/symbols, episodes")
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -86,7 +84,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if both gaps are 0.3 nats (ours) or more with intervals above 0, and own vectors do better than "
         "the soft prompt (intervals); fails if the interval of a gap holds 0 or lies below.",
         decide=_pretrained,
-        needs=(*_GAPS, *_SOFT),
     ),
     Claim(
         id="shots-help",
@@ -117,7 +114,6 @@ CLAIMS: tuple[Claim, ...] = (
         "demonstrations, most shots, paired over queries.",
         rule="Holds if one of the intervals lies above 0; fails if both lie at or below.",
         decide=_beats_text,
-        needs=_TEXT,
     ),
     Claim(
         id="regression",
@@ -135,7 +131,6 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if the gain of the gated one is 2 points or less and its interval ends at 5 points (ours) or "
         "below; fails if the interval begins above 2 points.",
         decide=_linear,
-        needs=("topics/mlp minus linear",),
     ),
     Claim(
         id="better-encoders",
@@ -145,7 +140,6 @@ CLAIMS: tuple[Claim, ...] = (
         "training vectors and that of Vector-ICL at 4 shots a class; bootstrap over queries.",
         rule="Holds if it is above 0.8 with an interval above 0 (ours); fails if it is 0 or below.",
         decide=_encoders,
-        needs=("encoders/rank correlation",),
     ),
     Claim(
         id="in-context",
@@ -176,7 +170,6 @@ CLAIMS: tuple[Claim, ...] = (
         "interval): too small. Holds if both intervals begin at -10 points (ours) or above; fails if one "
         "ends below -25.",
         decide=_specialist,
-        needs=(*_SPECIALIST, *_COPIES),
     ),
     Claim(
         id="one-token-suffices",
@@ -186,6 +179,5 @@ CLAIMS: tuple[Claim, ...] = (
         rule="Holds if both intervals begin at 0 or above and text is longer in both; fails if both intervals lie "
         "below 0.",
         decide=_one_token,
-        needs=(*_TEXT, *_LENGTHS),
     ),
 )

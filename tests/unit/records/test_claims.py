@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from armillary.numerics.intervals import Interval
-from armillary.records.claims import Claim, Verdict, judge
+from armillary.records.claims import Claim, Verdict, judge, reading, settled
 
 
 def above_half(measures: Mapping[str, Interval]) -> Verdict:
@@ -45,3 +45,16 @@ def test_mistakes_in_the_claims_are_refused() -> None:
     wrong = Claim(id="w", statement="", quantity="", rule="", decide=lambda _: "maybe", needs=())  # type: ignore[arg-type,return-value]
     with pytest.raises(ValueError, match="gave 'maybe'; accepted: holds, fails, undecided"):
         judge([wrong], {})
+
+
+def test_a_rule_is_given_the_intervals_that_it_names_in_their_order() -> None:
+    @reading("high", "low")
+    def higher(high: Interval, low: Interval) -> Verdict:
+        return settled(holds=high.lower > low.upper, fails=high.upper <= low.lower)
+
+    claim = Claim(id="a", statement="", quantity="", rule="", decide=higher, needs=("shown",))
+    assert claim.names == ("high", "low", "shown")
+    measures = {"low": Interval(estimate=1), "high": Interval(estimate=2), "shown": Interval(estimate=0)}
+    assert judge([claim], measures)[0].verdict == "holds"
+    assert judge([claim], measures | {"low": Interval(estimate=3)})[0].verdict == "fails"
+    assert settled(holds=True, fails=True) == "fails" and settled(holds=False, fails=False) == "undecided"
