@@ -2,27 +2,49 @@
 
 from collections.abc import Mapping, Sequence
 
+from armillary.data.sources import DataSource
 from armillary.numerics.intervals import Interval
-from armillary.records.claims import ClaimResult
+from armillary.records.claims import Claim, ClaimResult, judge
 from armillary.records.sections import Figure, Finding, Section, Table, interval_bars
 from armillary.report.wording import ends, number
+from armillary.runs.run import Outcome
 
 INTEREST = {"fails": 0.9, "holds": 0.6, "undecided": 0.3}
 """What fails is the most worth knowing, what is undecided the least."""
 
 
-def claim_sections(
-    claims: Sequence[ClaimResult],
+def judged_outcome(
+    title: str,
+    claims: Sequence[Claim],
+    measures: Mapping[str, Interval],
     *,
+    notes: Mapping[str, str] | None = None,
     figures: Mapping[str, Figure] | None = None,
     tables: Mapping[str, Sequence[Table]] | None = None,
-) -> list[Section]:
-    """One section for each claim: the verdict with its numbers, what was measured, the rule, and a figure.
+    more: Sequence[Section] = (),
+    data: Sequence[DataSource],
+) -> Outcome:
+    """Every claim judged, with a finding and a section each; what fails is the finding of most interest.
 
-    The figure shows the measures that decide, as bars with their intervals; ``figures`` gives another one by claim id
-    (a curve, a map), ``tables`` what a reader should see beside it (examples).
+    ``notes`` adds a sentence to a claim, ``figures`` another figure than its bars, ``tables`` what a reader should see
+    beside it, all by claim id; ``more`` are sections behind those of the claims.
     """
-    figures, tables = figures or {}, tables or {}
+    results = judge(claims, measures, notes)
+    findings = [
+        Finding(text=f"{claim.verdict}: {claim.statement}", interest=INTEREST[claim.verdict], section=claim.id)
+        for claim in results
+    ]
+    sections = [*_sections(results, figures or {}, tables or {}), *more]
+    return Outcome(title=title, measures=measures, claims=results, findings=findings, sections=sections, data=data)
+
+
+def _sections(
+    claims: Sequence[ClaimResult], figures: Mapping[str, Figure], tables: Mapping[str, Sequence[Table]]
+) -> list[Section]:
+    """One a claim: the verdict with its numbers, what was measured, the rule, and a figure.
+
+    The figure shows the measures that decide, as bars with their intervals, where ``figures`` has no other.
+    """
     return [
         Section(
             id=claim.id,
@@ -33,14 +55,6 @@ def claim_sections(
             figures=[figures.get(claim.id) or interval_bars(claim.quantity, claim.measured, "measured")],
             tables=list(tables.get(claim.id, ())),
         )
-        for claim in claims
-    ]
-
-
-def claim_findings(claims: Sequence[ClaimResult]) -> list[Finding]:
-    """One sentence a claim, what fails first."""
-    return [
-        Finding(text=f"{claim.verdict}: {claim.statement}", interest=INTEREST[claim.verdict], section=claim.id)
         for claim in claims
     ]
 

@@ -10,7 +10,6 @@ from armillary.data.sources import package_source
 from armillary.data.texts.corpora import corpus_source
 from armillary.methods.bricks.growth.grown import Preservation
 from armillary.methods.bricks.neurons.config import CAPABILITIES
-from armillary.records.claims import judge
 from armillary.runs.run import Outcome, Run
 from reproductions.bricks.adapters import AdapterDraw, adapters
 from reproductions.bricks.claims import CLAIMS
@@ -21,7 +20,7 @@ from reproductions.bricks.report import figures, notes, tables
 from reproductions.bricks.routing import experts, routing, saving
 from reproductions.bricks.scale import SCALES
 from reproductions.bricks.setup import GENERAL, Context
-from reproductions.page import claim_findings, claim_sections
+from reproductions.page import judged_outcome
 from reproductions.stages import counted_stages
 
 Kind = TypeVar("Kind")
@@ -57,13 +56,13 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
     scale = SCALES[run.settings.preset]
     results = run_stages(Context(run.model, scale, run.settings.seed, run.parts))
     named = measures(results)
-    claims = judge(CLAIMS, named, notes(results))
-    return Outcome(
-        title=f"Bricks reproduced on {run.model.name}",
-        measures=named,
-        claims=claims,
-        findings=claim_findings(claims),
-        sections=claim_sections(claims, figures=figures(results, named), tables=tables(results)),
+    return judged_outcome(
+        f"Bricks reproduced on {run.model.name}",
+        CLAIMS,
+        named,
+        notes=notes(results),
+        figures=figures(results, named),
+        tables=tables(results),
         data=[
             *(capability_source(scale.stand_ins.get(name, name)) for name in CAPABILITIES),
             corpus_source(GENERAL),

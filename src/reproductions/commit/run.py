@@ -14,7 +14,6 @@ from armillary.extras import optional
 from armillary.finetuning.image_setup import image_text_setup
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
-from armillary.records.claims import judge
 from armillary.runs.run import Outcome, Run
 from reproductions.commit import small_models as stages
 from reproductions.commit.claims import CLAIMS, HARM, REAL_CLAIMS
@@ -26,7 +25,7 @@ from reproductions.commit.small_models import Arms, Context, Law
 from reproductions.commit.sounds.dataset import SoundDataset, synthetic_sounds
 from reproductions.commit.sounds.sounds import load_sounds
 from reproductions.images.dataset import ImageDataset
-from reproductions.page import claim_findings, claim_sections
+from reproductions.page import judged_outcome
 from reproductions.stages import counted_stages
 
 
@@ -58,13 +57,13 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
             majority=stage.run(float, "majority", partial(stages.majority, context)),
         )
     measured = measures(results)
-    claims = judge(CLAIMS, measured, notes(best, measured))
-    return Outcome(
-        title=f"CoMMIT reproduced on small models, {scale.seeds} seeds",
-        measures=measured,
-        claims=claims,
-        findings=claim_findings(claims),
-        sections=claim_sections(claims, figures=figures(results, scale), tables=tables(measured)),
+    return judged_outcome(
+        f"CoMMIT reproduced on small models, {scale.seeds} seeds",
+        CLAIMS,
+        measured,
+        notes=notes(best, measured),
+        figures=figures(results, scale),
+        tables=tables(measured),
         data=images.emoji.source,
     )
 
@@ -96,14 +95,11 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
         majority=stages.majority(context),
     )
     result = GivenModel(loaded, scale, config.seed, parts).result()
-    measured = {**sound_measures(heard), **model_measures(result)}
-    claims = judge(REAL_CLAIMS, measured)
-    return Outcome(
-        title=f"CoMMIT on sounds and on {loaded.name}",
-        measures=measured,
-        claims=claims,
-        findings=claim_findings(claims),
-        sections=claim_sections(claims, figures=real_figures(heard.arms, result)),
+    return judged_outcome(
+        f"CoMMIT on sounds and on {loaded.name}",
+        REAL_CLAIMS,
+        {**sound_measures(heard), **model_measures(result)},
+        figures=real_figures(heard.arms, result),
         data=[*setup.sources(), *sounds.source],
     )
 

@@ -3,7 +3,6 @@
 from functools import partial
 
 from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
-from armillary.records.claims import judge
 from armillary.runs.run import Outcome, Run
 from reproductions.icn.claims import CLAIMS
 from reproductions.icn.fixed_keys import FixedKeysStage, fixed_keys_stage
@@ -22,7 +21,7 @@ from reproductions.icn.stages import (
     open_stage,
     probe_stage,
 )
-from reproductions.page import claim_findings, claim_sections
+from reproductions.page import judged_outcome
 from reproductions.stages import counted_stages
 
 
@@ -65,13 +64,13 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
         notes["fixed-keys"] = "The embeddings are tied: keys are input vectors too."
     if unreachable := sum(probe.unreachable for probe in stages.probes):
         notes["more-correct-answers"] = f"{unreachable} answers can't be written with this tokenizer."
-    claims = judge(CLAIMS, values, notes)
-    return Outcome(
-        title=f"ICN reproduced on {run.model.name}",
-        measures=values,
-        claims=claims,
-        findings=claim_findings(claims),
-        sections=claim_sections(claims, figures=figures(stages, values), tables=tables(stages)),
+    return judged_outcome(
+        f"ICN reproduced on {run.model.name}",
+        CLAIMS,
+        values,
+        notes=notes,
+        figures=figures(stages, values),
+        tables=tables(stages),
         data=[source for probe in context.probes for source in probe.source],
     )
 

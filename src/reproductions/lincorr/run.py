@@ -6,7 +6,6 @@ from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
 from armillary.data import relation
 from armillary.data.texts.corpora import corpus_source
 from armillary.methods.lincorr import GradientCorrelation, StudyScores
-from armillary.records.claims import judge
 from armillary.runs.run import Outcome, Run
 from reproductions.lincorr.claims import CLAIMS
 from reproductions.lincorr.measures import LincorrStages, measures, notes
@@ -27,7 +26,7 @@ from reproductions.lincorr.stages import (
     resilience_stage,
     vocabulary_stage,
 )
-from reproductions.page import claim_findings, claim_sections
+from reproductions.page import judged_outcome
 from reproductions.stages import counted_stages
 
 
@@ -59,13 +58,13 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
     context = Context(run.model, SCALES[run.settings.preset], run.settings.seed, run.parts)
     stages = run_stages(context)
     values = measures(stages)
-    claims = judge(CLAIMS, values, notes(stages))
-    return Outcome(
-        title=f"LinCorr reproduced on {run.model.name}",
-        measures=values,
-        claims=claims,
-        findings=claim_findings(claims),
-        sections=claim_sections(claims, figures=figures(stages, values), tables=tables(stages, values)),
+    return judged_outcome(
+        f"LinCorr reproduced on {run.model.name}",
+        CLAIMS,
+        values,
+        notes=notes(stages),
+        figures=figures(stages, values),
+        tables=tables(stages, values),
         data=[*(source for name in RELATIONS for source in relation(name).source), corpus_source(OTHER_TEXT)],
     )
 

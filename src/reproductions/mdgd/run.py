@@ -14,7 +14,6 @@ from armillary.data.images.vision_states import image_states, states_behind
 from armillary.data.sources import DataSource
 from armillary.extras import optional
 from armillary.progress import counted
-from armillary.records.claims import judge
 from armillary.runs.run import Outcome, Run
 from reproductions.images.dataset import ImageDataset
 from reproductions.mdgd import small_models as stages
@@ -24,7 +23,7 @@ from reproductions.mdgd.real_model import GivenModel, RealSeed, RealStart
 from reproductions.mdgd.report import figures, real_figures, tables
 from reproductions.mdgd.scale import ARMS, OLD_TASKS, REAL_ARMS, SCALES, TARGET, Scale
 from reproductions.mdgd.small_models import ArmResult, Context, SeedResult, Start
-from reproductions.page import claim_findings, claim_sections
+from reproductions.page import judged_outcome
 from reproductions.stages import counted_stages
 
 
@@ -55,14 +54,12 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
             }
             results.append(SeedResult(start=start, arms=arms))
         seconds = stage.run(dict[str, list[float]], "cost", partial(stages.cost, contexts[0]))
-    measured = measures(results, seconds)
-    claims = judge(CLAIMS, measured)
-    return Outcome(
-        title=f"MDGD reproduced on small models, {scale.seeds} seeds",
-        measures=measured,
-        claims=claims,
-        findings=claim_findings(claims),
-        sections=claim_sections(claims, figures=figures(results), tables=tables(results)),
+    return judged_outcome(
+        f"MDGD reproduced on small models, {scale.seeds} seeds",
+        CLAIMS,
+        measures(results, seconds),
+        figures=figures(results),
+        tables=tables(results),
         data=contexts[0].dataset.emoji.source,
     )
 
@@ -85,14 +82,11 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
                     bar.advance()
             results.append(RealSeed(start=start, arms=arms))
             sources = given.setup.sources()
-    measured = real_measures(results)
-    claims = judge(REAL_CLAIMS, measured)
-    return Outcome(
-        title=f"MDGD on {loaded.name} with pictures",
-        measures=measured,
-        claims=claims,
-        findings=claim_findings(claims),
-        sections=claim_sections(claims, figures=real_figures(results)),
+    return judged_outcome(
+        f"MDGD on {loaded.name} with pictures",
+        REAL_CLAIMS,
+        real_measures(results),
+        figures=real_figures(results),
         data=sources,
     )
 

@@ -12,14 +12,13 @@ from armillary.methods.modeldiff.ancestry import Lineage
 from armillary.methods.modeldiff.report import text_sections
 from armillary.methods.modeldiff.text_result import TextComparison
 from armillary.models import LoadedModel, load
-from armillary.records.claims import judge
 from armillary.runs.run import Outcome, Run
 from reproductions.modeldiff import stages, zoo
 from reproductions.modeldiff.claims import CLAIMS, PAIRS
 from reproductions.modeldiff.measures import GRIDS, Results, measures
 from reproductions.modeldiff.report import figures, tables
 from reproductions.modeldiff.scale import SCALES
-from reproductions.page import claim_findings, claim_sections
+from reproductions.page import judged_outcome
 from reproductions.stages import counted_stages
 
 
@@ -64,14 +63,13 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged."""
     results = _results(run)
     measured = measures(results)
-    claims = judge(CLAIMS, measured)
-    page = claim_sections(claims, figures=figures(results, measured), tables=tables(results))
-    return Outcome(
-        title=f"Model-diff reproduced, with {run.model.name}",
-        measures=measured,
-        claims=claims,
-        findings=claim_findings(claims),
-        sections=[*page, *text_sections(results.texts)],
+    return judged_outcome(
+        f"Model-diff reproduced, with {run.model.name}",
+        CLAIMS,
+        measured,
+        figures=figures(results, measured),
+        tables=tables(results),
+        more=text_sections(results.texts),
         data=[corpus_source(stages.CORPUS)],
     )
 

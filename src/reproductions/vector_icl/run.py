@@ -8,10 +8,9 @@ from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
 from armillary.data.images.emoji import fetch_emoji, load_emoji
 from armillary.data.sources import DataSource
 from armillary.progress import counted
-from armillary.records.claims import judge
 from armillary.records.plain import decode
 from armillary.runs.run import Outcome, Run
-from reproductions.page import claim_findings, claim_sections
+from reproductions.page import judged_outcome
 from reproductions.vector_icl.claims import CLAIMS
 from reproductions.vector_icl.data.glosses import GLOSS_SOURCE
 from reproductions.vector_icl.data.molecule_facts import captions
@@ -67,16 +66,13 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
             bar.advance()
     results = Results(**rows)
     measured = measures(results)
-    claims = judge(CLAIMS, measured)
-    return Outcome(
-        title=f"Vector-ICL reproduced on {run.model.name}",
-        measures=measured,
-        claims=claims,
-        findings=claim_findings(claims),
-        sections=[
-            *claim_sections(claims, figures=shot_figures(results, measured), tables=example_tables(results)),
-            other_rows(results, measured),
-        ],
+    return judged_outcome(
+        f"Vector-ICL reproduced on {run.model.name}",
+        CLAIMS,
+        measured,
+        figures=shot_figures(results, measured),
+        tables=example_tables(results),
+        more=[other_rows(results, measured)],
         data=[] if context.scale.synthetic else sources(),
     )
 

