@@ -3,12 +3,14 @@
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from armillary.errors import StorageError, UsageError
 
@@ -179,3 +181,14 @@ def read_text(path: Path | str) -> str:
 def text_lines(path: Path | str) -> list[str]:
     """The lines of a user's file that hold more than white space. Raises as ``read_text``."""
     return [line for line in read_text(path).splitlines() if line.strip()]
+
+
+def read_object(path: Path) -> Mapping[str, Any]:
+    """The JSON object in a file; StorageError where it can't be read or holds something else."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} can't be read: {error}.") from error
+    if not isinstance(data, dict):
+        raise StorageError(f"{path} holds no JSON object.")
+    return data

@@ -12,6 +12,7 @@ from armillary.cli.bricks.delivery import ProductOptions, run_delivered
 from armillary.cli.options import read_run
 from armillary.data import capability_source, capability_texts
 from armillary.errors import UsageError
+from armillary.files import whole_folder
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
 from armillary.runs.run import Job, Outcome, Run
@@ -90,7 +91,8 @@ class GrowSettings(OneModelSettings):
 
 
 def grow_model(run: Run[GrowSettings], *, to: Path | None = None) -> Outcome:
-    """The larger model, compared with the old one and trained; with ``to`` it is also written there.
+    """The larger model, compared with the old one and trained; with ``to`` it is also written there, with
+    experts as a stock Mixtral.
 
     Raises:
         ModelError: the larger model has no form in transformers.
@@ -105,7 +107,10 @@ def grow_model(run: Run[GrowSettings], *, to: Path | None = None) -> Outcome:
     kept = preservation(loaded, grown.loaded, [texts[0] for texts in held_out.values()], max_tokens=settings.tokens)
     effects = {} if settings.train_on is None else trained_effects(loaded, grown, settings, held_out)
     if to is not None:
-        save_grown(grown, settings, to)
+        saved = grown.loaded if settings.experts is None else to_mixtral(grown.loaded)
+        with whole_folder(to) as folder:
+            saved.model.save_pretrained(folder)
+            saved.tokenizer.save_pretrained(folder)
     section = growth_section(settings, grown, kept, effects, loaded.name)
     return Outcome(
         title=f"{loaded.name} grown by {grown.how}",
@@ -127,17 +132,6 @@ def grown_model(loaded: "LoadedModel", settings: GrowSettings) -> "Grown":
         return grow_layers(loaded, settings.layers)
     assert settings.experts is not None
     return upcycle(loaded, settings.experts, top_k=settings.top_k, seed=settings.seed)
-
-
-def save_grown(grown: "Grown", settings: GrowSettings, to: Path) -> None:
-    """A new folder that transformers opens, whole or not there; experts leave as a stock Mixtral."""
-    from armillary.files import whole_folder
-    from armillary.methods.bricks.growth.upcycling import to_mixtral
-
-    saved = grown.loaded if settings.experts is None else to_mixtral(grown.loaded)
-    with whole_folder(to) as folder:
-        saved.model.save_pretrained(folder)
-        saved.tokenizer.save_pretrained(folder)
 
 
 def trained_effects(

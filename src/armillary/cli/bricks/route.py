@@ -11,7 +11,7 @@ import tyro
 from armillary.cli.bricks.delivery import run_delivered
 from armillary.cli.bricks.partition import HOW, SplitSettings, split_of
 from armillary.cli.options import Folder, RunOptions, read_run
-from armillary.errors import ModelError, UsageError
+from armillary.errors import UsageError
 from armillary.methods.bricks.experts.config import RouterKind, Splitting
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Finding, Section, Table, interval_bars
@@ -125,15 +125,15 @@ class Routed:
 
 def route_tokens(run: Run[RouteSettings], *, to: Path | None = None) -> Outcome:
     """The losses of the routed model; with ``to`` it is also written there as a stock Mixtral."""
+    from armillary.methods.bricks.experts.mixtral import refuse_unlike, write_mixtral
+
     settings, loaded = run.settings, run.model
     if settings.mixtral:
-        refuse_unlike_mixtral(loaded, settings)
+        refuse_unlike(loaded, settings.experts)
     split = split_of(loaded, settings, run.parts)
     router = fitted_router(loaded, split, settings)
     routed = run.parts.decoded(Routed, "routing", partial(measure, run, split, router))
     if to is not None:
-        from armillary.methods.bricks.experts.mixtral import write_mixtral
-
         assert settings.k is not None
         write_mixtral(loaded, split, router, settings.k, to)
     section = route_section(settings, routed, loaded.name)
@@ -151,17 +151,6 @@ def route_tokens(run: Run[RouteSettings], *, to: Path | None = None) -> Outcome:
         },
         data=settings.sources(),
     )
-
-
-def refuse_unlike_mixtral(loaded: "LoadedModel", settings: RouteSettings) -> None:
-    """ModelError or UsageError before the work where the model can't leave as a Mixtral."""
-    from armillary.methods.bricks.experts.mixtral import LIKE
-
-    kind, width = str(loaded.model.config.model_type), loaded.anatomy.intermediate_size
-    if kind not in LIKE:
-        raise ModelError(f"{loaded.name} is of type {kind}; Mixtral can stand in for {' or '.join(LIKE)} only.")
-    if width % settings.experts:
-        raise UsageError(f"Mixtral's experts have one size; {settings.experts} experts do not divide {width} neurons.")
 
 
 def fitted_router(loaded: "LoadedModel", split: "Partition", settings: RouteSettings) -> "Router":

@@ -14,7 +14,7 @@ import tyro
 from armillary.cli import console
 from armillary.cli.options import read
 from armillary.cli.vector_icl.folder import COLUMNS, FITTED, warnings_as_notes
-from armillary.data.vector_files import VectorFile, read_vectors
+from armillary.data.vector_files import read_vectors
 from armillary.errors import StorageError, UsageError
 from armillary.files import write_atomic
 from armillary.records.plain import dumps
@@ -98,7 +98,12 @@ def predictions(options: PredictOptions) -> Predictions:
     from armillary.models import load
 
     state = read_fitted(folder)
-    vectors = _read(folder, options.vectors, state.features).vectors
+    try:
+        kept = json.loads((folder / COLUMNS).read_bytes())
+        columns, target = kept["columns"], kept["target"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{folder / COLUMNS} can't be read; fit anew.") from error
+    vectors = read_vectors(options.vectors, columns=columns, target=target, size=state.features).vectors
     lm = load(
         options.model or state.model,
         dtype=state.dtype,
@@ -111,15 +116,6 @@ def predictions(options: PredictOptions) -> Predictions:
     shares, classes = fitted.predict_proba(vectors), fitted.classes_.tolist()
     answers = [classes[index] for index in shares.argmax(axis=1).tolist()]
     return Predictions(model=lm.name, answers=answers, classes=classes, probabilities=shares.tolist())
-
-
-def _read(folder: Path, vectors: Path, size: int) -> VectorFile:
-    try:
-        kept = json.loads((folder / COLUMNS).read_bytes())
-        columns, target = kept["columns"], kept["target"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{folder / COLUMNS} can't be read; fit anew.") from error
-    return read_vectors(vectors, columns=columns, target=target, size=size)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -135,8 +135,7 @@ def sites_of(loaded: LoadedModel, payload: Payload, op: Op | None = None) -> tup
             raise UsageError(
                 f"the partition has {len(payload.labels_LM)} layers; {loaded.name} has {loaded.anatomy.num_layers}."
             )
-        widths = dict.fromkeys(range(len(payload.labels_LM)), payload.labels_LM.shape[1])
-        sites = [_write_site(loaded, names, layer, chosen) for layer in widths]
+        sites = [_write_site(loaded, names, layer, chosen) for layer in range(len(payload.labels_LM))]
         if wrong := next((site for site in sites if site.inputs != payload.labels_LM.shape[1]), None):
             raise UsageError(
                 f"layer {wrong.layer} has {wrong.inputs} neurons; the partition {payload.labels_LM.shape[1]}."

@@ -69,12 +69,10 @@ def token_losses(
 
 
 @torch.inference_mode()
-def row_losses(
-    loaded: LoadedModel, rows: Sequence[Row], slots: SlotVectors, *, tokens_per_batch: int = 4096
-) -> RowLoss:
+def row_losses(loaded: LoadedModel, rows: Sequence[Row], slots: SlotVectors) -> RowLoss:
     """The loss of each row, in the order given; NumericError where one is not finite."""
     nll, tokens = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
-    for batch in padded_batches([row.tokens for row in rows], tokens_per_batch):
+    for batch in padded_batches([row.tokens for row in rows], TrainingConfig.tokens_per_batch):
         losses_N, owner_N = token_losses(loaded, [rows[index] for index in batch], slots)
         owners = owner_N.cpu().numpy()
         nll[batch] = np.bincount(owners, weights=losses_N.double().cpu().numpy(), minlength=len(batch))

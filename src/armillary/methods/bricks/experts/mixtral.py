@@ -7,7 +7,6 @@ Legend: E experts, S neurons of an expert, D hidden size.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,17 +97,20 @@ def _experts(function: FfnFunction, partition: Partition, k: int) -> dict[str, T
     }
 
 
-def _check(loaded: LoadedModel, partition: Partition, router: Router, k: int) -> None:
-    kind: Any = loaded.model.config.model_type
+def refuse_unlike(loaded: LoadedModel, experts: int) -> None:
+    """ModelError for a base that is not like Mixtral, UsageError where its neurons can't be split into equal parts."""
+    kind, width = str(loaded.model.config.model_type), loaded.anatomy.intermediate_size
     if kind not in LIKE:
         raise ModelError(f"{loaded.name} is of type {kind}; Mixtral can stand in for {' or '.join(LIKE)} only.")
+    if width % experts:
+        raise UsageError(f"Mixtral's experts have one size; {experts} experts do not divide {width} neurons.")
+
+
+def _check(loaded: LoadedModel, partition: Partition, router: Router, k: int) -> None:
+    refuse_unlike(loaded, partition.experts)
     sites_of(loaded, partition)
     if not 1 <= k <= partition.experts:
         raise UsageError(f"k must be 1 to {partition.experts}, the number of experts; got {k}.")
-    if partition.labels_LM.shape[1] % partition.experts:
-        raise UsageError(
-            f"Mixtral's experts have one size; {partition.experts} do not divide {partition.labels_LM.shape[1]}."
-        )
     if router.kind not in ("ridge", "centroid") or router.bias_LE is not None:
         raise UsageError(
             f"Mixtral's router is linear without an intercept; got a router of kind {router.kind}"

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from armillary.errors import StorageError, UsageError
-from armillary.files import write_atomic
+from armillary.files import read_object, write_atomic
 from armillary.methods.bricks.brick import (
     FIELDS,
     Brick,
@@ -53,13 +53,10 @@ class BrickCard(BrickFacts):
 
 def read_card(folder: Path) -> BrickCard:
     """The specification of the brick in a folder; StorageError where there is none or it is not of our format."""
-    try:
-        data = json.loads((folder / CARD).read_text("utf-8"))
-    except FileNotFoundError:
-        raise StorageError(f"{folder} has no {CARD}, so it is not the folder of a brick.") from None
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{folder / CARD} can't be read: {error}.") from error
-    if not isinstance(data, dict) or data.get("format") != 1 or "id" not in data:
+    if not (folder / CARD).is_file():
+        raise StorageError(f"{folder} has no {CARD}, so it is not the folder of a brick.")
+    data = read_object(folder / CARD)
+    if data.get("format") != 1 or "id" not in data:
         raise StorageError(f"{folder / CARD} is not a brick of format 1.")
     try:
         return decode(BrickCard, data, "it")

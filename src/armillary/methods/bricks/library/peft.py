@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from armillary.errors import StorageError, UsageError
-from armillary.files import whole_folder, write_atomic
+from armillary.files import read_object, whole_folder, write_atomic
 from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
 from armillary.methods.bricks.payloads import Index, LowRank
 from armillary.models.loaded import LoadedModel
@@ -45,7 +45,9 @@ def read_adapter(folder: Path | str) -> LowRank:
     safetensors (pickles are not opened) or one that can't be read.
     """
     folder = Path(folder)
-    config = _config(folder)
+    if not (folder / CONFIG).is_file():
+        raise StorageError(f"{folder} has no {CONFIG}, so it is not the folder of an adapter.")
+    config = read_object(folder / CONFIG)
     _refuse_more_than_lora(config, folder)
     tensors = _tensors(folder)
     matches = {name: re.fullmatch(rf"{re.escape(_PREFIX)}(.+)\.lora_[AB]\.weight", name) for name in tensors}
@@ -139,18 +141,6 @@ def _as_ia3(brick: Brick, payload: Index) -> tuple[dict[str, Any], dict[str, Ten
         named[0, torch.from_numpy(payload.neurons[site.layer])] = 1.0
         tensors[f"{_PREFIX}{site.path}.ia3_l"] = 1.0 - named if site.op == "mask" else named
     return {"peft_type": "IA3", "feedforward_modules": [site.path for site in brick.sites]}, tensors
-
-
-def _config(folder: Path) -> Mapping[str, Any]:
-    try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
-    except FileNotFoundError:
-        raise StorageError(f"{folder} has no {CONFIG}, so it is not the folder of an adapter.") from None
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{folder / CONFIG} can't be read: {error}.") from error
-    if not isinstance(config, dict):
-        raise StorageError(f"{folder / CONFIG} holds no settings.")
-    return config
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from armillary.errors import ModelError, StorageError
-from armillary.files import write_atomic
+from armillary.files import read_object, write_atomic
 from armillary.models.loading import require_readable
 from armillary.records.plain import digest
 
@@ -33,7 +33,7 @@ class WeightFolder:
         if not self.path.is_dir():
             raise ModelError(f"there is no folder {str(path)!r}; give one that save_pretrained wrote.")
         require_readable(self.path)
-        self.config = _json(self.path / "config.json")
+        self.config = read_object(self.path / "config.json")
         self._stack = ExitStack()
         self._files: dict[str, Any] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -71,7 +71,7 @@ class WeightFolder:
         """Hash of the vocabulary and the added tokens; None where the folder has no tokenizer."""
         path = self.path / "tokenizer.json"
         if path.is_file():
-            data = _json(path)
+            data = read_object(path)
             added = [(token.get("id"), token.get("content")) for token in data.get("added_tokens", [])]
             return digest({"vocabulary": data.get("model", {}).get("vocab"), "added": added})
         files = [self.path / name for name in ("tokenizer.model", "vocab.json", "vocab.txt")]
@@ -82,7 +82,7 @@ class WeightFolder:
         index = self.path / INDEX
         if not index.is_file():
             return [self.path / SINGLE] if (self.path / SINGLE).is_file() else sorted(self.path.glob("*.safetensors"))
-        names = sorted(set(_json(index).get("weight_map", {}).values()))
+        names = sorted(set(read_object(index).get("weight_map", {}).values()))
         if strange := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
             raise StorageError(f"{index} points to {strange[0]!r}; shards are safetensors in the same folder.")
         return [self.path / name for name in names]
@@ -133,13 +133,3 @@ def copy_beside(source: Path, out: Path) -> None:
     for file in sorted({file for pattern in _BESIDE for file in source.glob(pattern) if file.is_file()}):
         if file.name != INDEX:
             shutil.copyfile(file, out / file.name)
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path} can't be read: {error}.") from error
-    if not isinstance(data, dict):
-        raise StorageError(f"{path} holds no settings.")
-    return data
