@@ -1,11 +1,11 @@
 """``armillary bricks merge MODEL BRICK ...``: several bricks, or whole models in folders, joined into one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 import tyro
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from armillary.methods.bricks.merging.models import StateMerge
     from armillary.methods.bricks.merging.rules import MergeRule
     from armillary.models import LoadedModel
+
+Result = TypeVar("Result")
 
 ADAPTER, CARD, MODEL = "adapter_config.json", "brick.json", "config.json"
 """Files by which the folder of an adapter, of a brick and of a whole model are told."""
@@ -115,11 +117,12 @@ class MergeSettings(OneModelSettings):
         """The rule with its defaults filled in; UsageError where a setting does not fit it."""
         from armillary.methods.bricks.merging.rules import MergeRule
 
-        return MergeRule.of(count=len(self.inputs) or self.stand_ins, **self.numbers())
+        return self.merged_by(MergeRule.of, count=len(self.inputs) or self.stand_ins)
 
-    def numbers(self) -> dict[str, Any]:
-        """What a merge of anything is called with."""
-        return {name: getattr(self, name) for name in ("method", "weights", "density", "scale", "seed")}
+    def merged_by(self, merge: Callable[..., Result], *inputs: Any, **more: Any) -> Result:
+        """What ``merge`` makes of these inputs by the method and its numbers."""
+        how = {name: getattr(self, name) for name in ("method", "weights", "density", "scale", "seed")}
+        return merge(*inputs, **how, **more)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,9 +198,7 @@ def merge_bricks(run: Run[MergeSettings]) -> tuple[str, Section]:
     settings, loaded = run.settings, run.model
     bricks = [opened_brick(path, loaded, settings) for path in settings.folders()]
     bricks = bricks or random_adapters(loaded, settings)
-    merged = merge(
-        bricks, **settings.numbers(), rank=settings.rank, allow_different_base=settings.allow_different_base
-    )
+    merged = settings.merged_by(merge, bricks, rank=settings.rank, allow_different_base=settings.allow_different_base)
     keep_brick(merged.brick, run.folder)
     return f"{len(bricks)} bricks of {loaded.name}", bricks_section(settings, bricks, merged.report)
 
@@ -209,7 +210,7 @@ def merge_folders(run: Run[MergeSettings], to: Path | None) -> tuple[str, Sectio
     settings = run.settings
     with TemporaryDirectory(prefix=".merge-", dir=run.folder.path) as aside:
         out = to or Path(aside) / "merged"
-        merged = merge_models(settings.model, settings.folders(), out, **settings.numbers())
+        merged = settings.merged_by(merge_models, settings.model, settings.folders(), out)
     return f"{len(merged.models)} models", models_section(settings, merged)
 
 
