@@ -17,8 +17,7 @@ from armillary.methods.icn.navigator import Navigator
 from armillary.methods.icn.probing import AfterList, Probing, unreachable
 from armillary.methods.icn.result import Diversity, ListScore, diversity, score
 from armillary.runs.parts import Arrays
-from reproductions.icn.probes.matching import Matcher
-from reproductions.icn.probes.probe import KnowledgeProbe
+from reproductions.icn.probes.probe import KnowledgeProbe, Matcher
 from reproductions.icn.probes.shipped import probe
 from reproductions.icn.scale import OPEN, PROBES, Scale
 from reproductions.stages import StageContext

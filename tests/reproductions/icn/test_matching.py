@@ -5,8 +5,7 @@ from hypothesis import given, strategies as st
 
 from armillary.data.sources import own_source
 from armillary.errors import UsageError
-from reproductions.icn.probes.matching import Matcher
-from reproductions.icn.probes.probe import KnowledgeProbe, normalised
+from reproductions.icn.probes.probe import KnowledgeProbe, Matcher, normalised
 
 WORDS = "bcdefghilmnoprstuvxyz"
 

@@ -11,9 +11,8 @@ from armillary.data import sources_of
 from armillary.data.relations import places
 from armillary.data.sources import own_source
 from armillary.errors import UsageError
-from reproductions.icn.probes.matching import Matcher
 from reproductions.icn.probes.places import TERRITORIES, country_spellings
-from reproductions.icn.probes.probe import KnowledgeProbe, distinct, normalised
+from reproductions.icn.probes.probe import KnowledgeProbe, Matcher, distinct, normalised
 from reproductions.icn.probes.shipped import BUILDERS, probe
 
 # Id -> (number of answers, or None where it depends on the version of a package; members; no members).
