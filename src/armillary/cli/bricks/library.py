@@ -13,6 +13,7 @@ from armillary.data import capability_texts
 from armillary.errors import StorageError, UsageError
 from armillary.files import text_lines
 from armillary.records.plain import dumps
+from armillary.runs.run import load_model
 from armillary.runs.settings import DRY_MODEL, ModelSettings
 
 if TYPE_CHECKING:
@@ -114,8 +115,6 @@ def opened_library(options: LibraryOptions) -> "BrickLibrary":
 
 def opened_model(options: LibraryOptions, name: str | None) -> "LoadedModel":
     """The model of that name, or a tiny one."""
-    from armillary.runs.run import load_model
-
     return load_model(DRY_MODEL if options.dry_run or name is None else name, options)
 
 

@@ -50,14 +50,12 @@ def compressed(a_RI: Float[Tensor, "r i"], b_OR: Float[Tensor, "o r"], rank: int
 
     Both factors get the square roots of the singular values, so that they are of like size in float32.
     """
-    _check_rank(rank)
     q_b, small, q_a = core(a_RI, b_OR)
     return _cut(torch.linalg.svd(small, full_matrices=False), rank, q_b, q_a)
 
 
 def factored(delta_OI: Float[Tensor, "o i"], rank: int) -> tuple[Factors, float]:
     """The nearest product of rank ``rank`` to a full matrix, and its Frobenius distance."""
-    _check_rank(rank)
     return _cut(torch.linalg.svd(delta_OI.double(), full_matrices=False), rank, None, None)
 
 
@@ -71,6 +69,8 @@ def first_input_direction(a_RI: Float[Tensor, "r i"], b_OR: Float[Tensor, "o r"]
 def _cut(
     parts: tuple[Tensor, Tensor, Tensor], rank: int, q_b: Tensor | None, q_a: Tensor | None
 ) -> tuple[Factors, float]:
+    if rank < 1:
+        raise UsageError(f"the rank of a compressed change must be 1 or more; got {rank}.")
     left, values, right = parts
     roots = values[:rank].sqrt()
     b_OK = left[:, :rank] * roots
@@ -78,11 +78,6 @@ def _cut(
     b_OK = b_OK if q_b is None else q_b @ b_OK
     a_KI = a_KI if q_a is None else a_KI @ q_a.T
     return (a_KI, b_OK), float(values[rank:].square().sum().sqrt())
-
-
-def _check_rank(rank: int) -> None:
-    if rank < 1:
-        raise UsageError(f"the rank of a compressed change must be 1 or more; got {rank}.")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Legend: L layers, M neurons of an FFN, R rank.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -167,11 +167,6 @@ def shared_paths(first: Sequence[Site], a: Payload, second: Sequence[Site], b: P
     """Module paths that both bricks change; two masks meet only where they name the same neuron."""
     changing = {site.path: site for site in first if site.op != "read"}
     return [site.path for site in second if site.op != "read" and _meet(changing.get(site.path), a, site, b)]
-
-
-def touched_tensors(sites: Iterable[Site]) -> list[str]:
-    """Names of the parameters whose bytes decide what a brick means."""
-    return [f"{site.path}.weight" for site in sites]
 
 
 def _meet(first: Site | None, a: Payload, second: Site, b: Payload) -> bool:
