@@ -97,40 +97,24 @@ def stream_ffns(
     if not texts or skip < 0:
         raise UsageError(f"reading FFNs needs texts and skip >= 0; got {len(texts)} texts and skip = {skip}.")
     rows = encode(loaded, texts, max_tokens=max_tokens, least=skip + 1)
-    stage = _Stage(receive, skip)
+    batch: list[int] = []
+    inputs: dict[int, Tensor] = {}
+
+    def by_text(x: Tensor) -> Tensor:
+        # OPT flattens batch and tokens.
+        return x.detach().reshape(len(batch), -1, x.shape[-1])[:, skip:]
+
+    def read(layer: int, _: nn.Module, args: tuple[Any, ...]) -> None:
+        inputs[layer] = by_text(args[0])
+
+    def written(layer: int, _: nn.Module, args: tuple[Any, ...]) -> None:
+        receive(layer, batch, inputs.pop(layer), by_text(args[0]))
+
     with ExitStack() as hooks, torch.no_grad(), counted(label, len(rows)) as bar:
         for layer, function in enumerate(functions):
-            hooks.callback(function.gate.register_forward_pre_hook(stage.reads(layer)).remove)
-            hooks.callback(function.parts.write.register_forward_pre_hook(stage.writes(layer)).remove)
+            hooks.callback(function.gate.register_forward_pre_hook(partial(read, layer)).remove)
+            hooks.callback(function.parts.write.register_forward_pre_hook(partial(written, layer)).remove)
         for batch in equal_length_batches(rows, tokens_per_batch):
-            stage.texts = batch
             run_body(loaded, torch.tensor([rows[index] for index in batch], device=loaded.device))
             bar.advance(len(batch))
     return sum(len(row) - skip for row in rows)
-
-
-class _Stage:
-    """Holds a layer's input until its activations come."""
-
-    def __init__(self, receive: Receive, skip: int) -> None:
-        self.texts: list[int] = []
-        self._receive, self._skip = receive, skip
-        self._x: Tensor | None = None
-
-    def reads(self, layer: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
-            self._x = self._by_text(args[0])
-
-        return hook
-
-    def writes(self, layer: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
-            assert self._x is not None
-            self._receive(layer, self.texts, self._x, self._by_text(args[0]))
-            self._x = None
-
-        return hook
-
-    def _by_text(self, x: Tensor) -> Tensor:
-        # OPT flattens batch and tokens.
-        return x.detach().reshape(len(self.texts), -1, x.shape[-1])[:, self._skip :]

@@ -4,8 +4,8 @@ Legend: N things resampled, R replicates, Q columns.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,15 +52,6 @@ class Interval:
     def excludes(self, value: float | int) -> bool:
         """True when the interval is known and ``value`` lies outside it."""
         return self.low is not None and self.high is not None and not self.low <= value <= self.high
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Interval":
-        """Inverse of ``to_dict``."""
-        return cls(**data)
 
 
 def bootstrap(

@@ -6,14 +6,17 @@ docstrings into help; ``from_table`` reads them from TOML or from a record; Pyth
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 import tyro
 
 from armillary.errors import StorageError, UsageError
 from armillary.records.plain import decode, plain
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 DRY_MODEL, DRY_BEFORE = "tiny-llama", "tiny-qwen3"
 """Tiny random models that stand in for the real ones under ``--dry-run``."""
@@ -21,6 +24,7 @@ DRY_MODEL, DRY_BEFORE = "tiny-llama", "tiny-qwen3"
 ModelName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 OtherModel = Annotated[str | None, tyro.conf.arg(metavar="MODEL")]
 File = Annotated[str | None, tyro.conf.arg(metavar="FILE")]
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +131,18 @@ def without_extras(table: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in table.items() if name not in ("command", "files")}
 
 
-def at_least(settings: RunSettings, **least: int) -> None:
+def at_least(settings: object, **least: int) -> None:
     """UsageError for the first of these fields that is below its least value; None is let through."""
     for name, value in least.items():
         given = getattr(settings, name)
         if given is not None and given < value:
             raise UsageError(f"{name} must be {value} or more, got {given}.")
+
+
+def changed(config: Config, settings: Mapping[str, Any], what: str) -> Config:
+    """The configuration with these fields changed; UsageError, saying what has no such field, for an unknown one."""
+    known = [field.name for field in fields(config)]
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise UsageError(f"{what} has no setting {unknown[0]!r}; its settings are {', '.join(known)}.")
+    return replace(config, **settings)

@@ -110,37 +110,31 @@ def sample(
     owner = [index for index in range(len(rows)) for _ in range(num_samples)]
     generator = torch.Generator().manual_seed(seed)
     uniforms = torch.rand((len(owner), max_new_tokens), generator=generator, dtype=torch.float64)
-    stops = torch.tensor(end_tokens(loaded) if stop_ids is None else [*stop_ids], dtype=torch.long)
-    job = _Job(loaded, rows, owner, uniforms.to(loaded.device), temperature, stops.to(loaded.device))
+    ends = end_tokens(loaded) if stop_ids is None else [*stop_ids]
+    stops = torch.tensor(ends, dtype=torch.long, device=loaded.device)
+    drawn = _Drawn(loaded, rows, owner, [[] for _ in owner], [0.0] * len(owner))
     order = sorted(range(len(owner)), key=lambda index: (len(rows[owner[index]]), index))
     with counted(label, len(owner)) as bar:
         for first in range(0, len(order), batch_size):
             batch = order[first : first + batch_size]
-            job.run(batch)
+            drawn.extend(batch, uniforms[batch].to(loaded.device), temperature, stops)
             bar.advance(len(batch))
-    texts = [str(loaded.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in job.sequences]
-    return Samples(sequences=job.sequences, logprobs=job.logprobs, texts=texts, prompt_index=owner)
+    texts = [str(loaded.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in drawn.sequences]
+    return Samples(sequences=drawn.sequences, logprobs=drawn.logprobs, texts=texts, prompt_index=owner)
 
 
-class _Job:
+@dataclass(frozen=True)
+class _Drawn:
     """The samples as they grow."""
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        rows: list[list[int]],
-        owner: list[int],
-        uniforms: Tensor,
-        temperature: float,
-        stops: Tensor,
-    ) -> None:
-        self.loaded, self.rows, self.owner = loaded, rows, owner
-        self.uniforms, self.temperature, self.stops = uniforms, temperature, stops
-        self.sequences: list[list[int]] = [[] for _ in owner]
-        self.logprobs = [0.0] * len(owner)
+    loaded: LoadedModel
+    rows: list[list[int]]
+    owner: list[int]
+    sequences: list[list[int]]
+    logprobs: list[float]
 
-    def run(self, batch: list[int]) -> None:
-        """Draw the samples with these indices together."""
+    def extend(self, batch: list[int], uniforms: Tensor, temperature: float, stops: Tensor) -> None:
+        """Draw the samples with these indices together, each by its row of the uniform numbers."""
         device, cache = self.loaded.device, growing_cache()
         distinct = sorted({self.owner[index] for index in batch})
         ids_BT, mask_BS = pad([self.rows[prompt] for prompt in distinct], side="left", device=device)
@@ -148,25 +142,21 @@ class _Job:
         hidden_BD = run_body(self.loaded, ids_BT, mask_BS if padded else None, cache=cache)[:, -1]
         parents = torch.tensor([distinct.index(self.owner[index]) for index in batch], device=device)
         select_rows(cache, parents)
-        rows = DecodingRows(self.loaded, cache, mask_BS[parents], hidden_BD[parents], self.stops)
-        uniforms = self.uniforms[torch.tensor(batch, device=device)]
+        rows = DecodingRows(self.loaded, cache, mask_BS[parents], hidden_BD[parents], stops)
         steps = uniforms.shape[1]
         for step in range(steps):
             logits_BV = self.loaded.anatomy.logits(rows.hidden_BD)
-            token_B, logprob_B = draw(logits_BV, uniforms[rows.held, step], self.temperature)
-            self._record([batch[index] for index in rows.held.tolist()], rows.alive, token_B, logprob_B)
+            token_B, logprob_B = draw(logits_BV, uniforms[rows.held, step], temperature)
+            columns = zip(rows.held.tolist(), rows.alive.tolist(), token_B.tolist(), logprob_B.tolist(), strict=True)
+            for index, growing, token, logprob in columns:
+                if growing and math.isnan(logprob):
+                    prompt = self.loaded.tokenizer.decode(self.rows[self.owner[batch[index]]])
+                    raise NumericError(f"The model gave NaN or infinite logits while sampling after {prompt!r}.")
+                if growing:
+                    self.sequences[batch[index]].append(token)
+                    self.logprobs[batch[index]] += logprob
             if step + 1 == steps or not rows.advance(token_B):
                 return
-
-    def _record(self, held: list[int], alive: Tensor, token_B: Tensor, logprob_B: Tensor) -> None:
-        columns = zip(held, alive.tolist(), token_B.tolist(), logprob_B.tolist(), strict=True)
-        for index, growing, token, logprob in columns:
-            if growing:
-                if math.isnan(logprob):
-                    prompt = self.loaded.tokenizer.decode(self.rows[self.owner[index]])
-                    raise NumericError(f"The model gave NaN or infinite logits while sampling after {prompt!r}.")
-                self.sequences[index].append(token)
-                self.logprobs[index] += logprob
 
 
 def _check(loaded: LoadedModel, num_samples: int, max_new_tokens: int, temperature: float, batch_size: int) -> None:

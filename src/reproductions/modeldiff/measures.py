@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from armillary.methods.modeldiff.ancestry import Lineage
 from armillary.methods.modeldiff.draws import Floats
-from armillary.methods.modeldiff.text_result import TextComparison
+from armillary.methods.modeldiff.text_mode import TextComparison
 from armillary.numerics.intervals import Interval, across_seeds, bootstrap, bootstrap_mean
 from reproductions.modeldiff.claims import PAIRS, STEPS
 from reproductions.modeldiff.stages import BothWays, HotRuns, KnownRuns, TemperedRun, WindowEdge

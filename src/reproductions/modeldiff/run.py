@@ -10,7 +10,7 @@ from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.data.texts.corpora import corpus_source
 from armillary.methods.modeldiff.ancestry import Lineage
 from armillary.methods.modeldiff.report import text_sections
-from armillary.methods.modeldiff.text_result import TextComparison
+from armillary.methods.modeldiff.text_mode import TextComparison
 from armillary.models import LoadedModel, load
 from armillary.runs.run import Outcome, Run
 from reproductions.modeldiff import stages, zoo

@@ -18,8 +18,7 @@ from armillary.methods.modeldiff.curves import Bins
 from armillary.methods.modeldiff.draws import Floats
 from armillary.methods.modeldiff.figures import Naming, curves
 from armillary.methods.modeldiff.tempering import parallel_tempering
-from armillary.methods.modeldiff.text_mode import compare_texts
-from armillary.methods.modeldiff.text_result import TextComparison
+from armillary.methods.modeldiff.text_mode import TextComparison, compare_texts
 from armillary.models import LoadedModel
 from armillary.records.sections import Figure
 from armillary.runs.parts import Store

@@ -25,9 +25,8 @@ from transformers import (
 
 from armillary.errors import UsageError
 from armillary.methods.modeldiff import CompareConfig, Comparison, InputSpace, compare
-from armillary.methods.modeldiff.ancestry import Lineage, lineage
+from armillary.methods.modeldiff.ancestry import Lineage, lineage, noisy, rounded
 from armillary.methods.modeldiff.config import Weighting
-from armillary.methods.modeldiff.derivations import noisy, rounded
 from armillary.methods.modeldiff.ratings import RatedDirection, RatingAgreement, agreement_with_people
 from armillary.models import LoadedModel, find_anatomy
 from armillary.runs.parts import Store

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.modeldiff.derivations import noisy, rounded
+from armillary.methods.modeldiff.ancestry import noisy, rounded
 from armillary.models import LoadedModel, tiny
 from armillary.scoring import sample, sequence_nll
 from reproductions.modeldiff.grammar import ALPHABET, START, Grammar, base, other, shifted

@@ -12,7 +12,7 @@ from armillary.checkup.disagreement import DISAGREEMENT, Disagreement
 from armillary.checkup.keys import KEYS
 from armillary.checkup.layers import LAYERS
 from armillary.checkup.run import PAIR_DIAGNOSES
-from armillary.methods.modeldiff.derivations import noisy
+from armillary.methods.modeldiff.ancestry import noisy
 from armillary.models import LoadedModel, tiny
 from armillary.records.sections import Lines
 from armillary.runs.parts import Parts

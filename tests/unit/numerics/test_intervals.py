@@ -155,11 +155,6 @@ def test_nominal_95_percent_covers_in_90_to_99_percent_of_simulations(method: st
     assert 0.90 <= covered / simulations <= 0.99
 
 
-def test_dict_round_trip() -> None:
-    interval = binomial(3, 10)
-    assert Interval.from_dict(interval.to_dict()) == interval
-
-
 def test_bad_input_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="at least one number"):
         bootstrap_mean([], seed=0)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from armillary.methods.modeldiff.result import Comparison
 
 SAMPLES, TEXTS = "samples.npz", "texts.json"
-"""Files beside the record: ``Comparison.save`` of the token mode, ``TextComparison.to_dict`` of the text mode."""
+"""Files beside the record: ``Comparison.save`` of the token mode, ``TextComparison`` of the text mode."""
 
 TOKENS_ONLY = (
     *("window", "reference", "ratings", "ban_eos", "temperatures", "proposal", "bin_width", "pilot", "block"),
@@ -214,7 +214,7 @@ def _by_text(run: Run[ModeldiffSettings]) -> Outcome:
         store=run.parts.arrays,
     )
     (run.folder.path / FILE_NAME).unlink(missing_ok=True)
-    write_atomic(run.folder.path / TEXTS, dumps(comparison.to_dict(), indent=1) + "\n")
+    write_atomic(run.folder.path / TEXTS, dumps(comparison, indent=1) + "\n")
     return Outcome(
         title=_title(run),
         sections=text_sections(comparison),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from armillary.errors import UsageError
+from armillary.runs.settings import at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class ExplorationConfig:
     """Instructions navigated together (ours); changes speed and memory, not results."""
 
     def __post_init__(self) -> None:
-        _positive(self, "per_round", "batch_size", "last")
+        at_least(self, per_round=1, batch_size=1, last=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class NavigationConfig(ExplorationConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive(self, "rounds", "max_new_tokens", "pool")
+        at_least(self, rounds=1, max_new_tokens=1, pool=1)
         if self.pool is not None and self.pool < self.per_round:
             raise UsageError(f"pool must hold at least per_round = {self.per_round} tokens, got {self.pool}.")
 
@@ -56,14 +57,6 @@ class NavigationConfig(ExplorationConfig):
     def budget(self) -> int:
         """Answers that come out for one instruction."""
         return self.rounds * self.per_round
-
-
-def _positive(config: ExplorationConfig, *names: str) -> None:
-    """UsageError for the first of these fields that is below 1; None, where it may stand, is let through."""
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise UsageError(f"{name} must be 1 or more, got {value}.")
 
 
 def check_room(config: NavigationConfig, positions: int, prompt_tokens: int, item_tokens: int) -> None:

@@ -141,15 +141,13 @@ def permutation_within(
     )
 
 
-def capped_order(ranked_N: Int[Tensor, " n"], clusters_V: Int[Tensor, " v"], cap: int | None) -> Int[Tensor, " m"]:
+def capped_order(ranked_N: Int[Tensor, " n"], clusters_V: Int[Tensor, " v"], cap: int) -> Int[Tensor, " m"]:
     """The ranked token ids without those whose cluster has already appeared ``cap`` times (our choice of baseline).
 
-    None caps nothing. UsageError for a cap below 1 or an id outside.
+    UsageError for a cap below 1 or an id outside.
     """
-    if cap is None:
-        return ranked_N
     if cap < 1:
-        raise UsageError(f"cap must be at least 1, or None for no cap; got {cap}.")
+        raise UsageError(f"cap must be at least 1; got {cap}.")
     clusters_N = clusters_V.to(ranked_N.device)[checked_ids(ranked_N, len(clusters_V))]
     # Sorted by cluster, a token's distance from the first of its cluster is how often that appeared before it.
     grouped_N, order_N = torch.sort(clusters_N, stable=True)

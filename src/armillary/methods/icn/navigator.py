@@ -20,6 +20,7 @@ from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemp
 from armillary.models import LoadedModel, load
 from armillary.models.batches import encode
 from armillary.progress import track
+from armillary.runs.settings import changed
 from armillary.scoring import CachedPrompts, greedy
 
 if TYPE_CHECKING:
@@ -45,11 +46,7 @@ class Navigator:
 
         UsageError for a setting that does not exist or is out of range.
         """
-        unknown = sorted(set(settings) - set(NavigationConfig.__dataclass_fields__))
-        if unknown:
-            known = ", ".join(NavigationConfig.__dataclass_fields__)
-            raise UsageError(f"Navigation has no setting {unknown[0]!r}; its settings are {known}.")
-        self.config = replace(config or NavigationConfig(), **settings)
+        self.config = changed(config or NavigationConfig(), settings, "Navigation")
         self.loaded, self.template, self.keep = loaded, template, keep
         self.first = FirstTokens(loaded, template.stop, normalised=self.config.explored_by == "normalised")
 

@@ -1,10 +1,7 @@
 """Correlation between every ordered pair of prompts: the heat map of a check-up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from armillary.errors import UsageError
 from armillary.methods.lincorr import core
@@ -53,39 +50,25 @@ def correlation_matrix(tables: Mapping[str, LogitTable], config: LinCorrConfig) 
     """
     if len(tables) < 2:
         raise UsageError(f"a matrix needs at least 2 prompts; got {len(tables)}.")
-    if len({(table.subjects, table.space, table.model) for table in tables.values()}) > 1:
+    if len({table.collection for table in tables.values()}) > 1:
         raise UsageError("the prompts of a matrix must be read on the same subjects of one model.")
     columns = list(tables.values())
     train, test = halves(len(columns[0].subjects), seed=config.seed)
     rows = core.TestRows(len(test), replicates=config.replicates, level=config.level, seed=config.seed)
     config = replace(config, permutations=min(config.permutations, PERMUTATIONS))
-    values, null = [], []
+    values: list[list[Interval | None]] = [[None] * len(columns) for _ in columns]
+    null: list[list[Interval | None]] = [[None] * len(columns) for _ in columns]
     with counted("correlating prompts", len(columns) ** 2) as bar:
-        for source in columns:
-            cells = _row(source, columns, (train, test), rows, config)
-            values.append(tuple(cell[0] if cell else None for cell in cells))
-            null.append(tuple(cell[1] if cell else None for cell in cells))
-            bar.advance(len(columns))
-    return CorrelationMatrix(names=tuple(tables), values=tuple(values), null=tuple(null))
-
-
-def _row(
-    source: LogitTable,
-    columns: Sequence[LogitTable],
-    split: tuple[NDArray[np.int64], NDArray[np.int64]],
-    rows: core.TestRows,
-    config: LinCorrConfig,
-) -> list[tuple[Interval, Interval] | None]:
-    train, test = split
-    core.rows_note(len(train), len(source.words.ids), config.ridge)
-    path, source_test = RidgePath(source.rows(train)), source.rows(test)
-    cells: list[tuple[Interval, Interval] | None] = []
-    for target in columns:
-        if target is source:
-            cells.append(None)
-            continue
-        target_train, target_test = target.rows(train), target.rows(test)
-        fit = core.solve(path, target_train, config.ridge)
-        value = rows.interval(rows.mean_correlation(fit.predict(source_test), target_test))
-        cells.append((value, permuted_null(path, target_train, (source_test, target_test), fit.ridge, config)))
-    return cells
+        for row, source in enumerate(columns):
+            core.rows_note(len(train), len(source.words.ids), config.ridge)
+            path, source_test = RidgePath(source.rows(train)), source.rows(test)
+            for column, target in enumerate(columns):
+                if column != row:
+                    target_train, target_test = target.rows(train), target.rows(test)
+                    fit = core.solve(path, target_train, config.ridge)
+                    correlation = rows.mean_correlation(fit.predict(source_test), target_test)
+                    values[row][column] = rows.interval(correlation)
+                    test_rows = (source_test, target_test)
+                    null[row][column] = permuted_null(path, target_train, test_rows, fit.ridge, config)
+                bar.advance()
+    return CorrelationMatrix(names=tuple(tables), values=tuple(map(tuple, values)), null=tuple(map(tuple, null)))

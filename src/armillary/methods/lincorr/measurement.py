@@ -60,13 +60,8 @@ def relation_tables(
 ) -> RelationTables:
     """Tables of source, target and control with the seeded split; UsageError when they are not of one collection."""
     source, target, control = tables
-    for table in (target, control):
-        if table is not None and (table.subjects, table.space, table.model) != (
-            source.subjects,
-            source.space,
-            source.model,
-        ):
-            raise UsageError("the tables of a relation must have the same subjects, space and model.")
+    if any(table is not None and table.collection != source.collection for table in (target, control)):
+        raise UsageError("the tables of a relation must have the same subjects, space and model.")
     train, test = halves(len(source.subjects), seed=config.seed)
     return RelationTables(
         relation=relation,

@@ -22,6 +22,7 @@ from armillary.methods.lincorr.words import (
 from armillary.models import LoadedModel
 from armillary.progress import track
 from armillary.runs.parts import Store
+from armillary.runs.settings import changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def lincorr(
     ``lincorr(model, "city-country", n=1000)``. Raises UsageError for words that this tokenizer can't say in one token
     (saying which), or more subjects than the vocabulary has; NumericError for NaN logits.
     """
-    config = configured(config, settings)
+    config = changed(config or LinCorrConfig(), settings, "LinCorr")
     chosen = shipped_relation(relation) if isinstance(relation, str) else relation
     outcome = study(loaded, [chosen], config)
     if chosen.id in outcome.skipped:
@@ -125,16 +126,6 @@ def recollect(
     domains = [PromptDomain(template=table.template, words=table.words) for table in (before.source, before.target)]
     source, target = _collect(loaded, domains, before.source.subjects, config, store)
     return replace(before, model_name=loaded.name, source=source, target=target, control=None)
-
-
-def configured(config: LinCorrConfig | None, settings: Mapping[str, Any]) -> LinCorrConfig:
-    """The configuration with these fields changed; UsageError naming a field that does not exist."""
-    base = config or LinCorrConfig()
-    unknown = sorted(set(settings) - set(LinCorrConfig.__dataclass_fields__))
-    if unknown:
-        known = ", ".join(LinCorrConfig.__dataclass_fields__)
-        raise UsageError(f"LinCorr has no setting {unknown[0]!r}; its settings are {known}.")
-    return replace(base, **settings)
 
 
 def _resolve(

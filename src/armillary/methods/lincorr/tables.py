@@ -44,6 +44,11 @@ class LogitTable:
     model: str
     """Fingerprint of the model that gave the values."""
 
+    @property
+    def collection(self) -> tuple[tuple[str, ...], Space, str]:
+        """What tables share that may be fitted to one another: subjects, space and model."""
+        return self.subjects, self.space, self.model
+
     def rows(self, chosen: NDArray[np.int64]) -> Float[Tensor, "n m"]:
         """The chosen rows in float64: half-precision or float32 values are widened before anything is summed."""
         return torch.from_numpy(self.values[chosen].astype(np.float64))

@@ -1,6 +1,13 @@
 import armillary.cards
 
-from .ancestry import Lineage as Lineage, Relative as Relative, lineage as lineage
+from .ancestry import (
+    Lineage as Lineage,
+    Relative as Relative,
+    known_derivations as known_derivations,
+    lineage as lineage,
+    noisy as noisy,
+    rounded as rounded,
+)
 from .comparison import compare as compare, pilot_window as pilot_window, text_window as text_window
 from .config import CompareConfig as CompareConfig, InputSpace as InputSpace
 from .core import (
@@ -11,11 +18,6 @@ from .core import (
     reliability as reliability,
 )
 from .curves import Agreement as Agreement, CountTable as CountTable, Spread as Spread
-from .derivations import (
-    known_derivations as known_derivations,
-    noisy as noisy,
-    rounded as rounded,
-)
 from .draws import (
     Draws as Draws,
     Proposal as Proposal,
@@ -45,7 +47,6 @@ from .tempering import (
     TemperedModel as TemperedModel,
     parallel_tempering as parallel_tempering,
 )
-from .text_mode import compare_texts as compare_texts
-from .text_result import TextComparison as TextComparison
+from .text_mode import TextComparison as TextComparison, compare_texts as compare_texts
 
 CARD: armillary.cards.MethodCard

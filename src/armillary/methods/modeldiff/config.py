@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from armillary.errors import UsageError
+from armillary.runs.settings import at_least
 
 Weighting = Literal["count", "profile"]
 Bounds = tuple[float, float]
@@ -102,10 +103,7 @@ class CompareConfig:
     """Compare models in bfloat16 or float16 too, whose rounding (about 0.05 nat a token) then enters the result."""
 
     def __post_init__(self) -> None:
-        least = {"samples": 2, "pilot": 20, "block": 1, "batch_size": 1, "replicates": 2}
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise UsageError(f"{name} must be {bound} or more, got {getattr(self, name)}.")
+        at_least(self, samples=2, pilot=20, block=1, batch_size=1, replicates=2)
         if not self.temperatures or any(not 0 < value < math.inf for value in self.temperatures):
             raise UsageError(f"temperatures must be positive numbers, got {self.temperatures}.")
         if 1.0 not in self.temperatures:

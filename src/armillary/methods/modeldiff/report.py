@@ -26,7 +26,7 @@ from armillary.methods.modeldiff.figures import (
 from armillary.methods.modeldiff.ratings import RatingAgreement, agreement_with_people
 from armillary.methods.modeldiff.result import Comparison, SampleExample, enough, reliability_by, shortage
 from armillary.methods.modeldiff.sheets import BIN, rated_direction
-from armillary.methods.modeldiff.text_result import TextComparison
+from armillary.methods.modeldiff.text_mode import TextComparison
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Figure, Finding, Lines, Section, Series, Table, interval_bars
 

@@ -163,7 +163,6 @@ def test_capped_order_by_brute_force() -> None:
         assert capped_order(ranked_N, clusters_V, cap).tolist() == kept
     once = capped_order(ranked_N, clusters_V, 1)
     assert len(clusters_V[once].unique()) == len(once) == len(clusters_V[ranked_N].unique())
-    assert torch.equal(capped_order(ranked_N, clusters_V, None), ranked_N)
 
 
 def test_mmr_without_weight_is_the_ranking() -> None:
@@ -218,7 +217,7 @@ YES, IDS = torch.ones(3, dtype=torch.bool), torch.arange(3)
         (lambda: expected_share(IDS, IDS + 1, 1), "token id 3 is outside this vocabulary of 3 tokens"),
         (lambda: rank_strata([3], 0), "at least 1 rank wide"),
         (lambda: mantel_haenszel(YES, YES, torch.zeros(2, dtype=torch.long)), "strata_N has 2"),
-        (lambda: capped_order(IDS, IDS, 0), "cap must be at least 1, or None for no cap; got 0"),
+        (lambda: capped_order(IDS, IDS, 0), "cap must be at least 1; got 0"),
         (lambda: mmr_order(torch.ones(3), torch.ones(3, 2), 4, 1.0), "can't order 4 of 3 logits"),
         (lambda: project_out(torch.ones(1, 3), torch.ones(1, 2)), "width 3 don't fit keys of width 2"),
         (lambda: checked_ids([0, -1], 5), "token id -1 is outside"),

@@ -9,9 +9,8 @@ import torch
 
 from armillary.errors import UsageError
 from armillary.methods.modeldiff import CompareConfig, InputSpace
-from armillary.methods.modeldiff.ancestry import Kind, Lineage, Relative, lineage
+from armillary.methods.modeldiff.ancestry import Kind, Lineage, Relative, known_derivations, lineage, noisy
 from armillary.methods.modeldiff.curves import Spread
-from armillary.methods.modeldiff.derivations import known_derivations, noisy
 from armillary.models.tiny_models import tiny
 from armillary.numerics.intervals import Interval
 

@@ -16,11 +16,11 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from armillary.errors import InsufficientSamplesError, UsageError
 from armillary.methods.modeldiff import text_mode
 from armillary.methods.modeldiff.reading import BROKEN, OTHER_TOKENS, READ_DIFFERENTLY, SPECIAL, Reading
-from armillary.methods.modeldiff.text_mode import compare_texts
-from armillary.methods.modeldiff.text_result import LIKE_A, LIKE_B, TextComparison
+from armillary.methods.modeldiff.text_mode import LIKE_A, LIKE_B, TextComparison, compare_texts
 from armillary.models import LoadedModel, tiny
 from armillary.models.anatomy import find_anatomy
 from armillary.models.tiny_models import ALL
+from armillary.records.plain import decode, dumps
 from armillary.runs.parts import Parts
 from armillary.scoring import token_nll
 
@@ -195,7 +195,7 @@ def test_a_killed_run_goes_on_from_its_blocks(tmp_path: Path, monkeypatch: pytes
 
 def test_the_record_holds_everything() -> None:
     found = compared()
-    assert TextComparison.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert decode(TextComparison, json.loads(dumps(found)), "the comparison") == found
 
 
 def test_a_zero_character_at_the_end_survives_the_store() -> None:
