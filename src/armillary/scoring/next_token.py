@@ -7,6 +7,7 @@ Only the last position goes through the head, and only the chosen rows of the he
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -107,7 +108,12 @@ def branch_logits(
     plan = _plan(loaded, stems, endings)
     with counted(label, len(plan.groups)) as bar:
         for tree, batch in plan.batches(batch_size):
-            _walk_batch(loaded, plan.stem_tokens, tree, batch, sink)
+            cache = growing_cache()
+            stem_BT = torch.tensor([plan.stem_tokens[stem] for stem in batch], device=loaded.device)
+            # The run that all endings begin with is appended to the stems: one forward less, and nothing to cut back.
+            shared_BT = torch.tensor([tree.run], dtype=torch.long, device=loaded.device).expand(len(batch), -1)
+            hidden_BTD = run_body(loaded, torch.cat([stem_BT, shared_BT], dim=1), cache=cache)
+            _descend(loaded, tree, hidden_BTD[:, -1], cache, partial(sink.put, batch))
             bar.advance(len(batch))
     _run_whole(loaded, plan, sink, batch_size)
     return sink.values
@@ -188,17 +194,6 @@ def _plan(loaded: LoadedModel, stems: Sequence[str], endings: Sequence[str]) -> 
                 whole[stem_index, index] = prompt
     groups = {stem: tuple(indices) for stem, indices in sorted(walked.items())}
     return _Plan(stem_tokens=stem_tokens, groups=groups, tails=tails, whole=whole)
-
-
-def _walk_batch(
-    loaded: LoadedModel, stem_tokens: list[Tokens], tree: TokenTree, batch: list[int], sink: _Sink
-) -> None:
-    cache = growing_cache()
-    stem_BT = torch.tensor([stem_tokens[stem] for stem in batch], device=loaded.device)
-    # The run that all endings begin with is appended to the stems: one forward less, and nothing to cut back.
-    shared_BT = torch.tensor([tree.run], dtype=torch.long, device=loaded.device).expand(len(batch), -1)
-    hidden_BTD = run_body(loaded, torch.cat([stem_BT, shared_BT], dim=1), cache=cache)
-    _descend(loaded, tree, hidden_BTD[:, -1], cache, lambda ending, hidden_BD: sink.put(batch, ending, hidden_BD))
 
 
 def _descend(loaded: LoadedModel, node: TokenTree, hidden_BD: Tensor, cache: Cache, visit: Visit) -> None:

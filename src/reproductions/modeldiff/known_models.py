@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from armillary.errors import UsageError
 from armillary.methods.modeldiff.config import Bounds
-from armillary.methods.modeldiff.draws import Draws, Floats, Tokens
+from armillary.methods.modeldiff.core import Draws, Floats, Tokens
 from armillary.methods.modeldiff.tempering import Redraw
 
 MOST_SEQUENCES = 5_000_000

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.methods.modeldiff.ancestry import Lineage
-from armillary.methods.modeldiff.draws import Floats
+from armillary.methods.modeldiff.core import Floats
 from armillary.methods.modeldiff.text_mode import TextComparison
 from armillary.numerics.intervals import Interval, across_seeds, bootstrap, bootstrap_mean
 from reproductions.modeldiff.claims import PAIRS, STEPS

@@ -13,9 +13,8 @@ from armillary.data.texts.corpora import corpus_texts
 from armillary.methods.modeldiff import CompareConfig, Comparison, Direction, InputSpace, SampleExample, compare
 from armillary.methods.modeldiff.ancestry import Lineage, lineage
 from armillary.methods.modeldiff.config import Bounds
-from armillary.methods.modeldiff.core import Side, effective_size, expected_effective_size, log_sum
+from armillary.methods.modeldiff.core import Floats, Side, effective_size, expected_effective_size, log_sum
 from armillary.methods.modeldiff.curves import Bins
-from armillary.methods.modeldiff.draws import Floats
 from armillary.methods.modeldiff.figures import Naming, curves
 from armillary.methods.modeldiff.tempering import parallel_tempering
 from armillary.methods.modeldiff.text_mode import TextComparison, compare_texts

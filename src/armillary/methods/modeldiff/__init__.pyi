@@ -12,18 +12,16 @@ from .comparison import compare as compare, pilot_window as pilot_window, text_w
 from .config import CompareConfig as CompareConfig, InputSpace as InputSpace
 from .core import (
     Direction as Direction,
+    Draws as Draws,
+    Proposal as Proposal,
     Reliability as Reliability,
+    Scorer as Scorer,
+    SequenceSource as SequenceSource,
     effective_size as effective_size,
     expected_effective_size as expected_effective_size,
     reliability as reliability,
 )
 from .curves import Agreement as Agreement, CountTable as CountTable, Spread as Spread
-from .draws import (
-    Draws as Draws,
-    Proposal as Proposal,
-    Scorer as Scorer,
-    SequenceSource as SequenceSource,
-)
 from .ratings import (
     PrivateInputs as PrivateInputs,
     RatedDirection as RatedDirection,

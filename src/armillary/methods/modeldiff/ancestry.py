@@ -15,9 +15,8 @@ from torch import Tensor
 from armillary.errors import UsageError
 from armillary.methods.modeldiff.comparison import as_draws, pilot_window
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace
-from armillary.methods.modeldiff.core import Direction
+from armillary.methods.modeldiff.core import Direction, Draws, Floats
 from armillary.methods.modeldiff.curves import Bins, CountTable, Spread, spread
-from armillary.methods.modeldiff.draws import Draws, Floats
 from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
 from armillary.models import LoadedModel, find_anatomy
 from armillary.progress import track

@@ -8,8 +8,7 @@ import numpy as np
 
 from armillary.errors import NumericError, UsageError
 from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace
-from armillary.methods.modeldiff.core import SIDES, Direction, Side
-from armillary.methods.modeldiff.draws import Draws, Floats, Proposal, SequenceSource, Tokens
+from armillary.methods.modeldiff.core import SIDES, Direction, Draws, Floats, Proposal, SequenceSource, Side, Tokens
 from armillary.methods.modeldiff.result import Comparison
 from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
 from armillary.methods.modeldiff.tempered_source import TemperedSource

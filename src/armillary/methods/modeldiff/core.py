@@ -1,20 +1,20 @@
-"""Counts from weighted samples: sums in the log domain, how many samples they rest on, and their resampling.
+"""Samples and the counts that they stand for: what a model has to offer, sums of weights, on how much a figure rests.
 
 A sample ``x`` drawn with probability ``q(x)`` stands for ``1 / (N q(x))`` sequences, so that the sum of the weights of
 the samples in a set estimates the number of sequences in it without bias (arXiv 2412.12177; importance sampling).
+Needs no torch.
 Legend: N samples, L tokens of each, K rungs, U resampled units, R replicates, C cells.
 """
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from armillary.methods.modeldiff.config import Bounds
-from armillary.methods.modeldiff.draws import Draws, Floats, Tokens
 from armillary.numerics.pareto import UNRELIABLE, pareto_k
 from armillary.numerics.reweighting import balance_log_weights
 
@@ -27,8 +27,60 @@ LARGEST = 0.05
 BLOCK = 100_000
 """Resampling weights held at once: few enough to stay in the processor's cache."""
 
+Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Tokens = Integers
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Sequences with what they were drawn from."""
+
+    ids_NL: Tokens
+    """Token ids, prefix not included; every row has the same length. Duplicates are legitimate and stay."""
+
+    log_q_KN: Floats
+    """Log-probability (nats) of each sequence under each proposal, whole support, exact."""
+
+    rung_N: NDArray[np.int64]
+    """Which proposal each sequence was drawn from."""
+
+    nll_N: Floats | None = None
+    """Summed NLL (nats) under the model itself where drawing gave it (a proposal at temperature 1); else None."""
+
+    token_nll_NL: Floats | None = None
+    """The same of each token, where drawing gave it."""
+
+    unit_N: NDArray[np.int64] | None = None
+    """What hangs together and is resampled as one, such as a chain; None where every draw is independent."""
+
+    @classmethod
+    def single(cls, ids_NL: Any, log_q_N: Any) -> "Draws":
+        """Draws from one proposal that is known only by its log-probabilities."""
+        ids_NL = np.asarray(ids_NL, dtype=np.int64)
+        log_q_KN = np.asarray(log_q_N, dtype=np.float64)[None]
+        return cls(ids_NL=ids_NL, log_q_KN=log_q_KN, rung_N=np.zeros(len(ids_NL), dtype=np.int64))
+
+
+class Scorer(Protocol):
+    """Anything that says how surprising a sequence is."""
+
+    def score(self, ids_NL: Tokens) -> Floats:
+        """Summed NLL (nats, float64) of each sequence given the model's own prefix; infinity for probability 0."""
+        ...
+
+
+class Proposal(Protocol):
+    """Anything that draws sequences of the compared length."""
+
+    def sample(self, n: int, *, seed: int) -> "Draws | tuple[Any, Any]":
+        """``n`` sequences as ``Draws``, or as a pair (ids [n, L], log-probability [n]) of one proposal."""
+        ...
+
+
+class SequenceSource(Scorer, Proposal, Protocol):
+    """One of the two models that are compared."""
 
 
 def log_sum(log_weight_N: Floats) -> float:

@@ -11,8 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from armillary.errors import InsufficientSamplesError
-from armillary.methods.modeldiff.core import Direction, Integers, replicate_sums, resampled
-from armillary.methods.modeldiff.draws import Floats
+from armillary.methods.modeldiff.core import Direction, Floats, Integers, replicate_sums, resampled
 from armillary.numerics.intervals import Interval
 
 Z_BIN = 1.0

@@ -16,8 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from armillary.errors import UsageError
-from armillary.methods.modeldiff.core import Direction, Integers, Mask, Side, effective_size, resampled
-from armillary.methods.modeldiff.draws import Floats
+from armillary.methods.modeldiff.core import Direction, Floats, Integers, Mask, Side, effective_size, resampled
 from armillary.numerics.intervals import Interval
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from armillary.errors import UsageError
 from armillary.files import write_atomic
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace, Weighting
-from armillary.methods.modeldiff.core import ENOUGH, SIDES, Direction, Reliability, Side, reliability
+from armillary.methods.modeldiff.core import ENOUGH, SIDES, Direction, Floats, Reliability, Side, reliability
 from armillary.methods.modeldiff.curves import (
     Agreement,
     Bins,
@@ -27,7 +27,6 @@ from armillary.methods.modeldiff.curves import (
     ratio,
     spread,
 )
-from armillary.methods.modeldiff.draws import Floats
 from armillary.numerics.intervals import Interval
 from armillary.records.plain import decode
 from armillary.runs.parts import npz

@@ -17,8 +17,7 @@ import numpy as np
 
 from armillary.errors import StorageError, UsageError
 from armillary.files import write_atomic
-from armillary.methods.modeldiff.core import Direction
-from armillary.methods.modeldiff.draws import Floats
+from armillary.methods.modeldiff.core import Direction, Floats
 from armillary.methods.modeldiff.ratings import RatedDirection
 from armillary.methods.modeldiff.result import Comparison
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from armillary.errors import UsageError
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace
-from armillary.methods.modeldiff.draws import Draws, Floats, Tokens
+from armillary.methods.modeldiff.core import Draws, Floats, Tokens
 from armillary.models import LoadedModel
 from armillary.scoring.decoding import end_tokens
 from armillary.scoring.fixed_length import check_room, draw_fixed_length, fixed_length_nll

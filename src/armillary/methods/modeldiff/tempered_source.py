@@ -16,7 +16,7 @@ from transformers.cache_utils import Cache
 
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace
-from armillary.methods.modeldiff.draws import Draws, Floats, Scorer, Tokens
+from armillary.methods.modeldiff.core import Draws, Floats, Scorer, Tokens
 from armillary.methods.modeldiff.source import ModelSource
 from armillary.methods.modeldiff.tempering import Redraw, TemperedModel, parallel_tempering
 from armillary.models.batches import run_body

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.modeldiff.draws import Draws, Floats, Tokens
+from armillary.methods.modeldiff.core import Draws, Floats, Tokens
 from armillary.numerics.mixing import round_trips, split_r_hat, statistical_inefficiency
 from armillary.numerics.reweighting import Mbar, balance_log_weights, mbar
 from armillary.progress import counted
