@@ -104,7 +104,19 @@ def branch_logits(
         raise UsageError(f"{len(endings)} endings came with {len(token_ids)} lists of token ids; give one list each.")
     if batch_size < 1:
         raise UsageError(f"batch_size must be 1 or more, got {batch_size}.")
-    sink = _Sink(loaded, stems, endings, token_ids, log_probabilities)
+    anatomy, columns = loaded.anatomy, [column_ids(loaded, ids) for ids in token_ids]
+    values = [np.empty((len(stems), len(ids)), dtype=np.float32) for ids in token_ids]
+
+    def put(rows: Sequence[int], ending: int, hidden_BD: Tensor) -> None:
+        """Keep what the head makes of the hidden states after these stems with this ending."""
+        prompts = [stems[row] + endings[ending] for row in rows]
+        values[ending][rows] = finite(anatomy.logits(hidden_BD, columns[ending]), prompts)
+        if log_probabilities:
+            # Whole-vocabulary rows are large: at most about 64 MB of them at a time.
+            step = max(1, 2**24 // anatomy.vocabulary_size)
+            parts = [anatomy.logits(part).float().logsumexp(-1, keepdim=True) for part in hidden_BD.split(step)]
+            values[ending][rows] -= finite(torch.cat(parts), prompts)
+
     plan = _plan(loaded, stems, endings)
     with counted(label, len(plan.groups)) as bar:
         for tree, batch in plan.batches(batch_size):
@@ -113,36 +125,18 @@ def branch_logits(
             # The run that all endings begin with is appended to the stems: one forward less, and nothing to cut back.
             shared_BT = torch.tensor([tree.run], dtype=torch.long, device=loaded.device).expand(len(batch), -1)
             hidden_BTD = run_body(loaded, torch.cat([stem_BT, shared_BT], dim=1), cache=cache)
-            _descend(loaded, tree, hidden_BTD[:, -1], cache, partial(sink.put, batch))
+            _descend(loaded, tree, hidden_BTD[:, -1], cache, partial(put, batch))
             bar.advance(len(batch))
-    _run_whole(loaded, plan, sink, batch_size)
-    return sink.values
-
-
-class _Sink:
-    """Puts the hidden state after a prompt through the head and keeps the chosen columns."""
-
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        stems: Sequence[str],
-        endings: Sequence[str],
-        token_ids: Sequence[Sequence[int]],
-        log_probabilities: bool,
-    ) -> None:
-        self.loaded, self.stems, self.endings, self.log_probabilities = loaded, stems, endings, log_probabilities
-        self.columns = [column_ids(loaded, ids) for ids in token_ids]
-        self.values = [np.empty((len(stems), len(ids)), dtype=np.float32) for ids in token_ids]
-
-    def put(self, rows: Sequence[int], ending: int, hidden_BD: Tensor) -> None:
-        prompts = [self.stems[row] + self.endings[ending] for row in rows]
-        anatomy = self.loaded.anatomy
-        self.values[ending][rows] = finite(anatomy.logits(hidden_BD, self.columns[ending]), prompts)
-        if self.log_probabilities:
-            # Whole-vocabulary rows are large: at most about 64 MB of them at a time.
-            step = max(1, 2**24 // anatomy.vocabulary_size)
-            parts = [anatomy.logits(part).float().logsumexp(-1, keepdim=True) for part in hidden_BD.split(step)]
-            self.values[ending][rows] -= finite(torch.cat(parts), prompts)
+    # Prompts that do not split at their stem, each computed from its first token.
+    alike: dict[tuple[int, int], list[int]] = {}
+    for (stem, ending), tokens in plan.whole.items():
+        alike.setdefault((ending, len(tokens)), []).append(stem)
+    for (ending, _), members in sorted(alike.items()):
+        for start in range(0, len(members), batch_size):
+            rows = members[start : start + batch_size]
+            ids_BT = torch.tensor([plan.whole[row, ending] for row in rows], device=loaded.device)
+            put(rows, ending, run_body(loaded, ids_BT)[:, -1])
+    return values
 
 
 @dataclass(frozen=True)
@@ -205,15 +199,3 @@ def _descend(loaded: LoadedModel, node: TokenTree, hidden_BD: Tensor, cache: Cac
         below_BTD = run_body(loaded, run_BT, cache=cache)
         _descend(loaded, branch, below_BTD[:, -1], cache, visit)
         cache.crop(-len(branch.run))
-
-
-def _run_whole(loaded: LoadedModel, plan: _Plan, sink: _Sink, batch_size: int) -> None:
-    """Prompts that do not split at their stem, each computed from its first token."""
-    alike: dict[tuple[int, int], list[int]] = {}
-    for (stem, ending), tokens in plan.whole.items():
-        alike.setdefault((ending, len(tokens)), []).append(stem)
-    for (ending, _), members in sorted(alike.items()):
-        for start in range(0, len(members), batch_size):
-            rows = members[start : start + batch_size]
-            ids_BT = torch.tensor([plan.whole[row, ending] for row in rows], device=loaded.device)
-            sink.put(rows, ending, run_body(loaded, ids_BT)[:, -1])

@@ -9,7 +9,7 @@ from armillary.errors import UsageError
 from armillary.methods.lincorr.config import LinCorrConfig
 from armillary.methods.lincorr.measurement import RelationTables, measure, relation_tables
 from armillary.methods.lincorr.result import RelationResult, RelationScores
-from armillary.methods.lincorr.tables import LogitTable, PromptDomain, collect
+from armillary.methods.lincorr.tables import PromptDomain, collect
 from armillary.methods.lincorr.words import (
     LEAST,
     WordTable,
@@ -124,7 +124,7 @@ def recollect(
                 "map fitted on one can't be used on the other."
             )
     domains = [PromptDomain(template=table.template, words=table.words) for table in (before.source, before.target)]
-    source, target = _collect(loaded, domains, before.source.subjects, config, store)
+    source, target = collect(loaded, domains, before.source.subjects, config, store=store)
     return replace(before, model_name=loaded.name, source=source, target=target, control=None)
 
 
@@ -160,7 +160,7 @@ def _collected(
 ) -> dict[str, RelationTables]:
     domains = [domain for parts in resolved for domain in parts.domains()]
     # The tables come back in the order of the domains.
-    logits = iter(_collect(loaded, domains, subjects, config, store))
+    logits = iter(collect(loaded, domains, subjects, config, store=store))
     tables: dict[str, RelationTables] = {}
     for parts in resolved:
         source, target = next(logits), next(logits)
@@ -168,22 +168,3 @@ def _collected(
         gold = gold_columns(parts.relation.gold, parts.source, parts.target)
         tables[parts.relation.id] = relation_tables(parts.relation, loaded.name, three, gold, config)
     return tables
-
-
-def _collect(
-    loaded: LoadedModel,
-    domains: Sequence[PromptDomain],
-    subjects: Sequence[str],
-    config: LinCorrConfig,
-    store: Store | None,
-) -> list[LogitTable]:
-    return collect(
-        loaded,
-        domains,
-        subjects,
-        space=config.space,
-        chat_template=config.chat_template,
-        batch_size=config.batch_size,
-        chunk=config.chunk,
-        store=store,
-    )

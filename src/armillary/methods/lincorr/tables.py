@@ -1,7 +1,9 @@
 """Next-token logits of many templates over the same subjects, restricted to each template's answer words."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,16 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from armillary.errors import ModelError, NumericError, UsageError
-from armillary.methods.lincorr.config import Space
+from armillary.methods.lincorr.config import LinCorrConfig, Space
 from armillary.methods.lincorr.words import WordTable, refuse_repeated
 from armillary.models import LoadedModel
 from armillary.runs.parts import Arrays, Store, kept, part_name
+from armillary.runs.settings import changed
 from armillary.scoring import branch_logits
 
 _CHAT_REQUEST = "Complete the sentence."
 """What the user says in a chat template, so that the prompt can stand at the beginning of the model's answer."""
-
-_BAR = "reading next-token logits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,29 +59,28 @@ def collect(
     loaded: LoadedModel,
     domains: Sequence[PromptDomain],
     subjects: Sequence[str],
+    config: LinCorrConfig | None = None,
     *,
-    space: Space = "logits",
-    chat_template: bool = False,
-    batch_size: int = 256,
-    chunk: int = 1024,
     store: Store | None = None,
+    **settings: Any,
 ) -> list[LogitTable]:
     """One table a domain, in the order given, float32 ``[subjects, tokens]``.
 
     Templates that have the same text before the slot share the work on it and on the subject; domains of one template
-    share everything. ``store`` (such as ``Parts.arrays``) keeps each chunk of subjects, so that a killed run goes on.
+    share everything. ``store`` (such as ``Parts.arrays``) keeps each chunk of subjects, so that a killed run goes on;
+    ``settings`` are fields of ``LinCorrConfig``.
     UsageError for a template without exactly one ``{}`` or a repeated subject; NumericError for NaN or infinity.
     """
+    config = changed(config or LinCorrConfig(), settings, "LinCorr")
     refuse_repeated(subjects)
-    opening = chat_opening(loaded) if chat_template else ""
+    opening = chat_opening(loaded) if config.chat_template else ""
     columns = _columns_by_template(domains)
-    key = part_name("prompts", loaded.fingerprint, columns, space, opening)
+    key = part_name("prompts", loaded.fingerprint, columns, config.space, opening)
     blocks: dict[str, list[NDArray[np.float32]]] = {template: [] for template in columns}
-    for start in range(0, len(subjects), chunk):
-        rows = list(subjects[start : start + chunk])
-        compute = _reader(loaded, columns, rows, opening, space, batch_size)
-        name = part_name(f"logits-{start}", key, rows)
-        arrays = kept(store, name, compute)
+    for start in range(0, len(subjects), config.chunk):
+        rows = list(subjects[start : start + config.chunk])
+        read = partial(_read, loaded, columns, rows, opening, config)
+        arrays = kept(store, part_name(f"logits-{start}", key, rows), read)
         for position, template in enumerate(columns):
             values = arrays[f"t{position}"]
             if not np.isfinite(values).all():
@@ -93,7 +93,7 @@ def collect(
             words=domain.words,
             subjects=tuple(subjects),
             values=joined[domain.template][:, np.searchsorted(columns[domain.template], domain.words.ids)],
-            space=space,
+            space=config.space,
             model=loaded.fingerprint,
         )
         for domain in domains
@@ -133,32 +133,25 @@ def _columns_by_template(domains: Sequence[PromptDomain]) -> dict[str, list[int]
     return {template: sorted(ids) for template, ids in columns.items()}
 
 
-def _reader(
-    loaded: LoadedModel,
-    columns: dict[str, list[int]],
-    subjects: list[str],
-    opening: str,
-    space: Space,
-    batch_size: int,
-) -> Callable[[], Arrays]:
-    """A function that reads one chunk: array ``t0`` for the first template, and so on."""
+def _read(
+    loaded: LoadedModel, columns: dict[str, list[int]], subjects: list[str], opening: str, config: LinCorrConfig
+) -> Arrays:
+    """One chunk of subjects: array ``t0`` for the first template, and so on."""
     positions = {template: position for position, template in enumerate(columns)}
     # Templates that begin alike are read from one cache.
     by_opening: dict[str, list[str]] = {}
     for template in columns:
         by_opening.setdefault(split_template(template)[0], []).append(template)
-
-    def read() -> Arrays:
-        arrays: Arrays = {}
-        for before, templates in by_opening.items():
-            stems = [opening + before + subject for subject in subjects]
-            endings = [split_template(template)[1] for template in templates]
-            ids = [columns[template] for template in templates]
-            logp = space == "logp"
-            values = branch_logits(
-                loaded, stems, endings, ids, batch_size=batch_size, log_probabilities=logp, label=_BAR
-            )
-            arrays.update({f"t{positions[t]}": value for t, value in zip(templates, values, strict=True)})
-        return arrays
-
-    return read
+    arrays: Arrays = {}
+    for before, templates in by_opening.items():
+        values = branch_logits(
+            loaded,
+            [opening + before + subject for subject in subjects],
+            [split_template(template)[1] for template in templates],
+            [columns[template] for template in templates],
+            batch_size=config.batch_size,
+            log_probabilities=config.space == "logp",
+            label="reading next-token logits",
+        )
+        arrays.update({f"t{positions[t]}": value for t, value in zip(templates, values, strict=True)})
+    return arrays
