@@ -143,10 +143,11 @@ class _Batch:
         )
         for owner, (token, rank), branch in zip(owners, chosen, branches, strict=True):
             logit = float(logits_QV[owner, token])
-            text, complete = self._answer(branch)
+            decoded = str(self.navigator.loaded.tokenizer.decode(branch, skip_special_tokens=True))
+            text = decoded.split(self.template.stop)[0]
             self.answers[owner].append(
                 Answer(
-                    text=text,
+                    text=text.strip() if self.template.one_line else text.rstrip(),
                     token=token,
                     tokens=tuple(branch),
                     token_text=self.first.string(token),
@@ -154,17 +155,11 @@ class _Batch:
                     round=round,
                     logit=logit,
                     logprob=logit - float(normaliser_Q[owner]),
-                    complete=complete,
+                    complete=branch[-1] in self.first.stop_ids,
                     duplicate_of=None,
                 )
             )
         return bool(owners)
-
-    def _answer(self, branch: list[int]) -> tuple[str, bool]:
-        """The text before the stop text, and whether the answer came to its end."""
-        decoded = str(self.navigator.loaded.tokenizer.decode(branch, skip_special_tokens=True))
-        text = decoded.split(self.template.stop)[0]
-        return text.strip() if self.template.one_line else text.rstrip(), branch[-1] in self.first.stop_ids
 
     def _exploration(self, index: int, read: int) -> Exploration:
         answers = self.answers[index]
