@@ -9,7 +9,7 @@ ICN's reproduction asks, so this wants a checkout.
 import sys
 
 import armillary
-from reproductions.icn.probes.matching import Matcher
+from reproductions.icn.probes.probe import Matcher
 from reproductions.icn.probes.shipped import probe
 
 
