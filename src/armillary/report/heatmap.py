@@ -1,8 +1,10 @@
 """A table of values as colour: numbers in the cells where they fit, hatching where a value is missing."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +12,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 from matplotlib.patches import Rectangle
 
 from armillary.records.sections import Heatmap, names
-from armillary.report.canvas import FONT, MUTED, PAPER, Canvas, text_width
+from armillary.report.canvas import FONT, MUTED, PAPER, THEME, WIDE, Canvas, text_width
 from armillary.report.wording import MINUS, number, shortened, tick
 
 # Each runs evenly in lightness, so that it reads in grey and with any colour vision, on light paper and on dark.
@@ -174,3 +176,46 @@ def _legend(canvas: Canvas, cmap: Colormap, low: float, high: float, unit: str) 
     canvas.text(left - 6, 10, first, fontsize=FONT - 1, color=MUTED, horizontalalignment="right")
     canvas.text(right, 10, last, fontsize=FONT - 1, color=MUTED)
     canvas.text(right + text_width(last, FONT - 1) + 10, 10, shortened(unit, 40), fontsize=FONT - 1, color=MUTED)
+
+
+def chart(altair: Any, heatmap: Heatmap) -> Any:
+    """The same as an Altair chart, in which each cell gives its exact value."""
+    low, high = color_range(heatmap)
+    anchors = list(colors(low, high))
+    stops = [low + (high - low) * index / (len(anchors) - 1) for index in range(len(anchors))]
+    rows, columns = _distinct(names(heatmap.rows)), _distinct(names(heatmap.columns))
+    unit, plan = heatmap.unit or "value", planned(heatmap, WIDE)
+    cells: list[dict[str, Any]] = [
+        {"row": row, "column": column, "value": value, "exact": number(value),
+         "shown": number(value) if value is None else short(value),
+         "ink": THEME[MUTED] if value is None else ink(value, low, high)}
+        for row, values in zip(rows, heatmap.values, strict=True)
+        for column, value in zip(columns, values, strict=True)
+    ]  # fmt: skip
+    angle = -40 if plan.slanted else 0
+    base = altair.Chart(altair.InlineData(values=cells)).encode(
+        x=altair.X("column:N", sort=columns, title=None, axis=altair.Axis(orient="top", labelAngle=angle)),
+        y=altair.Y("row:N", sort=rows, title=None),
+        tooltip=[altair.Tooltip("row:N", title="row"), altair.Tooltip("column:N", title="column"),
+                 altair.Tooltip("exact:N", title=unit)],
+    )  # fmt: skip
+    scale = altair.Scale(type="linear", domain=stops, range=anchors, clamp=True, interpolate="rgb")
+    shade = altair.Color("value:Q", scale=scale, legend=altair.Legend(title=heatmap.unit or None, gradientLength=140))
+    layers = base.mark_rect(stroke="#8882").encode(
+        color=altair.condition("isValid(datum.value)", shade, altair.value("transparent"))
+    )
+    if max(len(rows), len(columns)) <= ANNOTATED:
+        layers = layers + base.mark_text(fontSize=11).encode(text="shown:N", color=altair.Color("ink:N", scale=None))
+        # The ink is a colour already; on one scale with the values it would be taken for a value.
+        layers = layers.resolve_scale(color="independent")
+    return layers.properties(width=plan.cell_width * len(columns), height=plan.cell_height * len(rows))
+
+
+def _distinct(labels: list[str]) -> list[str]:
+    """Labels in order, a count after each repeated one: Vega would put equal ones into one row."""
+    counts: Counter[str] = Counter()
+    distinct = []
+    for label in labels:
+        counts[label] += 1
+        distinct.append(label if counts[label] == 1 else f"{label} ({counts[label]})")
+    return distinct

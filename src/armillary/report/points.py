@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from matplotlib.axes import Axes
 
 from armillary.records.sections import Points, names
-from armillary.report.canvas import FONT, INK, MARKERS, MUTED, NARROW, SERIES, Canvas, grid, text_width
+from armillary.report.canvas import FONT, INK, MARKERS, MUTED, NARROW, SERIES, THEME, Canvas, grid, text_width
 from armillary.report.wording import shortened
 
 Box = tuple[float, float, float, float]
@@ -115,3 +116,33 @@ def _legend_entry(canvas: Canvas, order: int, label: str, left: float, middle: f
                  linewidths=0)  # fmt: skip
     axes.set_axis_off()
     canvas.text(left + 18, middle, label, fontsize=FONT - 1)
+
+
+def chart(altair: Any, points: Points) -> Any:
+    """The same as an Altair chart, in which each point says what it is."""
+    labels, groups = names(points.labels), names(points.groups)
+    rows: list[dict[str, Any]] = [
+        {"x": x, "y": y, "label": labels[index] if labels else "", "group": groups[index] if groups else ""}
+        for index, (x, y) in enumerate(zip(points.x, points.y, strict=True))
+        if x is not None and y is not None
+    ]
+    x_label, y_label = points.x_label, points.y_label
+    tips = [altair.Tooltip("x:Q", title=x_label or "x", format=".3~g"),
+            altair.Tooltip("y:Q", title=y_label or "y", format=".3~g")]  # fmt: skip
+    chart = altair.Chart(altair.InlineData(values=rows), width="container", height=360).mark_point(
+        filled=True, size=70, opacity=0.8
+    )
+    scale = altair.Scale(zero=False, nice=False, padding=16)
+    encoding: dict[str, Any] = {
+        "x": altair.X("x:Q", title=x_label, scale=scale, axis=altair.Axis(tickCount=6)),
+        "y": altair.Y("y:Q", title=y_label, scale=scale, axis=altair.Axis(tickCount=6)),
+        "color": altair.value(THEME[SERIES[0]]),
+    }
+    if len(set(groups)) > 1:
+        distinct = list(dict.fromkeys(groups))
+        shades = [THEME[SERIES[index % len(SERIES)]] for index in range(len(distinct))]
+        encoding["color"] = altair.Color("group:N", scale=altair.Scale(domain=distinct, range=shades))
+        encoding["shape"] = altair.Shape("group:N", scale=altair.Scale(domain=distinct))
+    tips = [altair.Tooltip("group:N", title="group"), *tips] if groups else tips
+    tips = [altair.Tooltip("label:N", title="name"), *tips] if labels else tips
+    return chart.encode(tooltip=tips, **encoding)

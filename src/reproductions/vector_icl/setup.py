@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from armillary.methods.vector_icl.baselines import Vectors
 from armillary.methods.vector_icl.config import Kind, Norm, TrainingConfig
 from armillary.methods.vector_icl.embedding import TokenStatistics, token_statistics
-from armillary.methods.vector_icl.projector import Projector
-from armillary.methods.vector_icl.projector_fit import new_projector
+from armillary.methods.vector_icl.projector import Projector, new_projector
 from armillary.methods.vector_icl.training import TrainingCurve
 from armillary.models import LoadedModel
 from armillary.runs.parts import Parts

@@ -108,14 +108,13 @@ def fit(run: Run[FitSettings]) -> Outcome:
 
 def _fitted(run: Run[FitSettings], problem: Problem) -> "tuple[VectorICLEstimator, TrainedFit]":
     """The estimator as it is read back from its folder, fitted unless this very run has done so."""
-    from armillary.methods.vector_icl.estimators import load_fitted
-    from armillary.methods.vector_icl.evaluation import unfitted
+    from armillary.methods.vector_icl.estimators import estimator_of, load_fitted
     from armillary.methods.vector_icl.saved_estimator import STATE
 
     out = run.folder.path / FITTED
 
     def train() -> TrainedFit:
-        estimator = unfitted(run.settings, problem, run.model)
+        estimator = estimator_of(run.settings, problem, run.model)
         estimator.fit(problem.vectors(problem.training), problem.answers(problem.training))
         # The old record goes first: beside a new fit it would be taken for that one's.
         (run.folder.path / FILE_NAME).unlink(missing_ok=True)

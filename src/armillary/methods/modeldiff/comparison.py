@@ -10,7 +10,7 @@ from armillary.errors import NumericError, UsageError
 from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace
 from armillary.methods.modeldiff.core import SIDES, Direction, Draws, Floats, Proposal, SequenceSource, Side, Tokens
 from armillary.methods.modeldiff.result import Comparison
-from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
+from armillary.methods.modeldiff.source import ModelSource, pair_of_sources
 from armillary.methods.modeldiff.tempered_source import TemperedSource
 from armillary.models.loaded import LoadedModel
 from armillary.progress import counted
@@ -42,7 +42,7 @@ def compare(
     gives no numbers or the chains of the tempered proposal did not mix.
     """
     space, config = space or InputSpace(), config or CompareConfig(**settings)
-    sources, names = _sources(a, b, space, config)
+    sources, names = pair_of_sources(a, b, space, config)
     seeds = seeds or {"a": 2 * config.seed, "b": 2 * config.seed + 1}
     given = space.bounds()
     windows: dict[Side, Bounds] = {
@@ -131,19 +131,6 @@ def as_draws(drawn: Draws | tuple[Any, Any], length: int) -> Draws:
             f"{own_N[~np.isfinite(own_N)][0]}: what is drawn must have a finite one under its own proposal."
         )
     return draws
-
-
-def _sources(
-    a: LoadedModel | SequenceSource, b: LoadedModel | SequenceSource, space: InputSpace, config: CompareConfig
-) -> tuple[dict[Side, SequenceSource], tuple[str, str]]:
-    rows = None
-    if isinstance(a, LoadedModel) and isinstance(b, LoadedModel):
-        same_vocabulary(a, b)
-        rows = min(a.anatomy.vocabulary_size, b.anatomy.vocabulary_size)
-    first, second = (
-        ModelSource.of(model, space, config, rows) if isinstance(model, LoadedModel) else model for model in (a, b)
-    )
-    return {"a": first, "b": second}, (str(getattr(a, "name", "A")), str(getattr(b, "name", "B")))
 
 
 def _proposal(source: SequenceSource, config: CompareConfig) -> Proposal:

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from armillary.errors import UsageError
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace
-from armillary.methods.modeldiff.core import Draws, Floats, Tokens
+from armillary.methods.modeldiff.core import Draws, Floats, SequenceSource, Side, Tokens
 from armillary.models import LoadedModel
 from armillary.scoring.decoding import end_tokens
 from armillary.scoring.fixed_length import check_room, draw_fixed_length, fixed_length_nll
@@ -156,3 +156,17 @@ def _strings(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
 
 def _quoted(strings: dict[int, str], id: int) -> str:
     return repr(strings[id]) if id in strings else "not used"
+
+
+def pair_of_sources(
+    a: LoadedModel | SequenceSource, b: LoadedModel | SequenceSource, space: InputSpace, config: CompareConfig
+) -> tuple[dict[Side, SequenceSource], tuple[str, str]]:
+    """Both models as sources over the ids that both have, and their names. UsageError for different vocabularies."""
+    rows = None
+    if isinstance(a, LoadedModel) and isinstance(b, LoadedModel):
+        same_vocabulary(a, b)
+        rows = min(a.anatomy.vocabulary_size, b.anatomy.vocabulary_size)
+    first, second = (
+        ModelSource.of(model, space, config, rows) if isinstance(model, LoadedModel) else model for model in (a, b)
+    )
+    return {"a": first, "b": second}, (str(getattr(a, "name", "A")), str(getattr(b, "name", "B")))

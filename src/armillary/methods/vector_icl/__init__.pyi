@@ -35,12 +35,12 @@ from .projector import (
     EncoderFacts as EncoderFacts,
     Projector as Projector,
     load_projector as load_projector,
+    new_projector as new_projector,
     save_projector as save_projector,
 )
 from .projector_fit import (
     Continuations as Continuations,
     continuations as continuations,
-    new_projector as new_projector,
     pretrain_projector as pretrain_projector,
     pretraining_row as pretraining_row,
     tune_on_episodes as tune_on_episodes,

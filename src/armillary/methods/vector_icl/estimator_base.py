@@ -31,8 +31,8 @@ from armillary.methods.vector_icl.config import PRETRAINING, Attend, Kind, Norm,
 from armillary.methods.vector_icl.decoding import ReadQueries, SharedPrefix
 from armillary.methods.vector_icl.embedding import embed_with_slots
 from armillary.methods.vector_icl.inputs import AnyEncoder, checked_vectors, encoded, encoder_facts, refuse_rows
-from armillary.methods.vector_icl.projector import Projector, save_projector
-from armillary.methods.vector_icl.projector_fit import continuations, new_projector, pretrain_projector
+from armillary.methods.vector_icl.projector import Projector, new_projector, save_projector
+from armillary.methods.vector_icl.projector_fit import continuations, pretrain_projector
 from armillary.methods.vector_icl.prompts import Draw, Layout, Row, check_room, check_targets, fitting, text_ids
 from armillary.methods.vector_icl.saved_estimator import FittedState, write_fitted
 from armillary.methods.vector_icl.training import TrainingCurve

@@ -27,7 +27,16 @@ from armillary.methods.vector_icl.answers import (
     number_values,
     token_f1,
 )
-from armillary.methods.vector_icl.config import CLASS, EPISODE_WORDS, TEXT, VALUE, SlotTemplate, TrainingConfig
+from armillary.methods.vector_icl.config import (
+    CLASS,
+    EPISODE_WORDS,
+    SHOTS,
+    TEXT,
+    VALUE,
+    FitConfig,
+    SlotTemplate,
+    TrainingConfig,
+)
 from armillary.methods.vector_icl.core import label_probabilities
 from armillary.methods.vector_icl.decoding import (
     SharedPrefix,
@@ -37,7 +46,7 @@ from armillary.methods.vector_icl.decoding import (
 )
 from armillary.methods.vector_icl.estimator_base import VectorICLBase
 from armillary.methods.vector_icl.inputs import AnyEncoder, encoder_facts
-from armillary.methods.vector_icl.problem import label_words
+from armillary.methods.vector_icl.problem import Problem, label_words
 from armillary.methods.vector_icl.projector import Projector, load_projector
 from armillary.methods.vector_icl.projector_fit import tune_on_episodes, tune_projector
 from armillary.methods.vector_icl.prompts import Draw, check_targets, draw_any, draw_of_each, text_ids, text_of
@@ -352,3 +361,33 @@ def load_fitted(folder: Path | str, lm: Any = None, *, encoder: AnyEncoder | Non
         return kind.from_state(state, read_prompt_vectors(folder), loaded, projector, encoder)
     except (OSError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"the fit in {folder} is damaged or of another version; fit anew.") from error
+
+
+_PACK = 32
+"""Examples of one step, and of the longest sequence, unless a prompt has more."""
+
+
+def estimator_of(config: FitConfig, problem: Problem, loaded: LoadedModel) -> VectorICLEstimator:
+    """The estimator, not fitted yet, that the settings want for this problem."""
+    shots = config.shots or SHOTS[problem.task]
+    shown = shots * (len(set(problem.targets)) if problem.task == "classify" else 1)
+    # Sequences as short as a few examples and as long as a prompt: after one length alone others do badly.
+    most = max(_PACK, shown)
+    # Three times the official rate, since there are few steps; clipping bounds what one batch may do. (ours)
+    training = TrainingConfig(
+        steps=config.steps, batch_size=most, pack=(min(4, most), most), learning_rate=3e-3, patience=None, clip=1.0
+    )
+    shared: dict[str, Any] = {
+        "projector": config.projector,
+        "template": config.template(problem.task),
+        "shots": shots,
+        "norm": config.norm,
+        "start": config.start,
+        "training": training,
+        "random_state": config.seed,
+    }
+    if problem.task == "classify":
+        return VectorICLClassifier(loaded, label_mode=config.label_mode, **shared)
+    if problem.task == "regress":
+        return VectorICLRegressor(loaded, levels=problem.levels(config), constrain=True, **shared)
+    return VectorICLGenerator(loaded, max_new_tokens=None, **shared)

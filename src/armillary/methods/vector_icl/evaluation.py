@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 from armillary.data.vector_files import Task
 from armillary.methods.vector_icl.answers import token_f1
 from armillary.methods.vector_icl.baselines import baseline_answers
-from armillary.methods.vector_icl.config import SHOTS, FitConfig, TrainingConfig
+from armillary.methods.vector_icl.config import FitConfig
 from armillary.methods.vector_icl.estimators import (
-    VectorICLClassifier,
     VectorICLEstimator,
-    VectorICLGenerator,
     VectorICLRegressor,
 )
 from armillary.methods.vector_icl.problem import Problem, Targets
-from armillary.models import LoadedModel
 from armillary.progress import counted
 
 VECTORS, SHUFFLED, NONE = "Vector-ICL", "answers shuffled", "no demonstrations"
@@ -29,9 +26,6 @@ _SHUFFLES = 3
 
 _EXAMPLES = 12
 """Held-out rows that the report shows."""
-
-_PACK = 32
-"""Examples of one step, and of the longest sequence, unless a prompt has more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,32 +40,6 @@ class Evaluation:
 
     examples: list[tuple[int, str, str]]
     """Row (from 1), target and answer of the first rows."""
-
-
-def unfitted(config: FitConfig, problem: Problem, loaded: LoadedModel) -> VectorICLEstimator:
-    """The estimator of the settings for this problem."""
-    shots = config.shots or SHOTS[problem.task]
-    shown = shots * (len(set(problem.targets)) if problem.task == "classify" else 1)
-    # Sequences as short as a few examples and as long as a prompt: after one length alone others do badly.
-    most = max(_PACK, shown)
-    # Three times the official rate, since there are few steps; clipping bounds what one batch may do. (ours)
-    training = TrainingConfig(
-        steps=config.steps, batch_size=most, pack=(min(4, most), most), learning_rate=3e-3, patience=None, clip=1.0
-    )
-    shared: dict[str, Any] = {
-        "projector": config.projector,
-        "template": config.template(problem.task),
-        "shots": shots,
-        "norm": config.norm,
-        "start": config.start,
-        "training": training,
-        "random_state": config.seed,
-    }
-    if problem.task == "classify":
-        return VectorICLClassifier(loaded, label_mode=config.label_mode, **shared)
-    if problem.task == "regress":
-        return VectorICLRegressor(loaded, levels=problem.levels(config), constrain=True, **shared)
-    return VectorICLGenerator(loaded, max_new_tokens=None, **shared)
 
 
 def evaluate(

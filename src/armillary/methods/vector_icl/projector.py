@@ -5,6 +5,7 @@ Legend: N vectors, E encoder width, D width of the token embeddings, R hidden wi
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -19,7 +20,8 @@ from armillary.errors import ModelError, NumericError, StorageError, UsageError
 from armillary.files import write_atomic
 from armillary.methods.vector_icl import core
 from armillary.methods.vector_icl.config import Kind, Norm
-from armillary.methods.vector_icl.embedding import TokenStatistics
+from armillary.methods.vector_icl.embedding import TokenStatistics, mean_embeddings, token_statistics
+from armillary.methods.vector_icl.prompts import text_ids
 from armillary.models.loaded import LoadedModel
 from armillary.records.plain import decode, digest
 
@@ -238,3 +240,31 @@ def _words(encoder: dict[str, Any]) -> str:
     unit = ", unit length" if encoder["normalised"] else ""
     prefix = f", prefix {encoder['prefix']!r}" if encoder["prefix"] else ""
     return f"{encoder['name']} ({encoder['vector_size']} numbers{unit}{prefix})"
+
+
+def new_projector(
+    loaded: LoadedModel,
+    vectors: Float[Tensor, "n e"],
+    *,
+    kind: Kind = "linear",
+    norm: Norm = "none",
+    seed: int = 0,
+    texts: Sequence[str] | None = None,
+    tokens: TokenStatistics | None = None,
+) -> Projector:
+    """An untrained projector from vectors like these to the model's token embeddings, on its device.
+
+    With ``norm="match"`` the scale is measured on the vectors; with ``texts``, one a vector, it begins with the ridge
+    (ours). ``tokens`` are measured where they are needed and not given.
+    """
+    dtype = torch.promote_types(loaded.dtype, torch.float32)
+    projector = Projector(
+        vectors.shape[1], loaded.anatomy.embedding.embedding_dim, kind=kind, norm=norm, seed=seed, dtype=dtype
+    )
+    if texts is not None:
+        rows = [text_ids(loaded, text) for text in texts]
+        targets = mean_embeddings(loaded, rows, core.idf_weights(rows))
+        projector.start_from_ridge(vectors, targets, tokens or token_statistics(loaded))
+    elif norm == "match":
+        projector.fit_scale(vectors, tokens or token_statistics(loaded))
+    return projector.to(loaded.device)

@@ -12,41 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.errors import UsageError
-from armillary.methods.vector_icl.config import PRETRAINING, Kind, Norm, SlotTemplate, TrainingConfig
-from armillary.methods.vector_icl.core import idf_weights
-from armillary.methods.vector_icl.embedding import SLOT, TokenStatistics, mean_embeddings, token_statistics
+from armillary.methods.vector_icl.config import PRETRAINING, SlotTemplate, TrainingConfig
+from armillary.methods.vector_icl.embedding import SLOT
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.prompts import Ids, Layout, Row, check_targets, joined, text_ids, text_of
 from armillary.methods.vector_icl.training import Order, Pack, TrainingCurve, train
 from armillary.models.loaded import LoadedModel
-
-
-def new_projector(
-    loaded: LoadedModel,
-    vectors: Float[Tensor, "n e"],
-    *,
-    kind: Kind = "linear",
-    norm: Norm = "none",
-    seed: int = 0,
-    texts: Sequence[str] | None = None,
-    tokens: TokenStatistics | None = None,
-) -> Projector:
-    """An untrained projector from vectors like these to the model's token embeddings, on its device.
-
-    With ``norm="match"`` the scale is measured on the vectors; with ``texts``, one a vector, it begins with the ridge
-    (ours). ``tokens`` are measured where they are needed and not given.
-    """
-    dtype = torch.promote_types(loaded.dtype, torch.float32)
-    projector = Projector(
-        vectors.shape[1], loaded.anatomy.embedding.embedding_dim, kind=kind, norm=norm, seed=seed, dtype=dtype
-    )
-    if texts is not None:
-        rows = [text_ids(loaded, text) for text in texts]
-        targets = mean_embeddings(loaded, rows, idf_weights(rows))
-        projector.start_from_ridge(vectors, targets, tokens or token_statistics(loaded))
-    elif norm == "match":
-        projector.fit_scale(vectors, tokens or token_statistics(loaded))
-    return projector.to(loaded.device)
 
 
 def tune_projector(
