@@ -121,7 +121,9 @@ def _sentence(box: str) -> str:
     lines = [line.strip(" │|") for line in box.splitlines() if not line.startswith(("╭", "╰", "+"))]
     text = " ".join(";" if line and set(line) in ({"─"}, {"-"}) else line for line in lines)
     parts = (re.sub(r"\s+", " ", part).strip(" .").removesuffix("(required)") for part in text.split(";"))
-    return "; ".join(part.strip(" .") for part in parts if part.strip() and "full helptext" not in part)
+    sentence = "; ".join(part.strip(" .") for part in parts if part.strip() and "full helptext" not in part)
+    # What the settings themselves refuse is a sentence already; the name of the group they stand in tells nobody more.
+    return sentence.removeprefix("Error parsing run: ")
 
 
 def default_folder(*words: str) -> Path:
