@@ -2,7 +2,8 @@
 
 No table of architectures: layers are the module list as long as the model is deep, the FFN write of a layer is its one
 matrix outside the attention that maps the intermediate width to the hidden width, and what stands between the last
-hidden state and the logits (a factor, a soft cap) is measured, so that a wrong guess can't pass unnoticed.
+hidden state and the logits (a factor, a soft cap) is measured. What came of it is compared with the model's own logits
+on texts of two lengths, so that a wrong guess can't pass.
 """
 
 import math
@@ -85,7 +86,8 @@ def find_anatomy(model: PreTrainedModel) -> Anatomy:
     refuse_encoder_decoder(model.config, kind)
     head, base = model.get_output_embeddings(), model.base_model
     embedding = model.get_input_embeddings()
-    if not isinstance(head, nn.Module) or base is model:
+    weight = getattr(head, "weight", None)
+    if not isinstance(head, nn.Module) or not isinstance(weight, Tensor) or weight.dim() != 2 or base is model:
         raise ModelError(f"{kind} has no unembedding matrix, so it gives no next-token logits; give a causal model.")
     if not isinstance(embedding, nn.Embedding):
         raise ModelError(f"{kind} has no token embedding of class nn.Embedding; give a text model.")
@@ -98,8 +100,7 @@ def find_anatomy(model: PreTrainedModel) -> Anatomy:
     # Where a configuration names no width (GPT-2), transformers takes four times the hidden one.
     writes = tuple(_ffn_write(layer, hidden_size, widths or {4 * hidden_size}) for layer in layers)
     scale, softcap = _shape_of_logits(model, head, base)
-    weight = cast(Tensor, head.weight)
-    return Anatomy(
+    anatomy = Anatomy(
         layers=layers,
         ffn_writes=writes,
         embedding=embedding,
@@ -113,6 +114,8 @@ def find_anatomy(model: PreTrainedModel) -> Anatomy:
         softcap=softcap,
         scale=scale,
     )
+    _verify(model, anatomy)
+    return anatomy
 
 
 def _layers(model: PreTrainedModel, base: nn.Module) -> tuple[nn.Module, ...]:
@@ -171,9 +174,6 @@ class Observation:
     read: Tensor
     """What the head was given: the same, or a multiple of it."""
 
-    raw: Tensor
-    """What the head gave, [2, t, vocabulary]."""
-
     logits: Tensor
     """What the model returned."""
 
@@ -185,10 +185,15 @@ class Observation:
 
 
 def agree(guess: Tensor, truth: Tensor) -> bool:
-    """True where the two are equal up to rounding in the model's dtype."""
-    precision = 1e-5 if truth.dtype in (torch.float32, torch.float64) else 1e-2
-    atol = precision * float(truth.abs().max().clamp(min=1.0))
-    return guess.shape == truth.shape and bool(torch.allclose(guess.float(), truth.float(), atol=atol, rtol=0))
+    """True where the two are equal up to rounding in the model's dtype, measured by their own size: by that of the
+    smaller of the two, so that a column which the model masks with a huge number hides nothing.
+    """
+    if guess.shape != truth.shape or not guess.numel():
+        return guess.shape == truth.shape
+    exact = {torch.float32, torch.float64} >= {guess.dtype, truth.dtype}
+    atol = (1e-5 if exact else 1e-2) * min(float(guess.abs().max()), float(truth.abs().max()))
+    # Both all but 0 are equal; NaN and infinite values, where a tolerance would be one too, never are.
+    return math.isfinite(atol) and bool(torch.allclose(guess.double(), truth.double(), atol=atol + 1e-30, rtol=0))
 
 
 def config_numbers(config: object) -> tuple[list[float], list[float]]:
@@ -217,72 +222,111 @@ def _quiet(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def observe(model: PreTrainedModel, head: nn.Module, base: nn.Module) -> Observation:
-    """One pass through the model and one through its base, on three rows of four tokens: a text, the same with another
-    last token, and one in whose place the head gives a ramp. ModelError where a pass fails, gives NaN, or
-    looks ahead.
-    """
-    weight = cast(Tensor, head.weight)
-    vocabulary = weight.shape[0]
-    ids = ((torch.arange(1, 5, device=weight.device) * (vocabulary // 6) + 1) % vocabulary).repeat(3, 1)
+def _rows(model: PreTrainedModel, tokens: int, rows: int) -> dict[str, object]:
+    """Inputs of one text in so many rows, which differ in the last token alone."""
+    head, embedding = model.get_output_embeddings(), cast(nn.Embedding, model.get_input_embeddings())
+    size = min(len(cast(Tensor, cast(nn.Module, head).weight)), embedding.num_embeddings)
+    ids = (torch.arange(1, tokens + 1, device=embedding.weight.device) * max(1, size // 6) + 1) % size
+    ids = ids.repeat(rows, 1)
     ids[1, -1] = 1 + ids[0, 0] // 2
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
-    ramp = torch.linspace(-_RAMP, _RAMP, vocabulary, device=weight.device, dtype=weight.dtype).expand(4, -1)
-    seen: list[Tensor] = []
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
 
-    def replace(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
-        seen.extend((given[0], out))
-        return torch.cat([out[:2], ramp[None]])
 
-    with _quiet(model):
-        handle = head.register_forward_hook(replace)
-        try:
-            logits = model(**inputs).logits
-            handle.remove()
-            hidden = base(**inputs).last_hidden_state
-            read, raw = seen
-        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise ModelError(f"{type(model).__name__} could not run four tokens ({reason(error)}).") from error
-        finally:
-            handle.remove()
-    if not bool(torch.isfinite(hidden).all() and torch.isfinite(raw).all()):
+def _passes(model: PreTrainedModel, base: nn.Module, inputs: dict[str, object]) -> tuple[Tensor, Tensor]:
+    """(the base's last hidden state, the model's logits); ModelError where a pass fails, gives NaN or looks ahead."""
+    kind = type(model).__name__
+    try:
+        logits = model(**inputs).logits
+        hidden = base(**inputs).last_hidden_state
+    except Exception as error:  # whatever an architecture does with an ordinary text is said in one sentence
+        raise ModelError(f"{kind} could not run a few tokens ({reason(error)}).") from error
+    if not bool(torch.isfinite(hidden).all()):
         raise ModelError(
-            f"{type(model).__name__} gives NaN or infinite values for four ordinary tokens: its weights are damaged, "
+            f"{kind} gives NaN or infinite values for a few ordinary tokens: its weights are damaged, "
             "or too large for this dtype."
         )
     if not agree(hidden[1, :-1], hidden[0, :-1]):
         raise ModelError(
-            f"{type(model).__name__} reads both ways (a later token changes an earlier state), so it is not a "
+            f"{kind} reads both ways (a later token changes an earlier state), so it is not a "
             "left-to-right language model; give a causal model."
         )
-    return Observation(
-        hidden=hidden[:2], read=read[:2], raw=raw[:2], logits=logits[:2], ramp=ramp, ramp_logits=logits[2]
-    )
+    return hidden, logits
 
 
-def _shape_of_logits(model: PreTrainedModel, head: nn.Module, base: nn.Module) -> tuple[float, float | None]:
-    """(scale, softcap) that reproduce the model's logits, tried in order of likelihood; ModelError if none does."""
-    seen = observe(model, head, base)
-    factors, caps = config_numbers(model.config.get_text_config())
-    # A factor on the hidden state (MiniCPM) is the same as one on the logits, as long as the head adds no bias.
-    before = 1.0 if agree(seen.read, seen.hidden) else _slope(seen.hidden, seen.read)
-    with torch.no_grad():
-        raw = seen.raw if before == 1.0 else cast(Tensor, head(seen.hidden))
-    for softcap in [*caps, None]:
-        for after in [1.0, *factors, *(1 / factor for factor in factors), _slope(seen.ramp, seen.ramp_logits)]:
-            follows = agree(shaped(seen.ramp, after, softcap), seen.ramp_logits)
-            if follows and agree(shaped(raw, before * after, softcap), seen.logits):
-                return before * after, softcap
-    raise ModelError(
+def observe(model: PreTrainedModel, head: nn.Module, base: nn.Module) -> Observation:
+    """One pass through the model and one through its base, on three rows of four tokens: a text, the same with another
+    last token, and one in whose place the head gives a ramp. ModelError as in ``_passes``, and where the head does not
+    run once.
+    """
+    weight = cast(Tensor, head.weight)
+    ramp = torch.linspace(-_RAMP, _RAMP, weight.shape[0], device=weight.device, dtype=weight.dtype).expand(4, -1)
+    seen: list[Tensor] = []
+
+    def replace(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        seen.append(given[0])
+        return torch.cat([out[:2], ramp[None]]) if out.shape[1:] == ramp.shape else out
+
+    handle = head.register_forward_hook(replace)
+    try:
+        hidden, logits = _passes(model, base, _rows(model, 4, 3))
+    finally:
+        handle.remove()
+    if len(seen) != 1:
+        raise _other_logits(model)
+    return Observation(hidden=hidden[:2], read=seen[0][:2], logits=logits[:2], ramp=ramp, ramp_logits=logits[2])
+
+
+def _other_logits(model: nn.Module) -> ModelError:
+    return ModelError(
         f"the logits of {type(model).__name__} are not its last hidden state times an unembedding matrix "
         "with a factor and a soft cap, so the methods here can't read them; give an ordinary causal language model."
     )
 
 
-def _slope(x: Tensor, y: Tensor) -> float:
-    """Least-squares slope through the origin; 1 where there is none."""
+def _shape_of_logits(model: PreTrainedModel, head: nn.Module, base: nn.Module) -> tuple[float, float | None]:
+    """(scale, softcap) that reproduce the model's logits, tried in order of likelihood; ModelError if none does."""
+    with _quiet(model):
+        seen = observe(model, head, base)
+        raw = cast(Tensor, head(seen.hidden))
+    factors, caps = config_numbers(model.config.get_text_config())
+    # A factor on the hidden state (MiniCPM) is the same as one on the logits, as long as the head adds no bias.
+    before = 1.0 if agree(seen.read, seen.hidden) else _slope(seen.hidden, seen.read)
+    for softcap in [*caps, None]:
+        for after in [1.0, *factors, *(1 / factor for factor in factors), _slope(seen.ramp, seen.ramp_logits)]:
+            if before is None or after is None:
+                continue
+            follows = agree(shaped(seen.ramp, after, softcap), seen.ramp_logits)
+            if follows and agree(shaped(raw, before * after, softcap), seen.logits):
+                return before * after, softcap
+    raise _other_logits(model)
+
+
+_LONG = 11
+"""Tokens of the longer text; with a sliding window of less than ``_WINDOW``, two more than the window."""
+_WINDOW = 64
+
+
+def _verify(model: PreTrainedModel, anatomy: Anatomy) -> None:
+    """Raises ModelError unless ``anatomy.logits``, whole and of chosen tokens, are the model's own for a longer text
+    of two rows, with no hook in the way.
+    """
+    config = model.config.get_text_config()
+    window, room = getattr(config, "sliding_window", None), getattr(config, "max_position_embeddings", None)
+    tokens = window + 2 if isinstance(window, int) and _LONG - 2 < window < _WINDOW else _LONG
+    tokens = max(2, min(tokens, room if isinstance(room, int) and room > 0 else tokens))
+    some = torch.tensor([anatomy.vocabulary_size - 1, 0, anatomy.vocabulary_size // 2, 0])
+    with _quiet(model):
+        hidden, logits = _passes(model, anatomy.base, _rows(model, tokens, 2))
+        if not agree(anatomy.logits(hidden), logits) or not agree(
+            anatomy.logits(hidden, some), logits[..., some.to(logits.device)]
+        ):
+            raise _other_logits(model)
+
+
+def _slope(x: Tensor, y: Tensor) -> float | None:
+    """The positive factor from ``x`` to ``y``; None where there is none, as behind a layer that stands between."""
     if x.shape != y.shape:
-        return 1.0
+        return None
     x64, y64 = x.double(), y.double()
     slope = float((x64 * y64).sum() / (x64 * x64).sum())
-    return slope if math.isfinite(slope) and slope > 0 else 1.0
+    return slope if slope > 0 and agree((x64 * slope).to(y.dtype), y) else None

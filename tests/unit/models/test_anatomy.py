@@ -1,5 +1,7 @@
 """Parts are found by shape and class, and what stands after the head is measured."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -205,10 +207,124 @@ def test_logits_that_are_something_else_are_refused() -> None:
         find_anatomy(Cubed(AutoConfig.for_model("llama", **SMALL, **WIDE)))
 
 
+class Between(nn.Module):
+    """A head with a layer in front of its matrix, as in BERT and ModernBERT's decoder."""
+
+    def __init__(self, matrix: nn.Linear, norm: bool) -> None:
+        super().__init__()
+        self.dense, self.matrix = nn.Linear(16, 16), matrix
+        self.norm = nn.LayerNorm(16) if norm else nn.Identity()
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.matrix(self.norm(nn.functional.gelu(self.dense(hidden))))  # type: ignore[no-any-return]
+
+
+class Transposed(nn.Module):
+    """A head whose weight is stored the other way round."""
+
+    def __init__(self, matrix: nn.Linear) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(matrix.weight.detach().T.clone())
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden @ self.weight
+
+
+class Added(nn.Linear):
+    """A head with a low-rank part beside its weight, as an adapter on it makes."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return super().forward(hidden) + hidden.flip(-1) @ self.weight.roll(1, 0).T
+
+
+def shaped_head(shape: str, seed: int, spread: float) -> PreTrainedModel:
+    """A Llama in which something else than the unembedding matrix makes the logits."""
+
+    class Shaped(LlamaForCausalLM):
+        def get_output_embeddings(self) -> nn.Module:
+            head = self.lm_head
+            return head.matrix if isinstance(head, Between) else head[0] if isinstance(head, nn.Sequential) else head
+
+        def forward(self, *args: object, **kwargs: object) -> object:
+            out = super().forward(*args, **kwargs)
+            with torch.no_grad():
+                out.logits = AFTER.get(shape, lambda logits: logits)(out.logits)
+            return out
+
+    torch.manual_seed(seed)
+    settings = {**SMALL, **WIDE, "initializer_range": spread, "attn_implementation": "eager"}
+    model = Shaped(AutoConfig.for_model("llama", **settings)).eval()
+    matrix = model.lm_head
+    if shape in ("dense", "dense and norm"):
+        model.lm_head = Between(matrix, shape == "dense and norm")  # type: ignore[assignment]
+    elif shape == "transposed":
+        model.lm_head = Transposed(matrix)  # type: ignore[assignment]
+    elif shape == "added":
+        model.lm_head = Added(16, 90, bias=False)
+    elif shape == "two matrices":
+        model.lm_head = nn.Sequential(nn.Linear(16, 16), matrix)  # type: ignore[assignment]
+    elif shape == "several heads":
+        model.lm_head = nn.Sequential(matrix, nn.Linear(90, 90))  # type: ignore[assignment]
+    elif shape == "bias":
+        model.lm_head = nn.Linear(16, 90)
+        nn.init.normal_(model.lm_head.bias)
+    return model
+
+
+def masked(value: float) -> Callable[[Tensor], Tensor]:
+    return lambda logits: torch.cat([logits[..., :80], torch.full_like(logits[..., 80:], value)], dim=-1)
+
+
+AFTER: dict[str, Callable[[Tensor], Tensor]] = {
+    "divided": lambda logits: logits / 16**0.5,
+    "negative": lambda logits: -logits,
+    "shifted": lambda logits: logits + 0.3,
+    "shift a column": lambda logits: logits + torch.linspace(-1, 1, 90),
+    "normed": lambda logits: logits / logits.norm(dim=-1, keepdim=True),
+    "nameless cap": lambda logits: torch.tanh(logits),
+    "sliced": lambda logits: logits[..., :80],
+    "masked -inf": masked(-torch.inf),
+    "masked lowest": masked(torch.finfo(torch.float32).min),
+    "masked -10000": masked(-1e4),
+    "turned by position": lambda logits: logits * torch.linspace(1, 1.2, logits.shape[1])[:, None],
+    "other when long": lambda logits: logits * (1 if logits.shape[1] < 6 else 1.1),
+    "other in the second row": lambda logits: logits * torch.linspace(1, 1.1, len(logits))[:, None, None],
+    "log-probabilities": lambda logits: logits.log_softmax(-1),
+    "nan": lambda logits: logits * torch.nan,
+}
+READ = ("plain", "bias", "divided")
+"""Of these shapes the logits are known; of all others they are refused."""
+REFUSED = (*AFTER, "dense", "dense and norm", "transposed", "added", "two matrices", "several heads")
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.01])
+@pytest.mark.parametrize("shape", sorted({*READ, *REFUSED}))
+def test_whatever_makes_the_logits_they_are_right_or_refused(shape: str, spread: float) -> None:
+    for seed in range(5):
+        model = shaped_head(shape, seed, spread)
+        if shape not in READ:
+            with pytest.raises(ModelError, match="logits of Shaped are not its last hidden state times"):
+                find_anatomy(model)
+            continue
+        anatomy, ids = find_anatomy(model), torch.arange(3, 23).reshape(2, 10)
+        with torch.no_grad():
+            made, own = anatomy.logits(anatomy.base(ids).last_hidden_state), model(ids).logits
+        assert float((made - own).abs().max()) < 1e-5 * float(own.abs().max())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_decoder_with_a_layer_before_its_head_is_refused(seed: int) -> None:
+    settings = {**SMALL, "initializer_range": 0.2, "intermediate_size": 24, "cls_token_id": 0, "sep_token_id": 0}
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("modernbert-decoder", **settings)).eval()
+    with pytest.raises(ModelError, match="logits of ModernBertDecoderForCausalLM are not"):
+        find_anatomy(model)
+
+
 def test_a_model_that_fails_is_one_sentence() -> None:
     class Broken(LlamaForCausalLM):
         def forward(self, *args: object, **kwargs: object) -> object:
             raise RuntimeError("first line\nsecond line")
 
-    with pytest.raises(ModelError, match=r"Broken could not run four tokens \(first line\)\.$"):
+    with pytest.raises(ModelError, match=r"Broken could not run a few tokens \(first line\)\.$"):
         find_anatomy(Broken(AutoConfig.for_model("llama", **SMALL, **WIDE)))
