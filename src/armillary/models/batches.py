@@ -14,22 +14,21 @@ from transformers.cache_utils import Cache
 
 from armillary.errors import ModelError, UsageError
 from armillary.models.loaded import LoadedModel
+from armillary.models.prompts import prompt_rows
 
 
 def encode(
     loaded: LoadedModel, texts: Sequence[str], *, max_tokens: int | None = None, least: int = 1
 ) -> list[list[int]]:
-    """Token ids of each text with the tokenizer's own special tokens, cut after ``max_tokens``.
+    """Token ids of each text with what precedes it (see ``prompts``) and nothing behind, cut after ``max_tokens``.
 
-    Raises ``UsageError`` naming the first text that has fewer than ``least`` tokens or, where nothing is cut, more
-    than the model has positions.
+    Raises ``ModelError`` for a token that the model has no row for, ``UsageError`` naming the first text that has
+    fewer than ``least`` tokens or, where nothing is cut, more than the model has positions.
     """
     if max_tokens is not None and max_tokens < least:
         raise UsageError(f"max_tokens must be at least {least}, got {max_tokens}.")
-    if not texts:
-        return []
     room = loaded.max_positions or sys.maxsize
-    rows: list[list[int]] = loaded.tokenizer(list(texts))["input_ids"]
+    rows = prompt_rows(loaded, texts)
     for text, row in zip(texts, rows, strict=True):
         if len(row) < least:
             raise UsageError(f"The text {text!r} has {len(row)} tokens in this tokenizer; it needs {least} or more.")

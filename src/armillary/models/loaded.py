@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from armillary.models.anatomy import Anatomy
@@ -38,6 +39,33 @@ class LoadedModel:
     def fingerprint(self) -> str:
         """``fingerprint_of`` the model. Kept after the first use: a model trained further needs a new LoadedModel."""
         return fingerprint_of(self.model)
+
+    @cached_property
+    def known_ids(self) -> frozenset[int]:
+        """Ids that have a string in the tokenizer and a row in embedding and head: what is drawn, scored and ranked.
+
+        A vocabulary has three sizes. Matrices are often padded beyond the tokenizer, a tokenizer may have tokens that
+        the matrices lack or leave ids out, and the two matrices may differ.
+        """
+        rows = min(self.anatomy.embedding.num_embeddings, self.anatomy.vocabulary_size)
+        named = {*self.tokenizer.get_vocab().values(), *self.tokenizer.added_tokens_decoder}
+        return frozenset(token for token in named if 0 <= token < rows)
+
+    @cached_property
+    def token_ids(self) -> tuple[int, ...]:
+        """``known_ids``, ascending."""
+        return tuple(sorted(self.known_ids))
+
+    @cached_property
+    def nameless_ids(self) -> tuple[int, ...]:
+        """Rows of the head that are no token: their probability is 0."""
+        return tuple(token for token in range(self.anatomy.vocabulary_size) if token not in self.known_ids)
+
+    def masked(self, logits: Float[Tensor, "*batch v"]) -> Float[Tensor, "*batch v"]:
+        """The logits over the head's rows with minus infinity, in place, where the row is no token."""
+        if self.nameless_ids:
+            logits.index_fill_(-1, torch.tensor(self.nameless_ids, device=logits.device), -torch.inf)
+        return logits
 
     @property
     def device(self) -> torch.device:
