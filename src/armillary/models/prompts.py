@@ -133,8 +133,8 @@ def shared_prefix(models: Sequence[LoadedModel], text: str | None = None) -> Com
 
 def _strings(loaded: LoadedModel, ids: Sequence[int]) -> list[str | None]:
     """The tokenizer's own name of each id; None where the model has no row for it."""
-    size = loaded.anatomy.embedding.num_embeddings
-    return [loaded.tokenizer.convert_ids_to_tokens(token) if token < size else None for token in ids]
+    size, names = loaded.anatomy.embedding.num_embeddings, loaded.tokenizer.convert_ids_to_tokens(list(ids))
+    return [name if token < size else None for name, token in zip(names, ids, strict=True)]
 
 
 def _missing(before: tuple[int, ...], row: Sequence[int]) -> tuple[int, ...]:
