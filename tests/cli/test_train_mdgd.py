@@ -188,7 +188,7 @@ WRONG: list[tuple[Change, str]] = [
     (lambda t, f: t["data"].update(keep=["style"]), "give keep_files"),
     (lambda t, f: t["data"].pop("keep_files"), "names no old tasks"),
     (lambda t, f: t["data"].update(keep_files=["x"]), "The configuration.data.keep_files must be an object"),
-    (lambda t, f: t["data"].update(train="gone.jsonl"), "there is no file gone.jsonl"),
+    (lambda t, f: t["data"].update(train="gone.jsonl"), "gone.jsonl could not be read: there is no file"),
     (lambda t, f: t["data"].update(test_limit=1), "test_limit under [data] must be 2 or more"),
     (lambda t, f: t["data"].update(prompt="Say."), "a prompt needs {image} and {question}"),
     (lambda t, f: t["data"].update(target="shape"), "need other names than the new one"),

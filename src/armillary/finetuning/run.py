@@ -140,6 +140,8 @@ def tune(config: TuningConfig, questions: TuningQuestions, opened: ImageTextMode
     to the same final weights. UsageError where nothing can be trained or asked, NumericError where training diverges.
     """
     parts, encoder = folder.parts, QuestionEncoder(opened.processor, config.data.prompt)
+    for of_task in (questions.train, *questions.tests.values()):
+        encoder.check(of_task)
     assert parts.folder is not None
     # Among the parts, which are named for settings and weights: another run's checkpoints are not gone on with.
     checkpoints = parts.folder / "checkpoints"

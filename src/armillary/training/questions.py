@@ -3,7 +3,8 @@
 Shapes: B rows, T tokens.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,8 +17,10 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from transformers import ProcessorMixin
 
+from armillary.data.images.pixels import read_image, rgb
 from armillary.data.images.user_files import ImageQuestion
 from armillary.errors import ModelError, UsageError
+from armillary.models.quiet import reason
 from armillary.progress import track
 
 # The loss on answers whose logits exist only where an answer stands: for the stock Trainer's ``compute_loss_func``.
@@ -28,6 +31,9 @@ from armillary.progress import track
 
 IGNORED = -100
 """Label of a token that is not learned."""
+
+_OF_MEDIA = re.compile(r"image|img|vision|video|audio", re.I)
+"""In the name of a special token: it stands for something that is not text."""
 
 Batch = dict[str, Tensor]
 
@@ -82,6 +88,8 @@ class QuestionEncoder:
         if not isinstance(mark, str):
             raise ModelError(f"{type(processor).__name__} does not say how a text names an image (no image_token).")
         self._mark = mark
+        own = (content.content for content in self.tokenizer.added_tokens_decoder.values() if content.special)
+        self._image_tokens = {mark, *(token for token in own if _OF_MEDIA.search(token))}
         if prompt == CHAT and not getattr(given, "chat_template", None):
             raise UsageError("the model's processor has no chat template; write the prompt as a text instead.")
         if prompt != CHAT and ("{image}" not in prompt or "{question}" not in prompt):
@@ -92,9 +100,33 @@ class QuestionEncoder:
         """Ids of the special tokens, which a processor may put around images and tiles."""
         return tuple(token for token, added in self.tokenizer.added_tokens_decoder.items() if added.special)
 
+    def check(self, questions: Iterable[ImageQuestion]) -> None:
+        """UsageError for a question in which a token of the model stands that means an image: the prompt has one."""
+        for question in questions:
+            for text in (question.question, question.answer, *(question.choices or ())):
+                inside = sorted(token for token in self._image_tokens if token in text)
+                if inside:
+                    raise UsageError(
+                        f"the question {question.question!r} about {question.where} holds {inside[0]!r}, by which the "
+                        "model means an image; leave it out, since the prompt says where the image stands."
+                    )
+
     def prompt_row(self, question: ImageQuestion) -> Row:
-        """The model's inputs up to the answer, each with a first axis of 1 (or of the image's parts)."""
-        made = self.processor(images=[image_of(question)], text=[self._text(question.question)], return_tensors="pt")
+        """The model's inputs up to the answer, each with a first axis of 1 (or of the image's parts).
+
+        UsageError as in ``check``, and for an image that can't be read or that the processor refuses.
+        """
+        self.check([question])
+        image = image_of(question)
+        try:
+            made = self.processor(images=[image], text=[self._text(question.question)], return_tensors="pt")
+        except UsageError:
+            raise
+        except (ValueError, TypeError, ZeroDivisionError) as error:
+            raise UsageError(
+                f"{type(self.processor).__name__} can't make an input of {question.where}, {image.width} x "
+                f"{image.height} pixels ({reason(error)})."
+            ) from error
         row: Row = {name: value for name, value in made.items() if isinstance(value, Tensor)}
         if self.end and int(row["input_ids"][0, -1]) == self.end[0] and self.prompt != CHAT:  # put behind any text
             row = {name: value[:, :-1] if _like_text(row, name) else value for name, value in row.items()}
@@ -171,16 +203,10 @@ class QuestionRows(Dataset[Row]):
 
 
 def image_of(question: ImageQuestion) -> Any:
-    """The image as PIL's, in RGB. UsageError where its file can't be read."""
+    """The image as PIL's, in RGB; see ``read_image``. UsageError where its file can't be read."""
     from PIL import Image
 
-    if not isinstance(question.image, Path):
-        return Image.fromarray(question.image)
-    try:
-        with Image.open(question.image) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UsageError(f"{question.image} can't be read as an image ({error}).") from error
+    return read_image(question.image) if isinstance(question.image, Path) else rgb(Image.fromarray(question.image))
 
 
 def _like_text(row: Mapping[str, Tensor], name: str) -> bool:

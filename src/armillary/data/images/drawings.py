@@ -5,7 +5,6 @@ mirrored), ``chars.json`` the icon name by code points.
 """
 
 import hashlib
-import io
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import UInt8
 
+from armillary.data.images.pixels import read_image
 from armillary.errors import DownloadError
 from armillary.fetch.npm import read_members
 
@@ -226,13 +226,12 @@ def draw_all(
 def draw(drawing: Drawing, size: int) -> UInt8[np.ndarray, "p p 3"]:
     """One drawing on white, RGB in 0 to 255, drawn by resvg; DownloadError if it can't be."""
     import resvg_py
-    from PIL import Image
 
     try:
         png = bytes(resvg_py.svg_to_bytes(svg_string=drawing.svg(size), background="#ffffff", skip_system_fonts=True))
     except ValueError as error:
         raise DownloadError(f"a downloaded drawing can't be rendered ({error}); the packages have changed.") from error
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    return np.asarray(read_image(png))
 
 
 def _changed(archive: Path) -> DownloadError:

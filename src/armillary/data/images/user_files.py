@@ -6,6 +6,7 @@ A file of questions has one JSON object a line: ``image`` (a path, relative to t
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.data.images.emoji import Emoji
+from armillary.data.images.pixels import read_image
 from armillary.data.images.questions import ImageExample
-from armillary.errors import StorageError, UsageError
+from armillary.errors import UsageError
+from armillary.files import read_text
+from armillary.progress import track
 
 Pixels = NDArray[np.uint8]
 """An image ``[h, w, 3]`` in RGB, 0 to 255."""
@@ -62,26 +66,37 @@ def image_questions(emoji: Emoji, examples: Iterable[ImageExample], task: str) -
 def read_questions(path: Path, task: str) -> list[ImageQuestion]:
     """The questions of a file in its order, under the task that a line names or else ``task``.
 
-    Every image is opened far enough to know that it is one. UsageError for a missing or empty file and, with the
-    number of the line, for one that is no such object, lacks a field, or whose image is missing or unreadable.
+    Every image is decoded once, so that a broken one is known before anything is trained. An image mark of another
+    model's data ("<image>") at either end of a question is taken off, since the prompt has its own. UsageError for a
+    missing or empty file and, with the number of the line, for one that is no such object, lacks a field, has such a
+    mark elsewhere, or whose image is missing or unreadable.
     """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not text in UTF-8; give a file with one JSON object a line.") from None
-    except OSError as error:
-        raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
+    lines = read_text(path).split("\n")  # a text may hold other marks that Python takes for line ends
     questions = [_question(line, path, number, task) for number, line in enumerate(lines, 1) if line.strip()]
     if not questions:
         raise UsageError(f"{path} has no rows; give one JSON object a line with image, question and answer.")
     seen: set[Path] = set()
-    for number, question in zip((n for n, line in enumerate(lines, 1) if line.strip()), questions, strict=True):
+    numbers = [number for number, line in enumerate(lines, 1) if line.strip()]
+    for number, question in track(list(zip(numbers, questions, strict=True)), f"Looking at the images of {path.name}"):
         if isinstance(question.image, Path) and question.image not in seen:
             seen.add(question.image)
-            _require_image(question.image, f"line {number} of {path}")
+            if not question.image.is_file():
+                raise UsageError(f"line {number} of {path} names the image {question.image}, which is not there.")
+            read_image(question.image, where=f"line {number} of {path}", thumbnail=True)
     return questions
+
+
+IMAGE_MARK = re.compile(
+    r"<\|?(?:image(?:_pad|_soft_token|_placeholder)?|IMG_CONTEXT|ImageHere|vision_(?:start|end|pad)|video_pad|"
+    r"(?:start|begin|end)_of_image)\|?>|\[IMG(?:_BREAK|_END)?\]"
+)
+"""What models and their data sets write where an image stands: no word that a question could mean."""
+
+
+def without_image_marks(text: str) -> str:
+    """A question less the image marks at its beginning and at its end, with the blanks beside them."""
+    mark = IMAGE_MARK.pattern
+    return re.sub(rf"^(?:\s*(?:{mark}))+\s*|\s*(?:(?:{mark})\s*)+$", "", text)
 
 
 def _question(line: str, path: Path, number: int, task: str) -> ImageQuestion:
@@ -103,27 +118,20 @@ def _question(line: str, path: Path, number: int, task: str) -> ImageQuestion:
             raise UsageError(f"{where} needs two or more different texts under 'choices'; got {choices!r}.")
         if row["answer"] not in choices:
             raise UsageError(f"{where} has the answer {row['answer']!r}, which is not among its choices {choices}.")
+    question = without_image_marks(row["question"])
+    for text in (question, row["answer"], *(choices or ())):
+        if (mark := IMAGE_MARK.search(text)) is not None or not text:
+            raise UsageError(
+                f"{where} has {mark[0] if mark else 'nothing but an image mark'!r} in {text or row['question']!r}; "
+                "leave it out, since the prompt says where the image stands."
+            )
     return ImageQuestion(
         image=path.parent / row["image"],
-        question=row["question"],
+        question=question,
         answer=row["answer"],
         choices=None if choices is None else tuple(choices),
         task=str(row.get("task") or task),
     )
-
-
-def _require_image(path: Path, where: str) -> None:
-    from PIL import Image, UnidentifiedImageError
-
-    if not path.is_file():
-        raise UsageError(f"{where} names the image {path}, which is not there.")
-    try:
-        with Image.open(path) as image:
-            image.verify()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise UsageError(
-            f"{where} names {path}, which can't be read as an image; give PNG, JPEG or the like."
-        ) from None
 
 
 def held_out(questions: Sequence[ImageQuestion], path: Path) -> tuple[list[ImageQuestion], list[ImageQuestion]]:
