@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import armillary
 from armillary.cli.console import guarded
 from armillary.cli.dispatch import Command, choose, overview
+from armillary.runs.threads import choose_threads
 
 COMMANDS = (
     Command("checkup", "Look inside a model and leave a report: the main job.", "checkup"),
@@ -33,6 +34,8 @@ QUIET = {
 }
 """What the libraries below read when they are imported: no telemetry, and no bars beside our own."""
 
+HELP = frozenset(("-h", "--help"))
+
 
 def usage() -> str:
     """Every command in a line, and where to begin."""
@@ -48,7 +51,7 @@ def usage() -> str:
 def dispatch(arguments: Sequence[str]) -> int:
     """Run the command that ``arguments`` begin with; its exit code."""
     name, *rest = arguments or ["--help"]
-    if name in ("-h", "--help", "help"):
+    if name in HELP or name == "help":
         print(usage())
         return 0
     if name in ("-V", "--version"):
@@ -57,6 +60,8 @@ def dispatch(arguments: Sequence[str]) -> int:
     command = choose(COMMANDS, name)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
+    if not HELP.intersection(rest):
+        choose_threads()
     return command.run(rest)
 
 

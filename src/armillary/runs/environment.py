@@ -6,6 +6,8 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from armillary.runs.threads import thread_facts
+
 PACKAGES = (
     "armillary", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "scikit-learn",
     "matplotlib", "altair",
@@ -18,15 +20,17 @@ def versions() -> dict[str, str]:
     return {"armillary": "unknown", **installed}
 
 
-def machine() -> dict[str, str | int]:
-    """Cores this process may use, memory in GiB, processor class, system, Python: no host name, user or path."""
-    facts: dict[str, str | int | None] = {
+def machine() -> dict[str, str | int | float]:
+    """Cores this process may use and how its threads were set, memory in GiB, processor class, system, Python: no host
+    name, user or path."""
+    facts: dict[str, str | int | float | None] = {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory_gib(),
         "processor": _processor(),
         "architecture": platform.machine(),
         "system": platform.system(),
         "python": platform.python_version(),
+        **thread_facts(),
     }
     return {name: fact for name, fact in facts.items() if fact}
 
