@@ -19,9 +19,10 @@ from measure import interleaved, medians, ratio, show_and_save
 
 import armillary
 from armillary.methods.icn import NUMBERED_LIST
-from armillary.methods.icn.templates import FirstTokens, appended_ids
+from armillary.methods.icn.templates import FirstTokens
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, pad
+from armillary.models.prompts import continuation_ids
 
 QUESTIONS = [
     f"Please show me some {name}."
@@ -84,7 +85,7 @@ def prompted(loaded: LoadedModel, question: str, length: int) -> list[str]:
     explored: set[str] = set()
     answers: list[str] = []
     for _ in range(ROUNDS):
-        row_ids = base + appended_ids(loaded, NUMBERED_LIST.listed("", answers))
+        row_ids = base + continuation_ids(loaded, NUMBERED_LIST.listed("", answers))
         ranked = generate(loaded, row_ids, 1, first.stop_ids, output_logits=True).logits[0][0].float()
         for token in first.best(ranked, PER_ROUND, explored, None)[0]:
             out = generate(loaded, [*base, token], length - 1, first.stop_ids).sequences[0, len(base) :].tolist()

@@ -62,10 +62,11 @@ class LoadedModel:
         return tuple(token for token in range(self.anatomy.vocabulary_size) if token not in self.known_ids)
 
     def masked(self, logits: Float[Tensor, "*batch v"]) -> Float[Tensor, "*batch v"]:
-        """The logits over the head's rows with minus infinity, in place, where the row is no token."""
-        if self.nameless_ids:
-            logits.index_fill_(-1, torch.tensor(self.nameless_ids, device=logits.device), -torch.inf)
-        return logits
+        """The logits, minus infinity where a row of the head is no token: in place, but for gradients."""
+        if not self.nameless_ids:
+            return logits
+        ids = torch.tensor(self.nameless_ids, device=logits.device)
+        return (logits.index_fill if logits.requires_grad else logits.index_fill_)(-1, ids, -torch.inf)
 
     @property
     def device(self) -> torch.device:

@@ -56,22 +56,53 @@ def frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
 
 def prompt_rows(loaded: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text with what precedes it. ModelError for a token that the model has no row for."""
-    around = frame(loaded.tokenizer)
-    rows = [[*_missing(around.before, row), *row] for row in _contents(loaded, texts, around)]
-    return _readable(loaded, rows, texts)
+    return _readable(loaded, framed_ids(loaded.tokenizer, texts), texts)
+
+
+def framed_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Each text's own tokens with what precedes a text, as far as the text does not bring it along."""
+    before = frame(tokenizer).before
+    return [[*_missing(before, row), *row] for row in bare_ids(tokenizer, texts)]
+
+
+def bare_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Each text's own tokens, with nothing around them."""
+    if not texts:
+        return []
+    rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    first, last = frame(tokenizer).kept
+    return [row[first : len(row) - last] for row in rows]
 
 
 def text_ids(loaded: LoadedModel, text: str) -> list[int]:
     """Tokens of a text by itself, which goes on after others; errors as in ``prompt_rows``."""
-    return _readable(loaded, _contents(loaded, [text], frame(loaded.tokenizer)), [text])[0]
+    return _readable(loaded, bare_ids(loaded.tokenizer, [text]), [text])[0] if text else []
 
 
 def continuation_ids(loaded: LoadedModel, text: str) -> list[int]:
     """Tokens that a text has after a line end: without the blank that some tokenizers put before every text."""
-    if not text:
-        return []
     before, whole = text_ids(loaded, "\n"), text_ids(loaded, f"\n{text}")
     return whole[len(before) :] if whole[: len(before)] == before else text_ids(loaded, text)
+
+
+def token_spans(loaded: LoadedModel, text: str) -> list[tuple[int, int]]:
+    """Where each token of the text's row of ``prompt_rows`` stands in the text, in characters.
+
+    (0, 0) for a token in front. UsageError where the tokenizer can't say.
+    """
+    if not loaded.tokenizer.is_fast:
+        raise UsageError(f"the tokenizer of {loaded.name} can't say where a word ends; a fast tokenizer is needed.")
+    spans = loaded.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    first, last = frame(loaded.tokenizer).kept
+    spans = spans[first : len(spans) - last]
+    return [(0, 0)] * (len(prompt_rows(loaded, [text])[0]) - len(spans)) + [tuple(span) for span in spans]
+
+
+def windows(loaded: LoadedModel, ids: Sequence[int], tokens: int) -> list[list[int]]:
+    """Rows of ``tokens`` ids to train on, cut from a long text, each after what precedes a text; no rest is kept."""
+    before = frame(loaded.tokenizer).before
+    step = tokens - len(before)
+    return [[*before, *ids[start : start + step]] for start in range(0, len(ids) - step, step)]
 
 
 def given_tokens(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> list[int]:
@@ -143,15 +174,6 @@ def _missing(before: tuple[int, ...], row: Sequence[int]) -> tuple[int, ...]:
         return ()
     overlap = next((n for n in range(len(before), 0, -1) if tuple(row[:n]) == before[-n:]), 0)
     return before[: len(before) - overlap]
-
-
-def _contents(loaded: LoadedModel, texts: Sequence[str], around: Frame) -> list[list[int]]:
-    """Each text's own tokens."""
-    if not texts:
-        return []
-    rows: list[list[int]] = loaded.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    first, last = around.kept
-    return [row[first : len(row) - last] for row in rows]
 
 
 def _readable(loaded: LoadedModel, rows: list[list[int]], texts: Sequence[str]) -> list[list[int]]:

@@ -180,7 +180,7 @@ def greedy(
             if step == 0 and given is not None:
                 token_B = given
             else:
-                best_B, token_B = loaded.anatomy.logits(rows.hidden_BD).max(dim=-1)
+                best_B, token_B = loaded.masked(loaded.anatomy.logits(rows.hidden_BD)).max(dim=-1)
                 if not bool(torch.isfinite(best_B).all()):
                     raise NumericError("The model gave NaN or infinite logits while decoding.")
             for index, alive, token in zip(rows.held.tolist(), rows.alive.tolist(), token_B.tolist(), strict=True):

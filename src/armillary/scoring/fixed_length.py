@@ -51,10 +51,11 @@ def draw_fixed_length(
 ) -> FixedLengthDraws:
     """One sequence of ``length`` tokens for each entry of ``rungs``, drawn at the temperature with that index.
 
-    The log-probabilities at all temperatures come from the same logits, so further rungs cost no forward pass.
-    ``banned`` tokens get probability 0 and the others are renormalised. The same seed gives the same sequences
-    whatever ``batch_size`` is, up to rounding of the logits. Raises ``UsageError`` for settings out of range,
-    ``ModelError`` for models without a key-value cache, ``NumericError`` where logits are not finite.
+    The log-probabilities at all temperatures come from the same logits, so further rungs cost no forward pass. Rows of
+    the head that are no token and ``banned`` tokens get probability 0, the others are renormalised. The same seed
+    gives the same sequences whatever ``batch_size`` is, up to rounding of the logits. Raises ``UsageError`` for
+    settings out of range, ``ModelError`` for models without a key-value cache, ``NumericError`` where logits are not
+    finite.
     """
     check_room(loaded, prefix, length)
     if not is_cacheable(loaded.model):
@@ -86,8 +87,8 @@ def fixed_length_nll(
 ) -> Float[Tensor, "n l"]:
     """NLL (nats, float32, on the CPU) of each token given the prefix and the tokens before it.
 
-    Infinite for a banned token. One forward pass over a batch; ``[batch, length, vocabulary]`` is never stored.
-    Raises ``NumericError`` where the logits are not numbers.
+    Infinite for a banned token and for one that the head lacks. One forward pass over a batch; ``[batch, length,
+    vocabulary]`` is never stored. Raises ``NumericError`` where the logits are not numbers.
     """
     check_room(loaded, prefix, ids_NL.shape[1])
     parts = []
@@ -140,7 +141,7 @@ def _batch(
     length, rows = uniforms_BL.shape[1], torch.arange(len(rung_B), device=rung_B.device)
     tokens, log_q = [], []
     for step in range(length):
-        logits_BV = loaded.anatomy.logits(hidden_BD).float()
+        logits_BV = loaded.masked(loaded.anatomy.logits(hidden_BD).float())
         if len(banned):
             logits_BV[:, list(banned)] = -torch.inf
         if len(temperature_K) == 1:

@@ -34,10 +34,10 @@ def next_token_logits(
 ) -> NDArray[np.float32]:
     """Raw logits of the token after each prompt, float32 ``[prompts, len(token_ids)]``, in the order given.
 
-    Prompts are tokenised whole with the tokenizer's defaults and batched by equal length, so nothing is padded. With
-    ``token_ids=None`` the columns are the whole vocabulary. ``label`` names a progress bar. Raises ``UsageError`` for
-    a token id outside the vocabulary or a prompt without tokens, ``NumericError`` naming the prompt whose logits are
-    not finite.
+    Prompts are tokenised whole, with what precedes them, and batched by equal length, so nothing is padded. With
+    ``token_ids=None`` the columns are all rows of the head, those that are no token too. ``label`` names a progress
+    bar. Raises ``UsageError`` for a token id outside the vocabulary or a prompt without tokens, ``NumericError``
+    naming the prompt whose logits are not finite.
     """
     rows = encode(loaded, prompts)
     chosen = None if token_ids is None else column_ids(loaded, token_ids)
@@ -96,7 +96,7 @@ def branch_logits(
     Equal to ``next_token_logits`` on the joined prompts up to rounding. A stem holds everything before the ending,
     text before the slot included ("The color of JB"). Whole prompts are tokenised: where a prompt's tokens are not
     those of its stem followed by those the ending has in most prompts, that prompt is computed whole. With
-    ``log_probabilities`` the values are nats over the whole vocabulary instead. ``label`` names a progress bar over
+    ``log_probabilities`` the values are nats over all tokens instead. ``label`` names a progress bar over
     stems. Raises ``UsageError`` for unequal numbers of endings and token lists, ``NumericError`` naming a prompt whose
     logits are not finite.
     """
@@ -114,7 +114,8 @@ def branch_logits(
         if log_probabilities:
             # Whole-vocabulary rows are large: at most about 64 MB of them at a time.
             step = max(1, 2**24 // anatomy.vocabulary_size)
-            parts = [anatomy.logits(part).float().logsumexp(-1, keepdim=True) for part in hidden_BD.split(step)]
+            pieces = (loaded.masked(anatomy.logits(part).float()) for part in hidden_BD.split(step))
+            parts = [piece.logsumexp(-1, keepdim=True) for piece in pieces]
             values[ending][rows] -= finite(torch.cat(parts), prompts)
 
     plan = _plan(loaded, stems, endings)

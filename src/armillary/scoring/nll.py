@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from armillary.errors import NumericError, UsageError
+from armillary.errors import ModelError, NumericError, UsageError
 from armillary.models.batches import encode, pad, padded_batches, run_body
 from armillary.models.loaded import LoadedModel
+from armillary.models.prompts import given_tokens
 from armillary.progress import counted
 
 CHUNK_ELEMENTS = 2**24
@@ -22,10 +23,13 @@ CHUNK_ELEMENTS = 2**24
 
 @dataclass(frozen=True)
 class SequenceNLL:
-    """How surprising each text is to the model; ``-log p(text | its first token)`` where no BOS token is added."""
+    """How surprising each text is to the model; ``-log p(text | its first token)`` where nothing precedes it.
+
+    What the tokenizer puts in front is given, what it puts behind is left out (see ``models.prompts``).
+    """
 
     nll: list[float]
-    """Summed over the scored tokens of each text, nats; every token but the first is scored."""
+    """Summed over the scored tokens of each text, nats."""
 
     tokens: list[int]
     """Number of scored tokens of each text."""
@@ -48,23 +52,34 @@ def sequence_nll(
 ) -> SequenceNLL:
     """Summed NLL (nats) and number of scored tokens of each text, in the order given.
 
-    Texts are tokenised with the tokenizer's defaults and cut after ``max_tokens``. Logits are brought to float32 for
-    the log-sum-exp, sums over tokens are float64. ``chunk`` is the number of positions in the head at a time;
-    ``label`` names a progress bar. Raises ``UsageError`` for a text with fewer than two tokens, ``NumericError``
-    naming a text whose NLL is not finite.
+    Texts are tokenised as prompts are and cut after ``max_tokens``. Rows of the head that are no token have
+    probability 0. Logits are brought to float32 for the log-sum-exp, sums over tokens are float64. ``chunk`` is the
+    number of positions in the head at a time; ``label`` names a progress bar. Raises ``UsageError`` for a text without
+    a token to score, ``ModelError`` for a token that the head lacks, ``NumericError`` naming a text whose NLL is not
+    finite.
     """
     rows = encode(loaded, texts, max_tokens=max_tokens, least=2)
+    given = given_tokens(loaded, rows)
+    for text, row, before in zip(texts, rows, given, strict=True):
+        if len(row) == before:
+            raise UsageError(f"The text {text[:60]!r} has no token to score among the first {max_tokens}.")
+        if max(row[before:]) >= loaded.anatomy.vocabulary_size:
+            raise ModelError(
+                f"The text {text[:60]!r} has token {max(row[before:])}, and the head of {loaded.name} has "
+                f"{loaded.anatomy.vocabulary_size} rows; give the model's own tokenizer."
+            )
     totals = [0.0] * len(rows)
     with counted(label, len(rows)) as bar:
         for batch in padded_batches(rows, tokens_per_batch):
             ids_BT, mask_BT = pad([rows[index] for index in batch], device=loaded.device)
-            sums = token_nll(loaded, ids_BT, mask_BT, chunk=chunk).double().sum(dim=1).tolist()
-            for index, total in zip(batch, sums, strict=True):
+            nll_BT = token_nll(loaded, ids_BT, mask_BT, chunk=chunk).double()
+            for index, nll_T in zip(batch, nll_BT, strict=True):
+                total = float(nll_T[given[index] - 1 :].sum())
                 if not abs(total) < float("inf"):
                     raise NumericError(f"The model gave NaN or infinite logits within the text {texts[index][:60]!r}.")
                 totals[index] = total
             bar.advance(len(batch))
-    return SequenceNLL(nll=totals, tokens=[len(row) - 1 for row in rows])
+    return SequenceNLL(nll=totals, tokens=[len(row) - before for row, before in zip(rows, given, strict=True)])
 
 
 @torch.inference_mode()
@@ -104,16 +119,19 @@ def chunked_nll(
 ) -> Float[Tensor, " n"]:
     """NLL (nats, float32) of each target token after its hidden state, the head a chunk of positions at a time.
 
-    ``banned`` tokens have probability 0 (an infinite NLL) and the others are renormalised.
+    Rows of the head that are no token and ``banned`` tokens have probability 0 (an infinite NLL, as has a token that
+    the head lacks) and the others are renormalised.
     """
     size = chunk or max(1, CHUNK_ELEMENTS // loaded.anatomy.vocabulary_size)
     parts = []
     for hidden_KD, targets_K in zip(hidden_ND.split(size), targets_N.split(size), strict=True):
-        logits_KV = loaded.anatomy.logits(hidden_KD).float()
+        logits_KV = loaded.masked(loaded.anatomy.logits(hidden_KD).float())
         if len(banned):
             logits_KV[:, list(banned)] = -torch.inf
         # In place: the chunk of logits is the only array of its size.
         logits_KV = logits_KV.sub_(logits_KV.amax(dim=-1, keepdim=True))
-        target_K = logits_KV.gather(1, targets_K[:, None])[:, 0]
+        lacking_K = targets_K >= logits_KV.shape[1]
+        target_K = logits_KV.gather(1, targets_K.masked_fill(lacking_K, 0)[:, None])[:, 0]
+        target_K = target_K.masked_fill_(lacking_K, -torch.inf)
         parts.append(logits_KV.exp_().sum(dim=-1).log_() - target_K)
     return torch.cat(parts)

@@ -16,6 +16,7 @@ from torch import Tensor
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.models.batches import encode, pad, run_body
 from armillary.models.loaded import LoadedModel
+from armillary.models.prompts import beginning
 from armillary.progress import counted
 from armillary.scoring.decoding import DecodingRows, end_tokens
 from armillary.scoring.kv_cache import growing_cache, is_cacheable, select_rows
@@ -72,7 +73,7 @@ class Samples:
 
     logprobs: list[float]
     """Log-probability (nats) of each sequence given its prompt, under the distribution it was drawn from: the softmax
-    of the logits divided by the temperature, whole vocabulary, end token included."""
+    of the logits divided by the temperature over all tokens, end token included."""
 
     texts: list[str]
     """The new tokens as text, special tokens left out."""
@@ -96,17 +97,16 @@ def sample(
 ) -> Samples:
     """``num_samples`` continuations of each prompt, each up to an end token or ``max_new_tokens``.
 
-    ``prompts=None`` starts from the beginning-of-text token alone. ``stop_ids=None`` takes the model's own end tokens;
-    an empty sequence never stops early. The same seed gives the same samples whatever ``batch_size`` is, up to
-    rounding of the logits. At temperature 1 a log-probability equals the negative sum of ``token_nll`` over the new
-    tokens. ``label`` names a progress bar over samples. Raises ``UsageError`` for settings out of range,
-    ``ModelError`` for models without a key-value cache, ``NumericError`` where logits are not finite.
+    ``prompts=None`` starts from what precedes a text alone, or the beginning-of-text token. ``stop_ids=None`` takes
+    the model's own end tokens; an empty sequence never stops early. The same seed gives the same samples whatever
+    ``batch_size`` is, up to rounding of the logits. At temperature 1 a log-probability equals the negative sum of
+    ``token_nll`` over the new tokens. ``label`` names a progress bar over samples. Raises ``UsageError`` for settings
+    out of range, ``ModelError`` for models without a key-value cache, ``NumericError`` where logits are not finite.
     """
     _check(loaded, num_samples, max_new_tokens, temperature, batch_size)
-    start = loaded.tokenizer.bos_token_id
-    if prompts is None and not isinstance(start, int):
+    rows = encode(loaded, prompts) if prompts is not None else [list(beginning(loaded))]
+    if not all(rows):
         raise UsageError(f"The tokenizer of {loaded.name} has no beginning-of-text token; give prompts.")
-    rows = encode(loaded, prompts) if prompts is not None else [[start]]
     owner = [index for index in range(len(rows)) for _ in range(num_samples)]
     generator = torch.Generator().manual_seed(seed)
     uniforms = torch.rand((len(owner), max_new_tokens), generator=generator, dtype=torch.float64)
@@ -145,7 +145,7 @@ class _Drawn:
         rows = DecodingRows(self.loaded, cache, mask_BS[parents], hidden_BD[parents], stops)
         steps = uniforms.shape[1]
         for step in range(steps):
-            logits_BV = self.loaded.anatomy.logits(rows.hidden_BD)
+            logits_BV = self.loaded.masked(self.loaded.anatomy.logits(rows.hidden_BD))
             token_B, logprob_B = draw(logits_BV, uniforms[rows.held, step], temperature)
             columns = zip(rows.held.tolist(), rows.alive.tolist(), token_B.tolist(), logprob_B.tolist(), strict=True)
             for index, growing, token, logprob in columns:

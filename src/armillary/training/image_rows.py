@@ -20,6 +20,7 @@ from armillary.data.images.emoji import Emoji
 from armillary.data.images.questions import ImageExample
 from armillary.errors import ModelError
 from armillary.models.batches import pad
+from armillary.models.prompts import bare_ids, framed_ids
 from armillary.training.questions import IGNORED
 
 PROMPT = "{images}\n{question}\nAnswer:"
@@ -75,12 +76,11 @@ class ImageRows:
     def prompt(self, question: str) -> list[int]:
         """Tokens up to ``Answer:``, with what the tokenizer puts before a text but not what it puts behind."""
         text = PROMPT.format(images=self.processor.image_token * self.image_tokens, question=question)
-        ids = list(self.processor.tokenizer(text)["input_ids"])
-        return ids[:-1] if ids[-1] == self.end_id else ids
+        return framed_ids(self.processor.tokenizer, [text])[0]
 
     def answer(self, text: str) -> list[int]:
         """Tokens of an answer behind its prompt, and the end token."""
-        return [*self.processor.tokenizer(f" {text}", add_special_tokens=False)["input_ids"], self.end_id]
+        return [*bare_ids(self.processor.tokenizer, [f" {text}"])[0], self.end_id]
 
     def text(self, tokens: Sequence[int]) -> str:
         """An answer's tokens as text, on one line."""

@@ -20,6 +20,7 @@ from transformers import ProcessorMixin
 from armillary.data.images.pixels import read_image, rgb
 from armillary.data.images.user_files import ImageQuestion
 from armillary.errors import ModelError, UsageError
+from armillary.models.prompts import bare_ids, frame
 from armillary.models.quiet import reason
 from armillary.progress import track
 
@@ -117,25 +118,29 @@ class QuestionEncoder:
         UsageError as in ``check``, and for an image that can't be read or that the processor refuses.
         """
         self.check([question])
-        image = image_of(question)
+        image, text = image_of(question), self._text(question.question)
+        tokenizer = self.processor.tokenizer
+        around = frame(tokenizer)
+        # A chat template may write what the tokenizer would put in front once more.
+        brings = bool(around.before) and tuple(bare_ids(tokenizer, [text])[0][:1]) == around.before[:1]
+        settings = {"add_special_tokens": False} if brings else {}
         try:
-            made = self.processor(images=[image], text=[self._text(question.question)], return_tensors="pt")
-        except UsageError:
-            raise
+            made = self.processor(images=[image], text=[text], return_tensors="pt", **settings)
         except (ValueError, TypeError, ZeroDivisionError) as error:
             raise UsageError(
                 f"{type(self.processor).__name__} can't make an input of {question.where}, {image.width} x "
                 f"{image.height} pixels ({reason(error)})."
             ) from error
         row: Row = {name: value for name, value in made.items() if isinstance(value, Tensor)}
-        if self.end and int(row["input_ids"][0, -1]) == self.end[0] and self.prompt != CHAT:  # put behind any text
-            row = {name: value[:, :-1] if _like_text(row, name) else value for name, value in row.items()}
+        behind = len(around.after)
+        if behind and not brings and tuple(row["input_ids"][0, -behind:].tolist()) == around.after:
+            row = {name: value[:, :-behind] if _like_text(row, name) else value for name, value in row.items()}
         return row
 
     def answer_ids(self, answer: str) -> list[int]:
         """Tokens of an answer behind the prompt, without the end token. UsageError where there are none."""
         spaced = self.prompt == CHAT or self.prompt[-1:].isspace()
-        ids: list[int] = self.tokenizer.encode(answer if spaced else f" {answer}", add_special_tokens=False)
+        ids = bare_ids(self.processor.tokenizer, [answer if spaced else f" {answer}"])[0]
         if not ids:
             raise UsageError(f"the model's tokenizer makes nothing of the answer {answer!r}.")
         return ids

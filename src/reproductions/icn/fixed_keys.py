@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from armillary.models import LoadedModel, load
+from armillary.models.prompts import prompt_rows, text_ids
 from armillary.progress import counted
 from armillary.scoring import next_token_logits
 from reproductions.icn.stages import Context
@@ -71,7 +72,7 @@ class FixedKeysStage:
 
 def fixed_keys_stage(context: Context) -> FixedKeysStage:
     """Each target is taught with the head frozen and with it trained; what moved, and which tokens came along."""
-    ids = {word: context.loaded.tokenizer.encode(word, add_special_tokens=False) for word in TARGETS}
+    ids = {word: text_ids(context.loaded, word) for word in TARGETS}
     single = {word: row[0] for word, row in ids.items() if len(row) == 1}
     targets = {}
     with counted("Teaching single tokens", 2 * len(single)) as bar:
@@ -100,7 +101,7 @@ def _taught(context: Context, target: int, *, frozen: bool) -> TaughtToken:
     relative = {part: (moved[part] / size[part]) ** 0.5 if size[part] else 0.0 for part in moved}
     keys = context.keys
     generator = torch.Generator().manual_seed(context.seed)
-    sample_M = torch.randperm(keys.vocabulary_size, generator=generator)[:SAMPLE]
+    sample_M = keys.tokens(torch.randperm(keys.vocabulary_size, generator=generator)[:SAMPLE])
     sample_M = sample_M[sample_M != target]
     cosine_M = keys.similarity(sample_M, [target])[:, 0]
     shuffled_M = cosine_M[torch.randperm(len(cosine_M), generator=generator)]
@@ -129,7 +130,7 @@ def _teach(taught: LoadedModel, target: int, steps: int) -> None:
     optimiser = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.0)
     taught.model.eval()  # no dropout: the only change is the update
     for step in range(steps):
-        row = taught.tokenizer(prompts[step % len(prompts)], return_tensors="pt")["input_ids"].to(taught.device)
+        row = torch.tensor(prompt_rows(taught, [prompts[step % len(prompts)]]), device=taught.device)
         logits_1V = taught.model(input_ids=row).logits[:, -1]
         loss = nn.functional.cross_entropy(logits_1V.float(), torch.tensor([target], device=taught.device))
         optimiser.zero_grad()

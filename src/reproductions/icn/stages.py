@@ -69,6 +69,7 @@ class Context(StageContext[Scale]):
             seed=self.seed + offset,
             iterations=int(facts[1]),
             converged=bool(facts[2]),
+            ids_V=self.keys.ids_V,
         )
 
     def foreign(self, index: int) -> KnowledgeProbe:
@@ -171,7 +172,7 @@ def probe_stage(context: Context, index: int) -> ProbeStage:
 
 def _in_clusters(context: Context, tokens: list[int], offset: int) -> RanksInClusters:
     clusters = context.clusters(offset)
-    labels_V, ranked_N, top = clusters.labels_V, torch.tensor(tokens), context.scale.top
+    labels_V, ranked_N, top = clusters.labels_V, clusters.rows(tokens), context.scale.top
     giants = torch.isin(labels_V[ranked_N[top:]], torch.tensor(clusters.giants(), dtype=torch.int64))
     return RanksInClusters(
         inside=in_top_clusters(labels_V[ranked_N], top).tolist(),

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback
 
 from armillary.models import LoadedModel, load
+from armillary.models.prompts import bare_ids, windows
 from reproductions.images.training import train, unsaved
 
 
@@ -25,13 +26,16 @@ class FineTuneConfig:
 
 
 class _Windows(Dataset[dict[str, torch.Tensor]]):
-    """Windows of equal length cut from the texts joined by the end-of-text token, so that nothing is padded."""
+    """Windows of equal length cut from the texts joined by the end-of-text token, so that nothing is padded.
+
+    Each begins as the model expects a text to begin.
+    """
 
     def __init__(self, loaded: LoadedModel, texts: Sequence[str], tokens: int) -> None:
         end = loaded.tokenizer.eos_token_id
-        rows = loaded.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        rows = bare_ids(loaded.tokenizer, texts)
         joined = [token for row in rows for token in [*row, *([] if end is None else [end])]]
-        self.rows = [torch.tensor(joined[i : i + tokens]) for i in range(0, len(joined) - tokens, tokens)]
+        self.rows = [torch.tensor(row) for row in windows(loaded, joined, tokens)]
 
     def __len__(self) -> int:
         return len(self.rows)

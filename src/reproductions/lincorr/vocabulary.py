@@ -119,8 +119,7 @@ def vocabulary_feed_forward(
     generator = np.random.default_rng(config.seed)
     texts = _texts(pairs, names, (source, target), config, generator)
     # The restricted output: both domains and random tokens, in the order of their ids.
-    size = min(len(loaded.tokenizer), loaded.anatomy.vocabulary_size)
-    others = generator.permutation(size)[: config.other_tokens].tolist()
+    others = generator.permutation(loaded.token_ids)[: config.other_tokens].tolist()
     outputs = sorted({*source[1].ids, *target[1].ids, *others})
     pooled, unembedding = _embedded(loaded, texts.prompts, outputs, config)
     answers = torch.tensor([outputs.index(token) for token in texts.answers])

@@ -19,6 +19,7 @@ from armillary.methods.modeldiff.figures import Naming, curves
 from armillary.methods.modeldiff.tempering import parallel_tempering
 from armillary.methods.modeldiff.text_mode import TextComparison, compare_texts
 from armillary.models import LoadedModel
+from armillary.models.prompts import text_ids, windows
 from armillary.records.sections import Figure
 from armillary.runs.parts import Store
 from reproductions.modeldiff.known_models import GridModel, KnownPair, TableModel, TemperedTable, known_grid
@@ -338,9 +339,7 @@ def trained_on(loaded: LoadedModel, scale: Scale, seed: int) -> LoadedModel:
     needed = scale.finetune_steps * scale.finetune_batch
     rows: list[list[int]] = []
     for text in corpus_texts(CORPUS, seed=seed):
-        ids = loaded.tokenizer(text)["input_ids"]
-        starts = range(0, len(ids) - FINETUNE_TOKENS, FINETUNE_TOKENS)
-        rows += [ids[start : start + FINETUNE_TOKENS] for start in starts]
+        rows += windows(loaded, text_ids(loaded, text), FINETUNE_TOKENS)
         if len(rows) >= needed:
             break
     return finetuned(

@@ -46,7 +46,7 @@ def first_token_orders(
     pool = probing.ranked(min(POOL, len(clusters_V) // 2))
     pool_P = torch.tensor(pool)
     logits_P = probing.logits_V.cpu()[pool_P]
-    capped = capped_order(pool_P, clusters_V.cpu(), CAP).tolist()
+    capped = keys.tokens(capped_order(keys.rows(pool_P), clusters_V.cpu(), CAP)).tolist()
     mmr = mmr_order(logits_P, keys.centred(pool_P).cpu(), count, MMR_WEIGHT).tolist()
     return {
         "static": pool[:count],
@@ -89,6 +89,7 @@ def generated(probing: Probing, count: int, seed: int, **settings: Any) -> list[
             num_return_sequences=count,
             max_new_tokens=probing.max_new_tokens,
             eos_token_id=probing.first.stop_ids,
+            suppress_tokens=list(probing.loaded.nameless_ids) or None,
             pad_token_id=end_tokens(probing.loaded)[0] if end_tokens(probing.loaded) else 0,
         )
     texts = tokenizer.batch_decode(drawn[:, ids.shape[1] :], skip_special_tokens=True)

@@ -206,13 +206,20 @@ def project_out(query_BD: Float[Tensor, "b d"], explored_KD: Float[Tensor, "k _"
     return left_BD.to(query_BD.dtype)
 
 
-def checked_ids(ids: Sequence[int] | Int[Tensor, " n"], vocabulary: int) -> Int[Tensor, " n"]:
-    """The ids as int64; UsageError naming the first that is outside ``0 <= id < vocabulary``."""
+def checked_ids(
+    ids: Sequence[int] | Int[Tensor, " n"], vocabulary: int, known_V: Int[Tensor, " v"] | None = None
+) -> Int[Tensor, " n"]:
+    """The ids as int64, or where they stand in ``known`` (ascending); UsageError naming the first outside.
+
+    Without ``known`` the ids are ``0 <= id < vocabulary``.
+    """
     ids_N = torch.as_tensor(ids, dtype=torch.int64)
-    outside = ids_N[(ids_N < 0) | (ids_N >= vocabulary)]
+    known_V = torch.arange(vocabulary) if known_V is None else known_V
+    rows_N = torch.searchsorted(known_V, ids_N.cpu()).clamp_max(vocabulary - 1)
+    outside = ids_N[known_V[rows_N] != ids_N.cpu()]
     if len(outside):
         raise UsageError(f"token id {int(outside[0])} is outside this vocabulary of {vocabulary} tokens.")
-    return ids_N
+    return rows_N.to(ids_N.device)
 
 
 def _counts_by_stratum(

@@ -17,6 +17,7 @@ from armillary.methods.icn.core import expected_share, in_top_clusters
 from armillary.methods.icn.keys import ClusterFacts, Cohesion, Concentration, KeyClusters, KeySpace, auto_clusters
 from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens
 from armillary.models import LoadedModel
+from armillary.models.prompts import text_ids
 from armillary.numerics.intervals import Interval, bootstrap_mean
 from armillary.scoring import next_token_logits
 
@@ -125,7 +126,7 @@ def survey(
     keys = KeySpace.from_model(loaded)
     count = min(MOST_CLUSTERS, auto_clusters(keys.vocabulary_size)) if clusters is None else clusters
     real = keys.cluster(count, metric, seed=seed, max_iterations=PASSES)
-    shuffled = KeySpace.from_matrix(_shuffled(keys.keys_VD, seed))
+    shuffled = KeySpace(_shuffled(keys.keys_VD, seed), keys.ids_V)
     null = shuffled.cluster(count, metric, seed=seed, max_iterations=PASSES)
     held = [cluster for cluster in range(real.n_clusters) if int(real.sizes_C[cluster])]
     centers_CD = torch.stack([keys.centred(real.members(cluster)).mean(0).cpu() for cluster in held]).double().numpy()
@@ -156,8 +157,8 @@ def groups(loaded: LoadedModel, clusters: KeyClusters) -> dict[str, Concentratio
     """Where letters, digits and months lie, for the groups of which at least three strings are single tokens."""
     concentrations = {}
     for name, strings in GROUPS.items():
-        rows = [loaded.tokenizer.encode(text, add_special_tokens=False) for text in strings]
-        single = [int(row[0]) for row in rows if len(row) == 1]
+        rows = [text_ids(loaded, text) for text in strings]
+        single = [row[0] for row in rows if len(row) == 1 and row[0] in loaded.known_ids]
         if len(single) >= 3:
             concentrations[name] = clusters.concentration(single)
     return concentrations
@@ -205,8 +206,8 @@ def _neighbours(loaded: LoadedModel, keys: KeySpace) -> tuple[NearestKeys, ...]:
     """Of the words that are one token."""
     neighbours = []
     for word in WORDS:
-        ids = loaded.tokenizer.encode(word, add_special_tokens=False)
-        if len(ids) == 1:
+        ids = text_ids(loaded, word)
+        if len(ids) == 1 and ids[0] in loaded.known_ids:
             near, cosine = keys.neighbours(ids[0], min(EXAMPLES, keys.vocabulary_size - 1))
             texts = tuple(str(loaded.tokenizer.decode([token])) for token in near.tolist())
             neighbours.append(NearestKeys(token=word, nearest=texts, cosine=tuple(cosine.tolist())))
@@ -223,8 +224,8 @@ def _ranks(loaded: LoadedModel, clusters: KeyClusters) -> RankShares:
     ranks = min(RANKS, len(labels_V) // 4)
     bands = min(BANDS, max(1, len(labels_V) // 200))
     for logits_V in next_token_logits(loaded, prompts):
-        tokens, _, _ = first.best(torch.from_numpy(logits_V), ranks, set(), None)
-        ranked_N = torch.tensor(tokens)
+        tokens, _, _ = first.best(loaded.masked(torch.from_numpy(logits_V)), ranks, set(), None)
+        ranked_N = clusters.rows(tokens)
         if len(ranked_N) > TOP:
             shares.append(float(in_top_clusters(labels_V[ranked_N], TOP).double().mean()))
             nulls.append(expected_share(labels_V, ranked_N, TOP, bands=bands))

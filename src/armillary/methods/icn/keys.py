@@ -44,9 +44,12 @@ class KeySpace:
     keys_VD: Float[Tensor, "v d"]
     """One row per token, in the model's dtype."""
 
+    ids_V: Int[Tensor, " v"] | None = None
+    """Token id of each row, ascending, on the CPU; None where row i is token i."""
+
     @classmethod
     def from_model(cls, loaded: LoadedModel) -> "KeySpace":
-        """The rows of the head, a view of them; padding past the tokenizer's tokens is left out.
+        """The rows of the head that are tokens, a view of them where no id among them is missing.
 
         A head with a bias gets it as one more dimension of a copy, to be met by a query ending in 1. ModelError for a
         head that is quantised.
@@ -54,10 +57,13 @@ class KeySpace:
         weight, bias = loaded.anatomy.head.weight, getattr(loaded.anatomy.head, "bias", None)
         if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.ndim != 2:
             raise ModelError(f"the unembedding of {loaded.name} is no plain matrix; load the model unquantised.")
-        keys_VD = weight.detach()[: len(loaded.tokenizer)]
+        ids_V = torch.tensor(loaded.token_ids)
+        whole = loaded.token_ids == tuple(range(len(ids_V)))
+        rows = slice(len(ids_V)) if whole else ids_V.to(weight.device)
+        keys_VD = weight.detach()[rows]
         if bias is not None:
-            keys_VD = torch.cat([keys_VD, bias.detach()[: len(keys_VD), None].to(keys_VD.dtype)], dim=1)
-        return cls(keys_VD)
+            keys_VD = torch.cat([keys_VD, bias.detach()[rows, None].to(keys_VD.dtype)], dim=1)
+        return cls(keys_VD, None if whole else ids_V)
 
     @classmethod
     def from_matrix(cls, keys_VD: Float[Tensor, "v d"]) -> "KeySpace":
@@ -74,6 +80,14 @@ class KeySpace:
         """Tokens that have a key."""
         return len(self.keys_VD)
 
+    def rows(self, token_ids: Sequence[int] | Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """The row of each token; UsageError for ids outside."""
+        return checked_ids(token_ids, self.vocabulary_size, self.ids_V)
+
+    def tokens(self, rows_N: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """The token of each row."""
+        return rows_N if self.ids_V is None else self.ids_V[rows_N.cpu()]
+
     @cached_property
     def mean_D(self) -> Float[Tensor, " d"]:
         """The mean key, on the keys' device; NumericError where a key is not finite."""
@@ -87,8 +101,8 @@ class KeySpace:
 
     def centred(self, token_ids: Sequence[int] | Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """These tokens' keys less the mean key, at least float32, on the keys' device; UsageError for ids outside."""
-        ids_N = checked_ids(token_ids, self.vocabulary_size).to(self.keys_VD.device)
-        return self.keys_VD[ids_N].to(self._dtype) - self.mean_D
+        rows_N = self.rows(token_ids).to(self.keys_VD.device)
+        return self.keys_VD[rows_N].to(self._dtype) - self.mean_D
 
     def similarity(
         self, ids_a: Sequence[int] | Int[Tensor, " a"], ids_b: Sequence[int] | Int[Tensor, " b"]
@@ -97,7 +111,7 @@ class KeySpace:
         return (_unit(self.centred(ids_a)) @ _unit(self.centred(ids_b)).T).cpu()
 
     def nearest(self, token_ids: Sequence[int] | Int[Tensor, " k"]) -> Float[Tensor, " v"]:
-        """For every token of the vocabulary its largest centred cosine with any of these; UsageError for none."""
+        """For the token of every row its largest centred cosine with any of these; UsageError for none."""
         if not len(token_ids):
             raise UsageError("no token was given to be near to.")
         unit_KD = _unit(self.centred(token_ids))
@@ -108,9 +122,9 @@ class KeySpace:
         if not 1 <= k < self.vocabulary_size:
             raise UsageError(f"k must lie between 1 and the other tokens, {self.vocabulary_size - 1}; got {k}.")
         cosine_V = self.nearest([token_id])
-        cosine_V[token_id] = -torch.inf
-        values, ids = cosine_V.topk(k)
-        return ids, values
+        cosine_V[self.rows([token_id])] = -torch.inf
+        values, rows = cosine_V.topk(k)
+        return self.tokens(rows), values
 
     def cluster(
         self,
@@ -147,6 +161,7 @@ class KeySpace:
             seed=seed,
             iterations=result.iterations,
             converged=result.converged,
+            ids_V=self.ids_V,
         )
 
     @property
@@ -216,7 +231,7 @@ class KeyClusters:
     """The vocabulary in clusters; tensors are on the CPU."""
 
     labels_V: Int[Tensor, " v"]
-    """Cluster of each token, int64 from 0."""
+    """Cluster of each key, int64 from 0."""
 
     distances_V: Float[Tensor, " v"]
     """From each key to the centre of its cluster: Euclidean, or 1 - cosine."""
@@ -226,6 +241,12 @@ class KeyClusters:
     seed: int
     iterations: int
     converged: bool
+    ids_V: Int[Tensor, " v"] | None = None
+    """Token of each key, as in ``KeySpace``."""
+
+    def rows(self, token_ids: Sequence[int] | Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Where each token stands in ``labels_V``; UsageError for ids outside."""
+        return checked_ids(token_ids, len(self.labels_V), self.ids_V)
 
     @cached_property
     def sizes_C(self) -> Int[Tensor, " c"]:
@@ -236,8 +257,9 @@ class KeyClusters:
         """Token ids of a cluster, nearest to its centre first; UsageError for a cluster that is not there."""
         if not 0 <= cluster < self.n_clusters:
             raise UsageError(f"cluster {cluster} does not exist; there are {self.n_clusters}, counted from 0.")
-        ids_N = (self.labels_V == cluster).nonzero()[:, 0]
-        return ids_N[self.distances_V[ids_N].argsort(stable=True)]
+        rows_N = (self.labels_V == cluster).nonzero()[:, 0]
+        rows_N = rows_N[self.distances_V[rows_N].argsort(stable=True)]
+        return rows_N if self.ids_V is None else self.ids_V[rows_N]
 
     def giants(self, share: float = 0.02) -> tuple[int, ...]:
         """Clusters that hold more than this share of the vocabulary, largest first: to be reported apart (our choice).
@@ -255,7 +277,8 @@ class KeyClusters:
         """
         if keyspace.vocabulary_size != len(self.labels_V):
             raise UsageError(f"{keyspace.vocabulary_size} keys don't fit clusters of {len(self.labels_V)} tokens.")
-        first_P, near_P, far_P = self._pairs(pairs, torch.Generator().manual_seed(seed))
+        rows = self._pairs(pairs, torch.Generator().manual_seed(seed))
+        first_P, near_P, far_P = map(keyspace.tokens, rows)
         unit_PD = _unit(keyspace.centred(first_P))
         within_P, between_P = (
             (unit_PD * _unit(keyspace.centred(other_P))).sum(1).cpu().double().numpy() for other_P in (near_P, far_P)
@@ -269,15 +292,15 @@ class KeyClusters:
 
     def concentration(self, token_ids: Sequence[int] | Int[Tensor, " n"]) -> Concentration:
         """Of tokens that belong together (digits, capitals): in how many clusters they are, and the largest shares."""
-        ids_N = checked_ids(token_ids, len(self.labels_V))
-        if not len(ids_N):
+        rows_N = self.rows(token_ids)
+        if not len(rows_N):
             raise UsageError("no token was given to look up.")
-        counts = torch.bincount(self.labels_V[ids_N]).sort(descending=True).values
+        counts = torch.bincount(self.labels_V[rows_N]).sort(descending=True).values
         return Concentration(
-            tokens=len(ids_N),
+            tokens=len(rows_N),
             clusters=int((counts > 0).sum()),
-            largest=int(counts[0]) / len(ids_N),
-            largest_two=int(counts[:2].sum()) / len(ids_N),
+            largest=int(counts[0]) / len(rows_N),
+            largest_two=int(counts[:2].sum()) / len(rows_N),
         )
 
     def examples(self, tokenizer: "PreTrainedTokenizerBase", cluster: int, n: int = 8) -> list[str]:

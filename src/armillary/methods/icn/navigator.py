@@ -16,9 +16,10 @@ from torch import Tensor
 from armillary.errors import UsageError
 from armillary.methods.icn.config import NavigationConfig, check_room
 from armillary.methods.icn.result import Answer, Exploration, first_occurrences
-from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate, appended_ids
+from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate
 from armillary.models import LoadedModel, load
 from armillary.models.batches import encode
+from armillary.models.prompts import continuation_ids
 from armillary.progress import track
 from armillary.runs.settings import changed
 from armillary.scoring import CachedPrompts, greedy
@@ -77,7 +78,7 @@ class Navigator:
         positions = self.loaded.max_positions
         if positions:
             marks = self.template.closing + self.template.opened(self.config.budget)
-            check_room(self.config, positions, max(map(len, rows)), len(appended_ids(self.loaded, marks)))
+            check_room(self.config, positions, max(map(len, rows)), len(continuation_ids(self.loaded, marks)))
         size = self.config.batch_size
         starts = range(0, len(rows), size)
         explored: list[Exploration] = []
@@ -118,11 +119,12 @@ class _Batch:
         keep = self.navigator.keep or (lambda _answer: True)
         listed = [answer.text for answer in self.answers[index] if answer.text.strip() and keep(answer.text)]
         listed = listed[-self.config.last :] if self.config.last else listed
-        return self.bases[index] + appended_ids(self.navigator.loaded, self.template.listed("", listed))
+        return self.bases[index] + continuation_ids(self.navigator.loaded, self.template.listed("", listed))
 
     def _round(self, round: int, hidden_QD: Tensor, source: CachedPrompts, at_QD: Tensor) -> bool:
         """Choose first tokens by the ranking at ``hidden``, decode them from ``source``; False where none was left."""
-        logits_QV = self.navigator.loaded.anatomy.logits(hidden_QD).float()
+        loaded = self.navigator.loaded
+        logits_QV = loaded.masked(loaded.anatomy.logits(hidden_QD).float())
         normaliser_Q = logits_QV.logsumexp(dim=-1)
         owners: list[int] = []
         chosen: list[tuple[int, int]] = []
@@ -143,7 +145,7 @@ class _Batch:
         )
         for owner, (token, rank), branch in zip(owners, chosen, branches, strict=True):
             logit = float(logits_QV[owner, token])
-            decoded = str(self.navigator.loaded.tokenizer.decode(branch, skip_special_tokens=True))
+            decoded = str(loaded.tokenizer.decode(branch, skip_special_tokens=True))
             text = decoded.split(self.template.stop)[0]
             self.answers[owner].append(
                 Answer(

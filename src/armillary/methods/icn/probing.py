@@ -12,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.errors import UsageError
-from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate, appended_ids, rank_of
+from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate, rank_of
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
+from armillary.models.prompts import continuation_ids
 from armillary.scoring import CachedPrompts, greedy
 
 BRANCHES = 64
@@ -42,8 +43,8 @@ class Probing:
     @property
     @torch.inference_mode()
     def logits_V(self) -> Float[Tensor, " v"]:
-        """Logits of the first token, float32."""
-        return self.loaded.anatomy.logits(self.query_1D)[0].float()
+        """Logits of the first token, float32; minus infinity for rows of the head that are no token."""
+        return self.loaded.masked(self.loaded.anatomy.logits(self.query_1D)[0].float())
 
     def ranked(self, count: int) -> list[int]:
         """The ``count`` best tokens that can begin an answer.
@@ -77,11 +78,11 @@ class Probing:
 
     def after_list(self, listed: Sequence[str], tokens: Sequence[int]) -> "AfterList":
         """Where these first tokens stand once a list is in the context."""
-        row = self.base + appended_ids(self.loaded, self.template.listed("", listed))
+        row = self.base + continuation_ids(self.loaded, self.template.listed("", listed))
         prompts = self.prompts.copy()
         hidden_1D = prompts.read([row])
         with torch.inference_mode():
-            logits_V = self.loaded.anatomy.logits(hidden_1D)[0].float()
+            logits_V = self.loaded.masked(self.loaded.anatomy.logits(hidden_1D)[0].float())
         normaliser = float(logits_V.logsumexp(0))
         return AfterList(
             ranks=rank_of(logits_V, list(tokens)),
@@ -109,7 +110,7 @@ def unreachable(loaded: LoadedModel, answers: Sequence[Sequence[str]]) -> list[s
     """
 
     def returns(text: str) -> bool:
-        return str(loaded.tokenizer.decode(appended_ids(loaded, text))).strip() == text.strip()
+        return str(loaded.tokenizer.decode(continuation_ids(loaded, text))).strip() == text.strip()
 
     lost = [spellings[0] for spellings in answers if not any(map(returns, spellings))]
     if answers and len(lost) == len(answers):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from armillary.errors import UsageError
 from armillary.models import LoadedModel
+from armillary.models.prompts import text_ids
 from armillary.records.plain import decode
 from armillary.scoring.decoding import end_tokens
 
@@ -140,7 +141,7 @@ class FirstTokens:
 
     def begins_answer(self, token: int) -> bool:
         """False for special tokens, parts of characters, blanks, line ends, and tokens that hold the stop text."""
-        if token in self._special or token >= len(self.loaded.tokenizer):
+        if token in self._special or token not in self.loaded.known_ids:
             return False
         text = self.string(token)
         return bool(text.strip()) and "\ufffd" not in text and "\n" not in text and self.stop not in text
@@ -182,26 +183,18 @@ class FirstTokens:
     def stop_ids(self) -> list[int]:
         """Tokens that hold the stop text, and the model's end tokens."""
         tokenizer = self.loaded.tokenizer
-        size = min(len(tokenizer), self.loaded.anatomy.vocabulary_size)
-        spelled = tokenizer.convert_ids_to_tokens(list(range(size)))
-        holds = [token for token, text in enumerate(spelled) if self.stop in str(text)]
-        if not holds and len(tokenizer.encode(self.stop, add_special_tokens=False)) != 1:
+        ids = self.loaded.token_ids
+        spelled = tokenizer.convert_ids_to_tokens(list(ids))
+        holds = [token for token, text in zip(ids, spelled, strict=True) if self.stop in str(text)]
+        if not holds and len(text_ids(self.loaded, self.stop)) != 1:
             raise UsageError(f"No token of {self.loaded.name} holds the stop text {self.stop!r}; choose another.")
         return sorted({*holds, *end_tokens(self.loaded)})
 
     @cached_property
     def _special(self) -> set[int]:
-        return {int(token) for token in self.loaded.tokenizer.all_special_ids}
-
-
-def appended_ids(loaded: LoadedModel, text: str) -> list[int]:
-    """Tokens of a text that goes on after another one: no special tokens, and no blank that a tokenizer puts first."""
-    if not text:
-        return []
-    before, whole = (loaded.tokenizer.encode(part, add_special_tokens=False) for part in ("\n", f"\n{text}"))
-    if whole[: len(before)] == before:
-        return [int(token) for token in whole[len(before) :]]
-    return [int(token) for token in loaded.tokenizer.encode(text, add_special_tokens=False)]
+        tokenizer = self.loaded.tokenizer
+        added = tokenizer.added_tokens_decoder.items()
+        return {*tokenizer.all_special_ids, *(token for token, entry in added if entry.special)}
 
 
 def rank_of(logits_V: Float[Tensor, " v"], tokens: list[int]) -> list[int]:

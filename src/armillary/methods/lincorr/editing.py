@@ -175,7 +175,7 @@ def _teach(
 ) -> tuple[int, float]:
     """Updates made, and the lowest probability of the token after them."""
     for step in range(max_steps + 1):
-        logits_BV = loaded.anatomy.logits(last_hidden(loaded, prompts)).float()
+        logits_BV = loaded.masked(loaded.anatomy.logits(last_hidden(loaded, prompts)).float())
         log_p_B = logits_BV[:, token] - logits_BV.logsumexp(dim=-1)
         lowest = float(log_p_B.detach().exp().min())
         if not np.isfinite(lowest):

@@ -69,12 +69,12 @@ def last_hidden(loaded: LoadedModel, prompts: Sequence[str]) -> Float[Tensor, "b
 def values_of(
     loaded: LoadedModel, hidden_BD: Float[Tensor, "b d"], token_ids: Sequence[int], space: Space
 ) -> Float[Tensor, "b m"]:
-    """Logits of the tokens, or their log-probabilities over the whole vocabulary, in float32."""
+    """Logits of the tokens, or their log-probabilities over all tokens, in float32."""
     ids = torch.tensor(list(token_ids), device=loaded.device)
     logits = loaded.anatomy.logits(hidden_BD, ids).float()
     if space == "logits":
         return logits
-    return logits - loaded.anatomy.logits(hidden_BD).float().logsumexp(dim=-1, keepdim=True)
+    return logits - loaded.masked(loaded.anatomy.logits(hidden_BD).float()).logsumexp(dim=-1, keepdim=True)
 
 
 def refuse_other_model(loaded: LoadedModel, fit: RelationFit) -> None:

@@ -116,10 +116,7 @@ def chat_opening(loaded: LoadedModel) -> str:
     if not tokenizer.chat_template:
         raise ModelError(f"{loaded.name} has no chat template; leave chat_template off.")
     request = [{"role": "user", "content": _CHAT_REQUEST}]
-    text = str(tokenizer.apply_chat_template(request, add_generation_prompt=True, tokenize=False))
-    # The tokenizer adds its beginning-of-text token itself when it reads the prompt.
-    adds = tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
-    return text.removeprefix(str(tokenizer.bos_token)) if adds else text
+    return str(tokenizer.apply_chat_template(request, add_generation_prompt=True, tokenize=False))
 
 
 def _columns_by_template(domains: Sequence[PromptDomain]) -> dict[str, list[int]]:

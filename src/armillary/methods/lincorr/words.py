@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from armillary.errors import UsageError
 from armillary.methods.lincorr.config import Policy
 from armillary.models import LoadedModel
+from armillary.models.prompts import bare_ids
 
 Status = Literal["whole", "first-word", "sub-word"]
 """What the token is of its word: all of it, its first word ("Abu" of "Abu Dhabi"), or only a piece."""
@@ -104,6 +105,8 @@ def resolve_words(
         entry = _resolve(loaded.tokenizer, word.strip(), prefix, policy)
         if isinstance(entry, str):
             dropped[word] = entry
+        elif entry[0] not in loaded.known_ids:
+            dropped[word] = "the model has no row for its token"
         else:
             entries[word] = entry
     if policy == "error" and dropped:
@@ -143,12 +146,9 @@ def word_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     Some SentencePiece tokenizers put a blank token of their own before a text; the word is then read after an equals
     sign, so that the blank is not taken for its first token.
     """
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    if len(ids) > 1 and not _decoded(tokenizer, ids[0]):
-        anchor: list[int] = tokenizer("=", add_special_tokens=False)["input_ids"]
-        longer: list[int] = tokenizer(f"={text}", add_special_tokens=False)["input_ids"]
-        if longer[: len(anchor)] == anchor:
-            return longer[len(anchor) :]
+    ids, anchor, longer = bare_ids(tokenizer, [text, "=", f"={text}"])
+    if len(ids) > 1 and not _decoded(tokenizer, ids[0]) and longer[: len(anchor)] == anchor:
+        return longer[len(anchor) :]
     return ids
 
 
@@ -271,5 +271,4 @@ def refuse_repeated(subjects: Sequence[str]) -> None:
 def _ordinary_ids(loaded: LoadedModel) -> NDArray[np.int64]:
     tokenizer = loaded.tokenizer
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    size = min(len(tokenizer), loaded.anatomy.vocabulary_size)
-    return np.array([token for token in range(size) if token not in special], dtype=np.int64)
+    return np.array([token for token in loaded.token_ids if token not in special], dtype=np.int64)

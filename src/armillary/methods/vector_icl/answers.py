@@ -44,7 +44,8 @@ def number_values(
 def digit_tokens(loaded: LoadedModel) -> list[int]:
     """Tokens of the vocabulary that are digits and nothing else."""
     vocabulary = loaded.tokenizer.get_vocab().items()
-    return sorted(index for token, index in vocabulary if token.isascii() and token.isdigit())
+    digits = {index for token, index in vocabulary if token.isascii() and token.isdigit()}
+    return sorted(digits & loaded.known_ids)
 
 
 def token_f1(text: str, reference: str) -> float:

@@ -27,7 +27,7 @@ class SlotTemplate:
     """What training learns after a target: the separator (official for series and graphs) or the end token (texts)."""
 
     bos: bool = True
-    """Begin a prompt with the tokenizer's ``<bos>``, where it has one."""
+    """Begin a prompt with what the tokenizer puts before a text, else its ``<bos>``, where it has one."""
 
     def __post_init__(self) -> None:
         given: object = self.pieces  # a caller may give anything

@@ -166,7 +166,7 @@ class _Walk:
         logits_BV = logits_BV.to(torch.promote_types(logits_BV.dtype, torch.float32))
         if not bool(torch.isfinite(logits_BV).all()):
             raise NumericError("the model gave NaN or infinite logits after a vector.")
-        return logits_BV.log_softmax(-1)[:, list(tokens)].cpu().double()
+        return self.loaded.masked(logits_BV).log_softmax(-1)[:, list(tokens)].cpu().double()
 
 
 def distinct_labels(labels: Sequence[tuple[int, ...]], separator: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -209,7 +209,7 @@ def continue_queries(
     stopping = set(stop_ids)
     with few_rows(loaded.model):
         for step in range(max_new_tokens):
-            logits_BV = _allowed(loaded.anatomy.logits(rows.hidden_BD), allowed, stop_ids if step else ())
+            logits_BV = _allowed(loaded, rows.hidden_BD, allowed, stop_ids if step else ())
             token_B = _drawn(logits_BV, temperature, generator)
             for index, alive, token in zip(rows.held.tolist(), rows.alive.tolist(), token_B.tolist(), strict=True):
                 if alive and token not in stopping:
@@ -219,11 +219,12 @@ def continue_queries(
     return out
 
 
-def _allowed(logits_BV: Tensor, allowed: Sequence[int] | None, stop_ids: Sequence[int]) -> Tensor:
+def _allowed(loaded: LoadedModel, hidden_BD: Tensor, allowed: Sequence[int] | None, stop_ids: Sequence[int]) -> Tensor:
+    logits_BV = loaded.anatomy.logits(hidden_BD)
     if not bool(torch.isfinite(logits_BV).all()):
         raise NumericError("the model gave NaN or infinite logits while it continued a query.")
     if allowed is None:
-        return logits_BV
+        return loaded.masked(logits_BV)
     hidden_V = torch.ones(logits_BV.shape[1], dtype=torch.bool, device=logits_BV.device)
     hidden_V[[*allowed, *stop_ids]] = False
     return logits_BV.masked_fill(hidden_V, -torch.inf)

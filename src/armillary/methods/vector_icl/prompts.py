@@ -11,6 +11,7 @@ import torch
 from armillary.errors import UsageError
 from armillary.methods.vector_icl.config import SlotTemplate
 from armillary.methods.vector_icl.embedding import SLOT
+from armillary.models import prompts
 from armillary.models.loaded import LoadedModel
 
 Ids = tuple[int, ...]
@@ -44,7 +45,7 @@ def joined(parts: Sequence[Row]) -> Row:
 
 def text_ids(loaded: LoadedModel, text: str) -> Ids:
     """Tokens of the text without special tokens."""
-    return tuple(loaded.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else ()
+    return tuple(prompts.text_ids(loaded, text))
 
 
 def text_of(loaded: LoadedModel, ids: Sequence[int]) -> str:
@@ -62,12 +63,12 @@ class Layout:
     """What training learns after a target."""
 
     begin: Ids
-    """``<bos>`` or nothing."""
+    """What precedes a text, or nothing."""
 
     @classmethod
     def of(cls, loaded: LoadedModel, template: SlotTemplate) -> "Layout":
         """UsageError where the end token is asked for and the tokenizer has none."""
-        bos, eos = loaded.tokenizer.bos_token_id, loaded.tokenizer.eos_token_id
+        eos = loaded.tokenizer.eos_token_id
         separator = text_ids(loaded, template.separator)
         if template.end == "eos" and eos is None:
             raise UsageError(f'the tokenizer of {loaded.name} has no end token; take a template with end="separator".')
@@ -75,7 +76,7 @@ class Layout:
             pieces=tuple(text_ids(loaded, piece) for piece in template.pieces),
             separator=separator,
             end=separator if template.end == "separator" else (eos,),
-            begin=(bos,) if template.bos and isinstance(bos, int) else (),
+            begin=prompts.beginning(loaded) if template.bos else (),
         )
 
     @property

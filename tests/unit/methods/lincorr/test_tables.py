@@ -10,6 +10,7 @@ from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.lincorr import LogitTable, PromptDomain, collect, resolve_words
 from armillary.methods.lincorr.tables import chat_opening
 from armillary.models import KINDS, LoadedModel, load, tiny
+from armillary.models.batches import encode
 
 SUBJECTS = ["Paris", "snow", "JB", "red blue", "1"]
 TEMPLATES = ["{} lives in the city of", "{} lives in the country of", "The color of {} is", "The size of {} is"]
@@ -102,7 +103,7 @@ def test_chat_template_stands_before_every_prompt():
         collect(loaded, domains(loaded), SUBJECTS, chat_template=True)
     loaded.tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }} then {% endfor %}says"
     opening = chat_opening(loaded)
-    assert opening == "Complete the sentence. then says", "the tokenizer puts the beginning of the text itself"
+    assert encode(loaded, [opening])[0].count(loaded.tokenizer.bos_token_id) == 1, "by the template or the tokenizer"
     plain = collect(loaded, domains(loaded), SUBJECTS)
     chat = collect(loaded, domains(loaded), SUBJECTS, chat_template=True)
     told = collect(loaded, domains(loaded), [opening + s for s in SUBJECTS])

@@ -14,6 +14,7 @@ from armillary.errors import UsageError
 from armillary.methods.bricks.editing.facts import Fact
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, pad, padded_batches, run_body
+from armillary.models.prompts import token_spans
 
 PREFIXES: tuple[str, ...] = (
     "",
@@ -112,7 +113,7 @@ def score_answers(
         hidden_BTD = run_body(loaded, ids_BT, None if bool(mask_BT.all()) else mask_BT)
         for row, index in enumerate(batch):
             start, stop = len(openings[index]), len(rows[index])
-            logits_NV = loaded.anatomy.logits(hidden_BTD[row, start - 1 : stop - 1]).float()
+            logits_NV = loaded.masked(loaded.anatomy.logits(hidden_BTD[row, start - 1 : stop - 1]).float())
             target_N = ids_BT[row, start:stop]
             chosen_N = logits_NV.log_softmax(dim=-1).gather(1, target_N[:, None])
             best_N = logits_NV.argmax(dim=-1)
@@ -139,9 +140,7 @@ def _answered(loaded: LoadedModel, text: str, prompt: list[int], answer: str) ->
 
 
 def _token_ending(loaded: LoadedModel, text: str, end: int, subject: str, row: list[int]) -> int:
-    if not loaded.tokenizer.is_fast:
-        raise UsageError(f"the tokenizer of {loaded.name} can't say where a word ends; a fast tokenizer is needed.")
-    spans: list[tuple[int, int]] = loaded.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+    spans = token_spans(loaded, text)
     last = max(index for index, (start, stop) in enumerate(spans) if start < end and stop > start)
     if spans[last][1] > end:
         raise UsageError(
