@@ -32,7 +32,7 @@ def machine() -> dict[str, str | int | float]:
         "python": platform.python_version(),
         **thread_facts(),
     }
-    return {name: fact for name, fact in facts.items() if fact}
+    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def _version(package: str) -> str | None:
@@ -58,4 +58,4 @@ def _processor() -> str | None:
     if line is None:
         return None
     name = re.sub(r"\((?:R|TM)\)|\bCPU\b|\bProcessor\b|@.*$", " ", line[1], flags=re.IGNORECASE)
-    return " ".join(name.split())
+    return " ".join(name.split()) or None
