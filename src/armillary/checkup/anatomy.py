@@ -48,9 +48,10 @@ def measure(context: Context) -> AnatomyFacts:
             if id(parameter) not in seen:
                 seen.add(id(parameter))
                 counts[owners.get(id(module), "other")] += parameter.numel()
-    return AnatomyFacts(
-        facts=context.loaded.facts(), tied=context.loaded.anatomy.tied, parameters=dict(counts.most_common())
-    )
+    loaded = context.loaded
+    # The record names the model beside this table, which holds what can be read as a fact.
+    facts = {name: fact for name, fact in loaded.facts().items() if name not in ("identity", "converter")}
+    return AnatomyFacts(facts=facts, tied=loaded.anatomy.tied, parameters=dict(counts.most_common()))
 
 
 def describe(anatomy: AnatomyFacts) -> Diagnosed:

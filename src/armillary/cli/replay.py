@@ -58,7 +58,10 @@ def run(arguments: Sequence[str]) -> int:
     # A setting that did not exist when the record was made has its default in both; a run that reads no file says so
     # by leaving "files" out.
     config = {name: value for name, value in {**old.config, **settings.config()}.items() if name != "files" or value}
-    differing = list(differences({**old.comparable(), "config": config}, new.comparable(), options.tolerance))
+    # What is told of a model today and was not then is no difference either.
+    models = {role: {**new.models.get(role, {}), **facts} for role, facts in old.models.items()}
+    known = {**old.comparable(), "config": config, "models": models}
+    differing = list(differences(known, new.comparable(), options.tolerance))
     if options.json:
         verdict = {"identical": not differing, "differences": differing, "out": str(out)}
         sys.stdout.write(dumps(verdict, indent=1) + "\n")

@@ -4,6 +4,7 @@
 does not agree with the files is built again.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -29,9 +30,13 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("armillary", appauthor=False))
 
 
-def slot(name: str) -> Path:
-    """The folder that holds, or would hold, the model of this name."""
-    return cache_folder() / "models" / name
+def slot(name: str, *made_of: str) -> Path:
+    """The folder that holds, or would hold, the model of this name; another one for each ``made_of``.
+
+    That is what the files depend on beside the name: the digest of what is downloaded, the versions that convert it.
+    """
+    key = f"-{hashlib.sha256(' '.join(made_of).encode()).hexdigest()[:8]}" if made_of else ""
+    return cache_folder() / "models" / f"{name}{key}"
 
 
 def data_folder(name: str, sha256: str) -> Path:

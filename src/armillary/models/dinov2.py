@@ -8,6 +8,7 @@ better than behind the last (measured by us).
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
@@ -157,7 +158,7 @@ def fetch_dinov2() -> Path:
     ``Dinov2Model.from_pretrained(folder)`` opens it. Raises DownloadError (no network, wrong checksum) or
     StorageError, and then leaves nothing behind.
     """
-    return cache.build(cache.slot(NAME), _make, needed=_NEEDED)
+    return cache.build(cache.slot(NAME, _SHA256, f"transformers {version('transformers')}"), _make, needed=_NEEDED)
 
 
 def _make(result: Path, scratch: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,23 @@ from armillary.files import no_space, sha256_of
 from armillary.models.quiet import quiet, reason, refuse_gaps
 from armillary.progress import counted
 
+CONVERTER = 2
+"""Raised with every change here that gives other tensors, settings or tokens; 2 reads rope_freqs."""
+
+
+def converter_version() -> str:
+    """What a conversion depends on beside the file: our part, and the libraries that unpack tensors and tokenizer."""
+    return f"converter {CONVERTER}, transformers {version('transformers')}, gguf {version('gguf')}"
+
 
 def converted(path: Path) -> Path:
     """The folder with the model of a ``.gguf`` file, converted at first use and then taken from the cache.
 
-    The cache goes by the file's sha256, so a renamed file is known and a changed one is not mixed up.
+    The cache goes by the file's sha256, so a renamed file is known and a changed one is not mixed up, and by
+    ``converter_version``: another version reads the file anew.
     ModelError where the file is not GGUF, is cut short, or holds an architecture that transformers can't read.
     """
-    folder = cache.slot(f"gguf-{sha256_of(path)[:32]}")
+    folder = cache.slot(f"gguf-{sha256_of(path)[:32]}", converter_version())
     if cache.intact(folder):
         return folder
     parameters = count_parameters(path)

@@ -39,7 +39,7 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from armillary.errors import ArmillaryError, DownloadError, ModelError, UsageError
 from armillary.models.anatomy import agree
 from armillary.models.dinov2 import fetch_dinov2, patch_size, shortened
-from armillary.models.loaded import LoadedModel, fingerprint_of
+from armillary.models.loaded import LoadedModel, configuration_digest, fingerprint_of, joined_digest, processor_digest
 from armillary.models.loading import load, reachable, require_readable
 from armillary.models.quiet import quiet, reason, refuse_gaps
 from armillary.models.tiny_models import tiny
@@ -302,12 +302,19 @@ class ImageTextModel:
         """``fingerprint_of`` the model, of the weights at the first use."""
         return fingerprint_of(self.model)
 
+    @cached_property
+    def identity(self) -> str:
+        """Sixteen hex digits of tensors, configuration, tokenizer and image processor, at the first use."""
+        parts = (self.fingerprint, configuration_digest(self.model), processor_digest(self.processor))
+        return joined_digest(parts)
+
     def facts(self) -> dict[str, str | int | float]:
         """Plain data for a record: what the model is and where it came from."""
         return {
             "name": self.name,
             "source": self.source,
             "fingerprint": self.fingerprint,
+            "identity": self.identity,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "layers": self.anatomy.num_layers,
             "hidden": self.anatomy.hidden_size,

@@ -1,14 +1,21 @@
 """A model that is ready to be looked into, with what is known of it."""
 
 import hashlib
+import inspect
+import json
+import sys
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
+from armillary.files import digest_of
 from armillary.models.anatomy import Anatomy
 
 
@@ -20,6 +27,87 @@ def fingerprint_of(model: nn.Module) -> str:
         values = parameter.detach().cpu().contiguous().reshape(-1)
         digest.update(values.view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
+
+
+# Equal tensors are not yet the same model: rope, norms and masks are read from the configuration, prompts from the
+# tokenizer. What follows has every setting but those that no number depends on.
+
+_NO_MATTER = frozenset({
+    "_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "auto_map",
+    "id2label", "label2id", "problem_type", "use_cache", "return_dict", "output_attentions", "output_hidden_states",
+    "output_router_logits", "tie_word_embeddings", "initializer_range", "init_std", "_from_model_config",
+})  # fmt: skip
+
+
+def _settings(value: Any) -> Any:
+    """Settings that matter, however deep. None is left out: what a newer transformers adds is None until it is set."""
+    if isinstance(value, dict):
+        return {
+            str(key): _settings(item) for key, item in value.items() if item is not None and str(key) not in _NO_MATTER
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_settings(item) for item in (value if isinstance(value, (list, tuple)) else sorted(value, key=str))]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # 1e4 and 10000 are one setting
+    return value if isinstance(value, (str, int, float)) else str(value)
+
+
+def joined_digest(parts: object) -> str:
+    """Sixteen hex digits of plain data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def configuration_digest(model: PreTrainedModel) -> str:
+    """Sixteen hex digits of what a model computes with its tensors, and of how it generates.
+
+    That is its class (of a model with code of its own, that code), its configuration, its buffers that are saved and
+    its generation settings. Names, paths, versions and what only training from nothing needs are left out.
+    """
+    kind, generation = type(model), getattr(model, "generation_config", None)
+    code = ""
+    if not kind.__module__.startswith("transformers."):
+        with suppress(OSError, TypeError):  # typed in at a prompt
+            code = inspect.getsource(sys.modules[kind.__module__])
+    saved = model.state_dict(keep_vars=True)  # buffers that are not in it come from the configuration
+    buffers = hashlib.sha256()
+    for name, values in model.named_buffers():
+        if name in saved:
+            buffers.update(f"{name} {tuple(values.shape)} {values.dtype}\n".encode())
+            buffers.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return joined_digest({
+        "class": kind.__name__,
+        "code": code,
+        "settings": _settings(model.config.to_dict()),
+        "generation": {} if generation is None else _settings(generation.to_dict()),
+        "buffers": buffers.hexdigest(),
+    })  # fmt: skip
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Sixteen hex digits of how text becomes tokens and back.
+
+    That is the normaliser, pre-tokeniser, vocabulary, post-processor, added and special tokens, the padding side and
+    the chat template; the file it came from, and the padding of the last call, don't count.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        with tempfile.TemporaryDirectory() as folder:
+            tokenizer.save_pretrained(folder)
+            ways: Any = digest_of(folder)
+    else:
+        # The tokenizers library keeps the truncation and padding of the last call in the tokenizer.
+        ways = {k: v for k, v in json.loads(backend.to_str()).items() if k not in ("truncation", "padding")}
+    return joined_digest([
+        type(tokenizer).__name__, ways, tokenizer.padding_side, tokenizer.chat_template,
+        _settings({name: str(token) for name, token in tokenizer.special_tokens_map.items()}),
+    ])  # fmt: skip
+
+
+def processor_digest(processor: ProcessorMixin) -> str:
+    """Sixteen hex digits of how text and images become inputs: tokenizer, image processor and chat template."""
+    tokenizer = tokenizer_digest(getattr(processor, "tokenizer"))  # noqa: B009  (not every processor declares it)
+    template = getattr(processor, "chat_template", None)
+    return joined_digest([type(processor).__name__, tokenizer, _settings(processor.to_dict()), template])
 
 
 @dataclass(frozen=True)
@@ -34,6 +122,9 @@ class LoadedModel:
 
     source: str
     """How it was obtained, in words."""
+
+    converter: str = ""
+    """What wrote the tensors that were opened, with versions, where they were made from a file of another format."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -68,6 +159,21 @@ class LoadedModel:
         ids = torch.tensor(self.nameless_ids, device=logits.device)
         return (logits.index_fill if logits.requires_grad else logits.index_fill_)(-1, ids, -torch.inf)
 
+    @cached_property
+    def identity_parts(self) -> dict[str, str]:
+        """Digests of what makes the model this one: tensors, configuration, tokenizer, converter (where there is one).
+
+        Kept after the first use, as ``fingerprint`` is.
+        """
+        configuration, tokenizer = configuration_digest(self.model), tokenizer_digest(self.tokenizer)
+        parts = {"tensors": self.fingerprint, "configuration": configuration, "tokenizer": tokenizer}
+        return {**parts, **({"converter": self.converter} if self.converter else {})}
+
+    @cached_property
+    def identity(self) -> str:
+        """Sixteen hex digits of ``identity_parts``: two models are one where it is equal."""
+        return joined_digest(self.identity_parts)
+
     @property
     def device(self) -> torch.device:
         """Where inputs have to be."""
@@ -90,6 +196,8 @@ class LoadedModel:
             "name": self.name,
             "source": self.source,
             "fingerprint": self.fingerprint,
+            "identity": self.identity,
+            **({"converter": self.converter} if self.converter else {}),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "layers": self.anatomy.num_layers,
             "hidden": self.anatomy.hidden_size,

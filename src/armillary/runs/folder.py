@@ -23,7 +23,7 @@ LOCK_NAME = ".lock"
 class RunFolder:
     """Where a run keeps its parts and leaves ``record.json`` and ``report.html``. Made by ``open``.
 
-    Parts are kept under a fingerprint of the settings, the models' weights and the version of Armillary: a run that
+    Parts are kept under a digest of the settings, the models' identities and the version of Armillary: a run that
     differs in any of them starts afresh, the same run goes on where it was killed.
     """
 
@@ -42,7 +42,7 @@ class RunFolder:
     ) -> Iterator["RunFolder"]:
         """The folder ``out``, made if need be and locked until the block ends.
 
-        ``config`` holds every setting that the result depends on; ``models`` the fingerprint of each model by its role
+        ``config`` holds every setting that the result depends on; ``models`` the identity of each model by its role
         (``bind`` gives them later, when the models are opened inside the block). The lock of a killed process frees
         itself.
 
@@ -72,7 +72,7 @@ class RunFolder:
             lock.release()
 
     def bind(self, models: Mapping[str, str]) -> None:
-        """From here on, parts belong to models of these fingerprints (role to fingerprint)."""
+        """From here on, parts belong to models of these identities (role to identity)."""
         self.models = dict(models)
         identity = {"config": self.config, "models": self.models, "armillary": versions()["armillary"]}
         self.parts = Parts(self.path, digest(identity)[:16])
@@ -105,9 +105,7 @@ class RunFolder:
             StorageError: no space or no permission.
         """
         if not self._is_ours(record):
-            raise ValueError(
-                "The record's config and model fingerprints must be those that the folder was opened with."
-            )
+            raise ValueError("The record's config and model identities must be those that the folder was opened with.")
         # First the old report goes: beside the new record it would show another run.
         with suppress(FileNotFoundError):
             (self.path / REPORT_NAME).unlink()
@@ -116,8 +114,7 @@ class RunFolder:
         self.parts.clear()
 
     def _is_ours(self, record: RunRecord) -> bool:
-        fingerprints = {role: facts.get("fingerprint") for role, facts in record.models.items()}
-        return plain(record.config) == self.config and fingerprints == self.models
+        return plain(record.config) == self.config and record.identities() == self.models
 
     def _write_report(self, record: RunRecord) -> None:
         # Drawing needs matplotlib, which a run that is only resumed or refused should not wait for.

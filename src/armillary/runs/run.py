@@ -26,7 +26,7 @@ class OpenedModel(Protocol):
     """What a run has to know of a model, however it was opened."""
 
     @property
-    def fingerprint(self) -> str: ...
+    def identity(self) -> str: ...
 
     def facts(self) -> dict[str, Any]: ...
 
@@ -92,7 +92,7 @@ class Job(Generic[SettingsT]):
         config = {**settings.config(), **({"files": files} if files else {})}
         with RunFolder.open(out, config) as folder:
             models = self._opened(settings)
-            folder.bind({role: model.fingerprint for role, model in models.items()})
+            folder.bind({role: model.identity for role, model in models.items()})
             record = None if fresh else folder.finished()
             if record is not None and self.is_complete(folder.path, settings):
                 return record

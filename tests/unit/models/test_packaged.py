@@ -121,7 +121,7 @@ def test_a_failed_fetch_leaves_nothing_and_can_be_repeated(registry: Registry, c
         registry.failure = expected("could not download twin==1.0: no network.")
     with pytest.raises(expected, match="nothing was kept" if kind == "checksum" else "no network"):
         fetch("twin")
-    assert [path.name for path in (cache_at / "models").iterdir()] in (["twin.lock"], [])
+    assert [path.suffix for path in (cache_at / "models").iterdir()] in ([".lock"], [])
     assert cached("twin") is None
     registry.parts[1], registry.failure = whole, None
     assert fetch("twin") == cached("twin")

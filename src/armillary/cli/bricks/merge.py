@@ -164,17 +164,18 @@ class ModelFolder:
     """A model that is merged on disk and never opened."""
 
     name: str
-    fingerprint: str
+    identity: str
+    """Of all its files."""
 
     def facts(self) -> dict[str, Any]:
         """What the record holds of it."""
-        return {"name": self.name, "fingerprint": self.fingerprint}
+        return {"name": self.name, "fingerprint": self.identity}
 
 
 def open_base(name: str, settings: MergeSettings) -> OpenedModel:
     """The base of a merge of adapters, opened; of whole models only their digests."""
     if settings.merges_models():
-        return ModelFolder(name=Path(name).name, fingerprint=digest_of(input_folder(name, None)))
+        return ModelFolder(name=Path(name).name, identity=digest_of(input_folder(name, None)))
     return load_model(name, settings)
 
 

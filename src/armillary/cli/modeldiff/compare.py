@@ -175,9 +175,8 @@ def _kept(run: Run[ModeldiffSettings]) -> "Comparison | None":
         files = {role: digest for role, digest in config.get("files", {}).items() if role != "ratings"}
         return plain({**config, "ratings": None, "files": files})
 
-    fingerprints = {role: facts.get("fingerprint") for role, facts in record.models.items()}
     same_version = record.versions.get("armillary") == versions()["armillary"]
-    same = unrated(record.config) == unrated(folder.config) and fingerprints == folder.models and same_version
+    same = unrated(record.config) == unrated(folder.config) and record.identities() == folder.models and same_version
     return comparison if same else None
 
 

@@ -28,11 +28,13 @@ def image_states(emoji: Emoji) -> NDArray[np.float16]:
 
     Raises DownloadError or StorageError, and then leaves nothing behind.
     """
-    folder = emoji_folder().with_name(f"{emoji_folder().name}-dinov2-{VISION_LAYERS}-{IMAGE_SIZE}")
+    tower_folder = fetch_dinov2()
+    # By the name of its folder, which tells one download and conversion from another.
+    folder = emoji_folder().with_name(f"{emoji_folder().name}-{tower_folder.name}-{VISION_LAYERS}-{IMAGE_SIZE}")
 
     def make(result: Path, _: Path) -> None:
         with quiet():
-            tower = shortened(Dinov2Model.from_pretrained(fetch_dinov2()), VISION_LAYERS, IMAGE_SIZE)
+            tower = shortened(Dinov2Model.from_pretrained(tower_folder), VISION_LAYERS, IMAGE_SIZE)
         np.save(result / _FILE, states_behind(tower, emoji), allow_pickle=False)
 
     kept = cache.build(folder, make, needed=400_000_000)

@@ -74,7 +74,7 @@ def text_losses(
         return {"nll": np.array(scored.nll), "tokens": np.array(scored.tokens)}
 
     for capability, rows in texts.items():
-        part = part_name("losses", name, loaded.fingerprint, list(rows), max_tokens)
+        part = part_name("losses", name, loaded.identity, list(rows), max_tokens)
         arrays = kept(store, part, partial(compute, rows))
         nll[capability], tokens[capability] = arrays["nll"], arrays["tokens"]
     return Losses(nll=nll, tokens=tokens)

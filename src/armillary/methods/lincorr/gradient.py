@@ -78,10 +78,10 @@ def values_of(
 
 
 def refuse_other_model(loaded: LoadedModel, fit: RelationFit) -> None:
-    """UsageError when the map was fitted on other weights than these."""
-    if loaded.fingerprint != fit.model:
+    """UsageError when the map was fitted on another model than this."""
+    if loaded.identity != fit.model:
         raise UsageError(
-            f"the map was fitted on the model {fit.model}; {loaded.name} is {loaded.fingerprint}: fit it on this one."
+            f"the map was fitted on the model {fit.model}; {loaded.name} is {loaded.identity}: fit it on this one."
         )
 
 

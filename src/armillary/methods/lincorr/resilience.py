@@ -43,7 +43,7 @@ def transfer(fit: RelationFit, before: RelationTables, after: RelationTables, co
     another model than ``before``, or when subjects, prompts or tokens differ.
     """
     if before.source.model == after.source.model:
-        raise UsageError(f"the two models have equal weights (fingerprint {after.source.model}); nothing was tuned.")
+        raise UsageError(f"the two models are the same ({after.source.model}); nothing was tuned.")
     if fit.model != before.source.model:
         raise UsageError("the fit belongs to another model than the tables before tuning.")
     for old, new in ((before.source, after.source), (before.target, after.target)):

@@ -75,7 +75,7 @@ def collect(
     refuse_repeated(subjects)
     opening = chat_opening(loaded) if config.chat_template else ""
     columns = _columns_by_template(domains)
-    key = part_name("prompts", loaded.fingerprint, columns, config.space, opening)
+    key = part_name("prompts", loaded.identity, columns, config.space, opening)
     blocks: dict[str, list[NDArray[np.float32]]] = {template: [] for template in columns}
     for start in range(0, len(subjects), config.chunk):
         rows = list(subjects[start : start + config.chunk])
@@ -94,7 +94,7 @@ def collect(
             subjects=tuple(subjects),
             values=joined[domain.template][:, np.searchsorted(columns[domain.template], domain.words.ids)],
             space=config.space,
-            model=loaded.fingerprint,
+            model=loaded.identity,
         )
         for domain in domains
     ]

@@ -259,10 +259,7 @@ class _Writer:
         dropped = dict.fromkeys(REASONS, 0)
         for number, size in enumerate(sizes):
             # The name holds everything that a block depends on.
-            models = [
-                (reading.loaded.fingerprint, vocabulary_hash(reading.loaded.tokenizer))
-                for reading in (self.own, self.other)
-            ]
+            models = [reading.loaded.identity for reading in (self.own, self.other)]
             settings = (self.own.prefix, self.length, size, self.batch_size, self.seed)
             part = part_name(f"texts-{self.side}-{number}", models, *settings)
             arrays = kept(store, part, partial(self._block, number, size))

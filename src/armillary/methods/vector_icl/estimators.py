@@ -349,7 +349,7 @@ def load_fitted(folder: Path | str, lm: Any = None, *, encoder: AnyEncoder | Non
 
     Raises:
         StorageError: the folder holds no fit, or one that is damaged or of another version.
-        ModelError: the language model is not the one of the fit (by the fingerprint of its weights).
+        ModelError: the language model is not the one of the fit (by its ``identity``).
         UsageError: the encoder is not the one of the fit.
     """
     state = read_fitted(folder)

@@ -184,7 +184,7 @@ def save_projector(folder: Path | str, projector: Projector, loaded: LoadedModel
         "version": VERSION,
         "projector": projector.settings(),
         "encoder": {**asdict(encoder), "fingerprint": encoder.fingerprint},
-        "model": {"name": loaded.name, "fingerprint": loaded.fingerprint},
+        "model": {"name": loaded.name, "fingerprint": loaded.fingerprint, "identity": loaded.identity},
     }
     write_atomic(Path(folder) / WEIGHTS, save_tensors(weights))
     write_atomic(Path(folder) / SETTINGS, json.dumps(settings, indent=2) + "\n")
@@ -202,10 +202,14 @@ def load_projector(folder: Path | str, loaded: LoadedModel, encoder: EncoderFact
             f"the projector in {folder} was trained on vectors of {_words(saved.encoder)}; "
             f"these are of {_words(asdict(encoder))}."
         )
-    if saved.model["fingerprint"] != loaded.fingerprint:
+    # A projector that was saved before models had an identity names the weights alone.
+    own = loaded.identity if "identity" in saved.model else loaded.fingerprint
+    kept = saved.model.get("identity", saved.model["fingerprint"])
+    if kept != own:
+        equal = ": equal weights" if saved.model["fingerprint"] == loaded.fingerprint else ""
         raise ModelError(
-            f"the projector in {folder} was trained for {saved.model['name']} ({saved.model['fingerprint']}); "
-            f"this model is {loaded.name} ({loaded.fingerprint})."
+            f"the projector in {folder} was trained for {saved.model['name']} ({kept}); this model is {loaded.name} "
+            f"({own}){equal and f'{equal}, but another configuration, tokenizer or converter'}."
         )
     try:
         weights = load_tensors((Path(folder) / WEIGHTS).read_bytes())

@@ -95,7 +95,7 @@ def fetch_text_encoder() -> Path:
 
     Raises DownloadError (no network, wrong checksum) or StorageError, and then leaves nothing behind.
     """
-    return cache.build(cache.slot(NAME), _make, needed=_NEEDED)
+    return cache.build(cache.slot(NAME, _SHA256), _make, needed=_NEEDED)
 
 
 def load_text_encoder() -> TextEncoder:

@@ -158,7 +158,7 @@ def test_recollect_reads_the_same_prompts_of_a_model_with_these_tokens(loaded, r
     before = done.tables["city-country"]
     other = tiny(seed=5)
     after = recollect(other, before, FAST)
-    assert after.source.subjects == before.source.subjects and after.source.model == other.fingerprint
+    assert after.source.subjects == before.source.subjects and after.source.model == other.identity
     assert not np.allclose(after.source.values, before.source.values)
     stranger = tiny(seed=5)
     stranger.tokenizer.add_tokens(["unused"])

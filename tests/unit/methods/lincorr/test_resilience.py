@@ -53,7 +53,7 @@ def test_a_map_is_lost_when_the_unembedding_is_redrawn(done, exact):
 
 def test_a_model_is_not_compared_with_itself(done):
     tables, fit = done.tables["city-country"], done.results["city-country"].fit
-    with pytest.raises(UsageError, match="equal weights"):
+    with pytest.raises(UsageError, match="are the same"):
         transfer(fit, tables, tables, FAST)
 
 

@@ -46,7 +46,7 @@ def test_chunks_do_not_change_the_values(loaded):
     whole, parts = (collect(loaded, domains(loaded), SUBJECTS, chunk=chunk) for chunk in (256, 3))
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a.values, b.values, atol=1e-5)
-        assert a.model == loaded.fingerprint
+        assert a.model == loaded.identity
 
 
 def test_kept_chunks_are_not_computed_again(loaded):

@@ -266,7 +266,7 @@ class _Chunk:
         """Under which the arrays are kept."""
         # How texts are batched and cut into chunks changes nothing but rounding.
         settings = {k: v for k, v in asdict(self.config).items() if k not in ("tokens_per_batch", "chunk")}
-        return part_name("profile", self.loaded.fingerprint, settings, self.texts, self.detail)
+        return part_name("profile", self.loaded.identity, settings, self.texts, self.detail)
 
     @torch.inference_mode()
     def read(self) -> Arrays:
