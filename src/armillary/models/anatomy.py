@@ -84,8 +84,10 @@ def find_anatomy(model: PreTrainedModel) -> Anatomy:
     """
     kind = type(model).__name__
     refuse_encoder_decoder(model.config, kind)
-    head, base = model.get_output_embeddings(), model.base_model
-    embedding = model.get_input_embeddings()
+    head, base, embedding = model.get_output_embeddings(), model.base_model, model.get_input_embeddings()
+    # Where transformers' name for the body leads nowhere (Llama 4), it is the part that holds the embedding.
+    bodies = [part for part in model.children() if embedding in part.modules() and part is not embedding]
+    base = bodies[0] if base is model and len(bodies) == 1 else base
     weight = getattr(head, "weight", None)
     if not isinstance(head, nn.Module) or not isinstance(weight, Tensor) or weight.dim() != 2 or base is model:
         raise ModelError(f"{kind} has no unembedding matrix, so it gives no next-token logits; give a causal model.")
@@ -210,7 +212,7 @@ def config_numbers(config: object) -> tuple[list[float], list[float]]:
 
 
 @contextmanager
-def _quiet(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """No gradient and no dropout inside; every module's own mode is put back."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -285,8 +287,10 @@ def _other_logits(model: nn.Module) -> ModelError:
 
 def _shape_of_logits(model: PreTrainedModel, head: nn.Module, base: nn.Module) -> tuple[float, float | None]:
     """(scale, softcap) that reproduce the model's logits, tried in order of likelihood; ModelError if none does."""
-    with _quiet(model):
+    with evaluating(model):
         seen = observe(model, head, base)
+        if seen.hidden.shape[-1] != cast(Tensor, head.weight).shape[1]:
+            raise _other_logits(model)  # a layer of another width stands between (ELECTRA, RemBERT)
         raw = cast(Tensor, head(seen.hidden))
     factors, caps = config_numbers(model.config.get_text_config())
     # A factor on the hidden state (MiniCPM) is the same as one on the logits, as long as the head adds no bias.
@@ -315,7 +319,7 @@ def _verify(model: PreTrainedModel, anatomy: Anatomy) -> None:
     tokens = window + 2 if isinstance(window, int) and _LONG - 2 < window < _WINDOW else _LONG
     tokens = max(2, min(tokens, room if isinstance(room, int) and room > 0 else tokens))
     some = torch.tensor([anatomy.vocabulary_size - 1, 0, anatomy.vocabulary_size // 2, 0])
-    with _quiet(model):
+    with evaluating(model):
         hidden, logits = _passes(model, anatomy.base, _rows(model, tokens, 2))
         if not agree(anatomy.logits(hidden), logits) or not agree(
             anatomy.logits(hidden, some), logits[..., some.to(logits.device)]

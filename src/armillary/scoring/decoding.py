@@ -13,15 +13,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from armillary.errors import ModelError, NumericError, UsageError
+from armillary.errors import NumericError, UsageError
 from armillary.models.batches import pad, run_body
 from armillary.models.loaded import LoadedModel
 from armillary.scoring.kv_cache import (
     common_beginning,
     copy_cache,
     growing_cache,
-    is_cacheable,
     move_slots,
+    require_cache,
     select_rows,
 )
 
@@ -80,8 +80,7 @@ class CachedPrompts:
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
-        if not is_cacheable(loaded.model):
-            raise ModelError(f"{loaded.name} has recurrent layers; this needs a model with a key-value cache.")
+        require_cache(loaded, "reading growing prompts", padded=True)
         self.loaded = loaded
         self.cache = growing_cache()
         self.rows: list[list[int]] = []

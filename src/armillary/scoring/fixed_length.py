@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from armillary.errors import ModelError, NumericError, UsageError
+from armillary.errors import NumericError, UsageError
 from armillary.models.batches import run_body
 from armillary.models.loaded import LoadedModel
-from armillary.scoring.kv_cache import growing_cache, is_cacheable, select_rows
+from armillary.scoring.kv_cache import growing_cache, is_cacheable, require_cache, select_rows
 from armillary.scoring.nll import chunked_nll
 from armillary.scoring.sampling import draw
 
@@ -58,8 +58,7 @@ def draw_fixed_length(
     finite.
     """
     check_room(loaded, prefix, length)
-    if not is_cacheable(loaded.model):
-        raise ModelError(f"{loaded.name} has recurrent layers; sampling needs a model with a key-value cache.")
+    require_cache(loaded, "sampling")
     if batch_size < 1 or any(not 0 < value < math.inf for value in temperatures):
         raise UsageError(f"temperatures must be positive, batch_size 1 or more; got {temperatures}, {batch_size}.")
     generator = torch.Generator().manual_seed(seed)
@@ -94,10 +93,7 @@ def fixed_length_nll(
     parts = []
     for ids_BL in ids_NL.split(batch_size):
         ids_BL = ids_BL.to(loaded.device)
-        first_BD, cache = _after_prefix(loaded, prefix, len(ids_BL))
-        hidden_BLD = first_BD[:, None]
-        if ids_BL.shape[1] > 1:
-            hidden_BLD = torch.cat([hidden_BLD, run_body(loaded, ids_BL[:, :-1], cache=cache)], dim=1)
+        hidden_BLD = _before_each(loaded, prefix, ids_BL)
         nll = chunked_nll(loaded, hidden_BLD.flatten(0, 1), ids_BL.reshape(-1), banned=banned)
         parts.append(nll.view_as(ids_BL).cpu())
     nll_NL = torch.cat(parts) if parts else torch.empty(ids_NL.shape)
@@ -127,6 +123,17 @@ def _after_prefix(loaded: LoadedModel, prefix: Sequence[int], rows: int) -> tupl
     same = torch.zeros(rows, dtype=torch.long, device=loaded.device)
     select_rows(cache, same)
     return hidden_1D[same], cache
+
+
+def _before_each(loaded: LoadedModel, prefix: Sequence[int], ids_BL: Tensor) -> Tensor:
+    """Hidden state [b, l, d] in front of each token; the prefix is read once where the model has a cache."""
+    if not is_cacheable(loaded):
+        prefix_BT = torch.tensor([list(prefix)], device=loaded.device).expand(len(ids_BL), -1)
+        return run_body(loaded, torch.cat([prefix_BT, ids_BL[:, :-1]], dim=1))[:, len(prefix) - 1 :]
+    first_BD, cache = _after_prefix(loaded, prefix, len(ids_BL))
+    if ids_BL.shape[1] == 1:
+        return first_BD[:, None]
+    return torch.cat([first_BD[:, None], run_body(loaded, ids_BL[:, :-1], cache=cache)], dim=1)
 
 
 def _batch(

@@ -7,11 +7,18 @@ that share their first tokens are such branches: ``token_tree`` orders them so t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
+
+from armillary.errors import ModelError
+from armillary.models.anatomy import evaluating
+from armillary.models.batches import run_body
+from armillary.models.loaded import LoadedModel
+from armillary.models.quiet import reason
 
 
 class GrowingLayer(DynamicLayer):
@@ -101,10 +108,113 @@ def copy_cache(cache: Cache) -> Cache:
     return other
 
 
-def is_cacheable(model: PreTrainedModel) -> bool:
-    """False for models with recurrent state, whose past can't be cut back token by token."""
-    kinds = getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"]
-    return all(kind.endswith("_attention") and not kind.startswith("linear") for kind in kinds)
+# Whether a model really reads such a cache: a few tokens with it and without. An architecture may take a cache and
+# leave it empty (RWKV, GPT-1), keep a state that can't be cut back, or place tokens wrongly once rows are padded.
+
+_TOKENS, _SMALL_WINDOW = 8, 64
+_FAULTS: WeakKeyDictionary[PreTrainedModel, dict[bool, str | None]] = WeakKeyDictionary()
+"""What was found of each model, for unpadded and padded rows: an architecture does not change with its weights."""
+
+
+def is_cacheable(loaded: LoadedModel, *, padded: bool = False) -> bool:
+    """True where the model gives the same states with a ``growing_cache`` as without: in steps and longer runs, after
+    cutting back, with rows chosen anew; with ``padded`` also for rows padded at the left. Checked once a model.
+    """
+    return _fault(loaded, padded) is None
+
+
+def require_cache(loaded: LoadedModel, purpose: str, *, padded: bool = False) -> None:
+    """ModelError naming the architecture where the model is not cacheable; ``purpose`` is what needs a cache."""
+    fault = _fault(loaded, padded)
+    if fault is not None:
+        raise ModelError(
+            f"{loaded.name} ({type(loaded.model).__name__}) does not keep its past in a key-value cache ({fault}); "
+            f"{purpose} needs one, as Llama, Gemma, Qwen and GPT-NeoX have."
+        )
+
+
+def _fault(loaded: LoadedModel, padded: bool) -> str | None:
+    """What differs with a cache, in words, or None."""
+    known = _FAULTS.setdefault(loaded.model, {})
+    if padded not in known:
+        known[padded] = _fault(loaded, False) if padded else None
+        try:
+            if known[padded] is None:
+                with evaluating(loaded.model), torch.inference_mode():
+                    (_padded_rows if padded else _plain_rows)(loaded, _ids(loaded))
+        except _Differs as difference:
+            known[padded] = str(difference)
+        except Exception as error:  # whatever an architecture does with a cache, it is said in one sentence
+            known[padded] = f"it fails with one: {reason(error)}"
+    return known[padded]
+
+
+class _Differs(Exception):
+    """Which use of the cache changes the states."""
+
+
+def _same(with_cache: Tensor, without: Tensor, use: str) -> None:
+    """Raises _Differs. Half precision rounds every layer's states, a wrong past changes them by about their size.
+
+    Values that are no numbers without a cache either are another fault, which scoring names with its text.
+    """
+    if with_cache.shape != without.shape:
+        raise _Differs(f"states of another shape {use}")
+    wide = torch.float64 if without.device.type != "mps" else torch.float32
+    truth, error = without.to(wide), (with_cache.to(wide) - without.to(wide))
+    tolerance = 1e-4 if without.dtype in (torch.float32, torch.float64) else 0.1
+    # Of each token by itself: the first tokens of a text are often far larger than the others.
+    apart = error.norm(dim=-1) / truth.norm(dim=-1).clamp_min(1e-30)
+    if bool(torch.isfinite(truth).all()) and not bool((apart <= tolerance).all()):
+        raise _Differs(f"other states {use}")
+
+
+def _ids(loaded: LoadedModel) -> Tensor:
+    """Three rows of different tokens; longer than a window that is small."""
+    window = getattr(loaded.model.config.get_text_config(), "sliding_window", None)
+    tokens = window + 3 if isinstance(window, int) and _TOKENS <= window + 2 < _SMALL_WINDOW else _TOKENS
+    tokens = min(tokens, loaded.max_positions or tokens)
+    size = min(loaded.anatomy.vocabulary_size, loaded.anatomy.embedding.num_embeddings)
+    return (torch.arange(1, 3 * tokens + 1, device=loaded.device) * 7919 % size).view(3, tokens)
+
+
+def _plain_rows(loaded: LoadedModel, ids_BT: Tensor) -> None:
+    end, mixed_BT = ids_BT.shape[1], torch.cat([ids_BT[:, :-3], ids_BT[[1, 2, 0], -3:]], dim=1)
+    whole_BTD, mixed_BTD = run_body(loaded, torch.cat([ids_BT, mixed_BT])).chunk(2)
+    cache = growing_cache()
+    _same(run_body(loaded, ids_BT[:, : end - 4], cache=cache), whole_BTD[:, : end - 4], "while it is filled")
+    if cache.get_seq_length() != end - 4:
+        raise _Differs("it stays empty")
+    _same(run_body(loaded, ids_BT[:, [end - 4]], cache=cache), whole_BTD[:, [end - 4]], "after one more token")
+    _same(run_body(loaded, ids_BT[:, end - 3 :], cache=cache), whole_BTD[:, end - 3 :], "after several more tokens")
+    cache.crop(-3)
+    chosen = torch.tensor([2, 0, 2], device=ids_BT.device)
+    select_rows(cache, chosen)
+    for used, steps in ((copy_cache(cache), slice(end - 3, end - 2)), (cache, slice(end - 3, end))):
+        with_cache = run_body(loaded, mixed_BT[chosen, steps], cache=used)
+        _same(with_cache, mixed_BTD[chosen, steps], "after it is cut back and its rows are chosen")
+    _same(run_body(loaded, ids_BT), whole_BTD, "after it was used")
+
+
+def _padded_rows(loaded: LoadedModel, ids_BT: Tensor) -> None:
+    """A row that is two tokens shorter than the others: padded at the left, then the same states moved there."""
+    gap, end = 2, ids_BT.shape[1] - 2
+    alone_BTD, short_BTD = run_body(loaded, ids_BT), run_body(loaded, ids_BT[:1, gap:])
+    expected_B1D = torch.cat([short_BTD[:, end - gap : end - gap + 1], alone_BTD[1:, end : end + 1]])
+    last_BT = torch.cat([ids_BT[:1, end : end + 1], ids_BT[1:, end : end + 1]])
+    mask_BS = torch.ones((len(ids_BT), end + 1), dtype=torch.long, device=ids_BT.device)
+    mask_BS[0, :gap] = 0
+    cache = growing_cache()
+    run_body(loaded, ids_BT[:, :end], mask_BS[:, :end], cache=cache)
+    _same(run_body(loaded, last_BT, mask_BS, cache=cache), expected_B1D, "behind padding")
+    cache = growing_cache()
+    right_BT = torch.cat([ids_BT[:1, gap:end], ids_BT[:1, :gap]], dim=1)
+    moved_BT, right_BS = torch.cat([right_BT, ids_BT[1:, :end]]), mask_BS[:, :end].sort(1, descending=True)[0]
+    run_body(loaded, moved_BT, right_BS, cache=cache)
+    slots_BS = torch.arange(end, device=ids_BT.device).repeat(len(ids_BT), 1)
+    slots_BS[0] = (slots_BS[0] - gap).clamp_min(0)
+    move_slots(cache, slots_BS)
+    _same(run_body(loaded, last_BT, mask_BS, cache=cache), expected_B1D, "after it is moved")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,7 +168,7 @@ class _Plan:
 
 def _plan(loaded: LoadedModel, stems: Sequence[str], endings: Sequence[str]) -> _Plan:
     stem_tokens = [tuple(row) for row in encode(loaded, stems, least=0)]
-    walkable = is_cacheable(loaded.model)
+    walkable = is_cacheable(loaded)
     tails: list[Tokens] = []
     walked: dict[int, list[int]] = {}
     whole: dict[tuple[int, int], Tokens] = {}

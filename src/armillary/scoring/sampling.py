@@ -8,18 +8,19 @@ Shapes: B rows, V vocabulary, K blocks of the vocabulary, S entries of a block.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from armillary.errors import ModelError, NumericError, UsageError
+from armillary.errors import NumericError, UsageError
 from armillary.models.batches import encode, pad, run_body
 from armillary.models.loaded import LoadedModel
 from armillary.models.prompts import beginning
 from armillary.progress import counted
 from armillary.scoring.decoding import DecodingRows, end_tokens
-from armillary.scoring.kv_cache import growing_cache, is_cacheable, select_rows
+from armillary.scoring.kv_cache import growing_cache, is_cacheable, require_cache, select_rows
 
 BLOCK = 256
 """Entries of the vocabulary that are summed before one of them is looked for; at 65,536 tokens there are as many sums
@@ -115,12 +116,19 @@ def sample(
     drawn = _Drawn(loaded, rows, owner, [[] for _ in owner], [0.0] * len(owner))
     order = sorted(range(len(owner)), key=lambda index: (len(rows[owner[index]]), index))
     with counted(label, len(owner)) as bar:
-        for first in range(0, len(order), batch_size):
-            batch = order[first : first + batch_size]
+        for batch in _batches(loaded, order, [len(rows[prompt]) for prompt in owner], batch_size):
             drawn.extend(batch, uniforms[batch].to(loaded.device), temperature, stops)
             bar.advance(len(batch))
     texts = [str(loaded.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in drawn.sequences]
     return Samples(sequences=drawn.sequences, logprobs=drawn.logprobs, texts=texts, prompt_index=owner)
+
+
+def _batches(loaded: LoadedModel, order: list[int], lengths: list[int], batch_size: int) -> list[list[int]]:
+    """Samples to draw together; only those of equal length where padding would change what the model gives."""
+    groups = [order]
+    if len({*lengths}) > 1 and not is_cacheable(loaded, padded=True):
+        groups = [[*group] for _, group in groupby(order, key=lengths.__getitem__)]
+    return [group[first : first + batch_size] for group in groups for first in range(0, len(group), batch_size)]
 
 
 @dataclass(frozen=True)
@@ -166,5 +174,4 @@ def _check(loaded: LoadedModel, num_samples: int, max_new_tokens: int, temperatu
             raise UsageError(f"{name} must be 1 or more, got {value}.")
     if not 0 < temperature < math.inf:
         raise UsageError(f"temperature must be above 0 and finite, got {temperature}.")
-    if not is_cacheable(loaded.model):
-        raise ModelError(f"{loaded.name} has recurrent layers; sampling needs a model with a key-value cache.")
+    require_cache(loaded, "sampling")

@@ -7,7 +7,7 @@ import torch
 from armillary.errors import NumericError, UsageError
 from armillary.models import KINDS, LoadedModel, tiny
 from armillary.scoring import branch_logits, next_token_logits
-from armillary.scoring.kv_cache import token_tree
+from armillary.scoring.kv_cache import is_cacheable, token_tree
 
 STEMS = ["Paris", "The color of grass", "red blue green", "x", "Berlin is not", "Rome "]
 ENDINGS = [" lives in the city of", " lives in the country of", " speaks the language of", "", "s", " lives in"]
@@ -46,6 +46,7 @@ def test_branches_equal_whole_prompts(loaded: LoadedModel) -> None:
 
 def test_branches_compute_shared_tokens_once() -> None:
     loaded = tiny()
+    assert is_cacheable(loaded)  # checked once a model, here before counting
     seen: list[int] = []
 
     def count(_module: object, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:

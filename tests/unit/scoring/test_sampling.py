@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from armillary.errors import ModelError, NumericError, UsageError
+from armillary.errors import NumericError, UsageError
 from armillary.models import KINDS, LoadedModel, tiny
 from armillary.scoring import next_token_logits, sample, token_nll
 from armillary.scoring.sampling import draw
@@ -122,10 +122,3 @@ def test_bad_input_is_named() -> None:
         loaded.anatomy.embedding.weight[loaded.tokenizer(" is")["input_ids"][0]] = float("nan")
     with pytest.raises(NumericError, match="Paris is"):
         sample(loaded, ["Paris is"], max_new_tokens=1, seed=0)
-
-
-def test_recurrent_models_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = tiny("qwen3")
-    monkeypatch.setattr(loaded.model.config, "layer_types", ["linear_attention", "full_attention"])
-    with pytest.raises(ModelError, match="key-value cache"):
-        sample(loaded, PROMPTS, max_new_tokens=1, seed=0)

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from armillary.errors import ModelError, NumericError, UsageError
+from armillary.errors import NumericError, UsageError
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace
 from armillary.methods.modeldiff.core import Draws, Floats, Scorer, Tokens
 from armillary.methods.modeldiff.source import ModelSource
 from armillary.methods.modeldiff.tempering import Redraw, TemperedModel, parallel_tempering
 from armillary.models.batches import run_body
 from armillary.models.loaded import LoadedModel
-from armillary.scoring.kv_cache import copy_cache, growing_cache, is_cacheable, select_rows
+from armillary.scoring.kv_cache import copy_cache, growing_cache, require_cache, select_rows
 from armillary.scoring.sampling import draw
 
 
@@ -91,8 +91,7 @@ class LoadedTempered:
 
         ModelError for a model without a key-value cache, UsageError for an empty prefix.
         """
-        if not is_cacheable(loaded.model):
-            raise ModelError(f"{loaded.name} has recurrent layers; tempering needs a model with a key-value cache.")
+        require_cache(loaded, "tempering")
         if not prefix_ids:
             raise UsageError("the prefix must have one token or more, such as the beginning-of-text token.")
         if batch_size < 1:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from armillary.errors import ModelError, NumericError, UsageError
+from armillary.errors import NumericError, UsageError
 from armillary.methods.vector_icl.embedding import run_embeds, side_by_side, takes_branches
 from armillary.models.batches import run_body
 from armillary.models.loaded import LoadedModel
@@ -22,7 +22,7 @@ from armillary.scoring.kv_cache import (
     TokenTree,
     copy_cache,
     growing_cache,
-    is_cacheable,
+    require_cache,
     select_rows,
     token_tree,
 )
@@ -52,9 +52,8 @@ class SharedPrefix:
 
     @torch.inference_mode()
     def __init__(self, loaded: LoadedModel, embeds_1TD: Float[Tensor, "1 t d"]) -> None:
-        """``t`` may be 0 (no demonstrations and no ``<bos>``). ModelError for a model with recurrent layers."""
-        if not is_cacheable(loaded.model):
-            raise ModelError(f"{loaded.name} has recurrent layers; this needs a model with a key-value cache.")
+        """``t`` may be 0 (no demonstrations and no ``<bos>``). ModelError for a model without a cache."""
+        require_cache(loaded, "reading vectors in a prompt")
         self.loaded, self.length = loaded, embeds_1TD.shape[1]
         self._cache = growing_cache()
         if self.length:
