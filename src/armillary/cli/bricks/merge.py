@@ -295,6 +295,10 @@ def models_section(settings: MergeSettings, merged: "StateMerge") -> Section:
         ["distance there", error_words(merged.worst_error)],
         ["density", merged.rule.density],
     ]
+    if merged.left_out:
+        facts.append(["left out, since only some models hold it and none reads it", ", ".join(merged.left_out)])
+    if merged.settings:
+        facts.append(["settings that differ from the base's, which are taken", ", ".join(merged.settings)])
     return merge_section(settings.method, summary, ["model", "weight", "factor"], inputs, facts)
 
 
@@ -329,7 +333,7 @@ def error_words(error: float | None) -> str:
 
 
 def print_recipe(settings: MergeSettings, to: Path | None) -> None:
-    """The YAML with which mergekit does the same, adapters as "base+folder", on stdout or in a new file.
+    """The YAML with which mergekit does the like, adapters as "base+folder", on stdout or in a new file.
 
     UsageError where mergekit knows no such merge, StorageError where the file exists.
     """

@@ -6,17 +6,23 @@ Legend: T models to merge, N entries of a block.
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from armillary.errors import NumericError, UsageError
+from armillary.errors import ModelError, NumericError, UsageError
 from armillary.files import whole_folder, write_atomic
 from armillary.methods.bricks.merging.rules import MergeRule
 from armillary.methods.bricks.merging.streaming import BLOCK, Merger, SquaredError
-from armillary.methods.bricks.merging.weight_folder import WeightFolder, copy_beside, shards, write_shards
+from armillary.methods.bricks.merging.weight_folder import (
+    WeightFolder,
+    copy_beside,
+    differing_settings,
+    shards,
+    write_shards,
+)
 from armillary.records.plain import dumps
 
 RECORD = "armillary_merge.json"
@@ -44,6 +50,12 @@ class StateMerge:
     worst_error: float | None
     """The relative distance there."""
 
+    left_out: tuple[str, ...] = ()
+    """Tensors that only some of the models hold and that none reads."""
+
+    settings: tuple[str, ...] = ()
+    """Settings of ``config.json`` in which a model differs from the base, whose are taken: "rope_theta of tuned"."""
+
 
 def merge_models(
     base: Path | str,
@@ -62,24 +74,39 @@ def merge_models(
     All are folders with safetensors. Values are merged in float64 and stored in the base's dtype; memory is one shard
     and one tensor of each model. An interrupted merge leaves nothing, and no source is ever written to.
 
+    Where one model has a head of its own and another's is its embedding, that one's embedding counts as its head and
+    the result is untied. The folder is opened again (without weights) and every file compared before it gets its name.
+
     Raises:
-        UsageError: other architecture, tensors, shapes, dtypes or vocabulary (the first difference is named), one
-            model tied and another not, settings that ``MergeRule.of`` refuses.
+        UsageError: other architecture, tensors, shapes, dtypes or vocabulary (the first difference is named), settings
+            that ``MergeRule.of`` refuses.
         NumericError: NaN or infinity in a model (model and tensor are named), also where only a cast makes it so.
-        StorageError, ModelError: ``out`` exists or can't be written; a folder is no model or holds pickles only.
+        StorageError, ModelError: ``out`` exists or can't be written; a folder is no model, is quantised or holds
+            pickles only; the result opens as another model.
     """
     rule = MergeRule.of(method, len(models), weights=weights, density=density, scale=scale, seed=seed)
     with ExitStack() as opened:
         root = opened.enter_context(WeightFolder(base))
         others = [opened.enter_context(WeightFolder(model)) for model in models]
         for other in others:
+            if root.kind != other.kind:
+                raise UsageError(
+                    f"{other.path} can't be merged onto {root.path}: their architectures are {other.kind} and "
+                    f"{root.kind}."
+                )
+        left_out = _brought_to_one_form([root, *others])
+        for other in others:
             _check_like(root, other)
         source = _Differences(root, others)
         with whole_folder(out) as folder:
             merging = _Merging(rule, source)
             written = write_shards(folder, shards(root, shard_bytes), merging.tensors())
-            copy_beside(root.path, folder)
-            result = merging.result(Path(out), written)
+            copy_beside(root, folder)
+            with WeightFolder(folder) as opened_again:
+                if (opened_again.names, opened_again.ties) != (root.names, root.ties):
+                    raise ModelError(f"the merge of {root.path} would open as another model than was merged.")
+            settings = [f"{name} of {other.path.name}" for other in others for name in differing_settings(root, other)]
+            result = replace(merging.result(Path(out), written), left_out=left_out, settings=tuple(settings))
             write_atomic(folder / RECORD, json.dumps(json.loads(dumps(result)), indent=1) + "\n")
     return result
 
@@ -156,13 +183,23 @@ class _Merging:
         return value.contiguous()
 
 
+def _brought_to_one_form(folders: Sequence[WeightFolder]) -> tuple[str, ...]:
+    """Untie in all what is untied in one, and leave out what only some hold and none reads; the latter's names."""
+    own = {name for folder in folders for name in folder.names}
+    if any(name in own for folder in folders for name in folder.ties):
+        for folder in folders:
+            for name in list(folder.ties):
+                folder.untie(name)
+    strays = {name for name in own if any(name not in folder.shapes for folder in folders)}
+    strays = {name for name in strays if all(name in folder.unread or name not in folder.shapes for folder in folders)}
+    for folder in folders:
+        for name in strays:
+            folder.leave_out(name)
+    return tuple(sorted(strays))
+
+
 def _check_like(base: WeightFolder, model: WeightFolder) -> None:
     where = f"{model.path} can't be merged onto {base.path}"
-    kinds = [str(folder.config.get("model_type")) for folder in (base, model)]
-    if kinds[0] != kinds[1]:
-        raise UsageError(f"{where}: their architectures are {kinds[1]} and {kinds[0]}.")
-    if base.tied != model.tied:
-        raise UsageError(f"{where}: only one of them ties its head to its embedding.")
     for name in sorted({*base.names, *model.names}):
         if name not in base.shapes or name not in model.shapes:
             lacking = base.path if name not in base.shapes else model.path

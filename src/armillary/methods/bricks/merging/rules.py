@@ -250,11 +250,12 @@ def draws_of(seed: int, name: str, count: int) -> list[torch.Generator]:
 
 
 def mergekit_recipe(base: str, models: Sequence[str], rule: MergeRule, *, dtype: str = "float32") -> str:
-    """YAML for ``mergekit-yaml``: the same rule on models named by folder or hub id, however large they are.
+    """YAML for ``mergekit-yaml``: the like rule on models named by folder or hub id, however large they are.
 
     An average of models is mergekit's ``linear`` with normalised weights, times the scale only where that is 1. DARE
-    draws other entries there than here. Raises UsageError for TIES of another convention than mergekit's, a scaled
-    average, or as many models as the rule has not.
+    is not the same there: mergekit draws other entries, and brings what is kept back to the tensor's l1 norm where
+    this one divides by the density, which agrees in expectation only. Raises UsageError for TIES of another convention
+    than mergekit's, a scaled average, or as many models as the rule has not.
     """
     method = rule.how
     if method.mergekit is None:
@@ -266,6 +267,10 @@ def mergekit_recipe(base: str, models: Sequence[str], rule: MergeRule, *, dtype:
     if averages and rule.scale != 1:
         raise UsageError(f"mergekit's linear has no scale; got {rule.scale}, give 1.")
     lines = [f"merge_method: {method.mergekit}"]
+    if method.is_random:
+        lines.insert(
+            0, "# mergekit brings what DARE keeps back to the tensor's l1 norm; armillary divides by the density"
+        )
     if not averages:
         lines.append(f"base_model: {json.dumps(base)}")
     lines.append("models:")

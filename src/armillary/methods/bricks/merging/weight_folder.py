@@ -1,31 +1,50 @@
-"""A model's folder as tensors on disk: read one at a time from safetensors, written shard by shard."""
+"""A model's folder as tensors on disk: read one at a time from safetensors, written shard by shard.
+
+What a folder holds is decided by its files and by what transformers makes of them: it is opened once without weights
+(on the "meta" device), which tells what is missing, left unread, or tied.
+"""
 
 import json
 import math
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from armillary.errors import ModelError, StorageError
+from armillary.errors import ArmillaryError, ModelError, StorageError
 from armillary.files import read_object, write_atomic
 from armillary.models.loading import require_readable
+from armillary.models.quiet import quiet, reason, refuse_gaps
 from armillary.records.plain import digest
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-_HEADS = ("lm_head.weight", "embed_out.weight")
 _BESIDE = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*", "NOTICE*")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
+_QUANTISED = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_NO_FUNCTION = {
+    "_name_or_path", "architectures", "auto_map", "dtype", "id2label", "label2id", "tie_word_embeddings",
+    "torch_dtype", "transformers_version", "use_cache",
+}  # fmt: skip
+"""Settings that say nothing of what a model computes, or are decided by its files; so do ids of special tokens."""
 
 
 class WeightFolder:
     """The tensors of one model, opened lazily: only names and shapes are read until a tensor is asked for.
 
-    Where the configuration ties the head to the embedding, the head's copy is not listed. A context manager.
+    Names are those of the opened model, whatever prefix the files use. A head that is the embedding (absent from the
+    files, or equal to it and tied by the configuration) is in ``ties`` and not listed. A context manager.
+
+    Raises ModelError for a folder that is no whole model, is quantised or holds an adapter as well.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -33,17 +52,21 @@ class WeightFolder:
         if not self.path.is_dir():
             raise ModelError(f"there is no folder {str(path)!r}; give one that save_pretrained wrote.")
         require_readable(self.path)
-        self.config = read_object(self.path / "config.json")
+        refuse_unmergeable(self.path, read_object(self.path / "config.json"))
         self._stack = ExitStack()
-        self._files: dict[str, Any] = {}
+        self._files: dict[str, tuple[Any, str]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, str] = {}
         try:
-            for file in self._safetensors():
-                self._open(file)
+            files = [self._stack.enter_context(safe_open(file, framework="pt")) for file in self._safetensors()]
+            model, unread = opened_empty(self.path)
+            self._list(model, unread, files)
         except (OSError, SafetensorError) as error:
             self._stack.close()
             raise StorageError(f"{self.path} can't be read as safetensors: {error}.") from error
+        except ArmillaryError:
+            self._stack.close()
+            raise
 
     def __enter__(self) -> "WeightFolder":
         return self
@@ -56,45 +79,136 @@ class WeightFolder:
         """Tensors in rising order, a tied head left out."""
         return sorted(self.shapes)
 
-    @property
-    def tied(self) -> bool:
-        """True where the head is the embedding."""
-        text = self.config.get("text_config") or {}
-        return bool(self.config.get("tie_word_embeddings", text.get("tie_word_embeddings", False)))
-
     def tensor(self, name: str) -> Tensor:
         """One tensor in its stored dtype."""
-        value: Tensor = self._files[name].get_tensor(name)
+        file, stored = self._files[name]
+        value: Tensor = file.get_tensor(stored)
         return value
 
+    def untie(self, name: str) -> None:
+        """List a tied head on its own, with the values of the embedding that it is."""
+        source = self.ties.pop(name)
+        for kept in (self._files, self.shapes, self.dtypes):
+            kept[name] = kept[source]  # type: ignore[assignment]
+
+    def leave_out(self, name: str) -> None:
+        """Forget a tensor that the opened model does not read."""
+        for kept in (self._files, self.shapes, self.dtypes):
+            kept.pop(name, None)
+
     def tokenizer(self) -> str | None:
-        """Hash of the vocabulary and the added tokens; None where the folder has no tokenizer."""
-        path = self.path / "tokenizer.json"
-        if path.is_file():
-            data = read_object(path)
-            added = [(token.get("id"), token.get("content")) for token in data.get("added_tokens", [])]
-            return digest({"vocabulary": data.get("model", {}).get("vocab"), "added": added})
-        files = [self.path / name for name in ("tokenizer.model", "vocab.json", "vocab.txt")]
-        present = [file for file in files if file.is_file()]
-        return digest([file.read_bytes().hex() for file in present]) if present else None
+        """Hash of the vocabulary with its ids; None where the folder has no tokenizer."""
+        files = [self.path / name for name in _TOKENIZERS if (self.path / name).is_file()]
+        try:
+            with quiet():
+                vocabulary = AutoTokenizer.from_pretrained(self.path, local_files_only=True).get_vocab()
+        except Exception:  # a tokenizer that needs its author's code; its files can still be compared
+            return digest([file.read_bytes().hex() for file in files]) if files else None
+        return digest(vocabulary)
 
     def _safetensors(self) -> Sequence[Path]:
-        index = self.path / INDEX
-        if not index.is_file():
-            return [self.path / SINGLE] if (self.path / SINGLE).is_file() else sorted(self.path.glob("*.safetensors"))
-        names = sorted(set(read_object(index).get("weight_map", {}).values()))
-        if strange := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
-            raise StorageError(f"{index} points to {strange[0]!r}; shards are safetensors in the same folder.")
-        return [self.path / name for name in names]
+        index, names = self.path / INDEX, []
+        if index.is_file():
+            names = sorted(set(read_object(index).get("weight_map", {}).values()))
+            if strange := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
+                raise StorageError(f"{index} points to {strange[0]!r}; shards are safetensors in the same folder.")
+        # Where both are there transformers opens the single file.
+        single = (self.path / SINGLE).is_file() or not names
+        return [self.path / SINGLE] if single else [self.path / name for name in names]
 
-    def _open(self, file: Path) -> None:
-        opened = self._stack.enter_context(safe_open(file, framework="pt"))
-        for name in opened.keys():  # noqa: SIM118  (the file is no mapping)
-            if self.tied and name.endswith(_HEADS):
-                continue
-            part = opened.get_slice(name)
-            self._files[name] = opened
-            self.shapes[name], self.dtypes[name] = tuple(part.get_shape()), str(part.get_dtype())
+    def _list(self, model: PreTrainedModel, unread: Sequence[str], files: Sequence[Any]) -> None:
+        self.kind, self.settings = str(model.config.model_type), model.config.to_dict()
+        expected, prefix = model.state_dict(), f"{model.base_model_prefix}."
+        ignored = [*(model._keys_to_ignore_on_load_unexpected or ()), r"rotary_emb\.inv_freq"]
+        self.unread: set[str] = set()
+        """Tensors that the opened model does not take."""
+
+        for file in files:
+            for stored in file.keys():  # noqa: SIM118  (the file is no mapping)
+                spelled = (stored, f"{prefix}{stored}", stored.removeprefix(prefix))
+                name = next((name for name in spelled if name in expected), stored)
+                part = file.get_slice(stored)
+                self._files[name] = (file, stored)
+                self.shapes[name], self.dtypes[name] = tuple(part.get_shape()), str(part.get_dtype())
+                if name not in expected and (stored in unread or any(re.search(rule, name) for rule in ignored)):
+                    self.unread.add(name)
+                elif name in expected and expected[name].is_floating_point() and self.dtypes[name] not in _FLOATS:
+                    raise ModelError(
+                        f"{self.path} holds {name} as {self.dtypes[name]}, which is quantised; {_UNQUANTISED}"
+                    )
+        self.may_tie = bool(model.all_tied_weights_keys)
+        """The configuration ties where the files don't say otherwise."""
+
+        self.ties: dict[str, str] = {}
+        """Of the heads that are the embedding: their name and its."""
+
+        for target, source in model.all_tied_weights_keys.items():
+            if source not in self.shapes and target in self.shapes:
+                for kept in (self._files, self.shapes, self.dtypes):
+                    kept[source] = kept.pop(target)  # type: ignore[assignment]
+            if target in self.shapes and not torch.equal(self.tensor(target), self.tensor(source)):
+                continue  # transformers leaves the two apart then, whatever the configuration says
+            self.ties[target] = source
+            self.leave_out(target)
+
+
+_UNQUANTISED = "give the model that it was made from, or a copy that was dequantised and saved."
+
+
+def refuse_unmergeable(folder: Path, config: Mapping[str, Any]) -> None:
+    """ModelError for a folder whose weights are quantised, or that holds an adapter beside its model."""
+    text = config.get("text_config")
+    parts = [config, text if isinstance(text, dict) else {}]
+    methods = [part.get(key) for part in parts for key in ("quantization_config", "compression_config")]
+    named = next((method for method in methods if method), None)
+    if named or any((folder / name).is_file() for name in _QUANTISED):
+        kind = named.get("quant_method", "a method of its own") if isinstance(named, dict) else "a method of its own"
+        raise ModelError(f"{folder} holds weights quantised by {kind}, which can't be merged; {_UNQUANTISED}")
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{folder} holds an adapter beside its model; merge that into it first, or take it out.")
+
+
+def opened_empty(folder: Path) -> tuple[PreTrainedModel, list[str]]:
+    """The folder's model without weights, and the names of tensors that it does not read.
+
+    ModelError where transformers can't open the folder or lacks one of its weights.
+    """
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(folder)
+            # A head that is no language model's (a classifier's, an image-text model's) is opened as what it is.
+            named = getattr(transformers, next(iter(getattr(config, "architectures", None) or ()), ""), None)
+            kind: Any = named if "For" in getattr(named, "__name__", "") else AutoModelForCausalLM
+            model, loading = kind.from_pretrained(
+                folder, device_map="meta", output_loading_info=True, ignore_mismatched_sizes=True, use_safetensors=True
+            )
+    except Exception as error:
+        raise ModelError(f"{folder} can't be opened as a model: {reason(error)}.") from error
+    refuse_gaps(loading, str(folder))
+    return model, sorted(loading["unexpected_keys"])
+
+
+def differing_settings(base: WeightFolder, model: WeightFolder) -> list[str]:
+    """Settings of the opened configurations that differ and may change what a model computes."""
+    ours, theirs = (_flat(folder.settings) for folder in (base, model))
+    names = sorted({*ours, *theirs})
+    return [
+        name
+        for name in names
+        if name.split(".")[-1] not in _NO_FUNCTION
+        and not name.endswith("_token_id")
+        and ours.get(name) != theirs.get(name)
+    ]
+
+
+def _flat(settings: Mapping[str, Any]) -> Mapping[str, object]:
+    inner = {
+        f"{name}.{key}": value
+        for name, part in settings.items()
+        if isinstance(part, dict)
+        for key, value in part.items()
+    }
+    return {name: value for name, value in settings.items() if not isinstance(value, dict)} | inner
 
 
 def shards(folder: WeightFolder, limit: int) -> list[list[str]]:
@@ -122,14 +236,32 @@ def write_shards(out: Path, plan: Sequence[Sequence[str]], tensors: Iterator[tup
         total += sum(value.numel() * value.element_size() for value in shard.values())
         weight_map.update(dict.fromkeys(shard, file))
         save_file(shard, out / file, metadata={"format": "pt"})
+        _compare(shard, out / file)
     if len(plan) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
         write_atomic(out / INDEX, json.dumps(index, indent=1) + "\n")
     return total
 
 
-def copy_beside(source: Path, out: Path) -> None:
-    """Everything of a model's folder that is no weights: configuration, tokenizer, licence."""
-    for file in sorted({file for pattern in _BESIDE for file in source.glob(pattern) if file.is_file()}):
-        if file.name != INDEX:
+def _compare(shard: Mapping[str, Tensor], file: Path) -> None:
+    with safe_open(file, framework="pt") as written:
+        for name, value in shard.items():
+            if not torch.equal(written.get_tensor(name), value):
+                raise StorageError(f"{file.name} does not hold the {name} that was written; is the disk sound?")
+
+
+def copy_beside(source: WeightFolder, out: Path) -> None:
+    """Everything of a model's folder that is no weights: configuration, tokenizer, licence.
+
+    The configuration says that the head is untied where it is.
+    """
+    for file in sorted({file for pattern in _BESIDE for file in source.path.glob(pattern) if file.is_file()}):
+        if not file.name.endswith(".index.json"):
             shutil.copyfile(file, out / file.name)
+    if source.may_tie and not source.ties:
+        config = dict(read_object(out / "config.json"))
+        parts = [config, *(value for value in config.values() if isinstance(value, dict))]
+        for part in parts:
+            if part is config or "tie_word_embeddings" in part:
+                part["tie_word_embeddings"] = False
+        write_atomic(out / "config.json", json.dumps(config, indent=2) + "\n")

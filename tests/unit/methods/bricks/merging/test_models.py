@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -137,9 +138,111 @@ def test_a_tied_head_is_merged_once(tmp_path: Path) -> None:
     with quiet():
         model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert model.lm_head.weight is model.model.embed_tokens.weight
-    untied = write(tmp_path / "untied", 1)
-    with pytest.raises(UsageError, match="only one of them ties"):
-        merge_models(models[0], [untied], tmp_path / "never")
+
+
+FORMS: dict[str, tuple[dict[str, bool], Callable[[dict[str, Tensor]], dict[str, Tensor]]]] = {
+    "untied": ({}, lambda held: held),
+    "tied by the configuration, with a head of its own": ({"tie_word_embeddings": True}, lambda held: held),
+    "tied, without a head": ({"tie_word_embeddings": True}, lambda held: without(held, "lm_head")),
+    "tied, with a copy": ({"tie_word_embeddings": True}, lambda held: {**held, "lm_head.weight": held[EMBEDDING] + 0}),
+    "tied, only the head stored": (
+        {"tie_word_embeddings": True},
+        lambda held: without({**held, "lm_head.weight": held[EMBEDDING]}, "embed"),
+    ),
+    "without prefix": ({}, lambda held: {name.removeprefix("model."): value for name, value in held.items()}),
+    "in 16 bits": ({}, lambda held: {name: value.bfloat16() for name, value in held.items()}),
+    "with tensors that nothing reads": (
+        {},
+        lambda held: {**held, "score.weight": torch.ones(2, 32), "model.layers.0.rotary_emb.inv_freq": torch.ones(4)},
+    ),
+}
+EMBEDDING = "model.embed_tokens.weight"
+
+
+def without(held: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {name: value for name, value in held.items() if part not in name}
+
+
+def in_form(folder: Path, form: str, seed: int, sharded: bool = False) -> Path:
+    """A model stored in one of the forms that folders are met in."""
+    changed, stored = FORMS[form]
+    write(folder, seed)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changed}))
+    held = stored(read(folder))
+    parts = [dict(list(held.items())[:5]), dict(list(held.items())[5:])] if sharded else [held]
+    names = ["model-1.safetensors", "model-2.safetensors"] if sharded else ["model.safetensors"]
+    (folder / "model.safetensors").unlink()
+    for name, part in zip(names, parts, strict=True):
+        save_file(part, folder / name, metadata={"format": "pt"})
+    if sharded:
+        index = {name: file for file, part in zip(names, parts, strict=True) for name in part}
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    return folder
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_merge_of_folders_is_that_of_the_models_they_open_as(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    forms = [draw.choice(list(FORMS)) for _ in range(3)]
+    folders = [in_form(tmp_path / str(n), form, n, sharded=draw.random() < 0.3) for n, form in enumerate(forms)]
+    result = merge_models(folders[0], folders[1:], tmp_path / "out")
+    base, first, second, merged = (load(folder).model.state_dict() for folder in (*folders, tmp_path / "out"))
+    for name, start in base.items():
+        expected = start + ((first[name] - start) + (second[name] - start)) / 2
+        tolerance = 2e-2 if forms[0] == "in 16 bits" else 1e-6
+        torch.testing.assert_close(merged[name], expected, rtol=0, atol=tolerance, msg=f"{forms}: {name}")
+    heads = {form.startswith("tied, ") for form in forms}
+    assert load(tmp_path / "out").model.config.tie_word_embeddings == (heads == {True})
+    strays = {"score.weight", "model.layers.0.rotary_emb.inv_freq"}
+    some = {form == "with tensors that nothing reads" for form in forms} == {True, False}
+    assert set(result.left_out) == (strays if some else set())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda folder: configured(folder, quantization_config={"quant_method": "gptq", "bits": 4}), "by gptq"),
+        (lambda folder: configured(folder, quantization_config={"quant_method": "fp8"}), "by fp8"),
+        (lambda folder: (folder / "quantize_config.json").write_text("{}"), "a method of its own"),
+        (lambda folder: stored_as(folder, torch.int8), "as I8, which is quantised"),
+        (lambda folder: stored_as(folder, torch.float8_e4m3fn), "as F8_E4M3, which is quantised"),
+        (lambda folder: (folder / "adapter_config.json").write_text("{}"), "an adapter beside its model"),
+        (lambda folder: configured(folder, vocab_size=99), "does not fit its config"),
+        (lambda folder: configured(folder, model_type="none-such"), "can't be opened"),
+        (lambda folder: configured(folder, num_hidden_layers=3), "lacks 9 of its weights"),
+        (lambda folder: keep_only(folder, lambda name: "lm_head" not in name), "lacks 1 of its weights"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 2])
+def test_what_is_no_whole_plain_model_is_refused(tmp_path: Path, spoil: Any, sentence: str, place: int) -> None:
+    folders = [write(tmp_path / str(number), number) for number in range(3)]
+    spoil(folders[place])
+    with pytest.raises(ModelError, match=sentence):
+        merge_models(folders[0], folders[1:], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def configured(folder: Path, **changed: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changed}))
+
+
+def stored_as(folder: Path, dtype: torch.dtype) -> None:
+    held = read(folder)
+    held["model.layers.0.mlp.up_proj.weight"] = held["model.layers.0.mlp.up_proj.weight"].to(dtype)
+    save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def keep_only(folder: Path, wanted: Callable[[str], bool]) -> None:
+    held = {name: value for name, value in read(folder).items() if wanted(name)}
+    save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_settings_that_differ_are_named(tmp_path: Path) -> None:
+    folders = [write(tmp_path / str(number), number) for number in range(3)]
+    configured(folders[2], rms_norm_eps=1e-3, use_cache=False, eos_token_id=3)
+    assert merge_models(folders[0], folders[1:], tmp_path / "out").settings == ("rms_norm_eps of 2",)
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
