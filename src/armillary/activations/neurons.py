@@ -42,9 +42,10 @@ def column_norms(loaded: LoadedModel) -> NDArray[np.float64]:
 
 
 @contextmanager
-def changed(loaded: LoadedModel, changes: Mapping[int, Change]) -> Iterator[None]:
+def changed(loaded: LoadedModel, changes: Mapping[int, Change], *, skip: int = 0) -> Iterator[None]:
     """Inside the block the named layers write the changed activations; no weight is touched, hooks always go away.
 
+    The first ``skip`` tokens of every text (attention sinks) keep theirs.
     Raises ModelError where a model ran in the block without calling a hook (compiled or fused FFNs).
     """
     writes = ffn_writes(loaded)
@@ -56,9 +57,27 @@ def changed(loaded: LoadedModel, changes: Mapping[int, Change]) -> Iterator[None
 
     def hook(layer: int, change: Change, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         fired.add(layer)
-        return (change(args[0]), *args[1:])
+        new = change(args[0])
+        if skip:
+            new = torch.where(firsts[0].reshape(*args[0].shape[:-1], 1), args[0], new)
+        return (new, *args[1:])
 
-    handles = [loaded.anatomy.base.register_forward_hook(lambda *_: runs.append(1))]
+    firsts: list[Tensor] = []
+
+    def note(_: nn.Module, args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
+        ids = next(value for value in (*args, given.get("input_ids"), given.get("inputs_embeds")) if value is not None)
+        mask, cache = given.get("attention_mask"), given.get("past_key_values")
+        if isinstance(mask, Tensor) and mask.ndim == 2:
+            position_BT = mask.long().cumsum(1)[:, -ids.shape[1] :] - 1
+        else:
+            start = cache.get_seq_length() if cache is not None else 0
+            position_BT = torch.arange(start, start + ids.shape[1], device=ids.device).expand(ids.shape[:2])
+        firsts[:] = [position_BT < skip]
+
+    base = loaded.anatomy.base
+    handles = [base.register_forward_hook(lambda *_: runs.append(1))]
+    if skip:
+        handles.append(base.register_forward_pre_hook(note, with_kwargs=True))
     try:
         for layer, change in changes.items():
             handles.append(writes[layer].register_forward_pre_hook(partial(hook, layer, change)))

@@ -30,10 +30,12 @@ Measure = Literal["percent", "nats"]
 def ablated(loaded: LoadedModel, chosen: Index) -> Iterator[None]:
     """Inside the block the chosen neurons write nothing: bit-equal to zeroed columns of the write matrices.
 
-    No weight is touched. UsageError for a neuron that the model doesn't have, ModelError as ``changed``.
+    The first token of a text keeps what they write: it holds the attention sink, which scores and magnitudes leave out
+    as well, and whose loss would drown what the neurons do. No weight is touched. UsageError for a neuron that the
+    model doesn't have, ModelError as ``changed``.
     """
     chosen.mask(len(ffn_writes(loaded)), loaded.anatomy.intermediate_size)
-    with changed(loaded, {layer: _silencer(neurons) for layer, neurons in chosen.neurons.items()}):
+    with changed(loaded, {layer: _silencer(neurons) for layer, neurons in chosen.neurons.items()}, skip=1):
         yield
 
 
@@ -158,5 +160,5 @@ def ablate(
     for name, chosen in track(sets.items(), "switching neurons off", len(sets)):
         spelled = str({layer: neurons.tolist() for layer, neurons in sorted(chosen.neurons.items())})
         with ablated(loaded, chosen):
-            after[name] = measure(name=f"without {spelled}")
+            after[name] = measure(name=f"without {spelled} after the first token")
     return AblationTable(before=before, after=after, sizes={name: chosen.size for name, chosen in sets.items()})

@@ -10,7 +10,7 @@ from armillary.activations import run_texts, streaming
 from armillary.activations.neurons import changed, column_norms
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.bricks.losses import Losses, effect, text_losses
-from armillary.methods.bricks.neurons.ablation import AblationTable, ablate, ablated
+from armillary.methods.bricks.neurons.ablation import AblationTable, _silencer, ablate, ablated
 from armillary.methods.bricks.neurons.sparsity import (
     ablation_curve,
     cett,
@@ -23,6 +23,7 @@ from armillary.methods.bricks.neurons.sparsity import (
 )
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel, tiny
+from armillary.models.batches import pad, run_body
 from armillary.scoring import sequence_nll
 from stored import Keep
 
@@ -46,7 +47,8 @@ def logits(loaded: LoadedModel) -> torch.Tensor:
 
 def test_knock_out_is_bit_equal_to_zeroed_columns(loaded: LoadedModel) -> None:
     before = logits(loaded)
-    with ablated(loaded, CHOSEN):
+    silent = {layer: _silencer(neurons) for layer, neurons in CHOSEN.neurons.items()}
+    with changed(loaded, silent):
         hooked = logits(loaded)
     assert torch.equal(logits(loaded), before)
     originals = [write.weight.detach().clone() for write in loaded.anatomy.ffn_writes]
@@ -58,6 +60,20 @@ def test_knock_out_is_bit_equal_to_zeroed_columns(loaded: LoadedModel) -> None:
         for write, original in zip(loaded.anatomy.ffn_writes, originals, strict=True):
             write.weight.copy_(original)
     assert torch.equal(hooked, zeroed) and not torch.equal(hooked, before)
+
+
+def test_the_first_token_keeps_its_neurons_however_texts_are_batched(loaded: LoadedModel) -> None:
+    rows = [loaded.tokenizer(text)["input_ids"] for text in TEXTS["cities"]]
+    ids, mask = pad(rows, device=loaded.device)
+    with torch.no_grad(), ablated(loaded, CHOSEN):
+        together = run_body(loaded, ids, mask)
+        for number, row in enumerate(rows):
+            keep = Keep()
+            with streaming(loaded, "ffn", keep):
+                alone = run_body(loaded, torch.tensor([row]))[0]
+            torch.testing.assert_close(together[number][mask[number].bool()], alone, rtol=1e-4, atol=1e-5)
+            written = [keep.values(layer)[:, neurons] for layer, neurons in CHOSEN.neurons.items()]
+            assert any(bool(part[0].any()) for part in written) and not any(bool(part[1:].any()) for part in written)
 
 
 def test_hooks_go_away_and_are_missed_when_bypassed() -> None:
