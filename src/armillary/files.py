@@ -1,5 +1,6 @@
-"""A file is either whole or not there: writing through a temporary file in the same folder."""
+"""A file is either whole or not there: writing through a temporary file in the same folder; users' files are read."""
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -7,10 +8,11 @@ import json
 import os
 import secrets
 import shutil
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from armillary.errors import StorageError, UsageError
 
@@ -161,26 +163,137 @@ def digest_of(path: Path | str) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_text(path: Path | str) -> str:
-    """The text of a user's file in UTF-8, without a byte order mark.
+# What users give: text, lines, JSON and TOML in the dialects of their editors, spreadsheets and shells.
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before that of UTF-16, which it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_NO_TEXT = {
+    b"\x1f\x8b": "compressed (gzip); unpack it first",
+    b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook of the old form; save the sheet as CSV",
+    b"PAR1": "a Parquet file; write it as CSV",
+    b"ARROW1": "a Feather file; write it as CSV",
+    b"\x89HDF": "an HDF5 file; write it as CSV",
+    b"\x93NUMPY": "a NumPy array (.npy), not text",
+    b"%PDF": "a PDF; save its text",
+}
+
+
+def read_text(path: Path | str, *, what: str = "file", errors: Literal["strict", "replace"] = "strict") -> str:
+    """The text of a user's file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; the mark is taken off.
+
+    Line ends stay as they are. ``what`` it is stands in messages; ``errors="replace"`` is for files of which only
+    ASCII counts.
 
     Raises:
-        UsageError: there is no such file, or it is no such text.
+        UsageError: there is no such file, it is a folder, or it is no such text; the sentence names the line.
         StorageError: it can't be read.
     """
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"{path} could not be read: there is no file of that name.") from None
+        content = Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{path} could not be read: there is no {what} of that name.") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder; give a {what}.") from None
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        raise StorageError(f"{path} could not be read: {getattr(error, 'strerror', None) or error}.") from error
+    for beginning, kind in _NO_TEXT.items():
+        if content.startswith(beginning):
+            raise UsageError(f"{path} is {kind}.")
+    mark, encoding = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "utf-8"))
+    try:
+        text = content[len(mark) :].decode(encoding, errors)
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
-    except OSError as error:
-        raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
+        line = content[: len(mark) + error.start].count(b"\n") + 1
+        raise UsageError(
+            f"{path} is not UTF-8: {error.reason} (byte {len(mark) + error.start}, line {line}); save it as UTF-8."
+        ) from None
+    if errors == "strict" and "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise UsageError(f"{path} is no text: it holds a zero byte in line {line}; save it as UTF-8 text.")
+    return text
+
+
+def numbered_lines(path: Path | str, *, blank: bool = False) -> list[tuple[int, str]]:
+    """The lines of a user's file with their numbers; of white space alone only with ``blank``.
+
+    A line ends at a line feed, before which a carriage return is dropped, and at no other sign. Raises as
+    ``read_text``; UsageError, too, for the line ends of old Macs.
+    """
+    text = read_text(path)
+    if "\r" in text.rstrip("\r") and "\n" not in text:
+        raise UsageError(f"the lines of {path} end with a carriage return alone; save it with line feeds.")
+    lines = text.split("\n") if text else []
+    if lines and not lines[-1]:
+        lines.pop()
+    numbered = ((number, line.removesuffix("\r")) for number, line in enumerate(lines, 1))
+    return [(number, line) for number, line in numbered if blank or line.strip()]
 
 
 def text_lines(path: Path | str) -> list[str]:
-    """The lines of a user's file that hold more than white space. Raises as ``read_text``."""
-    return [line for line in read_text(path).splitlines() if line.strip()]
+    """The lines of a user's file that hold more than white space. Raises as ``numbered_lines``."""
+    return [line for _, line in numbered_lines(path)]
+
+
+def json_rows(path: Path | str, names: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The objects of a file with one JSON object a line, or with one list of them; each with its place in words.
+
+    ``names`` says in messages what an object holds. Raises as ``numbered_lines``; UsageError naming the line for what
+    is no JSON, no object, has a name twice, NaN, or text that is no Unicode.
+    """
+    text = read_text(path)
+    items: Any = None
+    if text.lstrip().startswith("["):
+        with contextlib.suppress(UsageError):  # a list on its first line alone is told of below
+            items = _parsed(text, str(path), names)
+    if isinstance(items, list):
+        rows = [(f"item {number} of {path}", item) for number, item in enumerate(items, 1)]
+    else:
+        places = ((f"line {number} of {path}", line) for number, line in numbered_lines(path))
+        rows = [(where, _parsed(line, where, names)) for where, line in places]
+    for where, row in rows:
+        if not isinstance(row, dict):
+            raise UsageError(f"{where} is a {type(row).__name__}; give an object with {names}.")
+    return rows
+
+
+def _parsed(text: str, where: str, names: str) -> Any:
+    def distinct(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+        row = dict(pairs)
+        if len(row) < len(pairs):
+            keys = [key for key, _ in pairs]
+            raise UsageError(f"{where} has {next(key for key in keys if keys.count(key) > 1)!r} twice.")
+        return row
+
+    def refused(word: str) -> Any:
+        raise UsageError(f"{where} holds {word}, which is no JSON.")
+
+    try:
+        data = json.loads(text, object_pairs_hook=distinct, parse_constant=refused)
+        json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except UsageError:
+        raise
+    except (ValueError, RecursionError):
+        raise UsageError(f"{where} is not JSON; give one object a line with {names}.") from None
+    return data
+
+
+def read_toml(path: Path | str, what: str = "configuration file") -> Mapping[str, Any]:
+    """The table in a TOML file of a user's; ``what`` it is stands in messages.
+
+    Raises:
+        UsageError: there is no such file, or it is no TOML.
+        StorageError: it can't be read.
+    """
+    try:
+        return tomllib.loads(read_text(path, what=what))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"the {what} {path} is not valid TOML: {error}.") from None
 
 
 def read_object(path: Path) -> Mapping[str, Any]:

@@ -75,7 +75,7 @@ def test_a_flag_goes_before_the_file(path: Path) -> None:
         ("subjects = 1.5", "settings.toml.subjects must be a whole number"),
         ("subjects = 3", "subjects must be 40 or more, got 3"),
         ("subjects 3", "settings.toml is not valid TOML"),
-        (None, "There is no configuration file"),
+        (None, "there is no configuration file"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(

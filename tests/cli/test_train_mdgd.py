@@ -239,7 +239,7 @@ def test_wrong_input_is_one_sentence(change: Change, words: str, here: Path, cap
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["gone.toml"], "no configuration file gone.toml"),
+        (["gone.toml"], "gone.toml could not be read: there is no configuration file"),
         (["bad.toml"], "is not valid TOML"),
         (["good.toml", "--set", "steps"], "--set takes KEY=VALUE"),
         (["good.toml", "--set", "model.name=1"], "'model' is no table"),

@@ -11,8 +11,9 @@ from typing import Annotated, Any, TypeVar, cast
 import tyro
 
 from armillary.errors import UsageError
+from armillary.files import read_toml
 from armillary.records.plain import decode_fields, is_required
-from armillary.runs.settings import RunSettings, read_toml, without_extras
+from armillary.runs.settings import RunSettings, without_extras
 
 Options = TypeVar("Options")
 SettingsT = TypeVar("SettingsT", bound=RunSettings)

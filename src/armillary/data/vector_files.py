@@ -1,15 +1,14 @@
-"""Vectors and targets in files of a user's: tables of numbers (.npy), or comma-separated text with a header (.csv).
+"""Vectors and targets in files of a user's: arrays (.npy), or tables of text with a header (.csv, .tsv).
 
 Rows are counted from 1, a header not among them. Legend: N rows, E numbers a vector.
 """
 
-import csv
-import io
 import math
 import re
 import warnings
+import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,8 +16,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from armillary.data.tables import (
+    TABLES,
+    TextTable,
+    decimal_mark,
+    is_number,
+    listed_names,
+    may_be_grouped,
+    number_in,
+    read_table,
+    twice,
+)
 from armillary.errors import UsageError
-from armillary.files import read_text
+from armillary.files import numbered_lines
 
 Task = Literal["classify", "regress", "describe"]
 Vectors = NDArray[np.float64]
@@ -26,8 +36,20 @@ Vectors = NDArray[np.float64]
 MOST_CLASSES = 20
 """Different texts that are still taken for names of classes: each needs demonstrations in every prompt."""
 
-_COLUMN = re.compile(r"(?P<file>.+?\.csv):(?P<column>.+)", re.IGNORECASE)
+_COLUMN = re.compile(r"(?P<file>.+?\.[ct]sv):(?P<column>.+)", re.IGNORECASE)
 """A column of a file; the name of a column may hold colons and that of a file, before its ending, too."""
+
+_NAMELESS = re.compile(r"(?:Unnamed: ?\d+.*)?")
+"""What pandas calls the column of its row numbers when it writes them, and when it reads them back."""
+
+_ROW_NAMES = {"id", "index", "idx", "level_0", "row", "row_id", "rowid", "rownum", "nr", "no", "#"}
+"""Columns of whole numbers, all different, under these names tell rows apart and are no part of a vector."""
+
+_MISSING = {"NA", "N/A", "#N/A", "<NA>", "null", "NULL", "None"}
+_LIKE_LIST = re.compile(
+    r"(?:[\w.]*(?:array|tensor)\()?\s*\[[^\d]{0,20}\d.*[\])]|\((?:[-+.\de]+,\s*)+[-+.\de]*\)", re.DOTALL
+)
+_LIST = re.compile(r"(?:[\w.]*(?:array|tensor)\()?\s*[\[(]([^\[\]()]*)[\])](?:,\s*\w+=[^,()]+)*\)?", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,64 +61,39 @@ class VectorFile:
     targets: tuple[str, ...] | None = None
     """One text a row; None where none were asked for."""
 
-
-@dataclass(frozen=True)
-class _Sheet:
-    path: Path
-    header: tuple[str, ...]
-    rows: list[list[str]]
-
-    def column(self, name: str) -> list[str]:
-        if name not in self.header:
-            raise UsageError(f"{self.path} has no column {name!r}; its columns are {_listed(self.header)}.")
-        position = self.header.index(name)
-        return [row[position] for row in self.rows]
-
-    def numeric(self, *, but: str | None) -> tuple[str, ...]:
-        """The columns with a number in some row, in their order."""
-        return tuple(name for name in self.header if name != but and any(map(_is_number, self.column(name))))
-
-    def numbers(self, names: Sequence[str]) -> Vectors:
-        """These columns; UsageError naming the row of a text. A cell without anything is NaN."""
-        out = np.empty((len(self.rows), len(names)))
-        for position, name in enumerate(names):
-            for number, cell in enumerate(self.column(name), 1):
-                try:
-                    out[number - 1, position] = float(cell or "nan")
-                except ValueError:
-                    raise UsageError(
-                        f"column {name!r} of {self.path} holds {cell!r} in row {number}, which is not a number."
-                    ) from None
-        return out
+    separator: str = ","
+    """Between the cells of the file that the targets are from."""
 
 
 def read_labelled(path: Path | str, targets: str) -> VectorFile:
-    """Vectors with a target each. Of a .csv ``targets`` names a column, and the other columns of numbers are the
-    vector; a column of texts alone is left out with a warning. For a .npy it is a text file with one target a line,
-    or FILE.csv:COLUMN.
+    """Vectors with a target each. Of a table ``targets`` names a column; the vector is the one column of lists of
+    numbers, else all other columns of numbers. Columns that are left out are told by a warning. For a .npy ``targets``
+    is a text file with one target a line, or FILE.csv:COLUMN.
 
-    UsageError for files that can't be read or aren't tables of finite numbers, for unknown columns, other numbers of
-    targets than of rows, and an empty target.
+    UsageError for files that can't be read or aren't tables of finite numbers, for unknown and nameless columns, other
+    numbers of targets than of rows, and an empty target.
     """
     path = Path(path)
-    if path.suffix.lower() == ".csv":
-        sheet = _sheet(path)
-        texts = sheet.column(targets)
-        columns = sheet.numeric(but=targets)
+    if path.suffix.lower() in TABLES:
+        table = _table(path)
+        texts = table.column(targets)
+        columns, notes = _own_columns(table, targets)
         if not columns:
-            raise UsageError(f"{path} has no column of numbers beside the target {targets!r}; vectors need one.")
-        unused = [name for name in sheet.header if name not in columns and name != targets]
-        if unused:
-            warnings.warn(
-                f"{path}: not in the vectors, without numbers: {_listed(unused)}.", UserWarning, stacklevel=2
+            others = "".join(f" ({note.removesuffix('.')})" for note in notes)
+            raise UsageError(
+                f"{path} has no column of numbers beside the target {targets!r}{others}; vectors need one."
             )
-        file = VectorFile(vectors=_checked(sheet.numbers(columns), path), columns=columns, targets=tuple(texts))
+        for note in notes:
+            warnings.warn(f"{path}: {note}", UserWarning, stacklevel=2)
+        file = VectorFile(
+            vectors=_values(table, columns), columns=columns, targets=tuple(texts), separator=table.separator
+        )
     else:
         vectors = _array(path)
-        texts = _targets(targets)
+        texts, separator = _targets(targets)
         if len(texts) != len(vectors):
             raise UsageError(f"{path} has {len(vectors)} rows and {targets} has {len(texts)} targets; give one each.")
-        file = VectorFile(vectors=vectors, targets=tuple(texts))
+        file = VectorFile(vectors=vectors, targets=tuple(texts), separator=separator)
     for number, text in enumerate(texts, 1):
         if not text.strip():
             raise UsageError(f"the target of row {number} is empty; each row needs one.")
@@ -112,27 +109,29 @@ def targets_file(targets: str) -> Path:
 def read_vectors(
     path: Path | str, *, columns: Sequence[str] | None = None, target: str | None = None, size: int | None = None
 ) -> VectorFile:
-    """Vectors alone. Of a .csv these ``columns`` in their order, else all columns of numbers but ``target``.
+    """Vectors alone. Of a table these ``columns`` in their order, else those that ``read_labelled`` would take.
 
-    UsageError as ``read_labelled``, for columns that are missing, for columns of numbers that are none of them, and
-    for vectors of another ``size``.
+    UsageError as ``read_labelled``, for columns that are missing, and for vectors of another ``size``. A warning tells
+    of other columns of numbers.
     """
     path = Path(path)
-    if path.suffix.lower() == ".csv":
-        sheet = _sheet(path)
-        numeric = sheet.numeric(but=target)
-        names = numeric if columns is None else tuple(columns)
-        missing = [name for name in names if name not in sheet.header]
-        width = len({*names, *numeric} - {*missing})
-        if size is not None and width != size:
-            raise UsageError(f"{path} has vectors of {width} numbers; {size} are expected.")
+    if path.suffix.lower() in TABLES:
+        table = _table(path, columns)
+        names = tuple(columns) if columns is not None else _own_columns(table, target)[0]
+        missing = [name for name in names if name not in table.columns]
         if missing:
-            raise UsageError(f"{path} has no column {missing[0]!r}; expected are {_listed(names)}.")
-        return VectorFile(vectors=_checked(sheet.numbers(names), path), columns=names)
-    vectors = _array(path)
+            raise UsageError(f"{path} has no column {missing[0]!r}; expected are {listed_names(names)}.")
+        others = [name for name in table.columns if name not in (*names, target)]
+        others = [name for name in others if table.columns.count(name) == 1 and _share(table.column(name))]
+        if columns is not None and others:
+            note = f"{path}: not in the vectors, which have the columns of the fit: {listed_names(others)}."
+            warnings.warn(note, UserWarning, stacklevel=2)
+        vectors = _values(table, names)
+    else:
+        names, vectors = (), _array(path)
     if size is not None and vectors.shape[1] != size:
         raise UsageError(f"{path} has vectors of {vectors.shape[1]} numbers; {size} are expected.")
-    return VectorFile(vectors=vectors)
+    return VectorFile(vectors=vectors, columns=names or None)
 
 
 def task_of(targets: Sequence[str]) -> tuple[Task, str]:
@@ -144,23 +143,25 @@ def task_of(targets: Sequence[str]) -> tuple[Task, str]:
     different = len(set(targets))
     if different <= MOST_CLASSES and 2 * different <= len(targets):
         return "classify", f"{different} different targets that repeat"
-    try:
-        [float(text) for text in targets]
-    except ValueError:
+    if not all(map(is_number, targets)):
         return "describe", f"{different} different targets that are not all numbers"
     return "regress", f"{different} different targets, all numbers"
 
 
-def numbers_of(targets: Sequence[str]) -> list[float]:
-    """The targets as numbers; UsageError naming the row of one that is none, or is not finite."""
+def numbers_of(targets: Sequence[str], separator: str = ",") -> list[float]:
+    """The targets as numbers; UsageError naming the row of one that is none, or is not finite.
+
+    ``separator`` stood between cells: see ``decimal_mark``.
+    """
+    mark = decimal_mark(targets, "the column of targets", separator)
     values = []
     for number, text in enumerate(targets, 1):
-        try:
-            values.append(float(text))
-        except ValueError:
-            raise UsageError(f"the target of row {number} is {text!r}, which is not a number.") from None
-        if not math.isfinite(values[-1]):
+        value = number_in(text, mark)
+        if value is None:
+            raise UsageError(f"the target of row {number} is {text!r}, which is not a number.")
+        if not math.isfinite(value):
             raise UsageError(f"the target of row {number} is {text!r}; targets must be finite.")
+        values.append(value)
     return values
 
 
@@ -193,29 +194,35 @@ def usual(targets: Sequence[str]) -> str:
     return min(counts, key=lambda text: (-counts[text], text))
 
 
-def _targets(targets: str) -> list[str]:
-    """Lines of a text file, or a column of a .csv."""
+def _targets(targets: str) -> tuple[list[str], str]:
+    """Lines of a text file, or a column of a table; and what parts its cells."""
     named = _COLUMN.fullmatch(targets)
     if named is not None:
-        return _sheet(Path(named["file"])).column(named["column"])
-    if targets.lower().endswith(".csv"):
+        table = read_table(named["file"])
+        return table.column(named["column"]), table.separator
+    if Path(targets).suffix.lower() in TABLES:
         raise UsageError(f"which column of {targets} are the targets? Give {targets}:COLUMN.")
-    lines = read_text(targets).split("\n")
-    return [line.rstrip("\r") for line in (lines[:-1] if not lines[-1] else lines)]
+    return [line for _, line in numbered_lines(targets, blank=True)], ","
 
 
 def _array(path: Path) -> Vectors:
     if path.suffix.lower() != ".npy":
-        raise UsageError(f"{path} is neither a .npy nor a .csv file; vectors are read from these.")
+        raise UsageError(f"{path} is neither a .npy nor a .csv or .tsv file; vectors are read from these.")
     try:
-        array = np.load(path, allow_pickle=False)
+        # From an open file, so that an archive under this name is let go of.
+        with path.open("rb") as file:
+            array = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}.") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path} can't be read as a table of numbers ({' '.join(str(error).split())}).") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise UsageError(f"{path} holds no table of real numbers.")
-    return _checked(array.astype(np.float64), path)
+    vectors = _checked(np.ascontiguousarray(array, dtype=np.float64), path)
+    if array.dtype.kind in "iu" and (large := np.argwhere(np.abs(vectors) > 2**53)).size:
+        row = large[0][0] + 1
+        raise UsageError(f"row {row} of {path} holds a whole number above 2**53, which loses its last digits.")
+    return vectors
 
 
 def _checked(vectors: Vectors, path: Path) -> Vectors:
@@ -229,33 +236,116 @@ def _checked(vectors: Vectors, path: Path) -> Vectors:
     return vectors
 
 
-def _sheet(path: Path) -> _Sheet:
-    try:
-        lines = [line for line in csv.reader(io.StringIO(read_text(path), newline=""), strict=True) if line]
-    except csv.Error as error:
-        raise UsageError(f"{path} can't be read as comma-separated text ({error}).") from None
-    if len(lines) < 2:
+# Which columns of a table are the vector, and the numbers in them.
+
+
+def _table(path: Path, wanted: Sequence[str] | None = None) -> TextTable:
+    """A table with rows and names; UsageError for a header that is none, unless it holds all the names ``wanted``."""
+    table = read_table(path)
+    if not table.rows:
         raise UsageError(f"{path} needs a line with the columns' names and one row or more.")
-    header, rows = tuple(name.strip() for name in lines[0]), lines[1:]
-    if all(_is_number(name) for name in header):
+    if wanted is not None and set(wanted) <= set(table.columns):
+        return table
+    # Columns 0, 1, 2, ... are what pandas calls those of an array.
+    if all(map(is_number, table.columns)) and table.columns != tuple(map(str, range(len(table.columns)))):
         raise UsageError(f"{path} begins with numbers; its first line must name the columns.")
-    twice = next((name for name, count in Counter(header).items() if count > 1), None)
-    if twice is not None:
-        raise UsageError(f"{path} has two columns {twice!r}; give them different names.")
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            raise UsageError(f"row {number} of {path} has {len(row)} cells and its header {len(header)}.")
-    return _Sheet(path, header, rows)
+    nameless = [place for place, name in enumerate(table.columns, 1) if _NAMELESS.fullmatch(name)]
+    if nameless:
+        raise UsageError(
+            f"column {nameless[0]} of {path} has no name, as where pandas or R write row numbers; leave it out "
+            "(index=False, row.names=FALSE), or name it if it belongs to the vectors."
+        )
+    same = twice(table.columns)
+    if same is not None:
+        raise UsageError(f"{path} has two columns {same!r}; give them different names.")
+    return table
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
+def _own_columns(table: TextTable, target: str | None) -> tuple[tuple[str, ...], list[str]]:
+    """The columns that are the vector where none are named, and sentences on those that are not."""
+    cells = {name: table.column(name) for name in table.columns if name != target}
+    lists = [name for name, column in cells.items() if _holds_lists(column)]
+    if len(lists) > 1:
+        raise UsageError(f"{table.path} has several columns of lists, {listed_names(lists)}; leave one.")
+    numeric = [name for name, column in cells.items() if name not in lists and _share(column) >= 0.5]
+    rows = [name for name in numeric if name.casefold() in _ROW_NAMES and _tell_rows_apart(cells[name])]
+    chosen = tuple(lists or [name for name in numeric if name not in rows])
+    others = [name for name in cells if name not in (*chosen, *numeric)]
+    for name in others:
+        column = [cell for cell in cells[name] if cell.strip()]
+        if column and 2 * sum(map(may_be_grouped, column)) > len(column):
+            raise UsageError(
+                f"column {name!r} of {table.path} holds {column[0]!r}, which looks like a number with signs between "
+                "its thousands; write it without them, and decimals with a point."
+            )
+    beside = [name for name in numeric if lists and name not in rows]
+    counting = [name for name in chosen if not lists and _counts(cells[name])]
+    notes = [
+        (others, f"not in the vectors, without numbers: {listed_names(others)}."),
+        (rows, f"not in the vectors, numbers of rows: {listed_names(rows)}."),
+        (beside, f"the vectors are the lists of {listed_names(lists)}, without {listed_names(beside)}."),
+        (counting, f"{listed_names(counting)} counts the rows: where targets are in order, it tells them."),
+    ]
+    return chosen, [note for names, note in notes if names]
+
+
+def _share(cells: Sequence[str]) -> float:
+    """Share of numbers among the cells that are not empty."""
+    filled = [cell for cell in cells if cell.strip()]
+    return sum(map(is_number, filled)) / len(filled) if filled else 0.0
+
+
+def _tell_rows_apart(cells: Sequence[str]) -> bool:
+    """Whether they are whole numbers, no two of them the same."""
+    return all(re.fullmatch("[0-9]{1,300}", cell.strip()) for cell in cells) and len(set(cells)) == len(cells)
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    """Whether each is one more than the cell before it, over ten rows or more."""
+    if len(cells) < 10 or not _tell_rows_apart(cells):
         return False
-    return True
+    first = int(cells[0])
+    return all(int(cell) == first + number for number, cell in enumerate(cells))
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:8])
-    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
+def _holds_lists(cells: Sequence[str]) -> bool:
+    """Whether more than half of the cells look like lists of numbers."""
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    return 2 * sum(bool(_LIKE_LIST.fullmatch(cell)) for cell in filled) > len(filled)
+
+
+def _numbers_of_list(cell: str) -> list[float] | None:
+    """The numbers of "[0.1, 0.2]" and its like; None where it is another text, or commas may be decimal ones."""
+    match = _LIST.fullmatch(cell.strip())
+    if match is None:
+        return None
+    spaced = {sign != "," for sign in re.findall(r",\s*", match[1])}
+    values = [number_in(item) for item in (match[1].split(",") if spaced else match[1].split())]
+    return None if len(spaced) > 1 or None in values else [value for value in values if value is not None]
+
+
+def _values(table: TextTable, names: Sequence[str]) -> Vectors:
+    """These columns, ``[n, e]``; UsageError naming the row of a cell that is no number, or no list like the others."""
+    cells: Mapping[str, list[str]] = {name: table.column(name) for name in names}
+    if len(names) == 1 and _holds_lists(cells[names[0]]):
+        lists = [_numbers_of_list(cell) for cell in cells[names[0]]]
+        for number, (cell, values) in enumerate(zip(cells[names[0]], lists, strict=True), 1):
+            if not values or len(values) != len(lists[0] or ()):
+                shown = cell if len(cell) < 40 else f"{cell[:36]} ..."
+                raise UsageError(
+                    f"column {names[0]!r} of {table.path} holds {shown!r} in row {number}; it needs lists of numbers, "
+                    "all as long as the first, such as [0.1, 0.2]."
+                )
+        return _checked(np.array(lists, dtype=np.float64), table.path)
+    mark = decimal_mark((cell for column in cells.values() for cell in column), str(table.path), table.separator)
+    out = np.full((len(table.rows), len(names)), np.nan)
+    for position, (name, column) in enumerate(cells.items()):
+        for number, cell in enumerate(column, 1):
+            value = number_in(cell, mark)
+            if value is None and cell.strip() and cell.strip() not in _MISSING:
+                what = "a number that keeps all its digits; is it an identifier?" if is_number(cell) else "a number."
+                raise UsageError(
+                    f"column {name!r} of {table.path} holds {cell!r} in row {number}, which is not {what}"
+                )
+            out[number - 1, position] = np.nan if value is None else value
+    return _checked(out, table.path)

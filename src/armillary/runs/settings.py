@@ -4,15 +4,13 @@ What is declared here once is read in three ways: ``armillary.cli.options.read``
 docstrings into help; ``from_table`` reads them from TOML or from a record; Python calls the class. Needs no torch.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 import tyro
 
-from armillary.errors import StorageError, UsageError
+from armillary.errors import UsageError
 from armillary.records.plain import decode, plain
 
 if TYPE_CHECKING:
@@ -103,24 +101,6 @@ class OneModelSettings(ModelSettings):
     def dry(self) -> Self:
         """The same on a tiny random model."""
         return replace(self, model=DRY_MODEL)
-
-
-def read_toml(path: Path | str) -> Mapping[str, Any]:
-    """The table in a TOML file.
-
-    Raises:
-        UsageError: there is no such file, or it is no TOML.
-        StorageError: it can't be read.
-    """
-    path = Path(path)
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"There is no configuration file {path}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.") from None
-    except OSError as error:
-        raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
 
 
 def without_extras(table: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,12 +12,13 @@ from armillary.cli.options import read_run
 from armillary.data import capability_source, capability_texts
 from armillary.data.texts.corpora import corpus_source, corpus_texts
 from armillary.errors import UsageError
+from armillary.files import read_toml
 from armillary.methods.bricks.editing.facts import CAPITAL, Fact, Neighbour, capital_facts
 from armillary.methods.bricks.editing.report import edit_measures, edit_section, facts_section
 from armillary.records.plain import decode, plain
 from armillary.records.sections import Finding
 from armillary.runs.run import Job, Outcome, Run
-from armillary.runs.settings import File, OneModelSettings, at_least, read_toml
+from armillary.runs.settings import File, OneModelSettings, at_least
 
 if TYPE_CHECKING:
     from armillary.methods.bricks.editing.key_value import KeyCovariance
@@ -163,7 +164,7 @@ class EditSettings(OneModelSettings):
     def wanted(self) -> list[Fact]:
         """The facts with what they are judged on. UsageError names what is wrong in one of them."""
         if self.facts is not None:
-            given = decode(FactsFile, read_toml(self.facts), self.facts).fact
+            given = decode(FactsFile, read_toml(self.facts, "file of facts"), self.facts).fact
             return [fact.fact(self.seed) for fact in given]
         fact = WantedFact(
             prompt=str(self.prompt),

@@ -12,9 +12,9 @@ import tyro
 from armillary.cli.command import execute, print_summary
 from armillary.cli.options import RunOptions, default_folder, read
 from armillary.errors import UsageError
+from armillary.files import read_toml
 from armillary.finetuning.config import TuningConfig
 from armillary.runs.run import Job, Outcome, Run
-from armillary.runs.settings import read_toml
 
 if TYPE_CHECKING:
     from armillary.finetuning.data import TuningQuestions

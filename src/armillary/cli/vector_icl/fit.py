@@ -13,6 +13,7 @@ import tyro
 from armillary.cli.command import execute, print_summary
 from armillary.cli.options import RunOptions, read_run
 from armillary.cli.vector_icl.folder import COLUMNS, FITTED, warnings_as_notes
+from armillary.data.tables import TABLES
 from armillary.data.vector_files import read_labelled, targets_file
 from armillary.errors import StorageError
 from armillary.files import digest_of, write_atomic
@@ -49,7 +50,7 @@ class FitSettings(FitConfig, OneModelSettings):
 
     def files(self) -> dict[str, str]:
         """The vectors, and the targets where they stand in a file of their own."""
-        if Path(self.vectors).suffix.lower() == ".csv":
+        if Path(self.vectors).suffix.lower() in TABLES:
             return {"vectors": self.vectors}
         return {"vectors": self.vectors, "targets": str(targets_file(self.targets))}
 

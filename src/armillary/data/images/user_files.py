@@ -5,10 +5,10 @@ A file of questions has one JSON object a line: ``image`` (a path, relative to t
 """
 
 import hashlib
-import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from armillary.data.images.emoji import Emoji
 from armillary.data.images.pixels import read_image
 from armillary.data.images.questions import ImageExample
 from armillary.errors import UsageError
-from armillary.files import read_text
+from armillary.files import json_rows
 from armillary.progress import track
 
 Pixels = NDArray[np.uint8]
@@ -71,18 +71,17 @@ def read_questions(path: Path, task: str) -> list[ImageQuestion]:
     missing or empty file and, with the number of the line, for one that is no such object, lacks a field, has such a
     mark elsewhere, or whose image is missing or unreadable.
     """
-    lines = read_text(path).split("\n")  # a text may hold other marks that Python takes for line ends
-    questions = [_question(line, path, number, task) for number, line in enumerate(lines, 1) if line.strip()]
-    if not questions:
+    rows = json_rows(path, "image, question and answer")
+    if not rows:
         raise UsageError(f"{path} has no rows; give one JSON object a line with image, question and answer.")
+    questions = [_question(row, path, where, task) for where, row in rows]
     seen: set[Path] = set()
-    numbers = [number for number, line in enumerate(lines, 1) if line.strip()]
-    for number, question in track(list(zip(numbers, questions, strict=True)), f"Looking at the images of {path.name}"):
+    for (where, _), question in track(list(zip(rows, questions, strict=True)), f"Looking at the images of {path.name}"):
         if isinstance(question.image, Path) and question.image not in seen:
             seen.add(question.image)
             if not question.image.is_file():
-                raise UsageError(f"line {number} of {path} names the image {question.image}, which is not there.")
-            read_image(question.image, where=f"line {number} of {path}", thumbnail=True)
+                raise UsageError(f"{where} names the image {question.image}, which is not there.")
+            read_image(question.image, where=where, thumbnail=True)
     return questions
 
 
@@ -99,18 +98,16 @@ def without_image_marks(text: str) -> str:
     return re.sub(rf"^(?:\s*(?:{mark}))+\s*|\s*(?:(?:{mark})\s*)+$", "", text)
 
 
-def _question(line: str, path: Path, number: int, task: str) -> ImageQuestion:
-    where = f"line {number} of {path}"
-    try:
-        row: Any = json.loads(line)
-    except ValueError:
-        raise UsageError(f"{where} is not JSON; give one object a line with image, question and answer.") from None
-    if not isinstance(row, dict):
-        raise UsageError(f"{where} is a {type(row).__name__}; give an object with image, question and answer.")
+def _question(row: Mapping[str, Any], path: Path, where: str, task: str) -> ImageQuestion:
     for name in ("image", "question", "answer"):
         if not isinstance(row.get(name), str) or not row[name].strip():
             got = f"{row[name]!r}" if name in row else "nothing"
             raise UsageError(f"{where} needs text under {name!r}; got {got}.")
+    if not isinstance(row.get("task") or "", str):
+        raise UsageError(f"{where} needs text under 'task', or nothing; got {row['task']!r}.")
+    for name in ("choices", "task"):  # other names are left alone, but a slip here would make answers free
+        if name not in row and (near := get_close_matches(name, row, n=1, cutoff=0.8)):
+            raise UsageError(f"{where} has the name {near[0]!r}; did you mean {name!r}?")
     choices = row.get("choices")
     if choices is not None:
         texts = isinstance(choices, list) and all(isinstance(choice, str) and choice.strip() for choice in choices)
@@ -130,7 +127,7 @@ def _question(line: str, path: Path, number: int, task: str) -> ImageQuestion:
         question=question,
         answer=row["answer"],
         choices=None if choices is None else tuple(choices),
-        task=str(row.get("task") or task),
+        task=row.get("task") or task,
     )
 
 

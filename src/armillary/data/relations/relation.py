@@ -2,7 +2,6 @@
 
 import difflib
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from armillary.data.sources import DataSource
 from armillary.errors import UsageError
+from armillary.files import read_toml
 
 Group = Literal["related", "arithmetic", "weak", "control"]
 
@@ -117,16 +117,7 @@ def load_relation_file(path: str | Path) -> Relation:
     told) and ``note``. UsageError, in one sentence that names the file, for anything else.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"there is no relation file at {path}.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"relation file {path.name} is not UTF-8 text.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"relation file {path.name} is not valid TOML: {error}.") from None
-    except OSError as error:
-        raise UsageError(f"relation file {path} can't be read: {error.strerror}.") from None
+    table = read_toml(path, "relation file")
     source = DataSource(name=f"the relation file {path.name}", package="", version="", licence="the user's own")
     return relation_from_table(table, path.name, source)
 

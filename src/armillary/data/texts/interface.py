@@ -101,7 +101,8 @@ def translations() -> Iterator[Document]:
 def _integrations() -> tuple[Integration, ...]:
     path = keep_data(_NAME, WHEEL, _take, needed=_NEEDED) / _FILE
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        # The texts may hold signs at which splitlines would cut them.
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         return tuple(
             Integration(line["name"], line["texts"], [(code, source, text) for code, source, text in line["pairs"]])
             for line in lines

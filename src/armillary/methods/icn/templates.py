@@ -4,7 +4,6 @@ The three that ship are those of the official code: a numbered list of quoted an
 open-ended generation, and ways to solve a problem for chains of thought.
 """
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from armillary.errors import UsageError
+from armillary.files import read_toml
 from armillary.models import LoadedModel
 from armillary.models.prompts import text_ids
 from armillary.records.plain import decode
@@ -112,13 +112,7 @@ def template(task: str) -> ListTemplate:
 
 def load_template(path: Path | str) -> ListTemplate:
     """A template from a TOML file whose keys are the fields of ``ListTemplate``; UsageError naming what is wrong."""
-    try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The template {path} could not be read: {error}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.") from None
-    return decode(ListTemplate, data, f"The template {path}")
+    return decode(ListTemplate, read_toml(path, "template"), f"The template {path}")
 
 
 class FirstTokens:

@@ -9,13 +9,14 @@ import io
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import SupportsFloat
 
 import numpy as np
 
-from armillary.errors import StorageError, UsageError
+from armillary.data.tables import number_in, read_table
+from armillary.errors import UsageError
 from armillary.files import write_atomic
 from armillary.methods.modeldiff.core import Direction, Floats
 from armillary.methods.modeldiff.ratings import RatedDirection
@@ -27,7 +28,6 @@ _ID = re.compile(r"[A-Za-z][\w.:-]*")
 
 # A spreadsheet takes a cell that begins so for a formula; the full-width forms of the signs count in some locales.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-_SEPARATORS = ",;\t"
 
 EACH = 60
 """Texts of each model on a sheet: more narrow the intervals and cost the raters time."""
@@ -113,35 +113,26 @@ def read_ratings(path: Path | str, ids: Collection[str] | None = None) -> dict[s
 
     Commas, semicolons or tabs may separate the cells (the last two with a decimal comma too), as spreadsheets write
     them. ``ids`` are those that were handed out: any other is refused. UsageError naming the line for a missing
-    column, a rating that is no number from 0 to 1, an unknown id or one that comes twice; StorageError where the file
-    can't be read.
+    column, a row with too many cells, a rating that is no number from 0 to 1, an unknown id or one that comes twice.
+    Raises as ``read_table``, too.
     """
-    try:
-        # Only ids and numbers count, so a sheet saved in another encoding of ASCII still serves.
-        text = Path(path).read_bytes().decode("utf-8-sig", "replace")
-    except OSError as error:
-        raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
-    heading = text.partition("\n")[0]
-    separator = max(_SEPARATORS, key=heading.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    columns = [name.strip().lower() for name in next(reader, [])]
-    missing = [name for name in ("id", "rating") if name not in columns]
+    # Only ids and numbers count, so a sheet saved in another encoding of ASCII still serves.
+    table = read_table(path, short_rows=True, errors="replace")
+    table = replace(table, columns=tuple(name.lower() for name in table.columns))
+    missing = [name for name in ("id", "rating") if name not in table.columns]
     if missing:
         raise UsageError(f"{path} line 1: no column {missing[0]!r}; a sheet has the columns {', '.join(COLUMNS)}.")
-    at_id, at_rating = columns.index("id"), columns.index("rating")
     ratings: dict[str, float | None] = {}
-    line = reader.line_num + 1
-    for cells in reader:
-        where, line = f"{path} line {line}", reader.line_num + 1
-        if not any(cell.strip() for cell in cells):
+    columns = (table.lines, table.rows, table.column("id"), table.column("rating"))
+    for line, cells, id, cell in zip(*columns, strict=True):
+        where, id, cell = f"{path} line {line}", id.strip(), cell.strip()
+        if not any(map(str.strip, cells)):
             continue
-        id = cells[at_id].strip() if at_id < len(cells) else ""
         if id in ratings:
             raise UsageError(f"{where}: the id {id!r} comes twice.")
         if ids is not None and id not in ids:
             raise UsageError(f"{where}: the id {id!r} is not one of the {len(ids)} that were handed out.")
-        cell = cells[at_rating].strip() if at_rating < len(cells) else ""
-        ratings[id] = _rating(cell.replace(",", "."), where) if cell else None
+        ratings[id] = _rating(cell, where) if cell else None
     return {id: rating for id, rating in ratings.items() if rating is not None}
 
 
@@ -161,9 +152,9 @@ def _harmless(text: str) -> str:
 
 def _rating(value: str | SupportsFloat, where: str) -> float:
     try:
-        rating = float(value)
+        rating = number_in(value, ",") if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
-        rating = math.nan
-    if not 0 <= rating <= 1:
+        rating = None
+    if rating is None or not 0 <= rating <= 1:
         raise UsageError(f"{where}: a rating is a number from 0 (bad) to 1 (good), got {value!r}.")
     return rating

@@ -57,7 +57,9 @@ def problem_of(file: VectorFile, config: FitConfig) -> Problem:
     elif config.label_mode == "episodic":
         raise UsageError(f"label mode episodic draws names of classes; the task is {task} ({why}).")
     if task == "regress":
-        numbers_of(targets)
+        values = numbers_of(targets, file.separator)
+        # With decimal commas the texts of some rows alone would not say that they are.
+        targets = tuple(map(repr, values)) if any("," in text for text in targets) else targets
     elif config.levels is not None:
         raise UsageError(f"levels are of numbers; the task is {task} ({why}).")
     held_out = held_out_rows(targets, config.held_out, config.queries, config.seed, of_each=task == "classify")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from armillary.errors import StorageError, UsageError
+from armillary.errors import UsageError
 from armillary.methods.modeldiff.sheets import SheetRow, export_sheet, rate, rating_column, read_ratings
 
 NAN = math.nan
@@ -59,7 +59,7 @@ def test_what_a_spreadsheet_makes_of_a_sheet_is_read(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("id,text\na-1,x\n", "line 1: no column 'rating'"),
-        ("", "line 1: no column 'id'"),
+        ("", "is empty; it needs a line with"),
         ('id,text,rating\na-1,"two\nlines",1\na-2,x,1.5\n', r"line 4: a rating is a number from 0 .* got '1.5'"),
         ("id,rating\na-1,good\n", "line 2: a rating is a number"),
         ("id,rating\na-1,nan\n", "line 2: a rating is a number"),
@@ -81,7 +81,7 @@ def test_wrong_rows_and_missing_files(tmp_path: Path) -> None:
         export_sheet([SheetRow("=1+1", "a", "x")], tmp_path / "sheet.csv")
     with pytest.raises(UsageError, match="nothing to rate"):
         export_sheet([], tmp_path / "sheet.csv")
-    with pytest.raises(StorageError, match="could not be read"):
+    with pytest.raises(UsageError, match="there is no file of that name"):
         read_ratings(tmp_path / "none.csv")
 
 
