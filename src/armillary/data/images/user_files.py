@@ -76,7 +76,8 @@ def read_questions(path: Path, task: str) -> list[ImageQuestion]:
         raise UsageError(f"{path} has no rows; give one JSON object a line with image, question and answer.")
     questions = [_question(row, path, where, task) for where, row in rows]
     seen: set[Path] = set()
-    for (where, _), question in track(list(zip(rows, questions, strict=True)), f"Looking at the images of {path.name}"):
+    numbered = list(zip(rows, questions, strict=True))
+    for (where, _), question in track(numbered, f"Looking at the images of {path.name}"):
         if isinstance(question.image, Path) and question.image not in seen:
             seen.add(question.image)
             if not question.image.is_file():
