@@ -28,18 +28,8 @@ class Frame:
 
 def frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
     """Read off a short text, with and without; ModelError where the text's own tokens differ between the two."""
-    text = _PROBE
-    bare: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    if not bare:  # a vocabulary of a few words, none of them in the probe
-        bare, text = next(
-            (
-                (ids, word)
-                for word in tokenizer.get_vocab()
-                if (ids := tokenizer(word, add_special_tokens=False)["input_ids"])
-            ),
-            ([], ""),
-        )
     special = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
+    text, bare = _probe(tokenizer, special)
     ordinary = [index for index, token in enumerate(bare) if token not in special] or [0, len(bare) - 1]
     kept = ordinary[0], len(bare) - 1 - ordinary[-1]
     content = bare[kept[0] : len(bare) - kept[1]]
@@ -166,6 +156,18 @@ def _strings(loaded: LoadedModel, ids: Sequence[int]) -> list[str | None]:
     """The tokenizer's own name of each id; None where the model has no row for it."""
     size, names = loaded.anatomy.embedding.num_embeddings, loaded.tokenizer.convert_ids_to_tokens(list(ids))
     return [name if token < size else None for name, token in zip(names, ids, strict=True)]
+
+
+def _probe(tokenizer: PreTrainedTokenizerBase, special: set[int]) -> tuple[str, list[int]]:
+    """A short text that has tokens of its own, and these."""
+    ids: list[int] = tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
+    if not special.issuperset(ids):
+        return _PROBE, ids
+    for text in tokenizer.get_vocab():  # of a few words or letters, none of them in the probe
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if not special.issuperset(ids):
+            return text, ids
+    return "", []
 
 
 def _missing(before: tuple[int, ...], row: Sequence[int]) -> tuple[int, ...]:
