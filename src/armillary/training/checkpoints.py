@@ -7,10 +7,11 @@ with the weights that the model had.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,12 +21,35 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerState
 from armillary.errors import UsageError
 from armillary.progress import Counter
 
+BESIDES = "trained_besides_adapter.safetensors"
+
 
 class CheckpointWeightsMixin(Trainer):
-    """Put before a Trainer class; resuming and the best model of a run get the weights of their checkpoint."""
+    """Put before a Trainer class; resuming and the best model of a run get the weights of their checkpoint.
+
+    What is trained beside an adapter (a connector unfrozen by hand), which PEFT leaves out of its checkpoints, stands
+    in a file of its own there.
+    """
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        besides = trained_besides(cast(nn.Module, self.accelerator.unwrap_model(self.model)))
+        if besides:
+            kept = {name: weight.detach().cpu().contiguous() for name, weight in besides.items()}
+            save_file(kept, Path(output_dir or str(self.args.output_dir)) / BESIDES)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        target = self.model if model is None else model
+        target = cast(nn.Module, self.model if model is None else model)
+        besides, file = trained_besides(target), Path(resume_from_checkpoint) / BESIDES
+        if besides and not file.exists():
+            raise UsageError(
+                f"the checkpoint {resume_from_checkpoint} holds an adapter alone, but {next(iter(besides))} is "
+                "trained too; train from the beginning."
+            )
+        if besides:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            _fill(besides, file)
+            return
         whole = os.path.isfile(os.path.join(resume_from_checkpoint, "config.json"))
         if not whole or not isinstance(target, PreTrainedModel) or self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -76,6 +100,32 @@ class StepBar(TrainerCallback):
 
 
 @contextmanager
+def without_adapter(model: nn.Module) -> Iterator[None]:
+    """Inside, a PEFT model's adapter is off; after it every ``requires_grad`` is as before.
+
+    PEFT alone makes all of an adapter trainable when it is switched on again, also what its user had frozen.
+    """
+    kept = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        with cast(Any, model).disable_adapter():
+            yield
+    finally:
+        for parameter, needed in kept:
+            parameter.requires_grad_(needed)
+
+
+def trained_besides(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name -> trainable parameter of a PEFT model that is there without its adapter too: a connector, biases."""
+    if not hasattr(model, "disable_adapter"):
+        return {}
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PEFT, about biases: what is looked for here
+        with without_adapter(model):  # which freezes what is the adapter's
+            return {name: parameter for name, parameter in trained if parameter.requires_grad}
+
+
+@contextmanager
 def only_trainable(model: nn.Module, chosen: Sequence[nn.Parameter]) -> Iterator[None]:
     """Inside, only these parameters get gradients; after it, every ``requires_grad`` and ``grad`` is as before."""
     kept = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
@@ -110,17 +160,22 @@ class TrainableWeightsMixin(Trainer):
         save_file(kept, folder / WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        saved, wanted = load_file(Path(resume_from_checkpoint) / WEIGHTS), self._trainable()
-        if saved.keys() != wanted.keys():
-            differing = ", ".join(sorted(saved.keys() ^ wanted.keys())[:5])
-            raise UsageError(f"the checkpoint {resume_from_checkpoint} is of other trained weights: {differing}.")
-        with torch.no_grad():
-            for name, weight in wanted.items():
-                weight.copy_(saved[name])
+        _fill(self._trainable(), Path(resume_from_checkpoint) / WEIGHTS)
 
     def _trainable(self) -> dict[str, nn.Parameter]:
         model = self.accelerator.unwrap_model(self.model)
         return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+@torch.no_grad()
+def _fill(parameters: Mapping[str, nn.Parameter], file: Path) -> None:
+    """Give the parameters the values of a file. UsageError where it is of others."""
+    saved = load_file(file)
+    if saved.keys() != parameters.keys():
+        differing = ", ".join(sorted(saved.keys() ^ parameters.keys())[:5])
+        raise UsageError(f"the checkpoint {file.parent} is of other trained weights: {differing}.")
+    for name, weight in parameters.items():
+        weight.copy_(saved[name])
 
 
 def last_checkpoint(folder: Path) -> Path | None:

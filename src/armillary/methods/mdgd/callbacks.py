@@ -94,6 +94,11 @@ class VisualRankCallback(TrainerCallback):
         self.history: list[tuple[int, tuple[VisualRank, ...]]] = []
         self._baseline: dict[int, Tensor] = {}
 
+    @property
+    def has_baseline(self) -> bool:
+        """Whether the states are known that drift is measured from."""
+        return bool(self._baseline)
+
     def take_baseline(self, model: nn.Module) -> None:
         """Measure drift from this model from now on."""
         self._baseline = {layer: torch.cat(images) for layer, images in self._states(model).items()}
@@ -109,7 +114,7 @@ class VisualRankCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The baseline, unless one was taken, and the first reading."""
-        if not self._baseline:
+        if not self.has_baseline:
             self.take_baseline(kwargs["model"])
         self._record(kwargs["model"], state)
 

@@ -73,7 +73,8 @@ class MDGDSettings:
 
     reference: Reference = "auto"
     """Image states before training: a ``cache`` an image, a frozen ``copy`` of the model, or the model without its
-    ``adapter``; ``auto`` takes the adapter of a PEFT model and a copy otherwise."""
+    ``adapter``. ``auto`` takes the adapter of a PEFT model where only the adapter is trained and does nothing yet
+    (tried on a first batch), and else a copy, which shares what is frozen."""
 
     reference_cache_gib: float = 8.0
     """Memory that the cache may take, in GiB."""

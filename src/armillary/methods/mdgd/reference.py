@@ -21,6 +21,7 @@ from armillary.errors import StorageError, UsageError
 from armillary.files import write_atomic
 from armillary.methods.mdgd.drift import ROUNDING, Batch, image_token_mask, rms_normalised, visual_hidden_states
 from armillary.models.vision import VisionAnatomy, find_vision_anatomy, text_before_images
+from armillary.training.checkpoints import without_adapter
 
 
 @runtime_checkable
@@ -49,7 +50,10 @@ class CopiedReference:
 
 
 class AdapterReference:
-    """A PEFT model with its adapter switched off is the pre-trained one: no copy, one more forward a batch."""
+    """A PEFT model with its adapter switched off: no copy, one more forward a batch.
+
+    Right only where that is the model before training: ``take_reference`` finds out.
+    """
 
     def __init__(self, model: nn.Module, layers: Sequence[int]) -> None:
         if not hasattr(model, "disable_adapter"):
@@ -62,7 +66,7 @@ class AdapterReference:
 
     def states(self, batch: Batch, mask: Bool[Tensor, "b t"]) -> list[Float[Tensor, "n d"]]:
         """States without the adapter; see ``StateReference``."""
-        with evaluating(self.model), cast(Any, self.model).disable_adapter():
+        with evaluating(self.model), without_adapter(self.model):
             return visual_hidden_states(self.model, batch, self.layers, self.anatomy)
 
 

@@ -2,13 +2,14 @@
 
 import json
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_utils import TrainOutput, get_last_checkpoint
@@ -18,16 +19,25 @@ from armillary.files import write_atomic
 from armillary.methods.mdgd.callbacks import UpdateProjection, VisualRankCallback
 from armillary.methods.mdgd.config import MDGDSettings, chosen_layers
 from armillary.methods.mdgd.core import decouple_
-from armillary.methods.mdgd.drift import OWN_COLUMNS, ROUNDING, drift_loss, image_token_mask, watch
+from armillary.methods.mdgd.drift import (
+    OWN_COLUMNS,
+    ROUNDING,
+    drift_loss,
+    image_token_mask,
+    visual_hidden_states,
+    watch,
+)
 from armillary.methods.mdgd.masking import MaskedAdamW, dataset_batches, kept_positions, unchanged_random
 from armillary.methods.mdgd.reference import (
     AdapterReference,
     CachedReference,
     CopiedReference,
     StateReference,
+    evaluating,
     weights_digest,
 )
 from armillary.models.vision import VisionAnatomy, find_vision_anatomy
+from armillary.training.checkpoints import trained_besides
 from armillary.training.second_gradient import Gradients, SecondGradientMixin
 
 # Which weights drift is measured from, also after a run was killed: taken once, kept in the run's folder.
@@ -39,14 +49,13 @@ def take_reference(trainer: "MDGDMixin", *, resuming: str | bool | None) -> Stat
     """The states before training of the trainer's kind, from its model as it is now or its ``reference_model``.
 
     A resumed run must be given the weights that it began with, and finds its cache again. UsageError where it is given
-    others.
+    others, and for the kind ``adapter`` where the model without its adapter is not the one that training begins with.
     """
     kind = trainer.settings.reference
     model: nn.Module = trainer.reference_model if trainer.reference_model is not None else trainer.network
-    if kind == "auto":
-        kind = "adapter" if hasattr(model, "disable_adapter") else "copy"
-    if kind == "adapter":
-        return AdapterReference(model, trainer.layers)
+    own = model is trainer.network
+    if kind == "auto" and not (own and hasattr(model, "disable_adapter")):
+        kind = "copy"
     checkpoint: Any = get_last_checkpoint(trainer.args.output_dir) if resuming is True else resuming
     folder = Path(checkpoint).parent if checkpoint else Path(str(trainer.args.output_dir))
     states = folder / STATES
@@ -55,15 +64,47 @@ def take_reference(trainer: "MDGDMixin", *, resuming: str | bool | None) -> Stat
         if cache.layers == trainer.layers:
             return cache
     model.to(trainer.args.device)
-    digest = weights_digest(model) if model is trainer.network else None
-    if resuming:
-        _check_beginning(folder / RECORD, digest)
-    reference = CopiedReference(model, trainer.layers) if kind == "copy" else _cached(trainer, model)
+    if kind in ("auto", "adapter"):
+        another = "" if own else "another model was given as reference_model"
+        fault = another or _adapter_fault(trainer, AdapterReference(model, trainer.layers))
+        if fault and kind == "adapter":
+            raise UsageError(
+                f"reference='adapter' takes the model without its adapter for the one that training begins with, but "
+                f"{fault}; use 'auto', or 'copy', which shares what is frozen."
+            )
+        kind = "copy" if fault else "adapter"
+    # A new adapter is drawn anew when a run is resumed, and does nothing: its weights are no mark of the beginning.
+    digest = weights_digest(model) if own and kind != "adapter" else None
+    if resuming and own:
+        _check_beginning(folder / RECORD, digest, kind)
+    reference: StateReference
+    if kind == "adapter":
+        reference = AdapterReference(model, trainer.layers)
+    else:
+        reference = CopiedReference(model, trainer.layers) if kind == "copy" else _cached(trainer, model)
     if trainer.is_world_process_zero() and not resuming:
-        write_atomic(folder / RECORD, json.dumps({"weights": digest, "layers": list(trainer.layers)}))
+        record = {"weights": digest, "layers": list(trainer.layers), "kind": kind}
+        write_atomic(folder / RECORD, json.dumps(record))
         if isinstance(reference, CachedReference):
             reference.save(states)
     return reference
+
+
+def _adapter_fault(trainer: "MDGDMixin", reference: AdapterReference) -> str:
+    """Why the model without its adapter is not what training begins with, in part of a sentence; empty where it is."""
+    if besides := trained_besides(reference.model):
+        return f"{next(iter(besides))} is trained too, with or without it"
+    if not hasattr(trainer.train_dataset, "__len__"):
+        return "the training set is a stream, on which that can't be tried"
+    with unchanged_random(trainer.args.device), trainer.accelerator.autocast():
+        for batch in dataset_batches(trainer):
+            mask = image_token_mask(trainer.anatomy, batch)
+            if bool(mask.any()):
+                with evaluating(reference.model):
+                    now = visual_hidden_states(reference.model, batch, trainer.layers, trainer.anatomy)
+                drift = float(trainer.drift(now, reference.states(batch, mask)))
+                return f"it has moved the image states already, by {drift:.2g}" if drift else ""
+    return ""
 
 
 def _cached(trainer: "MDGDMixin", model: nn.Module) -> CachedReference:
@@ -79,14 +120,16 @@ def _cached(trainer: "MDGDMixin", model: nn.Module) -> CachedReference:
         )
 
 
-def _check_beginning(record: Path, digest: str | None) -> None:
-    if record.exists() and digest is not None:
-        began = json.loads(record.read_text("utf-8"))["weights"]
-        if began not in (None, digest):
-            raise UsageError(
-                "the model to resume with is not the one that the run began with, so its image states are no "
-                "reference; give the pre-trained model (its checkpoint is loaded by resuming), or reference_model."
-            )
+def _check_beginning(record: Path, digest: str | None, kind: str) -> None:
+    """UsageError where a run began with other weights, or did not write with which."""
+    began: dict[str, Any] = json.loads(record.read_text("utf-8")) if record.exists() else {}
+    if kind != "adapter" and (not began or began["weights"] != digest or began.get("kind", kind) != kind):
+        raise UsageError(
+            "the model to resume with is not the one that the run began with"
+            + ("" if began else f" so far as is known ({record} is missing)")
+            + ", so its image states are no reference; give the pre-trained model (its checkpoint is loaded by "
+            "resuming), or reference_model."
+        )
 
 
 STALLED_AFTER, STALLED_SHARE = 0.1, 0.05
@@ -155,6 +198,10 @@ class MDGDMixin(SecondGradientMixin):
         self._resuming = bool(resume_from_checkpoint)
         if self.settings.reads_images and self._reference is None:
             self._reference = take_reference(self, resuming=resume_from_checkpoint)
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, VisualRankCallback) and not callback.has_baseline:
+                # Before a checkpoint is loaded: its drift too is measured from where the run began.
+                callback.take_baseline(self.network if self.reference_model is None else self.reference_model)
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def watch_forward(self, model: nn.Module, inputs: dict[str, Any]) -> AbstractContextManager[Any]:
@@ -181,17 +228,21 @@ class MDGDMixin(SecondGradientMixin):
         now = seen.states(self.layers)
         with self.accelerator.autocast():
             before = self._reference.states(inputs, seen.mask)
+        loss = self.drift(now, before)
+        self.note("visual_drift", loss)
+        return loss
+
+    def drift(self, now: Sequence[Float[Tensor, "n d"]], before: Sequence[Float[Tensor, "_ _"]]) -> Float[Tensor, ""]:
+        """``drift_loss`` by the settings; differences within the rounding of the precision in use count as none."""
         precision = torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else now[0].dtype
         tolerance = self.settings.drift_tolerance
-        loss = drift_loss(
+        return drift_loss(
             now,
             before,
             self.settings.drift_loss,
             normalise=self.settings.normalise_rows,
             tolerance=ROUNDING[precision] if tolerance is None else tolerance,
         )
-        self.note("visual_drift", loss)
-        return loss
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Tensor | Any], num_items_in_batch: Tensor | int | None = None
