@@ -180,7 +180,7 @@ def number_in(cell: str, mark: Mark = ".") -> float | None:
     if not _POINT.fullmatch(text):
         return None
     value = float(text)
-    if abs(value) > 2**53 and text.lstrip("+-").isdecimal() and abs(value) < float("inf") and int(text) != value:
+    if abs(value) >= 2**53 and text.lstrip("+-").isdecimal() and abs(value) < float("inf") and int(text) != value:
         return None
     return value
 

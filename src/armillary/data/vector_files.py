@@ -219,9 +219,9 @@ def _array(path: Path) -> Vectors:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise UsageError(f"{path} holds no table of real numbers.")
     vectors = _checked(np.ascontiguousarray(array, dtype=np.float64), path)
-    if array.dtype.kind in "iu" and (large := np.argwhere(np.abs(vectors) > 2**53)).size:
+    if array.dtype.kind in "iu" and (large := np.argwhere(np.abs(vectors) >= 2**53)).size:
         row = large[0][0] + 1
-        raise UsageError(f"row {row} of {path} holds a whole number above 2**53, which loses its last digits.")
+        raise UsageError(f"row {row} of {path} holds a whole number of 2**53 or more, which loses its last digits.")
     return vectors
 
 
