@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from armillary.errors import ModelError, UsageError
 from armillary.models.batches import encode, pad, padded_batches, run_body
+from armillary.models.feed_forward import single_write
 from armillary.models.loaded import LoadedModel
 from armillary.progress import counted
 
@@ -72,7 +73,7 @@ def streaming(loaded: LoadedModel, site: Site, reducer: Reducer) -> Iterator[Non
     ``ffn`` is the input of each layer's FFN write matrix (the neurons' activations), ``layer`` the output of each
     decoder block. Padding is known from the ``attention_mask`` of the call; without one all tokens count. Logits are
     bit-equal to those without the block. All hooks are removed on any exit. Raises ``ModelError`` for ``ffn`` where a
-    layer has no single write matrix (experts held in one tensor).
+    layer has no single write matrix (experts, a state-space mixer without an FFN).
     """
     if site not in get_args(Site):
         raise UsageError(f"The site {site!r} is unknown; 'ffn' and 'layer' are accepted.")
@@ -99,13 +100,9 @@ def streaming(loaded: LoadedModel, site: Site, reducer: Reducer) -> Iterator[Non
 
 def single_writes(loaded: LoadedModel) -> tuple[nn.Module, ...]:
     """The FFN write matrix of each layer; ModelError naming the first layer that has no single one."""
-    writes = tuple(write for write in loaded.anatomy.ffn_writes if write is not None)
-    if len(writes) < len(loaded.anatomy.ffn_writes):
-        layer = loaded.anatomy.ffn_writes.index(None)
-        raise ModelError(
-            f"Layer {layer} of {loaded.name} has no single FFN write matrix (its experts share a tensor)."
-        )
-    return writes
+    for layer in range(loaded.anatomy.num_layers):
+        single_write(loaded, layer)
+    return tuple(write for write in loaded.anatomy.ffn_writes if write is not None)
 
 
 def _watch(module: nn.Module, site: Site, receive: Callable[[Tensor], None]) -> RemovableHandle:

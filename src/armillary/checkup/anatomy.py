@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnosis
+from armillary.models.anatomy import expert_parameters
 from armillary.records.sections import Bars, Figure, Finding, Section, Table
 
 
@@ -31,6 +32,10 @@ def _owners(context: Context) -> dict[int, str]:
         for module in layer.modules():
             owners[id(module)] = "attention, norms and other"
         if write is None:
+            # Experts, with their router and what they share.
+            blocks = {name.split(".")[0] for name in expert_parameters(layer, anatomy.hidden_size)}
+            for module in (part for block in blocks for part in layer.get_submodule(block).modules()):
+                owners[id(module)] = "feed-forward"
             continue
         feed_forward = next(child for child in layer.modules() if write in child.children())
         # A layer may keep its feed-forward matrices as direct children (OPT): those that read are told by their width.

@@ -67,7 +67,7 @@ def measure(context: Context) -> LayerSurvey:
 def _group(context: Context, texts: list[str]) -> TextGroup:
     anatomy = context.loaded.anatomy
     moments, sparsity = Moments(anatomy.num_layers), Sparsity(anatomy.num_layers)
-    written = any(write is not None for write in anatomy.ffn_writes)
+    written = None not in anatomy.ffn_writes
     with ExitStack() as stack:
         stack.enter_context(streaming(context.loaded, "layer", moments))
         if written:

@@ -1,15 +1,16 @@
 """Where the parts of a decoder-only language model are, found by shape and class and verified on a small input.
 
 No table of architectures: layers are the module list as long as the model is deep, the FFN write of a layer is its one
-matrix outside the attention that maps the intermediate width to the hidden width, and what stands between the last
-hidden state and the logits (a factor, a soft cap) is measured. What came of it is compared with the model's own logits
-on texts of two lengths, so that a wrong guess can't pass.
+matrix to the hidden width whose input at a token comes from what other matrices read at that token, and what stands
+between the last hidden state and the logits (a factor, a soft cap) is measured. What came of it is compared with the
+model's own logits on texts of two lengths, so that a wrong guess can't pass.
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -34,7 +35,7 @@ class Anatomy:
 
     ffn_writes: tuple[nn.Module | None, ...]
     """Per layer the Linear or Conv1D from the intermediate to the hidden width, whose input holds the neurons'
-    activations; None where there is no single such module (experts stored as 3-D parameters)."""
+    activations; None where there is no single such module (experts; a state-space mixer without an FFN)."""
 
     embedding: nn.Embedding
     head: nn.Module
@@ -96,12 +97,8 @@ def find_anatomy(model: PreTrainedModel) -> Anatomy:
     layers = _layers(model, base)
     config = model.config.get_text_config()
     hidden_size = int(getattr(config, "hidden_size", embedding.embedding_dim))
-    widths: set[int] = set()
-    for value in (getattr(config, name, None) for name in _WIDTH_NAMES):
-        widths.update([value] if isinstance(value, int) else value if isinstance(value, list | tuple) else [])
-    # Where a configuration names no width (GPT-2), transformers takes four times the hidden one.
-    writes = tuple(_ffn_write(layer, hidden_size, widths or {4 * hidden_size}) for layer in layers)
     scale, softcap = _shape_of_logits(model, head, base)
+    writes = _ffn_writes(model, base, layers, hidden_size)
     anatomy = Anatomy(
         layers=layers,
         ffn_writes=writes,
@@ -135,21 +132,78 @@ def _shape(matrix: nn.Module) -> tuple[int, int]:
     return (rows, columns) if isinstance(matrix, Conv1D) else (columns, rows)
 
 
-def _ffn_write(layer: nn.Module, hidden_size: int, widths: set[int]) -> nn.Module | None:
-    if any(p.dim() == 3 for name, p in layer.named_parameters() if "conv" not in name):
-        return None  # experts as 3-D parameters: no module to hook
-    attention = [
-        name for name, module in layer.named_modules() if name and "attention" in type(module).__name__.lower()
-    ]
-    writes = [
-        module
-        for name, module in layer.named_modules()
-        if isinstance(module, nn.Linear | Conv1D)
-        and not any(name.startswith(f"{inside}.") for inside in attention)
-        and _shape(module)[1] == hidden_size
-        and _shape(module)[0] in widths
-    ]
-    return writes[0] if len(writes) == 1 else None
+def expert_parameters(layer: nn.Module, hidden_size: int) -> list[str]:
+    """Names of the layer's parameters that hold one matrix an expert, from or to the hidden width."""
+    threes = [(name, p.shape[1:]) for name, p in layer.named_parameters() if p.dim() == 3 and "conv" not in name]
+    return [name for name, shape in threes if hidden_size in shape and min(shape) > 1]
+
+
+def _ffn_writes(
+    model: PreTrainedModel, base: nn.Module, layers: tuple[nn.Module, ...], hidden_size: int
+) -> tuple[nn.Module | None, ...]:
+    """Per layer the matrix whose input comes token by token from matrices that read the hidden state.
+
+    Seen in two passes: in the second, what each of those read at one token is handed on at another. An FFN's
+    activations then change places with it; what mixes tokens (attention, a convolution, a state space) gives others.
+    """
+    config = model.config.get_text_config()
+    widths: set[int] = set()
+    for value in (getattr(config, name, None) for name in _WIDTH_NAMES):
+        widths.update([value] if isinstance(value, int) else value if isinstance(value, list | tuple) else [])
+    candidates: list[list[nn.Module]] = []
+    reads: set[nn.Module] = set()
+    for layer in layers:
+        matrices: list[nn.Module] = [m for m in layer.modules() if isinstance(m, nn.Linear | Conv1D)]
+        from_hidden = [module for module in matrices if _shape(module)[0] == hidden_size]
+        outs = {_shape(module)[1] for module in from_hidden}
+        to_hidden = [module for module in matrices if _shape(module)[1] == hidden_size]
+        writes = [write for write in to_hidden if outs & {_shape(write)[0], 2 * _shape(write)[0]}]
+        candidates.append([] if expert_parameters(layer, hidden_size) else writes)
+        reads.update(from_hidden)
+    follows = _follow_their_reads(model, base, reads, {write for writes in candidates for write in writes})
+    chosen: list[nn.Module | None] = []
+    for writes in candidates:
+        likely = [write for write in writes if write in follows]
+        # Where a configuration names no width (GPT-2), transformers takes four times the hidden one; a low-rank path
+        # beside the FFN (Gemma 3n) is told from it by its width.
+        likely = [w for w in likely if _shape(w)[0] in (widths or {4 * hidden_size})] or likely
+        chosen.append(likely[0] if len(likely) == 1 else None)
+    return tuple(chosen)
+
+
+def _follow_their_reads(
+    model: PreTrainedModel, base: nn.Module, reads: set[nn.Module], writes: set[nn.Module]
+) -> set[nn.Module]:
+    """Those of ``writes`` whose input has its tokens in reverse order once the outputs of ``reads`` have."""
+    inputs = {**_rows(model, 4, 2)}
+    inputs = {name: value[:1] if isinstance(value, Tensor) else value for name, value in inputs.items()}
+    given: dict[nn.Module, list[list[Tensor]]] = {write: [[], []] for write in writes}
+    made: dict[nn.Module, list[Tensor]] = {read: [] for read in reads}
+
+    def note(turn: int, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        given[module][turn].append(args[0].detach())
+
+    def keep(module: nn.Module, _: object, out: Tensor) -> None:
+        made[module].append(out.detach())
+
+    def reverse(module: nn.Module, _: object, out: Tensor) -> Tensor:
+        first = made[module].pop(0) if made[module] else out
+        return first.flip(-2) if first.shape == out.shape else out
+
+    with evaluating(model):
+        for turn, hook in enumerate((keep, reverse)):
+            handles = [write.register_forward_pre_hook(partial(note, turn), prepend=True) for write in writes]
+            handles += [read.register_forward_hook(hook) for read in reads]
+            try:
+                base(**inputs)
+            finally:
+                for handle in handles:
+                    handle.remove()
+    return {
+        write
+        for write, (first, second) in given.items()
+        if first and len(first) == len(second) and all(map(agree, (x.flip(-2) for x in first), second))
+    }
 
 
 def refuse_encoder_decoder(config: object, name: str) -> None:

@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from armillary.errors import ModelError, UsageError
 from armillary.models import LoadedModel
+from armillary.models.anatomy import expert_parameters
 from armillary.models.batches import run_body
 
 Matrix = nn.Linear | Conv1D
@@ -54,6 +55,20 @@ class FeedForward:
         return {**dict(zip(self.read_paths, self.reads, strict=True)), self.write_path: self.write}
 
 
+def single_write(loaded: LoadedModel, layer: int) -> nn.Module:
+    """The matrix with which the layer's FFN writes; ModelError that says why there is none, and what can be read."""
+    anatomy = loaded.anatomy
+    write = anatomy.ffn_writes[layer]
+    if write is not None:
+        return write
+    experts = expert_parameters(anatomy.layers[layer], anatomy.hidden_size)
+    why = f"its experts share {experts[0]}" if experts else "it holds several, or mixes tokens on the way"
+    raise ModelError(
+        f"layer {layer} of {loaded.name} ({type(loaded.model).__name__}) has no single FFN write matrix ({why}), so "
+        "its neurons can't be read or changed; what layers give out, and models with a dense FFN in each, can be."
+    )
+
+
 def feed_forward(loaded: LoadedModel, layer: int) -> FeedForward:
     """The block of one layer; ModelError where it is neither plain nor gated (experts, gate and up in one matrix).
 
@@ -62,10 +77,7 @@ def feed_forward(loaded: LoadedModel, layer: int) -> FeedForward:
     anatomy = loaded.anatomy
     if not 0 <= layer < anatomy.num_layers:
         raise UsageError(f"layer must be 0 to {anatomy.num_layers - 1}; got {layer}.")
-    write = anatomy.ffn_writes[layer]
-    if write is None:
-        raise ModelError(f"layer {layer} of {loaded.name} has no single FFN write matrix: it holds experts.")
-    write = cast(Matrix, write)
+    write = cast(Matrix, single_write(loaded, layer))
     paths = {module: path for path, module in loaded.model.named_modules()}
     block = next(module for module in anatomy.layers[layer].modules() if write in module.children())
     out, width = weight_OI(write).shape
@@ -74,6 +86,13 @@ def feed_forward(loaded: LoadedModel, layer: int) -> FeedForward:
         for child in block.children()
         if isinstance(child, Matrix) and child is not write and tuple(weight_OI(child).shape) == (width, out)
     ]
+    matrices = [child for child in block.children() if isinstance(child, Matrix)]
+    fused = [child for child in matrices if weight_OI(child).shape[0] == 2 * width]
+    if not reads and fused:
+        raise ModelError(
+            f"layer {layer} of {loaded.name} keeps gate and up in one matrix ({paths[fused[0]]}): its neurons can be "
+            "read and changed, but not split or grown; give a model that keeps them apart."
+        )
     if len(reads) not in (1, 2):
         raise ModelError(
             f"layer {layer} of {loaded.name} has {len(reads)} matrices from {out} hidden values to {width} neurons; "

@@ -143,6 +143,33 @@ def test_experts_in_one_parameter_leave_no_write(kind: str, settings: dict[str, 
     check_logits(model)
 
 
+@pytest.mark.parametrize(
+    ("kind", "path", "settings"),
+    [
+        ("mamba", None, {"state_size": 4, "intermediate_size": 32}),
+        ("mamba", None, {"state_size": 4, "intermediate_size": 16}),
+        ("falcon_mamba", None, {"state_size": 4, "intermediate_size": 24}),
+        ("mamba2", None, {"num_heads": 4, "head_dim": 8, "state_size": 4, "n_groups": 1, "chunk_size": 4}),
+        ("recurrent_gemma", "model.layers.{}.mlp_block.down_proj", {"lru_width": 16, "intermediate_size": 48}),
+        ("recurrent_gemma", "model.layers.{}.mlp_block.down_proj", {"lru_width": 24, "intermediate_size": 48}),
+        ("rwkv", "rwkv.blocks.{}.feed_forward.value", {"attention_hidden_size": 16, "intermediate_size": 24}),
+        ("rwkv", "rwkv.blocks.{}.feed_forward.value", {"attention_hidden_size": 24, "intermediate_size": 24}),
+        ("phi3", "model.layers.{}.mlp.down_proj", {"num_key_value_heads": 2, **WIDE}),
+        ("glm", "model.layers.{}.mlp.down_proj", {"num_key_value_heads": 2, "head_dim": 8, **WIDE}),
+        ("hunyuan_v1_moe", None, {"num_key_value_heads": 2, "head_dim": 8, "num_experts": 1, **WIDE}),
+        ("llama", "model.layers.{}.mlp.down_proj", {"initializer_range": 0.3, "intermediate_size": 16}),
+        ("mpt", "transformer.blocks.{}.ffn.down_proj", {"expansion_ratio": 3}),
+        ("ctrl", "transformer.h.{}.ffn.2", {"n_embd": 16, "n_layer": 2, "n_head": 2, "dff": 24}),
+        ("bert-generation", "bert.encoder.layer.{}.output.dense", {"is_decoder": True, **WIDE}),
+    ],
+)
+def test_the_ffn_is_what_treats_each_token_by_itself(kind: str, path: str | None, settings: dict[str, object]) -> None:
+    """Also where a mixer, an attention or a low-rank path has the very same shape."""
+    model = model_of(kind, **settings)
+    modules = dict(model.named_modules())
+    assert find_anatomy(model).ffn_writes == tuple(path and modules[path.format(layer)] for layer in range(2))
+
+
 def test_attention_is_not_taken_for_the_ffn() -> None:
     # The output projection has the very shape of the write matrix.
     made = tiny("gemma3", heads=4, intermediate=64, settings={"head_dim": 16})
@@ -300,7 +327,7 @@ REFUSED = (*AFTER, "dense", "dense and norm", "transposed", "added", "two matric
 @pytest.mark.parametrize("spread", [0.3, 0.01])
 @pytest.mark.parametrize("shape", sorted({*READ, *REFUSED}))
 def test_whatever_makes_the_logits_they_are_right_or_refused(shape: str, spread: float) -> None:
-    for seed in range(5):
+    for seed in range(3):
         model = shaped_head(shape, seed, spread)
         if shape not in READ:
             with pytest.raises(ModelError, match="logits of Shaped are not its last hidden state times"):

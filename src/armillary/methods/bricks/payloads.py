@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from armillary.errors import ModelError, UsageError
+from armillary.errors import UsageError
+from armillary.models.feed_forward import single_write
 from armillary.models.loaded import LoadedModel
 
 
@@ -181,11 +182,7 @@ def _meet(first: Site | None, a: Payload, second: Site, b: Payload) -> bool:
 def _write_site(loaded: LoadedModel, names: Mapping[int, str], layer: int, op: Op) -> Site:
     if layer >= loaded.anatomy.num_layers:
         raise UsageError(f"{loaded.name} has layers 0 to {loaded.anatomy.num_layers - 1}; got {layer}.")
-    write = loaded.anatomy.ffn_writes[layer]
-    if write is None:
-        raise ModelError(
-            f"layer {layer} of {loaded.name} has no single FFN write matrix (its experts share a tensor)."
-        )
+    write = single_write(loaded, layer)
     inputs, outputs, transposed = _shape(write)
     return Site(
         layer=layer, part="ffn", path=names[id(write)], op=op, inputs=inputs, outputs=outputs, transposed=transposed

@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from armillary.errors import NumericError, UsageError
+from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.lincorr.config import Space
 from armillary.methods.lincorr.result import RelationFit
 from armillary.methods.lincorr.tables import chat_opening, split_template
 from armillary.models import LoadedModel
+from armillary.models.anatomy import expert_parameters
 from armillary.models.batches import encode, pad, run_body
 from armillary.numerics import Interval, bootstrap_mean
 from armillary.numerics.correlation import pearson
@@ -34,7 +35,11 @@ def chosen_parameters(loaded: LoadedModel, part: Part) -> list[nn.Parameter]:
     anatomy = loaded.anatomy
     first = anatomy.num_layers // 2 if part == "ffn-last-half" else 0
     pairs = zip(anatomy.layers[first:], anatomy.ffn_writes[first:], strict=True)
-    return [matrix for layer, write in pairs for matrix in _feed_forward(layer, write)]
+    chosen = [matrix for layer, write in pairs for matrix in _feed_forward(layer, write, anatomy.hidden_size)]
+    if not chosen:
+        kind = type(loaded.model).__name__
+        raise ModelError(f"{loaded.name} ({kind}) has no feed-forward matrices; give parameters 'all'.")
+    return chosen
 
 
 @contextmanager
@@ -85,10 +90,10 @@ def refuse_other_model(loaded: LoadedModel, fit: RelationFit) -> None:
         )
 
 
-def _feed_forward(layer: nn.Module, write: nn.Module | None) -> list[nn.Parameter]:
+def _feed_forward(layer: nn.Module, write: nn.Module | None, hidden_size: int) -> list[nn.Parameter]:
     """Weight matrices of the block that holds the write; experts kept as 3-D parameters where there is no write."""
     if write is None:
-        return [p for p in layer.parameters() if p.dim() == 3]
+        return [layer.get_parameter(name) for name in expert_parameters(layer, hidden_size)]
     block = next(module for module in layer.modules() if write in module.children())
     # OPT keeps its feed-forward matrices beside the attention, as direct children of the layer.
     modules = block.modules() if block is not layer else (m for m in layer.children() if not list(m.children()))
