@@ -192,7 +192,9 @@ def answer_nats(
     for start in range(0, len(examples), _SCORED_AT_ONCE):
         batch = examples[start : start + _SCORED_AT_ONCE]
         prompts = rows.collate([rows.row(example, answered=False) for example in batch])
-        scores = answer_log_probabilities(model, prompts, [[rows.answer(example.answer)] for example in batch])
+        scores = answer_log_probabilities(
+            model, prompts, [[rows.answer(example.answer)] for example in batch], nameless=rows.nameless
+        )
         nats += [-float(score.mean[0]) for score in scores]
     return np.array(nats)
 

@@ -115,7 +115,9 @@ def caption(
         for start in range(0, len(examples), _AT_ONCE):
             batch, among = examples[start : start + _AT_ONCE], names[start : start + _AT_ONCE]
             prompts = rows.collate([rows.row(example, answered=False) for example in batch])
-            captions = greedy_answers(model, prompts, max_new_tokens=_CAPTION_TOKENS, end_id=rows.end_id)
+            captions = greedy_answers(
+                model, prompts, max_new_tokens=_CAPTION_TOKENS, end_id=rows.end_id, nameless=rows.nameless
+            )
             scored = _scores(model, rows, batch, among)
             for example, tokens, given, scores in zip(batch, captions, among, scored, strict=True):
                 text, right = rows.text(tokens).lower(), given.index(example.answer)
@@ -183,7 +185,8 @@ def _scores(
     answers: Sequence[Sequence[str]],
 ) -> list[AnswerScores]:
     prompts = rows.collate([rows.row(example, answered=False) for example in examples])
-    return answer_log_probabilities(model, prompts, [[rows.answer(text) for text in texts] for texts in answers])
+    tokens = [[rows.answer(text) for text in texts] for texts in answers]
+    return answer_log_probabilities(model, prompts, tokens, nameless=rows.nameless)
 
 
 def _rank(scores_C: NDArray[np.float64], right: int) -> float:

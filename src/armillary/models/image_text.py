@@ -41,6 +41,7 @@ from armillary.models.anatomy import agree
 from armillary.models.dinov2 import fetch_dinov2, patch_size, shortened
 from armillary.models.loaded import LoadedModel, configuration_digest, fingerprint_of, joined_digest, processor_digest
 from armillary.models.loading import load, reachable, require_readable
+from armillary.models.prompts import bare_ids
 from armillary.models.quiet import quiet, reason, refuse_gaps
 from armillary.models.tiny_models import tiny
 from armillary.models.vision import VisionAnatomy, find_vision_anatomy
@@ -63,7 +64,7 @@ def with_image_token(
     embedding = model.get_input_embeddings()
     assert isinstance(embedding, nn.Embedding)
     known = tokenizer.get_vocab().get(IMAGE_TOKEN)
-    if known is not None and tokenizer.encode(IMAGE_TOKEN, add_special_tokens=False) == [known]:
+    if known is not None and bare_ids(tokenizer, [IMAGE_TOKEN]) == [[known]]:
         return copy.deepcopy(tokenizer), known
     spare = untrained_token(embedding.weight.detach(), tokenizer)
     if len(tokenizer) >= embedding.num_embeddings and spare is not None:
@@ -71,6 +72,11 @@ def with_image_token(
     enlarged = copy.deepcopy(tokenizer)
     enlarged.add_tokens([AddedToken(IMAGE_TOKEN, special=True, normalized=False)], special_tokens=True)
     image_token_id = int(enlarged.get_vocab()[IMAGE_TOKEN])
+    if image_token_id in tokenizer.get_vocab().values():
+        raise ModelError(
+            f"the tokenizer leaves ids out, so {IMAGE_TOKEN} would get the id of "
+            f"{tokenizer.convert_ids_to_tokens(image_token_id)!r}; give a model whose ids follow one another."
+        )
     if image_token_id >= embedding.num_embeddings:
         _enlarge(model, image_token_id + 1)
     return enlarged, image_token_id

@@ -110,6 +110,12 @@ def processor_digest(processor: ProcessorMixin) -> str:
     return joined_digest([type(processor).__name__, tokenizer, _settings(processor.to_dict()), template])
 
 
+def known_ids(tokenizer: PreTrainedTokenizerBase, rows: int) -> frozenset[int]:
+    """Ids of the tokens that have one of so many rows."""
+    named = {*tokenizer.get_vocab().values(), *tokenizer.added_tokens_decoder}
+    return frozenset(token for token in named if 0 <= token < rows)
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """Model, tokenizer and anatomy; the model is in eval mode, ``requires_grad`` as it was loaded."""
@@ -138,9 +144,7 @@ class LoadedModel:
         A vocabulary has three sizes. Matrices are often padded beyond the tokenizer, a tokenizer may have tokens that
         the matrices lack or leave ids out, and the two matrices may differ.
         """
-        rows = min(self.anatomy.embedding.num_embeddings, self.anatomy.vocabulary_size)
-        named = {*self.tokenizer.get_vocab().values(), *self.tokenizer.added_tokens_decoder}
-        return frozenset(token for token in named if 0 <= token < rows)
+        return known_ids(self.tokenizer, min(self.anatomy.embedding.num_embeddings, self.anatomy.vocabulary_size))
 
     @cached_property
     def token_ids(self) -> tuple[int, ...]:

@@ -43,25 +43,29 @@ class AnswerScores:
 
 @torch.inference_mode()
 def answer_log_probabilities(
-    model: PreTrainedModel, prompts: Mapping[str, Tensor], answers: Sequence[Sequence[Sequence[int]]]
+    model: PreTrainedModel,
+    prompts: Mapping[str, Tensor],
+    answers: Sequence[Sequence[Sequence[int]]],
+    *,
+    nameless: Sequence[int] = (),
 ) -> list[AnswerScores]:
     """For each prompt the scores of its answers, each a sequence of at least one token.
 
-    Logits are brought to float32 and exist for one position a prompt, and then for the answers' positions a chunk at
-    a time. UsageError where prompts and answers are not as many, an answer is empty, or a prompt is padded at the
-    left; NumericError where logits are not finite.
+    ``nameless`` rows of the head, which are no token, have probability 0. Logits are brought to float32 and exist for
+    one position a prompt, and then for the answers' positions a chunk at a time. UsageError where prompts and answers
+    are not as many, an answer is empty, or a prompt is padded at the left; NumericError where logits are not finite.
     """
     if len(answers) != len(prompts["input_ids"]):
         there = len(prompts["input_ids"])
         raise UsageError(f"{there} prompts came with answers to {len(answers)}; give some to each.")
     if not all(len(answer) for own_answers in answers for answer in own_answers):
         raise UsageError("an answer without tokens has no probability; give at least one token.")
-    read = _read(model, prompts)
+    read = _read(model, prompts, nameless)
     totals = [np.zeros(len(own_answers)) for own_answers in answers]
     for row, own_answers in enumerate(answers):
         firsts = torch.tensor([answer[0] for answer in own_answers], device=read.hidden_BD.device)
         hidden_ND = read.hidden_BD[row : row + 1]
-        totals[row] += _log_probabilities(model, hidden_ND)[0][firsts].double().cpu().numpy()
+        totals[row] += _log_probabilities(model, hidden_ND, nameless)[0][firsts].double().cpu().numpy()
     longer = [
         (row, column)
         for row, own_answers in enumerate(answers)
@@ -81,20 +85,25 @@ def answer_log_probabilities(
 
 @torch.inference_mode()
 def greedy_answers(
-    model: PreTrainedModel, prompts: Mapping[str, Tensor], *, max_new_tokens: int, end_id: int
+    model: PreTrainedModel,
+    prompts: Mapping[str, Tensor],
+    *,
+    max_new_tokens: int,
+    end_id: int,
+    nameless: Sequence[int] = (),
 ) -> list[list[int]]:
     """For each prompt its likeliest tokens one after the other, without the end token, at most ``max_new_tokens``.
 
-    Errors as in ``answer_log_probabilities``.
+    Errors and ``nameless`` as in ``answer_log_probabilities``.
     """
     if max_new_tokens < 1:
         raise UsageError(f"max_new_tokens must be 1 or more, got {max_new_tokens}.")
-    read = _read(model, prompts)
+    read = _read(model, prompts, nameless)
     tokens: list[list[int]] = [[] for _ in range(len(read.hidden_BD))]
     ended = [False] * len(tokens)
     hidden_BD, mask_BS = read.hidden_BD, read.mask_BT
     for step in range(max_new_tokens):
-        token_B = _log_probabilities(model, hidden_BD).argmax(-1)
+        token_B = _log_probabilities(model, hidden_BD, nameless).argmax(-1)
         for row, token in enumerate(token_B.tolist()):
             ended[row] |= token == end_id
             if not ended[row]:
@@ -113,9 +122,10 @@ class _Read:
     hidden_BD: Float[Tensor, "B D"]
     mask_BT: Int[Tensor, "B T"]
     cache: Cache
+    nameless: Sequence[int]
 
 
-def _read(model: PreTrainedModel, prompts: Mapping[str, Tensor]) -> _Read:
+def _read(model: PreTrainedModel, prompts: Mapping[str, Tensor], nameless: Sequence[int]) -> _Read:
     given = {name: tensor.to(model.device) for name, tensor in prompts.items() if name not in ("labels", "image_key")}
     mask_BT = given.setdefault("attention_mask", torch.ones_like(given["input_ids"]))
     if not bool(mask_BT[:, 0].all()):
@@ -123,7 +133,7 @@ def _read(model: PreTrainedModel, prompts: Mapping[str, Tensor]) -> _Read:
     cache = growing_cache()
     hidden_BTD = _body(model, given.pop("input_ids"), given.pop("attention_mask"), cache, **given)
     last_B = mask_BT.sum(1) - 1
-    return _Read(hidden_BTD[torch.arange(len(last_B), device=last_B.device), last_B], mask_BT, cache)
+    return _Read(hidden_BTD[torch.arange(len(last_B), device=last_B.device), last_B], mask_BT, cache, nameless)
 
 
 def _body(model: PreTrainedModel, ids_BT: Tensor, mask_BS: Tensor, cache: Cache, **given: Tensor) -> Tensor:
@@ -154,7 +164,7 @@ def _continued(
     hidden_ND, targets_N = hidden_CLD[scored_CL], targets_CL[scored_CL]
     size = max(1, CHUNK_ELEMENTS // cast(Any, model.get_output_embeddings()).weight.shape[0])
     parts = [
-        _log_probabilities(model, some_ND).gather(1, some_N[:, None])[:, 0]
+        _log_probabilities(model, some_ND, read.nameless).gather(1, some_N[:, None])[:, 0]
         for some_ND, some_N in zip(hidden_ND.split(size), targets_N.split(size), strict=True)
     ]
     summands_CL = torch.zeros(scored_CL.shape, dtype=torch.float64, device="cpu")
@@ -162,8 +172,10 @@ def _continued(
     return [float(value) for value in summands_CL.sum(1)]
 
 
-def _log_probabilities(model: PreTrainedModel, hidden_ND: Tensor) -> Float[Tensor, "N V"]:
+def _log_probabilities(model: PreTrainedModel, hidden_ND: Tensor, nameless: Sequence[int]) -> Float[Tensor, "N V"]:
     logits_NV = cast(Tensor, cast(Any, model.get_output_embeddings())(hidden_ND)).float()
     if not bool(torch.isfinite(logits_NV).all()):
         raise NumericError("The model gave NaN or infinite logits after a prompt with an image.")
+    if len(nameless):
+        logits_NV[:, list(nameless)] = -torch.inf
     return logits_NV.log_softmax(-1)

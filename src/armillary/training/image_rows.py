@@ -20,6 +20,7 @@ from armillary.data.images.emoji import Emoji
 from armillary.data.images.questions import ImageExample
 from armillary.errors import ModelError
 from armillary.models.batches import pad
+from armillary.models.loaded import known_ids
 from armillary.models.prompts import bare_ids, framed_ids
 from armillary.training.questions import IGNORED
 
@@ -48,6 +49,9 @@ class ImageRows:
     states: NDArray[np.float16] | None = None
     """``[emoji, style, N, v]`` as ``tower_states`` gives them; None makes batches of pixels."""
 
+    nameless: tuple[int, ...] = ()
+    """Rows of the model's head that are no token."""
+
     @classmethod
     def of(
         cls,
@@ -59,8 +63,10 @@ class ImageRows:
         """The rows of ``model``. Raises ModelError where its tokenizer has no end token or splits ``<image>``."""
         config = model.config
         assert isinstance(config, LlavaConfig)
-        rows = cls(processor, int(config.image_token_id), int(config.image_seq_length), emoji, states)
-        tokenizer = processor.tokenizer
+        tokenizer, size = processor.tokenizer, int(config.get_text_config().vocab_size)
+        known = known_ids(tokenizer, size)
+        nameless = tuple(row for row in range(size) if row not in known)
+        rows = cls(processor, int(config.image_token_id), int(config.image_seq_length), emoji, states, nameless)
         if tokenizer.eos_token_id is None:
             raise ModelError("the tokenizer has no end token; an answer could not end.")
         count = rows.prompt("What is this?").count(rows.image_token_id)

@@ -4,6 +4,7 @@ Shapes: B rows, T tokens.
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +21,7 @@ from transformers import ProcessorMixin
 from armillary.data.images.pixels import read_image, rgb
 from armillary.data.images.user_files import ImageQuestion
 from armillary.errors import ModelError, UsageError
+from armillary.models.loaded import known_ids
 from armillary.models.prompts import bare_ids, frame
 from armillary.models.quiet import reason
 from armillary.progress import track
@@ -289,15 +291,16 @@ def answer_scores(
     model.eval()
     waiting: list[Row] = []
     flat: list[AnswerScore] = []
+    named = known_ids(encoder.processor.tokenizer, sys.maxsize)
     try:
         for question, texts in track(list(zip(questions, answers, strict=True)), label):
             prompt = encoder.prompt_row(question)
             waiting += [encoder.answered(prompt, encoder.answer_ids(text)) for text in texts]
             while len(waiting) >= rows_at_once:
-                flat += _scored(model, encoder, waiting[:rows_at_once])
+                flat += _scored(model, encoder, waiting[:rows_at_once], named)
                 del waiting[:rows_at_once]
         if waiting:
-            flat += _scored(model, encoder, waiting)
+            flat += _scored(model, encoder, waiting, named)
     finally:
         model.train(training)
     ordered = iter(flat)
@@ -305,7 +308,10 @@ def answer_scores(
 
 
 @torch.inference_mode()
-def _scored(model: nn.Module, encoder: QuestionEncoder, rows: Sequence[Row]) -> list[AnswerScore]:
+def _scored(
+    model: nn.Module, encoder: QuestionEncoder, rows: Sequence[Row], named: frozenset[int]
+) -> list[AnswerScore]:
+    """The answers of these rows; only ``named`` tokens have a probability."""
     batch = encoder.collate(rows)
     labels_BT = batch.pop("labels")
     device = next(model.parameters()).device
@@ -314,6 +320,7 @@ def _scored(model: nn.Module, encoder: QuestionEncoder, rows: Sequence[Row]) -> 
     first = min(int((labels != IGNORED).nonzero()[0]) for labels in labels_BT)
     keep = labels_BT.shape[1] - first + 1
     logits_BKV = cast(Any, model)(**given, use_cache=False, logits_to_keep=keep).logits.float()
+    logits_BKV[..., [row for row in range(logits_BKV.shape[-1]) if row not in named]] = -torch.inf
     logs_BKV = torch.log_softmax(logits_BKV[:, :-1], dim=-1).cpu()
     scores = []
     for logs_KV, wanted_K in zip(logs_BKV, labels_BT[:, first:], strict=True):

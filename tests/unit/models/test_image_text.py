@@ -1,6 +1,7 @@
 """An image-text model put together from a tower and a language model, as transformers keeps it."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tokenizers import AddedToken
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from tokenizers import AddedToken, Tokenizer
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedTokenizerFast
 
 from armillary.errors import ModelError, UsageError
 from armillary.models import LoadedModel, find_anatomy, tiny
@@ -173,6 +174,16 @@ def test_a_row_beyond_the_tokenizer_is_used() -> None:
     assert text.model.get_input_embeddings().num_embeddings == len(text.tokenizer) + 5
     again, same = with_image_token(text.model, tokenizer)
     assert same == token and len(again) == len(tokenizer)
+
+
+def test_an_id_in_use_is_not_taken_twice() -> None:
+    text = tiny(vocabulary=len(tiny().tokenizer) + 50)
+    content = json.loads(text.tokenizer.backend_tokenizer.to_str())
+    vocabulary = content["model"]["vocab"]
+    content["model"]["vocab"] = {token: id + 7 * (id >= 300) for token, id in vocabulary.items()}
+    holes = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(content)), eos_token="<eos>")
+    with pytest.raises(ModelError, match=r"leaves ids out, so <image> would get the id of '.+'"):
+        with_image_token(text.model, holes)
 
 
 def test_a_token_that_was_never_trained_is_renamed() -> None:

@@ -5,11 +5,16 @@ from typing import Any
 import pytest
 import torch
 
+from armillary.data.images.synthetic import IMAGE_SIZE, random_tower, synthetic_emoji
+from armillary.data.images.user_files import ImageQuestion
 from armillary.errors import NumericError, UsageError
 from armillary.models import tiny
+from armillary.models.image_text import assemble_image_text_model
 from armillary.models.vision import stored_states
 from armillary.scoring import answers as module
 from armillary.scoring.answers import answer_log_probabilities, greedy_answers
+from armillary.training.image_rows import ImageRows
+from armillary.training.questions import QuestionEncoder, answer_scores
 
 from ..training.image_parts import image_rows, log_probability, some_examples
 
@@ -58,6 +63,34 @@ def test_all_answers_of_one_token_share_the_mass() -> None:
     every = [[token] for token in range(model.config.text_config.vocab_size)]
     (scores,) = answer_log_probabilities(model, prompts, [every])
     assert float(torch.tensor(scores.total).exp().sum()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_rows_that_are_no_token_have_no_share() -> None:
+    padded = tiny(vocabulary=len(tiny().tokenizer) + 200)
+    model, processor = assemble_image_text_model(padded, image_size=IMAGE_SIZE, tower=random_tower(), vision_layers=2)
+    rows = ImageRows.of(model, processor, synthetic_emoji())
+    size = model.config.text_config.vocab_size
+    assert rows.nameless == tuple(range(len(processor.tokenizer), size)) and len(rows.nameless) == 199
+    prompts = rows.collate([rows.row(one, answered=False) for one in some_examples(rows, ("group",), each=1)])
+    with torch.no_grad():
+        model.get_output_embeddings().weight[-1] *= 50  # a row that training never held down
+    every = [[token] for token in range(size)]
+    (scores,) = answer_log_probabilities(model, prompts, [every], nameless=rows.nameless)
+    assert {row for row in range(size) if scores.total[row] == -torch.inf} == {*rows.nameless}
+    assert float(torch.tensor(scores.total).exp().sum()) == pytest.approx(1.0, abs=1e-5)
+    (tokens,) = greedy_answers(model, prompts, max_new_tokens=4, end_id=-1, nameless=rows.nameless)
+    assert {*tokens}.isdisjoint(rows.nameless)
+    # Questions of a user's own model are scored in another way, by the same tokens.
+    encoder = QuestionEncoder(processor)
+    asked = ImageQuestion(image=rows.emoji.images[0, 0], question="What?", answer="red", choices=None)
+    ((score,),) = answer_scores(model, encoder, [asked], [("red",)])
+    row = encoder.answered(encoder.prompt_row(asked), encoder.answer_ids("red"))
+    with torch.no_grad():
+        logits = model(**{name: value for name, value in row.items() if name != "labels"}).logits[0].double()
+    ids, start = encoder.answer_ids("red"), len(row["labels"][0]) - len(encoder.answer_ids("red")) - 2
+    logs = logits[:, : len(processor.tokenizer)].log_softmax(-1)
+    own = [float(logs[start + at, token]) for at, token in enumerate(ids)]
+    assert score.mean == pytest.approx(sum(own) / len(own), abs=1e-4)
 
 
 def test_greedy_is_what_generate_gives_for_a_row_alone() -> None:
