@@ -112,6 +112,9 @@ def _failure(error: Exception, location: Path | str, label: str, online: bool) -
 
 
 Ready = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+GIVEN_READY = "given ready from Python"
+"""Source of a model that no name opens."""
+
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -180,7 +183,7 @@ def _ready(pair: object, device: torch.device | None) -> LoadedModel:
         model.to(device)  # type: ignore[arg-type]
     model.eval()
     name = str(getattr(model, "name_or_path", "")) or type(model).__name__
-    return LoadedModel(model, tokenizer, find_anatomy(model), name, "given ready from Python")
+    return LoadedModel(model, tokenizer, find_anatomy(model), name, GIVEN_READY)
 
 
 def _device(device: str | None) -> torch.device:

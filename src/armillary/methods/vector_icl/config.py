@@ -50,6 +50,10 @@ EPISODE_WORDS: tuple[str, ...] = (
 """Words that stand for classes in episodes: they say nothing of the class (ours)."""
 
 
+STEPS = 60
+"""Least steps of a training whose length was not asked for (ours)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """How a projector is trained. Defaults are the official task tuning's, unless tagged."""
@@ -57,7 +61,10 @@ class TrainingConfig:
     steps: int | None = None
     """Optimiser steps; None makes ``epochs`` passes."""
 
-    epochs: int = 1
+    epochs: int | None = None
+    """Passes over the examples; None makes one (official), but ``STEPS`` steps at least (ours): the official data are
+    large, and one pass over a few hundred rows would be two steps."""
+
     batch_size: int = 128
     """Examples of one step."""
 
@@ -88,7 +95,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("tokens_per_batch", 1), ("steps", 0), ("patience", 1)):
             value = getattr(self, name)
-            if value is None and name in ("steps", "patience"):
+            if value is None and name in ("steps", "epochs", "patience"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"{name} must be a whole number of at least {least}; got {value!r}.")
@@ -122,6 +129,18 @@ FUNCTION = SlotTemplate(("A=", "B=", ", function(A, B) equals to (digits): "))
 PRETRAINING = TrainingConfig(weight_decay=1e-4, warmup=0.05, patience=None)
 """The official pretraining."""
 
+
+def fit_training(shown: int, steps: int = STEPS) -> TrainingConfig:
+    """How a fit is trained where nothing else is said, from Python and on the command line (ours): for prompts of so
+    many demonstrations."""
+    # Sequences as short as a few examples and as long as a prompt: after one length alone others do badly. Three times
+    # the official rate, since there are few steps; clipping bounds what one batch may do.
+    most = max(32, shown)
+    return TrainingConfig(
+        steps=steps, batch_size=most, pack=(min(4, most), most), learning_rate=3e-3, patience=None, clip=1.0
+    )
+
+
 SHOTS: dict[Task, int] = {"classify": 4, "regress": 16, "describe": 4}
 """Demonstrations of a fit where none are asked for: of each class, else in all. More cost positions and time."""
 
@@ -147,8 +166,7 @@ class FitConfig:
     """linear (the paper's usual one) or gated."""
 
     norm: Norm = "match"
-    """match (ours, the default here): vectors get the mean and spread of token embeddings and are learned sooner.
-    none is the paper's, and the default of the estimators in Python."""
+    """match (ours): vectors get the mean and spread of token embeddings, and are learned sooner. none: the paper's."""
 
     start: Literal["random", "ridge"] = "random"
     """ridge (ours) begins with a closed form from the targets' texts; it needs --norm match."""
@@ -159,7 +177,7 @@ class FitConfig:
     levels: int | None = None
     """Steps in which values are written; by default whole numbers of 0 or more stay as they are, others take 100."""
 
-    steps: int = 60
+    steps: int = STEPS
     """Steps of the projector's training."""
 
     before: str = "("

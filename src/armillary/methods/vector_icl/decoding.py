@@ -188,18 +188,21 @@ def continue_queries(
     stop_ids: Sequence[int],
     allowed: Sequence[int] | None = None,
     temperature: float = 0.0,
-    generator: torch.Generator | None = None,
+    generators: Sequence[torch.Generator] = (),
 ) -> list[list[int]]:
     """New tokens of each query, without the stop token that ended it; at most ``max_new_tokens``.
 
     ``allowed`` keeps to these tokens and the stop tokens, which may not come first. With ``temperature`` 0 the
-    likeliest token is taken; above 0 it is drawn with ``generator`` (on the host, so that every device draws alike).
-    UsageError for a bad length or temperature, NumericError where logits are not finite.
+    likeliest token is taken; above 0 it is drawn by the query's own of the ``generators`` (so that an answer does not
+    depend on other queries; on the host, so that every device draws alike). UsageError for a bad length or
+    temperature, or another number of generators; NumericError where logits are not finite.
     """
     if max_new_tokens < 1 or not temperature >= 0:
         raise UsageError(
             f"max_new_tokens must be 1 or more and temperature 0 or more; got {max_new_tokens} and {temperature}."
         )
+    if temperature > 0 and len(generators) != len(queries.hidden_BD):
+        raise UsageError(f"{len(queries.hidden_BD)} queries are drawn by as many generators; got {len(generators)}.")
     stops = torch.tensor(list(stop_ids), dtype=torch.long, device=loaded.device)
     held = queries.cache.get_seq_length()
     mask_BS = torch.ones((len(queries.hidden_BD), held), dtype=torch.long, device=loaded.device)
@@ -209,7 +212,9 @@ def continue_queries(
     with few_rows(loaded.model):
         for step in range(max_new_tokens):
             logits_BV = _allowed(loaded, rows.hidden_BD, allowed, stop_ids if step else ())
-            token_B = _drawn(logits_BV, temperature, generator)
+            token_B = _drawn(
+                logits_BV, temperature, [generators[index] for index in rows.held.tolist() if temperature]
+            )
             for index, alive, token in zip(rows.held.tolist(), rows.alive.tolist(), token_B.tolist(), strict=True):
                 if alive and token not in stopping:
                     out[index].append(token)
@@ -229,8 +234,9 @@ def _allowed(loaded: LoadedModel, hidden_BD: Tensor, allowed: Sequence[int] | No
     return logits_BV.masked_fill(hidden_V, -torch.inf)
 
 
-def _drawn(logits_BV: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+def _drawn(logits_BV: Tensor, temperature: float, generators: Sequence[torch.Generator]) -> Tensor:
     if temperature == 0:
         return logits_BV.argmax(-1)
     shares_BV = (logits_BV.cpu().double() / temperature).softmax(-1)
-    return torch.multinomial(shares_BV, 1, generator=generator)[:, 0].to(logits_BV.device)
+    rows = zip(shares_BV, generators, strict=True)
+    return torch.cat([torch.multinomial(shares_V, 1, generator=own) for shares_V, own in rows]).to(logits_BV.device)

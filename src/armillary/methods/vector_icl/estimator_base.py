@@ -4,6 +4,7 @@ Legend: N inputs, E encoder width, B queries of a batch, T tokens.
 """
 
 import copy
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,14 +28,22 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from armillary.errors import UsageError
-from armillary.methods.vector_icl.config import PRETRAINING, Attend, Kind, Norm, SlotTemplate, TrainingConfig
+from armillary.methods.vector_icl.config import (
+    PRETRAINING,
+    Attend,
+    Kind,
+    Norm,
+    SlotTemplate,
+    TrainingConfig,
+    fit_training,
+)
 from armillary.methods.vector_icl.decoding import ReadQueries, SharedPrefix
 from armillary.methods.vector_icl.embedding import embed_with_slots
 from armillary.methods.vector_icl.inputs import AnyEncoder, checked_vectors, encoded, encoder_facts, refuse_rows
 from armillary.methods.vector_icl.projector import Projector, new_projector, save_projector
 from armillary.methods.vector_icl.projector_fit import continuations, pretrain_projector
 from armillary.methods.vector_icl.prompts import Draw, Layout, Row, check_room, check_targets, fitting, text_ids
-from armillary.methods.vector_icl.saved_estimator import FittedState, write_fitted
+from armillary.methods.vector_icl.saved_estimator import FittedState, ModelByName, write_fitted
 from armillary.methods.vector_icl.training import TrainingCurve
 from armillary.models import LoadedModel, load
 
@@ -70,8 +79,8 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
     shots: int = 4
     """Demonstrations in front of each query: of each class, or in all where there are no classes."""
 
-    norm: Norm = "none"
-    """"none" is the paper's; "match" gives slots the mean and spread of token embeddings (ours)."""
+    norm: Norm = "match"
+    """"match" gives slots the mean and spread of token embeddings (ours); "none" is the paper's."""
 
     start: Literal["random", "ridge"] = "random"
     """"ridge" begins with a closed form from the targets' texts (ours)."""
@@ -83,12 +92,16 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
     """In place of the training settings' ``attend``."""
 
     training: TrainingConfig | None = None
+    """None takes ``fit_training``, as the command line does; ``TrainingConfig()`` has the official settings."""
+
     pretraining: TrainingConfig | None = None
+    """None takes ``PRETRAINING``."""
+
     truncate: Literal["error", "demos"] = "error"
     """What becomes of a prompt that does not fit: refused, or shown fewer demonstrations."""
 
     demos: Literal["fixed", "per_query"] = "fixed"
-    """The same demonstrations for all queries, read once, or others for each."""
+    """The same demonstrations for all queries, read once, or for each vector others that it decides."""
 
     strict: bool = False
     """Refuse a class with fewer examples than ``shots``, where else a warning tells of it."""
@@ -110,7 +123,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
                 raise UsageError("pretraining on texts alone needs an encoder; give texts beside the vectors.")
             parts = continuations(loaded, list(X), seed=self._seed())
             X, texts = parts.heads, parts.rests
-        table_NE = torch.tensor(encoded(self.encoder, X) if self.encoder is not None else checked_vectors(X))
+        table_NE = self._slots(encoded(self.encoder, X) if self.encoder is not None else checked_vectors(X), 1)
         projector = self._new_projector(loaded, table_NE, list(texts))
         config = self._config(self.pretraining or PRETRAINING)
         self.pretraining_curve_ = pretrain_projector(loaded, projector, table_NE, list(texts), config)
@@ -126,6 +139,8 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
 
     def save_fitted(self, folder: Path | str) -> None:
         """All that predicting needs, in ``folder``: ``load_fitted`` gives the same predictions, bit for bit.
+
+        Unlike a pickle it is safe to read from others, and of any language model it keeps the name alone.
 
         Raises:
             sklearn.exceptions.NotFittedError: it has not been fitted.
@@ -220,9 +235,44 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         with torch.no_grad():
             out = []
             for index in range(count):
-                shown = self._embeds(self._shown(self._demonstrations(index)), self._table)
+                shown = self._embeds(self._shown(self._demonstrations(table_NE, index)), self._table)
                 out.append(torch.cat([shown, self._embeds(self._layout.question(index), table_NE)], dim=1)[0])
             return out
+
+    # -- copies share the language model, pickles name it -------------------------------------------------------------
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        """For pickle and joblib: the language model by its name where it was opened by one; see ``ModelByName``."""
+        state = dict(super().__getstate__())
+        opened: LoadedModel | None = state.get("lm_", state.get("_opened"))
+        if isinstance(self.lm, LoadedModel) and ModelByName.serves(self.lm):
+            state["lm"] = ModelByName.of(self.lm)
+        if not isinstance(state["lm"], (LoadedModel, tuple)):
+            for name in ("lm_", "_opened", "_opened_as"):
+                state.pop(name, None)
+            if opened is not None:
+                state["_lm_by_name"] = ModelByName.of(opened)
+        return state
+
+    def __getattr__(self, name: str) -> Any:
+        """The language model of an estimator that came out of a pickle, opened when it is first needed."""
+        by_name = self.__dict__.get("_lm_by_name")
+        if name != "lm_" or by_name is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.lm_ = by_name.open()
+        return self.lm_
+
+    def __copy__(self) -> Self:
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        other = type(self).__new__(type(self))
+        shared = ("lm", "encoder", "lm_", "_opened", "_opened_as")
+        own = {name: value for name, value in self.__dict__.items() if name not in shared}
+        other.__dict__.update({**self.__dict__, **copy.deepcopy(own, memo)})
+        return other
 
     def __sklearn_clone__(self) -> Self:
         """An unfitted copy that shares the language model and the encoder instead of copying them."""
@@ -244,7 +294,8 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
             )
         projector = self._first_projector(self.lm_, table_NE, texts)
         if self.tune:
-            self.curve_ = tune(projector, table_NE, self._config(self.training or TrainingConfig()))
+            shown = self.shots * max(1, len(getattr(self, "classes_", ())))
+            self.curve_ = tune(projector, table_NE, self._config(self.training or fit_training(shown)))
         self.projector_ = projector.to(self.lm_.device).eval()
         self._table, self._draw_seed = table_NE.numpy(), self._seed()
         self._answers = [text_ids(self.lm_, text) for text in texts]
@@ -270,8 +321,8 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
 
     def _open(self) -> LoadedModel:
         """The language model, opened once for each setting of ``lm``."""
-        if isinstance(self.lm, LoadedModel):
-            return self.lm
+        if isinstance(self.lm, (LoadedModel, ModelByName)):
+            return self.lm if isinstance(self.lm, LoadedModel) else self.lm.open()
         if getattr(self, "_opened_as", None) != self.lm:
             self._opened, self._opened_as = load(self.lm), self.lm
         return self._opened
@@ -339,7 +390,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         """Each row cut into as many equal parts as an example has slots, ``[n * slots, e]``."""
         if vectors.shape[1] % slots:
             raise UsageError(f"rows of {vectors.shape[1]} numbers can't be cut into {slots} equal vectors.")
-        return torch.tensor(vectors.reshape(len(vectors) * slots, -1))
+        return torch.tensor(np.ascontiguousarray(vectors).reshape(len(vectors) * slots, -1))
 
     def _queries(self, X: Any) -> tuple[Tensor, int]:
         """Table of the queries' vectors, and how many queries there are."""
@@ -355,14 +406,21 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
     def _draw(self, seed: int) -> Draw:
         raise NotImplementedError
 
-    def _demonstrations(self, query: int) -> list[int]:
-        """Those of the fit, or with ``demos="per_query"`` as many others, drawn by the number of the query."""
+    def _seed_of(self, table_NE: Tensor, query: int, seed: int) -> int:
+        """A seed that the query's vectors decide, so that its answer does not depend on its place in the call."""
+        slots = self._layout.slots
+        own = table_NE[query * slots : (query + 1) * slots].numpy() + 0.0  # minus zero is zero
+        digest = hashlib.blake2b(own.tobytes(), digest_size=4, key=seed.to_bytes(8, "little")).digest()
+        return int.from_bytes(digest, "little") % 2**31
+
+    def _demonstrations(self, table_NE: Tensor, query: int) -> list[int]:
+        """Those of the fit, or with ``demos="per_query"`` as many others, drawn by the query's vectors."""
         fitted: list[int] = self.demonstrations_.tolist()
         if self.demos == "fixed":
             return fitted
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of small classes: said by the fit
-            return self._draw((self._draw_seed + query + 1) % 2**31)(self._fitting_shots)
+            return self._draw(self._seed_of(table_NE, query, self._draw_seed))(self._fitting_shots)
 
     def _shown(self, chosen: Sequence[int]) -> Row:
         return self._layout.demonstrations(chosen, [self._answers[index] for index in chosen])
@@ -373,13 +431,16 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         ids_BT = torch.tensor([row.tokens], dtype=torch.long, device=device).expand(copies, -1)
         step = len(row.vectors)
         chosen = [vector + copy * step for copy in range(copies) for vector in row.vectors]
-        slots_KD = self.projector_(torch.as_tensor(table_NE)[chosen].to(device, self.projector_.into.weight.dtype))
+        table_KE = torch.tensor(
+            np.asarray(table_NE)[chosen]
+        )  # a copy: workers of joblib get arrays that are read-only
+        slots_KD = self.projector_(table_KE.to(device, self.projector_.into.weight.dtype))
         return embed_with_slots(self.lm_, ids_BT, slots_KD)
 
     def _mean_question(self) -> Tensor:
         """A question with the mean slots of the fitted inputs, ``[1, t, d]``."""
         row, device = self._layout.question(0), self.lm_.device
-        table_NE = torch.as_tensor(self._table).to(device, self.projector_.into.weight.dtype)
+        table_NE = torch.tensor(self._table).to(device, self.projector_.into.weight.dtype)
         slots_KD = self.projector_(table_NE).unflatten(0, (-1, self._layout.slots)).mean(0)
         return embed_with_slots(self.lm_, torch.tensor([row.tokens], device=device), slots_KD)
 
@@ -405,7 +466,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         prefix = None
         for start in range(0, queries, step):
             if prefix is None or not fixed:
-                shown = self._shown(self._demonstrations(start))
+                shown = self._shown(self._demonstrations(table_NE, start))
                 check_room(self.lm_, len(shown) + len(self._layout.question(0)) + 1)
                 prefix = SharedPrefix(self.lm_, self._embeds(shown, self._table))
             stop = min(start + step, queries)

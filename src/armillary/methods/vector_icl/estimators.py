@@ -36,6 +36,7 @@ from armillary.methods.vector_icl.config import (
     FitConfig,
     SlotTemplate,
     TrainingConfig,
+    fit_training,
 )
 from armillary.methods.vector_icl.core import label_probabilities
 from armillary.methods.vector_icl.decoding import (
@@ -206,8 +207,8 @@ class _TextEstimator(VectorICLBase):
         stops, separator = end_tokens(self.lm_), self._layout.separator
         stops += [token for token in separator if len(separator) == 1]
         mark = text_of(self.lm_, separator)
-        generator = torch.Generator().manual_seed(self._seed())
-        for _, queries in self._read(table_NE, count):
+        seed = self._seed()
+        for rows, queries in self._read(table_NE, count):
             answers = continue_queries(
                 self.lm_,
                 queries,
@@ -215,7 +216,10 @@ class _TextEstimator(VectorICLBase):
                 stop_ids=stops,
                 allowed=allowed,
                 temperature=self.temperature,
-                generator=generator,
+                generators=[
+                    torch.Generator().manual_seed(self._seed_of(table_NE, index, seed))
+                    for index in range(rows.start, rows.stop)
+                ],
             )
             yield from (text_of(self.lm_, ids).split(mark)[0] for ids in answers)
 
@@ -363,27 +367,17 @@ def load_fitted(folder: Path | str, lm: Any = None, *, encoder: AnyEncoder | Non
         raise StorageError(f"the fit in {folder} is damaged or of another version; fit anew.") from error
 
 
-_PACK = 32
-"""Examples of one step, and of the longest sequence, unless a prompt has more."""
-
-
 def estimator_of(config: FitConfig, problem: Problem, loaded: LoadedModel) -> VectorICLEstimator:
     """The estimator, not fitted yet, that the settings want for this problem."""
     shots = config.shots or SHOTS[problem.task]
     shown = shots * (len(set(problem.targets)) if problem.task == "classify" else 1)
-    # Sequences as short as a few examples and as long as a prompt: after one length alone others do badly.
-    most = max(_PACK, shown)
-    # Three times the official rate, since there are few steps; clipping bounds what one batch may do. (ours)
-    training = TrainingConfig(
-        steps=config.steps, batch_size=most, pack=(min(4, most), most), learning_rate=3e-3, patience=None, clip=1.0
-    )
     shared: dict[str, Any] = {
         "projector": config.projector,
         "template": config.template(problem.task),
         "shots": shots,
         "norm": config.norm,
         "start": config.start,
-        "training": training,
+        "training": fit_training(shown, config.steps),
         "random_state": config.seed,
     }
     if problem.task == "classify":

@@ -40,7 +40,7 @@ def checked_vectors(X: Any) -> NDArray[np.float64]:
     UsageError (a ValueError) where it has not two dimensions or holds NaN or infinity, naming the row.
     """
     try:
-        vectors = np.asarray(X, dtype=np.float64)
+        vectors = np.ascontiguousarray(X, dtype=np.float64) if np.ndim(X) else np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise UsageError("vectors must be a table of numbers, one row an input.") from error
     if vectors.ndim != 2:

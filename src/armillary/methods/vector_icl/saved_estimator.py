@@ -8,17 +8,21 @@ is noticed.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from armillary.errors import StorageError
+from armillary.errors import ModelError, StorageError, UsageError
 from armillary.files import sha256_of, write_atomic
 from armillary.methods.vector_icl.config import Kind, SlotTemplate, TrainingConfig
 from armillary.methods.vector_icl.projector import SETTINGS as PROJECTOR_SETTINGS, WEIGHTS
 from armillary.methods.vector_icl.prompts import Ids, Layout
+from armillary.models import LoadedModel, load
+from armillary.models.loading import GIVEN_READY
 from armillary.records.plain import decode, dumps, plain
 from armillary.runs.parts import npz
 
@@ -65,6 +69,46 @@ class FittedState:
     fitting_shots: int
     own: dict[str, Any] = field(default_factory=dict)
     """What only this kind of estimator has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelByName:
+    """What a pickle holds in place of a language model that was opened by its name: enough to open the same again."""
+
+    name: str
+    dtype: str
+    device: str
+    identity: str
+
+    @staticmethod
+    def serves(loaded: LoadedModel) -> bool:
+        """Whether the name opens it: not where it was given ready, or needs its author's code."""
+        return loaded.source != GIVEN_READY and type(loaded.model).__module__.startswith("transformers.")
+
+    @classmethod
+    def of(cls, loaded: LoadedModel) -> "ModelByName":
+        """What names this model."""
+        dtype = str(loaded.dtype).removeprefix("torch.")
+        return cls(name=loaded.name, dtype=dtype, device=str(loaded.device), identity=loaded.identity)
+
+    def open(self) -> LoadedModel:
+        """The model; the last one is kept, for the copies that workers get. ModelError where it is another by now."""
+        return _reopened(self)
+
+
+@lru_cache(maxsize=1)
+def _reopened(kept: ModelByName) -> LoadedModel:
+    with torch.inference_mode(False):  # the first who needs it may be predicting, and the next may train
+        try:
+            loaded = load(kept.name, dtype=kept.dtype, device=kept.device)
+        except UsageError:  # this machine has no such device
+            loaded = load(kept.name, dtype=kept.dtype)
+    if loaded.identity != kept.identity:
+        raise ModelError(
+            f"the estimator was pickled with the language model {kept.name}, and what that name opens now is another "
+            "one; keep fits by save_fitted, or give a (model, tokenizer) pair, which pickles hold as it is."
+        )
+    return loaded
 
 
 def write_fitted(

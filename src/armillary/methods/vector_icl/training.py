@@ -18,7 +18,7 @@ from torch.nn import functional
 from transformers import get_cosine_schedule_with_warmup
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.vector_icl.config import TrainingConfig
+from armillary.methods.vector_icl.config import STEPS, TrainingConfig
 from armillary.methods.vector_icl.embedding import embed_with_slots, run_embeds
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.prompts import Row
@@ -151,7 +151,9 @@ def train(
     """
     generator = torch.Generator().manual_seed(config.seed)
     first = _steps_of(order(generator), config, generator)
-    total = config.epochs * len(first) if config.steps is None else config.steps
+    total = config.steps
+    if total is None:
+        total = max(STEPS, len(first)) if config.epochs is None else config.epochs * len(first)
     projector.to(loaded.device).train()
     optimiser = torch.optim.AdamW(_groups(projector, config), lr=config.learning_rate)
     schedule = get_cosine_schedule_with_warmup(optimiser, round(config.warmup * total), total)

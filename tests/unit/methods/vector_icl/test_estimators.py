@@ -1,7 +1,14 @@
 """The estimators: what they find, what they refuse, and what scikit-learn asks of them."""
 
+import copy
+import pickle
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -9,13 +16,29 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from armillary.errors import UsageError
-from armillary.methods.vector_icl.config import SlotTemplate, TrainingConfig
+from armillary.data.vector_files import VectorFile
+from armillary.errors import ModelError, UsageError
+from armillary.methods.vector_icl import training
+from armillary.methods.vector_icl.config import (
+    PRETRAINING,
+    SHOTS,
+    STEPS,
+    FitConfig,
+    SlotTemplate,
+    TrainingConfig,
+    fit_training,
+)
 from armillary.methods.vector_icl.embedding import embed_tokens
-from armillary.methods.vector_icl.estimators import VectorICLClassifier, VectorICLGenerator, VectorICLRegressor
+from armillary.methods.vector_icl.estimators import (
+    VectorICLClassifier,
+    VectorICLGenerator,
+    VectorICLRegressor,
+    estimator_of,
+)
 from armillary.methods.vector_icl.inputs import checked_vectors
-from armillary.methods.vector_icl.problem import label_words
+from armillary.methods.vector_icl.problem import label_words, problem_of
 from armillary.methods.vector_icl.projector import Projector
+from armillary.methods.vector_icl.projector_fit import tune_projector
 from armillary.methods.vector_icl.prompts import text_ids
 from armillary.models.loaded import LoadedModel
 from armillary.models.loading import load
@@ -197,3 +220,113 @@ def test_a_query_whose_own_demonstrations_do_not_fit_is_refused(monkeypatch: pyt
     monkeypatch.setattr("armillary.models.LoadedModel.max_positions", 40)
     with pytest.raises(UsageError, match=r"the prompt needs \d+ tokens and tiny-llama has 40 positions"):
         fitted.predict(vectors)
+
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "flipped": lambda X: X[::-1][::-1].copy()[::-1],
+    "mirrored": lambda X: np.ascontiguousarray(X[:, ::-1])[:, ::-1],
+    "strided": lambda X: np.repeat(X, 2, axis=0)[::2],
+    "Fortran": np.asfortranarray,
+    "big-endian": lambda X: X.astype(">f8"),
+    "list": lambda X: X.tolist(),
+    "float16": lambda X: X.astype(np.float16),
+    "integers": lambda X: X.astype(np.int16),
+    "unsigned": lambda X: np.abs(X).astype(np.uint8),
+    "mask": lambda X: X > 0,
+    "objects": lambda X: X.astype(object),
+}
+
+
+@pytest.mark.parametrize("kind", [VectorICLClassifier, VectorICLRegressor, VectorICLGenerator])
+def test_any_view_of_a_table_is_the_table(lm: LoadedModel, kind: Any) -> None:
+    X, y = data()
+    X = np.round(X * 4)  # which float16 and integers hold
+    targets = {VectorICLRegressor: np.arange(8), VectorICLGenerator: ["red dog"] * 8}.get(kind, y)
+    if kind is VectorICLRegressor:
+        more: dict[str, Any] = {"levels": 10, "constrain": True}
+    else:
+        more = {} if kind is VectorICLClassifier else {"max_new_tokens": 2}
+    fitted = kind(lm, shots=1, training=QUICK, **more).fit(X, targets)
+    readonly = X.copy()
+    readonly.flags.writeable = False
+    for name, view in {**VIEWS, "read-only": lambda X: readonly}.items():
+        given = view(X)
+        plain = np.array(given, dtype=np.float64)  # a contiguous copy of the same numbers
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="row .* is a vector of zeros")
+            assert fitted.predict(given).tolist() == fitted.predict(plain).tolist(), name
+        if name in ("flipped", "mirrored", "Fortran", "read-only"):
+            again = clone(fitted).fit(given, targets[::-1] if name == "flipped" else targets)
+            assert again.predict(plain[:1]).shape == (1,), name
+
+
+@pytest.mark.parametrize("demos", ["fixed", "per_query"])
+def test_an_answer_does_not_depend_on_its_place_in_the_call(lm: LoadedModel, demos: Any) -> None:
+    X, y = data(12)
+    shared: dict[str, Any] = {"shots": 2, "training": QUICK, "demos": demos, "norm": "none"}
+    classifier = VectorICLClassifier(lm, **shared).fit(X, y)
+    whole = classifier.predict_proba(X)
+    alone = np.concatenate([classifier.predict_proba(X[index : index + 1]) for index in range(12)])
+    assert alone == pytest.approx(whole, abs=1e-9) and classifier.predict_proba(X[::-1])[::-1] == pytest.approx(whole)
+    if demos == "per_query":
+        shown = {tuple(classifier._demonstrations(torch.tensor(X), index)) for index in range(12)}
+        assert len(shown) > 4, "other vectors have other demonstrations"
+        assert torch.allclose(classifier.prompt_embeds(X[5:6])[0], classifier.prompt_embeds(X)[5])
+    sampled = VectorICLGenerator(lm, max_new_tokens=4, temperature=2.0, **shared).fit(X, ["red dog"] * 12)
+    texts = sampled.generate(X)
+    assert texts == [sampled.generate(X[index : index + 1])[0] for index in range(12)] and len(set(texts)) > 6
+    assert texts == sampled.generate(X[::-1])[::-1]
+
+
+def test_defaults_are_those_of_the_command_line_and_train(lm: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = data()
+    config, default = FitConfig(), VectorICLClassifier(lm)
+    assert (default.norm, default.projector, default.start, default.shots) == (
+        config.norm, config.projector, config.start, SHOTS["classify"]
+    )  # fmt: skip
+    problem = problem_of(VectorFile(vectors=X, targets=tuple(y.tolist())), config)
+    assert estimator_of(config, problem, lm).training == fit_training(2 * SHOTS["classify"])
+    assert VectorICLRegressor().shots == SHOTS["regress"] and VectorICLGenerator().shots == SHOTS["describe"]
+    # No length of training that nobody asked for is a step or two, whatever the function.
+    table, texts = torch.tensor(X), [" cat", " dog"] * 4
+    assert training.STEPS == STEPS == config.steps == 60
+    monkeypatch.setattr(training, "STEPS", 5)
+    long, short = TrainingConfig(), TrainingConfig(epochs=1)
+    for settings, steps in ((long, 5), (replace(PRETRAINING, seed=1), 5), (short, 1)):
+        projector = Projector(4, lm.anatomy.embedding.embedding_dim, dtype=torch.float64)
+        assert tune_projector(lm, projector, table, texts, SlotTemplate(), settings).steps == steps
+    assert VectorICLClassifier(lm, shots=1).fit(X, y).curve_.steps == STEPS
+
+
+def test_a_pickle_names_the_language_model(lm: LoadedModel, tmp_path: Path) -> None:
+    X, y = data()
+    wanted = None
+    for given in ("tiny-llama", lm, (lm.model, lm.tokenizer)):
+        fitted = VectorICLClassifier(given, shots=1, training=QUICK).fit(X, y)
+        wanted = fitted.predict_proba(X)
+        content = pickle.dumps(fitted)
+        assert (len(content) < 60_000) == (not isinstance(given, tuple))
+        again = pickle.loads(content)
+        assert again.predict_proba(X) == pytest.approx(wanted, abs=0)
+        assert pickle.loads(pickle.dumps(again)).predict_proba(X) == pytest.approx(wanted, abs=0)
+        joblib.dump(again, tmp_path / "fitted.joblib")
+        assert joblib.load(tmp_path / "fitted.joblib", mmap_mode="r").predict_proba(X) == pytest.approx(wanted, abs=0)
+        for other in (copy.copy(fitted), copy.deepcopy(fitted)):
+            assert other.lm_ is fitted.lm_ and (other.predict_proba(X) == wanted).all()
+        assert clone(again).fit(X, y).predict_proba(X) == pytest.approx(wanted, abs=0)
+        unfitted = pickle.loads(pickle.dumps(clone(fitted)))
+        assert not hasattr(unfitted, "lm_") and unfitted.fit(X, y).predict_proba(X) == pytest.approx(wanted, abs=0)
+
+
+def test_a_pickle_whose_model_is_another_by_now_is_refused(tmp_path: Path) -> None:
+    from armillary.models.tiny_models import tiny
+
+    X, y = data()
+    for seed in (0, 1):
+        other = tiny("llama", seed=seed)
+        other.model.save_pretrained(tmp_path / "lm")
+        other.tokenizer.save_pretrained(tmp_path / "lm")
+        if not seed:
+            content = pickle.dumps(VectorICLClassifier(str(tmp_path / "lm"), shots=1, training=QUICK).fit(X, y))
+    with pytest.raises(ModelError, match="what that name opens now is another one"):
+        pickle.loads(content).predict(X)

@@ -181,7 +181,9 @@ def test_continuations_are_those_of_generate(loaded: LoadedModel) -> None:
     kept = continue_queries(loaded, prefix.read(queries), max_new_tokens=6, stop_ids=[2], allowed=[11, 12])
     assert all(row and set(row) <= {11, 12} for row in kept)
     draws = [
-        continue_queries(loaded, prefix.read(queries), max_new_tokens=4, stop_ids=[], temperature=1.0, generator=g)
+        continue_queries(
+            loaded, prefix.read(queries), max_new_tokens=4, stop_ids=[], temperature=1.0, generators=[g] * len(queries)
+        )
         for g in (torch.Generator().manual_seed(1), torch.Generator().manual_seed(1))
     ]
     assert draws[0] == draws[1]
