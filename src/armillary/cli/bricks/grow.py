@@ -97,7 +97,7 @@ def grow_model(run: Run[GrowSettings], *, to: Path | None = None) -> Outcome:
     Raises:
         ModelError: the larger model has no form in transformers.
     """
-    from armillary.methods.bricks.growth.grown import preservation
+    from armillary.methods.bricks.growth.grown import preservation, require_reopens
     from armillary.methods.bricks.growth.upcycling import to_mixtral
 
     settings, loaded = run.settings, run.model
@@ -111,6 +111,7 @@ def grow_model(run: Run[GrowSettings], *, to: Path | None = None) -> Outcome:
         with whole_folder(to) as folder:
             saved.model.save_pretrained(folder)
             saved.tokenizer.save_pretrained(folder)
+            require_reopens(saved, grown.how, folder)
     section = growth_section(settings, grown, kept, effects, loaded.name)
     return Outcome(
         title=f"{loaded.name} grown by {grown.how}",

@@ -158,8 +158,11 @@ def _set_width(holder: object, old: int, new: int) -> bool:
     return bool(names)
 
 
-_PER_LAYER = ("layer_types", "no_rope_layers", "mlp_layer_types")
+_PER_LAYER = ("layer_types", "no_rope_layers", "mlp_layer_types", "attention_layers")
 """Lists of a configuration with one entry a layer."""
+
+_NUMBERS = ("layer_idx", "layer_id", "layer_number", "layer_index")
+"""Names under which modules keep the number of their layer."""
 
 
 @torch.no_grad()
@@ -238,15 +241,18 @@ def _attention_write(loaded: LoadedModel, layer: int) -> Matrix:
 
 
 def _renumber(loaded: LoadedModel, layers: Sequence[nn.Module], after: Sequence[int]) -> None:
-    """Caches are found by ``layer_idx``; lists of the configuration get an entry for each new layer."""
+    """Caches are found by a layer's number; lists of the configuration get an entry for each new layer."""
     for index, layer in enumerate(layers):
         for module in layer.modules():
-            if isinstance(getattr(module, "layer_idx", None), int):
-                vars(module)["layer_idx"] = index
+            for name in _NUMBERS:
+                if isinstance(vars(module).get(name), int):
+                    vars(module)[name] = index
     config = loaded.model.config.get_text_config()
     old = len(layers) - len(after)
     for name in _PER_LAYER:
         entries = getattr(config, name, None)
         if isinstance(entries, list) and len(entries) == old:
             setattr(config, name, [e for i, entry in enumerate(entries) for e in [entry] * (1 + (i in after))])
+    if hasattr(config, "attention_types"):  # GPT-Neo's attention_layers once more, in runs
+        config.attention_types = [[config.attention_layers, 1]]
     config.num_hidden_layers = len(layers)

@@ -1,17 +1,22 @@
 """A model that was made larger, and the proof that it still says the same. Legend: T tokens, V vocabulary."""
 
 import copy
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from armillary.errors import ModelError, UsageError
+from armillary.methods.bricks.growth.mixture import Mixture
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel, find_anatomy
 from armillary.models.batches import encode
+from armillary.models.quiet import quiet, reason, refuse_gaps
 
 _PROBE = (5, 17, 31, 7, 23, 11)
 """Tokens that are read before and after growing; any would do."""
@@ -54,20 +59,72 @@ def grown_from(
     neurons: Index | None = None,
     parameters: Sequence[str] = (),
 ) -> Grown:
-    """The result of a growth step, after a look at a few tokens; ModelError when their logits are others."""
+    """The result of a growth step, after a look at a few tokens; ModelError when their logits are others.
+
+    Also when they are others once the model is made anew from its configuration and its tensors, as every reader of
+    its folder does. Experts have no such form: the ``save_pretrained`` of a model that holds some is refused.
+    """
     loaded = reopened(base, model, f"{base.source}; grown by {how}")
-    ids = torch.tensor([_PROBE], device=base.device) % base.anatomy.vocabulary_size
-    with torch.inference_mode():
-        before, after = base.model(input_ids=ids).logits.float(), loaded.model(input_ids=ids).logits.float()
-    # Sums in another order round differently: some units in the last place of the largest logit are no change.
-    rounding = 64 * torch.finfo(base.dtype).eps * max(1.0, float(before.abs().max()))
-    if not float((after - before).abs().max()) <= rounding:
+    try:
+        moved = _apart(base, base.model, loaded.model)
+    except Exception as error:  # a layer may not bear another number, or its cache not another layer
+        raise ModelError(f"{base.name} does not run after growing by {how}: {reason(error)}.") from error
+    if moved is not None:
         raise ModelError(
-            f"{base.name} says something else after growing by {how} (a logit moved by "
-            f"{float((after - before).abs().max()):.3g}): its blocks are not of the kind this step is exact for."
+            f"{base.name} says something else after growing by {how} (a logit moved by {moved:.3g}): its blocks are "
+            "not of the kind this step is exact for."
         )
+    if any(isinstance(module, Mixture) for module in model.modules()):
+        model.save_pretrained = _refuse_to_save  # type: ignore[method-assign]
+    else:
+        require_reopens(loaded, how)
     added = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in base.model.parameters())
     return Grown(loaded=loaded, how=how, neurons=neurons or Index({}), parameters=tuple(parameters), added=added)
+
+
+def require_reopens(grown: LoadedModel, how: str, folder: Path | None = None) -> None:
+    """ModelError where what transformers makes of a folder, or without one of configuration and tensors, says
+    something else than the open model. No weight is copied without a folder."""
+    kind: Any = type(grown.model)
+    config = grown.model.config
+    try:
+        with quiet():
+            if folder is not None:
+                opened, gaps = kind.from_pretrained(folder, dtype=grown.dtype, output_loading_info=True)
+            else:
+                settings = type(config).from_dict(json.loads(config.to_json_string(use_diff=False)))
+                settings._attn_implementation = config._attn_implementation
+                state = grown.model.state_dict()
+                opened, gaps = kind.from_pretrained(
+                    None, config=settings, state_dict=state, dtype=grown.dtype, output_loading_info=True
+                )
+        refuse_gaps(gaps, "it")
+        moved = _apart(grown, grown.model, opened.to(grown.device).eval())
+    except Exception as error:
+        raise ModelError(f"{grown.name} grown by {how} could not be opened from a folder: {reason(error)}.") from error
+    if moved is not None:
+        raise ModelError(
+            f"{grown.name} grown by {how} would open from a folder as another model (a logit moved by {moved:.3g}): "
+            "something in it follows from a layer's number or from a setting that does not grow."
+        )
+
+
+def _apart(base: LoadedModel, first: PreTrainedModel, second: PreTrainedModel) -> float | None:
+    """Largest difference of a logit over a few tokens, where it is more than rounding."""
+    ids = torch.tensor([_PROBE], device=base.device) % base.anatomy.vocabulary_size
+    with torch.inference_mode():
+        before, after = first(input_ids=ids).logits.float(), second(input_ids=ids).logits.float()
+    # Sums in another order round differently: some units in the last place of the largest logit are no change.
+    rounding = 64 * torch.finfo(base.dtype).eps * max(1.0, float(before.abs().max()))
+    moved = float((after - before).abs().max())
+    return None if moved <= rounding else moved
+
+
+def _refuse_to_save(*_: object, **__: object) -> None:
+    raise UsageError(
+        "a model with experts of its own has no form in transformers and would open with random feed-forward blocks; "
+        "bring it to a Mixtral first (armillary.methods.bricks.growth.upcycling.to_mixtral) and save that."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +158,9 @@ def preservation(base: LoadedModel, grown: LoadedModel, texts: Sequence[str], *,
 
 
 def _token_by_token(loaded: LoadedModel, ids_1T: Tensor) -> Tensor:
-    cache = DynamicCache(config=loaded.model.config)
-    logits = []
+    cache, logits = None, []
     for position in range(ids_1T.shape[1]):
         step = loaded.model(input_ids=ids_1T[:, position : position + 1], past_key_values=cache, use_cache=True)
+        cache = step.past_key_values
         logits.append(step.logits.float())
     return torch.cat(logits, dim=1)

@@ -1,21 +1,25 @@
 """Growing changes no logit, read at once or with a cache; what is new trains alone, what is old keeps its bits."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from armillary.errors import CheckFailed, ModelError, UsageError
 from armillary.methods.bricks.growth.growing import grow_layers, grow_neurons, split_neurons
 from armillary.methods.bricks.growth.grown import Grown, preservation, reopened
 from armillary.methods.bricks.growth.partial_training import train_on_texts, train_only_new
-from armillary.methods.bricks.growth.upcycling import add_expert, split_into_experts, upcycle
+from armillary.methods.bricks.growth.upcycling import add_expert, split_into_experts, to_mixtral, upcycle
 from armillary.methods.bricks.payloads import Index, Partition
-from armillary.models import KINDS, LoadedModel, tiny
+from armillary.models import KINDS, LoadedModel, load, tiny
 from armillary.models.feed_forward import feed_forward, weight_OI
+from armillary.models.quiet import quiet
+from armillary.models.tiny_models import tiny_tokenizer
 
 TEXTS = ["Paris is the capital.", "red and blue and green"]
 CHOSEN = Index({0: np.array([0, 3, 40]), 1: np.array([7])})
@@ -165,3 +169,56 @@ def test_layers_that_are_no_residual_blocks_are_refused() -> None:
 def test_bad_input_is_refused_in_one_sentence(act: Callable[[LoadedModel], object], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         act(tiny("llama"))
+
+
+WAYS = {
+    "neurons": lambda loaded: grow_neurons(loaded, 5),
+    "split": lambda loaded: split_neurons(loaded, Index({1: np.array([2, 7])})),
+    "one layer": lambda loaded: grow_layers(loaded, 1),
+    "two layers": lambda loaded: grow_layers(loaded, 2),
+}
+SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4,
+         "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
+NEO = {"hidden_size": 32, "intermediate_size": 48, "num_heads": 4, "num_layers": 2, "window_size": 8,
+       "attention_types": [[["global", "local"], 1]], "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("diffllama", SIZES), ("gpt_neo", NEO), ("smollm3", SIZES), ("bitnet", SIZES),
+        ("cohere2", {**SIZES, "sliding_window": 4}), ("gemma3_text", {**SIZES, "sliding_window": 4}),
+    ],
+)  # fmt: skip
+def test_a_grown_model_opens_from_its_folder_as_it_is_or_is_refused(
+    tmp_path: Path, kind: str, settings: dict[str, Any], way: str
+) -> None:
+    tokenizer = tiny_tokenizer()
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(tokenizer), max_position_embeddings=64, initializer_range=0.2, **settings
+    )
+    loaded = load((AutoModelForCausalLM.from_config(config).eval(), tokenizer))
+    try:
+        grown = WAYS[way](loaded).loaded.model
+    except ModelError:
+        # A constant that follows from the layer's number; a norm of the neurons themselves.
+        assert (kind, way) in {("diffllama", "two layers"), ("bitnet", "neurons"), ("bitnet", "split")}
+        return
+    ids = torch.arange(5, 25)[None]
+    with quiet(), torch.no_grad():
+        grown.save_pretrained(tmp_path)
+        again = AutoModelForCausalLM.from_pretrained(tmp_path)
+        torch.testing.assert_close(again(ids).logits, loaded.model(ids).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_experts_are_saved_as_a_mixtral_only(tmp_path: Path) -> None:
+    grown = upcycle(tiny("llama"), 3).loaded
+    split = split_into_experts(tiny("llama"), Partition(np.tile(np.arange(48) % 4, (2, 1)), 4)).loaded
+    for model in (grown.model, split.model, add_expert(grown).loaded.model, copy.deepcopy(grown.model)):
+        with pytest.raises(UsageError, match="to_mixtral"):
+            model.save_pretrained(tmp_path / "never")
+    with quiet():
+        to_mixtral(grown).model.save_pretrained(tmp_path / "mixtral")
+    assert not (tmp_path / "never").exists() and (tmp_path / "mixtral").exists()
