@@ -57,6 +57,9 @@ class LibraryOptions(ModelSettings):
     licence: str = ""
     """add: licence of the adapter."""
 
+    allow_different_base: bool = False
+    """add: keep an adapter whose configuration names another base than MODEL all the same."""
+
     keys_from: Annotated[str | None, tyro.conf.arg(metavar="CAPABILITY | FILE")] = None
     """add: what the brick is for, so that search finds it: a capability, or a file with one text a line."""
 
@@ -169,7 +172,13 @@ def add_adapter(options: LibraryOptions) -> LibraryAnswer:
         raise UsageError(f"there is no folder {options.what!r}; give one that PEFT's save_pretrained wrote.")
     texts = None if options.keys_from is None else key_texts(options.keys_from, options.seed)
     loaded = opened_model(options, options.model)
-    brick = brick_from_adapter(options.what, loaded, name=options.name, licence=options.licence)
+    brick = brick_from_adapter(
+        options.what,
+        loaded,
+        name=options.name,
+        licence=options.licence,
+        allow_different_base=options.allow_different_base,
+    )
     if texts is not None:
         encoder = encoder_of(loaded)
         keys = make_keys(encoder, texts, name=encoder.name)
@@ -211,9 +220,10 @@ def search(options: LibraryOptions) -> LibraryAnswer:
 
 def base_of(library: "BrickLibrary") -> str | None:
     """The base model that the first brick was made for, of those that tell it; bricks with keys before others."""
+    from armillary.methods.bricks.library.brick_library import BRICKS
     from armillary.methods.bricks.library.folder import read_card
 
-    metas = [read_card(library.folder(entry.id)).meta for entry in library.entries()]
+    metas = [read_card(library.path / BRICKS / entry.id).meta for entry in library.entries()]
     # Keys are of one encoder, so that of a brick with keys is the model that the keys were read by.
     metas.sort(key=lambda meta: meta.keys is None)
     return next((meta.provenance.base for meta in metas if meta.provenance.base), None)
@@ -221,9 +231,7 @@ def base_of(library: "BrickLibrary") -> str | None:
 
 def remove_brick(options: LibraryOptions) -> LibraryAnswer:
     """The brick that was taken out."""
-    library = opened_library(options)
-    name = library.folder(options.what).name
-    library.remove(options.what)
+    name = opened_library(options).remove(options.what)
     return LibraryAnswer({"removed": name}, [f"Removed {name[:12]}."])
 
 

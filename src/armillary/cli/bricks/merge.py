@@ -62,7 +62,7 @@ class MergeSettings(OneModelSettings):
     """Rank of the merged adapter in each module at most; by default the sum of ranks, which loses nothing."""
 
     allow_different_base: bool = False
-    """Merge adapters of another base of the same shape all the same; the result says so."""
+    """Merge adapters of another base, by its weights or by its name, of the same shape; the result says so."""
 
     def __post_init__(self) -> None:
         if not self.inputs and not self.stand_ins:
@@ -222,7 +222,7 @@ def opened_brick(folder: Path, loaded: "LoadedModel", settings: MergeSettings) -
     from armillary.methods.bricks.library.peft import brick_from_adapter
 
     if not (folder / CARD).is_file():
-        return brick_from_adapter(folder, loaded)
+        return brick_from_adapter(folder, loaded, allow_different_base=settings.allow_different_base)
     brick = read_brick(folder)
     here = BaseRef.of(loaded, brick.base.touched)
     sentence = brick.base.mismatch(here, f"the brick {brick.name!r}", loaded.name)
@@ -256,6 +256,8 @@ def random_adapters(loaded: "LoadedModel", settings: MergeSettings) -> "list[Bri
 
 def bricks_section(settings: MergeSettings, bricks: "Sequence[Brick]", report: "MergeReport") -> Section:
     """What was merged and what it lost; the summary is the finding."""
+    from armillary.methods.bricks.library.stated_base import StatedBase
+
     ranks = sorted(set(report.ranks.values()))
     rank = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {ranks[0]} to {ranks[-1]}"
     summary = (
@@ -274,6 +276,8 @@ def bricks_section(settings: MergeSettings, bricks: "Sequence[Brick]", report: "
         ["density", report.rule.density],
         ["what differed between the bases, and was allowed", report.different_base or "nothing"],
     ]
+    bases = [(brick.name, StatedBase.in_notes(brick)) for brick in bricks]
+    facts += [[f"base that {name} states", base.words] for name, base in bases if base is not None]
     columns = ["brick", "id", "modules", "weight", "factor"]
     return merge_section(settings.method, summary, columns, inputs, facts)
 

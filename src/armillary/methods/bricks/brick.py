@@ -19,7 +19,7 @@ from torch import Tensor
 
 from armillary.errors import NumericError, StorageError, UsageError
 from armillary.methods.bricks.base import BaseRef, tensor_hash
-from armillary.methods.bricks.payloads import Index, LowRank, Op, Partition, Payload, Site, sites_of
+from armillary.methods.bricks.payloads import Index, LowRank, Op, Partition, Payload, Site, bound_tensors, sites_of
 from armillary.models.loaded import LoadedModel
 from armillary.numerics.intervals import Interval
 from armillary.records.plain import decode, digest, plain
@@ -250,7 +250,7 @@ class Brick(BrickFacts):
             origin="customised" if added else "emergent",
             kind=kind or ("task" if added else "self_organised"),
             granularity="adapter" if added else "neuron" if alone else "ffn_partition",
-            base=BaseRef.of(loaded, [f"{site.path}.weight" for site in sites]),
+            base=BaseRef.of(loaded, bound_tensors(loaded, payload, sites)),
             sites=sites,
             payload=payload,
             meta=meta or BrickMeta(provenance=Provenance(base=loaded.name, versions=versions())),

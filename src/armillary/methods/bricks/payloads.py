@@ -152,6 +152,21 @@ def sites_of(loaded: LoadedModel, payload: Payload, op: Op | None = None) -> tup
     return tuple(sites)
 
 
+def bound_tensors(loaded: LoadedModel, payload: Payload, sites: Sequence[Site]) -> list[str]:
+    """Names of the parameters that a payload is about: the changed matrices, or all that make the neurons (what their
+    block reads and writes with)."""
+    if isinstance(payload, LowRank):
+        return [f"{site.path}.weight" for site in sites]
+    blocks = {site.path.rpartition(".")[0] for site in sites}
+    return [
+        f"{block}.{child}.{name}"
+        for block in sorted(blocks)
+        for child, part in loaded.model.get_submodule(block).named_children()
+        if isinstance(part, nn.Linear | Conv1D)
+        for name, _ in part.named_parameters(recurse=False)
+    ]
+
+
 def matrix(model: nn.Module, path: str) -> nn.Module:
     """The Linear or Conv1D at a module path. UsageError where there is none or its weight is not in floating point."""
     try:

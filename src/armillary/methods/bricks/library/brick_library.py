@@ -14,7 +14,7 @@ Bricks never change: a new version is a new brick that names its parent.
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +27,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays, save as save_arrays
 
 from armillary.errors import StorageError, UsageError
-from armillary.files import remove_stale_folders, storage_sentence, whole_folder, write_atomic
+from armillary.files import remove_stale_folders, sha256_of, storage_sentence, whole_folder, write_atomic
 from armillary.methods.bricks.brick import Brick, Granularity
 from armillary.methods.bricks.library.arrow import arrow_retrieve
-from armillary.methods.bricks.library.folder import BrickCard, read_brick, read_card, write_brick
+from armillary.methods.bricks.library.folder import BrickCard, files_of, read_brick, read_card, write_brick
 from armillary.methods.bricks.library.retrieval import Encoder, Retrieval, retrieve
 from armillary.models.loaded import LoadedModel
 from armillary.records.plain import decode, digest, dumps
@@ -60,9 +60,11 @@ class LibraryEntry:
     capabilities: tuple[str, ...]
     bytes: int
     parents: tuple[str, ...]
+    digest: str = ""
+    """sha256 over every file of its folder as it was added; empty in a library of an earlier version."""
 
     @classmethod
-    def of(cls, card: BrickCard) -> "LibraryEntry":
+    def of(cls, card: BrickCard, digest: str) -> "LibraryEntry":
         """The line of a brick."""
         return cls(
             id=card.id,
@@ -73,6 +75,7 @@ class LibraryEntry:
             capabilities=tuple(sorted(card.meta.capability)),
             bytes=card.cost.bytes,
             parents=card.parents,
+            digest=digest,
         )
 
 
@@ -121,22 +124,29 @@ class BrickLibrary:
             if keys is not None and encoder is not None and encoder != EncoderName.of(keys.encoder):
                 raise UsageError(f"the library's keys are of {encoder.name!r}; the brick's are of {keys.encoder!r}.")
             folder = self.path / BRICKS / brick.id
-            if not folder.exists():
+            is_new = not folder.exists()
+            if is_new:
                 with whole_folder(folder) as aside:
                     write_brick(brick, aside)
-            self._reindex()
+            self._reindex(changed={brick.id} if is_new else ())
         return brick.id
 
-    def remove(self, brick_id: str) -> None:
-        """Take a brick out; StorageError where it is not there."""
+    def remove(self, brick_id: str) -> str:
+        """Take a brick out; its whole id. StorageError where it is not there."""
         with self._alone():
-            shutil.rmtree(self.folder(brick_id))
+            folder = self._folder(brick_id)
+            shutil.rmtree(folder)
             self._reindex()
+        return folder.name
 
     def rebuild(self) -> int:
-        """Number of bricks after ``library.json`` and the keys were made again from the folders."""
+        """Number of bricks after ``library.json`` and the keys were made again from the folders, each of which is
+        read and checked against its id."""
         with self._alone():
-            return self._reindex()
+            folders = self._folders()
+            for folder in folders:
+                read_brick(folder)
+            return self._reindex(changed={folder.name for folder in folders})
 
     def entries(self) -> tuple[LibraryEntry, ...]:
         """A line a brick, in the order of their ids."""
@@ -144,13 +154,24 @@ class BrickLibrary:
 
     def get(self, brick_id: str, *, layers: Sequence[int] | None = None) -> Brick:
         """The brick of an id or of the unambiguous beginning of one, checked against it; or only some layers of it."""
-        return read_brick(self.folder(brick_id), layers=layers)
+        brick = read_brick(self._folder(brick_id), layers=layers)
+        if layers is None:
+            self.folder(brick_id)
+        return brick
 
     def folder(self, brick_id: str) -> Path:
         """Where the brick of an id, or of its beginning, is kept; what PEFT is given for a low-rank one.
 
-        UsageError for what is no beginning of an id, StorageError where it is that of no brick or of several.
+        UsageError for what is no beginning of an id, StorageError where it is that of no brick or of several, or a
+        file in it is not as it was added.
         """
+        folder = self._folder(brick_id)
+        kept = next((entry.digest for entry in self.entries() if entry.id == folder.name), "")
+        if kept and kept != _folder_digest(folder):
+            raise StorageError(f"{folder} is not as it was added: a file in it was changed. Rebuild, or add it again.")
+        return folder
+
+    def _folder(self, brick_id: str) -> Path:
         if not re.fullmatch(r"[0-9a-f]{4,64}", brick_id):
             raise UsageError(f"a brick is named by 4 to 64 hex digits of its id; got {brick_id!r}.")
         matching = sorted((self.path / BRICKS).glob(f"{brick_id}*"))
@@ -218,8 +239,15 @@ class BrickLibrary:
         except UsageError as error:
             raise StorageError(f"{error} Rebuild the library.") from error
 
-    def _reindex(self) -> int:
-        folders = sorted(path for path in (self.path / BRICKS).iterdir() if _ID.fullmatch(path.name))
+    def _folders(self) -> list[Path]:
+        return sorted(path for path in (self.path / BRICKS).iterdir() if _ID.fullmatch(path.name))
+
+    def _reindex(self, changed: Collection[str] = ()) -> int:
+        folders = self._folders()
+        try:
+            kept = {entry.id: entry.digest for entry in self.entries() if entry.id not in changed}
+        except StorageError:  # an index that can't be read is what is mended here
+            kept = {}
         cards = [read_card(folder) for folder in folders]
         for folder, card in zip(folders, cards, strict=True):
             if card.id != folder.name:
@@ -239,7 +267,10 @@ class BrickLibrary:
             (self.path / KEYS).unlink(missing_ok=True)
         index = LibraryIndex(
             encoder=EncoderName.of(encoders[0]) if encoders else None,
-            bricks=tuple(LibraryEntry.of(card) for card in cards),
+            bricks=tuple(
+                LibraryEntry.of(card, kept.get(card.id) or _folder_digest(folder))
+                for folder, card in zip(folders, cards, strict=True)
+            ),
         )
         write_atomic(self.path / INDEX, dumps(index, indent=1) + "\n")
         return len(cards)
@@ -254,3 +285,7 @@ class BrickLibrary:
             raise StorageError(f"Another process has been writing to {self.path} for a minute; try again.") from None
         except OSError as error:
             raise StorageError(storage_sentence(self.path, error)) from error
+
+
+def _folder_digest(folder: Path) -> str:
+    return digest({path.relative_to(folder).as_posix(): sha256_of(path) for path in files_of(folder)})

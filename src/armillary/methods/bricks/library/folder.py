@@ -22,6 +22,7 @@ from armillary.methods.bricks.brick import (
     payload_tensors,
 )
 from armillary.methods.bricks.library import peft as adapters
+from armillary.methods.bricks.library.lora_settings import CONFIG
 from armillary.methods.bricks.payloads import LowRank, Site
 from armillary.records.plain import decode
 
@@ -68,7 +69,8 @@ def read_brick(folder: Path, *, layers: Sequence[int] | None = None) -> Brick:
     """The brick in a folder, checked against its id; with ``layers`` only the sites of those layers are read.
 
     A part of a brick has another id, names the whole as its parent, and its bytes are not checked. Raises StorageError
-    for a folder that is not a brick, holds pickles, or differs from its id (it was changed, or damaged).
+    for a folder that is not a brick, holds pickles or anything else that is no part of it, or differs from its id (it
+    was changed, or damaged), its adapter's settings included.
     """
     card = read_card(folder)
     if pickled := next((path for path in sorted(folder.iterdir()) if path.suffix in _PICKLES), None):
@@ -79,9 +81,32 @@ def read_brick(folder: Path, *, layers: Sequence[int] | None = None) -> Brick:
     payload = payload_from(card.payload, _tensors(folder, chosen, card.payload.type == "low_rank"), chosen)
     parents = card.parents if layers is None else (card.id,)
     brick = Brick(**{**card.facts(), "sites": tuple(chosen.values()), "parents": parents}, payload=payload)
-    if layers is None and brick.id != card.id:
+    if layers is None and (brick.id != card.id or not _as_written(brick, folder)):
         raise StorageError(f"{folder} differs from its id {card.id[:16]}: it was changed after it was written.")
     return brick
+
+
+def files_of(folder: Path) -> list[Path]:
+    """What a brick's folder holds but for hidden files, which file managers leave."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+
+
+def _as_written(brick: Brick, folder: Path) -> bool:
+    """Whether the folder holds a brick's files and no more, and PEFT would read in them what the brick is."""
+    if not isinstance(brick.payload, LowRank):
+        return {path.name for path in files_of(folder)} == {CARD, WEIGHTS}
+    wanted = adapters.adapter_files(brick)
+    if {path.name for path in files_of(folder)} != {CARD, *wanted}:
+        return False
+    with safe_open(folder / adapters.WEIGHTS, framework="pt") as weights:
+        if set(weights.keys()) != {adapters.factor_name(site.path, which) for site in brick.sites for which in "AB"}:
+            return False
+    # Where the base lies may be written otherwise on another machine, or by another version.
+    ours, theirs = (
+        {name: value for name, value in config.items() if name not in ("base_model_name_or_path", "revision")}
+        for config in (json.loads(wanted[CONFIG]), read_object(folder / CONFIG))
+    )
+    return ours == theirs
 
 
 def _tensors(folder: Path, sites: dict[int, Site], low_rank: bool) -> dict[str, Tensor]:

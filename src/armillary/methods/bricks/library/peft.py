@@ -5,56 +5,47 @@ Low-rank bricks leave as a LoRA (an edit as one of rank n), masks as an (IA)^3 o
 """
 
 import json
-import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from armillary.errors import StorageError, UsageError
-from armillary.files import read_object, whole_folder, write_atomic
+from armillary.files import whole_folder, write_atomic
+from armillary.methods.bricks.base import base_parameters
 from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
+from armillary.methods.bricks.library.lora_settings import CONFIG, LoraSettings
+from armillary.methods.bricks.library.stated_base import StatedBase, reference
 from armillary.methods.bricks.payloads import Index, LowRank
 from armillary.models.loaded import LoadedModel
 from armillary.runs.environment import versions
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
-_HARMLESS = {
-    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out", "inference_mode",
-    "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core",
-    "peft_type", "peft_version", "r", "rank_pattern", "revision", "target_modules", "task_type", "use_rslora",
-    "ensure_weight_tying", "qalora_group_size",
-}  # fmt: skip
-"""Settings under which an adapter is its two factors and a scale; any other one that is set is refused by its name."""
-
-_NOTHING = (None, False, "", "none", 0)
-_INITIAL = ("pissa", "corda", "olora", "lora_ga", "loftq")  # these take a part out of the base's own weights
 
 
-def read_adapter(folder: Path | str) -> LowRank:
+def read_adapter(folder: Path | str, loaded: LoadedModel | None = None) -> LowRank:
     """The LoRA in a PEFT folder, scale included: alpha / r, or alpha / sqrt(r) with rsLoRA, per module.
 
+    Weights of the base that PEFT saved beside the factors (of a head that is adapted, of embeddings) are let through
+    where they are those of ``loaded``.
+
     Raises UsageError naming what makes an adapter more than a low-rank change (DoRA, trained biases, modules_to_save,
-    another kind than LoRA and the like) and for numbers that are not finite; StorageError for a folder without
-    safetensors (pickles are not opened) or one that can't be read.
+    another kind than LoRA and the like), a setting of another type than PEFT's, a rank that is not the factors', and
+    for numbers that are not finite; StorageError for a folder without safetensors (pickles are not opened) or one that
+    can't be read.
     """
     folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise StorageError(f"{folder} has no {CONFIG}, so it is not the folder of an adapter.")
-    config = read_object(folder / CONFIG)
-    _refuse_more_than_lora(config, folder)
+    settings = LoraSettings.read(folder)
     tensors = _tensors(folder)
     matches = {name: re.fullmatch(rf"{re.escape(_PREFIX)}(.+)\.lora_[AB]\.weight", name) for name in tensors}
-    if strange := [name for name, match in matches.items() if match is None]:
-        raise UsageError(
-            f"{folder} holds {strange[0]}, which is no factor of a Linear's low-rank change; it is refused."
-        )
+    for name, match in matches.items():
+        if match is None:
+            _refuse_unless_the_bases(name, tensors[name], folder, loaded)
     paths = sorted({match[1] for match in matches.values() if match is not None})
     factors: dict[str, tuple[Tensor, Tensor]] = {}
     for path in paths:
@@ -62,21 +53,39 @@ def read_adapter(folder: Path | str) -> LowRank:
             a_RI, b_OR = (tensors[factor_name(path, which)] for which in "AB")
         except KeyError:
             raise UsageError(f"{folder}: {path} has only one of its two factors.") from None
-        scale = _scale(config, path, len(a_RI))
+        scale = settings.scale(path, a_RI, b_OR)
         factors[path] = (a_RI.float(), (b_OR.double() * scale).float())
     if not factors:
         raise UsageError(f"{folder} holds no factors of a LoRA.")
     return LowRank(factors)
 
 
-def brick_from_adapter(folder: Path | str, loaded: LoadedModel, *, name: str = "", licence: str = "") -> Brick:
-    """The brick of a PEFT folder whose base is the open model; UsageError where the two don't fit."""
+def brick_from_adapter(
+    folder: Path | str,
+    loaded: LoadedModel,
+    *,
+    name: str = "",
+    licence: str = "",
+    allow_different_base: bool = False,
+) -> Brick:
+    """The brick of a PEFT folder whose base is the open model; its notes say which base the folder names.
+
+    UsageError where the two don't fit, or where the folder names another base than the model, unless that is allowed.
+    """
     folder = Path(folder)
-    payload = read_adapter(folder)
+    settings = LoraSettings.read(folder)
+    stated = StatedBase.of(settings.base, settings.revision, loaded)
+    if stated.verdict == "different" and not allow_different_base:
+        raise UsageError(
+            f"{folder} was trained on {stated.name}{f' ({stated.revision})' if stated.revision else ''}, which is not "
+            f"{loaded.name}; give that model, or allow a different base."
+        )
+    payload = read_adapter(folder, loaded)
     provenance = Provenance(
         method="LoRA, read from a PEFT folder", base=loaded.name, licence=licence, versions=versions()
     )
-    return Brick.of(loaded, payload, name=name or folder.name, meta=BrickMeta(provenance=provenance))
+    meta = BrickMeta(provenance=provenance, notes=dict(stated.note()))
+    return Brick.of(loaded, payload, name=name or folder.name, meta=meta)
 
 
 def write_adapter(brick: Brick, out: Path | str) -> Path:
@@ -89,6 +98,11 @@ def write_adapter(brick: Brick, out: Path | str) -> Path:
     with whole_folder(out) as folder:
         for name, content in files.items():
             write_atomic(folder / name, content)
+        wanted, written = load(files[WEIGHTS]), _tensors(folder)
+        if wanted.keys() != written.keys() or any(not torch.equal(written[name], wanted[name]) for name in wanted):
+            raise StorageError(f"{out} does not hold the factors that were written; is the disk sound?")
+        if isinstance(brick.payload, LowRank):
+            read_adapter(folder)  # refuses settings under which PEFT would not open the factors as they are
     return Path(out)
 
 
@@ -108,9 +122,11 @@ def adapter_files(brick: Brick) -> dict[str, bytes]:
             f"{brick.name!r} has no form as an adapter: PEFT knows low-rank changes and masks of neurons."
         )
     transposed = {site.transposed for site in brick.sites}
+    base, revision = reference(brick.meta.provenance.base)
     config |= {
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": brick.meta.provenance.base or None,
+        "base_model_name_or_path": base,
+        "revision": revision,
         "fan_in_fan_out": transposed == {True},
         "inference_mode": True,
         "target_modules": [site.path for site in brick.sites],
@@ -156,24 +172,13 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
         raise StorageError(f"{path} can't be read as safetensors: {error}.") from error
 
 
-def _refuse_more_than_lora(config: Mapping[str, Any], folder: Path) -> None:
-    kind = str(config.get("peft_type"))
-    if kind != "LORA":
-        raise UsageError(f"{folder} is an adapter of kind {kind}; LORA is what can be merged exactly.")
-    for name, value in sorted(config.items()):
-        if name not in _HARMLESS and value not in _NOTHING and value not in ({}, []):
-            raise UsageError(f"{folder} uses {name}={value!r}, so it is more than a low-rank change; it is refused.")
-    start = str(config.get("init_lora_weights", True)).lower()
-    if start.startswith(_INITIAL):
+def _refuse_unless_the_bases(name: str, saved: Tensor, folder: Path, loaded: LoadedModel | None) -> None:
+    """UsageError for a tensor that is neither a factor nor, unchanged, the open model's own."""
+    own_name = name.removeprefix(_PREFIX).replace(".base_layer.", ".")
+    if loaded is None or not name.startswith(_PREFIX) or own_name not in (own := base_parameters(loaded.model)):
+        kind = "which is no factor of a Linear's low-rank change"
+        raise UsageError(f"{folder} holds {name}, {kind if 'base_layer' not in name else 'a weight of its base'}.")
+    if saved.shape != own[own_name].shape or not torch.equal(own[own_name].cpu().to(saved.dtype), saved):
         raise UsageError(
-            f"{folder} began from {start}, which changes the base's own weights; convert it to a LoRA first."
+            f"{folder} holds {name}, which differs from {loaded.name}'s own: it is more than a low-rank change."
         )
-
-
-def _scale(config: Mapping[str, Any], path: str, rank: int) -> float:
-    alpha = float(config.get("lora_alpha", rank))
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", path):  # PEFT's own rule
-            alpha = float(value)
-            break
-    return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank

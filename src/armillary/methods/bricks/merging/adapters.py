@@ -8,6 +8,7 @@ Legend: T bricks, R rank, I inputs, O outputs of a matrix, N entries of a block.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from armillary.errors import UsageError
 from armillary.methods.bricks.base import BaseRef
 from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
+from armillary.methods.bricks.library.stated_base import StatedBase, same_model
 from armillary.methods.bricks.low_rank import Factors, compressed, distance, factored, norm, weighted_sum
 from armillary.methods.bricks.merging.rules import MergeRule
 from armillary.methods.bricks.merging.streaming import BLOCK, Merger, SquaredError
@@ -105,20 +107,46 @@ def merge(
 
 
 def check_bases(bricks: Sequence[Brick], allow_different: bool) -> str | None:
-    """The first difference of the bricks' bases where that is allowed, None where there is none; else UsageError."""
-    first, allowed = bricks[0], None
-    for other in bricks[1:]:
-        sentence = first.base.mismatch(other.base, f"the brick {first.name!r}", f"the base of {other.name!r}")
+    """The first difference of the bricks' bases where that is allowed, None where there is none; else UsageError.
+
+    Beside the tensors that two bricks both touch, the names count that adapters give to their bases: a name that is
+    known to be another model's, or that can't be verified and differs from another adapter's.
+    """
+    allowed: list[str] = []
+    for first, second in combinations(bricks, 2):
+        sentence = first.base.mismatch(second.base, f"the brick {first.name!r}", f"the base of {second.name!r}")
+        if sentence is None and not first.base.touched.keys() & second.base.touched.keys():
+            names = [brick.meta.provenance.base for brick in (first, second)]
+            if all(names) and same_model(names[0], "", names[1]) != "same":
+                sentence = f"the brick {first.name!r} was made for {names[0]}, {second.name!r} for {names[1]}."
         if sentence is None:
             continue
-        if first.base.tokenizer != other.base.tokenizer:
+        if first.base.tokenizer != second.base.tokenizer:
             raise UsageError(
                 f"{sentence} Their tokenizers differ; bring them to one with a tokenizer transplant tool."
             )
-        if not allow_different or not first.base.same_shape(other.base):
+        if not allow_different or not first.base.same_shape(second.base):
             raise UsageError(sentence)
-        allowed = allowed or sentence
-    return allowed
+        allowed.append(sentence)
+    for brick, base in _stated(bricks):
+        others = [
+            f"{other.name!r} on {its.name}"
+            for other, its in _stated(bricks)
+            if same_model(base.name, base.revision, its.name, its.revision) != "same"
+        ]
+        if base.verdict == "different" or (base.verdict == "not verifiable" and others):
+            sentence = f"the brick {brick.name!r} was trained on {base.words}"
+            sentence += f", the brick {others[0]}." if others else "."
+            if not allow_different:
+                raise UsageError(f"{sentence} Adapters of different bases don't add up, unless that is allowed.")
+            allowed.append(sentence)
+    return allowed[0] if allowed else None
+
+
+def _stated(bricks: Sequence[Brick]) -> list[tuple[Brick, StatedBase]]:
+    """The bases that adapters' folders name."""
+    bases = [(brick, StatedBase.in_notes(brick)) for brick in bricks]
+    return [(brick, base) for brick, base in bases if base is not None and base.name]
 
 
 class _Terms:

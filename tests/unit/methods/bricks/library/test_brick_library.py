@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file as load_arrays
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from armillary.errors import ArmillaryError, StorageError, UsageError
 from armillary.methods.bricks.brick import Brick, BrickMeta, CapabilityScore, Keys, Provenance
 from armillary.methods.bricks.library import folder as brick_folder
 from armillary.methods.bricks.library.brick_library import BrickLibrary
+from armillary.methods.bricks.library.mounting import mounted
 from armillary.methods.bricks.payloads import Index, LowRank, Partition
 from armillary.models import LoadedModel, tiny
 from armillary.numerics.intervals import Interval
@@ -79,14 +83,14 @@ def test_the_layout_is_what_is_promised(loaded: LoadedModel, tmp_path: Path) -> 
         "adapter_config.json",
         "adapter_model.safetensors",
     }
-    tensors = load_file(tmp_path / "bricks" / neurons / "brick.safetensors")
+    tensors = load_arrays(tmp_path / "bricks" / neurons / "brick.safetensors")
     assert {name: value.dtype.name for name, value in tensors.items()} == {"0.neurons": "int32", "1.neurons": "int32"}
     index = json.loads((tmp_path / "library.json").read_text())
     assert index["format"] == 1 and index["encoder"]["name"] == ENCODER and len(index["bricks"]) == 4
     line = next(line for line in index["bricks"] if line["id"] == result)
     assert {"id", "name", "granularity", "base", "capabilities", "bytes"} <= set(line)
     assert line["capabilities"] == ["zebra"]
-    keys = load_file(tmp_path / "keys.safetensors")
+    keys = load_arrays(tmp_path / "keys.safetensors")
     assert keys["keys"].dtype == np.float32 and keys["owner"].dtype == np.int32
     assert index["bricks"][keys["owner"][0]]["id"] == result
 
@@ -194,11 +198,29 @@ def edited_card(folder: Path, change: dict[str, Any]) -> None:
     (folder / "brick.json").write_text(json.dumps({**card, **change}))
 
 
+def edited_adapter(folder: Path, **change: Any) -> None:
+    """Settings of the adapter that PEFT would read, written over."""
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, **change}))
+
+
+def more_factors(folder: Path) -> None:
+    """Factors of a module that the brick does not change."""
+    held = load_file(folder / "adapter_model.safetensors")
+    held["base_model.model.lm_head.lora_A.weight"] = torch.ones(1, 32)
+    save_file(held, folder / "adapter_model.safetensors")
+
+
 @pytest.mark.parametrize(
     ("tamper", "sentence"),
     [
         (changed_number, "differs from its id"),
         (lambda folder: edited_card(folder, {"name": "other"}), "differs from its id"),
+        (lambda folder: edited_adapter(folder, lora_alpha=400), "differs from its id"),
+        (lambda folder: edited_adapter(folder, target_modules=["q_proj"]), "differs from its id"),
+        (lambda folder: edited_adapter(folder, base_model_name_or_path="other/base"), "not as it was added"),
+        (lambda folder: (folder / "note.txt").write_text("x"), "differs from its id"),
+        (lambda folder: more_factors(folder), "differs from its id"),
         (lambda folder: edited_card(folder, {"format": 2}), "not a brick of format 1"),
         (lambda folder: edited_card(folder, {"sites": [{"path": "x"}]}), "lacks or mistakes a field"),
         (lambda folder: (folder / "extra.bin").write_bytes(b"\x80\x04."), "is a pickle"),
@@ -213,6 +235,35 @@ def test_a_tampered_brick_is_refused(loaded: LoadedModel, tmp_path: Path, tamper
     tamper(library.folder(brick_id))
     with pytest.raises(StorageError, match=sentence):
         library.get(brick_id)
+    with pytest.raises(StorageError):  # what PEFT would be given
+        library.folder(brick_id)
+    assert library.remove(brick_id) == brick_id and not library.entries()
+
+
+def test_files_that_file_managers_leave_are_no_change(loaded: LoadedModel, tmp_path: Path) -> None:
+    library = BrickLibrary(tmp_path)
+    ids = [library.add(brick) for brick in three(loaded)]
+    for brick_id in ids:
+        (library.folder(brick_id) / ".DS_Store").write_text("x")
+        library.get(brick_id)
+    assert library.rebuild() == len(ids)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "opt", "gemma3"])
+def test_neurons_are_bound_to_all_that_makes_them(tmp_path: Path, kind: str) -> None:
+    loaded = tiny(kind)
+    brick = Brick.of(loaded, Index({1: np.array([0, 3])}), name="mask")
+    block = loaded.model.get_submodule(brick.sites[0].path.rpartition(".")[0])
+    matrices = [child for child in block.children() if isinstance(child, nn.Linear | Conv1D)]
+    for matrix in matrices:
+        kept = matrix.weight.data
+        with mounted(loaded, [brick]):
+            pass
+        matrix.weight.data = kept.flip(0)
+        with pytest.raises(UsageError, match="first difference is the tensor"), mounted(loaded, [brick]):
+            pass
+        matrix.weight.data = kept
+    assert len(matrices) == (3 if kind in ("llama", "gemma3") else 2)
 
 
 def test_paths_that_climb_are_refused(loaded: LoadedModel, tmp_path: Path) -> None:
@@ -222,7 +273,7 @@ def test_paths_that_climb_are_refused(loaded: LoadedModel, tmp_path: Path) -> No
         with pytest.raises(UsageError, match="hex digits"):
             library.get(name)
     sites = json.loads((library.folder(brick_id) / "brick.json").read_text())["sites"]
-    edited_card(library.folder(brick_id), {"sites": [{**sites[0], "path": "../../x"}, *sites[1:]]})
+    edited_card(tmp_path / "bricks" / brick_id, {"sites": [{**sites[0], "path": "../../x"}, *sites[1:]]})
     with pytest.raises(StorageError, match=r"brick\.json .*dotted module path"):
         library.get(brick_id)
 

@@ -1,0 +1,144 @@
+"""The settings of an adapter's folder that decide what its factors mean, held to PEFT's types and the factors."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor
+
+from armillary.errors import StorageError, UsageError
+from armillary.files import read_object
+
+CONFIG = "adapter_config.json"
+_HARMLESS = {
+    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out", "inference_mode",
+    "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core",
+    "peft_type", "peft_version", "r", "rank_pattern", "revision", "target_modules", "task_type", "use_rslora",
+    "ensure_weight_tying", "qalora_group_size",
+    # Of ways to begin, which are known by init_lora_weights.
+    "corda_config", "eva_config", "loftq_config", "lora_ga_config",
+}  # fmt: skip
+"""Settings under which an adapter is its two factors and a scale; any other one that is set is refused by its name."""
+
+_NOTHING = (None, False, "", "none", 0)
+_BEGINNINGS = (True, False, None, "gaussian", "eva", "orthogonal")
+"""Ways to begin that leave the base's own weights alone; PiSSA and its like take a part out of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraSettings:
+    """What an adapter's configuration says of its factors, checked; PEFT's defaults where it is silent."""
+
+    folder: Path
+    rank: int = 8
+    alpha: float = 8.0
+    ranks: Mapping[str, int]
+    """Pattern of a module's path to its rank, where that is another."""
+
+    alphas: Mapping[str, float]
+    is_rank_stabilised: bool
+    targets: str | Sequence[str] | None
+    base: str
+    revision: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "LoraSettings":
+        """Those of a folder. Raises as ``read_adapter``."""
+        if not (folder / CONFIG).is_file():
+            raise StorageError(f"{folder} has no {CONFIG}, so it is not the folder of an adapter.")
+        config = read_object(folder / CONFIG)
+        if config.get("peft_type") != "LORA":
+            raise UsageError(
+                f"{folder} is an adapter of kind {config.get('peft_type')}; LORA is what can be merged exactly."
+            )
+        for name, value in sorted(config.items()):
+            if name not in _HARMLESS and value not in _NOTHING and value not in ({}, []):
+                raise UsageError(
+                    f"{folder} uses {name}={value!r}, so it is more than a low-rank change; it is refused."
+                )
+        begun = config.get("init_lora_weights", True)
+        if (begun.lower() if isinstance(begun, str) else begun) not in _BEGINNINGS:
+            raise UsageError(
+                f"{folder} began from {begun}, which changes the base's own weights; convert it to a LoRA first."
+            )
+        targets = config.get("target_modules")
+
+        def patterns(name: str, wanted: str, fits: Callable[[Any], bool]) -> Mapping[str, Any]:
+            given = config.get(name) or {}
+            for pattern, value in given.items() if isinstance(given, dict) else [(None, given)]:
+                if pattern is None or not fits(value) or not _compiles(pattern):
+                    raise _unlike(folder, name, given, f"an object of patterns and {wanted}")
+            return cast(Mapping[str, Any], given)
+
+        for name, fits, wanted in (
+            ("r", _is_rank, "a whole number of 1 or more"),
+            ("lora_alpha", _is_number, "a number"),
+            ("use_rslora", lambda value: isinstance(value, bool), "true or false"),
+            ("base_model_name_or_path", lambda value: value is None or isinstance(value, str), "a name"),
+            ("revision", lambda value: value is None or isinstance(value, str), "a name"),
+        ):
+            if name in config and not fits(config[name]):
+                raise _unlike(folder, name, config[name], wanted)
+        if not (
+            targets is None
+            or (isinstance(targets, str) and _compiles(targets))
+            or (isinstance(targets, list) and all(isinstance(target, str) for target in targets))
+        ):
+            raise _unlike(folder, "target_modules", targets, "a list of module names, or a pattern")
+        return cls(
+            folder=folder,
+            rank=config.get("r", cls.rank),
+            alpha=float(config.get("lora_alpha", cls.alpha)),
+            ranks=patterns("rank_pattern", "ranks", _is_rank),
+            alphas=patterns("alpha_pattern", "numbers", _is_number),
+            is_rank_stabilised=config.get("use_rslora", False),
+            targets=targets,
+            base=config.get("base_model_name_or_path") or "",
+            revision=config.get("revision") or "",
+        )
+
+    def scale(self, path: str, a_RI: Tensor, b_OR: Tensor) -> float:
+        """PEFT's factor on ``B A``; UsageError where it would not open these factors under these settings."""
+        rank = next((rank for pattern, rank in self.ranks.items() if _matches(pattern, path)), self.rank)
+        if a_RI.ndim != 2 or b_OR.ndim != 2 or (a_RI.shape[0], b_OR.shape[1]) != (rank, rank):
+            raise UsageError(
+                f"{self.folder}: the factors of {path} are {list(a_RI.shape)} and {list(b_OR.shape)}, but its "
+                f"configuration gives them the rank {rank}."
+            )
+        if isinstance(self.targets, str):
+            is_target = self.targets == "all-linear" or re.fullmatch(self.targets, path) is not None
+        else:
+            is_target = self.targets is None or any(f".{path}".endswith(f".{name}") for name in self.targets)
+        if not is_target:
+            raise UsageError(
+                f"{self.folder} holds factors of {path}, which its target_modules leave out, as PEFT would."
+            )
+        alpha = next((alpha for pattern, alpha in self.alphas.items() if _matches(pattern, path)), self.alpha)
+        return alpha / (math.sqrt(rank) if self.is_rank_stabilised else rank)
+
+
+def _matches(pattern: str, path: str) -> bool:
+    return re.match(rf"(.*\.)?({pattern})$", path) is not None  # PEFT's own rule
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(rf"(.*\.)?({pattern})$")
+    except re.error:
+        return False
+    return True
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_rank(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _unlike(folder: Path, name: str, value: object, wanted: str) -> UsageError:
+    return UsageError(f"{folder / CONFIG}: {name} must be {wanted}; got {value!r}.")
