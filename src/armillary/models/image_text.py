@@ -36,13 +36,14 @@ from transformers import (
 )
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
-from armillary.errors import ArmillaryError, DownloadError, ModelError, UsageError
+from armillary.errors import ArmillaryError, ModelError, UsageError
 from armillary.models.anatomy import agree
 from armillary.models.dinov2 import fetch_dinov2, patch_size, shortened
+from armillary.models.folders import require_readable
 from armillary.models.loaded import LoadedModel, configuration_digest, fingerprint_of, joined_digest, processor_digest
-from armillary.models.loading import load, reachable, require_readable
+from armillary.models.loading import hub_folder, load, reachable
 from armillary.models.prompts import bare_ids
-from armillary.models.quiet import quiet, reason, refuse_gaps
+from armillary.models.quiet import quiet, reason, refuse_gaps, refuse_unread
 from armillary.models.tiny_models import tiny
 from armillary.models.vision import VisionAnatomy, find_vision_anatomy
 
@@ -330,42 +331,38 @@ class ImageTextModel:
 
 
 def open_image_text_model(name: str, *, dtype: str = "float32") -> ImageTextModel:
-    """The model of a folder, a hub id ("owner/name") or the name "tiny-image-model", on the CPU.
+    """The model of a folder, a hub id ("owner/name") or the name "tiny-picture-model", on the CPU.
 
     Only safetensors are read, and no code of a repository is run. ModelError for what is no image-text model or can't
     be opened, DownloadError where the hub can't be reached, UsageError for another dtype.
     """
     if dtype not in DTYPES:
         raise UsageError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}.")
-    if name == TINY:
-        return tiny_image_text_model()
     path = Path(name).expanduser()
     local = path.is_dir()
     if local:
         require_readable(path)
+    elif name == TINY:
+        return tiny_image_text_model()
     elif name.count("/") != 1 or not all(name.split("/")):
         raise ModelError(f"there is no folder {name!r}; give a folder that save_pretrained wrote, or a hub id.")
-    online = not local and reachable()
-    common: dict[str, Any] = {"local_files_only": not online}
-    location = path if local else name
+    else:
+        path = hub_folder(name, online=reachable())
     try:
-        with quiet(bars=not local):
-            config = AutoConfig.from_pretrained(location, **common)
+        with quiet():
+            config = AutoConfig.from_pretrained(path, local_files_only=True)
             if getattr(config, "vision_config", None) is None:
                 raise ModelError(f"{name} is a text model; give an image-text model such as LLaVA or SmolVLM.")
             opened: Any = AutoModelForImageTextToText.from_pretrained(
-                location, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True, **common
+                path, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True, local_files_only=True
             )
-            processor = AutoProcessor.from_pretrained(location, **common)
+            processor = AutoProcessor.from_pretrained(path, local_files_only=True)
     except ArmillaryError:
         raise
     except Exception as error:
-        if not local and not online:
-            raise DownloadError(
-                f"{name} is no folder here, and the model hub can't be reached to look for it."
-            ) from error
         raise ModelError(f"{name} can't be opened as an image-text model: {reason(error)}.") from error
     refuse_gaps(opened[1], name)
+    refuse_unread(opened[1], name)
     if not hasattr(processor, "image_processor"):
         raise ModelError(f"{name} has no image processor; save its processor (AutoProcessor) into the folder.")
     source = f"folder {path.name}" if local else f"model hub, {name}"

@@ -1,5 +1,6 @@
 """Loading without chatter: transformers' bars, notes and warnings are held back, and its settings put back after."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,26 @@ def refuse_gaps(loading: Any, label: str) -> None:
     missing = sorted(loading["missing_keys"])
     if missing:
         raise ModelError(f"{label} lacks {len(missing)} of its weights ({missing[0]}), so it is not a whole model.")
-    for name, shape, expected in loading["mismatched_keys"]:
+    for name, shape, expected in sorted(loading["mismatched_keys"], key=str):
         raise ModelError(
             f"{label} does not fit its config.json: {name} is {list(shape)} where {list(expected)} is expected."
+        )
+
+
+_HARMLESS = re.compile(
+    r"(inv_freq|(attn|attention)\.(masked_)?bias|causal_mask|scale_attn|position_ids|embed_positions(\.weights)?)$"
+)
+"""Tables and masks that old files hold although they follow from the configuration."""
+
+
+def refuse_unread(loading: Any, label: str) -> None:
+    """Raises ModelError where transformers' loading info tells of tensors that the opened model has no room for.
+
+    They are passed over there: what is opened would be another model than the one that was saved.
+    """
+    unread = sorted(name for name in loading["unexpected_keys"] if not _HARMLESS.search(name))
+    if unread:
+        raise ModelError(
+            f"{label} holds tensors that the model of its config.json has no place for ({unread[0]}, {len(unread)} in "
+            "all), so that what opens is not what was saved; mend config.json, or write it without them."
         )

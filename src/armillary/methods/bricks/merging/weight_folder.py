@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from armillary.errors import ArmillaryError, ModelError, StorageError
 from armillary.files import read_object, write_atomic
-from armillary.models.loading import require_readable
+from armillary.models.folders import require_readable
 from armillary.models.quiet import quiet, reason, refuse_gaps
 from armillary.records.plain import digest
 
