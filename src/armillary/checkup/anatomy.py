@@ -55,7 +55,7 @@ def measure(context: Context) -> AnatomyFacts:
                 counts[owners.get(id(module), "other")] += parameter.numel()
     loaded = context.loaded
     # The record names the model beside this table, which holds what can be read as a fact.
-    facts = {name: fact for name, fact in loaded.facts().items() if name not in ("identity", "converter")}
+    facts = {name: fact for name, fact in loaded.facts().items() if name not in ("identity", "converter", "unread")}
     return AnatomyFacts(facts=facts, tied=loaded.anatomy.tied, parameters=dict(counts.most_common()))
 
 

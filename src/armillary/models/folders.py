@@ -132,6 +132,8 @@ def _weight_files(folder: Path) -> Iterator[tuple[Path, set[str]]]:
         files = {str(name): {key for key, file in where.items() if file == name} for name in where.values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index} can't be read as the index of weights ({reason(error)}).") from error
+    if any(Path(name).name != name or not name.endswith(".safetensors") for name in files):
+        raise ModelError(f"{index} names other files than safetensors in the same folder; fetch or write it anew.")
     absent = [name for name in sorted(files) if not (folder / name).is_file()]
     if (folder / WEIGHTS).exists() and set(files) != {WEIGHTS}:
         raise ModelError(

@@ -132,6 +132,9 @@ class LoadedModel:
     converter: str = ""
     """What wrote the tensors that were opened, with versions, where they were made from a file of another format."""
 
+    unread: tuple[str, ...] = ()
+    """Heads of another kind (a classifier's, a value head) that lie in the files and are not opened."""
+
     @cached_property
     def fingerprint(self) -> str:
         """``fingerprint_of`` the model. Kept after the first use: a model trained further needs a new LoadedModel."""
@@ -202,6 +205,7 @@ class LoadedModel:
             "fingerprint": self.fingerprint,
             "identity": self.identity,
             **({"converter": self.converter} if self.converter else {}),
+            **({"unread": ", ".join(self.unread)} if self.unread else {}),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "layers": self.anatomy.num_layers,
             "hidden": self.anatomy.hidden_size,

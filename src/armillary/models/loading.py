@@ -52,10 +52,11 @@ def open_pretrained(
     device: torch.device,
     trust_remote_code: bool,
     online: bool = False,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in eval mode and its tokenizer; ``label`` is what the user asked for and appears in errors.
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, tuple[str, ...]]:
+    """The model in eval mode, its tokenizer, and the heads of another kind beside it that were passed over.
 
-    ``online`` lets code that a configuration names be fetched, where it is trusted.
+    ``label`` is what the user asked for and appears in errors; ``online`` lets code that a
+    configuration names be fetched, where it is trusted.
     """
     common: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": not online}
     try:
@@ -78,7 +79,7 @@ def open_pretrained(
         raise _failure(error, folder, label) from error
     model: PreTrainedModel = opened[0]
     refuse_gaps(opened[1], label)
-    refuse_unread(opened[1], label)
+    unread = refuse_unread(opened[1], label, config.architectures)
     _refuse_other_numbers(model, folder, label)
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     if head is not None:
@@ -89,7 +90,7 @@ def open_pretrained(
     except (RuntimeError, MemoryError) as error:
         raise ModelError(f"{label} does not fit on {device} ({reason(error)}).") from error
     model.eval()
-    return model, tokenizer
+    return model, tokenizer, unread
 
 
 def _refuse_other_numbers(model: PreTrainedModel, folder: Path, label: str) -> None:
@@ -166,7 +167,7 @@ def load(
         made.model.to(device=chosen, dtype=wanted)  # type: ignore[call-arg]
         return LoadedModel(made.model, made.tokenizer, find_anatomy(made.model), text, made.source)
     source = source or _fetched(text)
-    model, tokenizer = open_pretrained(
+    model, tokenizer, unread = open_pretrained(
         source.folder,
         label=text,
         dtype=wanted,
@@ -174,7 +175,7 @@ def load(
         trust_remote_code=trust_remote_code,
         online=source.online,
     )
-    return LoadedModel(model, tokenizer, find_anatomy(model), text, source.words, source.converter)
+    return LoadedModel(model, tokenizer, find_anatomy(model), text, source.words, source.converter, unread)
 
 
 @dataclass(frozen=True)

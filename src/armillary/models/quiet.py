@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from logging import CRITICAL
 from typing import Any
@@ -56,14 +56,26 @@ _HARMLESS = re.compile(
 """Tables and masks that old files hold although they follow from the configuration."""
 
 
-def refuse_unread(loading: Any, label: str) -> None:
-    """Raises ModelError where transformers' loading info tells of tensors that the opened model has no room for.
+_OTHER_HEAD = re.compile(r"(^|\.)(score|classifier|qa_outputs|v_head|value_head|reward_head)\.")
+"""Heads that some trainers leave beside a language model's; its logits don't go through them."""
 
-    They are passed over there: what is opened would be another model than the one that was saved.
+
+def refuse_unread(loading: Any, label: str, architectures: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Names of heads of another kind that are passed over beside the language model's own.
+
+    Raises ModelError where transformers' loading info tells of other tensors that the opened model has no room for, or
+    where a head of another kind is what ``architectures`` (of config.json) says that the model was saved for: what
+    opens would be another model than was saved.
     """
     unread = sorted(name for name in loading["unexpected_keys"] if not _HARMLESS.search(name))
-    if unread:
+    heads = tuple(name for name in unread if _OTHER_HEAD.search(name))
+    for kind in architectures or ():
+        if heads and re.search("Classification|QuestionAnswering|Reward", kind):
+            raise ModelError(f"{label} was saved as {kind}, whose head ({heads[0]}) gives no next tokens.")
+    if len(unread) > len(heads):
+        first = next(name for name in unread if name not in heads)
         raise ModelError(
-            f"{label} holds tensors that the model of its config.json has no place for ({unread[0]}, {len(unread)} in "
+            f"{label} holds tensors that the model of its config.json has no place for ({first}, {len(unread)} in "
             "all), so that what opens is not what was saved; mend config.json, or write it without them."
         )
+    return heads

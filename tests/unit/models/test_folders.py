@@ -152,6 +152,7 @@ BROKEN: dict[str, tuple[Spoil, str]] = {
     "no index": (sharded(lambda f: (f / "model.safetensors.index.json").unlink()), "but no model.safetensors.index.json"),
     "an index that is no index": (sharded(write("model.safetensors.index.json", content=b"[]")), "can't be read as the index"),
     "an index that is wrong": (sharded(first_in_index), "lacks model.norm.weight, which model.safetensors.index.json looks for"),
+    "an index that points elsewhere": (sharded(write("model.safetensors.index.json", content=b'{"weight_map": {"a": "../b.safetensors"}}')), "names other files than"),
     "an index and a whole file": (sharded(lambda f: shutil.copy(shard(f), f / "model.safetensors")), "not sure which is meant"),
     "a shard cut short": (sharded(lambda f: shard(f).write_bytes(shard(f).read_bytes()[:-9])), "is cut short or damaged"),
     "no bytes": (write("model.safetensors", content=b""), "is cut short or damaged"),
@@ -173,6 +174,7 @@ BROKEN: dict[str, tuple[Spoil, str]] = {
     "layers too many": (settings(lambda c: c.update(num_hidden_layers=1)), "has no place for (model.layers.1."),
     "layers too few": (settings(lambda c: c.update(num_hidden_layers=3)), "lacks 9 of its weights"),
     "another width": (settings(lambda c: c.update(intermediate_size=40)), "model.layers.0.mlp.down_proj.weight is [32, 48] where [32, 40] is expected"),
+    "a classifier's head": (lambda f: (settings(lambda c: c.update(architectures=["LlamaForSequenceClassification"]))(f), weights(lambda t: t.update({"score.weight": torch.ones(2, 32)}))(f)), "was saved as LlamaForSequenceClassification, whose head (score.weight)"),
     "layers of an adapter": (weights(lambda t: t.update({"model.layers.0.mlp.down_proj.lora_A.default.weight": torch.ones(2, 48)})), "lora_A"),
     "scales of packed weights": (weights(lambda t: t.update({"model.layers.0.mlp.down_proj.weight_scale": torch.ones(1)})), "weight_scale"),
     "packed weights": (weights(lambda t: t.update({"lm_head.weight": t["lm_head.weight"].char()})), "packed weights (lm_head.weight of I8)"),
@@ -219,6 +221,12 @@ def test_what_stands_beside_a_whole_model_does_not_matter(kind: str, saved: Save
     folder = saved("llama")
     SOUND[kind](folder)
     assert load(folder).identity == tiny().identity
+
+
+def test_a_head_beside_the_model_is_named(saved: Saved) -> None:
+    folder = saved("llama")
+    weights(lambda t: t.update({"v_head.summary.weight": torch.ones(1, 32)}))(folder)
+    assert load(folder).facts()["unread"] == "v_head.summary.weight" and "unread" not in tiny().facts()
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma3", "opt"])
