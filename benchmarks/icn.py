@@ -46,7 +46,8 @@ def main() -> None:
 
 def navigated(loaded: LoadedModel, questions: list[str], length: int) -> list[Any]:
     """Our arm."""
-    navigator = armillary.Navigator(loaded, rounds=ROUNDS, per_round=PER_ROUND, max_new_tokens=length)
+    settings: dict[str, Any] = {"rounds": ROUNDS, "per_round": PER_ROUND, "max_new_tokens": length}
+    navigator = armillary.Navigator(loaded, chat_template=False, **settings)
     explored: list[Any] = navigator.explore(questions)
     return explored
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from armillary.errors import ModelError, UsageError
 from armillary.models.loaded import LoadedModel
+from armillary.models.quiet import reason
 
 _PROBE = "one two three"
 
@@ -93,6 +94,24 @@ def windows(loaded: LoadedModel, ids: Sequence[int], tokens: int) -> list[list[i
     before = frame(loaded.tokenizer).before
     step = tokens - len(before)
     return [[*before, *ids[start : start + step]] for start in range(0, len(ids) - step, step)]
+
+
+def chat_text(loaded: LoadedModel, request: str) -> str:
+    """A user's request in the model's chat template, up to where the model's own answer begins.
+
+    The template may write the beginning of the text; ``prompt_rows`` puts it there once. ModelError where the
+    tokenizer has no chat template, or one that fails.
+    """
+    tokenizer = loaded.tokenizer
+    if not tokenizer.chat_template:
+        raise ModelError(f"{loaded.name} has no chat template; leave chat_template off.")
+    turns = [{"role": "user", "content": request}]
+    try:
+        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+    except Exception as error:  # whatever the template's own code raises
+        raise ModelError(
+            f"the chat template of {loaded.name} fails ({reason(error)}); leave chat_template off."
+        ) from error
 
 
 def given_tokens(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> list[int]:

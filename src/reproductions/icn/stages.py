@@ -202,7 +202,13 @@ def _arms(context: Context, question: KnowledgeProbe, probing: Probing, matcher:
     """How navigation and each baseline do with the same number of answers."""
     scale = context.scale
     count, labels_V = scale.rounds * scale.per_round, context.clusters(0).labels_V
-    navigator = Navigator(context.loaded, rounds=scale.rounds, per_round=scale.per_round, max_new_tokens=ANSWER_TOKENS)
+    navigator = Navigator(
+        context.loaded,
+        rounds=scale.rounds,
+        per_round=scale.per_round,
+        max_new_tokens=ANSWER_TOKENS,
+        chat_template=False,
+    )
     known = [spellings[0] for spellings in question.answers]
     given = random.Random(context.seed).sample(known, min(GIVEN, len(known) // 2))
     one_round = Navigator(context.loaded, config=navigator.config, rounds=1, per_round=count)
@@ -230,7 +236,11 @@ def open_stage(context: Context, index: int) -> dict[str, OpenTexts]:
     count = scale.open_rounds * scale.open_per_round
     probing = Probing(context.loaded, instruction, max_new_tokens=scale.open_tokens)
     navigator = Navigator(
-        context.loaded, rounds=scale.open_rounds, per_round=scale.open_per_round, max_new_tokens=scale.open_tokens
+        context.loaded,
+        rounds=scale.open_rounds,
+        per_round=scale.open_per_round,
+        max_new_tokens=scale.open_tokens,
+        chat_template=False,
     )
     arms = {
         "navigation": navigator.explore(instruction).texts,

@@ -25,13 +25,13 @@ from armillary.methods.icn.probing import Probing
 from armillary.methods.icn.templates import NUMBERED_LIST
 from armillary.methods.lincorr import LinCorrConfig, PromptDomain, collect, random_words, resolve_words
 from armillary.methods.lincorr.gradient import last_hidden, values_of
-from armillary.methods.lincorr.tables import chat_opening
 from armillary.methods.vector_icl.config import SlotTemplate
 from armillary.methods.vector_icl.prompts import Layout
 from armillary.models import LoadedModel, load, tiny
 from armillary.models.batches import encode
 from armillary.models.prompts import (
     beginning,
+    chat_text,
     continuation_ids,
     frame,
     prompt_rows,
@@ -267,7 +267,7 @@ def test_what_a_text_brings_along_stands_once() -> None:
 def test_chat_templates_begin_once(name: str, writes: str) -> None:
     loaded = load((PLAIN.model, copy.deepcopy(made(name).tokenizer)))
     loaded.tokenizer.chat_template = writes + "{% for m in messages %}{{ m['content'] }}{% endfor %} says"
-    row = encode(loaded, [chat_opening(loaded) + " Paris"])[0]
+    row = encode(loaded, [chat_text(loaded, "Complete the sentence.") + " Paris"])[0]
     lead = MAKERS[name][1]
     if writes:
         lead = [1]  # the template decides; of two, too

@@ -20,6 +20,9 @@ class ExplorationConfig:
     continue_from: Literal["base", "navigated"] = "base"
     """Which prompt an answer is continued from once its first token is chosen; "base" is the official way."""
 
+    chat_template: bool = True
+    """Ask through the model's chat template, where it has one (ours); off is the official plain prompt."""
+
     explored_by: Literal["string", "normalised"] = "string"
     """When a first token counts as explored: the same string (official), or the same up to case and spaces (ours)."""
 

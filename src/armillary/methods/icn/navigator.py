@@ -16,7 +16,7 @@ from torch import Tensor
 from armillary.errors import UsageError
 from armillary.methods.icn.config import NavigationConfig, check_room
 from armillary.methods.icn.result import Answer, Exploration, first_occurrences
-from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate
+from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate, opened_prompt
 from armillary.models import LoadedModel, load
 from armillary.models.batches import encode
 from armillary.models.prompts import continuation_ids
@@ -60,8 +60,10 @@ class Navigator:
     def explore(self, instructions: str | list[str] | tuple[str, ...]) -> Exploration | list[Exploration]:
         """An ``Exploration`` for each instruction; for a single text one ``Exploration``."""
         if isinstance(instructions, str):
-            return self.continued([self.template.base(instructions)], [instructions])[0]
-        return self.continued([self.template.base(instruction) for instruction in instructions], instructions)
+            return self.explore([instructions])[0]
+        chat = self.config.chat_template
+        bases = [opened_prompt(self.loaded, self.template, instruction, chat=chat) for instruction in instructions]
+        return self.continued(bases, instructions)
 
     def continued(self, bases: Sequence[str], names: Sequence[str] | None = None) -> list[Exploration]:
         """The same from prompts that already open their first item, such as a chat template makes.

@@ -16,7 +16,7 @@ from torch import Tensor
 from armillary.errors import UsageError
 from armillary.files import read_toml
 from armillary.models import LoadedModel
-from armillary.models.prompts import text_ids
+from armillary.models.prompts import chat_text, text_ids
 from armillary.records.plain import decode
 from armillary.scoring.decoding import end_tokens
 
@@ -36,6 +36,10 @@ class ListTemplate:
 
     stop: str
     """An answer ends before the first of this text."""
+
+    request: str = ""
+    """What the user asks where the model has a chat template, whose answer then begins with the first item (ours); may
+    hold ``{instruction}``. Empty: the prompt is plain text for every model."""
 
     one_line: bool = True
     """Answers are put on one line before they are listed."""
@@ -81,7 +85,9 @@ class ListTemplate:
         return self.readout.replace("{path}", path).replace("{instruction}", instruction)
 
 
-NUMBERED_LIST = ListTemplate(before="{instruction}\n\nAnswer:\n", opening='{number}. "', closing='"\n', stop='"')
+NUMBERED_LIST = ListTemplate(
+    before="{instruction}\n\nAnswer:\n", opening='{number}. "', closing='"\n', stop='"', request="{instruction}"
+)
 """Knowledge probing and open-ended generation (official code: the prompt of the notebook and of zerogen)."""
 
 _WAYS = (
@@ -113,6 +119,14 @@ def template(task: str) -> ListTemplate:
 def load_template(path: Path | str) -> ListTemplate:
     """A template from a TOML file whose keys are the fields of ``ListTemplate``; UsageError naming what is wrong."""
     return decode(ListTemplate, read_toml(path, "template"), f"The template {path}")
+
+
+def opened_prompt(loaded: LoadedModel, template: ListTemplate, instruction: str, *, chat: bool = True) -> str:
+    """The prompt that opens the first item: in the model's chat template where both have one, else plain text."""
+    base = template.base(instruction)
+    if not (chat and template.request and loaded.tokenizer.chat_template):
+        return base
+    return chat_text(loaded, template.request.replace("{instruction}", instruction)) + template.opened(1)
 
 
 class FirstTokens:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.lincorr.config import Space
 from armillary.methods.lincorr.result import RelationFit
-from armillary.methods.lincorr.tables import chat_opening, split_template
+from armillary.methods.lincorr.tables import CHAT_REQUEST, split_template
 from armillary.models import LoadedModel
 from armillary.models.anatomy import expert_parameters
 from armillary.models.batches import encode, pad, run_body
+from armillary.models.prompts import chat_text
 from armillary.numerics import Interval, bootstrap_mean
 from armillary.numerics.correlation import pearson
 from armillary.progress import track
@@ -56,7 +57,7 @@ def restored(chosen: Sequence[nn.Parameter]) -> Iterator[None]:
 
 def prompts_of(loaded: LoadedModel, fit: RelationFit, subjects: Sequence[str]) -> tuple[list[str], list[str]]:
     """Source and target prompts of each subject, as the fit's tables were read."""
-    opening = chat_opening(loaded) if fit.chat_template else ""
+    opening = chat_text(loaded, CHAT_REQUEST) if fit.chat_template else ""
     source, target = (
         [f"{opening}{before}{subject}{after}" for subject in subjects]
         for before, after in map(split_template, (fit.source_template, fit.target_template))

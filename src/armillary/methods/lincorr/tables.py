@@ -11,15 +11,16 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from armillary.errors import ModelError, NumericError, UsageError
+from armillary.errors import NumericError, UsageError
 from armillary.methods.lincorr.config import LinCorrConfig, Space
 from armillary.methods.lincorr.words import WordTable, refuse_repeated
 from armillary.models import LoadedModel
+from armillary.models.prompts import chat_text
 from armillary.runs.parts import Arrays, Store, kept, part_name
 from armillary.runs.settings import changed
 from armillary.scoring import branch_logits
 
-_CHAT_REQUEST = "Complete the sentence."
+CHAT_REQUEST = "Complete the sentence."
 """What the user says in a chat template, so that the prompt can stand at the beginning of the model's answer."""
 
 
@@ -73,7 +74,7 @@ def collect(
     """
     config = changed(config or LinCorrConfig(), settings, "LinCorr")
     refuse_repeated(subjects)
-    opening = chat_opening(loaded) if config.chat_template else ""
+    opening = chat_text(loaded, CHAT_REQUEST) if config.chat_template else ""
     columns = _columns_by_template(domains)
     key = part_name("prompts", loaded.identity, columns, config.space, opening)
     blocks: dict[str, list[NDArray[np.float32]]] = {template: [] for template in columns}
@@ -108,15 +109,6 @@ def split_template(template: str) -> tuple[str, str]:
     if template != template.rstrip():
         raise UsageError(f"a template must not end in white space, which belongs to the word; got {template!r}.")
     return before, after
-
-
-def chat_opening(loaded: LoadedModel) -> str:
-    """The chat template up to where the model's own answer begins; ModelError when the tokenizer has none."""
-    tokenizer = loaded.tokenizer
-    if not tokenizer.chat_template:
-        raise ModelError(f"{loaded.name} has no chat template; leave chat_template off.")
-    request = [{"role": "user", "content": _CHAT_REQUEST}]
-    return str(tokenizer.apply_chat_template(request, add_generation_prompt=True, tokenize=False))
 
 
 def _columns_by_template(domains: Sequence[PromptDomain]) -> dict[str, list[int]]:

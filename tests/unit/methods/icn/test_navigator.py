@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from armillary.errors import NumericError, UsageError
+from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.icn.navigator import Navigator, icn_generate
 from armillary.methods.icn.result import Exploration, score
-from armillary.methods.icn.templates import NUMBERED_LIST
+from armillary.methods.icn.templates import NUMBERED_LIST, WAYS, ListTemplate, opened_prompt
 from armillary.models import KINDS, LoadedModel, tiny
 from armillary.records.plain import plain
 
@@ -54,6 +54,25 @@ def test_without_an_effect_of_the_list_navigation_is_the_static_ranking() -> Non
     static = Navigator(loaded, rounds=4, per_round=3, navigate=False).explore("red")
     navigated = Navigator(loaded, rounds=4, per_round=3).explore("red")
     assert [f.token for f in navigated.answers] == [f.token for f in static.answers]
+
+
+def test_a_model_with_a_chat_template_is_asked_through_it() -> None:
+    loaded = tiny()
+    loaded.tokenizer.chat_template = "<bos>{% for m in messages %}User: {{ m['content'] }}{% endfor %} Bot: "
+    asked = 'User: Please show me some cities. Bot: 1. "'
+    assert opened_prompt(loaded, NUMBERED_LIST, QUESTIONS[0]) == f"<bos>{asked}"
+    through = Navigator(loaded, **SMALL).explore(QUESTIONS[0])
+    ids = [1, *loaded.tokenizer.encode(asked)]
+    assert found(through) == found(Navigator(loaded, **SMALL).continued_ids([ids])[0])
+    official = Navigator(loaded, **SMALL, chat_template=False).explore(QUESTIONS[0])
+    assert found(official) == found(Navigator(tiny(), **SMALL).explore(QUESTIONS[0])) != found(through)
+    # A template that does not say what the user asks is plain text for every model.
+    own = ListTemplate(before="{instruction}:", opening="-", closing="\n", stop="\n")
+    for template in (WAYS, own):
+        assert opened_prompt(loaded, template, "red") == template.base("red")
+    loaded.tokenizer.chat_template = "{{ raise_exception('a system turn comes first') }}"
+    with pytest.raises(ModelError, match=r"the chat template of .* fails .*a system turn comes first"):
+        Navigator(loaded, **SMALL).explore("red")
 
 
 def test_one_round_is_the_static_ranking(loaded: LoadedModel) -> None:

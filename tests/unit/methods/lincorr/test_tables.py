@@ -8,9 +8,10 @@ import torch
 
 from armillary.errors import ModelError, NumericError, UsageError
 from armillary.methods.lincorr import LogitTable, PromptDomain, collect, resolve_words
-from armillary.methods.lincorr.tables import chat_opening
+from armillary.methods.lincorr.tables import CHAT_REQUEST
 from armillary.models import KINDS, LoadedModel, load, tiny
 from armillary.models.batches import encode
+from armillary.models.prompts import chat_text
 
 SUBJECTS = ["Paris", "snow", "JB", "red blue", "1"]
 TEMPLATES = ["{} lives in the city of", "{} lives in the country of", "The color of {} is", "The size of {} is"]
@@ -102,7 +103,7 @@ def test_chat_template_stands_before_every_prompt():
     with pytest.raises(ModelError, match="no chat template"):
         collect(loaded, domains(loaded), SUBJECTS, chat_template=True)
     loaded.tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }} then {% endfor %}says"
-    opening = chat_opening(loaded)
+    opening = chat_text(loaded, CHAT_REQUEST)
     assert encode(loaded, [opening])[0].count(loaded.tokenizer.bos_token_id) == 1, "by the template or the tokenizer"
     plain = collect(loaded, domains(loaded), SUBJECTS)
     chat = collect(loaded, domains(loaded), SUBJECTS, chat_template=True)
