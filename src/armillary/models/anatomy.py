@@ -183,12 +183,13 @@ def _follow_their_reads(
     def note(turn: int, module: nn.Module, args: tuple[Tensor, ...]) -> None:
         given[module][turn].append(args[0].detach())
 
-    def keep(module: nn.Module, _: object, out: Tensor) -> None:
-        made[module].append(out.detach())
+    def keep(module: nn.Module, _: object, out: object) -> None:
+        if isinstance(out, Tensor):  # a router may give more (PhiMoE)
+            made[module].append(out.detach())
 
-    def reverse(module: nn.Module, _: object, out: Tensor) -> Tensor:
-        first = made[module].pop(0) if made[module] else out
-        return first.flip(-2) if first.shape == out.shape else out
+    def reverse(module: nn.Module, _: object, out: object) -> object:
+        first = made[module].pop(0) if made[module] else None
+        return out if first is None or not isinstance(out, Tensor) or first.shape != out.shape else first.flip(-2)
 
     with evaluating(model):
         for turn, hook in enumerate((keep, reverse)):
