@@ -1,22 +1,18 @@
 """Pair diagnosis: where a tuned model changed its mind, over the texts that it and its earlier self write."""
 
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from armillary.checkup.diagnosis import Context, Diagnosed, PairDiagnosis
 from armillary.errors import InsufficientSamplesError, ModelError, UsageError
 from armillary.methods.modeldiff.comparison import compare
-from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace
+from armillary.methods.modeldiff.config import CompareConfig, InputSpace
 from armillary.methods.modeldiff.curves import Spread
 from armillary.methods.modeldiff.figures import Naming, amount, curves, examples
 from armillary.methods.modeldiff.result import enough, shortage
-from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
-from armillary.models import LoadedModel
 from armillary.records.sections import Figure, Finding, Section
 
-LENGTH, SEQUENCES, PILOT = 12, 256, 64
-"""Tokens of a sequence; sequences drawn from each model; sequences more that choose its window."""
+LENGTH, SEQUENCES, PILOT = 12, 256, 128
+"""Tokens of a sequence; sequences drawn from each model; sequences more of each that choose the windows."""
 
 QUANTILES = (0.05, 0.95)
 """Edges of each model's window, of the NLL of a pilot. Flat over the window the upper edge has no more weight than the
@@ -41,13 +37,10 @@ class Disagreement:
 
 def measure(before: Context, after: Context) -> Disagreement:
     """Samples of both models scored by both, flat over the NLL window; or why they can't be compared."""
-    config = CompareConfig(samples=SEQUENCES, weighting="profile", seed=after.config.seed)
-    space = InputSpace(length=LENGTH)
+    config = CompareConfig(samples=SEQUENCES, pilot=PILOT, weighting="profile", seed=after.config.seed)
+    space = InputSpace(length=LENGTH, quantiles=QUANTILES)
     parts = after.parts
     try:
-        same_vocabulary(before.loaded, after.loaded)
-        window = {"a": _window(before.loaded, space, config, 0), "b": _window(after.loaded, space, config, 1)}
-        space = replace(space, window=window)
         comparison = compare(
             before.loaded,
             after.loaded,
@@ -67,14 +60,6 @@ def measure(before: Context, after: Context) -> Disagreement:
         return Disagreement(reason=str(error))
 
 
-def _window(loaded: LoadedModel, space: InputSpace, config: CompareConfig, side: int) -> Bounds:
-    seed = int(np.random.SeedSequence([config.seed, side]).generate_state(1)[0])
-    # At temperature 1 alone the one rung is the model itself.
-    log_q_N = ModelSource.of(loaded, space, config).sample(PILOT, seed=seed).log_q_KN[0]
-    low, high = np.quantile(-log_q_N, QUANTILES)
-    return float(low), float(high)
-
-
 def describe(result: Disagreement) -> Diagnosed:
     """Both directions on one axis and texts by token; where the pair can't be compared, why."""
     if result.reason:
@@ -83,7 +68,8 @@ def describe(result: Disagreement) -> Diagnosed:
         return Diagnosed(section=_section(result.shortage, result.figures))
     directions = result.directions
     averages = [
-        f"{amount(direction.mean, '+.2f')} on the inputs of {role} (spread {amount(direction.deviation)})"
+        f"{amount(direction.mean, '+.2f')} on the inputs of {role} "
+        f"(spread {amount(direction.deviation)}{direction.warning})"
         for role, direction in directions.items()
     ]
     text = (

@@ -13,7 +13,7 @@ from armillary.data.texts.corpora import corpus_texts
 from armillary.methods.modeldiff import CompareConfig, Comparison, Direction, InputSpace, SampleExample, compare
 from armillary.methods.modeldiff.ancestry import Lineage, lineage
 from armillary.methods.modeldiff.config import Bounds
-from armillary.methods.modeldiff.core import Floats, Side, effective_size, expected_effective_size, log_sum
+from armillary.methods.modeldiff.core import Floats, Side, effective_size, log_sum
 from armillary.methods.modeldiff.curves import Bins
 from armillary.methods.modeldiff.figures import Naming, curves
 from armillary.methods.modeldiff.tempering import parallel_tempering
@@ -320,6 +320,16 @@ def tempered(scale: Scale, seed: int) -> list[TemperedRun]:
     return runs
 
 
+def expected_effective_size(nll_N: Floats, high: float) -> float:
+    """Effective samples at temperature 1 with the window's upper edge at ``high``: ``2 N h(high)``.
+
+    ``h`` is the density of the NLL, by a Gaussian kernel. Holds where the edge lies inside the sampled range.
+    """
+    from scipy.stats import gaussian_kde
+
+    return float(2 * len(nll_N) * gaussian_kde(nll_N)(high)[0])
+
+
 def window_edges(comparison: Comparison) -> list[WindowEdge]:
     """Effective samples of A's direction with the window's upper edge at three quantiles, and what Eq. 5 expects."""
     own_N, edges = comparison.a.own_N, []
@@ -364,6 +374,7 @@ def copies(loaded: LoadedModel, changed: LoadedModel, scale: Scale, seed: int, s
         InputSpace(length=scale.real_length),
         _real_config(scale, seed),
         store=lambda name, compute: store(f"copies {name}", compute),
+        weights=False,
     )
 
 

@@ -251,6 +251,7 @@ def _kinship(
         derivations={how: partial(derived, how=how, seed=seed, scale=scale.zoo) for how in DERIVATIONS},
         unrelated=unrelated | dict(strangers),
         reference=models["other corpus"],
+        weights=False,
     )
 
 

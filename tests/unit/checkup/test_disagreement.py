@@ -16,6 +16,7 @@ from armillary.methods.modeldiff.ancestry import noisy
 from armillary.models import LoadedModel, tiny
 from armillary.records.sections import Lines
 from armillary.runs.parts import Parts
+from copies import with_tokens_exchanged
 
 CONFIG = CheckupConfig(model="tiny-llama", before="tiny-qwen3", subjects=60, texts=8, text_tokens=32, clusters=4)
 DRAWN = 400
@@ -77,9 +78,7 @@ def test_too_few_sequences_are_told_without_a_curve(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_can_not_be_compared_says_why() -> None:
-    other = tiny("llama", vocabulary=1500)
-    other.tokenizer.add_tokens(["xylophonist"])
-    result, outcome = told(tiny("llama"), other)
+    result, outcome = told(tiny("llama"), with_tokens_exchanged(tiny("llama")))
     assert result.reason and result.directions == {}
     assert "were not compared" in outcome.section.summary and "different vocabularies" in outcome.section.summary
     assert outcome.findings == [] and outcome.section.figures == []

@@ -1,4 +1,4 @@
-"""``armillary modeldiff A B``: on which inputs two models disagree; ``modeldiff lineage A B``: is one a copy."""
+"""``armillary modeldiff A B``: where two models disagree; ``modeldiff lineage A B``: do they share an origin."""
 
 from collections.abc import Sequence
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 import tyro
 
 from armillary.cli.command import execute, print_summary
@@ -22,6 +23,9 @@ from armillary.runs.settings import DRY_BEFORE, DRY_MODEL, File, ModelSettings
 if TYPE_CHECKING:
     from armillary.methods.modeldiff.result import Comparison
 
+ROUNDING = 1e-3
+"""Nats per token or byte up to which a difference of one model from itself is rounding of float32."""
+
 SAMPLES, TEXTS = "samples.npz", "texts.json"
 """Files beside the record: ``Comparison.save`` of the token mode, ``TextComparison`` of the text mode."""
 
@@ -36,8 +40,8 @@ TOKENS_ONLY = (
 class ModeldiffSettings(Sequences, CompareConfig, ModelSettings):
     """Count the inputs on which two models disagree, by how much, and show some, without any benchmark.
 
-    Each model draws its own inputs and both score them. `armillary modeldiff lineage A B` asks instead whether B comes
-    from A. The same model twice is allowed: the difference is then 0, which checks the method.
+    Each model draws its own inputs and both score them. `armillary modeldiff lineage A B` asks instead whether they
+    share an origin. The same model twice is allowed: the difference is then 0, which checks the method.
     """
 
     command: ClassVar[str] = "modeldiff"
@@ -93,11 +97,7 @@ class ModeldiffSettings(Sequences, CompareConfig, ModelSettings):
         """Two tiny random models; by tempering, whose ladders take long, on sequences that are shorter still."""
         most = 8 if self.proposal == "own" else 3
         return replace(
-            self,
-            model_a=DRY_MODEL,
-            model_b=DRY_BEFORE,
-            length=min(self.length, most),
-            samples=min(self.samples, 300),
+            self, model_a=DRY_MODEL, model_b=DRY_BEFORE, length=min(self.length, most), samples=min(self.samples, 300)
         )
 
     def space(self, window: dict[str, Bounds] | None = None) -> InputSpace:
@@ -126,12 +126,23 @@ def compare_models(run: Run[ModeldiffSettings]) -> Outcome:
     Raises:
         ArmillaryError: the models can't be compared, no sample falls in a window, or a file holds nothing usable.
     """
-    outcome = _by_tokens(run) if run.settings.mode == "tokens" else _by_text(run)
-    if run.models["a"].fingerprint == run.models["b"].fingerprint:
-        same = "A and B are the same weights, so that D is 0 but for rounding."
-        finding = Finding(text=same, interest=1.0, section=outcome.sections[0].id)
-        outcome = replace(outcome, findings=[finding, *outcome.findings])
-    return outcome
+    return _by_tokens(run) if run.settings.mode == "tokens" else _by_text(run)
+
+
+def _same_weights(run: Run[ModeldiffSettings], largest: float, unit: str, section: str) -> list[Finding]:
+    """What is said first of two models with equal tensors: whether they are one model, and what D then is."""
+    a, b = run.models["a"], run.models["b"]
+    if a.fingerprint != b.fingerprint:
+        return []
+    size = f"the largest D measured is {largest:.2g} nats per {unit}"
+    differing = [name for name, digest in a.identity_parts.items() if b.identity_parts.get(name, digest) != digest]
+    if differing:
+        text = f"A and B are the same weights with another {' and another '.join(differing)}: {size}."
+    elif largest <= ROUNDING:
+        text = f"A and B are the same weights, so that D is 0 but for rounding: {size}."
+    else:
+        text = f"A and B are the same model, and yet {size}: their weights are rounded, or their passes differ."
+    return [Finding(text=text, interest=1.0, section=section)]
 
 
 def _by_tokens(run: Run[ModeldiffSettings]) -> Outcome:
@@ -139,10 +150,11 @@ def _by_tokens(run: Run[ModeldiffSettings]) -> Outcome:
     from armillary.methods.modeldiff.sheets import read_ratings, sheet_rows
 
     comparison = _kept(run) or _compared(run)
+    largest = max(float(np.abs(direction.difference_N).max()) for direction in (comparison.a, comparison.b))
     outcome = Outcome(
         title=_title(run),
         sections=sections(comparison),
-        findings=findings(comparison),
+        findings=_same_weights(run, largest / run.settings.length, "token", "differences") + findings(comparison),
         measures=measures(comparison),
     )
     if run.settings.ratings is not None:
@@ -181,17 +193,16 @@ def _kept(run: Run[ModeldiffSettings]) -> "Comparison | None":
 
 
 def _compared(run: Run[ModeldiffSettings]) -> "Comparison":
-    from armillary.methods.modeldiff.comparison import compare, text_window
-    from armillary.methods.modeldiff.source import ModelSource
+    from armillary.methods.modeldiff.comparison import compare
+    from armillary.methods.modeldiff.source import sources_of
+    from armillary.methods.modeldiff.window import text_window
 
     settings, a, b = run.settings, run.models["a"], run.models["b"]
     space, config = settings.space(), settings.compare()
     if settings.reference is not None:
         texts = text_lines(settings.reference)
-        windows = {
-            side: text_window(ModelSource.of(loaded, space, config), texts) for side, loaded in (("a", a), ("b", b))
-        }
-        space = settings.space(windows)
+        sources, _ = sources_of([a, b], space, config)
+        space = settings.space({side: text_window(source, texts) for side, source in zip("ab", sources, strict=True)})
     return compare(a, b, space, config, store=run.parts.arrays)
 
 
@@ -214,10 +225,12 @@ def _by_text(run: Run[ModeldiffSettings]) -> Outcome:
     )
     (run.folder.path / FILE_NAME).unlink(missing_ok=True)
     write_atomic(run.folder.path / TEXTS, dumps(comparison, indent=1) + "\n")
+    largest = max(abs(row.difference_per_byte) for row in comparison.rows)
+    page = text_sections(comparison)
     return Outcome(
         title=_title(run),
-        sections=text_sections(comparison),
-        findings=text_findings(comparison),
+        sections=page,
+        findings=_same_weights(run, largest, "byte", page[0].id) + text_findings(comparison),
         measures=text_measures(comparison),
     )
 

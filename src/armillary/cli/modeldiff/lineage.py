@@ -1,4 +1,4 @@
-"""``armillary modeldiff lineage A B``: whether one model comes from another, judged beside models of known lineage."""
+"""``armillary modeldiff lineage A B``: whether two models share an origin, by their weights and their predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,11 @@ from armillary.runs.settings import DRY_BEFORE, DRY_MODEL, ModelSettings
 
 @dataclass(frozen=True, kw_only=True)
 class LineageSettings(ModelSettings):
-    """Does model B come from model A? Judged beside known derivations of A and models known to be unrelated."""
+    """Do models A and B share an origin? Their weights decide, where they can be laid over each other.
+
+    The verdict is identical, derived, no evidence of descent or undecided; which of the two came first the weights do
+    not tell. How the predictions differ is shown beside, among known derivations of A and unrelated models if given.
+    """
 
     command: ClassVar[str] = "modeldiff lineage"
 
@@ -22,10 +26,10 @@ class LineageSettings(ModelSettings):
     """The supposed origin, which draws the inputs: packaged name, folder, .gguf file or hub id."""
 
     model_b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
-    """The supposed copy, in the same forms."""
+    """The supposed copy, in the same forms; another vocabulary leaves its weights alone to be compared."""
 
     calibrate: bool = False
-    """Make known derivations of A (weight noise, rounded weights) to compare with."""
+    """Make known derivations of A (weight noise, rounded weights) to hold the predictions against."""
 
     unrelated: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL")] = ()
     """Models of the same vocabulary that are known not to come from A."""
@@ -71,9 +75,9 @@ class LineageSettings(ModelSettings):
 
 
 def trace_lineage(run: Run[LineageSettings]) -> Outcome:
-    """How near B is to A among the models of known lineage. UsageError for models of different vocabularies."""
+    """What the weights of A and B have in common, and how near their predictions are."""
     from armillary.methods.modeldiff import lineage
-    from armillary.methods.modeldiff.report import lineage_measures, lineage_section
+    from armillary.methods.modeldiff.lineage_report import lineage_measures, lineage_section
     from armillary.records.sections import Finding
 
     settings, a, b = run.settings, run.models["a"], run.models["b"]
@@ -88,7 +92,7 @@ def trace_lineage(run: Run[LineageSettings]) -> Outcome:
         store=run.parts.arrays,
     )
     return Outcome(
-        title=f"Does {b.name} come from {a.name}?",
+        title=f"Do {a.name} and {b.name} share an origin?",
         measures=lineage_measures(result),
         findings=[Finding(text=result.sentence(), interest=0.9, section="lineage")],
         sections=[lineage_section(result)],

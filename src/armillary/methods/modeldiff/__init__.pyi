@@ -8,7 +8,7 @@ from .ancestry import (
     noisy as noisy,
     rounded as rounded,
 )
-from .comparison import compare as compare, pilot_window as pilot_window, text_window as text_window
+from .comparison import compare as compare
 from .config import CompareConfig as CompareConfig, InputSpace as InputSpace
 from .core import (
     Direction as Direction,
@@ -18,7 +18,6 @@ from .core import (
     Scorer as Scorer,
     SequenceSource as SequenceSource,
     effective_size as effective_size,
-    expected_effective_size as expected_effective_size,
     reliability as reliability,
 )
 from .curves import Agreement as Agreement, CountTable as CountTable, Spread as Spread
@@ -37,7 +36,7 @@ from .sheets import (
     read_ratings as read_ratings,
     sheet_rows as sheet_rows,
 )
-from .source import ModelSource as ModelSource, same_vocabulary as same_vocabulary, vocabulary_hash as vocabulary_hash
+from .source import ModelSource as ModelSource, common_ids as common_ids, vocabulary_hash as vocabulary_hash
 from .tempered_source import LoadedTempered as LoadedTempered, TemperedSource as TemperedSource
 from .tempering import (
     Redraw as Redraw,
@@ -46,5 +45,7 @@ from .tempering import (
     parallel_tempering as parallel_tempering,
 )
 from .text_mode import TextComparison as TextComparison, compare_texts as compare_texts
+from .weights import MatrixPair as MatrixPair, WeightComparison as WeightComparison, compare_weights as compare_weights
+from .window import Pilot as Pilot, drawn_pilot as drawn_pilot, text_window as text_window
 
 CARD: armillary.cards.MethodCard

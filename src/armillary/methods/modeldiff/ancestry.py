@@ -1,11 +1,11 @@
-"""Is one model derived from another? Judged by calibration: against known derivations and against unrelated models.
+"""Do two models share an origin? Their weights decide; predictions are set beside those of known derivations.
 
 The paper names the detection of copies as a use of Model-diff; features and decision are ours. Legend: N samples.
 """
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, cast
 
@@ -13,23 +13,30 @@ import torch
 from torch import Tensor
 
 from armillary.errors import UsageError
-from armillary.methods.modeldiff.comparison import as_draws, pilot_window
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace
 from armillary.methods.modeldiff.core import Direction, Draws, Floats
 from armillary.methods.modeldiff.curves import Bins, CountTable, Spread, spread
-from armillary.methods.modeldiff.source import ModelSource, same_vocabulary
+from armillary.methods.modeldiff.source import DifferentVocabularies, sources_of
+from armillary.methods.modeldiff.weights import WeightComparison, compare_weights
+from armillary.methods.modeldiff.window import as_draws, drawn_pilot
 from armillary.models import LoadedModel, find_anatomy
 from armillary.progress import track
 from armillary.runs.parts import Arrays, Store, kept
 
 Kind = Literal["candidate", "derivation", "unrelated"]
-Verdict = Literal["derived", "not derived", "undecided"]
+Verdict = Literal["identical", "derived", "no evidence of descent", "undecided"]
 
 Derivation = Callable[[LoadedModel], LoadedModel]
 """A way to make a copy of a model that differs from it."""
 
 NOISE = (0.003, 0.01, 0.03, 0.1)
 """Sizes of weight noise, relative to the root mean square of each matrix."""
+
+SAME = 1e-4
+"""Nats per token up to which a difference is rounding of float32 logits (measured: some 2e-6)."""
+
+WORKS = 0.5
+"""Share of A's plausible inputs that a derivation must find plausible too; else it is destroyed, and no measure."""
 
 BITS = (8, 4)
 """Bits to which weights are rounded."""
@@ -43,13 +50,30 @@ class Relative:
     kind: Kind
     spread: Spread
 
+    @property
+    def is_same(self) -> bool:
+        """Whether it predicts what the first does, up to rounding."""
+        ends = (self.spread.mean.lower, self.spread.mean.upper, self.spread.deviation.upper)
+        return self.spread.impossible is None and max(map(abs, ends)) <= SAME
+
+    @property
+    def destroyed(self) -> bool:
+        """Whether it is a derivation that no longer writes as the first does: how far off it is says nothing."""
+        return self.kind == "derivation" and self.spread.overlap.estimate < WORKS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """The features of the candidate among those of known derivations and of unrelated models."""
+    """What the weights of two models have in common, and how their predictions differ beside those of relatives."""
 
     relatives: tuple[Relative, ...]
-    """The candidate first."""
+    """The candidate first; empty where the predictions could not be compared."""
+
+    weights: WeightComparison | None = None
+    """None where they were not looked at."""
+
+    notes: tuple[str, ...] = ()
+    """What was left out, a sentence each."""
 
     @property
     def candidate(self) -> Relative:
@@ -57,40 +81,55 @@ class Lineage:
         return self.relatives[0]
 
     def deviations(self, kind: Kind) -> list[float]:
-        """Spread of the difference (nats per token) of every relative of a kind."""
-        return [relative.spread.deviation.estimate for relative in self.relatives if relative.kind == kind]
+        """Spread of the difference (nats per token) of every relative of a kind; of copies that still work."""
+        relatives = [relative for relative in self.relatives if relative.kind == kind and not relative.destroyed]
+        return [relative.spread.deviation.estimate for relative in relatives]
 
     @property
     def verdict(self) -> Verdict:
-        """Derived: no further than the furthest known derivation and nearer than every unrelated model; not derived:
-        further than every known derivation (and not clearly nearer than the unrelated ones); else undecided.
+        """Identical: the predictions are the same up to rounding. Then the weights decide: derived where half of the
+        matrices or more are related beyond chance, undecided where fewer are, no evidence of descent where none is.
 
-        Ends of the candidate's interval are compared, not its middle. Without an unrelated model to compare with,
-        "derived" can't be told from "alike by nature" and the verdict is at most undecided.
+        Where no weights could be laid over each other the spread of the difference is left, which orders kin wrongly
+        too often to accuse: no evidence of descent where the candidate lies further off than every known derivation
+        and no nearer than an unrelated model (ends of intervals are compared), else undecided.
         """
-        own = self.candidate.spread.deviation
+        if self.relatives and self.candidate.is_same:
+            return "identical"
+        if self.weights is not None and self.weights.matrices:
+            related, all_of_them = len(self.weights.related), len(self.weights.matrices)
+            if 2 * related >= all_of_them:
+                return "derived"
+            return "undecided" if related else "no evidence of descent"
         derived, unrelated = self.deviations("derivation"), self.deviations("unrelated")
-        if not derived:
+        if not (self.relatives and derived and unrelated):
             return "undecided"
-        if own.upper <= max(derived):
-            return "derived" if unrelated and own.upper < min(unrelated) else "undecided"
-        if own.lower > max(derived) and (not unrelated or own.upper >= min(unrelated)):
-            return "not derived"
-        return "undecided"
+        own = self.candidate.spread.deviation
+        far = own.lower > max(derived) and own.upper >= min(unrelated)
+        return "no evidence of descent" if far else "undecided"
 
     def sentence(self) -> str:
         """In words."""
-        own = self.candidate.spread.deviation
-        derived, unrelated = self.deviations("derivation"), self.deviations("unrelated")
-        sentence = (
-            f"{self.candidate.name}: {self.verdict}. The difference spreads by {own.estimate:.3f} nats per token "
-            f"[{own.lower:.3f}, {own.upper:.3f}]"
-        )
-        if derived:
-            sentence += f"; {len(derived)} known derivations lie between {min(derived):.3f} and {max(derived):.3f}"
-        if unrelated:
-            sentence += f", {len(unrelated)} unrelated models between {min(unrelated):.3f} and {max(unrelated):.3f}"
-        return sentence + "."
+        parts = [VERDICTS[self.verdict]]
+        if self.weights is not None:
+            parts += [f"{self.weights.sentence()}.", *self.weights.notes]
+        if self.relatives:
+            own = self.candidate.spread.deviation
+            spread = f"The difference spreads by {own.estimate:.3f} nats per token [{own.lower:.3f}, {own.upper:.3f}]"
+            spread += self.candidate.spread.warning
+            for kind, named in (("derivation", "known derivations"), ("unrelated", "unrelated models")):
+                if others := self.deviations(cast(Kind, kind)):
+                    spread += f"; {len(others)} {named} lie between {min(others):.3f} and {max(others):.3f}"
+            parts.append(spread + ".")
+        return " ".join([*parts, *self.notes])
+
+
+VERDICTS: dict[Verdict, str] = {
+    "identical": "Identical: the two models predict the same up to rounding.",
+    "derived": "Derived: one of the two models comes from the other, or both from a third.",
+    "no evidence of descent": "No evidence of descent.",
+    "undecided": "Undecided.",
+}
 
 
 def lineage(
@@ -103,25 +142,38 @@ def lineage(
     unrelated: Mapping[str, LoadedModel] | None = None,
     reference: LoadedModel | None = None,
     store: Store | None = None,
+    weights: bool = True,
 ) -> Lineage:
-    """How near ``b`` is to ``a``, beside known derivations of ``a`` (made here) and unrelated models (given).
+    """Whether ``a`` and ``b`` share an origin: by their weights, and how their predictions differ.
 
-    Samples are drawn from ``a`` once and scored by each model; A's window holds for all. ``reference`` is a third
-    model whose NLL is taken off both before they are correlated. All models need one vocabulary (UsageError).
+    Samples are drawn from ``a`` once and scored by ``b``, by known derivations of ``a`` (made here) and by unrelated
+    models (given); A's window holds for all. ``reference`` is a third model whose NLL is taken off both before they
+    are correlated. ``weights=False`` leaves the weights out. UsageError where an unrelated model has another
+    vocabulary; where ``b`` has one, its weights are looked at alone.
     """
     space, config = space or InputSpace(), config or CompareConfig(samples=512, weighting="profile")
     if config.temperatures != (1.0,):
         raise UsageError(f"lineage draws at temperature 1 alone; got {config.temperatures}.")
-    others = {**(unrelated or {}), "candidate": b, **({"reference": reference} if reference else {})}
-    for other in others.values():
-        same_vocabulary(a, other)
-    rows = min(model.anatomy.vocabulary_size for model in (a, *others.values()))
-    own = ModelSource.of(a, space, config, rows)
+    compared_weights = compare_weights(a, b, seed=config.seed) if weights else None
+    others = {"candidate": b, **(unrelated or {}), **({"reference": reference} if reference else {})}
+    try:
+        sources_of([a, b], space, config)
+    except DifferentVocabularies as error:
+        if not weights:
+            raise
+        return Lineage(relatives=(), weights=compared_weights, notes=(f"Predictions were not compared: {error}",))
+    sources, notes = sources_of([a, *others.values()], space, config)
+    own = sources[0]
+    by_model = {id(source.loaded): source for source in sources}
     bounds = space.bounds()
-    window = bounds["a"] if bounds else pilot_window(own, space, config, 2 * config.seed, store)
+    seed = 2 * config.seed
+    pilot = None if bounds else drawn_pilot({"a": own}, space, config, {"a": seed}, store)
+    window = bounds["a"] if pilot is None else pilot.windows[0]
+    # One window for both: the question is what the others make of A's inputs.
+    windows_R22 = None if pilot is None else pilot.resampled(config.replicates, [seed])[:, [0, 0]]
 
     def draw() -> Arrays:
-        draws = as_draws(own.sample(config.samples, seed=2 * config.seed + 1), own.length)
+        draws = as_draws(own.sample(config.samples, seed=seed + 1), own.length)
         return {"ids": draws.ids_NL, "log_q": draws.log_q_KN, "own": cast(Floats, draws.nll_N)}
 
     drawn = kept(store, "samples", draw)
@@ -130,7 +182,7 @@ def lineage(
         """NLL (nats) of each sample under a model that is made only where the scores are not kept."""
 
         def score() -> Arrays:
-            return {"nll": ModelSource.of(derive(origin), space, config, rows).score(drawn["ids"])}
+            return {"nll": replace(by_model[id(origin)], loaded=derive(origin)).score(drawn["ids"])}
 
         return cast(Floats, kept(store, f"scored {name}", score)["nll"])
 
@@ -150,9 +202,11 @@ def lineage(
             other_N=scored(f"{kind} {name}", derive, origin),
         )
         bins = Bins.spanning(config.bin_width * space.length, [direction.difference_N])
-        table = CountTable(direction=direction, bins=bins, replicates=config.replicates, seed=2 * config.seed)
+        table = CountTable(
+            direction=direction, bins=bins, replicates=config.replicates, seed=seed, windows_R22=windows_R22
+        )
         relatives.append(Relative(name=name, kind=kind, spread=spread(table, config.level, third_N)))
-    return Lineage(relatives=tuple(relatives))
+    return Lineage(relatives=tuple(relatives), weights=compared_weights, notes=notes)
 
 
 def _itself(model: LoadedModel) -> LoadedModel:

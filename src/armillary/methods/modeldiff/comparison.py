@@ -6,21 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from armillary.errors import NumericError, UsageError
-from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace
+from armillary.errors import UsageError
+from armillary.methods.modeldiff.config import CompareConfig, InputSpace
 from armillary.methods.modeldiff.core import SIDES, Direction, Draws, Floats, Proposal, SequenceSource, Side, Tokens
 from armillary.methods.modeldiff.result import Comparison
 from armillary.methods.modeldiff.source import ModelSource, pair_of_sources
 from armillary.methods.modeldiff.tempered_source import TemperedSource
+from armillary.methods.modeldiff.window import as_draws, block_seed, drawn_pilot, numbers
 from armillary.models.loaded import LoadedModel
 from armillary.progress import counted
 from armillary.runs.parts import Arrays, Store, kept
-
-PILOT_QUANTILES = (0.05, 0.5)
-"""Edges of the window that a pilot chooses; the median keeps enough samples near the edge, where the weights are."""
-
-LEAST_TEXTS = 20
-"""Human texts that choose a window: with fewer the 5 % quantile rests on the very lowest alone."""
 
 
 def compare(
@@ -42,20 +37,18 @@ def compare(
     gives no numbers or the chains of the tempered proposal did not mix.
     """
     space, config = space or InputSpace(), config or CompareConfig(**settings)
-    sources, names = pair_of_sources(a, b, space, config)
+    sources, names, notes = pair_of_sources(a, b, space, config)
     seeds = seeds or {"a": 2 * config.seed, "b": 2 * config.seed + 1}
     given = space.bounds()
-    windows: dict[Side, Bounds] = {
-        side: given[side] if given else pilot_window(source, space, config, seeds[side], store, f"{side} pilot")
-        for side, source in sources.items()
-    }
+    pilot = None if given else drawn_pilot(sources, space, config, seeds, store)
+    windows = given if pilot is None else dict(zip(sources, pilot.windows, strict=True))
     # A window is chosen by what a model writes of its own accord, whatever the samples are then drawn from.
     proposals = {side: _proposal(source, config) for side, source in sources.items()}
     directions: dict[Side, Direction] = {}
     with counted(f"Comparing {names[0]} with {names[1]}", 2 * config.samples) as bar:
         for side, other in SIDES:
             block = partial(_block, proposals[side], sources[side], sources[other], space, seeds[side])
-            drawn = _joined(block, config, store, side, bar.advance)
+            drawn = _joined(block, config, store, side, isinstance(proposals[side], TemperedSource), bar.advance)
             directions[side] = Direction.from_draws(
                 Draws(ids_NL=drawn["ids"], log_q_KN=drawn["log_q"], rung_N=drawn["rung"], unit_N=drawn.get("unit")),
                 side=side,
@@ -76,61 +69,10 @@ def compare(
         a=directions["a"],
         b=directions["b"],
         seeds=(seeds["a"], seeds["b"]),
+        pilot=pilot,
+        notes=notes,
         pieces=dict(zip(tokens, pieces(tokens), strict=True)) if pieces else {},
     )
-
-
-def pilot_window(
-    source: SequenceSource,
-    space: InputSpace,
-    config: CompareConfig,
-    seed: int,
-    store: Store | None = None,
-    part: str = "pilot",
-) -> Bounds:
-    """The 5 % quantile and the median of the NLL (nats) of a pilot drawn at temperature 1 with a seed of its own.
-
-    Where the pilot has several temperatures, only the sequences drawn at 1 count. ``part`` names it in the ``store``.
-    """
-
-    def draw() -> Arrays:
-        draws = as_draws(source.sample(config.pilot, seed=_block_seed(seed, -1)), space.length)
-        nll_N = draws.nll_N if draws.nll_N is not None else source.score(draws.ids_NL)
-        plain = np.isclose(draws.log_q_KN[draws.rung_N, np.arange(len(nll_N))], -nll_N, atol=1e-3)
-        return {"nll": nll_N[plain] if plain.any() else nll_N}
-
-    low, high = np.quantile(_numbers(kept(store, part, draw)["nll"], "pilot"), PILOT_QUANTILES)
-    # A model with one value only (a uniform one) still gets a window around it.
-    return float(low - 1e-6 * (1 + abs(low))), float(high + 1e-6 * (1 + abs(high)))
-
-
-def text_window(source: ModelSource, texts: list[str]) -> Bounds:
-    """The 5 % and 95 % quantiles of the NLL (nats) of human texts cut to the length of the space.
-
-    Raises UsageError where fewer than 20 texts are long enough.
-    """
-    rows = [source.loaded.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-    long_enough = [row[: source.length] for row in rows if len(row) >= source.length]
-    if len(long_enough) < LEAST_TEXTS:
-        raise UsageError(
-            f"A window needs {LEAST_TEXTS} texts of {source.length} tokens or more; {len(long_enough)} are as long."
-        )
-    low, high = np.quantile(source.score(np.array(long_enough)), [0.05, 0.95])
-    return float(low), float(high)
-
-
-def as_draws(drawn: Draws | tuple[Any, Any], length: int) -> Draws:
-    """What a proposal gave, checked. Raises NumericError or UsageError where it is not what it should be."""
-    draws = drawn if isinstance(drawn, Draws) else Draws.single(*drawn)
-    if draws.ids_NL.ndim != 2 or draws.ids_NL.shape[1] != length:
-        raise UsageError(f"sample must give sequences of {length} tokens, got shape {draws.ids_NL.shape}.")
-    own_N = draws.log_q_KN[draws.rung_N, np.arange(len(draws.ids_NL))]
-    if not np.isfinite(own_N).all():
-        raise NumericError(
-            "A sequence was drawn with log-probability "
-            f"{own_N[~np.isfinite(own_N)][0]}: what is drawn must have a finite one under its own proposal."
-        )
-    return draws
 
 
 def _proposal(source: SequenceSource, config: CompareConfig) -> Proposal:
@@ -141,20 +83,17 @@ def _proposal(source: SequenceSource, config: CompareConfig) -> Proposal:
     return TemperedSource.around(source, config)
 
 
-def _block_seed(seed: int, block: int) -> int:
-    return int(np.random.SeedSequence([seed, block + 1]).generate_state(1)[0])
-
-
 def _joined(
     block: Callable[[int, int], Arrays],
     config: CompareConfig,
     store: Store | None,
     side: Side,
+    whole: bool,
     advance: Callable[[int], None],
 ) -> Arrays:
     """All samples of one direction; each block (its number, its size) is kept as it is drawn."""
     # The ladders of one run hang together and give as many draws as they give: they are one block.
-    most = config.block if config.proposal == "own" else config.samples
+    most = config.samples if whole else config.block
     arrays = []
     for number, start in enumerate(range(0, config.samples, most)):
         size = min(most, config.samples - start)
@@ -176,7 +115,7 @@ def _block(
     size: int,
 ) -> Arrays:
     """``size`` samples of one direction, scored by both models."""
-    draws = as_draws(proposal.sample(size, seed=_block_seed(seed, number)), space.length)
+    draws = as_draws(proposal.sample(size, seed=block_seed(seed, number)), space.length)
     arrays: Arrays = {"ids": draws.ids_NL, "log_q": draws.log_q_KN, "rung": draws.rung_N}
     if draws.unit_N is not None:
         # Chains of one block are not those of another.
@@ -185,7 +124,7 @@ def _block(
     if own_N is None or (own_tokens is None and hasattr(own, "token_scores")):
         own_N, own_tokens = _score(own, draws.ids_NL)
     other_N, other_tokens = _score(other, draws.ids_NL)
-    arrays |= {"own": _numbers(own_N, "drawing"), "other": _numbers(other_N, "other")}
+    arrays |= {"own": numbers(own_N, "drawing"), "other": numbers(other_N, "other")}
     if own_tokens is not None and other_tokens is not None:
         arrays |= {"own_tokens": own_tokens.astype(np.float32), "other_tokens": other_tokens.astype(np.float32)}
     texts = getattr(own, "texts", None)
@@ -199,12 +138,3 @@ def _score(source: SequenceSource, ids_NL: Tokens) -> tuple[Floats, Floats | Non
         return np.asarray(source.score(ids_NL), dtype=np.float64), None
     tokens_NL: Floats = by_token(ids_NL)
     return tokens_NL.sum(axis=1), tokens_NL
-
-
-def _numbers(nll: Any, which: str) -> Floats:
-    nll_N: Floats = np.asarray(nll, dtype=np.float64)
-    if np.isnan(nll_N).any() or (nll_N == -np.inf).any():
-        raise NumericError(
-            f"The {which} model gave an NLL that is no number for {int(np.isnan(nll_N).sum())} sequences."
-        )
-    return nll_N

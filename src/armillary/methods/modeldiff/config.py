@@ -35,11 +35,16 @@ class InputSpace(Sequences):
     """Those of the sequences that a model finds plausible: its NLL lies in a window."""
 
     window: Literal["pilot"] | Bounds | Mapping[str, Bounds] = "pilot"
-    """Lowest and highest NLL (nats, summed over the sequence). "pilot": the 5 % quantile and the median of a pilot
-    drawn at temperature 1 from each model; a pair: the same for both; {"a": pair, "b": pair}: one each."""
+    """Lowest and highest NLL (nats, summed over the sequence). "pilot": the ``quantiles`` of what each model writes,
+    from one pilot of both models that both score; a pair: the same for both; {"a": pair, "b": pair}: one each."""
+
+    quantiles: tuple[float, float] = (0.05, 0.5)
+    """Ends of the window that a pilot chooses; the median keeps many samples near the edge, where the weights are."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.quantiles[0] < self.quantiles[1] <= 1:
+            raise UsageError(f"quantiles must be two numbers, 0 <= low < high <= 1; got {self.quantiles}.")
         if self.window != "pilot":
             for low, high in self.bounds().values():
                 if not (math.isfinite(low) and math.isfinite(high) and 0 <= low < high):
@@ -67,8 +72,8 @@ class CompareConfig:
     """Sequences drawn from each model."""
 
     proposal: Literal["own", "tempered"] = "own"
-    """own draws token by token from each model. tempered draws whole sequences by parallel tempering, as many as its
-    ladders give: worth its price where own draws hardly reach the window."""
+    """own draws token by token from each model. tempered draws whole sequences by parallel tempering, all
+    that its ladders give and ``samples`` at least: worth its price where own draws hardly reach the window."""
 
     temperatures: tuple[float, ...] = (1.0,)
     """Temperatures of the draws, equally many sequences at each; 1 must be among them. By default 1 alone, and with
@@ -82,7 +87,7 @@ class CompareConfig:
     """Width of a bin of the difference, nats per token."""
 
     pilot: int = 256
-    """Sequences of the pilot that chooses the window."""
+    """Sequences of each model in the pilot that chooses the windows; its chance is part of every interval."""
 
     block: int = 256
     """Sequences drawn, and kept on disk, together."""

@@ -7,7 +7,7 @@ Legend: N samples, L tokens of each, K rungs, U resampled units, R replicates, C
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.methods.modeldiff.config import Bounds
+from armillary.numerics.mixing import statistical_inefficiency
 from armillary.numerics.pareto import UNRELIABLE, pareto_k
 from armillary.numerics.reweighting import balance_log_weights
 
@@ -97,16 +98,6 @@ def effective_size(log_weight_N: Floats) -> float:
     return math.exp(2 * log_sum(log_weight_N) - log_sum(2 * log_weight_N))
 
 
-def expected_effective_size(nll_N: Floats, high: float) -> float:
-    """Effective samples at temperature 1 with the window's upper edge at ``high``: ``2 N h(high)``.
-
-    ``h`` is the density of the NLL, by a Gaussian kernel. Holds where the edge lies inside the sampled range.
-    """
-    from scipy.stats import gaussian_kde
-
-    return float(2 * len(nll_N) * gaussian_kde(nll_N)(high)[0])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
     """On how many samples a figure really rests."""
@@ -155,17 +146,40 @@ class Reliability:
         return f"{rests}: not enough samples; {self.wanted:,} would do."
 
 
-def reliability(log_weight_N: Floats, inside_N: Mask) -> Reliability:
-    """How many samples a sum over ``inside`` rests on."""
+def reliability(log_weight_N: Floats, inside_N: Mask, unit_N: Integers | None = None, rungs: int = 1) -> Reliability:
+    """How many samples a sum over ``inside`` rests on; draws of one chain (``unit``) count for what they add."""
     kept = log_weight_N[inside_N]
     total = log_sum(kept)
+    effective = effective_size(kept)
+    if unit_N is not None and effective > 0:
+        effective *= _independence(np.where(inside_N, np.exp(log_weight_N - kept.max()), 0.0), unit_N, rungs)
     return Reliability(
         drawn=len(log_weight_N),
         inside=int(inside_N.sum()),
-        effective=effective_size(kept),
+        effective=effective,
         largest=math.exp(float(kept.max()) - total) if total > -math.inf else 1.0,
         pareto_k=pareto_k(kept) if len(kept) else math.inf,
     )
+
+
+def _independence(weight_N: Floats, unit_N: Integers, rungs: int) -> float:
+    """Variance of the sum of the weights were all draws independent, over that of the chains; 1 at most.
+
+    A chain's draws stand in their order, the rungs of a sweep together. Its sums over the rungs give the second by
+    their autocorrelation, or the chains' whole sums where draws are too few or not equally many.
+    """
+    _, chain_N, sizes = np.unique(unit_N, return_inverse=True, return_counts=True)
+    if sizes.max() == 1:
+        return 1.0
+    if np.ptp(sizes) == 0 and sizes[0] % rungs == 0 and sizes[0] >= 4 * rungs:
+        weight_CSK = weight_N[np.argsort(chain_N, kind="stable")].reshape(len(sizes), -1, rungs)
+        sums_CS = weight_CSK.sum(axis=2)
+        chained = sums_CS.size * sums_CS.var() * statistical_inefficiency(sums_CS)
+        independent = sums_CS.size * weight_CSK.var(axis=(0, 1)).sum()
+    else:
+        chained = len(sizes) * np.bincount(chain_N, weight_N).var()
+        independent = len(weight_N) * weight_N.var()
+    return float(min(1.0, independent / chained)) if chained > 0 else 1.0
 
 
 def resampled(unit_N: Integers, stratum_N: Integers, replicates: int, seed: int) -> Iterator[Floats]:
@@ -189,17 +203,19 @@ def resampled(unit_N: Integers, stratum_N: Integers, replicates: int, seed: int)
         yield block_RU if len(first_U) == len(unit_N) else block_RU[:, unit_N]
 
 
-def replicate_sums(weight_N: Floats, cell_N: Integers, cells: int, counts: Iterator[Floats]) -> Floats:
-    """Sum of the weights in each cell, per replicate ``[r, c]``; a cell of -1 is left out."""
-    kept = np.flatnonzero(cell_N >= 0)
-    cell_K, weight_K = cell_N[kept], weight_N[kept]
-    whole = len(kept) == len(cell_N)
-    sums = [
-        np.bincount(cell_K, (counts_N if whole else counts_N[kept]) * weight_K, minlength=cells)
-        for block_RN in counts
-        for counts_N in block_RN
-    ]
-    return np.stack(sums)
+def replicate_sums(weight_N: Floats, resamples: Iterable[tuple[Floats, Integers]], cells: int) -> Floats:
+    """Sum of the weights in each cell, per replicate ``[r, c]``: how often each sample was drawn, and its cell.
+
+    A cell of -1 is left out.
+    """
+    sums = []
+    for counts_N, cell_N in resamples:
+        kept = np.flatnonzero(cell_N >= 0)
+        if len(kept) == len(cell_N):
+            sums.append(np.bincount(cell_N, counts_N * weight_N, minlength=cells))
+        else:
+            sums.append(np.bincount(cell_N[kept], counts_N[kept] * weight_N[kept], minlength=cells))
+    return np.stack(sums).astype(np.float64)
 
 
 # One model's samples, scored by both: the raw numbers from which every figure of a comparison is computed.
@@ -287,7 +303,12 @@ class Direction:
     @property
     def reliability(self) -> Reliability:
         """On how many samples the counts of this direction rest."""
-        return reliability(self.log_weight_N, self.inside_N)
+        return reliability(self.log_weight_N, self.inside_N, self.unit_N, self.rungs)
+
+    @property
+    def rungs(self) -> int:
+        """Temperatures drawn at."""
+        return 1 if self.log_q_KN is None else len(self.log_q_KN)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Every array under its name, for an npz file."""

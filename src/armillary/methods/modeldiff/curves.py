@@ -4,15 +4,19 @@ Legend: N samples, Z bins of the NLL, D bins of the difference, R replicates, C 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from armillary.errors import InsufficientSamplesError
-from armillary.methods.modeldiff.core import Direction, Floats, Integers, replicate_sums, resampled
+from armillary.methods.modeldiff.config import Bounds
+from armillary.methods.modeldiff.core import Direction, Floats, Integers, Mask, replicate_sums, resampled
 from armillary.numerics.intervals import Interval
+
+MOST_HELD = 2**21
+"""Samples of all replicates together that are kept between one figure and the next: 32 MB."""
 
 Z_BIN = 1.0
 """Greatest width of a bin of the NLL, nats; all bins of a window are equally wide."""
@@ -59,6 +63,15 @@ class CountTable:
     bins: Bins
     replicates: int
     seed: int
+    windows_R22: Floats | None = None
+    """The windows of each replicate, the drawing model's and the other's, where a pilot chose them; None where they
+    were given and are the same in all."""
+
+    @property
+    def how(self) -> str:
+        """Where the intervals come from."""
+        pilot = "" if self.windows_R22 is None else " and over the pilot that chose the windows"
+        return f"percentile bootstrap over {len(self.direction.own_N):,} sequences{pilot}"
 
     @cached_property
     def log_scale(self) -> float:
@@ -75,21 +88,17 @@ class CountTable:
 
     @cached_property
     def weight_N(self) -> Floats:
-        """Scaled weights; 0 outside the window."""
-        inside = self.direction.inside_N
+        """Scaled weights; 0 outside the window in every replicate."""
+        inside, own_N = self.direction.inside_N, self.direction.own_N
+        if self.windows_R22 is not None:
+            inside = inside | ((own_N >= self.windows_R22[:, 0, 0].min()) & (own_N <= self.windows_R22[:, 0, 1].max()))
         return np.where(inside, np.exp(np.where(inside, self.direction.log_weight_N, 0) - self.log_scale), 0.0)
 
     @property
     def rows(self) -> int:
-        """Bins of the NLL."""
+        """Bins of the NLL, equally wide: a narrower last one would weigh as much as the others in the profile."""
         low, high = self.direction.window
         return max(1, int(np.ceil((high - low) / Z_BIN)))
-
-    @property
-    def row_width(self) -> float:
-        """Nats of a bin of the NLL. A narrower last bin would weigh as much as the others in the profile."""
-        low, high = self.direction.window
-        return (high - low) / self.rows
 
     @property
     def columns(self) -> int:
@@ -99,26 +108,68 @@ class CountTable:
     @cached_property
     def cell_N(self) -> Integers:
         """Cell of each sample, ``(row * columns + column) * 2 + in overlap``; -1 outside the window."""
-        step_N = (self.direction.own_N - self.direction.window[0]) / self.row_width
+        return self._cells(self.direction.window, self.direction.other_window)
+
+    @cached_property
+    def _column_N(self) -> Integers:
+        return self.bins.index(self.direction.difference_N)
+
+    def _cells(self, window: Bounds, other_window: Bounds) -> Integers:
+        """The same within other windows, which have as many rows."""
+        own_N, other_N = self.direction.own_N, self.direction.other_N
+        step_N = (own_N - window[0]) * (self.rows / (window[1] - window[0]))
         row_N = np.clip(step_N, 0, self.rows - 1).astype(np.int64)
-        cell_N = (row_N * self.columns + self.bins.index(self.direction.difference_N)) * 2 + self.direction.overlap_N
-        return np.where(self.direction.inside_N, cell_N, -1)
+        both_N = (other_N >= other_window[0]) & (other_N <= other_window[1])
+        inside_N = (own_N >= window[0]) & (own_N <= window[1])
+        return np.where(inside_N, (row_N * self.columns + self._column_N) * 2 + both_N, -1)
+
+    def resampled_cells(self) -> Iterable[tuple[Floats, Integers]]:
+        """How often each sample was drawn in each replicate ``[n]``, and its cell there ``[n]``."""
+        return self._held if self.replicates * len(self.cell_N) <= MOST_HELD else self._resampled()
+
+    @cached_property
+    def _held(self) -> list[tuple[Floats, Integers]]:
+        return list(self._resampled())
+
+    def _resampled(self) -> Iterator[tuple[Floats, Integers]]:
+        blocks = resampled(self.direction.unit_N, self.direction.stratum_N, self.replicates, self.seed)
+        for replicate, counts_N in enumerate(counts_N for block_RN in blocks for counts_N in block_RN):
+            moved = None if self.windows_R22 is None else self._cells(*self.windows_R22[replicate])
+            yield counts_N, self.cell_N if moved is None else moved
 
     @cached_property
     def sums_C(self) -> tuple[Integers, Floats, Floats]:
         """Occupied cells ``[c]``, their sums ``[c]``, and the sums of every replicate ``[r, c]``."""
         _ = self.log_scale  # an empty window is reported before anything is computed
-        cells_C, index = np.unique(self.cell_N[self.cell_N >= 0], return_inverse=True)
-        compact_N = np.full(len(self.cell_N), -1)
-        compact_N[self.cell_N >= 0] = index
-        return cells_C, *self.sums(compact_N, len(cells_C))
+        # One place more than there are cells, so that -1 finds itself.
+        compact_C = np.zeros(self.rows * self.columns * 2 + 1, dtype=np.int64)
+        compact_C[self.cell_N] = 1
+        if self.windows_R22 is not None:
+            for windows_22 in self.windows_R22:
+                compact_C[self._cells(*windows_22)] = 1
+        cells_C = np.flatnonzero(compact_C[:-1])
+        compact_C[:] = -1
+        compact_C[cells_C] = np.arange(len(cells_C))
+        return cells_C, *self.sums(lambda cell_N: compact_C[cell_N], len(cells_C))
 
-    def sums(self, cell_N: Integers, cells: int) -> tuple[Floats, Floats]:
-        """Sum of the weights in each cell ``[c]``, and of every replicate ``[r, c]``; a cell of -1 is left out."""
-        kept_N = cell_N >= 0
-        sums_C: Floats = np.bincount(cell_N[kept_N], self.weight_N[kept_N], minlength=cells).astype(np.float64)
-        counts = resampled(self.direction.unit_N, self.direction.stratum_N, self.replicates, self.seed)
-        return sums_C, replicate_sums(self.weight_N, cell_N, cells, counts)
+    def sums(self, renamed: Callable[[Integers], Integers], cells: int) -> tuple[Floats, Floats]:
+        """Sum of the weights in each cell ``[c]``, and of every replicate ``[r, c]``.
+
+        ``renamed`` makes the cells of all samples from their cells in the table; -1 is left out.
+        """
+        ones = np.ones(len(self.cell_N))
+        sums_1C = replicate_sums(self.weight_N, [(ones, renamed(self.cell_N))], cells)
+        replicated = ((counts_N, renamed(cell_N)) for counts_N, cell_N in self.resampled_cells())
+        return sums_1C[0], replicate_sums(self.weight_N, replicated, cells)
+
+    def flat_weights(self, counts_N: Floats, cell_N: Integers, kept: Integers) -> Floats:
+        """Shares of the kept samples under one replicate, every occupied NLL bin counting the same; they sum to 1."""
+        row_K = cell_N[kept] // 2 // self.columns
+        weight_K = counts_N[kept] * self.weight_N[kept]
+        row_Z = np.bincount(row_K, weight_K, minlength=self.rows)
+        occupied = max(1, int((row_Z > 0).sum()))
+        shares: Floats = weight_K / np.where(row_Z > 0, row_Z, 1.0)[row_K] / occupied
+        return shares
 
     def count(self) -> tuple[Floats, Floats]:
         """Scaled number of plausible sequences by difference: ``[d]`` and replicates ``[r, d]``."""
@@ -154,19 +205,20 @@ class CountTable:
     def conditional(self) -> tuple[Floats, Floats]:
         """``p(D | z)`` as ``[z, d]`` (rows sum to 1, NaN where no sample fell), and the lower edge of each NLL bin."""
         cells_C, sums_C, _ = self.sums_C
+        low, high = self.direction.window
         flat = np.bincount(cells_C // 2, sums_C, minlength=self.rows * self.columns)
         table_ZD = flat.reshape(self.rows, self.columns)
         with np.errstate(invalid="ignore"):
             table_ZD = table_ZD / table_ZD.sum(axis=1, keepdims=True)
-        return table_ZD, np.asarray(self.direction.window[0] + self.row_width * np.arange(self.rows), dtype=np.float64)
+        return table_ZD, np.asarray(low + (high - low) / self.rows * np.arange(self.rows), dtype=np.float64)
 
 
 # What is read off the histograms: logs of counts with intervals, disagreement beyond a threshold, the spread of D.
 
 
-def interval_of(estimate: float, values_R: Floats, level: float, n: int) -> Interval:
+def interval_of(estimate: float, values_R: Floats, level: float, table: CountTable) -> Interval:
     """The percentile interval of replicates that are known; none where fewer than 20 are."""
-    how = f"percentile bootstrap over {n:,} sequences"
+    n, how = len(table.direction.own_N), table.how
     known = values_R[~np.isnan(values_R)]
     if not math.isfinite(estimate) or len(known) < 20:
         return Interval(estimate=estimate, n=n, level=level, how=how)
@@ -175,20 +227,22 @@ def interval_of(estimate: float, values_R: Floats, level: float, n: int) -> Inte
     return Interval(estimate=estimate, low=float(low), high=float(high), n=n, level=level, how=how)
 
 
-def ratio(numerator: tuple[float, Floats], denominator: tuple[float, Floats], level: float, n: int) -> Interval:
+def ratio(
+    numerator: tuple[float, Floats], denominator: tuple[float, Floats], level: float, table: CountTable
+) -> Interval:
     """A quotient of two sums over the same replicates."""
     with np.errstate(divide="ignore", invalid="ignore"):
         values_R = numerator[1] / denominator[1]
     estimate = numerator[0] / denominator[0] if denominator[0] else math.nan
-    return interval_of(estimate, values_R, level, n)
+    return interval_of(estimate, values_R, level, table)
 
 
-def log_count(sums: tuple[float, Floats], log_scale: float, level: float, n: int) -> Interval:
+def log_count(sums: tuple[float, Floats], level: float, table: CountTable) -> Interval:
     """Natural log of a count, from scaled sums."""
     with np.errstate(divide="ignore"):
-        values_R = np.log(sums[1]) + log_scale
-    estimate = math.log(sums[0]) + log_scale if sums[0] > 0 else -math.inf
-    return interval_of(estimate, values_R, level, n)
+        values_R = np.log(sums[1]) + table.log_scale
+    estimate = math.log(sums[0]) + table.log_scale if sums[0] > 0 else -math.inf
+    return interval_of(estimate, values_R, level, table)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,33 +273,23 @@ class Agreement:
 
 def agreement(tables: tuple[CountTable, CountTable], threshold: float, level: float) -> Agreement:
     """Disagreement and agreement at ``threshold`` nats, by count, from both directions."""
-    by_side = []
+    by_name: dict[str, Interval] = {}
     for table in tables:
         direction = table.direction
         worse_N = direction.other_N - direction.own_N >= threshold
-        alike_N = (np.abs(direction.difference_N) < threshold) & direction.overlap_N
-        # 0 where the other model finds the sequence worse, 1 where they agree and both find it plausible, else 2.
-        cell_N = np.where(direction.inside_N, np.where(worse_N, 0, np.where(alike_N, 1, 2)), -1)
-        sums_3, sums_R3 = table.sums(cell_N, 3)
-        n = len(cell_N)
+        alike_N = np.abs(direction.difference_N) < threshold
+
+        def renamed(cell_N: Integers, worse_N: Mask = worse_N, alike_N: Mask = alike_N) -> Integers:
+            """0 where the other finds the sequence worse, 1 where they agree and both find it plausible, else 2."""
+            within_N = np.where(worse_N, 0, np.where(alike_N & (cell_N % 2 == 1), 1, 2))
+            return np.where(cell_N >= 0, within_N, -1)
+
+        sums_3, sums_R3 = table.sums(renamed, 3)
         private, total = (float(sums_3[0]), sums_R3[:, 0]), (float(sums_3.sum()), sums_R3.sum(axis=1))
-        by_side.append(
-            (
-                log_count(private, table.log_scale, level, n),
-                ratio(private, total, level, n),
-                log_count((float(sums_3[1]), sums_R3[:, 1]), table.log_scale, level, n),
-            )
-        )
-    (private_a, share_a, shared_a), (private_b, share_b, shared_b) = by_side
-    return Agreement(
-        threshold=threshold,
-        private_a=private_a,
-        private_b=private_b,
-        share_a=share_a,
-        share_b=share_b,
-        shared_a=shared_a,
-        shared_b=shared_b,
-    )
+        by_name[f"private_{direction.side}"] = log_count(private, level, table)
+        by_name[f"share_{direction.side}"] = ratio(private, total, level, table)
+        by_name[f"shared_{direction.side}"] = log_count((float(sums_3[1]), sums_R3[:, 1]), level, table)
+    return Agreement(threshold=threshold, **by_name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +297,7 @@ class Spread:
     """What tells two models apart over one model's plausible inputs, every bin of its NLL counting the same."""
 
     mean: Interval
-    """Mean of the difference, nats per token."""
+    """Mean of the difference, nats per token, over the inputs to which the other model gives a probability."""
 
     deviation: Interval
     """Its standard deviation, nats per token: near 0 for a copy."""
@@ -264,43 +308,56 @@ class Spread:
     correlation: Interval | None = None
     """Correlation of the two models' NLL, each less that of a third model; None without one."""
 
+    impossible: Interval | None = None
+    """Share of these inputs to which the other model gives probability 0; None where no sample is such."""
+
+    @property
+    def warning(self) -> str:
+        """What the mean and the deviation leave out, as the end of a sentence; empty where they hold all."""
+        if self.impossible is None:
+            return ""
+        share = self.impossible
+        shown = f"{share.estimate:.0%} [{share.lower:.0%}, {share.upper:.0%}]"
+        return f"; {shown} of the inputs have probability 0 under the other model and are left out of this"
+
 
 def spread(table: CountTable, level: float, reference_N: Floats | None = None) -> Spread:
     """Mean, spread, overlap and, with a third model's NLL of each sample, correlation; flat over the window."""
     direction = table.direction
     length = direction.ids_NL.shape[1]
-    difference_N = direction.difference_N / length
-    kept = np.flatnonzero((table.cell_N >= 0) & np.isfinite(difference_N))
-    columns = [np.ones(len(kept)), difference_N[kept], difference_N[kept] ** 2]
-    columns.append(direction.overlap_N[kept].astype(float))
+    finite_N = np.isfinite(direction.difference_N)
+    difference_N = np.where(finite_N, direction.difference_N, 0.0) / length
+    columns = [np.ones(len(finite_N)), difference_N, difference_N**2]
     if reference_N is not None:
-        own, other = ((nll_N - reference_N)[kept] / length for nll_N in (direction.own_N, direction.other_N))
+        both = ((nll_N - reference_N) / length for nll_N in (direction.own_N, direction.other_N))
+        own, other = (np.where(finite_N, values_N, 0.0) for values_N in both)
         columns += [own, other, own * own, other * other, own * other]
     values_NQ = np.stack(columns, axis=1)
-    estimate_Q = next(_profile_means(table, kept, values_NQ, iter([np.ones((1, len(direction.own_N)))])))[0]
-    counts = resampled(direction.unit_N, direction.stratum_N, table.replicates, table.seed)
-    means_RQ = np.concatenate(list(_profile_means(table, kept, values_NQ, counts)))
+
+    def means(resamples: Iterable[tuple[Floats, Integers]]) -> Floats:
+        """Overlap, impossible, then the columns over what is possible: ``[r, 2 + q]``."""
+        rows_RQ = []
+        for counts_N, cell_N in resamples:
+            inside = np.flatnonzero(cell_N >= 0)
+            possible = inside[finite_N[inside]]
+            shares = table.flat_weights(counts_N, cell_N, inside)
+            of_inside = [shares @ (cell_N[inside] % 2), shares @ ~finite_N[inside]]
+            rows_RQ.append([*of_inside, *table.flat_weights(counts_N, cell_N, possible) @ values_NQ[possible]])
+        return np.array(rows_RQ)
+
+    estimate_1Q = means([(np.ones(len(finite_N)), table.cell_N)])
+    means_RQ = means(table.resampled_cells())
 
     def interval(readout: Callable[[Floats], Floats]) -> Interval:
-        return interval_of(float(readout(estimate_Q[None])[0]), readout(means_RQ), level, len(direction.own_N))
+        return interval_of(float(readout(estimate_1Q)[0]), readout(means_RQ), level, table)
 
     return Spread(
-        mean=interval(lambda q: q[:, 1]),
-        deviation=interval(lambda q: np.sqrt(np.maximum(q[:, 2] - q[:, 1] ** 2, 0))),
-        overlap=interval(lambda q: q[:, 3]),
-        correlation=None if reference_N is None else interval(lambda q: _correlation(q[:, 4:])),
+        mean=interval(lambda q: q[:, 3]),
+        deviation=interval(lambda q: np.sqrt(np.maximum(q[:, 4] - q[:, 3] ** 2, 0))),
+        overlap=interval(lambda q: q[:, 0]),
+        correlation=None if reference_N is None else interval(lambda q: _correlation(q[:, 5:])),
+        impossible=interval(lambda q: q[:, 1]) if estimate_1Q[0, 1] > 0 else None,
     )
-
-
-def _profile_means(table: CountTable, kept: Integers, values_NQ: Floats, counts: Iterator[Floats]) -> Iterator[Floats]:
-    """Means of the columns under each replicate's weights ``[r, q]``, every occupied NLL bin counting the same."""
-    rows_N = table.cell_N[kept] // 2 // table.columns
-    members_NZ = np.eye(table.rows)[rows_N]
-    for block_RN in counts:
-        weight_RN = block_RN[:, kept] * table.weight_N[kept]
-        row_RZ = weight_RN @ members_NZ
-        share_RN = weight_RN / np.where(row_RZ > 0, row_RZ, 1.0)[:, rows_N]
-        yield share_RN @ values_NQ / np.maximum((row_RZ > 0).sum(axis=1, keepdims=True), 1)
 
 
 def _correlation(q: Floats) -> Floats:

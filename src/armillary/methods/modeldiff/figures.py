@@ -181,11 +181,10 @@ def multiple(counts: CountTable, threshold: float, level: float) -> Interval:
     """
     direction = counts.direction
     worse_N = direction.other_N - direction.own_N >= threshold
-    cell_N = np.where(direction.inside_N, worse_N + 2 * direction.overlap_N, -1)
-    sums_4, sums_R4 = counts.sums(cell_N, 4)
+    sums_4, sums_R4 = counts.sums(lambda cell_N: np.where(cell_N >= 0, worse_N + 2 * (cell_N % 2), -1), 4)
     worse = (float(sums_4[[1, 3]].sum()), sums_R4[:, [1, 3]].sum(axis=1))
     both = (float(sums_4[[2, 3]].sum()), sums_R4[:, [2, 3]].sum(axis=1))
-    return ratio(worse, both, level, len(cell_N))
+    return ratio(worse, both, level, counts)
 
 
 def agreement_table(comparison: Comparison, naming: Naming, *, reliable: bool) -> Table:

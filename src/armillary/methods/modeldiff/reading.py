@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.modeldiff.source import prefix_ids
 from armillary.models import LoadedModel
 from armillary.models.batches import pad, padded_batches
+from armillary.models.prompts import shared_prefix
 from armillary.scoring import token_nll
 
 Cut = Literal["pre-token", "white space"]
@@ -45,7 +45,7 @@ class Reading:
         """Tokens that are given and not scored; UsageError where the model has none to start from."""
         if self.prefix is not None and self._text(self._prefix_ids) != self.prefix:
             raise UsageError(f"The tokenizer of {self.loaded.name} does not give the prefix {self.prefix!r} back.")
-        return list(prefix_ids(self.loaded, self.prefix))
+        return list(shared_prefix([self.loaded], self.prefix).ids)
 
     @cached_property
     def cut(self) -> Cut:

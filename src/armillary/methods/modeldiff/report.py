@@ -1,13 +1,12 @@
 """A comparison as a report shows it: sections, findings and measures, as plain data that needs no model.
 
-In order: a comparison over token sequences, what people's ratings add to it, a comparison on text, and lineage.
+In order: a comparison over token sequences, what people's ratings add to it, and a comparison on text.
 """
 
 import math
 from collections.abc import Mapping
 
 from armillary.errors import UsageError
-from armillary.methods.modeldiff.ancestry import Lineage
 from armillary.methods.modeldiff.core import Side
 from armillary.methods.modeldiff.figures import (
     NOTHING,
@@ -28,7 +27,7 @@ from armillary.methods.modeldiff.result import Comparison, SampleExample, enough
 from armillary.methods.modeldiff.sheets import BIN, rated_direction
 from armillary.methods.modeldiff.text_mode import TextComparison
 from armillary.numerics.intervals import Interval
-from armillary.records.sections import Cell, Figure, Finding, Lines, Section, Series, Table, interval_bars
+from armillary.records.sections import Cell, Figure, Finding, Lines, Section, Series, Table
 
 BOTH: tuple[Side, Side] = ("a", "b")
 HALF_NAT = 0.5
@@ -90,7 +89,7 @@ def apart(comparison: Comparison) -> str:
     """Mean and spread of the difference over each model's window, flat over the NLL."""
     spreads = {side: comparison.spread(side) for side in BOTH}
     parts = [
-        f"{amount(spread.mean, '+.2f')} on {side.upper()}'s inputs (spread {amount(spread.deviation)})"
+        f"{amount(spread.mean, '+.2f')} on {side.upper()}'s inputs (spread {amount(spread.deviation)}{spread.warning})"
         for side, spread in spreads.items()
     ]
     return f"Flat over the NLL window, D averages {' and '.join(parts)}, in nats per token."
@@ -140,7 +139,7 @@ def _differences(comparison: Comparison, naming: Naming) -> Section:
         if "profile" in drawn:
             lines.append(f"The profile rests on enough. {apart(comparison)}")
     first, second = comparison.names
-    lines.append(f"A is {first}, B is {second}.")
+    lines.append(" ".join([f"A is {first}, B is {second}.", *comparison.notes]))
     return Section(
         id="differences",
         title="How far the models differ",
@@ -200,8 +199,9 @@ def _samples(comparison: Comparison, naming: Naming) -> Section:
         meaning="Samples come with the model's own probability and are weighed by what each stands for: an unlikely "
         "one for many inputs that were not drawn. Effective samples say how many equally weighted ones would tell as "
         "much; from 100 on a figure is shown as reliable.",
-        caution="The windows were fixed before the samples were drawn and differ between the models; they decide what "
-        "counts as plausible. End tokens inside a sequence make texts that a reader would call two.",
+        caution="The windows decide what counts as plausible. Where a pilot chose them, both models scored the same "
+        "draws, and the intervals hold what another pilot would change. End tokens "
+        "inside a sequence make texts that a reader would call two.",
         tables=tables + ([checks] if checks else []),
     )
 
@@ -390,53 +390,3 @@ def _examples(comparison: TextComparison, each: int = 8) -> Table:
         rows=rows,
         note="Sorted by the difference, so that short and odd texts stand first.",
     )
-
-
-# Whether one model comes from another.
-
-
-def lineage_measures(result: Lineage) -> dict[str, Interval]:
-    """Spread and overlap of every relative by name."""
-    named = {f"{relative.name} ({relative.kind})": relative.spread for relative in result.relatives}
-    measures = {f"spread of D/{name}": spread.deviation for name, spread in named.items()}
-    return measures | {f"plausible to both/{name}": spread.overlap for name, spread in named.items()}
-
-
-def lineage_section(result: Lineage) -> Section:
-    """The model in question among models of known lineage, the nearest first."""
-    ordered = sorted(result.relatives, key=lambda relative: relative.spread.deviation.estimate)
-    bars = {f"{relative.name} ({relative.kind})": relative.spread.deviation for relative in ordered}
-    rows: list[list[Cell]] = [
-        [
-            relative.name,
-            relative.kind,
-            relative.spread.mean.estimate,
-            relative.spread.deviation.estimate,
-            relative.spread.overlap.estimate,
-        ]
-        for relative in ordered
-    ]
-    needed = "" if result.verdict != "undecided" else (
-        "\n\nA verdict needs known derivations (--calibrate) and models known to be unrelated (--unrelated) to hold "
-        "it against."
-    )  # fmt: skip
-    return Section(
-        id="lineage",
-        title="How near the model is to its supposed origin",
-        summary=result.sentence() + needed,
-        meaning="Over inputs that the supposed origin finds plausible, the difference of the two models' NLL spreads "
-        "little for a copy, even one that was disturbed, rounded or tuned a little, and widely for a model that was "
-        "trained on its own. The bars put the model in question among models of known lineage.",
-        caution="The decision holds for the derivations and the unrelated models it was calibrated on: a long "
-        "fine-tune may lie outside the one, a model of the same data inside the other. Features and rule are ours, "
-        "not the paper's.",
-        figures=[interval_bars("Spread of the difference", bars, "nats per token (near 0 for a copy)")],
-        tables=[
-            Table(
-                title="Features, flat over the NLL window of the origin",
-                columns=["model", "kind", "mean of D, nats per token", "spread of D, nats per token",
-                         "share plausible to it too"],
-                rows=rows,
-            )
-        ],
-    )  # fmt: skip

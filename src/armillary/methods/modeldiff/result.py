@@ -27,6 +27,7 @@ from armillary.methods.modeldiff.curves import (
     ratio,
     spread,
 )
+from armillary.methods.modeldiff.window import Pilot
 from armillary.numerics.intervals import Interval
 from armillary.records.plain import decode
 from armillary.runs.parts import npz
@@ -73,6 +74,12 @@ class Comparison:
     seeds: tuple[int, int] = (0, 1)
     """Seeds of the resamples of each direction."""
 
+    pilot: Pilot | None = None
+    """The draws that chose the windows; None where they were given."""
+
+    notes: tuple[str, ...] = ()
+    """What was left out so that both models are read over the same sequences, a sentence each."""
+
     pieces: dict[int, str] = field(default_factory=dict, repr=False)
     """The text of every token that was drawn."""
 
@@ -85,9 +92,17 @@ class Comparison:
     @cached_property
     def tables(self) -> tuple[CountTable, CountTable]:
         """Weights by NLL and difference, A's direction and B's."""
+        replicates = self.config.replicates
+        windows_R22 = None if self.pilot is None else self.pilot.resampled(replicates, list(self.seeds))
         first, second = (
-            CountTable(direction=direction, bins=self.bins, replicates=self.config.replicates, seed=seed)
-            for direction, seed in zip((self.a, self.b), self.seeds, strict=True)
+            CountTable(
+                direction=direction,
+                bins=self.bins,
+                replicates=replicates,
+                seed=seed,
+                windows_R22=None if windows_R22 is None else windows_R22[:, order],
+            )
+            for direction, seed, order in zip((self.a, self.b), self.seeds, ([0, 1], [1, 0]), strict=True)
         )
         return first, second
 
@@ -131,12 +146,11 @@ class Comparison:
         shares: dict[Side, Interval] = {}
         for side in ("a", "b"):
             table = self.count_table(side)
-            shares[side] = ratio(table.overlap(), table.total(), self.config.level, len(table.cell_N))
+            shares[side] = ratio(table.overlap(), table.total(), self.config.level, table)
         return shares
 
     def _log(self, side: Side, sums: tuple[float, Floats]) -> Interval:
-        table = self.count_table(side)
-        return log_count(sums, table.log_scale, self.config.level, len(table.cell_N))
+        return log_count(sums, self.config.level, self.count_table(side))
 
     @property
     def reliability(self) -> dict[Side, Reliability]:
@@ -174,11 +188,21 @@ class Comparison:
         """Inputs seen alike and apart at a threshold on D (nats, summed over the sequence)."""
         if not threshold > 0:
             raise UsageError(f"threshold must be above 0 nats, got {threshold}.")
-        return agreement(self.tables, threshold, self.config.level)
+        if threshold not in self._agreements:
+            self._agreements[threshold] = agreement(self.tables, threshold, self.config.level)
+        return self._agreements[threshold]
+
+    @cached_property
+    def _agreements(self) -> dict[float, Agreement]:
+        return {}
 
     def spread(self, side: Side) -> Spread:
         """Mean and standard deviation of D per token over a model's window, flat over the NLL."""
-        return spread(self.count_table(side), self.config.level)
+        return self._spreads[side]
+
+    @cached_property
+    def _spreads(self) -> dict[Side, Spread]:
+        return {side: spread(self.count_table(side), self.config.level) for side in ("a", "b")}
 
     def identities(self) -> dict[Side, dict[str, float]]:
         """Exact identities of samples at temperature 1, as free checks; empty with several temperatures."""
@@ -258,10 +282,13 @@ class Comparison:
             "space": asdict(self.space),
             "config": asdict(self.config),
             "seeds": self.seeds,
+            "notes": self.notes,
             "windows": [self.a.window, self.b.window],
             "pieces": {str(token): piece for token, piece in self.pieces.items()},
         }
         arrays = {"facts": np.array(json.dumps(facts)), **self.a.arrays(), **self.b.arrays()}
+        if self.pilot is not None:
+            arrays |= {"pilot/nll": self.pilot.nll_MN, "pilot/from": self.pilot.drawn_from_N}
         write_atomic(Path(path), npz(arrays))
 
     @classmethod
@@ -274,13 +301,18 @@ class Comparison:
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(f"{path} holds no saved comparison: {error}.") from error
         window_a, window_b = ((float(low), float(high)) for low, high in facts["windows"])
+        space = decode(InputSpace, facts["space"], f"The space of {path}")
         return cls(
             names=tuple(facts["names"]),
-            space=decode(InputSpace, facts["space"], f"The space of {path}"),
+            space=space,
+            pilot=Pilot(nll_MN=arrays["pilot/nll"], drawn_from_N=arrays["pilot/from"], quantiles=space.quantiles)
+            if "pilot/nll" in arrays
+            else None,
             config=decode(CompareConfig, facts["config"], f"The settings of {path}"),
             a=Direction.from_arrays("a", window_a, window_b, arrays),
             b=Direction.from_arrays("b", window_b, window_a, arrays),
             seeds=tuple(facts["seeds"]),
+            notes=tuple(facts.get("notes", ())),
             pieces={int(token): piece for token, piece in facts["pieces"].items()},
         )
 
@@ -315,7 +347,7 @@ def profile_reliability(table: CountTable) -> ProfileReliability:
     sums_Z = np.bincount(row_N, np.where(inside_N, table.weight_N, 0.0), minlength=table.rows)
     with np.errstate(divide="ignore", invalid="ignore"):
         share_N = np.where(inside_N, np.log(table.weight_N / sums_Z[row_N]), -np.inf)
-    by_bin = reliability(share_N, inside_N)
+    by_bin = reliability(share_N, inside_N, direction.unit_N, direction.rungs)
     return ProfileReliability(
         drawn=len(direction.own_N),
         inside=by_bin.inside,

@@ -5,7 +5,8 @@ Legend: N sequences, L tokens of each, K temperatures (rungs).
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from armillary.errors import UsageError
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace
 from armillary.methods.modeldiff.core import Draws, Floats, SequenceSource, Side, Tokens
 from armillary.models import LoadedModel
+from armillary.models.prompts import shared_prefix
 from armillary.scoring.decoding import end_tokens
 from armillary.scoring.fixed_length import check_room, draw_fixed_length, fixed_length_nll
 
@@ -37,30 +39,10 @@ class ModelSource:
     def of(
         cls, loaded: LoadedModel, space: InputSpace, config: CompareConfig, rows: int | None = None
     ) -> "ModelSource":
-        """The model over ``space``; ``rows`` is the number of token ids that both models know.
-
-        Raises UsageError where the model has no beginning-of-text token and no prefix is given, where prefix and
-        length do not fit its positions, or where its weights are of half precision and that was not asked for.
-        """
-        if loaded.dtype not in (torch.float32, torch.float64) and not config.half_precision:
-            raise UsageError(
-                f"{loaded.name} holds {loaded.facts()['dtype']} weights, whose rounding (some 0.05 nat a token) would "
-                "be taken for a difference; load it in float32, or set half_precision."
-            )
-        prefix = prefix_ids(loaded, space.prefix)
-        check_room(loaded, prefix, space.length)
-        size = loaded.anatomy.vocabulary_size
-        banned = set(range(size if rows is None else rows, size)) | (
-            set(end_tokens(loaded)) if space.ban_eos else set()
-        )
-        return cls(
-            loaded=loaded,
-            prefix=prefix,
-            length=space.length,
-            temperatures=config.temperatures,
-            batch_size=config.batch_size,
-            banned=tuple(sorted(banned)),
-        )
+        """One model over ``space``, of its ids those below ``rows`` alone; UsageError as in ``sources_of``."""
+        source = sources_of([loaded], space, config)[0][0]
+        beyond = range(loaded.anatomy.vocabulary_size if rows is None else rows, loaded.anatomy.vocabulary_size)
+        return replace(source, banned=tuple(sorted({*source.banned, *beyond})))
 
     def sample(self, n: int, *, seed: int) -> Draws:
         """``n`` sequences, the rungs taking turns, each with its log-probability at every temperature."""
@@ -105,43 +87,85 @@ class ModelSource:
         return [str(self.loaded.tokenizer.decode([token])) for token in tokens]
 
 
-def prefix_ids(loaded: LoadedModel, prefix: str | None) -> tuple[int, ...]:
-    """The tokens in front of every sequence: the beginning-of-text token, or those of ``prefix``.
+def sources_of(
+    models: Sequence[LoadedModel], space: InputSpace, config: CompareConfig
+) -> tuple[list[ModelSource], tuple[str, ...]]:
+    """Models over the same sequences: one prefix, and the ids that all of them have; notes on what that leaves out.
 
-    Raises UsageError where there is neither.
+    Raises UsageError for vocabularies that differ (see ``common_ids``), where no model has tokens to begin with and no
+    prefix is given, where prefix and length do not fit the positions, or where weights are of half precision and that
+    was not asked for.
     """
-    if prefix is not None:
-        ids = loaded.tokenizer(prefix)["input_ids"]
-        if not ids:
-            raise UsageError(f"The prefix {prefix!r} has no tokens in the tokenizer of {loaded.name}.")
-        return tuple(int(token) for token in ids)
-    token = loaded.tokenizer.bos_token_id
-    if not isinstance(token, int):
-        raise UsageError(f"The tokenizer of {loaded.name} has no beginning-of-text token; give a prefix.")
-    return (token,)
+    for loaded in models:
+        if loaded.dtype not in (torch.float32, torch.float64) and not config.half_precision:
+            raise UsageError(
+                f"{loaded.name} holds {loaded.facts()['dtype']} weights, whose rounding (some 0.05 nat a token) would "
+                "be taken for a difference; load it in float32, or set half_precision."
+            )
+    common = common_ids(models)
+    prefix = shared_prefix(models, space.prefix)
+    drawn = common - {token for loaded in models for token in end_tokens(loaded)} if space.ban_eos else common
+    sources = []
+    for loaded in models:
+        check_room(loaded, prefix.ids, space.length)
+        source = ModelSource(
+            loaded=loaded,
+            prefix=prefix.ids,
+            length=space.length,
+            temperatures=config.temperatures,
+            batch_size=config.batch_size,
+            banned=tuple(sorted(set(range(loaded.anatomy.vocabulary_size)) - drawn)),
+        )
+        sources.append(source)
+    notes = [] if prefix.note is None else [prefix.note]
+    notes += [
+        f"{loaded.name} has {len(lacking):,} tokens that not all of the models have, such as "
+        f"{loaded.tokenizer.convert_ids_to_tokens(lacking[0])!r}; their probability is set to 0."
+        for loaded in models
+        if (lacking := [token for token in loaded.token_ids if token not in common])
+    ]
+    return sources, tuple(notes)
 
 
-# Whether two models count over the same token sequences: their tokenizers must give every id the same string.
+# Whether models count over the same token sequences: an id must stand for one string in all of them.
 
 
-def same_vocabulary(a: LoadedModel, b: LoadedModel) -> None:
-    """Nothing where every id stands for the same token in both, else UsageError.
+class DifferentVocabularies(UsageError):
+    """Two models whose token sequences can't be counted against one another."""
 
-    The sentence names both ``vocabulary_hash`` values, how many ids differ and the first of them. Added tokens count;
-    rows of the embedding beyond the tokenizer's ids (padding of the matrix) do not.
+
+LEAST_SHARED = 0.9
+"""Share of the smallest vocabulary that all must have: fewer is another tokenizer and not one with tokens added."""
+
+
+def common_ids(models: Sequence[LoadedModel]) -> frozenset[int]:
+    """Ids with the same string in all tokenizers and a row in all matrices.
+
+    Tokens that one model alone has (added ones, renamed reserves, rows of padding) are left out. UsageError where a
+    token has another id elsewhere, or where the vocabularies share too little; the sentence names both
+    ``vocabulary_hash`` values, how many ids differ and the first of them.
     """
-    strings_a, strings_b = _strings(a.tokenizer), _strings(b.tokenizer)
-    if strings_a == strings_b:
-        return
-    both = strings_a.keys() | strings_b.keys()
-    differing = sorted(id for id in both if strings_a.get(id) != strings_b.get(id))
-    first = differing[0]
-    raise UsageError(
-        f"{a.name} (vocabulary {vocabulary_hash(a.tokenizer)}, {len(strings_a)} tokens) and {b.name} "
-        f"({vocabulary_hash(b.tokenizer)}, {len(strings_b)} tokens) have different vocabularies: {len(differing)} ids "
-        f"differ, the first is {first}, {_quoted(strings_a, first)} in the one and {_quoted(strings_b, first)} in the "
-        'other; mode="text" compares them on text instead.'
-    )
+    first, strings = models[0], _strings(models[0])
+    common = first.known_ids
+    for other in models[1:]:
+        others = _strings(other)
+        if others == strings:
+            common &= other.known_ids
+            continue
+        ids, other_ids = ({string: id for id, string in names.items()} for names in (strings, others))
+        moved = [ids[string] for string in ids.keys() & other_ids.keys() if ids[string] != other_ids[string]]
+        shared = {id for id, string in strings.items() if others.get(id) == string}
+        common &= other.known_ids & shared
+        if not moved and len(shared) >= LEAST_SHARED * min(len(strings), len(others)):
+            continue
+        differing = sorted(id for id in strings.keys() | others.keys() if strings.get(id) != others.get(id))
+        named = (f"{names[differing[0]]!r}" if differing[0] in names else "not used" for names in (strings, others))
+        raise DifferentVocabularies(
+            f"{first.name} (vocabulary {vocabulary_hash(first.tokenizer)}, {len(strings)} tokens) and {other.name} "
+            f"({vocabulary_hash(other.tokenizer)}, {len(others)} tokens) have different vocabularies: "
+            f"{len(differing)} ids differ, the first is {differing[0]}, {' in the one and '.join(named)} in the other."
+        )
+    return common
 
 
 def vocabulary_hash(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -150,23 +174,22 @@ def vocabulary_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(pairs, ensure_ascii=True).encode()).hexdigest()[:16]
 
 
-def _strings(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
-    return {id: string for string, id in sorted(tokenizer.get_vocab().items())}
-
-
-def _quoted(strings: dict[int, str], id: int) -> str:
-    return repr(strings[id]) if id in strings else "not used"
+def _strings(loaded: LoadedModel) -> dict[int, str]:
+    return {id: string for string, id in sorted(loaded.tokenizer.get_vocab().items())}
 
 
 def pair_of_sources(
     a: LoadedModel | SequenceSource, b: LoadedModel | SequenceSource, space: InputSpace, config: CompareConfig
-) -> tuple[dict[Side, SequenceSource], tuple[str, str]]:
-    """Both models as sources over the ids that both have, and their names. UsageError for different vocabularies."""
-    rows = None
+) -> tuple[dict[Side, SequenceSource], tuple[str, str], tuple[str, ...]]:
+    """Both models as sources over the same sequences, their names and notes. UsageError as in ``sources_of``."""
+    names = (str(getattr(a, "name", "A")), str(getattr(b, "name", "B")))
     if isinstance(a, LoadedModel) and isinstance(b, LoadedModel):
-        same_vocabulary(a, b)
-        rows = min(a.anatomy.vocabulary_size, b.anatomy.vocabulary_size)
-    first, second = (
-        ModelSource.of(model, space, config, rows) if isinstance(model, LoadedModel) else model for model in (a, b)
+        try:
+            (first, second), notes = sources_of([a, b], space, config)
+        except DifferentVocabularies as error:
+            raise UsageError(f"{str(error)[:-1]}; compare_texts (--mode text) compares them on text.") from error
+        return {"a": first, "b": second}, names, notes
+    one, other = (
+        ModelSource.of(model, space, config) if isinstance(model, LoadedModel) else model for model in (a, b)
     )
-    return {"a": first, "b": second}, (str(getattr(a, "name", "A")), str(getattr(b, "name", "B")))
+    return {"a": one, "b": other}, names, ()

@@ -57,7 +57,7 @@ class TemperedSource:
         return cls(scorer=source, model=model, length=source.length, **settings)
 
     def sample(self, n: int, *, seed: int) -> Draws:
-        """Draws of one run of the ladders, as many as it gives after thinning; ``n`` does not change that.
+        """All draws that one run of the ladders gives after thinning; it goes on until they are ``n`` or more.
 
         Raises NumericError where the chains did not mix.
         """
@@ -68,6 +68,7 @@ class TemperedSource:
             chains=self.chains,
             sweeps=self.sweeps,
             burn_in=self.burn_in,
+            least=n,
             seed=seed,
             label="Parallel tempering",
         )

@@ -171,10 +171,6 @@ class TemperedChains:
     log_z_K: Floats
     """Log of the sum over all sequences of p^(1/T), each rung; 0 at temperature 1."""
 
-    log_z_errors_K: Floats
-    """Standard errors of ``log_z`` as if the thinned draws were independent: somewhat too small, since rungs exchange
-    sequences and early tokens change more slowly than the NLL. Resampling ``chain_N`` gives sound ones."""
-
     acceptance_K: Floats
     """Share of suffix redraws that were accepted, burn-in left out."""
 
@@ -211,6 +207,14 @@ class _Trace:
     acceptance_K: Floats
     swap_rates: Floats
 
+    def joined(self, later: "_Trace") -> "_Trace":
+        """This and what came after it."""
+        traces = (self, later)
+        arrays = ([getattr(trace, name) for trace in traces] for name in ("ids_SCKL", "nll_SCK", "replica_SCK"))
+        kept = [len(trace.nll_SCK) for trace in traces]
+        rates = ([getattr(trace, name) for trace in traces] for name in ("acceptance_K", "swap_rates"))
+        return _Trace(*map(np.concatenate, arrays), *(np.average(rate, axis=0, weights=kept) for rate in rates))
+
 
 def parallel_tempering(
     model: TemperedModel,
@@ -222,13 +226,15 @@ def parallel_tempering(
     burn_in: int = 100,
     thin: int | Literal["auto"] = "auto",
     seed: int,
+    least: int = 0,
     allow_unmixed: bool = False,
     label: str | None = None,
 ) -> TemperedChains:
     """Draw sequences of ``length`` tokens with probability proportional to p(x)^(1/T) at each temperature.
 
     A sweep redraws one suffix of every row and offers every neighbouring pair of rungs a swap; ``sweeps`` counts
-    ``burn_in``. ``thin="auto"`` keeps one draw per statistical inefficiency of the NLL at the slowest rung. The same
+    ``burn_in``. ``thin="auto"`` keeps one draw per statistical inefficiency of the NLL at the slowest rung. Where
+    fewer than ``least`` draws are kept, as many more sweeps follow. The same
     seed gives the same draws. ``label`` names a progress bar. UsageError for settings out of range; NumericError
     where the chains did not mix (naming swap rates, split R-hats, round trips or rungs without overlap), unless
     ``allow_unmixed``, and where the model gives NaN or disagrees with itself.
@@ -236,8 +242,12 @@ def parallel_tempering(
     _check(length, temperatures, chains, sweeps, burn_in, thin)
     ladder = Ladder(model, length, np.asarray(temperatures, np.float64), chains, np.random.default_rng(seed))
     trace = _run(ladder, sweeps, burn_in, label)
-    ladder.check_scores(SCORE_TOLERANCE * length)
     result = _weighted(trace, temperatures, thin)
+    while len(result.nll_N) < least and not result.unmixed:
+        more = math.ceil((least - len(result.nll_N)) * result.thin / (chains * len(temperatures)))
+        trace = trace.joined(_run(ladder, more, 0, label))
+        result = _weighted(trace, temperatures, thin)
+    ladder.check_scores(SCORE_TOLERANCE * length)
     if result.unmixed and not allow_unmixed:
         raise NumericError(f"parallel tempering did not mix: {'; '.join(result.unmixed)}.")
     return result
@@ -268,7 +278,6 @@ def _weighted(trace: _Trace, temperatures: tuple[float, ...], thin: int | Litera
         log_q_KN=log_q_KN,
         log_weights_N=balance_log_weights(log_q_KN, counts_K),
         log_z_K=-solved.free_energies_K,
-        log_z_errors_K=solved.standard_errors_K,
         acceptance_K=trace.acceptance_K,
         swap_rates=trace.swap_rates,
         round_trips=trips,
@@ -321,12 +330,7 @@ def _unmixed(
 
 
 def _check(
-    length: int,
-    temperatures: tuple[float, ...],
-    chains: int,
-    sweeps: int,
-    burn_in: int,
-    thin: int | Literal["auto"],
+    length: int, temperatures: tuple[float, ...], chains: int, sweeps: int, burn_in: int, thin: int | Literal["auto"]
 ) -> None:
     least = {"length": (length, 1), "chains": (chains, 2), "burn_in": (burn_in, 0), "sweeps": (sweeps, burn_in + 4)}
     for name, (value, bound) in least.items():

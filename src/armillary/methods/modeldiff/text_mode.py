@@ -81,13 +81,7 @@ class TextDirection:
 
 
 def summarised(
-    rows: Sequence[TextRow],
-    dropped: Mapping[str, int],
-    *,
-    bins: Bins,
-    seed: int,
-    replicates: int,
-    level: float,
+    rows: Sequence[TextRow], dropped: Mapping[str, int], *, bins: Bins, seed: int, replicates: int, level: float
 ) -> TextDirection:
     """One model's texts with what was left out; InsufficientSamplesError where none is left."""
     drawn, compared = len(rows) + sum(dropped.values()), len(rows)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from armillary.errors import InsufficientSamplesError, NumericError, UsageError
-from armillary.methods.modeldiff import CompareConfig, Comparison, Draws, InputSpace, compare
-from armillary.methods.modeldiff.comparison import pilot_window
+from armillary.methods.modeldiff import CompareConfig, Comparison, Draws, InputSpace, compare, reliability
 from armillary.methods.modeldiff.tempered_source import TemperedSource
+from armillary.methods.modeldiff.window import drawn_pilot
 from armillary.models import LoadedModel
 from armillary.models.tiny_models import tiny
+from copies import with_tokens_exchanged
 from reproductions.modeldiff.known_models import GridModel, KnownPair, TableModel, TemperedTable, known_grid
 from reproductions.modeldiff.stages import exact_windows
 
@@ -78,12 +79,36 @@ def test_parallel_tempering_gives_the_same_counts() -> None:
         for table in (A, B)
     ]
     found = compared(*ladders)
-    assert len(np.unique(found.a.unit_N)) == 32 * 3
+    assert len(np.unique(found.a.unit_N)) == 32, "one run of the ladders for all samples and none for the pilot"
+    assert len(found.a.own_N) >= 12_000
     for side in ("a", "b"):
         total = found.log_total[side]
         assert total.estimate == pytest.approx(KNOWN.log_size(side, WINDOWS[side]), abs=0.06)
         assert total.low is not None
         assert total.upper - total.lower < 0.3
+
+
+def test_draws_of_a_chain_count_for_what_they_add() -> None:
+    """Effective samples by the variance of the count over repeated runs: chains have fewer than draws."""
+    generator = np.random.default_rng(0)
+    chains, sweeps, stay = 64, 200, 0.9
+    told, totals = [], []
+    for _ in range(60):
+        fresh = generator.random((chains, sweeps)) < 0.3
+        kept = generator.random((chains, sweeps)) < stay
+        state = fresh.copy()
+        for sweep in range(1, sweeps):
+            state[:, sweep] = np.where(kept[:, sweep], state[:, sweep - 1], fresh[:, sweep])
+        inside_N = state.T.reshape(-1)
+        log_weight_N = np.zeros(chains * sweeps)
+        rests = reliability(log_weight_N, inside_N, np.tile(np.arange(chains), sweeps))
+        independent = reliability(log_weight_N, inside_N)
+        told.append(rests.effective / independent.effective)
+        totals.append(inside_N.sum())
+    true = 0.3 * 0.7 * chains * sweeps / np.var(totals)
+    assert np.mean(told) == pytest.approx(true, rel=0.5) and np.mean(told) < 0.1
+    alone = reliability(log_weight_N, inside_N, np.arange(chains * sweeps))
+    assert alone.effective == independent.effective
 
 
 def test_coverage_of_the_intervals_in_repeated_runs() -> None:
@@ -353,9 +378,7 @@ def test_what_a_model_cannot_do_is_refused(model: LoadedModel) -> None:
     with pytest.raises(UsageError, match="positions"):
         compared(model, model, InputSpace(length=600))
     with pytest.raises(UsageError, match="vocabular"):
-        other = tiny("gemma3")
-        other.tokenizer.add_tokens(["<one more>"])
-        compared(model, other)
+        compared(model, with_tokens_exchanged(tiny("gemma3")))
     half = tiny("llama")
     half.model.bfloat16()
     with pytest.raises(UsageError, match="half_precision"):
@@ -371,6 +394,7 @@ def test_padded_rows_of_the_vocabulary_are_left_out() -> None:
 
 
 def test_the_pilot_has_a_seed_of_its_own() -> None:
-    low, high = pilot_window(A, SPACE, CompareConfig(pilot=2000), seed=5)
-    assert low == pytest.approx(WINDOWS["a"][0], abs=0.4)
-    assert high == pytest.approx(WINDOWS["a"][1], abs=0.2)
+    pilot = drawn_pilot({"a": A, "b": B}, InputSpace(length=LENGTH), CompareConfig(pilot=2000), {"a": 5, "b": 6})
+    for (low, high), side in zip(pilot.windows, ("a", "b"), strict=True):
+        assert low == pytest.approx(WINDOWS[side][0], abs=0.4)
+        assert high == pytest.approx(WINDOWS[side][1], abs=0.2)
