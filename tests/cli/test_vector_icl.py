@@ -162,6 +162,7 @@ def test_more_shots_than_a_class_has_are_told(tmp_path: Path, capsys: Capture) -
     assert "reads 8 demonstrations (5 of each class, or as many as there are)" in RunRecord.load(
         tmp_path / "run"
     ).sections[0].meaning  # fmt: skip
+    assert "Note: vectors of 3 numbers are few: Vector-ICL reads those of encoders, of 30 numbers or more" in told
     assert "Note: class 'dog' has 3 examples, fewer than the 5 shots asked for." in told and ".py" not in told
 
 

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from armillary.methods.vector_icl.estimators import VectorICLEstimator
 
 
+FEW = 8
+"""Below so many numbers a vector a note says that another method is likely to do better."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitSettings(FitConfig, OneModelSettings):
     """Train a projector that lets a frozen language model read your vectors, and measure it on held-out rows.
@@ -40,7 +44,8 @@ class FitSettings(FitConfig, OneModelSettings):
     command: ClassVar[str] = "vector-icl fit"
 
     vectors: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="VECTORS")]
-    """Vectors, one a row: a .npy table, or a .csv with a header, whose columns of numbers are the vector."""
+    """Vectors, one a row: a .npy, or a .csv or .tsv with a header, whose columns of numbers (or column of lists of
+    numbers) are the vector; 30 numbers or more, else a logistic regression does better."""
 
     targets: Annotated[str, tyro.conf.arg(metavar="COLUMN_OR_FILE")]
     """The target's column of the .csv; for a .npy a text file with one target a line, or FILE.csv:COLUMN."""
@@ -69,7 +74,16 @@ class FitSettings(FitConfig, OneModelSettings):
 
     def problem(self) -> Problem:
         """The rows and what is asked of them. UsageError for files that can't be read or fitted."""
-        return problem_of(read_labelled(self.vectors, self.targets), self)
+        problem = problem_of(read_labelled(self.vectors, self.targets), self)
+        numbers = problem.file.vectors.shape[1]
+        if numbers < FEW:
+            warnings.warn(
+                f"vectors of {numbers} numbers are few: Vector-ICL reads those of encoders, of 30 numbers or more; on "
+                "a few columns a regression, which the report shows beside it, is likely to do better.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +106,7 @@ def fit(run: Run[FitSettings]) -> Outcome:
     from armillary.methods.vector_icl.report import fit_report
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of columns that are left out: said by the check
+        warnings.simplefilter("ignore", UserWarning)  # of columns: said by the check
         problem = run.settings.problem()
     with warnings_as_notes():
         fitted, training = _fitted(run, problem)

@@ -30,7 +30,7 @@ class PredictOptions:
     """The folder of the fit."""
 
     vectors: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VECTORS")]
-    """Vectors as those of the fit: a .npy, or a .csv with the same columns (the target's is passed over)."""
+    """Vectors as those of the fit: a .npy, or a .csv or .tsv with the same columns (others are passed over)."""
 
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
     """File of the predictions; by default they are printed on stdout."""

@@ -49,6 +49,9 @@ from armillary.models import LoadedModel, load
 
 Tune = Callable[[Projector, Tensor, TrainingConfig], TrainingCurve]
 
+UNEVEN = 10.0
+"""A column with so many times the spread of the middle one is a matter of units: columns are scaled then (ours)."""
+
 NOT_KEPT = ("lm", "encoder", "projector", "template", "training", "pretraining", "words", "random_state")
 """Settings that a fit on the disk does not hold as they stand."""
 
@@ -173,6 +176,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
             demonstrations=[number[index] for index in self.demonstrations_.tolist()],
             draw_seed=self._draw_seed,
             fitting_shots=self._fitting_shots,
+            column_scale=None if self.column_scale_ is None else self.column_scale_.tolist(),
             own=dict(self._own_state(needed)),
         )
 
@@ -211,6 +215,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         estimator.demonstrations_ = np.array(state.demonstrations, dtype=np.int64)
         estimator._draw_seed, estimator._fitting_shots = state.draw_seed, state.fitting_shots
         estimator.n_features_in_ = state.features
+        estimator.column_scale_ = None if state.column_scale is None else np.array(state.column_scale)
         estimator._restore(state.own)
         return estimator
 
@@ -384,12 +389,27 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
             targets = check_array(targets, ensure_2d=False, dtype=np.float64, input_name="y")
         assert_all_finite(targets, input_name="y")
         check_consistent_length(vectors, targets)
+        self.column_scale_ = self._uneven(vectors)
         return vectors, targets
+
+    def _uneven(self, vectors: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Spread of each column where one has ``UNEVEN`` times that of the middle one, so that a projector would see
+        little else; else None."""
+        begun = isinstance(self.projector, Projector) or hasattr(self, "pretrained_")
+        spread_E = vectors.std(axis=0)
+        moving = spread_E[spread_E > 0]
+        if begun or self.encoder is not None or self.norm != "match" or not len(moving):
+            return None
+        if moving.max() <= UNEVEN * np.median(moving):
+            return None
+        return np.where(spread_E > 1e-8 * moving.max(), spread_E, 1.0)
 
     def _slots(self, vectors: NDArray[np.float64], slots: int) -> Tensor:
         """Each row cut into as many equal parts as an example has slots, ``[n * slots, e]``."""
         if vectors.shape[1] % slots:
             raise UsageError(f"rows of {vectors.shape[1]} numbers can't be cut into {slots} equal vectors.")
+        if slots == 1 and getattr(self, "column_scale_", None) is not None:
+            vectors = vectors / self.column_scale_
         return torch.tensor(np.ascontiguousarray(vectors).reshape(len(vectors) * slots, -1))
 
     def _queries(self, X: Any) -> tuple[Tensor, int]:

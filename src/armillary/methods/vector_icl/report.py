@@ -18,7 +18,9 @@ _CAUTION = (
     "The projector was tuned on all training rows: its fair baselines are methods that saw all of them, not those "
     "that saw the demonstrations alone. Where shuffled answers do as well as right ones, the projector names the "
     "answer by itself and the context is not read. One training and one draw of demonstrations: intervals are over "
-    "held-out rows only. The projector sees columns as they are, so that a column of large numbers counts more."
+    "held-out rows only. Columns are as they are, so that one of large numbers counts more; where one has ten times "
+    "the spread of the middle one, each is divided by its spread on the training rows. Of vectors of fewer than about "
+    "30 numbers, such as a table of measurements, expect less than from a regression."
 )
 
 

@@ -67,6 +67,9 @@ class FittedState:
 
     draw_seed: int
     fitting_shots: int
+    column_scale: list[float] | None = None
+    """By which columns are divided; None leaves them as they are."""
+
     own: dict[str, Any] = field(default_factory=dict)
     """What only this kind of estimator has."""
 

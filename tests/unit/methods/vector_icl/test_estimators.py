@@ -34,6 +34,7 @@ from armillary.methods.vector_icl.estimators import (
     VectorICLGenerator,
     VectorICLRegressor,
     estimator_of,
+    load_fitted,
 )
 from armillary.methods.vector_icl.inputs import checked_vectors
 from armillary.methods.vector_icl.problem import label_words, problem_of
@@ -330,3 +331,17 @@ def test_a_pickle_whose_model_is_another_by_now_is_refused(tmp_path: Path) -> No
             content = pickle.dumps(VectorICLClassifier(str(tmp_path / "lm"), shots=1, training=QUICK).fit(X, y))
     with pytest.raises(ModelError, match="what that name opens now is another one"):
         pickle.loads(content).predict(X)
+
+
+def test_units_of_columns_do_not_matter_where_one_drowns_the_others(lm: LoadedModel, tmp_path: Path) -> None:
+    X, y = data()
+    even = VectorICLClassifier(lm, shots=1, training=QUICK).fit(X, y)
+    assert even.column_scale_ is None
+    shares = []
+    for unit in (1e3, 1e6):
+        raw = X * np.array([1, unit, 1, 1])
+        fitted = VectorICLClassifier(lm, shots=1, training=QUICK).fit(raw, y)
+        fitted.save_fitted(tmp_path / str(unit))
+        shares.append(load_fitted(tmp_path / str(unit), lm).predict_proba(raw))
+        assert (shares[-1] == fitted.predict_proba(raw)).all()
+    assert shares[0] == pytest.approx(shares[1]) and VectorICLClassifier(lm, norm="none")._uneven(raw) is None
