@@ -139,13 +139,8 @@ def _table(path: Path, records: list[tuple[int, list[str]]], separator: str, sho
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number with a decimal point or comma, NaN and infinity among them."""
-    return bool(_POINT.fullmatch(cell.strip()) or _COMMA.fullmatch(cell.strip()))
-
-
-def may_be_grouped(cell: str) -> bool:
-    """Whether a cell looks like a number with thousands separators."""
-    return bool(_GROUPED.fullmatch(cell.strip()))
+    """Whether a cell is meant as a number: NaN, infinity and thousands with signs between them count, too."""
+    return any(form.fullmatch(cell.strip()) for form in (_POINT, _COMMA, _GROUPED))
 
 
 def decimal_mark(cells: Iterable[str], where: str, separator: str = ",") -> Mark:

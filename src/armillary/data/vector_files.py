@@ -22,7 +22,6 @@ from armillary.data.tables import (
     decimal_mark,
     is_number,
     listed_names,
-    may_be_grouped,
     number_in,
     read_table,
     twice,
@@ -43,9 +42,8 @@ _NAMELESS = re.compile(r"(?:Unnamed: ?\d+.*)?")
 """What pandas calls the column of its row numbers when it writes them, and when it reads them back."""
 
 _ROW_NAMES = {"id", "index", "idx", "level_0", "row", "row_id", "rowid", "rownum", "nr", "no", "#"}
-"""Columns of whole numbers, all different, under these names tell rows apart and are no part of a vector."""
+"""Columns of numbers, all different, under these names tell rows apart and are no part of a vector."""
 
-_MISSING = {"NA", "N/A", "#N/A", "<NA>", "null", "NULL", "None"}
 _LIKE_LIST = re.compile(
     r"(?:[\w.]*(?:array|tensor)\()?\s*\[[^\d]{0,20}\d.*[\])]|\((?:[-+.\de]+,\s*)+[-+.\de]*\)", re.DOTALL
 )
@@ -268,23 +266,14 @@ def _own_columns(table: TextTable, target: str | None) -> tuple[tuple[str, ...],
     if len(lists) > 1:
         raise UsageError(f"{table.path} has several columns of lists, {listed_names(lists)}; leave one.")
     numeric = [name for name, column in cells.items() if name not in lists and _share(column) >= 0.5]
-    rows = [name for name in numeric if name.casefold() in _ROW_NAMES and _tell_rows_apart(cells[name])]
+    rows = [name for name in numeric if name.casefold() in _ROW_NAMES and len(set(cells[name])) == len(table.rows)]
     chosen = tuple(lists or [name for name in numeric if name not in rows])
     others = [name for name in cells if name not in (*chosen, *numeric)]
-    for name in others:
-        column = [cell for cell in cells[name] if cell.strip()]
-        if column and 2 * sum(map(may_be_grouped, column)) > len(column):
-            raise UsageError(
-                f"column {name!r} of {table.path} holds {column[0]!r}, which looks like a number with signs between "
-                "its thousands; write it without them, and decimals with a point."
-            )
     beside = [name for name in numeric if lists and name not in rows]
-    counting = [name for name in chosen if not lists and _counts(cells[name])]
     notes = [
         (others, f"not in the vectors, without numbers: {listed_names(others)}."),
         (rows, f"not in the vectors, numbers of rows: {listed_names(rows)}."),
         (beside, f"the vectors are the lists of {listed_names(lists)}, without {listed_names(beside)}."),
-        (counting, f"{listed_names(counting)} counts the rows: where targets are in order, it tells them."),
     ]
     return chosen, [note for names, note in notes if names]
 
@@ -293,19 +282,6 @@ def _share(cells: Sequence[str]) -> float:
     """Share of numbers among the cells that are not empty."""
     filled = [cell for cell in cells if cell.strip()]
     return sum(map(is_number, filled)) / len(filled) if filled else 0.0
-
-
-def _tell_rows_apart(cells: Sequence[str]) -> bool:
-    """Whether they are whole numbers, no two of them the same."""
-    return all(re.fullmatch("[0-9]{1,300}", cell.strip()) for cell in cells) and len(set(cells)) == len(cells)
-
-
-def _counts(cells: Sequence[str]) -> bool:
-    """Whether each is one more than the cell before it, over ten rows or more."""
-    if len(cells) < 10 or not _tell_rows_apart(cells):
-        return False
-    first = int(cells[0])
-    return all(int(cell) == first + number for number, cell in enumerate(cells))
 
 
 def _holds_lists(cells: Sequence[str]) -> bool:
@@ -342,10 +318,8 @@ def _values(table: TextTable, names: Sequence[str]) -> Vectors:
     for position, (name, column) in enumerate(cells.items()):
         for number, cell in enumerate(column, 1):
             value = number_in(cell, mark)
-            if value is None and cell.strip() and cell.strip() not in _MISSING:
-                what = "a number that keeps all its digits; is it an identifier?" if is_number(cell) else "a number."
-                raise UsageError(
-                    f"column {name!r} of {table.path} holds {cell!r} in row {number}, which is not {what}"
-                )
+            if value is None and cell.strip():
+                what = "digits that a number loses, or signs between thousands" if is_number(cell) else "no number"
+                raise UsageError(f"column {name!r} of {table.path} holds {cell!r} in row {number}: {what}.")
             out[number - 1, position] = np.nan if value is None else value
     return _checked(out, table.path)

@@ -103,14 +103,14 @@ DIALECTS = st.tuples(
 )
 
 
-@given(st.lists(st.text(SIGNS + "\r", max_size=8).map(lambda line: line.rstrip("\r"))), ENCODINGS, ENDS, st.booleans())
+@given(st.lists(st.text(SIGNS + "\r", max_size=8)), ENCODINGS, ENDS, st.booleans())
 @FEW
 def test_lines_end_at_line_feeds_alone(lines: list[str], encoding: str, end: str, closed: bool) -> None:
+    lines = [line.replace("\ufeff", "").rstrip("\r") for line in lines]  # at the beginning it would be the mark
     content = end.join(lines) + (end if closed else "")
-    if not ("\r" in content and "\n" not in content):  # else refused: it may be a file of an old Mac
-        path = written(content.removeprefix("\ufeff"), "lines.txt", encoding)
-        kept = [line for line in [content.removeprefix("\ufeff").split(end)[0], *lines[1:]] if line.strip()]
-        assert text_lines(path) == kept
+    assume("\n" in content or "\r" not in content)  # else refused: it may be a file of an old Mac
+    path = written(content, "lines.txt", encoding)
+    assert text_lines(path) == [line for line in lines if line.strip()]
 
 
 @given(st.lists(st.lists(TEXT, min_size=3, max_size=3), min_size=1, max_size=4), DIALECTS)
@@ -312,12 +312,12 @@ def test_what_is_no_such_file_is_refused(name: str, tmp_path: Path) -> None:
         ("a,a,label\n1,2,x\n", "two columns 'a'"),
         (",a,label\n0,1,x\n", "column 1 of .* has no name"),
         ("label,a,Unnamed: 0.1\nx,1,0\n", "column 3 of .* has no name"),
-        ("a,label\n1 000.5,x\n", "signs between its thousands"),
-        ("a,label\n1_000,x\n2,y\n", "holds '1_000' in row 1, which is not a number"),
-        ("a,label\n9007199254740993,x\n", "keeps all its digits; is it an identifier"),
+        ("a,label\n1 000.5,x\n", "column 'a' of .* holds '1 000.5' in row 1: .* thousands"),
+        ("a,label\n1_000,x\n2,y\n", "holds '1_000' in row 1: no number"),
+        ("a,label\n9007199254740993,x\n", "holds '9007199254740993' in row 1: digits that a number loses"),
         ('a,label\n"0,5",x\n0.5,y\n', "with a decimal point .* and with a comma"),
         ('a,label\n"1,500",x\n"2,500",y\n', "may be a decimal comma or part thousands"),
-        ("a,label\n1,x\nNA,y\n", "row 2 of .* holds NaN"),
+        ("a,label\n1,x\nNA,y\n", "holds 'NA' in row 2: no number"),
         ("a;b,label\n1;2,x\n", "may be parted by ',' or ';'"),
         ('label,e\nx,"[0.1, 0.2]"\ny,"[0.1]"\n', "row 2; it needs lists"),
         ('label,e\nx,"[0.1 ... 0.2]"\n', "row 1; it needs lists"),

@@ -96,7 +96,7 @@ def test_new_vectors_come_in_the_columns_of_the_old(tmp_path: Path) -> None:
         ("a,kind\n1,x\nnan,y\n", "row 2 of .* holds NaN"),
         ("a,kind\n1,x\n,y\n", "row 2 of .* holds NaN, infinity or nothing"),
         ("a,kind\n1,x\ninf,y\n", "row 2 of .* holds NaN, infinity"),
-        ("a,kind\n1,x\nred,y\n", "column 'a' of .* holds 'red' in row 2, which is not a number"),
+        ("a,kind\n1,x\nred,y\n", "column 'a' of .* holds 'red' in row 2: no number"),
         ("a,kind\n1,x\n2, \n", "target of row 2 is empty"),
         ("a,b\n1,x\n", "no column 'kind'; its columns are 'a', 'b'"),
         ("a,a,kind\n1,2,x\n", "two columns 'a'"),

@@ -272,13 +272,6 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         other.__dict__.update(self.__dict__)
         return other
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        other = type(self).__new__(type(self))
-        shared = ("lm", "encoder", "lm_", "_opened", "_opened_as")
-        own = {name: value for name, value in self.__dict__.items() if name not in shared}
-        other.__dict__.update({**self.__dict__, **copy.deepcopy(own, memo)})
-        return other
-
     def __sklearn_clone__(self) -> Self:
         """An unfitted copy that shares the language model and the encoder instead of copying them."""
         settings = self.get_params(deep=False)
@@ -408,8 +401,9 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         """Each row cut into as many equal parts as an example has slots, ``[n * slots, e]``."""
         if vectors.shape[1] % slots:
             raise UsageError(f"rows of {vectors.shape[1]} numbers can't be cut into {slots} equal vectors.")
-        if slots == 1 and getattr(self, "column_scale_", None) is not None:
-            vectors = vectors / self.column_scale_
+        scale_E = getattr(self, "column_scale_", None)
+        if slots == 1 and scale_E is not None:
+            vectors = vectors / scale_E
         return torch.tensor(np.ascontiguousarray(vectors).reshape(len(vectors) * slots, -1))
 
     def _queries(self, X: Any) -> tuple[Tensor, int]:
