@@ -45,7 +45,7 @@ from armillary.models.loading import hub_folder, load, reachable
 from armillary.models.prompts import bare_ids
 from armillary.models.quiet import quiet, reason, refuse_gaps, refuse_unread
 from armillary.models.tiny_models import tiny
-from armillary.models.vision import VisionAnatomy, find_vision_anatomy
+from armillary.models.vision import VisionAnatomy, find_vision_anatomy, image_token_of
 
 # A place for ``<image>`` in a tokenizer and a language model, without a larger vocabulary where that can be.
 
@@ -351,8 +351,7 @@ def open_image_text_model(name: str, *, dtype: str = "float32") -> ImageTextMode
     try:
         with quiet():
             config = AutoConfig.from_pretrained(path, local_files_only=True)
-            if getattr(config, "vision_config", None) is None:
-                raise ModelError(f"{name} is a text model; give an image-text model such as LLaVA or SmolVLM.")
+            image_token_of(config, name)  # what can't be used is refused before its weights are read
             opened: Any = AutoModelForImageTextToText.from_pretrained(
                 path, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True, local_files_only=True
             )

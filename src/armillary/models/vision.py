@@ -19,11 +19,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from armillary.errors import ModelError, UsageError
 
 Component = Literal["vision_tower", "connector", "language_model"]
 COMPONENTS: tuple[Component, ...] = ("vision_tower", "connector", "language_model")
+_COLOURS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,34 +73,44 @@ class VisionAnatomy:
         raise UsageError(f"{parameter_name!r} is no parameter of this model; its parts are {known}.")
 
 
+_FIT = "give an image-text model such as LLaVA, SmolVLM or Qwen2-VL"
+
+
 def find_vision_anatomy(model: nn.Module) -> VisionAnatomy:
     """The parts of an image-text model, or of the one inside a PEFT model.
 
-    Raises ModelError for a text-only model, and for one without a decoder, a head or an image token.
+    Encoders of other senses (audio, video, a second one of pixels) count as ``vision_tower`` among the parameters.
+    Raises ModelError for a text-only model, for one that does not put image features in the places of one token of
+    its prompt (cross-attention, encoder-decoder), and for one without a decoder or a head.
     """
     base_of = getattr(model, "get_base_model", None)
     inner = cast(PreTrainedModel, model if base_of is None else base_of())
-    kind, config = type(inner).__name__, getattr(inner, "config", None)
-    vision_config = getattr(config, "vision_config", None)
-    if config is None or vision_config is None:
-        raise ModelError(f"{kind} is a text model; give an image-text model such as LLaVA, SmolVLM or Qwen2-VL.")
-    text_config = cast(Any, config).get_text_config()
+    kind, config = type(inner).__name__, cast(Any, getattr(inner, "config", None))
+    image_token_id = image_token_of(config, kind)
+    vision_config, text_config = config.vision_config, config.get_text_config()
     head, embedding, base = inner.get_output_embeddings(), inner.get_input_embeddings(), inner.base_model
-    image_token_id = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
-    if not isinstance(head, nn.Module) or base is inner or not isinstance(image_token_id, int):
-        missing = "image token" if isinstance(head, nn.Module) and base is not inner else "unembedding matrix"
-        raise ModelError(f"{kind} has no {missing}; give an image-text model that gives next-token logits.")
-    tower, language_model = _built_from(base, vision_config, kind), _built_from(base, text_config, kind)
+    if not isinstance(head, nn.Module):
+        raise ModelError(f"{kind} has no unembedding matrix; give an image-text model that gives next-token logits.")
+    towers = _built_from(base, vision_config, head, kind)
+    language_model = _built_from(base, text_config, head, kind)[0]
     layers = _block_list(language_model, text_config.num_hidden_layers)
     if layers is None:
         raise ModelError(f"the decoder of {kind} has no list of {text_config.num_hidden_layers} layers to look into.")
     hidden_size = int(text_config.hidden_size)
-    connectors = _besides(base, tower, language_model) or _behind_blocks(tower, vision_config, hidden_size)
+    names = {module: name for name, module in inner.named_modules()}
+    tower = next((one for one in towers if "video" not in names[one]), towers[0])
+    others = _besides(base, *towers, language_model, head)
+    encoders = [part for part in others if _encodes(part, getattr(config, "audio_config", None))]
+    connectors = [part for part in others if part not in encoders] or _behind_blocks(tower, vision_config, hidden_size)
     whole = connectors[0] if len(connectors) == 1 else nn.ModuleList(connectors)
     parts: list[tuple[nn.Module, Component]] = [(part, "connector") for part in connectors]
-    parts += [(tower, "vision_tower"), (language_model, "language_model"), (head, "language_model")]
-    parts.append((base, "connector"))  # loose parameters between the two, such as LLaVA-NeXT's image_newline
-    names = {module: name for name, module in inner.named_modules()}
+    parts += [(part, "vision_tower") for part in (*towers, *encoders)]
+    parts += [(language_model, "language_model"), (head, "language_model")]
+    paths = [(names[part], component) for part, component in parts]
+    if base is not inner:
+        paths.append((names[base], "connector"))
+    # What is loose between the parts, such as LLaVA-NeXT's image_newline and BLIP-2's query tokens.
+    loose = (name for name, _ in inner.named_parameters() if not any(f".{path}." in f".{name}." for path, _ in paths))
     return VisionAnatomy(
         vision_tower=tower,
         connector=whole if connectors else None,
@@ -109,17 +121,58 @@ def find_vision_anatomy(model: nn.Module) -> VisionAnatomy:
         image_token_id=image_token_id,
         hidden_size=hidden_size,
         num_layers=len(layers),
-        paths=tuple((names[part], component) for part, component in parts),
+        paths=(*paths, *((name, "connector") for name in loose)),
     )
 
 
-def _built_from(base: nn.Module, config: object, kind: str) -> nn.Module:
-    """The outermost module under ``base`` that keeps a configuration of this class."""
-    for module in base.modules():  # outer modules come before inner ones
-        if module is not base and type(getattr(module, "config", None)) is type(config):
-            return module
-    raise ModelError(
-        f"no part of {kind} is built from its {type(config).__name__}; it may be of a kind not yet known."
+def image_token_of(config: Any, kind: str) -> int:
+    """The id in whose places a model of this configuration puts image features.
+
+    ModelError, which begins with ``kind``, for a text model and for one that takes images in no such way.
+    """
+    seeing = getattr(config, "vision_config", None) is not None
+    if not seeing and getattr(config, "model_type", None) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise ModelError(f"{kind} is a text model; give an image-text model such as LLaVA, SmolVLM or Qwen2-VL.")
+    if config.is_encoder_decoder or (seeing and getattr(config.get_text_config(), "is_encoder_decoder", False)):
+        raise ModelError(f"{kind} is an encoder-decoder model: its decoder reads no image tokens; {_FIT}.")
+    if not seeing:
+        raise ModelError(f"{kind} has no vision tower of its own (no vision_config in its configuration); {_FIT}.")
+    crossing = ("cross_attention_layers", "cross_layer_interval", "encoder_hidden_size")
+    if any(hasattr(config.get_text_config(), name) for name in crossing):
+        raise ModelError(f"{kind} reads images by cross-attention, not among its tokens; {_FIT}.")
+    named = [name for name in ("image_token_id", "image_token_index") if hasattr(config, name)]
+    if not named:
+        raise ModelError(f"{kind} does not mark the place of an image by one token (no image_token_id); {_FIT}.")
+    token = getattr(config, named[0])
+    if not isinstance(token, int):
+        raise ModelError(
+            f"{kind} has an empty {named[0]} in its configuration; set it to the id of the token that its processor "
+            "puts where an image stands."
+        )
+    return token
+
+
+def _built_from(base: nn.Module, config: object, head: nn.Module, kind: str) -> list[nn.Module]:
+    """Outermost modules under ``base``, without the head, that keep a configuration of this class."""
+    modules: dict[str, nn.Module] = {}
+    for name, module in base.named_modules():  # outer modules come before inner ones
+        if module is base or type(getattr(module, "config", None)) is not type(config):
+            continue
+        if not any(name.startswith(f"{outer}.") for outer in modules) and head not in module.modules():
+            modules[name] = module
+    if not modules:
+        raise ModelError(
+            f"no part of {kind} is built from its {type(config).__name__}; it may be of a kind not yet known."
+        )
+    return list(modules.values())
+
+
+def _encodes(part: nn.Module, audio_config: object) -> bool:
+    """True for an encoder of pixels or sounds: it begins with a convolution over colours, or is built for audio."""
+    return any(
+        (isinstance(module, (nn.Conv2d, nn.Conv3d)) and module.in_channels == _COLOURS)
+        or (audio_config is not None and type(getattr(module, "config", None)) is type(audio_config))
+        for module in part.modules()
     )
 
 
