@@ -136,3 +136,11 @@ def test_a_text_model_is_refused(here: Path, capsys: Capture) -> None:
     text_model(table, here)
     assert guarded(train_commit.run, [str(write_toml(here / "run.toml", table))]) == 2
     assert "is a text model; give an image-text model" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_steps_lost_in_rounding_are_told(here: Path) -> None:
+    table = tables(here, "commit", {"interval": 1, "first_probe": 1}, max_steps=4, learning_rate=1e-6)
+    assert guarded(train_commit.run, [str(write_toml(here / "run.toml", {**table, "dtype": "bfloat16"}))]) == 0
+    balance = next(section for section in RunRecord.load(here / "tuned").sections if section.id == "balance")
+    assert balance.summary.endswith("In 3 probes a component moved the output by no more than rounding does: they are "
+                                    "left out.")  # fmt: skip

@@ -28,7 +28,7 @@ class CoMMITConfig:
     """Weight of the past in the moving average of log kappa; 0 keeps the last value alone."""
 
     interval: int = 10
-    """Optimiser steps from one probe to the next; a probe costs a forward pass for each component and one more."""
+    """Optimiser steps from one probe to the next; a probe costs a forward pass for each component and two more."""
 
     first_probe: int = 5
     """No probe before this step: LoRA's first step moves one of its two matrices only."""
@@ -55,7 +55,7 @@ class CoMMITConfig:
     """Keep the regulariser of a component only where its gradient does not oppose the task's."""
 
     warn_after: int = 5
-    """Unusable probes (NaN, infinite) in a row after which a warning is given."""
+    """Unusable probes in a row (NaN, infinite), or in all (no more than rounding), after which a warning is given."""
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):

@@ -16,7 +16,7 @@ With a loop of one's own (accelerate, plain torch):
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -38,6 +38,9 @@ from armillary.training.components import Components, component_parameters, set_
 # Legend: B rows, T tokens, N answer tokens, V vocabulary, D hidden size.
 
 Parameters = Mapping[str, nn.Parameter]
+_FLOAT32 = torch.finfo(torch.float32).eps
+_ABOVE_FLOOR = 2.0  # a change must be so many times what rounding reads as: the floor itself is one reading
+_COUNTS = ("skipped", "invalid", "invalid_in_row", "below_floor")
 _NOT_INPUTS = ("labels", "shift_labels", "num_items_in_batch", "return_outputs")
 
 
@@ -79,6 +82,52 @@ def evaluation(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def rounding(model: nn.Module) -> float:
+    """The relative rounding of a probe: that of float32 where weights and attention can be read in it, else coarser.
+
+    A difference of two forwards is known only down to its rounding. In bfloat16 that is more than what a step does.
+    """
+    kinds = {parameter.dtype for parameter in model.parameters()}
+    # The kernels of flash attention know half precision only; integers are quantised weights, read in half precision.
+    configs = [getattr(module, "config", None) for module in model.modules()]
+    flash = any("flash" in str(getattr(config, "_attn_implementation", "")) for config in configs)
+    coarse = torch.bfloat16 if flash or any(not kind.is_floating_point for kind in kinds) else torch.float64
+    return max(torch.finfo(kind).eps for kind in {coarse, *kinds} if kind.is_floating_point)
+
+
+@contextmanager
+def without_autocast(model: nn.Module) -> Iterator[None]:
+    """Inside, the model computes in its weights' own precision, also where a Trainer has put autocast around it."""
+    hung = vars(model)
+    wrapped, own = hung.get("forward"), hung.get("_original_forward")  # by accelerate
+    if own is not None:
+        hung["forward"] = own
+    try:
+        with torch.autocast(next(model.parameters()).device.type, enabled=False):
+            yield
+    finally:
+        if own is not None:
+            hung["forward"] = wrapped
+
+
+@contextmanager
+def nudged(model: nn.Module, size: float) -> Iterator[None]:
+    """Inside, token embeddings are up or down by the relative ``size``, by turns: a change that is rounding alone."""
+    find = getattr(model, "get_input_embeddings", None)
+
+    def nudge(_: nn.Module, __: object, output: Tensor) -> Tensor:
+        signs = 1 - 2 * (torch.arange(output.shape[-1], device=output.device) % 2)
+        return output * (1 + size * signs).to(output.dtype)
+
+    embedding = None if find is None else find()
+    handle = None if embedding is None else embedding.register_forward_hook(nudge)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.remove()
 
 
 def refuse_sharded(parameters: Parameters) -> None:
@@ -174,6 +223,9 @@ class BalanceProbe:
     tokens: int
     """Answer tokens over all processes."""
 
+    floor: float = 0.0
+    """What rounding alone reads as, in nats; with weights or kernels of half precision ``changes`` are less it."""
+
 
 class CoMMITController:
     """Measures the balance around optimiser steps and keeps a rate multiplier for each component."""
@@ -214,10 +266,11 @@ class CoMMITController:
         self.step = 0
         self.ema: tuple[float, ...] | None = None
         self.multipliers = dict.fromkeys(self.names, 1.0)
-        self.skipped = self.invalid = self.invalid_in_row = 0
+        self.rounding = rounding(model)
+        self.skipped = self.invalid = self.invalid_in_row = self.below_floor = 0
         self.trace: list[BalanceProbe] = []
         self.reference: dict[str, Tensor] | None = None
-        self._pending: tuple[dict[str, Tensor], Tensor | None, Mapping[str, Any]] | None = None
+        self._pending: tuple[dict[str, Tensor], Tensor | None, float, Mapping[str, Any]] | None = None
         if optimizer is not None:
             set_multipliers(optimizer, self.multipliers)
 
@@ -230,46 +283,60 @@ class CoMMITController:
         if self.step % self.config.interval or self.step < self.config.first_probe:
             return
         given = {} if batch is None else batch
-        self._pending = snapshot(self.parameters), self._read(given), given
+        logits, floor = self._read(given), 0.0
+        if logits is not None:
+            with nudged(self.model, self.rounding):
+                floor = self._divergence(logits, cast(Tensor, self._read(given)))
+        self._pending = snapshot(self.parameters), logits, floor, given
 
     def after_step(self) -> BalanceProbe | None:
         """To be called after the optimiser's step and before the schedule's; the measurement, if one was usable."""
         step, self.step = self.step, self.step + 1
         if self._pending is None:
             return None
-        (old, logits, batch), self._pending = self._pending, None
+        (old, logits, floor, batch), self._pending = self._pending, None
         if self.config.aux_weight:
             self.reference = old
-        sums = [0.0] * len(self.names) + [0.0 if logits is None else len(logits)]
+        sums = [0.0] * len(self.names) + [floor, 0.0 if logits is None else len(logits)]
         for index, name in enumerate(self.names):
             if logits is not None:
                 others = {key: value for part in self.names if part != name for key, value in self.parts[part].items()}
                 with swapped(others, old):
                     sums[index] = self._divergence(logits, cast(Tensor, self._read(batch)))
-        *totals, tokens = _over_processes(sums, next(iter(self.parameters.values())).device)
+        *totals, noise, tokens = _over_processes(sums, next(iter(self.parameters.values())).device)
         if not tokens:
             self.skipped += 1
             return None
-        return self._learn(step, tuple(total / tokens for total in totals), round(tokens))
+        return self._learn(step, tuple(total / tokens for total in totals), noise / tokens, round(tokens))
 
     @torch.no_grad()
     def _read(self, batch: Mapping[str, Any]) -> Tensor | None:
-        with evaluation(self.model):
+        with evaluation(self.model), self.exactly():
             return answer_logits(self.model, batch, self.config.max_tokens)
+
+    def exactly(self) -> AbstractContextManager[None]:
+        """Around a forward: no coarser than its weights allow."""
+        return without_autocast(self.model) if self.rounding <= _FLOAT32 else nullcontext()
 
     def _divergence(self, logits_NV: Tensor, moved_NV: Tensor) -> float:
         """Sum over tokens, by few tokens at a time: float64 of a large vocabulary is much."""
         pairs = zip(logits_NV.split(32), moved_NV.split(32), strict=True)
         return float(sum(core.divergence(self.config.divergence, *pair).sum() for pair in pairs))
 
-    def _learn(self, step: int, changes: tuple[float, ...], tokens: int) -> BalanceProbe | None:
+    def _learn(self, step: int, changes: tuple[float, ...], floor: float, tokens: int) -> BalanceProbe | None:
         if not all(0 <= change < float("inf") for change in changes):
             self._count_invalid(changes)
             return None
         self.invalid_in_row = 0
-        if min(changes) <= self.config.least_change:
+        coarse = self.rounding > _FLOAT32  # where a step that is no change at all was lost in rounding too
+        if min(changes) <= self.config.least_change and not coarse:
             self.skipped += 1
             return None
+        if min(changes) <= max(_ABOVE_FLOOR * floor, self.config.least_change):
+            self._count_below_floor(changes, floor)
+            return None
+        if coarse:
+            changes = tuple(change - floor for change in changes)
         now = core.lags(changes)
         self.ema = core.smoothed(self.ema, now, self.config.ema)
         mode, gamma, clip = self.config.mode, self.config.gamma, self.config.clip
@@ -281,8 +348,23 @@ class CoMMITController:
         if self.optimizer is not None:
             set_multipliers(self.optimizer, self.multipliers)
         kappa = core.log_kappa(now) if len(now) == 2 else None
-        self.trace.append(BalanceProbe(step=step, changes=changes, log_kappa=kappa, multipliers=values, tokens=tokens))
+        self.trace.append(
+            BalanceProbe(step=step, changes=changes, log_kappa=kappa, multipliers=values, tokens=tokens, floor=floor)
+        )
         return self.trace[-1]
+
+    def _count_below_floor(self, changes: tuple[float, ...], floor: float) -> None:
+        self.below_floor += 1
+        if self.below_floor == self.config.warn_after:
+            shown = ", ".join(f"{name} {change:.2g}" for name, change in zip(self.names, changes, strict=True))
+            cure = "; train weights of float32 (bf16=True keeps them so)" if self.rounding > _FLOAT32 else ""
+            warnings.warn(
+                f"{self.below_floor} probes of CoMMIT were below the floor: of the last one's changes ({shown} nats) "
+                f"one is no more than rounding ({floor:.2g}), so that their balance is unknown; rates stay as they "
+                f"are{cure}.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _count_invalid(self, changes: tuple[float, ...]) -> None:
         self.invalid += 1
@@ -303,7 +385,7 @@ class CoMMITController:
 
     def state_dict(self) -> dict[str, Any]:
         """What a later controller needs to go on, as plain data for JSON; the regulariser's snapshot is not in it."""
-        counts = {name: getattr(self, name) for name in ("step", "skipped", "invalid", "invalid_in_row")}
+        counts = {name: getattr(self, name) for name in ("step", *_COUNTS)}
         trace = [asdict(probe) for probe in self.trace]
         return {**counts, "ema": self.ema, "multipliers": dict(self.multipliers), "trace": trace}
 
@@ -312,8 +394,8 @@ class CoMMITController:
         if set(state["multipliers"]) != set(self.names):
             saved, own = ", ".join(state["multipliers"]), ", ".join(self.names)
             raise UsageError(f"the saved state is of components {saved}; this run has {own}.")
-        for name in ("step", "skipped", "invalid", "invalid_in_row"):
-            setattr(self, name, state[name])
+        for name in ("step", *_COUNTS):
+            setattr(self, name, state.get(name, 0))
         self.ema = None if state["ema"] is None else tuple(state["ema"])
         self.multipliers = {name: state["multipliers"][name] for name in self.names}
         self.trace = [decode(BalanceProbe, probe, "the saved probe") for probe in state["trace"]]

@@ -15,7 +15,7 @@ from armillary.errors import UsageError
 from armillary.files import write_atomic
 from armillary.methods.commit import core
 from armillary.methods.commit.config import CoMMITConfig
-from armillary.methods.commit.controller import CoMMITController, answer_logits, evaluation
+from armillary.methods.commit.controller import CoMMITController, answer_logits, answer_mask, evaluation
 from armillary.training.components import ComponentMixin, RateMultipliers, log_figures, set_multipliers
 
 # The auxiliary regulariser: movement of the output since the last probe by each component alone, capped.
@@ -34,13 +34,13 @@ def movements(controller: CoMMITController, batch: Mapping[str, Any]) -> Iterato
     if old is None:
         return
     model, most = controller.model, controller.config.max_tokens
-    with evaluation(model), torch.no_grad():
+    with evaluation(model), controller.exactly(), torch.no_grad():
         reference = answer_logits(model, batch, most, old)
     if reference is None:
         return
     for name, part in controller.parts.items():
         others = {key: value for key, value in old.items() if key not in part}
-        with evaluation(model):
+        with evaluation(model), controller.exactly():
             moved = cast(Tensor, answer_logits(model, batch, most, others))
         yield name, core.divergence(controller.config.divergence, reference, moved).mean()
 
@@ -82,7 +82,8 @@ def _reference_path(args: TrainingArguments, state: TrainerState) -> Path:
 class BalanceMonitor(TrainerCallback, ExportableState):
     """Measures the balance of the components while any Trainer trains, and logs it; rates are left alone.
 
-    The log gets ``commit/log_kappa`` (of more than two components each one's ``commit/change/...``). ``controller``
+    The log gets ``commit/log_kappa`` (of more than two components each one's ``commit/change/...``), and as
+    ``commit/below_floor`` how many probes so far were no more than rounding. ``controller``
     holds the whole trace. Training goes on bit for bit as without it.
     """
 
@@ -170,19 +171,21 @@ class BalanceMonitor(TrainerCallback, ExportableState):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if self.controller is not None and self.controller.trace and logs is not None and "loss" in logs:
+        if self.controller is not None and logs is not None and "loss" in logs:
             log_figures(state, logs, self.figures())
 
     def figures(self) -> dict[str, float]:
         """What the last probe found, under the names of the log."""
-        if self.controller is None or not self.controller.trace:
+        if self.controller is None:
             return {}
+        lost = {"commit/below_floor": float(self.controller.below_floor)} if self.controller.below_floor else {}
+        if not self.controller.trace:
+            return lost
         last = self.controller.trace[-1]
         if last.log_kappa is not None:
-            return {"commit/log_kappa": last.log_kappa}
-        return {
-            f"commit/change/{name}": value for name, value in zip(self.controller.names, last.changes, strict=True)
-        }
+            return {"commit/log_kappa": last.log_kappa, **lost}
+        changes = zip(self.controller.names, last.changes, strict=True)
+        return {f"commit/change/{name}": value for name, value in changes} | lost
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         reference = None if self.controller is None else self.controller.reference
@@ -234,7 +237,7 @@ class CoMMITCallback(BalanceMonitor, RateMultipliers):
 
     def figures(self) -> dict[str, float]:
         """What the last probe found and the multipliers that follow from it, under the names of the log."""
-        rates = {} if self.controller is None else self.controller.multipliers
+        rates = self.controller.multipliers if self.controller is not None and self.controller.trace else {}
         return super().figures() | {f"commit/multiplier/{name}": value for name, value in rates.items()}
 
 
@@ -270,7 +273,10 @@ class CoMMITMixin(ComponentMixin):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The trainer's loss, less the regulariser in training; the batch is handed to the callback."""
+        """The trainer's loss, less the regulariser in training; the batch is handed to the callback.
+
+        The regulariser of micro-batches is weighed by their answer tokens, as the loss is; its cap holds for each.
+        """
         batch = dict(inputs)  # label smoothing takes the labels out
         result: Any = super().compute_loss(
             model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
@@ -290,8 +296,17 @@ class CoMMITMixin(ComponentMixin):
         if gain is None:
             return loss
         if self._is_scaled(num_items):  # else the Trainer divides the whole loss
-            gain = gain / self.current_gradient_accumulation_steps
+            gain = gain * self._share(batch, num_items)
         return loss - callback.config.aux_weight * gain
+
+    def _share(self, batch: Mapping[str, Any], num_items: Tensor | int | None) -> float:
+        """The weight of a micro-batch's mean over its answer tokens in the mean over those of the whole step."""
+        if num_items is None:
+            return 1 / self.current_gradient_accumulation_steps
+        here = int(answer_mask(batch["labels"], batch["labels"].numel()).sum())
+        # Gradients are averaged over processes; the Trainer scales the loss up likewise.
+        processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+        return here * processes / float(num_items)
 
     def _is_scaled(self, num_items: Tensor | int | None) -> bool:
         """True where the task loss is already a mean over the whole accumulated batch, by the Trainer's own rule."""
