@@ -8,10 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from jaxtyping import Float
+from torch import Tensor
+
 from armillary.activations import Moments, Sparsity, run_texts, streaming
 from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnosis, nothing_to_show
 from armillary.numerics.intervals import Interval, across_seeds
-from armillary.numerics.spectrum import effective_rank_from_covariance
+from armillary.numerics.spectrum import effective_rank_from_covariance, rms_normalised, sink_rows
 from armillary.progress import track
 from armillary.records.sections import Figure, Finding, Lines, Section, Series
 
@@ -36,6 +39,26 @@ class TextGroup:
 
     tokens: int
 
+    sinks: list[float]
+    """Share of the tokens that are set apart as attention sinks, by layer."""
+
+
+class OrdinaryMoments(Moments):
+    """Mean and covariance of tokens' states at unit root mean square, attention sinks set apart.
+
+    Else the covariance is that of the one huge channel that makes a sink, whatever all other tokens do.
+    """
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__(num_layers)
+        self.sinks = [0] * num_layers
+
+    def update(self, layer: int, x_ND: Float[Tensor, "n d"]) -> None:
+        """Take in the values of ``layer`` for some tokens, among which the median length is taken."""
+        sink_N = sink_rows(x_ND)
+        self.sinks[layer] += int(sink_N.sum())
+        super().update(layer, rms_normalised(x_ND[~sink_N].float()))
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSurvey:
@@ -50,13 +73,17 @@ class LayerSurvey:
         """Effective rank by layer, over groups."""
         return _by_layer([group.rank for group in self.groups])
 
+    def sinks(self) -> list[float]:
+        """Share of the tokens that are set apart, by layer."""
+        return [sum(shares) / len(shares) for shares in zip(*(group.sinks for group in self.groups), strict=True)]
+
 
 def measure(context: Context) -> LayerSurvey:
     """Per group of texts and layer: effective rank of the layer outputs, sparsity of the feed-forward activations."""
     corpus = [text for _, text in context.corpus()]
     groups = [
         context.parts.decoded(
-            TextGroup, f"{context.role} layers {group}", partial(_group, context, corpus[group::GROUPS])
+            TextGroup, f"{context.role} layers, sinks apart {group}", partial(_group, context, corpus[group::GROUPS])
         )
         for group in track(range(GROUPS), f"Layers of {context.loaded.name}")
     ]
@@ -66,7 +93,7 @@ def measure(context: Context) -> LayerSurvey:
 
 def _group(context: Context, texts: list[str]) -> TextGroup:
     anatomy = context.loaded.anatomy
-    moments, sparsity = Moments(anatomy.num_layers), Sparsity(anatomy.num_layers)
+    moments, sparsity = OrdinaryMoments(anatomy.num_layers), Sparsity(anatomy.num_layers)
     written = None not in anatomy.ffn_writes
     with ExitStack() as stack:
         stack.enter_context(streaming(context.loaded, "layer", moments))
@@ -79,6 +106,7 @@ def _group(context: Context, texts: list[str]) -> TextGroup:
         half=[sparsity.layer(layer).half_mass for layer in layers] if written else [],
         active=[1 - sparsity.layer(layer).near_zero for layer in layers] if written else [],
         tokens=tokens,
+        sinks=[count / tokens for count in moments.sinks],
     )
 
 
@@ -113,6 +141,14 @@ def describe_rank(survey: LayerSurvey) -> Diagnosed:
         f"Of {width:,} dimensions the layers use between {values[low]:,.0f} (layer {low}) and {values[high]:,.0f} "
         f"(layer {high}), measured on {survey.texts} texts."
     )
+    sinks = [
+        sum(shares) / len(survey.groups) for shares in zip(*(group.sinks for group in survey.groups), strict=True)
+    ]
+    if max(sinks):
+        most = max(range(len(sinks)), key=sinks.__getitem__)
+        summary += (
+            f" Attention sinks stand apart: {sinks[most]:.1%} of the tokens in layer {most}, where they are most."
+        )
     figure = _lines(
         "Effective rank of the layer outputs",
         "effective rank",
@@ -127,8 +163,8 @@ def describe_rank(survey: LayerSurvey) -> Diagnosed:
         "values, here of the centred layer outputs) says how many directions a layer really uses. A dip is a "
         "bottleneck: few directions carry nearly all the variance there.",
         caution=f"Each of the {GROUPS} groups of texts has about {survey.groups[0].tokens:,} tokens; more tokens "
-        "raise the rank of every layer, so compare layers and models at equal tokens only. One direction of huge "
-        "norm, common in language models, can pull the number down while the others stay rich.",
+        "raise the rank of every layer, so compare layers and models at equal tokens only. A channel that is "
+        "large and varies in every token still pulls the number down while the others stay rich.",
         figures=[figure],
     )
     measures = {f"rank/layer {layer}": rank for layer, rank in enumerate(ranks)}

@@ -248,6 +248,9 @@ def _balance(result: TuningResult) -> Section:
         if values
         else "No balance was measured: the run had fewer steps than the first probe, or the arm measures none."
     )
+    lost = max((int(line.get("commit/below_floor", 0)) for line in log), default=0)
+    if lost:
+        summary += f" In {lost} probes a component moved the output by no more than rounding does: they are left out."
     figures = [
         curve("Balance of the components", kappas, "log kappa"),
         curve("Multipliers", multipliers, "factor"),
@@ -287,7 +290,9 @@ def _states(result: TuningResult) -> Section:
         meaning=(
             "Effective rank counts the directions that the image tokens' hidden states really use, their mean taken "
             "off: over images, how many differences between images the model still tells. Drift is the distance "
-            "from the states before tuning. Both are of the same held-out images throughout."
+            "from the states before tuning. Both are of the same held-out images throughout; each token's state is "
+            "scaled to one length first, and attention sinks, whose one huge channel would hide all else, are left "
+            "out."
         ),
         caution="A falling rank is no proof of forgetting, nor a steady one of its absence: see the answers above.",
         figures=[figure for figure in figures if figure is not None],

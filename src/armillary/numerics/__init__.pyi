@@ -31,5 +31,7 @@ from .spectrum import (
     effective_rank as effective_rank,
     effective_rank_from_covariance as effective_rank_from_covariance,
     effective_rank_from_singular_values as effective_rank_from_singular_values,
+    rms_normalised as rms_normalised,
     singular_values as singular_values,
+    sink_rows as sink_rows,
 )

@@ -1,7 +1,7 @@
 """How many directions a set of vectors really uses, in float64. Legend: N rows (tokens), D dimensions."""
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from armillary.errors import NumericError, UsageError
@@ -43,6 +43,23 @@ def effective_rank_from_covariance(covariance_DD: Shaped[Tensor, "d d"]) -> floa
     if c.shape[0] != c.shape[1] or not torch.allclose(c, c.T, rtol=1e-6, atol=1e-9 * float(c.abs().max())):
         raise UsageError(f"a covariance must be a symmetric square matrix; got shape {tuple(c.shape)}.")
     return effective_rank_from_singular_values(_positive(torch.linalg.eigvalsh(c), c.shape[0]).sqrt())
+
+
+SINK = 5.0
+"""A row longer than so many times the median one is set apart. [ours] Ordinary tokens of a layer lie within a factor
+of two or three of each other; attention sinks, made by one huge channel, are ten to a thousand times as long."""
+
+
+def sink_rows(x_ND: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
+    """True at the rows that are more than ``SINK`` times as long as the median one: attention sinks among tokens."""
+    size_N = x_ND.detach().float().square().mean(1).sqrt()
+    middle = size_N.median() if len(size_N) else size_N.sum()
+    return (size_N > SINK * middle) & (middle > 0)
+
+
+def rms_normalised(x_ND: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Each row over its root mean square; a zero row stays zero, with a finite slope."""
+    return x_ND * torch.rsqrt(x_ND.square().mean(1, keepdim=True) + 1e-12)
 
 
 def singular_values(x_ND: Shaped[Tensor, "n d"], center: bool = False) -> Float[Tensor, " k"]:

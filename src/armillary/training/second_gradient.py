@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from transformers import Trainer
 
 from armillary.errors import UsageError
@@ -31,8 +31,8 @@ class SecondGradientMixin(CheckpointWeightsMixin):
     and while a further micro-batch is added, that micro-batch's own.
 
     UsageError at construction for set-ups whose gradients are sharded, scaled or consumed on the way: FSDP, DeepSpeed,
-    tensor parallelism, one process with several devices, fp16, layer-wise optimisers, compiled models and reentrant
-    activation checkpointing.
+    tensor parallelism, one process with several devices, fp16, layer-wise optimisers, the argument ``torch_compile``
+    and reentrant activation checkpointing. A model that its user has compiled, ``torch.compile(model)``, is trained.
     """
 
     own_columns: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class SecondGradientMixin(CheckpointWeightsMixin):
         self._second: Gradients = {}
         self._taking_second = False
         self._second_total: float | None = None
-        self._noted: dict[str, list[Tensor | float]] = {}
+        self._noted: dict[str, list[tuple[Tensor | float, float]]] = {}
         super().__init__(*args, **kwargs)
         _refuse_unsupported(self)
 
@@ -67,9 +67,12 @@ class SecondGradientMixin(CheckpointWeightsMixin):
     def edit_gradients(self, model: nn.Module, second: Gradients) -> None:
         """Change the parameters' ``.grad``; ``second`` holds the second gradient where it is not missing."""
 
-    def note(self, name: str, value: Tensor | float) -> None:
-        """Put a number into the log: the mean since the last line of the log; tensors are read only then."""
-        self._noted.setdefault(name, []).append(value.detach() if isinstance(value, Tensor) else value)
+    def note(self, name: str, value: Tensor | float, weight: float = 1.0) -> None:
+        """Put a number into the log: the weighted mean since its last line, over all processes.
+
+        Tensors are read only then.
+        """
+        self._noted.setdefault(name, []).append((value.detach() if isinstance(value, Tensor) else value, weight))
 
     @property
     def network(self) -> nn.Module:
@@ -152,8 +155,16 @@ class SecondGradientMixin(CheckpointWeightsMixin):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The stock line with the noted numbers added to that of a training step."""
         if "loss" in logs:
-            for name, values in self._noted.items():
-                logs[name] = sum(float(value) for value in values) / len(values)
+            sums = {
+                name: (sum(float(value) * weight for value, weight in pairs), sum(weight for _, weight in pairs))
+                for name, pairs in self._noted.items()
+            }
+            everywhere = [sums] * self.accelerator.num_processes
+            if len(everywhere) > 1:
+                distributed.all_gather_object(everywhere, sums)
+            for name in dict.fromkeys(name for own in everywhere for name in own):
+                parts = [own[name] for own in everywhere if name in own]
+                logs[name] = sum(total for total, _ in parts) / sum(weight for _, weight in parts)
             self._noted = {}
         super().log(logs, start_time)
 

@@ -123,7 +123,7 @@ class Context:
 
     def read(self, model: nn.Module, baseline: nn.Module | None = None) -> Reading:
         """Right answers and ranks of a model; drift from another."""
-        ranks = VisualRankCallback(self.watched)
+        ranks = VisualRankCallback(self.watched, normalise=False)  # as the paper draws them
         if baseline is not None:
             ranks.take_baseline(baseline)
         readings = ranks.measure(model)
@@ -222,7 +222,7 @@ class Context:
         trainer = self.trainer_of(arm, copy.deepcopy(model))
         tuned = cast(nn.Module, trainer.model)
         readings = Readings(partial(self.accuracies, tuned), self.scale.evaluate_every)
-        ranks = VisualRankCallback(self.watched, every=self.scale.evaluate_every)
+        ranks = VisualRankCallback(self.watched, every=self.scale.evaluate_every, normalise=False)
         ranks.take_baseline(model)
         trainer.add_callback(readings)
         trainer.add_callback(ranks)

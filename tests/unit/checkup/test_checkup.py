@@ -11,6 +11,7 @@ from armillary.checkup import CheckupConfig
 from armillary.checkup.anatomy import ANATOMY
 from armillary.checkup.diagnosis import Context, Description, Diagnosis
 from armillary.checkup.keys import KEYS
+from armillary.checkup.layers import LAYERS, describe_rank
 from armillary.checkup.run import DIAGNOSES, PAIR_DIAGNOSES
 from armillary.errors import UsageError
 from armillary.records.plain import decode, plain
@@ -61,6 +62,30 @@ def test_a_model_does_not_differ_from_itself(
     told = description.compare(result, result)
     assert all(interval.estimate == 0.0 for interval in told.measures.values())
     assert all(finding.interest <= 0.5 for finding in told.findings)
+
+
+@pytest.mark.parametrize("size", [100.0, 1e4])
+def test_ranks_are_not_those_of_an_attention_sink(size: float) -> None:
+    """One channel of the first token, planted behind a layer, as massive activations stand in real models."""
+
+    def ranks(channel: float) -> tuple[list[float], list[float], str]:
+        loaded = armillary.tiny("llama")
+
+        def plant(_: object, __: object, output: torch.Tensor) -> torch.Tensor:
+            planted = output.clone()
+            planted[:, 0, 3] += channel
+            return planted
+
+        handle = loaded.anatomy.layers[0].register_forward_hook(plant if channel else lambda *_: None)
+        survey = LAYERS.measure(Context(loaded=loaded, config=CONFIG, parts=Parts(None, ""), role="model"))
+        handle.remove()
+        summary = describe_rank(survey).section.summary
+        return [rank.estimate for rank in survey.ranks()], survey.sinks(), summary
+
+    (clean, none, told), (planted, sinks, told_too) = ranks(0.0), ranks(size)
+    assert none == [0.0] * len(none) and "sinks" not in told
+    assert sinks[0] == pytest.approx(8 / (8 * 32), rel=0.5) and "Attention sinks stand apart" in told_too
+    assert planted[0] == pytest.approx(clean[0], rel=0.03)  # less the first tokens themselves
 
 
 def test_parameters_are_counted_once(context: Context) -> None:

@@ -11,7 +11,9 @@ from armillary.numerics.spectrum import (
     effective_rank,
     effective_rank_from_covariance,
     effective_rank_from_singular_values,
+    rms_normalised,
     singular_values,
+    sink_rows,
 )
 
 
@@ -95,3 +97,16 @@ def test_bad_input_is_one_sentence() -> None:
         effective_rank(torch.zeros(0, 3))
     with pytest.raises(UsageError, match="symmetric"):
         effective_rank_from_covariance(torch.tensor([[1.0, 2.0], [0.0, 1.0]]))
+
+
+def test_sinks_are_what_stands_far_above_the_median_row() -> None:
+    x = torch.randn(20, 16, generator=torch.Generator().manual_seed(0))
+    assert not sink_rows(x).any() and not sink_rows(1e6 * x).any() and not sink_rows(3 * x[:1]).any()
+    x[3] *= 20
+    x[7, 2] = 500
+    for scale in (1.0, 1e-3, 1e4):
+        assert sink_rows(scale * x).nonzero().flatten().tolist() == [3, 7]
+    assert sink_rows(x.bfloat16()).sum() == 2
+    assert not sink_rows(torch.zeros(4, 3)).any() and len(sink_rows(torch.zeros(0, 3))) == 0
+    assert not sink_rows(torch.tensor([[0.0], [0.0], [1.0]])).any()  # no median to be measured by
+    torch.testing.assert_close(rms_normalised(x).square().mean(1), torch.ones(20))

@@ -15,10 +15,10 @@ from transformers import TrainerCallback
 from armillary.errors import UsageError
 from armillary.methods.mdgd.config import MDGDSettings, chosen_layers
 from armillary.methods.mdgd.core import decouple
-from armillary.methods.mdgd.drift import Batch, image_token_mask, relative_drift, rms_normalised, visual_hidden_states
+from armillary.methods.mdgd.drift import Batch, image_token_mask, relative_drift, visual_hidden_states
 from armillary.methods.mdgd.reference import evaluating
 from armillary.models.vision import find_vision_anatomy
-from armillary.numerics import effective_rank
+from armillary.numerics.spectrum import effective_rank, rms_normalised, sink_rows
 from armillary.training.second_gradient import Gradients
 
 
@@ -37,7 +37,7 @@ class VisualRank:
     dataset_centred: float
     images: int
     drift: float | None = None
-    """``|Z - Z_0| / |Z_0|`` over all image tokens; None without a baseline."""
+    """``relative_drift`` over all image tokens; None without a baseline."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -45,16 +45,21 @@ class VisualRank:
 
 
 def visual_rank(
-    states: Sequence[Float[Tensor, "_ d"]], layer: int = 0, *, normalise: bool = False, drift: float | None = None
+    states: Sequence[Float[Tensor, "_ d"]], layer: int = 0, *, normalise: bool = True, drift: float | None = None
 ) -> VisualRank:
     """The ranks of one layer from each image's states ``[N, D]``, in float64.
 
-    ``normalise`` gives every token unit root mean square first. UsageError for fewer than two images: the data set's
-    rank would be 1 whatever they show.
+    Every token has unit root mean square first, and attention sinks (``sink_rows`` of all images' tokens together) are
+    left out: else a rank is that of one huge channel. Without ``normalise`` states are as they are, as papers draw
+    them. UsageError for fewer than two images: the data set's rank would be 1 whatever they show.
     """
     if len(states) < 2:
         raise UsageError(f"effective rank over images needs at least 2 of them; got {len(states)}.")
-    rows = [rms_normalised(x.double().cpu()) if normalise else x.double().cpu() for x in states]
+    rows = [x.double().cpu() for x in states]
+    if normalise:
+        sinks = sink_rows(torch.cat(rows)).split([len(x) for x in rows])
+        # An image of nothing but sinks keeps them: it must have some state.
+        rows = [rms_normalised(x if bool(sink.all()) else x[~sink]) for x, sink in zip(rows, sinks, strict=True)]
     pooled_ID = torch.stack([x.mean(0) for x in rows])
     several = [x for x in rows if len(x) > 1]
     raw, centred = (
@@ -75,9 +80,10 @@ class VisualRankCallback(TrainerCallback):
     """Measures at the start, every ``every`` steps and at the end; the readings are in ``history`` and in the log.
 
     ``batches`` are collated inputs with images, on any device; one image a row counts as one. ``layers`` as in
-    ``MDGDSettings.visual_layers``. Drift is measured from the model given to ``take_baseline``, or from the weights at
-    the start of the training (for a resumed run, those it resumed with). The model is read in evaluation mode.
-    ModelError for a model without images; UsageError for batches without any.
+    ``MDGDSettings.visual_layers``, ``normalise`` as in ``visual_rank`` and ``relative_drift``. Drift is measured from
+    the model given to ``take_baseline``, or from the weights at the start of the training (for a resumed run, those it
+    resumed with; ``MDGDTrainer`` takes them before). The model is read in evaluation mode. ModelError for a model
+    without images; UsageError for batches without any.
     """
 
     def __init__(
@@ -86,7 +92,7 @@ class VisualRankCallback(TrainerCallback):
         *,
         every: int = 50,
         layers: str = "all",
-        normalise: bool = False,
+        normalise: bool = True,
     ) -> None:
         if every < 1 or not batches:
             raise UsageError(f"give at least one batch and every >= 1; got {len(batches)} and {every}.")
@@ -108,7 +114,9 @@ class VisualRankCallback(TrainerCallback):
         readings = []
         for layer, images in self._states(model).items():
             before = self._baseline.get(layer)
-            drift = None if before is None else relative_drift(torch.cat(images), before)
+            drift = None
+            if before is not None:
+                drift = relative_drift(torch.cat(images), before, normalise=self.normalise)
             readings.append(visual_rank(images, layer, normalise=self.normalise, drift=drift))
         return tuple(readings)
 

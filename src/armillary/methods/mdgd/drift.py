@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from armillary.errors import UsageError
 from armillary.methods.mdgd.config import Drift
 from armillary.models.vision import VisionAnatomy
+from armillary.numerics.spectrum import rms_normalised, sink_rows
 
 Batch = Mapping[str, Any]
 ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
@@ -162,17 +163,20 @@ def _layer_loss(now: Tensor, before: Tensor, kind: Drift, normalise: bool, toler
     return difference.abs().mean() if kind == "l1" else difference.square().mean()
 
 
-def rms_normalised(x_ND: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Each row over its root mean square; a zero row stays zero, with a finite slope."""
-    return x_ND * torch.rsqrt(x_ND.square().mean(1, keepdim=True) + 1e-12)
-
-
 def _wide(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def relative_drift(now: Float[Tensor, "n d"], before: Float[Tensor, "n d"]) -> float:
-    """``|Z - Z_0| / |Z_0|`` over all tokens, in float64; 0 where both are zero."""
+def relative_drift(now: Float[Tensor, "n d"], before: Float[Tensor, "n d"], *, normalise: bool = True) -> float:
+    """``|Z - Z_0| / |Z_0|`` over all tokens, in float64; 0 where both are zero.
+
+    Every token's state has unit root mean square first, and tokens that were attention sinks before (``sink_rows``)
+    are left out: else one huge channel of one such token is nearly all of ``|Z_0|``, and hides what moved. Without
+    ``normalise`` the states are taken as they are.
+    """
     x, y = now.detach().cpu().double(), before.detach().cpu().double()
+    if normalise:
+        ordinary = ~sink_rows(y)
+        x, y = rms_normalised(x[ordinary]), rms_normalised(y[ordinary])
     distance, size = float(torch.linalg.vector_norm(x - y)), float(torch.linalg.vector_norm(y))
     return distance / size if size else (float("inf") if distance else 0.0)

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from armillary.errors import StorageError, UsageError
 from armillary.files import write_atomic
-from armillary.methods.mdgd.drift import ROUNDING, Batch, image_token_mask, rms_normalised, visual_hidden_states
+from armillary.methods.mdgd.drift import ROUNDING, Batch, image_token_mask, visual_hidden_states
 from armillary.models.vision import VisionAnatomy, find_vision_anatomy, text_before_images
+from armillary.numerics.spectrum import rms_normalised
 from armillary.training.checkpoints import without_adapter
 
 

@@ -229,7 +229,7 @@ class MDGDMixin(SecondGradientMixin):
         with self.accelerator.autocast():
             before = self._reference.states(inputs, seen.mask)
         loss = self.drift(now, before)
-        self.note("visual_drift", loss)
+        self.note("visual_drift", loss, weight=int(seen.mask.sum()))
         return loss
 
     def drift(self, now: Sequence[Float[Tensor, "n d"]], before: Sequence[Float[Tensor, "_ _"]]) -> Float[Tensor, ""]:

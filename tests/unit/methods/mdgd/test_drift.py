@@ -62,8 +62,23 @@ def test_no_tokens_and_zero_rows() -> None:
 
 def test_relative_drift() -> None:
     x = torch.tensor([[3.0, 4.0]])
-    assert relative_drift(x, x) == 0 and relative_drift(2 * x, x) == pytest.approx(1)
-    assert relative_drift(x, 0 * x) == float("inf") and relative_drift(0 * x, 0 * x) == 0
+    assert relative_drift(x, x) == 0 and relative_drift(2 * x, x, normalise=False) == pytest.approx(1)
+    assert relative_drift(2 * x, x) == pytest.approx(0, abs=1e-9) and relative_drift(-x, x) == pytest.approx(2)
+    for normalise in (True, False):
+        assert relative_drift(x, 0 * x, normalise=normalise) == float("inf")
+        assert relative_drift(0 * x, 0 * x, normalise=normalise) == 0
+
+
+@pytest.mark.parametrize("size", [30.0, 1e3, 1e6])
+def test_one_channel_of_one_token_hides_nothing(size: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    before = torch.randn(24, 32, generator=generator)
+    now = before + 0.15 * torch.randn(24, 32, generator=generator)
+    plain = relative_drift(now[1:], before[1:])
+    assert plain == pytest.approx(0.15, abs=0.02)
+    for states in (now, before):
+        states[0, 7] = size  # an attention sink, which stays as it is
+    assert relative_drift(now, before) == plain > 5 * relative_drift(now, before, normalise=False) * (size > 100)
 
 
 @pytest.mark.parametrize("kind", VISION_KINDS)

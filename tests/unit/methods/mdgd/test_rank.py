@@ -27,7 +27,7 @@ def by_numpy(x: torch.Tensor, center: bool) -> float:
 
 def test_ranks_are_those_of_the_svd() -> None:
     images = [torch.randn(7, 12, generator=torch.Generator().manual_seed(seed)) + 3 for seed in range(9)]
-    told = visual_rank(images, 4, drift=0.5)
+    told = visual_rank(images, 4, drift=0.5, normalise=False)
     assert told.per_image == pytest.approx(np.mean([by_numpy(x, False) for x in images]), rel=1e-5)
     assert told.per_image_centred == pytest.approx(np.mean([by_numpy(x, True) for x in images]), rel=1e-5)
     pooled = torch.stack([x.mean(0) for x in images])
@@ -36,8 +36,23 @@ def test_ranks_are_those_of_the_svd() -> None:
     assert told.dataset < told.dataset_centred  # the shared offset collapses the raw value
     assert (told.layer, told.images, told.drift) == (4, 9, 0.5)
     assert told.to_dict()["dataset"] == told.dataset
-    loud = [torch.cat([1e4 * x[:1], x[1:]]) for x in images]
-    assert visual_rank(loud, normalise=True).dataset == pytest.approx(visual_rank(images, normalise=True).dataset)
+    loud = [torch.cat([4 * x[:1], x[1:]]) for x in images]  # longer than others, but no sink
+    assert visual_rank(loud).dataset == pytest.approx(visual_rank(images).dataset)
+
+
+@pytest.mark.parametrize("size", [50.0, 1e3, 1e5])
+def test_the_ranks_are_not_those_of_a_sink(size: float) -> None:
+    images = [torch.randn(7, 12, generator=torch.Generator().manual_seed(seed)) for seed in range(9)]
+    planted = []
+    for seed, x in enumerate(images):
+        channel = torch.zeros(1, 12)
+        channel[0, 5] = size * (1 + 0.1 * seed)  # as massive activations are: one channel of the first token
+        planted.append(torch.cat([channel, x]))
+    assert visual_rank(planted) == visual_rank(images)
+    raw, clean = visual_rank(planted, normalise=False), visual_rank(images, normalise=False)
+    assert raw.per_image_centred < 0.6 * clean.per_image_centred  # type: ignore[operator]
+    only = [x[:1] for x in planted[:1]] + planted[1:]  # an image of one token, which is a sink
+    assert visual_rank(only).images == 9
 
 
 def test_one_token_an_image_has_no_rank_of_its_own() -> None:

@@ -65,8 +65,9 @@ def test_micro_batches_equal_one_batch(preset: str, tmp_path: Path) -> None:
         trainer = make(tmp_path / str(size), preset=preset, data=mixed_rows(), **sizes)
         trainer.data_collator = padded
         trainer.train()
-        results.append(weights(trainer))
-    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=2e-6)
+        results.append((weights(trainer), torch.tensor(logged(trainer, "visual_drift"))))
+    for batched, whole in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(batched, whole, rtol=1e-4, atol=2e-6)
 
 
 def test_projecting_each_micro_batch_would_be_seen(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_what_gradients_outside_training_note_is_not_logged(tmp_path: Path) -> N
     trainer = make(tmp_path)
     trainer.note("visual_drift", 1.0)
     trainer.gradients(trainer.model, collated(ToyImages(tiny_vision()).rows[:2]))
-    assert trainer._noted == {"visual_drift": [1.0]}
+    assert trainer._noted == {"visual_drift": [(1.0, 1.0)]}
 
 
 def test_mostly_text_is_said_once(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ ARMS: dict[str, dict[str, Any]] = {
 
 
 def both_arms(folder: Path, size: int) -> dict[str, Tensor]:
-    """Weights after three steps of every arm, with ``size`` rows a process."""
-    from unit.methods.mdgd.mdgd_toy import make, mixed_rows, padded, weights
+    """Weights and logged drift after three steps of every arm, with ``size`` rows a process."""
+    from unit.methods.mdgd.mdgd_toy import logged, make, mixed_rows, padded, weights
 
     found = {}
     for name, changes in ARMS.items():
@@ -27,6 +27,7 @@ def both_arms(folder: Path, size: int) -> dict[str, Tensor]:
         trainer.data_collator = padded
         trainer.train()
         found[name] = weights(trainer)
+        found[f"{name}'s drift"] = torch.tensor(logged(trainer, "visual_drift"))
     return found
 
 
