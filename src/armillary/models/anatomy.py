@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import cast
 
 import torch
@@ -120,6 +121,16 @@ def find_anatomy(model: PreTrainedModel) -> Anatomy:
 def _layers(model: PreTrainedModel, base: nn.Module) -> tuple[nn.Module, ...]:
     depth = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     lists = [m for m in base.modules() if isinstance(m, nn.ModuleList) and (len(m) == depth or depth is None)]
+    if len(lists) > 1:  # an image tower may be as deep as the decoder: a text runs through the decoder alone
+        ran: set[nn.Module] = set()
+        handles = [layer.register_forward_pre_hook(lambda module, _: ran.add(module)) for layer in {*chain(*lists)}]
+        try:
+            with evaluating(model):
+                _passes(model, base, _rows(model, 4, 2))
+        finally:
+            for handle in handles:
+                handle.remove()
+        lists = [layers for layers in lists if ran.issuperset(layers)]
     if not lists:
         raise ModelError(f"{type(model).__name__} has no list of {depth} layers to look into.")
     sizes = [sum(parameter.numel() for parameter in layers.parameters()) for layers in lists]

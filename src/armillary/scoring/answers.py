@@ -25,7 +25,7 @@ from armillary.errors import ModelError, NumericError, UsageError
 from armillary.models.anatomy import evaluating
 from armillary.models.batches import pad, positions
 from armillary.models.quiet import reason
-from armillary.scoring.kv_cache import copy_cache, growing_cache, select_rows
+from armillary.scoring.kv_cache import copy_cache, growing_cache, same_states, select_rows
 from armillary.scoring.nll import CHUNK_ELEMENTS
 
 CONTINUED_AT_ONCE = 64
@@ -197,21 +197,14 @@ def _checked(model: PreTrainedModel, given: Mapping[str, Tensor]) -> bool:
             made_BV = cast(Any, model.get_output_embeddings())(states_BTD[:, -1])
         except Exception as error:  # whatever an architecture does with such a call, it is said in one sentence
             raise ModelError(f"{kind} can't be asked how likely answers are ({reason(error)}).") from error
-        if not _near(made_BV, logits_BV):
+        if not same_states(made_BV, logits_BV):
             raise ModelError(f"{kind} has a cap, a factor or a layer behind its last state; answers can't be scored.")
         try:
             hidden_BD, mask_BT, cache = _last(model, given)
             after_B1D = _body(model, new_B1, torch.cat([mask_BT, new_B1], dim=1), cache)
         except Exception:
             return False
-    return _near(torch.stack([hidden_BD, after_B1D[:, 0]], dim=1), own_BLD)
-
-
-def _near(made: Tensor, own: Tensor) -> bool:
-    """Row by row the same up to rounding; numbers that are none are another fault, named where answers are scored."""
-    apart = (made.double() - own.double()).norm(dim=-1) / own.double().norm(dim=-1).clamp_min(1e-30)
-    tolerance = 1e-3 if own.dtype in (torch.float32, torch.float64) else 0.1
-    return not bool(torch.isfinite(own).all()) or bool((apart <= tolerance).all())
+    return same_states(torch.stack([hidden_BD, after_B1D[:, 0]], dim=1), own_BLD)
 
 
 def _body(model: PreTrainedModel, ids_BT: Tensor, mask_BS: Tensor, cache: Cache, **given: Tensor) -> Tensor:

@@ -170,6 +170,13 @@ def test_the_ffn_is_what_treats_each_token_by_itself(kind: str, path: str | None
     assert find_anatomy(model).ffn_writes == tuple(path and modules[path.format(layer)] for layer in range(2))
 
 
+def test_layers_are_those_that_a_text_runs_through() -> None:
+    """An image tower as deep as the decoder, and larger."""
+    tower = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = model_of("git", vision_config={**tower, "image_size": 8, "patch_size": 4}, **WIDE)
+    assert find_anatomy(model).layers == tuple(model.get_submodule("git.encoder.layer"))  # type: ignore[arg-type]
+
+
 def test_attention_is_not_taken_for_the_ffn() -> None:
     # The output projection has the very shape of the write matrix.
     made = tiny("gemma3", heads=4, intermediate=64, settings={"head_dim": 16})

@@ -7,15 +7,19 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
 from armillary.errors import ModelError, NumericError
+from armillary.models.anatomy import evaluating
 from armillary.models.batches import positions
 from armillary.models.loaded import LoadedModel
+from armillary.scoring.kv_cache import growing_cache, same_states
 
 SLOT = -1
 """Stands in a row of token ids where a vector comes."""
@@ -61,12 +65,13 @@ def side_by_side(stem: int, count: int, length: int, like: Tensor) -> Branches:
 def takes_branches(loaded: LoadedModel, length: int) -> bool:
     """Whether positions and a mask alone say what a token sees, for tokens with ``length`` positions up to them.
 
-    True for rotary positions with attention in plain PyTorch and no window shorter than that.
+    True for rotary positions with attention in plain PyTorch and no window shorter than that, where a few vectors side
+    by side then have the states that each branch has alone, which is checked once a model.
     """
     base, config = loaded.anatomy.base, loaded.model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     window = getattr(config, "sliding_window", None)
-    return (
+    likely = (
         hasattr(base, "rotary_emb")
         and not getattr(config, "alibi", False)
         and "position_ids" in inspect.signature(base.forward).parameters
@@ -74,6 +79,29 @@ def takes_branches(loaded: LoadedModel, length: int) -> bool:
         and kinds <= {"full_attention", "sliding_attention"}
         and (window is None or length <= window)
     )
+    if likely and loaded.model not in _BRANCHES:
+        with evaluating(loaded.model), torch.inference_mode():
+            _BRANCHES[loaded.model] = _branches_hold(loaded)
+    return likely and _BRANCHES[loaded.model]
+
+
+_BRANCHES: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+
+
+def _branches_hold(loaded: LoadedModel) -> bool:
+    """A stem of four vectors and two branches of two, side by side and each alone."""
+    size = loaded.anatomy.embedding.num_embeddings
+    ids_T = torch.arange(1, 9, device=loaded.device) * (size // 11 + 1) % size
+    stem_TD, *branches_TD = embed_tokens(loaded, ids_T).split([4, 2, 2])
+    cache = growing_cache()
+    try:
+        run_embeds(loaded, stem_TD[None], cache=cache)
+        row_1TD, branches = torch.cat(branches_TD)[None], side_by_side(4, 2, 2, stem_TD)
+        beside_BTD = run_embeds(loaded, row_1TD, cache=cache, branches=branches).reshape(2, 2, -1)
+    except Exception:  # an architecture may take no such mask in its own way
+        return False
+    alone_BTD = run_embeds(loaded, torch.stack([torch.cat([stem_TD, branch]) for branch in branches_TD]))[:, 4:]
+    return same_states(beside_BTD, alone_BTD)
 
 
 def run_embeds(

@@ -1,5 +1,6 @@
 """What is not done twice: queries share one reading of the prefix, and the head makes a position's logits once."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -86,3 +87,22 @@ def test_the_gradient_by_chunks_is_that_of_all_logits(kind: str, monkeypatch: py
         plain.append(torch.nn.functional.cross_entropy(logits[:-1][learned], ids[0, 1:][learned], reduction="none"))
     assert torch.allclose(found, torch.cat(plain), atol=1e-5)
     assert torch.allclose(ours, gradient(torch.cat(plain)), atol=1e-5) and bool(ours.any())
+
+
+def test_a_model_that_reads_the_mask_its_own_way_takes_no_branches() -> None:
+    model = tiny("llama")
+    base: Any = model.anatomy.base
+    forward = base.forward
+
+    @functools.wraps(forward)
+    def causal(*args: object, **given: Any) -> object:
+        if given.get("attention_mask") is not None and given["attention_mask"].dim() == 4:
+            given["attention_mask"] = None
+        return forward(*args, **given)
+
+    base.forward = causal
+    assert not takes_branches(model, 8)
+    prefix, queries = drawn(1, 6, 32), drawn(2, 3, 32, seed=1)
+    with torch.no_grad():
+        expected = run_embeds(model, torch.cat([prefix.expand(2, -1, -1), queries], dim=1))[:, -1]
+    torch.testing.assert_close(SharedPrefix(model, prefix).read(queries).hidden_BD, expected, atol=1e-4, rtol=0)
