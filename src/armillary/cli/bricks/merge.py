@@ -59,7 +59,8 @@ class MergeSettings(OneModelSettings):
     """Factor on the merged change."""
 
     rank: int | None = None
-    """Rank of the merged adapter in each module at most; by default the sum of ranks, which loses nothing."""
+    """Rank of the merged adapter in each module at most; by default what loses nothing: the sum of ranks for average
+    and task_arithmetic, that of full matrices for ties_* and dare*, of which a lower one may lose 5 % at most."""
 
     allow_different_base: bool = False
     """Merge adapters of another base, by its weights or by its name, of the same shape; the result says so."""
@@ -260,9 +261,12 @@ def bricks_section(settings: MergeSettings, bricks: "Sequence[Brick]", report: "
 
     ranks = sorted(set(report.ranks.values()))
     rank = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {ranks[0]} to {ranks[-1]}"
+    if settings.rank is not None and settings.rank > ranks[-1]:
+        rank += f" (they need no more of the {settings.rank} allowed)"
+    lost = "" if report.rule.how.is_sum else f"{error_words(report.compression_error)} from what the rule gave, and "
     summary = (
         f"{len(bricks)} bricks merged by {settings.method} into one of {rank} in {len(report.ranks)} modules; it lies "
-        f"{error_words(report.error)} from the exact weighted sum of the changes."
+        f"{lost}{error_words(report.error)} from the exact weighted sum of the changes."
     )
     inputs: list[list[Cell]] = [
         [brick.name, brick.id[:16], len(brick.sites), weight, coefficient]

@@ -54,9 +54,12 @@ def compressed(a_RI: Float[Tensor, "r i"], b_OR: Float[Tensor, "o r"], rank: int
     return _cut(torch.linalg.svd(small, full_matrices=False), rank, q_b, q_a)
 
 
-def factored(delta_OI: Float[Tensor, "o i"], rank: int) -> tuple[Factors, float]:
-    """The nearest product of rank ``rank`` to a full matrix, and its Frobenius distance."""
-    return _cut(torch.linalg.svd(delta_OI.double(), full_matrices=False), rank, None, None)
+def factored(delta_OI: Float[Tensor, "o i"], rank: int | None) -> tuple[Factors, float]:
+    """The nearest product of rank ``rank`` to a full matrix, and its Frobenius distance; None takes the rank that the
+    matrix has beyond the rounding of float32."""
+    left, values, right = torch.linalg.svd(delta_OI.double(), full_matrices=False)
+    needed = max(1, int((values > torch.finfo(torch.float32).eps * values[0]).sum()))
+    return _cut((left, values, right), needed if rank is None else rank, None, None)
 
 
 def first_input_direction(a_RI: Float[Tensor, "r i"], b_OR: Float[Tensor, "o r"]) -> Float[Tensor, " i"]:

@@ -24,7 +24,7 @@ _HARMLESS = {
 """Settings under which an adapter is its two factors and a scale; any other one that is set is refused by its name."""
 
 _NOTHING = (None, False, "", "none", 0)
-_BEGINNINGS = (True, False, None, "gaussian", "eva", "orthogonal")
+_BEGINNINGS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
 """Ways to begin that leave the base's own weights alone; PiSSA and its like take a part out of them."""
 
 
@@ -62,7 +62,8 @@ class LoraSettings:
         begun = config.get("init_lora_weights", True)
         if (begun.lower() if isinstance(begun, str) else begun) not in _BEGINNINGS:
             raise UsageError(
-                f"{folder} began from {begun}, which changes the base's own weights; convert it to a LoRA first."
+                f"{folder} began from {begun}, which changes the base's own weights or is not known; convert it to a "
+                "LoRA first."
             )
         targets = config.get("target_modules")
 

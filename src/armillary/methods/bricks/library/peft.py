@@ -19,9 +19,10 @@ from armillary.files import whole_folder, write_atomic
 from armillary.methods.bricks.base import base_parameters
 from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
 from armillary.methods.bricks.library.lora_settings import CONFIG, LoraSettings
-from armillary.methods.bricks.library.stated_base import StatedBase, reference
+from armillary.methods.bricks.library.stated_base import NOTE, StatedBase, reference
 from armillary.methods.bricks.payloads import Index, LowRank
 from armillary.models.loaded import LoadedModel
+from armillary.records.plain import plain
 from armillary.runs.environment import versions
 
 WEIGHTS = "adapter_model.safetensors"
@@ -84,7 +85,7 @@ def brick_from_adapter(
     provenance = Provenance(
         method="LoRA, read from a PEFT folder", base=loaded.name, licence=licence, versions=versions()
     )
-    meta = BrickMeta(provenance=provenance, notes=dict(stated.note()))
+    meta = BrickMeta(provenance=provenance, notes={NOTE: plain(stated)})
     return Brick.of(loaded, payload, name=name or folder.name, meta=meta)
 
 

@@ -1,10 +1,9 @@
 """Which model an adapter says that it was trained on, whether that is the model at hand, and where it lies."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from huggingface_hub import try_to_load_from_cache
 
@@ -12,7 +11,7 @@ from armillary.files import sha256_of
 from armillary.methods.bricks.brick import Brick
 from armillary.models import gguf_file, packaged
 from armillary.models.loaded import LoadedModel
-from armillary.records.plain import decode, plain
+from armillary.records.plain import decode
 
 NOTE = "stated base"
 """Among the notes of a brick that was an adapter's folder."""
@@ -46,10 +45,6 @@ class StatedBase:
         """That of a brick which was read from an adapter's folder; None of one made otherwise."""
         note = brick.meta.notes.get(NOTE)
         return None if note is None else decode(cls, note, f"The stated base of {brick.name!r}")
-
-    def note(self) -> Mapping[str, Any]:
-        """As it stands in a brick's notes."""
-        return {NOTE: plain(self)}
 
     @property
     def words(self) -> str:

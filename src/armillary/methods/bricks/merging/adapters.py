@@ -1,7 +1,8 @@
 """Several low-rank bricks joined into one: weighted sums exactly, other rules as their nearest low-rank change.
 
 A sum of LoRAs is a LoRA of the sum of their ranks, so averages and task arithmetic lose nothing, whatever the ranks
-and target modules. TIES and DARE give full matrices; they are brought to a low rank by SVD, with the error beside it.
+and target modules. TIES and DARE give full matrices, which are kept whole; a lower rank (by SVD) would undo what they
+leave out, so it is taken only where it loses almost nothing.
 
 Legend: T bricks, R rank, I inputs, O outputs of a matrix, N entries of a block.
 """
@@ -23,6 +24,9 @@ from armillary.methods.bricks.merging.streaming import BLOCK, Merger, SquaredErr
 from armillary.methods.bricks.payloads import LowRank, Site
 from armillary.records.plain import plain
 from armillary.runs.environment import versions
+
+MOST_LOST = 0.05
+"""Relative distance from what TIES or DARE gave at which a lower rank is refused: beyond it the result is neither."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +76,15 @@ def merge(
 ) -> Merged:
     """One brick for several low-rank ones of the same base, and the error against the exact weighted sum.
 
-    ``rank`` bounds the rank per module; without it averages and task arithmetic are exact (rank the sum of ranks), and
-    TIES and DARE are brought to that sum. A module that a brick does not change counts as unchanged by it.
-    ``ties_global`` trims over all modules that any of the bricks changes.
+    ``rank`` bounds the rank per module; without it nothing is lost: averages and task arithmetic have the sum of
+    ranks, TIES and DARE the rank of the full matrices that they give. A module that a brick does not change counts as
+    unchanged by it. ``ties_global`` trims over all modules that any of the bricks changes.
 
     Raises:
         UsageError: fewer than one brick, payloads that are not low-rank, bases that differ (both fingerprints and the
             first difference are named; with ``allow_different_base`` only shapes and tokenizer must agree, and the
-            result says so), settings that ``MergeRule.of`` refuses, a rank below 1.
+            result says so), settings that ``MergeRule.of`` refuses, a rank below 1, or one that loses more of TIES
+            or DARE than ``MOST_LOST``.
         NumericError: numbers that are not finite arise in the merge.
     """
     if not bricks or not all(isinstance(brick.payload, LowRank) for brick in bricks):
@@ -93,6 +98,11 @@ def merge(
     terms = _Terms([brick.payload for brick in bricks if isinstance(brick.payload, LowRank)], sites)
     factors, errors, lost = _joined(rule, terms, rank)
     total, squeezed = SquaredError.total(errors.values()), SquaredError.total(lost.values())
+    if not rule.how.is_sum and (squeezed.relative or 0.0) > MOST_LOST:
+        raise UsageError(
+            f"a rank of {rank} holds what {method} gives only to a relative distance of {squeezed.relative:.2g} (at "
+            f"most {MOST_LOST:g} is taken), so it would be no {method}; give a larger one, or none to keep all of it."
+        )
     worst = max(errors, key=lambda path: errors[path].wrong)
     report = MergeReport(
         rule=rule,
@@ -185,19 +195,22 @@ def _joined(
     for path in terms.names:
         changes = terms.factors(path)
         exact = weighted_sum([factors for _, factors in changes], [rule.coefficients[index] for index, _ in changes])
-        most = min(len(exact[0]), exact[0].shape[1], exact[1].shape[0])
         size = norm(*exact)
         # Where the terms cancel only their rounding is left, and nothing can be measured against that.
         whole = size**2 if size > 1e-12 * float(exact[0].norm() * exact[1].norm()) else 0.0
         if merger is None:
-            kept = exact if rank is None or rank >= len(exact[0]) else compressed(*exact, min(rank, most))[0]
+            kept = (
+                exact
+                if rank is None or rank >= len(exact[0])
+                else compressed(*exact, min(rank, exact[0].shape[1], exact[1].shape[0]))[0]
+            )
             factors[path] = _float32(kept)
             errors[path] = SquaredError(distance(factors[path], exact) ** 2, whole)
             lost[path] = errors[path]
             continue
         site = terms.sites[path]
         dense_OI = torch.cat([block for _, block in merger.blocks(path)]).reshape(site.outputs, site.inputs)
-        factors[path] = _float32(factored(dense_OI, min(rank or most, most))[0])
+        factors[path] = _float32(factored(dense_OI, None if rank is None else min(rank, *dense_OI.shape))[0])
         stored_OI = factors[path][1].double() @ factors[path][0].double()
         lost[path] = SquaredError()
         lost[path].add(stored_OI, dense_OI)

@@ -119,7 +119,7 @@ class _Differences:
 
     @property
     def names(self) -> Sequence[str]:
-        return [name for name in self.base.names if _floating(self.base.dtypes[name])]
+        return [name for name in self.base.names if _floating(self.base.parts[name].dtype)]
 
     def blocks(self, name: str) -> Iterator[Tensor]:
         start = self.base.tensor(name).reshape(-1)
@@ -190,25 +190,25 @@ def _brought_to_one_form(folders: Sequence[WeightFolder]) -> tuple[str, ...]:
         for folder in folders:
             for name in list(folder.ties):
                 folder.untie(name)
-    strays = {name for name in own if any(name not in folder.shapes for folder in folders)}
-    strays = {name for name in strays if all(name in folder.unread or name not in folder.shapes for folder in folders)}
+    strays = {name for name in own if any(name not in folder.parts for folder in folders)}
+    strays = {name for name in strays if all(name in folder.unread or name not in folder.parts for folder in folders)}
     for folder in folders:
         for name in strays:
-            folder.leave_out(name)
+            folder.parts.pop(name, None)
     return tuple(sorted(strays))
 
 
 def _check_like(base: WeightFolder, model: WeightFolder) -> None:
     where = f"{model.path} can't be merged onto {base.path}"
     for name in sorted({*base.names, *model.names}):
-        if name not in base.shapes or name not in model.shapes:
-            lacking = base.path if name not in base.shapes else model.path
+        if name not in base.parts or name not in model.parts:
+            lacking = base.path if name not in base.parts else model.path
             raise UsageError(f"{where}: the first difference is {name}, which {lacking} lacks.")
-        mine, others = ((folder.shapes[name], _floating(folder.dtypes[name])) for folder in (base, model))
-        if mine != others:
+        mine, others = base.parts[name], model.parts[name]
+        if (mine.shape, _floating(mine.dtype)) != (others.shape, _floating(others.dtype)):
             raise UsageError(
-                f"{where}: the first difference is {name}, {list(others[0])} {model.dtypes[name]} "
-                f"against {list(mine[0])} {base.dtypes[name]}."
+                f"{where}: the first difference is {name}, {list(others.shape)} {others.dtype} "
+                f"against {list(mine.shape)} {mine.dtype}."
             )
     vocabularies = (base.tokenizer(), model.tokenizer())
     if None not in vocabularies and vocabularies[0] != vocabularies[1]:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -28,7 +28,6 @@ from armillary.records.plain import digest
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _BESIDE = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*", "NOTICE*")
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 _QUANTISED = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _NO_FUNCTION = {
@@ -36,6 +35,13 @@ _NO_FUNCTION = {
     "torch_dtype", "transformers_version", "use_cache",
 }  # fmt: skip
 """Settings that say nothing of what a model computes, or are decided by its files; so do ids of special tokens."""
+
+
+class _Stored(NamedTuple):
+    file: Any
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
 
 
 class WeightFolder:
@@ -54,9 +60,7 @@ class WeightFolder:
         require_readable(self.path)
         refuse_unmergeable(self.path, read_object(self.path / "config.json"))
         self._stack = ExitStack()
-        self._files: dict[str, tuple[Any, str]] = {}
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.dtypes: dict[str, str] = {}
+        self.parts: dict[str, _Stored] = {}
         try:
             files = [self._stack.enter_context(safe_open(file, framework="pt")) for file in self._safetensors()]
             model, unread = opened_empty(self.path)
@@ -77,34 +81,25 @@ class WeightFolder:
     @property
     def names(self) -> list[str]:
         """Tensors in rising order, a tied head left out."""
-        return sorted(self.shapes)
+        return sorted(self.parts)
 
     def tensor(self, name: str) -> Tensor:
         """One tensor in its stored dtype."""
-        file, stored = self._files[name]
-        value: Tensor = file.get_tensor(stored)
+        value: Tensor = self.parts[name].file.get_tensor(self.parts[name].name)
         return value
 
     def untie(self, name: str) -> None:
         """List a tied head on its own, with the values of the embedding that it is."""
-        source = self.ties.pop(name)
-        for kept in (self._files, self.shapes, self.dtypes):
-            kept[name] = kept[source]  # type: ignore[assignment]
-
-    def leave_out(self, name: str) -> None:
-        """Forget a tensor that the opened model does not read."""
-        for kept in (self._files, self.shapes, self.dtypes):
-            kept.pop(name, None)
+        self.parts[name] = self.parts[self.ties.pop(name)]
 
     def tokenizer(self) -> str | None:
         """Hash of the vocabulary with its ids; None where the folder has no tokenizer."""
-        files = [self.path / name for name in _TOKENIZERS if (self.path / name).is_file()]
         try:
             with quiet():
-                vocabulary = AutoTokenizer.from_pretrained(self.path, local_files_only=True).get_vocab()
-        except Exception:  # a tokenizer that needs its author's code; its files can still be compared
-            return digest([file.read_bytes().hex() for file in files]) if files else None
-        return digest(vocabulary)
+                return digest(AutoTokenizer.from_pretrained(self.path, local_files_only=True).get_vocab())
+        except Exception:  # a tokenizer that needs its author's code; its file can still be compared
+            file = self.path / "tokenizer.json"
+            return digest(file.read_text("utf-8")) if file.is_file() else None
 
     def _safetensors(self) -> Sequence[Path]:
         index, names = self.path / INDEX, []
@@ -128,14 +123,12 @@ class WeightFolder:
                 spelled = (stored, f"{prefix}{stored}", stored.removeprefix(prefix))
                 name = next((name for name in spelled if name in expected), stored)
                 part = file.get_slice(stored)
-                self._files[name] = (file, stored)
-                self.shapes[name], self.dtypes[name] = tuple(part.get_shape()), str(part.get_dtype())
+                dtype = str(part.get_dtype())
+                self.parts[name] = _Stored(file, stored, tuple(part.get_shape()), dtype)
                 if name not in expected and (stored in unread or any(re.search(rule, name) for rule in ignored)):
                     self.unread.add(name)
-                elif name in expected and expected[name].is_floating_point() and self.dtypes[name] not in _FLOATS:
-                    raise ModelError(
-                        f"{self.path} holds {name} as {self.dtypes[name]}, which is quantised; {_UNQUANTISED}"
-                    )
+                elif name in expected and expected[name].is_floating_point() and dtype not in _FLOATS:
+                    raise ModelError(f"{self.path} holds {name} as {dtype}, which is quantised; {_UNQUANTISED}")
         self.may_tie = bool(model.all_tied_weights_keys)
         """The configuration ties where the files don't say otherwise."""
 
@@ -143,13 +136,12 @@ class WeightFolder:
         """Of the heads that are the embedding: their name and its."""
 
         for target, source in model.all_tied_weights_keys.items():
-            if source not in self.shapes and target in self.shapes:
-                for kept in (self._files, self.shapes, self.dtypes):
-                    kept[source] = kept.pop(target)  # type: ignore[assignment]
-            if target in self.shapes and not torch.equal(self.tensor(target), self.tensor(source)):
+            if source not in self.parts and target in self.parts:
+                self.parts[source] = self.parts.pop(target)
+            if target in self.parts and not torch.equal(self.tensor(target), self.tensor(source)):
                 continue  # transformers leaves the two apart then, whatever the configuration says
             self.ties[target] = source
-            self.leave_out(target)
+            self.parts.pop(target, None)
 
 
 _UNQUANTISED = "give the model that it was made from, or a copy that was dequantised and saved."
@@ -159,10 +151,11 @@ def refuse_unmergeable(folder: Path, config: Mapping[str, Any]) -> None:
     """ModelError for a folder whose weights are quantised, or that holds an adapter beside its model."""
     text = config.get("text_config")
     parts = [config, text if isinstance(text, dict) else {}]
-    methods = [part.get(key) for part in parts for key in ("quantization_config", "compression_config")]
-    named = next((method for method in methods if method), None)
+    named = next(
+        (part[key] for part in parts for key in ("quantization_config", "compression_config") if part.get(key)), None
+    )
     if named or any((folder / name).is_file() for name in _QUANTISED):
-        kind = named.get("quant_method", "a method of its own") if isinstance(named, dict) else "a method of its own"
+        kind = dict(named or {}).get("quant_method", "a method of its own")
         raise ModelError(f"{folder} holds weights quantised by {kind}, which can't be merged; {_UNQUANTISED}")
     if (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder} holds an adapter beside its model; merge that into it first, or take it out.")
@@ -190,25 +183,9 @@ def opened_empty(folder: Path) -> tuple[PreTrainedModel, list[str]]:
 
 def differing_settings(base: WeightFolder, model: WeightFolder) -> list[str]:
     """Settings of the opened configurations that differ and may change what a model computes."""
-    ours, theirs = (_flat(folder.settings) for folder in (base, model))
-    names = sorted({*ours, *theirs})
-    return [
-        name
-        for name in names
-        if name.split(".")[-1] not in _NO_FUNCTION
-        and not name.endswith("_token_id")
-        and ours.get(name) != theirs.get(name)
-    ]
-
-
-def _flat(settings: Mapping[str, Any]) -> Mapping[str, object]:
-    inner = {
-        f"{name}.{key}": value
-        for name, part in settings.items()
-        if isinstance(part, dict)
-        for key, value in part.items()
-    }
-    return {name: value for name, value in settings.items() if not isinstance(value, dict)} | inner
+    ours, theirs = base.settings, model.settings
+    names = (name for name in sorted({*ours, *theirs} - _NO_FUNCTION) if not name.endswith("_token_id"))
+    return [name for name in names if ours.get(name) != theirs.get(name)]
 
 
 def shards(folder: WeightFolder, limit: int) -> list[list[str]]:
@@ -217,8 +194,8 @@ def shards(folder: WeightFolder, limit: int) -> list[list[str]]:
     used = 0
     for name in folder.names:
         # safetensors' name of a type ends in its bits ("BF16", "F8_E4M3"); BOOL names none and has 8.
-        bits = "".join(letter for letter in folder.dtypes[name].split("_")[0] if letter.isdigit())
-        size = math.prod(folder.shapes[name]) * max(1, int(bits or 8) // 8)
+        bits = "".join(letter for letter in folder.parts[name].dtype.split("_")[0] if letter.isdigit())
+        size = math.prod(folder.parts[name].shape) * max(1, int(bits or 8) // 8)
         if plan[-1] and used + size > limit:
             plan.append([])
             used = 0

@@ -1,21 +1,27 @@
 """In and out through PEFT's folders: exactly, or refused by name."""
 
+import contextlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from hypothesis import given, settings, strategies as st
+from peft import AutoPeftModelForCausalLM, EvaConfig, IA3Config, LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora.config import CordaConfig
 from safetensors.torch import load_file, save_file
 
 from armillary.errors import StorageError, UsageError
 from armillary.methods.bricks.brick import Brick
 from armillary.methods.bricks.library.mounting import mounted
 from armillary.methods.bricks.library.peft import brick_from_adapter, read_adapter, write_adapter
+from armillary.methods.bricks.library.stated_base import StatedBase, same_model
+from armillary.methods.bricks.merging.adapters import merge
 from armillary.methods.bricks.payloads import Index, LowRank, Partition
-from armillary.models import tiny
+from armillary.models import LoadedModel, load, tiny
 
 from ..bricks_toy import KINDS, logits, lora_brick
 
@@ -75,6 +81,236 @@ def test_more_than_a_lora_is_refused_by_name(tmp_path: Path, settings: dict[str,
     folder, _ = saved(tmp_path / "adapter", **settings)
     with pytest.raises(UsageError, match=named):
         read_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"init_lora_weights": "gaussian"},
+        {"init_lora_weights": "orthogonal"},
+        {"init_lora_weights": False},
+        {"init_lora_weights": "eva", "eva_config": EvaConfig()},
+        {"corda_config": CordaConfig()},
+        {"loftq_config": {"loftq_bits": 4}},
+        {"target_modules": ["lm_head", "down_proj"]},
+        {"target_modules": ["lm_head"], "r": 3, "use_rslora": True},
+        {"target_modules": ["q_proj", "down_proj"], "layers_to_transform": [1]},
+        {"exclude_modules": ["up_proj"], "target_modules": ["up_proj", "down_proj"]},
+        {"lora_alpha": 0.5},
+        {"rank_pattern": {"^model.layers.1.mlp.down_proj": 1}, "alpha_pattern": {"^model.layers.[0-9].mlp.*": 3.5}},
+        {"init_lora_weights": "mica"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_what_is_accepted_is_what_peft_computes(tmp_path: Path, settings: dict[str, Any], kind: str) -> None:
+    if kind == "gpt2":
+        names = {
+            "down_proj": "c_proj",
+            "up_proj": "c_fc",
+            "q_proj": "c_attn",
+            "model.layers": "transformer.h",
+            ".self_attn": ".attn",
+        }
+        text = json.dumps({key: value for key, value in settings.items() if not key.endswith("config")})
+        for name, theirs in names.items():
+            text = text.replace(name, theirs)
+        settings = {**{"target_modules": ["c_attn", "c_proj"]}, **settings, **json.loads(text)}
+    untied = {"settings": {"tie_word_embeddings": False}}
+    folder, model = saved(tmp_path / "adapter", kind, **settings)
+    loaded = tiny(kind, **(untied if kind == "llama" else {}))
+    ids = loaded.tokenizer("The capital of France is Paris and the sky is blue", return_tensors="pt")
+    brick = brick_from_adapter(folder, loaded)
+    if kind == "gpt2" and "lm_head" in str(settings["target_modules"]):  # tied: PEFT changes the head alone
+        with pytest.raises(UsageError, match="shares its weight"), mounted(loaded, [brick]):
+            pass
+    else:
+        with mounted(loaded, [brick]), torch.no_grad():
+            expected = model(**ids).logits
+            torch.testing.assert_close(loaded.model(**ids).logits, expected, rtol=1e-5, atol=1e-5)
+    write_adapter(brick, tmp_path / "out")
+    again = PeftModel.from_pretrained(tiny(kind).model, tmp_path / "out").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(**ids).logits, model(**ids).logits, rtol=1e-5, atol=1e-5)
+
+
+MALFORMED: list[tuple[dict[str, Any], str]] = [
+    ({"lora_alpha": None}, "lora_alpha must be a number; got None"),
+    ({"lora_alpha": "eight"}, "lora_alpha must be a number; got 'eight'"),
+    ({"lora_alpha": float("nan")}, "lora_alpha must be a number"),
+    ({"lora_alpha": [16]}, "lora_alpha must be a number"),
+    ({"r": "4"}, "r must be a whole number"),
+    ({"r": None}, "r must be a whole number"),
+    ({"r": 0}, "r must be a whole number"),
+    ({"r": 4.0}, "r must be a whole number"),
+    ({"r": True}, "r must be a whole number"),
+    ({"r": 16}, r"\[4, \d+\] and \[\d+, 4\], but its configuration gives them the rank 16"),
+    ({"r": "absent"}, "gives them the rank 8"),
+    ({"rank_pattern": {"down_proj": 2}}, "gives them the rank 2"),
+    ({"rank_pattern": {"down_proj": "4"}}, "rank_pattern must be an object of patterns and ranks"),
+    ({"rank_pattern": [4]}, "rank_pattern must be"),
+    ({"alpha_pattern": ["q_proj"]}, "alpha_pattern must be an object of patterns and numbers"),
+    ({"alpha_pattern": {"q_proj(": 3}}, "alpha_pattern must be"),
+    ({"alpha_pattern": {"q_proj": None}}, "alpha_pattern must be"),
+    ({"use_rslora": "yes"}, "use_rslora must be true or false"),
+    ({"target_modules": ["q_proj"]}, "down_proj, which its target_modules leave out"),
+    ({"target_modules": r".*(q_proj|down_proj"}, "target_modules must be"),
+    ({"target_modules": {"q_proj": 1}}, "target_modules must be"),
+    ({"base_model_name_or_path": ["x"]}, "base_model_name_or_path must be a name"),
+    ({"revision": 3}, "revision must be a name"),
+    ({"peft_type": "absent"}, "adapter of kind None"),
+    ({"init_lora_weights": "pissa_niter_4"}, "began from pissa_niter_4"),
+    ({"init_lora_weights": "olora"}, "began from olora"),
+    ({"init_lora_weights": "loftq"}, "began from loftq"),
+    ({"init_lora_weights": "of the future"}, "began from of the future, which .* or is not known"),
+    ({"init_lora_weights": {"x": 1}}, "began from"),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), MALFORMED, ids=str)
+def test_malformed_settings_are_one_sentence(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    folder, _ = saved(tmp_path / "adapter")
+    config = json.loads((folder / "adapter_config.json").read_text()) | change
+    config = {name: value for name, value in config.items() if value != "absent"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=sentence):
+        read_adapter(folder)
+
+
+@given(
+    name=st.sampled_from(["r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules", "init_lora_weights",
+                          "use_rslora", "peft_type", "base_model_name_or_path", "bias", "modules_to_save"]),
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=6), inner, max_size=2),
+        max_leaves=3,
+    ),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_no_setting_of_any_type_is_a_trace(adapter_once: Path, name: str, value: Any) -> None:
+    config = json.loads((adapter_once / "adapter_config.json").read_text())
+    folder = adapter_once.parent / "changed"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(adapter_once / "adapter_model.safetensors", folder)
+    (folder / "adapter_config.json").write_text(json.dumps({**config, name: value}))
+    with contextlib.suppress(UsageError):
+        read_adapter(folder)
+
+
+@pytest.fixture(scope="module")
+def adapter_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("once") / "adapter")[0]
+
+
+def test_the_bases_own_weights_beside_the_factors_are_let_through_only_unchanged(tmp_path: Path) -> None:
+    folder, _ = saved(tmp_path / "adapter", target_modules=["lm_head"])
+    name = "base_model.model.lm_head.base_layer.weight"
+    held = load_file(folder / "adapter_model.safetensors")
+    assert name in held
+    with pytest.raises(UsageError, match="a weight of its base"):
+        read_adapter(folder)
+    assert read_adapter(folder, tiny()).factors.keys() == {"lm_head"}
+    for other in (held[name] * 1.01, held[name][:-1]):
+        save_file({**held, name: other.contiguous()}, folder / "adapter_model.safetensors")
+        with pytest.raises(UsageError, match="differs from"):
+            read_adapter(folder, tiny())
+
+
+def named_base(folder: Path, base: str | None, revision: str | None = None) -> Path:
+    """An adapter that says that it was trained on this base."""
+    saved(folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config |= {"base_model_name_or_path": base, "revision": revision}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def cached_at_the_hub(cache: Path, name: str, commit: str, source: Path) -> Path:
+    """A model in the hub's cache, as if it had been fetched."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    shutil.copytree(source, repository / "snapshots" / commit)
+    (repository / "refs").mkdir(exist_ok=True)
+    (repository / "refs" / "main").write_text(commit)
+    return repository / "snapshots" / commit
+
+
+def test_a_stated_base_is_compared_with_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (("base", 0), ("other", 1)):
+        made = tiny(seed=seed)
+        made.model.save_pretrained(name)
+        made.tokenizer.save_pretrained(name)
+    shutil.copytree("base", "copy")
+    cache = tmp_path / "hub"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    snapshot = cached_at_the_hub(cache, "org/base", "a" * 40, tmp_path / "base")
+    cached_at_the_hub(cache, "org/other", "b" * 40, tmp_path / "other")
+    cases: list[tuple[str | None, str | None, str, str]] = [
+        ("base", None, "base", "same"),
+        (str(tmp_path / "base"), None, "./base/", "same"),
+        ("copy", None, "base", "same"),
+        ("other", None, "base", "different"),
+        ("org/base", None, "base", "same"),
+        ("org/base", "a" * 40, str(snapshot), "same"),
+        ("org/other", None, "base", "different"),
+        ("org/unseen", None, "base", "not verifiable"),
+        ("gone/folder/of/old", None, "base", "not verifiable"),
+        (None, None, "base", "not verifiable"),
+        ("", None, "base", "not verifiable"),
+    ]
+    for number, (stated, revision, model, verdict) in enumerate(cases):
+        folder, loaded = named_base(tmp_path / f"a{number}", stated, revision), load(model)
+        if verdict == "different":
+            with pytest.raises(UsageError, match=f"was trained on {stated}, which is not"):
+                brick_from_adapter(folder, loaded)
+        brick = brick_from_adapter(folder, loaded, allow_different_base=True)
+        base = StatedBase.in_notes(brick)
+        assert base is not None and (base.verdict, base.name) == (verdict, stated or ""), (stated, model)
+        assert ("not verifiable" in base.words) == (verdict == "not verifiable")
+    assert same_model("org/a", "", "org/b") == "different" and same_model("org/A", "", "org/a") == "same"
+    assert same_model("org/a", "v2", "org/a") == "not verifiable"
+
+
+def test_adapters_that_name_different_bases_merge_only_if_asked_for(tmp_path: Path) -> None:
+    loaded = tiny()
+    names = {"x": "tiny-llama", "y": "org/unseen", "z": "org/unseen", "w": None}
+    bricks = {n: brick_from_adapter(named_base(tmp_path / n, base), loaded) for n, base in names.items()}
+    for together in ("yz", "y", "yzw", "xw"):
+        assert merge([bricks[name] for name in together]).report.different_base is None
+    for together in ("xy", "yx", "zwx"):
+        with pytest.raises(UsageError, match="was trained on org/unseen: base not verifiable, the brick 'x' on"):
+            merge([bricks[name] for name in together])
+        report = merge([bricks[name] for name in together], allow_different_base=True).report
+        assert report.different_base is not None and "org/unseen" in report.different_base
+
+
+@pytest.mark.parametrize("at_the_hub", [False, True])
+def test_auto_peft_model_opens_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_the_hub: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny().model.save_pretrained("base")
+    tiny().tokenizer.save_pretrained("base")
+    name = "base"
+    if at_the_hub:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+        cached_at_the_hub(tmp_path / "hub", "org/base", "a" * 40, tmp_path / "base")
+        name = "org/base"
+    loaded = load("base")
+    loaded = LoadedModel(loaded.model, loaded.tokenizer, loaded.anatomy, name, "as fetched")
+    brick = lora_brick(loaded, 0)
+    write_adapter(brick, "out")
+    config = json.loads(Path("out/adapter_config.json").read_text())
+    stated = (config["base_model_name_or_path"], config["revision"])
+    assert stated == (("org/base", "a" * 40) if at_the_hub else (str(tmp_path / "base"), None))
+    monkeypatch.chdir("/")
+    cache = {"cache_dir": tmp_path / "hub"} if at_the_hub else {}
+    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out", local_files_only=True, **cache).eval()
+    with mounted(loaded, [brick]):
+        inside = logits(loaded)
+    with torch.no_grad():
+        theirs = model(**loaded.tokenizer("The capital of France is Paris and the sky is blue", return_tensors="pt"))
+    torch.testing.assert_close(theirs.logits, inside, rtol=1e-5, atol=1e-5)
 
 
 def test_other_kinds_settings_and_tensors_are_refused_by_name(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from armillary.errors import UsageError
 from armillary.methods.bricks.brick import Brick
 from armillary.methods.bricks.library.mounting import mounted
 from armillary.methods.bricks.low_rank import compressed, distance, factored, norm
-from armillary.methods.bricks.merging.adapters import merge
+from armillary.methods.bricks.merging.adapters import MOST_LOST, _Terms, _united, merge
 from armillary.methods.bricks.merging.rules import METHODS, mergekit_recipe
+from armillary.methods.bricks.merging.streaming import Merger
 from armillary.methods.bricks.payloads import Index, LowRank
 from armillary.models import LoadedModel, tiny
 
@@ -132,13 +133,19 @@ def test_compression_reports_its_error(loaded: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize("method", ["ties_global", "ties_tensor", "ties_peft", "dare", "dare_ties"])
-def test_other_rules_report_both_errors(loaded: LoadedModel, method: str) -> None:
+def test_other_rules_are_kept_whole_or_refused(loaded: LoadedModel, method: str) -> None:
     bricks = [lora_brick(loaded, seed, paths=[UP, DOWN]) for seed in range(3)]
-    result = merge(bricks, method, density=0.5, rank=8)
-    full = merge(bricks, method, density=0.5, rank=48)
-    assert 0.01 < result.report.error < 10 and result.report.compression_error > 0.01
-    # At most the sum of ranks is kept by default and by request.
-    assert full.report.ranks == {UP: 6, DOWN: 6}
+    result = merge(bricks, method, density=0.5)
+    assert 0.01 < result.report.error < 10 and result.report.compression_error < 1e-5
+    # What is stored is what the rule gives on the full matrices, entry by entry.
+    merger = Merger(result.report.rule, _Terms([brick.payload for brick in bricks], _united(bricks)))
+    for path in (UP, DOWN):
+        given = torch.cat([block for _, block in merger.blocks(path)])
+        torch.testing.assert_close(result.brick.payload.delta(path).flatten().double(), given, rtol=0, atol=1e-6)
+    with pytest.raises(UsageError, match=rf"a rank of 6 holds what {method} gives only to a relative distance of 0\."):
+        merge(bricks, method, density=0.5, rank=6)  # the sum of ranks
+    nearly = merge(bricks, method, density=0.5, rank=31)
+    assert nearly.report.compression_error < MOST_LOST and max(nearly.report.ranks.values()) <= 31
     exact = {path: sum(dense(one, path, one.payload.delta(path)) for one in bricks) for path in (UP, DOWN)}
     factor = {"dare": 1.0}.get(method, 1 / 3)
     wrong = sum(float((result.brick.payload.delta(p).double() - factor * e).square().sum()) for p, e in exact.items())
