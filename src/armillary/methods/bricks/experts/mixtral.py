@@ -18,6 +18,7 @@ from armillary.methods.bricks.experts.router import Router, expert_neurons
 from armillary.methods.bricks.payloads import Partition, sites_of
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import FfnFunction, bias_O, ffn_functions, weight_OI
+from armillary.models.quiet import quiet
 
 LIKE = ("llama", "mistral")
 """Bases whose blocks are Mixtral's but for the FFN."""
@@ -79,11 +80,18 @@ def as_mixtral(
 
 
 def write_mixtral(loaded: LoadedModel, partition: Partition, router: Router, k: int, out: Path | str) -> Path:
-    """A new folder with ``mixtral_model`` and the tokenizer; whole or not there. StorageError where ``out`` exists."""
+    """A new folder with ``mixtral_model`` and the tokenizer, opened again and compared; whole or not there.
+
+    StorageError where ``out`` exists, ModelError where the folder opens as another model.
+    """
     mixtral = mixtral_model(loaded, partition, router, k)
     with whole_folder(out) as folder:
         mixtral.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)
+        with quiet():
+            again = AutoModelForCausalLM.from_pretrained(folder, dtype=loaded.dtype).state_dict()
+        if differing := [n for n, value in mixtral.state_dict().items() if not torch.equal(value, again[n])]:
+            raise ModelError(f"the Mixtral of {loaded.name} opens with another {differing[0]} than was written.")
     return Path(out)
 
 
