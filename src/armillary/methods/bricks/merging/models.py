@@ -125,12 +125,18 @@ class _Differences:
         start = self.base.tensor(name).reshape(-1)
         ends = [model.tensor(name).reshape(-1) for model in self.models]
         for model, values in zip(self.models, ends, strict=True):
-            if not bool(values.isfinite().all()):
+            # Limits that a model never clips at are infinite by design: equal ones stay as they are.
+            if bool((~(values.isfinite() & start.isfinite()) & (values != start)).any()):
                 raise NumericError(f"{name} of {model.path} holds numbers that are not finite, so it can't be merged.")
         step = max(1, BLOCK // len(self.models))
         for first in range(0, len(start), step):
             origin = start[first : first + step].double()
-            yield torch.stack([values[first : first + step].double() - origin for values in ends])
+            yield torch.stack([_change(values[first : first + step].double(), origin) for values in ends])
+
+
+def _change(end_N: Tensor, start_N: Tensor) -> Tensor:
+    """What was added; nothing where the two are equal, though they be infinite."""
+    return torch.where(end_N == start_N, 0.0, end_N - start_N)
 
 
 class _Merging:
@@ -169,9 +175,9 @@ class _Merging:
             block = slice(first, first + len(joined_N))
             origin = flat[block].double()
             stored[block] = (origin + joined_N).to(start.dtype)
-            self.errors[name].add(stored[block].double() - origin, exact_N)
+            self.errors[name].add(_change(stored[block].double(), origin), exact_N)
             first = block.stop
-        if not bool(stored.isfinite().all()):
+        if not bool((stored.isfinite() | (stored == flat)).all()):
             raise NumericError(f"{name} is beyond the range of {start.dtype} once merged, or not finite in the base.")
         return stored.reshape(start.shape)
 

@@ -333,6 +333,24 @@ def test_bad_numbers_folders_and_settings_are_refused(models: list[Path], tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_infinities_that_all_models_share_stay(models: list[Path], tmp_path: Path) -> None:
+    name = "model.layers.1.mlp.up_proj.weight"
+    for folder in models:
+        held = read(folder)
+        held[name][3, 4] = -torch.inf
+        save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
+    for method in ("average", "dare"):
+        result = merge_models(models[0], models[1:], tmp_path / method, method)
+        merged = read(tmp_path / method)[name]
+        assert merged[3, 4] == -torch.inf and int((~merged.isfinite()).sum()) == 1
+        assert result.error is not None and 0 < result.error < 10
+    held = read(models[2])
+    held[name][3, 4] = 1.0
+    save_file(held, models[2] / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(NumericError, match="not finite"):
+        merge_models(models[0], models[1:], tmp_path / "never")
+
+
 def test_an_index_may_not_point_elsewhere(models: list[Path], tmp_path: Path) -> None:
     index = {"weight_map": {"a": "../../elsewhere.safetensors"}}
     (models[1] / "model.safetensors.index.json").write_text(json.dumps(index))
