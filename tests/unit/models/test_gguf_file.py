@@ -1,9 +1,12 @@
 """GGUF files become folders that give the same logits."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from gguf import GGUFWriter
 from safetensors import safe_open
 from transformers.utils import logging
 
@@ -14,6 +17,7 @@ from armillary.models import gguf_file, load
 
 from .conftest import gguf_twin, write_gguf
 
+More = Callable[[GGUFWriter], object]
 TEXT = "Paris lives in the city of"
 
 
@@ -71,3 +75,73 @@ def test_the_weights_are_counted(tmp_path: Path) -> None:
     truth = gguf_twin()
     path = write_gguf(truth, tmp_path / "a.gguf")
     assert gguf_file.count_parameters(path) == sum(parameter.numel() for parameter in truth.model.parameters())
+
+
+# What the file says and transformers passes over
+
+
+def tensor(name: str, values: np.ndarray) -> More:
+    return lambda out: out.add_tensor(name, values.astype(np.float32))
+
+
+DIVISORS = np.exp(np.random.default_rng(0).uniform(0, 3, 64))
+PLAIN = 10000.0 ** (-np.arange(64) / 64)
+
+
+def scaled(kind: str, factor: float) -> More:
+    def more(out: GGUFWriter) -> None:
+        out.add_string("qwen3.rope.scaling.type", kind)
+        out.add_float32("qwen3.rope.scaling.factor", factor)
+
+    return more
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (tensor("rope_freqs.weight", DIVISORS), PLAIN / DIVISORS),
+        (tensor("rope_freqs.weight", np.ones(64)), PLAIN),
+        (scaled("linear", 4.0), PLAIN / 4),
+        (scaled("none", 4.0), PLAIN),
+        (scaled("linear", 1.0), PLAIN),
+        (lambda out: out.add_float32("qwen3.rope.scale_linear", 2.0), PLAIN / 2),
+        (tensor("blk.2.nextn.eh_proj.weight", np.ones((4, 4))), PLAIN),
+        (tensor("blk.0.attn_rot_embd.weight", np.ones(64)), PLAIN),
+        (lambda out: out.add_float32("qwen3.attention.scale", 1.0), PLAIN),
+    ],
+)
+def test_positions_are_scaled_as_the_file_says(more: More, expected: np.ndarray, tmp_path: Path) -> None:
+    truth = gguf_twin()
+    opened = load(write_gguf(truth, tmp_path / "my model.GGUF", more))
+    table = opened.model.model.rotary_emb.inv_freq.double()
+    torch.testing.assert_close(table, torch.from_numpy(expected), rtol=1e-5, atol=0)
+    truth.model.model.rotary_emb.inv_freq.copy_(torch.from_numpy(expected))
+    ids = torch.arange(3, 200)[None]
+    torch.testing.assert_close(opened.model(ids).logits, truth.model(ids).logits, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (tensor("rope_freqs.weight", np.ones(5)), "has 5 factors of positions (rope_freqs) for 64"),
+        (tensor("rope_factors_long.weight", np.ones(64)), "scales its positions (by tensors)"),
+        (scaled("yarn", 4.0), "scales its positions (yarn)"),
+        (
+            tensor("blk.0.ffn_down.scale", np.ones(1)),
+            "holds blk.0.ffn_down.scale, which transformers has no place",
+        ),
+        (tensor("blk.1.attn_q.bias", np.ones(512)), "holds blk.1.attn_q.bias"),
+        (tensor("blk.1.ffn_gate_inp.weight", np.ones((4, 32))), "holds blk.1.ffn_gate_inp.weight"),
+        (lambda out: out.add_float32("qwen3.final_logit_softcapping", 30.0), "says final_logit_softcapping = 30.0"),
+        (lambda out: out.add_float32("qwen3.logit_scale", 0.0625), "says logit_scale = 0.0625"),
+        (lambda out: out.add_uint32("qwen3.expert_used_count", 2), "says expert_used_count = 2"),
+        (lambda out: out.add_uint16("split.count", 3), "is one of 3 parts of a model; join them"),
+        (lambda out: out.add_type("mmproj"), "that reads images (mmproj)"),
+        (lambda out: out.add_type("adapter"), "holds no model but adapter"),
+    ],
+)
+def test_what_the_opened_model_has_no_place_for_is_refused(more: More, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        load(write_gguf(gguf_twin(), tmp_path / "a.gguf", more))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert not list(cache.cache_folder().rglob("*.safetensors"))
