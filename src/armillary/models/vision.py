@@ -1,4 +1,4 @@
-"""Where the parts of an image-text model are, and whether a batch's image tokens are whole and stand first.
+"""Where the parts of an image-text model are, whether a batch's image tokens are whole, and what stands before them.
 
 No table of architectures: the vision tower is the module built from ``vision_config``, the language model the one
 built from the text configuration, the connector what the multimodal base holds besides the two. Where it holds nothing
@@ -8,7 +8,7 @@ Shapes: B rows, T tokens.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -210,37 +210,6 @@ def _behind_blocks(tower: nn.Module, vision_config: object, width: int) -> list[
     ]
 
 
-def check_image_tokens(
-    input_ids: Int[Tensor, "B T"],
-    attention_mask: Int[Tensor, "B T"] | Bool[Tensor, "B T"] | None,
-    expected: int | Sequence[int],
-    *,
-    image_token_id: int,
-) -> None:
-    """Raises UsageError where the attended image tokens are not as many as the image features.
-
-    ``expected`` is the number of features of the whole batch, or one number a row. Truncation that cuts into an image
-    is what makes them differ.
-    """
-    there = input_ids == image_token_id
-    if attention_mask is not None:
-        there = there & attention_mask.bool()
-    counts = cast(list[int], there.sum(dim=1).tolist())
-    if isinstance(expected, int):
-        pairs = [("the batch", sum(counts), expected)]
-    elif len(expected) != len(counts):
-        raise UsageError(
-            f"{len(expected)} numbers of image features were given for {len(counts)} rows; give one a row."
-        )
-    else:
-        pairs = [
-            (f"row {row}", count, wanted) for row, (count, wanted) in enumerate(zip(counts, expected, strict=True))
-        ]
-    for where, count, wanted in pairs:
-        if count != wanted:
-            raise _cut(where, "image", count, wanted)
-
-
 _DIFFER = re.compile(
     r"(image|audio) features and \w+ tokens do not match, tokens: \D*(\d+).*?, features: \D*(\d+)", re.I
 )
@@ -259,14 +228,11 @@ def cut_images_are_told(model: nn.Module) -> Iterator[None]:
         match = _DIFFER.search(str(error))
         if match is None:
             raise
-        raise _cut("the batch", match[1].lower(), int(match[2]), int(match[3]) // each) from error
-
-
-def _cut(where: str, what: str, count: int, wanted: int) -> UsageError:
-    return UsageError(
-        f"{where} has {count} {what} tokens for {wanted} {what} features; give as many {what} tokens as features "
-        f"(a maximum length that cuts the text may have cut the {what})."
-    )
+        what = match[1].lower()
+        raise UsageError(
+            f"the batch has {match[2]} {what} tokens for {int(match[3]) // each} {what} features; give as many {what} "
+            f"tokens as features (a maximum length that cuts the text may have cut the {what})."
+        ) from error
 
 
 def text_before_images(
@@ -278,7 +244,8 @@ def text_before_images(
 ) -> frozenset[tuple[int, ...]]:
     """The different token sequences that stand before a row's last image token, image runs written as one token.
 
-    Rows without an image give none. Padding (mask 0) and the ``allowed`` ids (the marks that a processor puts around
+    Where there is one at most, image states depend on the images only, and may be kept across texts. Rows without an
+    image give none. Padding (mask 0) and the ``allowed`` ids (the marks that a processor puts around
     images and tiles) are left out. Over several batches take the union.
     """
     attended = torch.ones_like(input_ids) if attention_mask is None else attention_mask
@@ -291,22 +258,6 @@ def text_before_images(
         kept = (token for token in row[:last] if token not in allowed)
         prefixes.add(tuple(t for token, run in groupby(kept) for t in ([token] if token == image_token_id else run)))
     return frozenset(prefixes)
-
-
-def images_stand_first(
-    input_ids: Int[Tensor, "B T"],
-    image_token_id: int,
-    attention_mask: Int[Tensor, "B T"] | Bool[Tensor, "B T"] | None = None,
-    *,
-    allowed: Collection[int] = (),
-) -> bool:
-    """True where no row has text of its own before its last image token.
-
-    Then the states of the image tokens depend on the images only, and a reference for them may be kept across texts.
-    A prefix that is the same in all rows (a start token, a system prompt) does no harm. ``allowed`` as in
-    ``text_before_images``.
-    """
-    return len(text_before_images(input_ids, image_token_id, attention_mask, allowed=allowed)) <= 1
 
 
 # An image's states behind a frozen vision tower, computed once instead of at every step.

@@ -23,7 +23,7 @@ from armillary.data.images.user_files import ImageQuestion
 from armillary.errors import ModelError, UsageError
 from armillary.models.loaded import known_ids
 from armillary.models.prompts import bare_ids, frame
-from armillary.models.quiet import reason
+from armillary.models.quiet import quiet, reason
 from armillary.progress import track
 
 # The loss on answers whose logits exist only where an answer stands: for the stock Trainer's ``compute_loss_func``.
@@ -86,13 +86,9 @@ class QuestionEncoder:
         given = cast(Any, processor)
         self.processor, self.prompt = given, prompt
         self.tokenizer = given.tokenizer
-        # Gemma 3 spells an image by the mark before it, all others by its own token.
-        mark = getattr(given, "boi_token", None) or getattr(given, "image_token", None)
-        if not isinstance(mark, str):
-            raise ModelError(f"{type(processor).__name__} does not say how a text names an image (no image_token).")
-        self._mark = mark
+        self._mark = _image_mark(given)
         own = (content.content for content in self.tokenizer.added_tokens_decoder.values() if content.special)
-        self._image_tokens = {mark, *(token for token in own if _OF_MEDIA.search(token))}
+        self._image_tokens = {token for token in (self._mark, *own) if token and _OF_MEDIA.search(token)}
         if prompt == CHAT and not getattr(given, "chat_template", None):
             raise UsageError("the model's processor has no chat template; write the prompt as a text instead.")
         if prompt != CHAT and ("{image}" not in prompt or "{question}" not in prompt):
@@ -194,6 +190,37 @@ class QuestionEncoder:
             return value
         more = ids if name == "input_ids" else torch.full_like(ids, int(name == "attention_mask"))
         return torch.cat([value, more.to(value.dtype)], dim=1)
+
+
+def _image_mark(processor: Any) -> str:
+    """What a text must hold so that the processor puts one image there, tried on a grey image.
+
+    Its own image token, or the mark before it (Gemma 3); nothing where it puts an image's tokens before any text
+    (BLIP-2). ModelError where it takes none of them.
+    """
+    from PIL import Image
+
+    name = type(processor).__name__
+    token = str(getattr(processor, "image_token", None) or "")
+    if not token:
+        raise ModelError(f"{name} does not say how a text names an image (no image_token).")
+    counted = int(processor.tokenizer.convert_tokens_to_ids(token))
+    tokens: dict[str, int] = {}
+    errors: list[str] = []
+    for mark in dict.fromkeys((token, str(getattr(processor, "boi_token", None) or ""), "")):
+        grey = Image.new("RGB", (64, 64), "grey")
+        try:
+            with quiet():
+                ids = processor(images=[grey], text=[f"{mark}a"], return_tensors="pt")["input_ids"]
+            tokens[mark] = int((ids == counted).sum())
+        except Exception as error:  # each processor has its own for a text without its mark
+            errors.append(reason(error))
+    unasked = tokens.get("", 0)
+    # A mark that only adds itself to what comes unasked is none.
+    taken = [mark for mark, count in tokens.items() if count and not 0 < unasked < count]
+    if not taken and token not in tokens:
+        raise ModelError(f"{name} makes nothing of a grey image behind {token!r} ({errors[0]}).")
+    return taken[0] if taken else token
 
 
 class QuestionRows(Dataset[Row]):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from armillary.data.images.questions import ImageExample
 from armillary.errors import ModelError
-from armillary.models.vision import check_image_tokens, images_stand_first
+from armillary.models.vision import text_before_images
 from armillary.training.image_rows import ImageRows
 from armillary.training.questions import IGNORED, answer_loss, answer_positions, with_answer_positions
 
@@ -54,8 +54,8 @@ def test_a_batch_is_padded_at_the_right_and_tells_its_images() -> None:
     for row, length in enumerate(lengths):
         assert (batch["labels"][row, length:] == IGNORED).all() and batch["attention_mask"][row, :length].all()
     assert (batch["labels"] != IGNORED).sum(1).tolist() == [len(rows.answer(example.answer)) for example in asked]
-    check_image_tokens(batch["input_ids"], None, [9] * len(asked), image_token_id=rows.image_token_id)
-    assert images_stand_first(batch["input_ids"], rows.image_token_id, batch["attention_mask"])
+    assert (batch["input_ids"] == rows.image_token_id).sum(1).tolist() == [9] * len(asked)
+    assert len(text_before_images(batch["input_ids"], rows.image_token_id, batch["attention_mask"])) == 1
     assert batch["image_key"].tolist() == [2 * example.image + example.style for example in asked]
 
 

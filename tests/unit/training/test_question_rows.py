@@ -1,14 +1,19 @@
 """Rows and batches of any processor, and scores that equal what the whole logits say."""
 
+import copy
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from armillary.data.images.user_files import ImageQuestion
-from armillary.errors import UsageError
+from armillary.errors import ModelError, UsageError
 from armillary.models.image_text import ImageTextModel, tiny_image_text_model
 from armillary.training.questions import (
     IGNORED,
@@ -177,3 +182,71 @@ def test_a_chat_template_is_followed(tiny: ImageTextModel) -> None:
     blind.chat_template = "{% for m in messages %}Hello.{% endfor %}"
     with pytest.raises(UsageError, match="has no place for the image"):
         QuestionEncoder(blind, "chat").prompt_row(asked(1)[0])
+
+
+# How a processor is told of an image.
+
+
+class Stub:
+    """Puts the image's token (7) in, in one of the ways that there are."""
+
+    chat_template = None
+    image_token: str | None = "<image>"
+
+    def __init__(self, way: str, tiny: ImageTextModel) -> None:
+        self.way, self.tokenizer = way, SimpleNamespace(convert_tokens_to_ids=lambda _: 7, added_tokens_decoder={})
+        if way in ("before", "both"):
+            self.boi_token = "<start>"
+
+    def __call__(self, images: list[Any], text: list[str], return_tensors: str) -> dict[str, torch.Tensor]:
+        spelt = "<start>" if self.way == "before" else "<image>"
+        if self.way == "unasked":
+            ids = [7] * 4 + [7] * text[0].count("<image>")
+        elif self.way == "either":
+            ids = [7] * 4
+        elif text[0].count(spelt) != 1 or self.way == "never":
+            raise ValueError("another number of images than of marks.")
+        else:
+            ids = [7] * 4
+        return {"input_ids": torch.tensor([[*ids, 5]])}
+
+
+@pytest.mark.parametrize(
+    ("way", "mark"),
+    [("own", "<image>"), ("before", "<start>"), ("both", "<image>"), ("either", "<image>"), ("unasked", "")],
+)
+def test_the_mark_is_the_one_that_the_processor_takes(way: str, mark: str, tiny: ImageTextModel) -> None:
+    encoder = QuestionEncoder(Stub(way, tiny))  # type: ignore[arg-type]
+    assert encoder._text("Which?") == f"{mark}\nWhich?\nAnswer:"
+
+
+def test_a_processor_without_a_way_is_refused(tiny: ImageTextModel) -> None:
+    with pytest.raises(ModelError, match=r"^Stub makes nothing of a grey image behind '<image>' \(another number"):
+        QuestionEncoder(Stub("never", tiny))  # type: ignore[arg-type]
+    silent = Stub("own", tiny)
+    silent.image_token = None
+    with pytest.raises(ModelError, match="does not say how a text names an image"):
+        QuestionEncoder(silent)  # type: ignore[arg-type]
+
+
+def test_blip_2_is_asked_and_tuned_through_its_own_processor(tiny: ImageTextModel) -> None:
+    """Its image tokens come before any text, and before the start token."""
+    tokenizer = copy.deepcopy(tiny.processor.tokenizer)  # type: ignore[attr-defined]
+    images = BlipImageProcessorPil(size={"height": 16, "width": 16})
+    processor = Blip2Processor(images, tokenizer, num_query_tokens=4)
+    token = int(tokenizer.convert_tokens_to_ids("<image>"))
+    vision = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {"model_type": "opt", "vocab_size": len(tokenizer), "hidden_size": 32, "ffn_dim": 48,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "word_embed_proj_dim": 32,
+            "max_position_embeddings": 64}  # fmt: skip
+    config = Blip2Config(
+        vision_config={**vision, "image_size": 16, "patch_size": 8}, text_config=text, num_query_tokens=4,
+        qformer_config={**vision, "vocab_size": 8, "encoder_hidden_size": 16}, image_token_index=token,
+    )  # fmt: skip
+    model = Blip2ForConditionalGeneration(config)
+    encoder = QuestionEncoder(processor)
+    questions = asked(4)
+    batch = encoder.collate([encoder.row(question) for question in questions])
+    assert (batch["input_ids"] == token).sum(1).tolist() == [4] * 4
+    assert bool(torch.isfinite(model(**batch).loss))
+    assert len(right_answers(model, encoder, questions)) == 4
