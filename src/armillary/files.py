@@ -52,6 +52,8 @@ def storage_sentence(path: Path, error: OSError, size: int = 0) -> str:
         return f"There is no space left to write {path} ({size / 1e6:.1f} MB); free some, or choose another folder."
     if error.errno in _NO_PERMISSION:
         return f"There is no permission to write {path}; choose a folder you may write to."
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{path} could not be written: a file stands where a folder should."
     return f"{path} could not be written: {error.strerror or error}."
 
 

@@ -242,6 +242,7 @@ def test_predict_refuses_what_is_not_like_the_fit(given: Path, tmp_path: Path, c
         (given / "run", tmp_path / "other.csv", [], "has no column 'z'"),
         (given / "run", given / "v.csv", ["--model", "tiny-qwen3"], "was trained for tiny-llama"),
         (tmp_path, given / "v.csv", [], "holds no fit"),
+        (given / "v.csv", given / "v.csv", [], "is a file; give the folder of a fit"),
     ):
         assert main(["vector-icl", "predict", str(folder), str(vectors), *more]) == 2
         told = capsys.readouterr()

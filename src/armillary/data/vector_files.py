@@ -45,9 +45,12 @@ _ROW_NAMES = {"id", "index", "idx", "level_0", "row", "row_id", "rowid", "rownum
 """Columns of numbers, all different, under these names tell rows apart and are no part of a vector."""
 
 _LIKE_LIST = re.compile(
-    r"(?:[\w.]*(?:array|tensor)\()?\s*\[[^\d]{0,20}\d.*[\])]|\((?:[-+.\de]+,\s*)+[-+.\de]*\)", re.DOTALL
+    r"(?:[\w.]*(?:array|tensor)\()?\s*\[[^\d]{0,20}\d.*[\])]"  # of NumPy, PyTorch, JSON
+    r"|\((?:\s*(?:[\w.]+\()?[-+.\de]+\)?\s*,)+[^,]*\)"  # a tuple
+    r"|\{?(?:[-+.\de]+[,;|\s]+){7,}[-+.\de]+\}?",  # eight numbers or more without brackets, or in those of databases
+    re.DOTALL,
 )
-_LIST = re.compile(r"(?:[\w.]*(?:array|tensor)\()?\s*[\[(]([^\[\]()]*)[\])](?:,\s*\w+=[^,()]+)*\)?", re.ASCII)
+_LIST = re.compile(r"(?:[\w.]*(?:array|tensor)\()?\s*[\[({]?([^\[\](){}]*)[\])}]?(?:,\s*\w+=[^,()]+)*\)?", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

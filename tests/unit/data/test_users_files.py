@@ -322,6 +322,8 @@ def test_what_is_no_such_file_is_refused(name: str, tmp_path: Path) -> None:
         ('label,e\nx,"[0.1, 0.2]"\ny,"[0.1]"\n', "row 2; it needs lists"),
         ('label,e\nx,"[0.1 ... 0.2]"\n', "row 1; it needs lists"),
         ('label,e\nx,"[0,1, 0,2]"\n', "row 1; it needs lists"),
+        ('label,n,e\nx,7,"(np.float64(0.1), np.float64(0.2))"\n', "row 1; it needs lists"),
+        ("label,n,e\nx,7,1;2;3;4;5;6;7;8\n", "row 1; it needs lists"),
         ('label,e,f\nx,[1],[2]\n', "several columns of lists"),
         ("a,label\r1,x\r2,y\n", "stands alone in a line"),
         ("a|label\n1|x\n", "parted by commas, semicolons or tabs"),
@@ -329,6 +331,7 @@ def test_what_is_no_such_file_is_refused(name: str, tmp_path: Path) -> None:
         ("a,label\n", "one row or more"),
     ],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*the vectors are the lists")
 def test_tables_are_refused_by_row(content: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         read_labelled(written(content, "bad.csv"), "label")
@@ -345,6 +348,8 @@ def test_tables_are_refused_by_row(content: str, words: str) -> None:
         ('label,n,e\nx,7,"array([0.1, 0.2], dtype=float32)"\n', [[0.1, 0.2]]),
         ('label,n,e\nx,7,"tensor([0.1, 0.2])"\n', [[0.1, 0.2]]),
         ('label,e\nx,"(0.1, 0.2)"\n', [[0.1, 0.2]]),
+        ('label,n,e\nx,7,"{1,2,3,4,5,6,7,8.5}"\n', [[1, 2, 3, 4, 5, 6, 7, 8.5]]),
+        ("label,n,e\nx,7,1 2 3 4 5 6 7 8.5\n", [[1, 2, 3, 4, 5, 6, 7, 8.5]]),
         ('label,e\nx,"[0.1\n 0.2]"\n', [[0.1, 0.2]]),
         ("a,note,label\n1,[1] see,x\n2,three,y\n", [[1.0], [2.0]]),
         ("a,note,label\n1,5,x\n2,red,y\n3,blue,z\n", [[1.0], [2.0], [3.0]]),

@@ -88,6 +88,8 @@ def predictions(options: PredictOptions) -> Predictions:
     language model is not the one of the fit.
     """
     folder = options.folder / FITTED
+    if options.folder.is_file():
+        raise UsageError(f"{options.folder} is a file; give the folder of a fit, and then the vectors.")
     if not folder.is_dir():
         raise UsageError(
             f"{options.folder} holds no fit; make one with `armillary vector-icl fit VECTORS --out {options.folder}`."
