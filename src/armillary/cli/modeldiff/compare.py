@@ -89,6 +89,15 @@ class ModeldiffSettings(Sequences, CompareConfig, ModelSettings):
         given = {"reference": self.reference, "ratings": self.ratings}
         return {role: path for role, path in given.items() if path is not None}
 
+    def check(self) -> None:
+        """Refuse files that can't be read before anything is drawn."""
+        if self.reference is not None and not text_lines(self.reference):
+            raise UsageError(f"{self.reference} holds no text; give one a line.")
+        if self.ratings is not None:
+            from armillary.methods.modeldiff.sheets import read_ratings
+
+            read_ratings(self.ratings)
+
     def names(self) -> tuple[str, ...]:
         """A against B."""
         return self.model_a, "vs", self.model_b
