@@ -43,6 +43,44 @@ def test_nothing_below_imports_the_reproductions() -> None:
         assert not [module for module in imported if (module or "").startswith("reproductions")], path
 
 
+ASKS_BY_ITSELF = {
+    "armillary/models/prompts.py",  # the one place
+    "armillary/methods/modeldiff/reading.py",  # pieces of words, and many texts with nothing around them
+    "reproductions/vector_icl/data/text_encoder.py",  # a sentence encoder, not a language model
+}
+SPECIAL = {"bos_token", "bos_token_id", "cls_token_id", "sep_token_id", "build_inputs_with_special_tokens"}
+
+
+def tokenizer_asked(text: str) -> list[int]:
+    """Lines that turn a text into tokens by themselves, or look up what precedes one."""
+    lines = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and node.attr in SPECIAL:
+            lines.append(node.lineno)
+        if isinstance(node, ast.Call) and node.args:
+            name = ast.unparse(node.func)
+            encodes = name.rpartition(".")[0].endswith("tokenizer") and name.endswith(
+                (".encode", ".batch_encode_plus")
+            )
+            if name.rpartition(".")[2].lstrip("_") == "tokenizer" or encodes:
+                lines.append(node.lineno)
+    return lines
+
+
+def test_one_place_decides_what_precedes_a_text() -> None:
+    assert tokenizer_asked("ids = loaded.tokenizer(text)\nx = tokenizer.bos_token_id\ntokenizer.encode(text)") == [
+        1,
+        2,
+        3,
+    ]
+    asked = {
+        str(path.relative_to(SOURCE)): lines
+        for path in MODULES
+        if (lines := tokenizer_asked(path.read_text("utf-8"))) and str(path.relative_to(SOURCE)) not in ASKS_BY_ITSELF
+    }
+    assert asked == {}, "take models.prompts, so that every method reads a text after the same tokens"
+
+
 def test_no_import_circles() -> None:
     assert house.circles(house.import_graph(SOURCE)) == []
 

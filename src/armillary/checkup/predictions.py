@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from armillary.checkup.diagnosis import CORPORA, Context, Description, Diagnosed, Diagnosis
+from armillary.models.prompts import frame
 from armillary.numerics.intervals import bootstrap_mean, paired_difference
 from armillary.records.sections import Finding, Section, interval_bars
 from armillary.scoring import sequence_nll
@@ -23,6 +24,9 @@ class TextPredictions:
     opening: list[str]
     """First characters of the text."""
 
+    begins: str = ""
+    """What the tokenizer puts before a text."""
+
     def of(self, corpus: str) -> list[float]:
         """Bits per byte of the texts of a corpus."""
         return [bits for name, bits in zip(self.corpus, self.bits, strict=True) if name == corpus]
@@ -34,7 +38,8 @@ def measure(context: Context) -> TextPredictions:
     scored = sequence_nll(context.loaded, [text for _, text in corpus], max_tokens=CHARACTERS)
     bits = [float(nll) / math.log(2) / len(text.encode()) for nll, (_, text) in zip(scored.nll, corpus, strict=True)]
     names, openings = [name for name, _ in corpus], [text[:60] for _, text in corpus]
-    return TextPredictions(corpus=names, bits=bits, opening=openings)
+    begins = str(context.loaded.tokenizer.decode(list(frame(context.loaded.tokenizer).before)))
+    return TextPredictions(corpus=names, bits=bits, opening=openings, begins=begins)
 
 
 def describe(predictions: TextPredictions) -> Diagnosed:
@@ -72,12 +77,17 @@ def compare(before: TextPredictions, after: TextPredictions) -> Diagnosed:
         + (f" [{change.lower:+.3f}, {change.upper:+.3f}]" if None not in (change.low, change.high) else "")
         for name, change in changes.items()
     )
+    differ = (
+        f" The tokenizers begin a text differently, with {before.begins!r} before and {after.begins!r} after: each"
+    )
+    differ += " model was read as its own does, and part of the change may come from there."
     section = Section(
         id="predictions-change",
         title="Prediction of plain texts: what changed",
         summary=f"Change in bits per byte after against before, paired text by text: {numbers}.",
         meaning="Below zero the newer model predicts the same texts better; above zero it forgot something.",
-        caution="Only the two corpora named here were read; a change elsewhere does not show.",
+        caution="Only the two corpora named here were read; a change elsewhere does not show."
+        + (differ if before.begins != after.begins else ""),
         figures=[interval_bars("Change in bits per byte", changes, "after minus before (bits per byte)")],
     )
     worst = max(changes.values(), key=lambda change: abs(change.estimate))

@@ -76,6 +76,13 @@ def continuation_ids(loaded: LoadedModel, text: str) -> list[int]:
     return whole[len(before) :] if whole[: len(before)] == before else text_ids(loaded, text)
 
 
+def unended(tokenizer: PreTrainedTokenizerBase, row: Sequence[int]) -> list[int]:
+    """A row that the tokenizer itself made, without what it put behind the text."""
+    after = frame(tokenizer).after
+    ends = bool(after) and tuple(row[-len(after) :]) == after
+    return list(row[: len(row) - len(after)] if ends else row)
+
+
 def token_spans(loaded: LoadedModel, text: str) -> list[tuple[int, int]]:
     """Where each token of the text's row of ``prompt_rows`` stands in the text, in characters.
 

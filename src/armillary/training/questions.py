@@ -22,7 +22,7 @@ from armillary.data.images.pixels import read_image, rgb
 from armillary.data.images.user_files import ImageQuestion
 from armillary.errors import ModelError, UsageError
 from armillary.models.loaded import known_ids
-from armillary.models.prompts import bare_ids, frame
+from armillary.models.prompts import bare_ids, frame, unended
 from armillary.models.quiet import quiet, reason
 from armillary.progress import track
 
@@ -118,9 +118,9 @@ class QuestionEncoder:
         self.check([question])
         image, text = image_of(question), self._text(question.question)
         tokenizer = self.processor.tokenizer
-        around = frame(tokenizer)
+        before = frame(tokenizer).before
         # A chat template may write what the tokenizer would put in front once more.
-        brings = bool(around.before) and tuple(bare_ids(tokenizer, [text])[0][:1]) == around.before[:1]
+        brings = bool(before) and tuple(bare_ids(tokenizer, [text])[0][:1]) == before[:1]
         settings = {"add_special_tokens": False} if brings else {}
         try:
             made = self.processor(images=[image], text=[text], return_tensors="pt", **settings)
@@ -130,8 +130,9 @@ class QuestionEncoder:
                 f"{image.height} pixels ({reason(error)})."
             ) from error
         row: Row = {name: value for name, value in made.items() if isinstance(value, Tensor)}
-        behind = len(around.after)
-        if behind and not brings and tuple(row["input_ids"][0, -behind:].tolist()) == around.after:
+        ids = row["input_ids"][0].tolist()
+        behind = 0 if brings else len(ids) - len(unended(tokenizer, ids))
+        if behind:
             row = {name: value[:, :-behind] if _like_text(row, name) else value for name, value in row.items()}
         return row
 

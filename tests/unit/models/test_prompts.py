@@ -20,7 +20,7 @@ from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedToke
 from armillary.activations.stream import run_texts
 from armillary.errors import ArmillaryError, ModelError, UsageError
 from armillary.methods.bricks.editing.answers import fact_row, score_answers
-from armillary.methods.icn import KeySpace, Navigator
+from armillary.methods.icn import KeySpace, Navigator, icn_generate
 from armillary.methods.icn.probing import Probing
 from armillary.methods.icn.templates import NUMBERED_LIST
 from armillary.methods.lincorr import LinCorrConfig, PromptDomain, collect, random_words, resolve_words
@@ -279,6 +279,18 @@ def test_chat_templates_begin_once(name: str, writes: str) -> None:
     np.testing.assert_allclose(table.values[0], own[list(words.ids)], atol=1e-4)
 
 
+def test_generate_reads_what_the_tokenizer_made_without_its_end() -> None:
+    loaded, base = made("both"), NUMBERED_LIST.base("Show me cities.")
+    given = loaded.tokenizer(base, return_tensors="pt")
+    assert int(given["input_ids"][0, -1]) == 2, "behind the text stands an end token"
+    settings = {"max_new_tokens": 4, "custom_generate": icn_generate(loaded.tokenizer, answers=3)}
+    rows = loaded.model.generate(input_ids=given["input_ids"], attention_mask=given["attention_mask"], **settings)
+    explored = Navigator(loaded, rounds=3, per_round=1, max_new_tokens=4).explore("Show me cities.")
+    width = given["input_ids"].shape[1]
+    for row, answer in zip(rows[:, width:].tolist(), explored.answers, strict=True):
+        assert row[: len(answer.tokens)] == [*answer.tokens]
+
+
 def word_level(words: list[str], unknown: bool) -> PreTrainedTokenizerBase:
     inner = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, "[UNK]" if unknown else "a"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -404,6 +416,10 @@ def test_only_tokens_with_a_string_and_a_row_are_drawn_scored_and_ranked(name: s
         token for answer in explored.answers for token in answer.tokens
     } <= known
     assert all(answer.rank <= len(known) for answer in explored.answers)
+    if loaded.nameless_ids:
+        columns = [[5, loaded.nameless_ids[0]]]
+        assert branch_logits(loaded, ["red"], [" is"], columns, log_probabilities=True)[0][0, 1] == -np.inf
+        assert np.isfinite(branch_logits(loaded, ["red"], [" is"], columns)[0]).all(), "raw logits are the model's own"
     keys = KeySpace.from_model(loaded)
     assert keys.vocabulary_size == len(known)
     weight = loaded.anatomy.head.weight.detach()

@@ -19,7 +19,7 @@ from armillary.methods.icn.result import Answer, Exploration, first_occurrences
 from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate, opened_prompt
 from armillary.models import LoadedModel, load
 from armillary.models.batches import encode
-from armillary.models.prompts import continuation_ids
+from armillary.models.prompts import continuation_ids, unended
 from armillary.progress import track
 from armillary.runs.settings import changed
 from armillary.scoring import CachedPrompts, greedy
@@ -221,7 +221,7 @@ def icn_generate(
         # Not an argument by name: transformers would hold it for ours alone and make another.
         mask = model_inputs.get("attention_mask")
         held = torch.ones_like(rows) if mask is None else mask[::copies]
-        prompts = [row[kept.bool()].tolist() for row, kept in zip(rows, held, strict=True)]
+        prompts = [unended(tokenizer, row[kept.bool()].tolist()) for row, kept in zip(rows, held, strict=True)]
         explored = Navigator(load((model, tokenizer)), template, config).continued_ids(prompts)
         pads = (settings.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
         return _sequences(rows, explored, count, next((pad for pad in pads if isinstance(pad, int)), 0))

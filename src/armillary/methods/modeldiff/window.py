@@ -13,6 +13,7 @@ from armillary.errors import NumericError, UsageError
 from armillary.methods.modeldiff.config import Bounds, CompareConfig, InputSpace
 from armillary.methods.modeldiff.core import Draws, Floats, Integers, SequenceSource, Side, resampled
 from armillary.methods.modeldiff.source import ModelSource
+from armillary.models.prompts import bare_ids
 from armillary.runs.parts import Arrays, Store, kept
 
 ROUNDING = 1e-5
@@ -111,7 +112,7 @@ def text_window(source: ModelSource, texts: list[str]) -> Bounds:
 
     Raises UsageError where fewer than 20 texts are long enough.
     """
-    rows = [source.loaded.tokenizer(text, add_special_tokens=False)["input_ids"][: source.length] for text in texts]
+    rows = [row[: source.length] for row in bare_ids(source.loaded.tokenizer, texts)]
     long_enough = [row for row in rows if len(row) == source.length and not set(row) & set(source.banned)]
     if len(long_enough) < LEAST_TEXTS:
         raise UsageError(
