@@ -77,17 +77,18 @@ def compare(before: TextPredictions, after: TextPredictions) -> Diagnosed:
         + (f" [{change.lower:+.3f}, {change.upper:+.3f}]" if None not in (change.low, change.high) else "")
         for name, change in changes.items()
     )
-    differ = (
-        f" The tokenizers begin a text differently, with {before.begins!r} before and {after.begins!r} after: each"
+    begins = (
+        ""
+        if before.begins == after.begins
+        else f" The tokenizers begin a text differently, with {before.begins!r} before and {after.begins!r} after: "
+        "each model was read as its own does, and part of the change may come from there."
     )
-    differ += " model was read as its own does, and part of the change may come from there."
     section = Section(
         id="predictions-change",
         title="Prediction of plain texts: what changed",
         summary=f"Change in bits per byte after against before, paired text by text: {numbers}.",
         meaning="Below zero the newer model predicts the same texts better; above zero it forgot something.",
-        caution="Only the two corpora named here were read; a change elsewhere does not show."
-        + (differ if before.begins != after.begins else ""),
+        caution="Only the two corpora named here were read; a change elsewhere does not show." + begins,
         figures=[interval_bars("Change in bits per byte", changes, "after minus before (bits per byte)")],
     )
     worst = max(changes.values(), key=lambda change: abs(change.estimate))

@@ -117,7 +117,8 @@ def branch_logits(
             pieces = (loaded.masked(anatomy.logits(part).float()) for part in hidden_BD.split(step))
             parts = [piece.logsumexp(-1, keepdim=True) for piece in pieces]
             values[ending][rows] -= finite(torch.cat(parts), prompts)
-            values[ending][np.ix_(rows, np.isin(token_ids[ending], loaded.nameless_ids))] = -np.inf
+            for column in np.flatnonzero(np.isin(token_ids[ending], loaded.nameless_ids)):
+                values[ending][rows, column] = -np.inf
 
     plan = _plan(loaded, stems, endings)
     with counted(label, len(plan.groups)) as bar:
