@@ -167,6 +167,28 @@ def test_merge_of_adapters_is_the_exact_sum(out: Path, tmp_path: Path) -> None:
     assert len(BrickLibrary(library).entries()) == 2, "a replay puts nothing into a library"
 
 
+def test_adapters_of_another_base_merge_only_if_asked_for(tmp_path: Path, capsys: Capture) -> None:
+    """What an adapter's folder says of its base stands in the record, or is refused; so is a rank that undoes DARE."""
+    base = model_folder(tmp_path / "base", shift=0.0)
+    for name, stated in (("x", str(base)), ("y", "somebody/other")):
+        config = json.loads((adapter(tmp_path / name, seed=1) / "adapter_config.json").read_text())
+        config["base_model_name_or_path"] = stated
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(config))
+    both = ["merge", base, tmp_path / "x", tmp_path / "y"]
+    assert bricks(*both, "--out", tmp_path / "1") == 2 and "somebody/other" in capsys.readouterr().err
+    assert bricks(*both, "--allow-different-base", "--to", tmp_path / "both", "--out", tmp_path / "2") == 0
+    assert bricks("merge", base, tmp_path / "y", "--out", tmp_path / "3") == 0
+    for number in "23":
+        rows = RunRecord.load(tmp_path / number).sections[0].tables[1].rows
+        assert ["base that y states", "somebody/other: base not verifiable"] in rows
+    written = json.loads((tmp_path / "both" / "adapter_config.json").read_text())
+    assert written["base_model_name_or_path"] == str(base.resolve())
+    assert bricks(*both[:3], "--method", "dare", "--rank", "2", "--out", tmp_path / "4") == 2
+    assert "a rank of 2 holds what dare gives only" in capsys.readouterr().err
+    assert bricks(*both[:3], "--method", "dare", "--rank", "500", "--out", tmp_path / "5") == 0
+    assert "they need no more of the 500 allowed" in RunRecord.load(tmp_path / "5").findings[0].text
+
+
 def test_merge_of_models(out: Path, tmp_path: Path) -> None:
     base, first, second = (
         model_folder(tmp_path / name, shift=s) for name, s in (("base", 0.0), ("m1", 0.5), ("m2", 1.5))

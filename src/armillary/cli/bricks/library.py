@@ -172,13 +172,8 @@ def add_adapter(options: LibraryOptions) -> LibraryAnswer:
         raise UsageError(f"there is no folder {options.what!r}; give one that PEFT's save_pretrained wrote.")
     texts = None if options.keys_from is None else key_texts(options.keys_from, options.seed)
     loaded = opened_model(options, options.model)
-    brick = brick_from_adapter(
-        options.what,
-        loaded,
-        name=options.name,
-        licence=options.licence,
-        allow_different_base=options.allow_different_base,
-    )
+    given = {"name": options.name, "licence": options.licence}
+    brick = brick_from_adapter(options.what, loaded, allow_different_base=options.allow_different_base, **given)
     if texts is not None:
         encoder = encoder_of(loaded)
         keys = make_keys(encoder, texts, name=encoder.name)
@@ -241,8 +236,9 @@ def export_brick(options: LibraryOptions) -> LibraryAnswer:
 
     if options.to is None:
         raise UsageError("`library export` needs --to, the name of a new folder.")
-    brick = opened_library(options).get(options.what)
-    write_adapter(brick, options.to)
+    library = opened_library(options)
+    brick = library.get(options.what)
+    write_adapter(brick, options.to, beside=library.folder(options.what))
     return LibraryAnswer({"id": brick.id, "to": str(options.to)}, [f"Exported {brick.name}: {options.to}"])
 
 

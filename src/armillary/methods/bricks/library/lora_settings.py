@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from torch import Tensor
 
@@ -65,38 +64,17 @@ class LoraSettings:
                 f"{folder} began from {begun}, which changes the base's own weights or is not known; convert it to a "
                 "LoRA first."
             )
-        targets = config.get("target_modules")
-
-        def patterns(name: str, wanted: str, fits: Callable[[Any], bool]) -> Mapping[str, Any]:
-            given = config.get(name) or {}
-            for pattern, value in given.items() if isinstance(given, dict) else [(None, given)]:
-                if pattern is None or not fits(value) or not _compiles(pattern):
-                    raise _unlike(folder, name, given, f"an object of patterns and {wanted}")
-            return cast(Mapping[str, Any], given)
-
-        for name, fits, wanted in (
-            ("r", _is_rank, "a whole number of 1 or more"),
-            ("lora_alpha", _is_number, "a number"),
-            ("use_rslora", lambda value: isinstance(value, bool), "true or false"),
-            ("base_model_name_or_path", lambda value: value is None or isinstance(value, str), "a name"),
-            ("revision", lambda value: value is None or isinstance(value, str), "a name"),
-        ):
+        for name, (wanted, fits) in _WANTED.items():
             if name in config and not fits(config[name]):
-                raise _unlike(folder, name, config[name], wanted)
-        if not (
-            targets is None
-            or (isinstance(targets, str) and _compiles(targets))
-            or (isinstance(targets, list) and all(isinstance(target, str) for target in targets))
-        ):
-            raise _unlike(folder, "target_modules", targets, "a list of module names, or a pattern")
+                raise UsageError(f"{folder / CONFIG}: {name} must be {wanted}; got {config[name]!r}.")
         return cls(
             folder=folder,
             rank=config.get("r", cls.rank),
             alpha=float(config.get("lora_alpha", cls.alpha)),
-            ranks=patterns("rank_pattern", "ranks", _is_rank),
-            alphas=patterns("alpha_pattern", "numbers", _is_number),
+            ranks=config.get("rank_pattern") or {},
+            alphas=config.get("alpha_pattern") or {},
             is_rank_stabilised=config.get("use_rslora", False),
-            targets=targets,
+            targets=config.get("target_modules"),
             base=config.get("base_model_name_or_path") or "",
             revision=config.get("revision") or "",
         )
@@ -128,7 +106,7 @@ def _matches(pattern: str, path: str) -> bool:
 def _compiles(pattern: str) -> bool:
     try:
         re.compile(rf"(.*\.)?({pattern})$")
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         return False
     return True
 
@@ -141,5 +119,28 @@ def _is_rank(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _unlike(folder: Path, name: str, value: object, wanted: str) -> UsageError:
-    return UsageError(f"{folder / CONFIG}: {name} must be {wanted}; got {value!r}.")
+def _is_name(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _are_patterns(value: object, fits: Callable[[object], bool]) -> bool:
+    given = value or {}
+    return isinstance(given, dict) and all(map(_compiles, given)) and all(map(fits, given.values()))
+
+
+def _are_targets(value: object) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(target, str) for target in value)
+    return value is None or (isinstance(value, str) and _compiles(value))
+
+
+_WANTED: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "r": ("a whole number of 1 or more", _is_rank),
+    "lora_alpha": ("a number", _is_number),
+    "use_rslora": ("true or false", lambda value: isinstance(value, bool)),
+    "base_model_name_or_path": ("a name", _is_name),
+    "revision": ("a name", _is_name),
+    "rank_pattern": ("an object of patterns and ranks", lambda value: _are_patterns(value, _is_rank)),
+    "alpha_pattern": ("an object of patterns and numbers", lambda value: _are_patterns(value, _is_number)),
+    "target_modules": ("a list of module names, or a pattern", _are_targets),
+}

@@ -62,12 +62,7 @@ def read_adapter(folder: Path | str, loaded: LoadedModel | None = None) -> LowRa
 
 
 def brick_from_adapter(
-    folder: Path | str,
-    loaded: LoadedModel,
-    *,
-    name: str = "",
-    licence: str = "",
-    allow_different_base: bool = False,
+    folder: Path | str, loaded: LoadedModel, *, name: str = "", licence: str = "", allow_different_base: bool = False
 ) -> Brick:
     """The brick of a PEFT folder whose base is the open model; its notes say which base the folder names.
 
@@ -89,13 +84,16 @@ def brick_from_adapter(
     return Brick.of(loaded, payload, name=name or folder.name, meta=meta)
 
 
-def write_adapter(brick: Brick, out: Path | str) -> Path:
+def write_adapter(brick: Brick, out: Path | str, *, beside: Path | None = None) -> Path:
     """A new folder that ``PeftModel.from_pretrained(model, out)`` loads as it is; whole or not there.
 
+    It names the folder or hub id of its base, so that AutoPeftModel opens it, or what the folder ``beside`` names.
     Raises UsageError for a brick that PEFT has no form for (partitions, neurons that are only read), StorageError
     where ``out`` exists or can't be written.
     """
     files = adapter_files(brick)
+    if beside is not None and (beside / CONFIG).is_file():
+        files[CONFIG] = (beside / CONFIG).read_bytes()
     with whole_folder(out) as folder:
         for name, content in files.items():
             write_atomic(folder / name, content)
