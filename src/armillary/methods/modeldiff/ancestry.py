@@ -12,7 +12,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from armillary.errors import UsageError
+from armillary.errors import ModelError, UsageError
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace
 from armillary.methods.modeldiff.core import Direction, Draws, Floats
 from armillary.methods.modeldiff.curves import Bins, CountTable, Spread, spread
@@ -22,6 +22,7 @@ from armillary.methods.modeldiff.window import as_draws, drawn_pilot
 from armillary.models import LoadedModel, find_anatomy
 from armillary.progress import track
 from armillary.runs.parts import Arrays, Store, kept
+from armillary.scoring.kv_cache import require_cache
 
 Kind = Literal["candidate", "derivation", "unrelated"]
 Verdict = Literal["identical", "derived", "no evidence of descent", "undecided"]
@@ -158,7 +159,8 @@ def lineage(
     others = {"candidate": b, **(unrelated or {}), **({"reference": reference} if reference else {})}
     try:
         sources_of([a, b], space, config)
-    except DifferentVocabularies as error:
+        require_cache(a, "sampling")
+    except (DifferentVocabularies, ModelError) as error:
         if not weights:
             raise
         return Lineage(relatives=(), weights=compared_weights, notes=(f"Predictions were not compared: {error}",))

@@ -335,13 +335,13 @@ def spread(table: CountTable, level: float, reference_N: Floats | None = None) -
     values_NQ = np.stack(columns, axis=1)
 
     def means(resamples: Iterable[tuple[Floats, Integers]]) -> Floats:
-        """Overlap, impossible, then the columns over what is possible: ``[r, 2 + q]``."""
+        """Share outside the overlap, impossible, then the columns over what is possible: ``[r, 2 + q]``."""
         rows_RQ = []
         for counts_N, cell_N in resamples:
             inside = np.flatnonzero(cell_N >= 0)
             possible = inside[finite_N[inside]]
             shares = table.flat_weights(counts_N, cell_N, inside)
-            of_inside = [shares @ (cell_N[inside] % 2), shares @ ~finite_N[inside]]
+            of_inside = [shares @ (cell_N[inside] % 2 == 0), shares @ ~finite_N[inside]]
             rows_RQ.append([*of_inside, *table.flat_weights(counts_N, cell_N, possible) @ values_NQ[possible]])
         return np.array(rows_RQ)
 
@@ -354,7 +354,8 @@ def spread(table: CountTable, level: float, reference_N: Floats | None = None) -
     return Spread(
         mean=interval(lambda q: q[:, 3]),
         deviation=interval(lambda q: np.sqrt(np.maximum(q[:, 4] - q[:, 3] ** 2, 0))),
-        overlap=interval(lambda q: q[:, 0]),
+        # So that nothing outside makes it 1 to the bit.
+        overlap=interval(lambda q: 1 - q[:, 0]),
         correlation=None if reference_N is None else interval(lambda q: _correlation(q[:, 5:])),
         impossible=interval(lambda q: q[:, 1]) if estimate_1Q[0, 1] > 0 else None,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from armillary.errors import UsageError
 from armillary.methods.modeldiff import CompareConfig, InputSpace
@@ -16,7 +17,7 @@ from armillary.methods.modeldiff.ancestry import Kind, Lineage, Relative, known_
 from armillary.methods.modeldiff.curves import Spread
 from armillary.methods.modeldiff.lineage_report import AUC
 from armillary.methods.modeldiff.weights import compare_weights
-from armillary.models import LoadedModel
+from armillary.models import LoadedModel, load
 from armillary.models.anatomy import find_anatomy
 from armillary.models.tiny_models import tiny
 from armillary.numerics.intervals import Interval
@@ -113,6 +114,16 @@ def test_weights_decide(
 @pytest.fixture(scope="module")
 def origin() -> LoadedModel:
     return trained(tiny("llama", layers=3, seed=7), steps=40, rate=3e-3)
+
+
+def test_a_model_that_can_not_be_sampled_is_judged_by_its_weights() -> None:
+    config = AutoConfig.for_model(
+        "mamba", vocab_size=1428, hidden_size=32, num_hidden_layers=2, state_size=8, bos_token_id=1, eos_token_id=2
+    )
+    a, b = (load((AutoModelForCausalLM.from_config(config).eval(), tiny("llama").tokenizer)) for _ in range(2))
+    for other, verdict in ((a, "derived"), (noisy(a, 0.1, seed=0), "derived"), (b, "no evidence of descent")):
+        result = lineage(a, other, SPACE, CONFIG, derivations={})
+        assert result.verdict == verdict and "Predictions were not compared" in result.notes[0]
 
 
 def test_the_permutation_test_keeps_its_level() -> None:
