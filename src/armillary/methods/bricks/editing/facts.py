@@ -72,10 +72,7 @@ class Fact:
         if not subject or prompt.count(subject) != 1:
             raise UsageError(f"the subject {subject!r} must stand exactly once in the prompt {prompt!r}.")
         return cls(
-            subject=subject,
-            prompt=prompt.replace(subject, "{}"),
-            target_true=target_true,
-            target_new=target_new,
+            subject=subject, prompt=prompt.replace(subject, "{}"), target_true=target_true, target_new=target_new
         )
 
 

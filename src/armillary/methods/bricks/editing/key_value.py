@@ -121,9 +121,7 @@ def read_subject(loaded: LoadedModel, rows: Sequence[FactRow], layers: Sequence[
         run_body(loaded, ids_BT, None if bool(mask_BT.all()) else mask_BT)
     return {
         layer: SubjectReading(
-            key_M=taken[layer, "write input"],
-            write_D=taken[layer, "write"],
-            stream_D=taken[layer, "stream"],
+            key_M=taken[layer, "write input"], write_D=taken[layer, "write"], stream_D=taken[layer, "stream"]
         )
         for layer in layers
     }

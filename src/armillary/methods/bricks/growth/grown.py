@@ -86,18 +86,14 @@ def require_reopens(grown: LoadedModel, how: str, folder: Path | None = None) ->
     """ModelError where what transformers makes of a folder, or without one of configuration and tensors, says
     something else than the open model. No weight is copied without a folder."""
     kind: Any = type(grown.model)
-    config = grown.model.config
+    config, given = grown.model.config, dict[str, Any]()
     try:
+        if folder is None:
+            settings = type(config).from_dict(json.loads(config.to_json_string(use_diff=False)))
+            settings._attn_implementation = config._attn_implementation
+            given = {"config": settings, "state_dict": grown.model.state_dict()}
         with quiet():
-            if folder is not None:
-                opened, gaps = kind.from_pretrained(folder, dtype=grown.dtype, output_loading_info=True)
-            else:
-                settings = type(config).from_dict(json.loads(config.to_json_string(use_diff=False)))
-                settings._attn_implementation = config._attn_implementation
-                state = grown.model.state_dict()
-                opened, gaps = kind.from_pretrained(
-                    None, config=settings, state_dict=state, dtype=grown.dtype, output_loading_info=True
-                )
+            opened, gaps = kind.from_pretrained(folder, dtype=grown.dtype, output_loading_info=True, **given)
         refuse_gaps(gaps, "it")
         moved = _apart(grown, grown.model, opened.to(grown.device).eval())
     except Exception as error:

@@ -62,12 +62,7 @@ def arrow_scores(loaded: LoadedModel, texts: Sequence[str], bricks: Sequence[Bri
 
 
 def arrow_retrieve(
-    loaded: LoadedModel,
-    queries: Sequence[str],
-    bricks: Sequence[Brick],
-    *,
-    k: int = 1,
-    threshold: float = 0.0,
+    loaded: LoadedModel, queries: Sequence[str], bricks: Sequence[Brick], *, k: int = 1, threshold: float = 0.0
 ) -> list[Retrieval]:
     """For each query the ``k`` low-rank bricks of highest score, those below ``threshold`` left out.
 

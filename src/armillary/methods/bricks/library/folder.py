@@ -12,15 +12,7 @@ from torch import Tensor
 
 from armillary.errors import StorageError, UsageError
 from armillary.files import read_object, write_atomic
-from armillary.methods.bricks.brick import (
-    FIELDS,
-    Brick,
-    BrickFacts,
-    Cost,
-    PayloadSpec,
-    payload_from,
-    payload_tensors,
-)
+from armillary.methods.bricks.brick import FIELDS, Brick, BrickFacts, Cost, PayloadSpec, payload_from, payload_tensors
 from armillary.methods.bricks.library import peft as adapters
 from armillary.methods.bricks.library.lora_settings import CONFIG
 from armillary.methods.bricks.payloads import LowRank, Site
