@@ -94,6 +94,65 @@ SEEING: dict[str, tuple[Callable[[], PreTrainedConfig], Callable[[int], dict[str
 }
 
 
+def plain(kind: str, vision: dict[str, Any], text: str, **more: Any) -> Callable[[], PreTrainedConfig]:
+    """A family whose images are one tensor of pixels, with the text model of the type given."""
+    key = "image_token_index" if kind in INDEXED else "image_token_id"
+    return lambda: AutoConfig.for_model(
+        kind, vision_config=vision, text_config={"model_type": text, **LLAMA}, **{key: IMAGE, **more}
+    )
+
+
+INDEXED = ("paligemma", "got_ocr2", "aya_vision", "video_llava", "vipllava", "mistral3")
+FINE = {**VISION, "patch_size": 4}
+CLIP, SIGLIP = {"model_type": "clip_vision_model", **VISION}, {"model_type": "siglip_vision_model", **VISION}
+FINE_SIGLIP = {**SIGLIP, "patch_size": 4}
+SAM = {"hidden_size": 16, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64,
+       "patch_size": 8, "mlp_dim": 32, "global_attn_indexes": [1], "window_size": 4, "num_pos_feats": 8}  # fmt: skip
+RESAMPLER = {"resampler_n_latents": 4, "resampler_depth": 1, "resampler_n_heads": 2, "resampler_head_dim": 16,
+             "num_key_value_heads": 1, "hidden_size": 32}  # fmt: skip
+SEEING |= {
+    "paligemma": (
+        plain("paligemma", {**VISION, "projection_dim": 32, "num_image_tokens": 4}, "gemma", projection_dim=32),
+        pixels, {"model.multi_modal_projector"},
+    ),
+    "internvl": (
+        plain("internvl", {**FINE, "image_size": [16, 16], "patch_size": [4, 4]}, "qwen2", downsample_ratio=0.5),
+        pixels, {"model.multi_modal_projector"},
+    ),
+    "got_ocr2": (
+        plain("got_ocr2", SAM, "qwen2"),
+        lambda seed: {"pixel_values": torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(seed))},
+        {"model.multi_modal_projector"},
+    ),
+    "aya_vision": (
+        plain("aya_vision", FINE_SIGLIP, "cohere2", downsample_factor=2, vision_feature_layer=-1, eos_token_id=2,
+              vision_feature_select_strategy="full", alignment_intermediate_size=32),
+        pixels, {"model.multi_modal_projector"},
+    ),
+    "deepseek_vl": (plain("deepseek_vl", SIGLIP, "llama"), pixels, {"model.aligner"}),
+    "idefics2": (
+        plain("idefics2", VISION, "mistral", perceiver_config=RESAMPLER),
+        lambda seed: {"pixel_values": pixels(seed)["pixel_values"][None]}, {"model.connector"},
+    ),
+    "video_llava": (  # its tower of videos is of the same class
+        plain("video_llava", CLIP, "llama", video_token_index=62, vision_feature_layer=-1),
+        lambda seed: {"pixel_values_images": pixels(seed)["pixel_values"]}, {"model.multi_modal_projector"},
+    ),
+    "vipllava": (
+        plain("vipllava", CLIP, "llama", vision_feature_layers=[-1, -2]), pixels, {"model.multi_modal_projector"},
+    ),
+    "mistral3": (
+        plain("mistral3", {"model_type": "pixtral", **FINE, "head_dim": 8}, "mistral", spatial_merge_size=2,
+              vision_feature_layer=-1),
+        lambda seed: {**pixels(seed), "image_sizes": torch.tensor([[16, 16]])}, {"model.multi_modal_projector"},
+    ),
+    "cohere2_vision": (
+        plain("cohere2_vision", FINE_SIGLIP, "cohere2", downsample_factor=2, alignment_intermediate_size=64),
+        pixels, {"model.multi_modal_projector"},
+    ),
+}  # fmt: skip
+
+
 def model_of(config: PreTrainedConfig) -> nn.Module:
     torch.manual_seed(0)
     model: nn.Module = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
