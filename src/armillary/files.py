@@ -177,12 +177,6 @@ _MARKS = (
 _NO_TEXT = {
     b"\x1f\x8b": "compressed (gzip); unpack it first",
     b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save the sheet as CSV",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook of the old form; save the sheet as CSV",
-    b"PAR1": "a Parquet file; write it as CSV",
-    b"ARROW1": "a Feather file; write it as CSV",
-    b"\x89HDF": "an HDF5 file; write it as CSV",
-    b"\x93NUMPY": "a NumPy array (.npy), not text",
-    b"%PDF": "a PDF; save its text",
 }
 
 
@@ -238,7 +232,10 @@ def numbered_lines(path: Path | str, *, blank: bool = False) -> list[tuple[int, 
 
 
 def text_lines(path: Path | str) -> list[str]:
-    """The lines of a user's file that hold more than white space. Raises as ``numbered_lines``."""
+    """The lines of a user's file that hold more than white space. Raises as ``numbered_lines``; UsageError, too, for
+    the endings of files whose lines are no plain texts."""
+    if Path(path).suffix.lower() in (".json", ".jsonl", ".csv", ".tsv"):
+        raise UsageError(f"{path} would be read as plain texts, one a line; write its texts alone to a .txt file.")
     return [line for _, line in numbered_lines(path)]
 
 

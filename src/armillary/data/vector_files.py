@@ -23,8 +23,8 @@ from armillary.data.tables import (
     is_number,
     listed_names,
     number_in,
+    plain_numbers,
     read_table,
-    twice,
 )
 from armillary.errors import UsageError
 from armillary.files import numbered_lines
@@ -150,10 +150,8 @@ def task_of(targets: Sequence[str]) -> tuple[Task, str]:
 
 
 def numbers_of(targets: Sequence[str], separator: str = ",") -> list[float]:
-    """The targets as numbers; UsageError naming the row of one that is none, or is not finite.
-
-    ``separator`` stood between cells: see ``decimal_mark``.
-    """
+    """The targets as numbers; ``separator`` stood between cells (``decimal_mark``). UsageError, naming the row, for
+    one that is none, or is not finite."""
     mark = decimal_mark(targets, "the column of targets", separator)
     values = []
     for number, text in enumerate(targets, 1):
@@ -256,19 +254,19 @@ def _table(path: Path, wanted: Sequence[str] | None = None) -> TextTable:
             f"column {nameless[0]} of {path} has no name, as where pandas or R write row numbers; leave it out "
             "(index=False, row.names=FALSE), or name it if it belongs to the vectors."
         )
-    same = twice(table.columns)
-    if same is not None:
-        raise UsageError(f"{path} has two columns {same!r}; give them different names.")
+    if len(set(table.columns)) < len(table.columns):
+        table.column(next(name for name in table.columns if table.columns.count(name) > 1))  # which refuses it
     return table
 
 
 def _own_columns(table: TextTable, target: str | None) -> tuple[tuple[str, ...], list[str]]:
     """The columns that are the vector where none are named, and sentences on those that are not."""
     cells = {name: table.column(name) for name in table.columns if name != target}
-    lists = [name for name, column in cells.items() if _holds_lists(column)]
+    plain = [name for name, column in cells.items() if plain_numbers(column) is not None]
+    lists = [name for name, column in cells.items() if name not in plain and _holds_lists(column)]
     if len(lists) > 1:
         raise UsageError(f"{table.path} has several columns of lists, {listed_names(lists)}; leave one.")
-    numeric = [name for name, column in cells.items() if name not in lists and _share(column) >= 0.5]
+    numeric = [name for name in cells if name in plain or (name not in lists and _share(cells[name]) >= 0.5)]
     rows = [name for name in numeric if name.casefold() in _ROW_NAMES and len(set(cells[name])) == len(table.rows)]
     chosen = tuple(lists or [name for name in numeric if name not in rows])
     others = [name for name in cells if name not in (*chosen, *numeric)]
@@ -316,9 +314,15 @@ def _values(table: TextTable, names: Sequence[str]) -> Vectors:
                     "all as long as the first, such as [0.1, 0.2]."
                 )
         return _checked(np.array(lists, dtype=np.float64), table.path)
-    mark = decimal_mark((cell for column in cells.values() for cell in column), str(table.path), table.separator)
+    plain = {name: plain_numbers(column) for name, column in cells.items()}
+    pointed = ["0.0" for name in names if plain[name] is not None and any("." in cell for cell in cells[name])]
+    others = [cell for name in names if plain[name] is None for cell in cells[name]]
+    mark = decimal_mark([*pointed[:1], *others], str(table.path), table.separator)
     out = np.full((len(table.rows), len(names)), np.nan)
     for position, (name, column) in enumerate(cells.items()):
+        if plain[name] is not None:
+            out[:, position] = plain[name]
+            continue
         for number, cell in enumerate(column, 1):
             value = number_in(cell, mark)
             if value is None and cell.strip():

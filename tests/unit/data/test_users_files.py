@@ -382,3 +382,9 @@ def test_questions_are_refused_by_line(content: str, words: str) -> None:
 def test_the_sign_before_a_toml_file_is_no_fault() -> None:
     for encoding in ("utf-8-sig", "utf-16"):
         assert read_toml(written("steps = 3\r\n", "settings.toml", encoding)) == tomllib.loads("steps = 3")
+
+
+def test_records_of_texts_are_not_taken_for_texts() -> None:
+    for name in ("texts.jsonl", "texts.CSV"):
+        with pytest.raises(UsageError, match="write its texts alone to a"):
+            text_lines(written('{"text": "red"}\n', name))

@@ -77,12 +77,8 @@ class FitSettings(FitConfig, OneModelSettings):
         problem = problem_of(read_labelled(self.vectors, self.targets), self)
         numbers = problem.file.vectors.shape[1]
         if numbers < FEW:
-            warnings.warn(
-                f"vectors of {numbers} numbers are few: Vector-ICL reads those of encoders, of 30 numbers or more; on "
-                "a few columns a regression, which the report shows beside it, is likely to do better.",
-                UserWarning,
-                stacklevel=2,
-            )
+            note = "Vector-ICL reads those of encoders, of 30 numbers or more; a regression is likely to do better"
+            warnings.warn(f"vectors of {numbers} numbers are few: {note}.", UserWarning, stacklevel=2)
         return problem
 
 

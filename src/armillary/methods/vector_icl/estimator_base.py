@@ -391,9 +391,8 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         begun = isinstance(self.projector, Projector) or hasattr(self, "pretrained_")
         spread_E = vectors.std(axis=0)
         moving = spread_E[spread_E > 0]
-        if begun or self.encoder is not None or self.norm != "match" or not len(moving):
-            return None
-        if moving.max() <= UNEVEN * np.median(moving):
+        even = not len(moving) or moving.max() <= UNEVEN * np.median(moving)
+        if even or begun or self.encoder is not None or self.norm != "match":
             return None
         return np.where(spread_E > 1e-8 * moving.max(), spread_E, 1.0)
 
