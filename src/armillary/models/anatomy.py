@@ -62,6 +62,7 @@ class Anatomy:
 
         Equal to the model's own logits (and to their columns ``token_ids``); only the rows asked for are multiplied.
         """
+        hidden = hidden.to(cast(Tensor, self.head.weight).dtype)  # Mamba keeps its residual stream in float32
         if token_ids is None:
             raw = cast(Tensor, self.head(hidden))
         else:
@@ -208,6 +209,8 @@ def _follow_their_reads(
             handles += [read.register_forward_hook(hook) for read in reads]
             try:
                 base(**inputs)
+            except Exception:  # an architecture that can't run on exchanged tokens shows no FFN
+                return set()
             finally:
                 for handle in handles:
                     handle.remove()
@@ -357,7 +360,7 @@ def _shape_of_logits(model: PreTrainedModel, head: nn.Module, base: nn.Module) -
         seen = observe(model, head, base)
         if seen.hidden.shape[-1] != cast(Tensor, head.weight).shape[1]:
             raise _other_logits(model)  # a layer of another width stands between (ELECTRA, RemBERT)
-        raw = cast(Tensor, head(seen.hidden))
+        raw = cast(Tensor, head(seen.hidden.to(cast(Tensor, head.weight).dtype)))
     factors, caps = config_numbers(model.config.get_text_config())
     # A factor on the hidden state (MiniCPM) is the same as one on the logits, as long as the head adds no bias.
     before = 1.0 if agree(seen.read, seen.hidden) else _slope(seen.hidden, seen.read)
@@ -387,9 +390,11 @@ def _verify(model: PreTrainedModel, anatomy: Anatomy) -> None:
     some = torch.tensor([anatomy.vocabulary_size - 1, 0, anatomy.vocabulary_size // 2, 0])
     with evaluating(model):
         hidden, logits = _passes(model, anatomy.base, _rows(model, tokens, 2))
-        if not agree(anatomy.logits(hidden), logits) or not agree(
-            anatomy.logits(hidden, some), logits[..., some.to(logits.device)]
-        ):
+        try:
+            whole, chosen = anatomy.logits(hidden), anatomy.logits(hidden, some)
+        except (RuntimeError, IndexError) as error:  # a weight that is packed, or no matrix of rows of tokens
+            raise _other_logits(model) from error
+        if not agree(whole, logits) or not agree(chosen, logits[..., some.to(logits.device)]):
             raise _other_logits(model)
 
 

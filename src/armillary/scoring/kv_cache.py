@@ -155,17 +155,19 @@ class _Differs(Exception):
 def same_states(made: Tensor, own: Tensor) -> bool:
     """True where the two are the same token by token, up to rounding.
 
-    Half precision rounds every layer's states, a wrong past changes them by about their size. Where the model's own
+    Half precision rounds every layer's states and may send a token to other experts, so half of the tokens decide
+    there; a wrong past changes all, by about their size. Where the model's own
     are no numbers it is true: that is another fault, which scoring names with its text.
     """
     if made.shape != own.shape:
         return False
     wide = torch.float64 if own.device.type != "mps" else torch.float32
     truth, error = own.to(wide), made.to(wide) - own.to(wide)
-    tolerance = 1e-4 if own.dtype in (torch.float32, torch.float64) else 0.1
+    exact = own.dtype in (torch.float32, torch.float64)
     # Of each token by itself: the first tokens of a text are often far larger than the others.
     apart = error.norm(dim=-1) / truth.norm(dim=-1).clamp_min(1e-30)
-    return not bool(torch.isfinite(truth).all()) or bool((apart <= tolerance).all())
+    worst = apart.max() if exact else apart.median()
+    return not bool(torch.isfinite(truth).all()) or bool(worst <= (1e-4 if exact else 0.1))
 
 
 def _same(with_cache: Tensor, without: Tensor, use: str) -> None:

@@ -188,6 +188,17 @@ def test_half_precision() -> None:
     assert (anatomy.softcap, anatomy.scale) == (3.0, 1.0)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_residual_stream_in_float32_is_read_in_the_heads_precision(dtype: torch.dtype) -> None:
+    model = model_of("mamba", state_size=4, intermediate_size=32).to(dtype)
+    anatomy, ids = find_anatomy(model), torch.arange(3, 15)[None]
+    with torch.no_grad():
+        own, made = model(ids).logits, anatomy.logits(anatomy.base(ids).last_hidden_state)
+        some = anatomy.logits(anatomy.base(ids).last_hidden_state, torch.tensor([7, 0]))
+    torch.testing.assert_close(made.float(), own.float(), atol=2e-2, rtol=0)
+    torch.testing.assert_close(some.float(), own[..., [7, 0]].float(), atol=2e-2, rtol=0)
+
+
 def test_looking_changes_nothing() -> None:
     model = tiny("opt", settings={"dropout": 0.5}).model.train()
     model.get_submodule("model.decoder.layers.0").eval()
