@@ -252,7 +252,7 @@ class Comparison:
             rows += [
                 (f"plausible to {name}", f"10^{total.estimate * log10:.1f} sequences of {self.space.length} tokens"),
                 (f"of these plausible to {other}", _ends(share, ".1%")),
-                (f"D per token on {name}'s inputs", f"{mean}, spread {deviation} nats"),
+                (f"D per token on {name}'s inputs", f"{mean}, spread {deviation} nats{spread.warning}"),
                 (f"samples of {name}", self.reliability[side].sentence()),
             ]
         return rows

@@ -84,7 +84,7 @@ def drawn_pilot(
     seeds: Mapping[Side, int],
     store: Store | None = None,
 ) -> Pilot:
-    """``config.pilot`` draws of each model, scored by all; ``"a pilot"`` and so on name them in the ``store``.
+    """``config.pilot`` draws of each model, scored by all; ``"a pilot, scored by all"`` names A's in the ``store``.
 
     Where a source draws at several temperatures, only the sequences drawn at 1 count. A source that draws by ladders
     whose runs are long (``TemperedSource``) lends its ``scorer`` for this, where that one draws too.
@@ -102,7 +102,7 @@ def drawn_pilot(
         plain = plain if plain.any() else np.isfinite(own_N)
         return {"nll": nll_MN[:, plain]}
 
-    nll = [kept(store, f"{side} pilot", lambda side=side: draw(side))["nll"] for side in sources]  # type: ignore[misc]
+    nll = [kept(store, f"{side} pilot, scored by all", lambda side=side: draw(side))["nll"] for side in sources]  # type: ignore[misc]
     drawn_from_N = np.repeat(np.arange(len(nll)), [nll_MK.shape[1] for nll_MK in nll])
     return Pilot(nll_MN=np.concatenate(nll, axis=1), drawn_from_N=drawn_from_N, quantiles=space.quantiles)
 

@@ -286,7 +286,11 @@ def test_probability_zero_is_counted_in_the_outermost_bin() -> None:
     assert np.isneginf(found.a.difference_N).any()
     assert found.curve("a").value.sum() == pytest.approx(1)
     assert found.curve("a").value[0] > 0
-    assert np.isfinite(found.spread("a").mean.estimate)
+    impossible = found.spread("a").impossible
+    assert np.isfinite(found.spread("a").mean.estimate) and impossible is not None
+    assert impossible.lower <= np.isinf(found.a.difference_N[found.a.inside_N]).mean() + 0.1
+    assert "have probability 0 under the other model" in str(found.table())
+    assert found.spread("b").impossible is None
 
 
 class Lost:
