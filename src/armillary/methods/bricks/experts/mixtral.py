@@ -29,7 +29,7 @@ FACTOR = 1e-4
 _SAME = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
     "hidden_act", "max_position_embeddings", "initializer_range", "rms_norm_eps", "pad_token_id", "bos_token_id",
-    "eos_token_id", "tie_word_embeddings", "sliding_window", "attention_dropout", "rope_parameters",
+    "eos_token_id", "sliding_window", "attention_dropout", "rope_parameters",
 )  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def as_mixtral(
     """
     config = loaded.model.config
     same = {name: getattr(config, name) for name in _SAME if hasattr(config, name)}
+    same["tie_word_embeddings"] = loaded.anatomy.tied  # a configuration may say otherwise than the model is
     wanted = MixtralConfig(**same, intermediate_size=size, num_local_experts=experts, num_experts_per_tok=k)
     with torch.random.fork_rng(devices=[]):  # the random start is overwritten
         mixtral: PreTrainedModel = AutoModelForCausalLM.from_config(wanted, dtype=loaded.dtype)

@@ -66,7 +66,7 @@ def grown_from(
     """
     loaded = reopened(base, model, f"{base.source}; grown by {how}")
     try:
-        moved = _apart(base, base.model, loaded.model)
+        moved = moved_logit(base, base.model, loaded.model)
     except Exception as error:  # a layer may not bear another number, or its cache not another layer
         raise ModelError(f"{base.name} does not run after growing by {how}: {reason(error)}.") from error
     if moved is not None:
@@ -95,7 +95,7 @@ def require_reopens(grown: LoadedModel, how: str, folder: Path | None = None) ->
         with quiet():
             opened, gaps = kind.from_pretrained(folder, dtype=grown.dtype, output_loading_info=True, **given)
         refuse_gaps(gaps, "it")
-        moved = _apart(grown, grown.model, opened.to(grown.device).eval())
+        moved = moved_logit(grown, grown.model, opened.to(grown.device).eval())
     except Exception as error:
         raise ModelError(f"{grown.name} grown by {how} could not be opened from a folder: {reason(error)}.") from error
     if moved is not None:
@@ -105,7 +105,7 @@ def require_reopens(grown: LoadedModel, how: str, folder: Path | None = None) ->
         )
 
 
-def _apart(base: LoadedModel, first: PreTrainedModel, second: PreTrainedModel) -> float | None:
+def moved_logit(base: LoadedModel, first: PreTrainedModel, second: PreTrainedModel) -> float | None:
     """Largest difference of a logit over a few tokens, where it is more than rounding."""
     ids = torch.tensor([_PROBE], device=base.device) % base.anatomy.vocabulary_size
     with torch.inference_mode():

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, MistralConfig
 
 from armillary.errors import ModelError, UsageError
 from armillary.methods.bricks.experts.mixtral import as_mixtral
-from armillary.methods.bricks.growth.grown import Grown, grown_from, model_copy, reopened
+from armillary.methods.bricks.growth.grown import Grown, grown_from, model_copy, moved_logit, reopened
 from armillary.methods.bricks.growth.mixture import Mixture, PlainBlock, mixtures
 from armillary.methods.bricks.payloads import Partition
 from armillary.models import LoadedModel
@@ -178,7 +178,7 @@ def to_mixtral(loaded: LoadedModel) -> LoadedModel:
     """A Mixtral model with the same logits, up to rounding, from a Llama-like one whose every layer is upcycled.
 
     ModelError for another architecture, layers without experts, experts that differ in number or width between
-    layers, gates of 1 or closed experts: a Mixtral has none of these.
+    layers, gates of 1 or closed experts: a Mixtral has none of these; also where its logits are others all the same.
     """
     config = loaded.model.config
     layers = list(mixtures(loaded.model).values())
@@ -192,6 +192,8 @@ def to_mixtral(loaded: LoadedModel) -> LoadedModel:
     ((experts, k, _, size),) = shapes
     target = as_mixtral(loaded, [_experts(mixture) for mixture in layers], experts=experts, k=k, size=size)
     nn.Module.to(target, device=loaded.device)
+    if (moved := moved_logit(loaded, loaded.model, target)) is not None:
+        raise ModelError(f"{loaded.name} says something else as a Mixtral: a logit moved by {moved:.3g}.")
     return reopened(loaded, target, f"{loaded.source}; as Mixtral")
 
 

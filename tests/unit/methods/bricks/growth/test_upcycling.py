@@ -89,3 +89,21 @@ def test_an_upcycled_llama_leaves_as_mixtral(tmp_path: Path) -> None:
         to_mixtral(add_expert(grown.loaded).loaded)
     with pytest.raises(ModelError, match="no Llama"):
         to_mixtral(upcycle(tiny("gemma3")).loaded)
+
+
+def test_a_head_of_its_own_stays_one_whatever_the_configuration_says(tmp_path: Path) -> None:
+    loaded = tiny("llama", settings={"tie_word_embeddings": False})
+    loaded.model.config.tie_word_embeddings = True
+    made = to_mixtral(upcycle(loaded, 2).loaded)
+    made.model.save_pretrained(tmp_path / "mixtral")
+    ids = torch.arange(5, 15)[None]
+    with torch.no_grad():
+        again = AutoModelForCausalLM.from_pretrained(tmp_path / "mixtral")
+        torch.testing.assert_close(again(ids).logits, loaded.model(ids).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_what_mixtral_computes_otherwise_is_refused() -> None:
+    grown = upcycle(tiny("llama"), 2)
+    grown.loaded.model.model.norm.variance_epsilon = 0.5  # not what its configuration says
+    with pytest.raises(ModelError, match="says something else as a Mixtral"):
+        to_mixtral(grown.loaded)
