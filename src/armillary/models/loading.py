@@ -11,7 +11,15 @@ from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from tokenizers import Tokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from armillary.errors import ArmillaryError, DownloadError, ModelError, UsageError
 from armillary.fetch import cache
@@ -63,7 +71,7 @@ def open_pretrained(
         with quiet():
             config = AutoConfig.from_pretrained(folder, **common)
             refuse_encoder_decoder(config, label)
-            tokenizer = AutoTokenizer.from_pretrained(folder, **common)
+            tokenizer = _tokenizer(folder, label, common)
             opened: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,
@@ -91,6 +99,42 @@ def open_pretrained(
         raise ModelError(f"{label} does not fit on {device} ({reason(error)}).") from error
     model.eval()
     return model, tokenizer, unread
+
+
+_PROBE = " I'll say: Ça va, naïve 12345 DON'T\n\n\tcafe\u0301  x=y_z;  日本 😀<s>"
+"""Capitals, apostrophes, digits, accents in two forms and runs of white space: where ways to split a text differ."""
+
+
+def _tokenizer(folder: Path, label: str, common: dict[str, Any]) -> PreTrainedTokenizerBase:
+    """The tokenizer that gives the tokens of tokenizer.json.
+
+    transformers builds those of some types (qwen2, for one) anew from vocabulary and merges alone, and passes over how
+    the file normalises and splits. ModelError where no way of opening gives the file's tokens.
+    """
+    opened: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **common)
+    path = folder / "tokenizer.json"
+    if not path.is_file() or getattr(opened, "backend_tokenizer", None) is None:
+        return opened
+    saved = Tokenizer.from_file(str(path))
+    saved.no_truncation()
+    saved.no_padding()
+    settings = folder / "tokenizer_config.json"
+    # These two settings are there to change what the file says of special tokens.
+    flagged = settings.is_file() and re.search(r'"add_(bos|eos)_token"', settings.read_text("utf-8"))
+    ways = (False,) if flagged else (False, True)
+
+    def differs(tokenizer: PreTrainedTokenizerBase) -> bool:
+        try:
+            rows = [tokenizer.encode(_PROBE, add_special_tokens=way) for way in ways]
+        except Exception:  # the tokenizers library: a token that this way of opening needs is not there
+            return True
+        return rows != [saved.encode(_PROBE, add_special_tokens=way).ids for way in ways]
+
+    if differs(opened):
+        opened = PreTrainedTokenizerFast.from_pretrained(folder, **common)
+        if differs(opened):
+            raise ModelError(f"{label} opens with a tokenizer that gives other tokens than its tokenizer.json.")
+    return opened
 
 
 def _refuse_other_numbers(model: PreTrainedModel, folder: Path, label: str) -> None:

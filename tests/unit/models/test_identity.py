@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import CTRLTokenizer
 
 from armillary.models import KINDS, LoadedModel, gguf_file, load, tiny
@@ -146,6 +147,21 @@ def test_the_processor_belongs_to_an_image_text_model() -> None:
     identities = {model.identity for model in (made, other, templated)}
     assert len(identities) == 3 and made.facts()["identity"] == made.identity == tiny_image_text_model().identity
     assert isinstance(made, ImageTextModel) and not isinstance(made, LoadedModel)
+
+
+@pytest.mark.parametrize(
+    "kind", ["PreTrainedTokenizerFast", "Qwen2Tokenizer", "LlamaTokenizerFast", "GPT2Tokenizer", "GemmaTokenizer"]
+)
+@pytest.mark.parametrize("change", [None, "normaliser", "pre-tokeniser", "post-processor"])
+def test_the_tokenizer_that_opens_gives_the_tokens_of_its_file(kind: str, change: str | None, saved: Saved) -> None:
+    """transformers builds some types anew from vocabulary and merges alone."""
+    folder = saved("llama")
+    tokenizer_setting("tokenizer_class", kind)(folder)
+    if change is not None:
+        CHANGES[change](folder)
+    opened, truth = load(folder).tokenizer, Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in ("Hello WORLD I'll 12345", " two  spaces\n\n", "naïve cafe\u0301", "日本"):
+        assert opened(text).input_ids == truth.encode(text).ids
 
 
 class _Settings(OneModelSettings):
