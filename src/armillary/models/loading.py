@@ -71,7 +71,7 @@ def open_pretrained(
         with quiet():
             config = AutoConfig.from_pretrained(folder, **common)
             refuse_encoder_decoder(config, label)
-            tokenizer = _tokenizer(folder, label, common)
+            tokenizer = _faithful_tokenizer(folder, label, common)
             opened: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,
@@ -105,7 +105,7 @@ _PROBE = " I'll say: Ça va, naïve 12345 DON'T\n\n\tcafe\u0301  x=y_z;  日本 
 """Capitals, apostrophes, digits, accents in two forms and runs of white space: where ways to split a text differ."""
 
 
-def _tokenizer(folder: Path, label: str, common: dict[str, Any]) -> PreTrainedTokenizerBase:
+def _faithful_tokenizer(folder: Path, label: str, common: dict[str, Any]) -> PreTrainedTokenizerBase:
     """The tokenizer that gives the tokens of tokenizer.json.
 
     transformers builds those of some types (qwen2, for one) anew from vocabulary and merges alone, and passes over how
@@ -123,9 +123,9 @@ def _tokenizer(folder: Path, label: str, common: dict[str, Any]) -> PreTrainedTo
     flagged = settings.is_file() and re.search(r'"add_(bos|eos)_token"', settings.read_text("utf-8"))
     ways = (False,) if flagged else (False, True)
 
-    def differs(tokenizer: PreTrainedTokenizerBase) -> bool:
+    def differs(candidate: PreTrainedTokenizerBase) -> bool:
         try:
-            rows = [tokenizer.encode(_PROBE, add_special_tokens=way) for way in ways]
+            rows = [candidate.encode(_PROBE, add_special_tokens=way) for way in ways]
         except Exception:  # the tokenizers library: a token that this way of opening needs is not there
             return True
         return rows != [saved.encode(_PROBE, add_special_tokens=way).ids for way in ways]
