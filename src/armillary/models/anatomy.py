@@ -176,8 +176,7 @@ def _ffn_writes(
     chosen: list[nn.Module | None] = []
     for writes in candidates:
         likely = [write for write in writes if write in follows]
-        # Where a configuration names no width (GPT-2), transformers takes four times the hidden one; a low-rank path
-        # beside the FFN (Gemma 3n) is told from it by its width.
+        # Without a width in the configuration (GPT-2): four times the hidden one. Gemma 3n has low-rank paths besides.
         likely = [w for w in likely if _shape(w)[0] in (widths or {4 * hidden_size})] or likely
         chosen.append(likely[0] if len(likely) == 1 else None)
     return tuple(chosen)

@@ -98,7 +98,12 @@ def token_nll(
         raise UsageError(f"chunk must be 1 or more positions, got {chunk}.")
     # Without padding no mask is passed: attention then takes its faster causal path.
     padded = attention_mask is not None and not bool(attention_mask.all())
-    hidden_BTD = run_body(loaded, input_ids, attention_mask if padded else None)[:, :-1]
+    if attention_mask is None or not padded:
+        hidden_BTD = run_body(loaded, input_ids)[:, :-1]
+    else:  # padding is put last, where nothing can see it: some architectures (RWKV) read what stands masked in front
+        order_BT = attention_mask.argsort(dim=1, descending=True, stable=True)
+        hidden_BTD = run_body(loaded, input_ids.gather(1, order_BT), attention_mask.gather(1, order_BT))
+        hidden_BTD = hidden_BTD.gather(1, order_BT.argsort(dim=1)[..., None].expand_as(hidden_BTD))[:, :-1]
     targets_BT = input_ids[:, 1:]
     nll_BT = torch.zeros(targets_BT.shape, dtype=torch.float32, device=input_ids.device)
     if attention_mask is None:

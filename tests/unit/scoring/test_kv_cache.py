@@ -14,7 +14,7 @@ from armillary.methods.modeldiff.tempered_source import LoadedTempered
 from armillary.methods.vector_icl.decoding import SharedPrefix
 from armillary.models import KINDS, LoadedModel, load, tiny
 from armillary.models.tiny_models import tiny_tokenizer
-from armillary.scoring import CachedPrompts, branch_logits, next_token_logits, sample
+from armillary.scoring import CachedPrompts, branch_logits, next_token_logits, sample, token_nll
 from armillary.scoring.fixed_length import draw_fixed_length, fixed_length_nll
 from armillary.scoring.kv_cache import is_cacheable
 
@@ -118,6 +118,18 @@ def test_what_does_not_read_its_cache_is_scored_without_one(kind: str) -> None:
     for ending, values in zip(endings, branches, strict=True):
         whole = next_token_logits(loaded, [stem + ending for stem in stems], [4, 5, 6])
         torch.testing.assert_close(torch.from_numpy(values), torch.from_numpy(whole), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", FAULTY)
+def test_padding_in_front_is_not_read(kind: str) -> None:
+    loaded = FAULTY[kind]()
+    rows = torch.cat([torch.tensor([PREFIX] * 2), IDS], dim=1)
+    mask = torch.ones_like(rows)
+    mask[0, :2] = 0
+    nll = token_nll(loaded, rows, mask)
+    torch.testing.assert_close(nll[0, 2:], token_nll(loaded, rows[:1, 2:])[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(nll[1], token_nll(loaded, rows[1:])[0], atol=1e-4, rtol=0)
+    assert (nll[0, :2] == 0).all()
 
 
 @pytest.mark.parametrize("kind", FAULTY)
