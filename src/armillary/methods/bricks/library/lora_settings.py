@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -39,7 +40,14 @@ class LoraSettings:
 
     alphas: Mapping[str, float]
     is_rank_stabilised: bool
-    targets: str | Sequence[str] | None
+    targets: str | Sequence[str]
+    excluded: str | Sequence[str]
+    layers: Sequence[int]
+    """Of the layers that the targets stand in, where not all are meant."""
+
+    layer_lists: Sequence[str]
+    """Names of the lists of layers that these numbers count in; of any list by default."""
+
     base: str
     revision: str
 
@@ -74,7 +82,10 @@ class LoraSettings:
             ranks=config.get("rank_pattern") or {},
             alphas=config.get("alpha_pattern") or {},
             is_rank_stabilised=config.get("use_rslora", False),
-            targets=config.get("target_modules"),
+            targets=config.get("target_modules") or (),
+            excluded=config.get("exclude_modules") or (),
+            layers=_listed(config.get("layers_to_transform")),
+            layer_lists=_listed(config.get("layers_pattern") or None),
             base=config.get("base_model_name_or_path") or "",
             revision=config.get("revision") or "",
         )
@@ -87,16 +98,39 @@ class LoraSettings:
                 f"{self.folder}: the factors of {path} are {list(a_RI.shape)} and {list(b_OR.shape)}, but its "
                 f"configuration gives them the rank {rank}."
             )
-        if isinstance(self.targets, str):
-            is_target = self.targets == "all-linear" or re.fullmatch(self.targets, path) is not None
-        else:
-            is_target = self.targets is None or any(f".{path}".endswith(f".{name}") for name in self.targets)
-        if not is_target:
+        if not self._is_target(path):
             raise UsageError(
-                f"{self.folder} holds factors of {path}, which its target_modules leave out, as PEFT would."
+                f"{self.folder} holds factors of {path}, which its target_modules (or exclude_modules or "
+                "layers_to_transform) leave out, as PEFT would."
             )
         alpha = next((alpha for pattern, alpha in self.alphas.items() if _matches(pattern, path)), self.alpha)
         return alpha / (math.sqrt(rank) if self.is_rank_stabilised else rank)
+
+    def _is_target(self, path: str) -> bool:
+        """PEFT's rule for the modules that it adapts."""
+        if _names(self.excluded, path):
+            return False
+        if self.targets == "all-linear":
+            return path.rpartition(".")[2] not in _HEADS
+        if isinstance(self.targets, str) or path in self.targets or not self.layers:
+            return _names(self.targets, path)
+        numbers = (re.match(rf"(?:^|.*?\.){name}\.(\d+)\.", path) for name in self.layer_lists or (r"[^.]*",))
+        number = next((match[1] for match in numbers if match is not None), None)
+        return _names(self.targets, path) and number is not None and int(number) in self.layers
+
+
+_HEADS = ("lm_head", "embed_out", "output_projection")
+"""How transformers' language models call the matrix that "all-linear" leaves out."""
+
+
+def _names(targets: str | Sequence[str], path: str) -> bool:
+    if isinstance(targets, str):
+        return re.fullmatch(targets, path) is not None
+    return any(f".{path}".endswith(f".{name}") for name in targets)
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else () if value is None else [value]
 
 
 def _matches(pattern: str, path: str) -> bool:
@@ -117,6 +151,10 @@ def _is_number(value: object) -> bool:
 
 def _is_rank(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _are_layers(value: object) -> bool:
+    return all(isinstance(number, int) and not isinstance(number, bool) for number in _listed(value))
 
 
 def _is_name(value: object) -> bool:
@@ -143,4 +181,7 @@ _WANTED: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "rank_pattern": ("an object of patterns and ranks", lambda value: _are_patterns(value, _is_rank)),
     "alpha_pattern": ("an object of patterns and numbers", lambda value: _are_patterns(value, _is_number)),
     "target_modules": ("a list of module names, or a pattern", _are_targets),
+    "exclude_modules": ("a list of module names, or a pattern", _are_targets),
+    "layers_to_transform": ("a list of layers' numbers", _are_layers),
+    "layers_pattern": ("a list of names, or a name", _are_targets),
 }

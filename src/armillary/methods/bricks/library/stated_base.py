@@ -17,7 +17,7 @@ NOTE = "stated base"
 """Among the notes of a brick that was an adapter's folder."""
 
 Verdict = Literal["same", "different", "not verifiable"]
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _SNAPSHOT = re.compile(r"models--([^/\\]+)--([^/\\]+)[/\\]snapshots[/\\]([^/\\]+)$")
 
 
@@ -81,8 +81,12 @@ def same_model(first: str, revision: str, second: str, commit: str = "") -> Verd
 
 def location(name: str, revision: str = "") -> Path | None:
     """The folder on this machine that a name means: itself, a packaged or converted model, the cache of the hub."""
-    path = Path(name).expanduser()
-    if name and path.exists():
+    try:
+        path = Path(name).expanduser()
+        is_here = bool(name) and path.exists()
+    except (OSError, RuntimeError, ValueError):  # no such user, too long a name: no path of this machine
+        return None
+    if is_here:
         return gguf_file.converted(path) if path.suffix.lower() == ".gguf" else path.resolve()
     if any(name == entry.name for entry in packaged.PACKAGED):
         return packaged.cached(name)

@@ -95,6 +95,7 @@ def test_more_than_a_lora_is_refused_by_name(tmp_path: Path, settings: dict[str,
         {"target_modules": ["lm_head", "down_proj"]},
         {"target_modules": ["lm_head"], "r": 3, "use_rslora": True},
         {"target_modules": ["q_proj", "down_proj"], "layers_to_transform": [1]},
+        {"target_modules": ["q_proj", "down_proj"], "layers_to_transform": 1, "layers_pattern": ["x", "model.layers"]},
         {"exclude_modules": ["up_proj"], "target_modules": ["up_proj", "down_proj"]},
         {"lora_alpha": 0.5},
         {"rank_pattern": {"^model.layers.1.mlp.down_proj": 1}, "alpha_pattern": {"^model.layers.[0-9].mlp.*": 3.5}},
@@ -153,7 +154,16 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     ({"alpha_pattern": {"q_proj(": 3}}, "alpha_pattern must be"),
     ({"alpha_pattern": {"q_proj": None}}, "alpha_pattern must be"),
     ({"use_rslora": "yes"}, "use_rslora must be true or false"),
-    ({"target_modules": ["q_proj"]}, "down_proj, which its target_modules leave out"),
+    ({"target_modules": ["q_proj"]}, "down_proj, which its target_modules .* leave out"),
+    ({"target_modules": "absent"}, "down_proj, which its target_modules"),
+    ({"target_modules": ["q_proj", "down_proj"], "layers_to_transform": [0]}, "layers.1.* or layers_to_transform"),
+    ({"target_modules": ["q_proj", "down_proj"], "layers_to_transform": 1}, "layers.0.* or layers_to_transform"),
+    ({"target_modules": ["q_proj", "down_proj"], "layers_to_transform": [0, 1], "layers_pattern": "h"}, "leave out"),
+    ({"layers_to_transform": "0"}, "layers_to_transform must be a list of layers' numbers"),
+    ({"layers_pattern": 1}, "layers_pattern must be a list of names"),
+    ({"exclude_modules": ["q_proj"]}, "q_proj, which its target_modules .or exclude_modules"),
+    ({"exclude_modules": r".*down_proj"}, "down_proj, which its target_modules"),
+    ({"exclude_modules": 3}, "exclude_modules must be a list of module names"),
     ({"target_modules": r".*(q_proj|down_proj"}, "target_modules must be"),
     ({"target_modules": {"q_proj": 1}}, "target_modules must be"),
     ({"base_model_name_or_path": ["x"]}, "base_model_name_or_path must be a name"),
@@ -200,6 +210,14 @@ def test_no_setting_of_any_type_is_a_trace(adapter_once: Path, name: str, value:
 @pytest.fixture(scope="module")
 def adapter_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(tmp_path_factory.mktemp("once") / "adapter")[0]
+
+
+def test_all_linear_leaves_out_the_head_as_peft_does(tmp_path: Path) -> None:
+    folder, _ = saved(tmp_path / "adapter", target_modules=["lm_head", "down_proj"])
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "target_modules": "all-linear"}))
+    with pytest.raises(UsageError, match="factors of lm_head, which its target_modules"):
+        read_adapter(folder, tiny())
 
 
 def test_the_bases_own_weights_beside_the_factors_are_let_through_only_unchanged(tmp_path: Path) -> None:
@@ -255,6 +273,9 @@ def test_a_stated_base_is_compared_with_the_model(tmp_path: Path, monkeypatch: p
         ("org/other", None, "base", "different"),
         ("org/unseen", None, "base", "not verifiable"),
         ("gone/folder/of/old", None, "base", "not verifiable"),
+        ("~nobody/model", None, "base", "not verifiable"),
+        ("org/" + 300 * "a", None, "base", "not verifiable"),
+        ("a\0b", None, "base", "not verifiable"),
         (None, None, "base", "not verifiable"),
         ("", None, "base", "not verifiable"),
     ]
