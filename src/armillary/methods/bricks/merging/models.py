@@ -126,8 +126,10 @@ class _Differences:
         ends = [model.tensor(name).reshape(-1) for model in self.models]
         for model, values in zip(self.models, ends, strict=True):
             # Limits that a model never clips at are infinite by design: equal ones stay as they are.
-            if bool((~(values.isfinite() & start.isfinite()) & (values != start)).any()):
-                raise NumericError(f"{name} of {model.path} holds numbers that are not finite, so it can't be merged.")
+            odd_N = ~(values.isfinite() & start.isfinite()) & (values != start)
+            if bool(odd_N.any()):
+                path = self.base.path if bool(values[odd_N].isfinite().all()) else model.path
+                raise NumericError(f"{name} of {path} holds numbers that are not finite, so it can't be merged.")
         step = max(1, BLOCK // len(self.models))
         for first in range(0, len(start), step):
             origin = start[first : first + step].double()
@@ -216,8 +218,8 @@ def _check_like(base: WeightFolder, model: WeightFolder) -> None:
                 f"{where}: the first difference is {name}, {list(others.shape)} {others.dtype} "
                 f"against {list(mine.shape)} {mine.dtype}."
             )
-    vocabularies = (base.tokenizer(), model.tokenizer())
-    if None not in vocabularies and vocabularies[0] != vocabularies[1]:
+    ours, theirs = base.tokenizer, model.tokenizer
+    if ours is not None and theirs is not None and ours[0] != theirs[0]:
         raise UsageError(f"{where}: their tokenizers differ; bring them to one with a tokenizer transplant tool.")
 
 

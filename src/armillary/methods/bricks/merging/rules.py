@@ -78,7 +78,7 @@ class MergeRule:
         chosen = tuple(map(float, weights)) if weights is not None else (1.0,) * count
         if count < 1 or len(chosen) != count or not all(map(math.isfinite, (*chosen, scale))):
             raise UsageError(
-                f"a merge of {count} needs {max(count, 1)} finite weights and a finite scale; got {chosen}."
+                f"a merge of {count} needs {max(count, 1)} finite weights and a finite scale; got {chosen}, {scale}."
             )
         # The tiny addend refuses weights that are all zero, too.
         if method == "average" and abs(sum(chosen)) < 1e-12 * max(map(abs, chosen)) + 1e-300:

@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +22,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from armillary.errors import ArmillaryError, ModelError, StorageError
-from armillary.files import read_object, write_atomic
+from armillary.files import digest_of, read_object, write_atomic
 from armillary.models.folders import require_readable
+from armillary.models.loaded import tokenizer_digest
 from armillary.models.quiet import quiet, reason, refuse_gaps
 from armillary.records.plain import digest
 
@@ -92,14 +94,16 @@ class WeightFolder:
         """List a tied head on its own, with the values of the embedding that it is."""
         self.parts[name] = self.parts[self.ties.pop(name)]
 
-    def tokenizer(self) -> str | None:
-        """Hash of the vocabulary with its ids; None where the folder has no tokenizer."""
+    @cached_property
+    def tokenizer(self) -> tuple[str, str] | None:
+        """Hashes of the vocabulary with its ids, and of all else besides; None where the folder has no tokenizer."""
         try:
             with quiet():
-                return digest(AutoTokenizer.from_pretrained(self.path, local_files_only=True).get_vocab())
+                opened = AutoTokenizer.from_pretrained(self.path, local_files_only=True)
+            return digest(opened.get_vocab()), tokenizer_digest(opened)
         except Exception:  # a tokenizer that needs its author's code; its file can still be compared
             file = self.path / "tokenizer.json"
-            return digest(file.read_text("utf-8")) if file.is_file() else None
+            return (digest_of(file), digest_of(file)) if file.is_file() else None
 
     def _safetensors(self) -> Sequence[Path]:
         index, names = self.path / INDEX, []
@@ -155,7 +159,7 @@ def refuse_unmergeable(folder: Path, config: Mapping[str, Any]) -> None:
         (part[key] for part in parts for key in ("quantization_config", "compression_config") if part.get(key)), None
     )
     if named or any((folder / name).is_file() for name in _QUANTISED):
-        kind = dict(named or {}).get("quant_method", "a method of its own")
+        kind = (named if isinstance(named, dict) else {}).get("quant_method", "a method of its own")
         raise ModelError(f"{folder} holds weights quantised by {kind}, which can't be merged; {_UNQUANTISED}")
     if (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder} holds an adapter beside its model; merge that into it first, or take it out.")
@@ -182,10 +186,13 @@ def opened_empty(folder: Path) -> tuple[PreTrainedModel, list[str]]:
 
 
 def differing_settings(base: WeightFolder, model: WeightFolder) -> list[str]:
-    """Settings of the opened configurations that differ and may change what a model computes."""
+    """Settings of the opened configurations that differ and may change what a model computes; and the tokenizer,
+    where it has another chat template or adds other tokens."""
     ours, theirs = base.settings, model.settings
     names = (name for name in sorted({*ours, *theirs} - _NO_FUNCTION) if not name.endswith("_token_id"))
-    return [name for name in names if ours.get(name) != theirs.get(name)]
+    differing = [name for name in names if ours.get(name) != theirs.get(name)]
+    other_tokenizer = model.tokenizer not in (None, base.tokenizer)
+    return differing + other_tokenizer * ["tokenizer (chat template, special tokens or those that it adds)"]
 
 
 def shards(folder: WeightFolder, limit: int) -> list[list[str]]:

@@ -205,6 +205,8 @@ def test_the_merge_of_folders_is_that_of_the_models_they_open_as(tmp_path: Path,
     ("spoil", "sentence"),
     [
         (lambda folder: configured(folder, quantization_config={"quant_method": "gptq", "bits": 4}), "by gptq"),
+        (lambda folder: configured(folder, quantization_config=["gptq"]), "a method of its own"),
+        (lambda folder: configured(folder, compression_config="x"), "a method of its own"),
         (lambda folder: configured(folder, quantization_config={"quant_method": "fp8"}), "by fp8"),
         (lambda folder: (folder / "quantize_config.json").write_text("{}"), "a method of its own"),
         (lambda folder: stored_as(folder, torch.int8), "as I8, which is quantised"),
@@ -244,7 +246,9 @@ def keep_only(folder: Path, wanted: Callable[[str], bool]) -> None:
 def test_settings_that_differ_are_named(tmp_path: Path) -> None:
     folders = [write(tmp_path / str(number), number) for number in range(3)]
     configured(folders[2], rms_norm_eps=1e-3, use_cache=False, eos_token_id=3)
-    assert merge_models(folders[0], folders[1:], tmp_path / "out").settings == ("rms_norm_eps of 2",)
+    (folders[1] / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    settings = merge_models(folders[0], folders[1:], tmp_path / "out").settings
+    assert [name.split(" (")[0] for name in settings] == ["tokenizer", "rms_norm_eps of 2"]
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -345,10 +349,11 @@ def test_infinities_that_all_models_share_stay(models: list[Path], tmp_path: Pat
         assert merged[3, 4] == -torch.inf and int((~merged.isfinite()).sum()) == 1
         assert result.error is not None and 0 < result.error < 10
     held = read(models[2])
-    held[name][3, 4] = 1.0
-    save_file(held, models[2] / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(NumericError, match="not finite"):
-        merge_models(models[0], models[1:], tmp_path / "never")
+    for value, holder in ((1.0, models[0]), (torch.nan, models[2])):
+        held[name][3, 4] = value
+        save_file(held, models[2] / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(NumericError, match=f"{name} of {holder} holds numbers that are not finite"):
+            merge_models(models[0], models[1:], tmp_path / "never")
 
 
 def test_an_index_may_not_point_elsewhere(models: list[Path], tmp_path: Path) -> None:
