@@ -238,10 +238,17 @@ class QuestionRows(Dataset[Row]):
 
 
 def image_of(question: ImageQuestion) -> Any:
-    """The image as PIL's, in RGB; see ``read_image``. UsageError where its file can't be read."""
+    """The image as PIL's, in RGB; see ``read_image``. UsageError where its file or its pixels can't be read."""
     from PIL import Image
 
-    return read_image(question.image) if isinstance(question.image, Path) else rgb(Image.fromarray(question.image))
+    if isinstance(question.image, Path):
+        return read_image(question.image)
+    try:
+        return rgb(Image.fromarray(question.image))
+    except Exception as error:  # whatever was given that is no array of pixels
+        given: Any = question.image
+        what = f"{getattr(given, 'dtype', type(given).__name__)} of shape {getattr(given, 'shape', 'unknown')}"
+        raise UsageError(f"an image is a Path, or an array [h, w, 3] of numpy.uint8; got {what}.") from error
 
 
 def _like_text(row: Mapping[str, Tensor], name: str) -> bool:

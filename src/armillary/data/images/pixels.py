@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _THUMBNAIL = (64, 64)
+_LOW_BITS = {"L;2": 85, "L;4": 17, "RGB;16B": 1 / 256}
+"""By how much Pillow multiplies what a PNG holds; the key colour that means transparent it leaves as written."""
+
 _ACCEPTED = "give PNG, JPEG or the like, of 8 or 16 bits a channel"
 
 
@@ -39,7 +42,11 @@ def read_image(source: Path | bytes, *, where: str = "", thumbnail: bool = False
             with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
                 if thumbnail:
                     image.draft(None, _THUMBNAIL)
+                scale = _LOW_BITS.get(str(image.tile[0].args)) if image.format == "PNG" and image.tile else None
                 image.load()
+                if scale is not None and "transparency" in image.info:
+                    key = np.multiply(image.info["transparency"], scale).astype(int).tolist()
+                    image.info["transparency"] = tuple(key) if isinstance(key, list) else key
                 return rgb(image)
     except Exception as error:  # a broken file may raise anything in Pillow's many readers
         detail = str(error).split("\n")[0].rstrip(". ") or type(error).__name__
@@ -50,7 +57,8 @@ def rgb(image: "Image") -> "Image":
     """The image in RGB as a viewer shows it: turned as its EXIF data says, on white where it is transparent.
 
     Sixteen bits a channel and floats from 0 to 1 are scaled to eight bits. ValueError for numbers of which it is
-    unknown what is white (floats beyond 0 to 1, integers of 32 bits), and for colours that Pillow can't convert.
+    unknown what is white (floats beyond 0 to 1, integers with a sign or of 32 bits), and for colours that Pillow
+    can't convert.
     """
     from PIL import Image, ImageOps
 
@@ -77,8 +85,9 @@ def _eight_bits(image: "Image") -> "NDArray[np.uint8]":
         wide = image.mode == "I" and image.format not in ("PNG", "PPM")
         white = -1.0 if wide else 2.0 ** int(tags.get(258, (16,))[0]) - 1
     if not bool(((grey >= lowest) & (grey <= white)).all()):
-        kind = "floats" if image.mode == "F" else "integers of 32 bits"
-        raise ValueError(f"its {kind} run from {grey.min():g} to {grey.max():g}, so that white is unknown")
+        floats = f"floats run from {grey.min():g} to {grey.max():g}"
+        kind = floats if image.mode == "F" else "integers have a sign or 32 bits"
+        raise ValueError(f"its {kind}, so that white is unknown")
     scaled = np.round(255 * (1 - grey / white if tags.get(262) == 0 else grey / white)).astype(np.uint8)
     scaled[grey == image.info.get("transparency", -1)] = 255
     return scaled

@@ -5,6 +5,7 @@ A file of questions has one JSON object a line: ``image`` (a path, relative to t
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,15 +81,17 @@ def read_questions(path: Path, task: str) -> list[ImageQuestion]:
     for (where, _), question in track(numbered, f"Looking at the images of {path.name}"):
         if isinstance(question.image, Path) and question.image not in seen:
             seen.add(question.image)
-            if not question.image.is_file():
-                raise UsageError(f"{where} names the image {question.image}, which is not there.")
+            if not os.path.isfile(question.image):  # pathlib's own raises for a name that is too long, as of base64
+                name = str(question.image)[:200]
+                raise UsageError(f"{where} names the image {name}, which is not there; give the path of a file.")
             read_image(question.image, where=where, thumbnail=True)
     return questions
 
 
 IMAGE_MARK = re.compile(
-    r"<\|?(?:image(?:_pad|_soft_token|_placeholder)?|IMG_CONTEXT|ImageHere|vision_(?:start|end|pad)|video_pad|"
-    r"(?:start|begin|end)_of_image)\|?>|\[IMG(?:_BREAK|_END)?\]"
+    r"(?i:</?\|?(?:image(?:_start|_end|_pad|_token|_soft_token|[_-]placeholder|_?\d+)?|image_?here|img_context|"
+    r"vision_(?:start|end|pad)|(?:video|media)_pad|(?:start|begin|end)_of_image|fake_token_around_image)\|?>)|"
+    r"<im_(?:start|patch|end)>|\[IMG(?:_BREAK|_END)?\]"
 )
 """What models and their data sets write where an image stands: no word that a question could mean."""
 

@@ -1,6 +1,8 @@
 """Images of every mode and from every kind of file as a viewer shows them, or one sentence."""
 
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -46,6 +48,25 @@ def with_colour_key(image: Image.Image) -> Image.Image:
     return image
 
 
+def keyed(bits: int, kind: int, values: np.ndarray, key: int) -> bytes:
+    """A PNG of grey (kind 0) or of equal colours (kind 2), in which ``key`` means transparent."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    channels = 3 if kind == 2 else 1
+    flat = np.repeat(values, channels, axis=1).astype(int)
+    spread = (flat[..., None] >> np.arange(bits)[::-1] & 1).reshape(len(values), -1).astype(np.uint8)
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in spread)
+    header = struct.pack(">IIBBBBB", values.shape[1], len(values), bits, kind, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"tRNS", struct.pack(">H", key) * channels), (b"IDAT", zlib.compress(rows))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in [*parts, (b"IEND", b"")])
+
+
+LOW = np.arange(64).reshape(8, 8) % 4
+FINE = np.linspace(0x1200, 0x3412, 64).round().reshape(8, 8)
+
+
 SHOWN: dict[str, tuple[bytes, np.ndarray]] = {
     "8 bits": (saved(EIGHT, "PNG"), grey(RAMP)),
     "16 bits, PNG": (saved(SIXTEEN, "PNG"), grey(RAMP)),
@@ -67,6 +88,12 @@ SHOWN: dict[str, tuple[bytes, np.ndarray]] = {
     "CMYK": (saved(COLOURS.convert("CMYK"), "TIFF"), np.asarray(COLOURS)),
     "an animation": (saved(EIGHT, "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 9)]), grey(RAMP)),
     "an animation with alpha": (saved(CLEAR, "PNG", save_all=True, append_images=[CLEAR.rotate(90)]), grey(RAMP)),
+    "2 bits and a colour key": (keyed(2, 0, LOW, 1), grey(np.where(LOW == 1, 1, LOW / 3))),
+    "4 bits and a colour key": (keyed(4, 0, LOW, 3), grey(np.where(LOW == 3, 1, LOW / 15))),
+    "16 bits and a colour key": (
+        keyed(16, 2, FINE, 0x3412),
+        grey(np.where(FINE == 0x3412, 1, FINE / 65535)),
+    ),
     "white is 0": (saved(EIGHT, "TIFF", tiffinfo={262: 1}), grey(RAMP)),
 }
 
@@ -158,6 +185,12 @@ MARKS = (
     "<|image_pad|>",
     "<|vision_start|>",
     "[IMG]",
+    "<|image_1|>",
+    "<IMAGE>",
+    "<image-placeholder>",
+    "<image></image>",
+    "<im_start><im_patch><im_end>",
+    "<|image_start|><|image|><|image_end|>",
 )
 
 
@@ -191,8 +224,22 @@ def test_other_texts_are_left_as_they_are(tmp_path: Path) -> None:
         "[IMAGE]",
         "x < image > y",
         "<image 1>",
+        "What does the <img> tag show, and <|im_start|>?",
     ):
         assert read_questions(written(tmp_path, question=text), "task")[0].question == text
+
+
+@pytest.mark.parametrize("name", ["none.png", ".", "data:image/png;base64," + 5000 * "A", "a\0.png"])
+def test_an_image_that_is_no_file_is_named_with_its_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^line 1 of .* is not there; give the path of a file") as caught:
+        read_questions(written(tmp_path, image=name), "task")
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("given", [RAMP[..., None].repeat(3, 2), np.zeros((3, 8, 8), np.uint8), "a.png", EIGHT, None])
+def test_pixels_that_are_none_are_refused(given: Any) -> None:
+    with pytest.raises(UsageError, match=r"^an image is a Path, or an array \[h, w, 3\] of numpy.uint8; got "):
+        image_of(ImageQuestion(image=given, question="q", answer="a"))
 
 
 @pytest.fixture(scope="module")
