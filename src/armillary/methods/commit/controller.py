@@ -99,29 +99,47 @@ def rounding(model: nn.Module) -> float:
 
 @contextmanager
 def without_autocast(model: nn.Module) -> Iterator[None]:
-    """Inside, the model computes in its weights' own precision, also where a Trainer has put autocast around it."""
+    """Inside, the model computes in its weights' own precision, also where a Trainer has put autocast around it, or
+    where float32 products are made from TF32 or bfloat16 (``tf32=True``, ``set_float32_matmul_precision``)."""
+    kernels: list[Any] = [
+        kernel
+        for library in (torch.backends.cuda, torch.backends.mkldnn, torch.backends.cudnn)
+        for name in ("matmul", "conv")
+        if hasattr(kernel := getattr(library, name, None), "fp32_precision")
+    ]
+    precisions = [kernel.fp32_precision for kernel in kernels]
     hung = vars(model)
     wrapped, own = hung.get("forward"), hung.get("_original_forward")  # by accelerate
     if own is not None:
         hung["forward"] = own
+    for kernel in kernels:
+        kernel.fp32_precision = "ieee"
     try:
         with torch.autocast(next(model.parameters()).device.type, enabled=False):
             yield
     finally:
         if own is not None:
             hung["forward"] = wrapped
+        for kernel, precision in zip(kernels, precisions, strict=True):
+            kernel.fp32_precision = precision
 
 
 @contextmanager
 def nudged(model: nn.Module, size: float) -> Iterator[None]:
-    """Inside, token embeddings are up or down by the relative ``size``, by turns: a change that is rounding alone."""
-    find = getattr(model, "get_input_embeddings", None)
+    """Inside, token embeddings are up or down by the relative ``size``, by turns: a change that is rounding alone.
 
-    def nudge(_: nn.Module, __: object, output: Tensor) -> Tensor:
+    Of a module that names no embedding it is what comes out of its first part with weights.
+    """
+    find = getattr(model, "get_input_embeddings", None)
+    own = (module for module in model.modules() if next(module.parameters(recurse=False), None) is not None)
+
+    def nudge(_: nn.Module, __: object, output: Any) -> Any:
+        if not isinstance(output, Tensor):
+            return output
         signs = 1 - 2 * (torch.arange(output.shape[-1], device=output.device) % 2)
         return output * (1 + size * signs).to(output.dtype)
 
-    embedding = None if find is None else find()
+    embedding = next(own, None) if find is None else find()
     handle = None if embedding is None else embedding.register_forward_hook(nudge)
     try:
         yield

@@ -121,12 +121,31 @@ def test_a_nudge_and_a_way_round_autocast_leave_no_trace() -> None:
     with pytest.raises(ZeroDivisionError), nudged(model, 1e-3):
         assert not torch.equal(model(**batch).logits, before)
         raise ZeroDivisionError
+    other = Modules().bfloat16()  # which names no embedding
+    features = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(0)).bfloat16()
+    plain = other.eval()(features)
+    with nudged(other, rounding(other)):
+        assert not torch.equal(other(features), plain)
     wrapped = vars(model)["forward"] = lambda **inputs: None
     vars(model)["_original_forward"] = type(model).forward.__get__(model)
     with pytest.raises(ZeroDivisionError), without_autocast(model):
         assert torch.equal(model(**batch).logits, before)
         raise ZeroDivisionError
     assert vars(model)["forward"] is wrapped
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_a_probe_makes_no_products_from_fewer_bits_than_its_weights_have(precision: str) -> None:
+    kernels = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, torch.backends.cudnn.conv)
+    torch.set_float32_matmul_precision(precision)
+    try:
+        before = [kernel.fp32_precision for kernel in kernels]
+        with without_autocast(Modules()):
+            assert {kernel.fp32_precision for kernel in kernels} == {"ieee"}
+        assert [kernel.fp32_precision for kernel in kernels] == before
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 @pytest.mark.parametrize("adapter", [False, True], ids=["whole", "LoRA"])
