@@ -102,7 +102,16 @@ def body_inputs(batch: Batch) -> Batch:
 
 
 def body_of(model: nn.Module) -> nn.Module:
-    """The model without its head, inside any PEFT wrapper: it runs the decoder and computes no logits."""
+    """The model without its head, inside any PEFT wrapper: it runs the decoder and computes no logits.
+
+    UsageError for an adapter of learned prompts or prefixes, which is in the wrapper and would not be seen.
+    """
+    for adapter in (getattr(model, "peft_config", None) or {}).values():
+        if getattr(adapter, "is_prompt_learning", False):
+            raise UsageError(
+                f"{type(adapter).__name__} puts learned states before the image, beside the weights; image states are "
+                "compared of adapters of weights, such as LoRA, and of models without one."
+            )
     base_of = getattr(model, "get_base_model", None)
     return cast(nn.Module, cast(Any, model if base_of is None else base_of()).base_model)
 

@@ -46,7 +46,12 @@ class CopiedReference:
         self.anatomy = find_vision_anatomy(self.model)
 
     def states(self, batch: Batch, mask: Bool[Tensor, "b t"]) -> list[Float[Tensor, "n d"]]:
-        """States of the copy; see ``StateReference``."""
+        """States of the copy; see ``StateReference``. UsageError where a weight that it shares is trained by now."""
+        if moving := next((name for name, weight in self.model.named_parameters() if weight.requires_grad), None):
+            raise UsageError(
+                f"{moving} was frozen when the training began and is trained now, so that the frozen copy has moved "
+                "with it; make a new trainer for each stage, or give reference_model."
+            )
         return visual_hidden_states(self.model, batch, self.layers, self.anatomy)
 
 

@@ -22,6 +22,7 @@ from armillary.methods.mdgd.core import decouple_
 from armillary.methods.mdgd.drift import (
     OWN_COLUMNS,
     ROUNDING,
+    body_of,
     drift_loss,
     image_token_mask,
     visual_hidden_states,
@@ -173,6 +174,7 @@ class MDGDMixin(SecondGradientMixin):
         self.settings.resolve()
         if getattr(self, "model_init", None) is not None:
             raise UsageError("model_init makes other weights at each training; give the model itself.")
+        body_of(self.network)  # which refuses adapters that it would not see
         self.anatomy: VisionAnatomy = find_vision_anatomy(self.network)
         self.layers: tuple[int, ...] = chosen_layers(self.settings.visual_layers, self.anatomy.num_layers)
         self.reference_model: nn.Module | None = reference_model

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import IA3Config, LoraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from torch import nn
 
 from armillary.errors import UsageError
@@ -178,3 +178,22 @@ def test_resuming_without_the_reference_model_is_refused(tmp_path: Path) -> None
     make(tmp_path, extra={"reference_model": tiny_vision(seed=1).model}, **changes).train()
     with pytest.raises(UsageError, match="or reference_model"):
         make(tmp_path, **changes).train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize("config", [PromptTuningConfig, PrefixTuningConfig])
+def test_an_adapter_that_image_states_would_not_show_is_refused(config: Any, tmp_path: Path) -> None:
+    network = get_peft_model(tiny_vision().model, config(task_type="CAUSAL_LM", num_virtual_tokens=3))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="TuningConfig puts learned states before the image"):
+        make(tmp_path, model=network, **STEP)
+    with pytest.raises(UsageError, match="TuningConfig puts learned states before the image"):
+        VisualRankCallback([collated(ToyImages(tiny_vision(), 2).rows)]).take_baseline(network)
+
+
+def test_what_is_unfrozen_for_a_second_stage_is_no_reference(tmp_path: Path) -> None:
+    network = tiny_vision().model
+    network.model.multi_modal_projector.requires_grad_(False)
+    trainer = make(tmp_path, model=network, **STEP)
+    trainer.train()
+    network.model.multi_modal_projector.requires_grad_(True)
+    with pytest.raises(UsageError, match=r"multi_modal_projector\S+ was frozen .* make a new trainer"):
+        trainer.train()
