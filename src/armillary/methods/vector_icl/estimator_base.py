@@ -39,7 +39,14 @@ from armillary.methods.vector_icl.config import (
 )
 from armillary.methods.vector_icl.decoding import ReadQueries, SharedPrefix
 from armillary.methods.vector_icl.embedding import embed_with_slots
-from armillary.methods.vector_icl.inputs import AnyEncoder, checked_vectors, encoded, encoder_facts, refuse_rows
+from armillary.methods.vector_icl.inputs import (
+    AnyEncoder,
+    checked_vectors,
+    encoded,
+    encoder_facts,
+    on_cpu,
+    refuse_rows,
+)
 from armillary.methods.vector_icl.projector import Projector, new_projector, save_projector
 from armillary.methods.vector_icl.projector_fit import continuations, pretrain_projector
 from armillary.methods.vector_icl.prompts import Draw, Layout, Row, check_room, check_targets, fitting, text_ids
@@ -177,6 +184,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
             draw_seed=self._draw_seed,
             fitting_shots=self._fitting_shots,
             column_scale=None if self.column_scale_ is None else self.column_scale_.tolist(),
+            column_names=None if (names := getattr(self, "feature_names_in_", None)) is None else names.tolist(),
             own=dict(self._own_state(needed)),
         )
 
@@ -216,6 +224,8 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         estimator._draw_seed, estimator._fitting_shots = state.draw_seed, state.fitting_shots
         estimator.n_features_in_ = state.features
         estimator.column_scale_ = None if state.column_scale is None else np.array(state.column_scale)
+        if state.column_names is not None:
+            estimator.feature_names_in_ = np.array(state.column_names, dtype=object)
         estimator._restore(state.own)
         return estimator
 
@@ -368,7 +378,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         """``X`` encoded, or checked as scikit-learn checks it."""
         if self.encoder is not None:
             return encoded(self.encoder, X)
-        refuse_rows(X, None if reset else getattr(self, "n_features_in_", None), type(self).__name__)
+        refuse_rows(X := on_cpu(X), None if reset else getattr(self, "n_features_in_", None), type(self).__name__)
         checked: NDArray[Any] = validate_data(self, X, reset=reset, dtype=dtype)
         return checked_vectors(checked) if dtype is np.float64 else checked
 
@@ -378,6 +388,8 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
             raise UsageError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         vectors = self._vectors(X, reset=True)
         targets: NDArray[Any] = column_or_1d(y, warn=True)
+        if targets.dtype == object and (missing := [row for row, target in enumerate(targets) if target is None]):
+            raise UsageError(f"row {missing[0]} has no target (None); each row needs one.")
         if numeric:
             targets = check_array(targets, ensure_2d=False, dtype=np.float64, input_name="y")
         assert_all_finite(targets, input_name="y")
@@ -444,9 +456,8 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         ids_BT = torch.tensor([row.tokens], dtype=torch.long, device=device).expand(copies, -1)
         step = len(row.vectors)
         chosen = [vector + copy * step for copy in range(copies) for vector in row.vectors]
-        table_KE = torch.tensor(
-            np.asarray(table_NE)[chosen]
-        )  # a copy: workers of joblib get arrays that are read-only
+        # A copy: workers of joblib get arrays that are read-only.
+        table_KE = torch.tensor(np.asarray(table_NE)[chosen])
         slots_KD = self.projector_(table_KE.to(device, self.projector_.into.weight.dtype))
         return embed_with_slots(self.lm_, ids_BT, slots_KD)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from armillary.errors import UsageError
@@ -24,11 +25,21 @@ class Encoder(Protocol):
 AnyEncoder = Encoder | Callable[[list[Any]], Any]
 
 
+def on_cpu(X: Any) -> Any:
+    """A tensor of any device and precision as numpy's, anything else as it is. UsageError for masked numbers."""
+    if np.ma.is_masked(X):
+        raise UsageError("some numbers of the vectors are masked; vectors must be whole.")
+    if not isinstance(X, torch.Tensor):
+        return X
+    X = X.detach().cpu()
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+
+
 def encoded(encoder: AnyEncoder, inputs: Sequence[Any]) -> NDArray[np.float64]:
     """Checked vectors of the inputs, one each; UsageError where the encoder gives another number of them."""
     items = list(inputs)
     given = encoder.encode(items) if isinstance(encoder, Encoder) else encoder(items)
-    vectors = checked_vectors(np.asarray(given))
+    vectors = checked_vectors(given)
     if len(vectors) != len(items):
         raise UsageError(f"the encoder gave {len(vectors)} vectors for {len(items)} inputs; it must give one each.")
     return vectors
@@ -39,6 +50,7 @@ def checked_vectors(X: Any) -> NDArray[np.float64]:
 
     UsageError (a ValueError) where it has not two dimensions or holds NaN or infinity, naming the row.
     """
+    X = on_cpu(X)
     try:
         vectors = np.ascontiguousarray(X, dtype=np.float64) if np.ndim(X) else np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -53,7 +65,7 @@ def checked_vectors(X: Any) -> NDArray[np.float64]:
 
 
 def refuse_rows(X: Any, size: int | None, name: str) -> None:
-    """UsageError in one sentence for a table of numbers that is flat, not ``size`` wide or not finite.
+    """UsageError in one sentence for a table of numbers that is flat, not ``size`` wide or not finite, and for dates.
 
     Whatever is no such table is left to scikit-learn's checks. The sentences begin with what its own begin with.
     """
@@ -61,6 +73,8 @@ def refuse_rows(X: Any, size: int | None, name: str) -> None:
         table = np.asarray(X)
     except ValueError:
         return
+    if table.dtype.kind in "Mm":
+        raise UsageError("dates and times are no numbers of a vector; give them as numbers in a unit that fits.")
     if table.dtype.kind not in "fiub" or type(X).__module__.startswith("scipy"):
         return
     if table.ndim == 1 and len(table):

@@ -70,6 +70,9 @@ class FittedState:
     column_scale: list[float] | None = None
     """By which columns are divided; None leaves them as they are."""
 
+    column_names: list[str] | None = None
+    """Of the table of the fit, where it named them: another order is refused."""
+
     own: dict[str, Any] = field(default_factory=dict)
     """What only this kind of estimator has."""
 

@@ -345,3 +345,25 @@ def test_units_of_columns_do_not_matter_where_one_drowns_the_others(lm: LoadedMo
         shares.append(load_fitted(tmp_path / str(unit), lm).predict_proba(raw))
         assert (shares[-1] == fitted.predict_proba(raw)).all()
     assert shares[0] == pytest.approx(shares[1]) and VectorICLClassifier(lm, norm="none")._uneven(raw) is None
+
+
+def test_tensors_of_any_precision_are_read_and_what_is_no_number_is_refused(lm: LoadedModel, tmp_path: Path) -> None:
+    X, y = data()
+    fitted = VectorICLClassifier(lm, shots=1, training=QUICK).fit(torch.tensor(X, requires_grad=True), y)
+    wanted = fitted.predict_proba(X)
+    half = torch.tensor(X).bfloat16()
+    assert fitted.predict_proba(half) == pytest.approx(fitted.predict_proba(half.double().numpy()), abs=0)
+    by_encoder = VectorICLClassifier(lm, encoder=lambda rows: torch.tensor(np.array(rows), requires_grad=True))
+    assert by_encoder.set_params(shots=1, training=QUICK).fit(list(X), y).predict_proba(list(X)) == pytest.approx(
+        wanted
+    )
+    masked = np.ma.masked_array(X, mask=X > 1)
+    for given, words in ((masked, "are masked"), (X.astype("M8[s]"), "dates and times are no numbers")):
+        for act in (fitted.predict, lambda given: clone(fitted).fit(given, y)):
+            with pytest.raises(UsageError, match=words):
+                act(given)
+    with pytest.raises(UsageError, match=r"row 1 has no target \(None\)"):
+        VectorICLGenerator(lm).fit(X, ["a", None] * (len(X) // 2))
+    fitted.feature_names_in_ = np.array(["a", "b", "c", "d"], dtype=object)  # as of a frame of pandas
+    fitted.save_fitted(tmp_path)
+    assert load_fitted(tmp_path, lm).feature_names_in_.tolist() == ["a", "b", "c", "d"]
