@@ -176,7 +176,12 @@ _MARKS = (
 )
 _NO_TEXT = {
     b"\x1f\x8b": "compressed (gzip); unpack it first",
+    b"BZh": "compressed (bzip2); unpack it first",
+    b"\xfd7zXZ": "compressed (xz); unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed (zstd); unpack it first",
     b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
+    b"PAR1": "a Parquet file; write it as CSV",
 }
 
 
@@ -203,7 +208,7 @@ def read_text(path: Path | str, *, what: str = "file", errors: Literal["strict",
             raise UsageError(f"{path} is {kind}.")
     mark, encoding = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "utf-8"))
     try:
-        text = content[len(mark) :].decode(encoding, errors)
+        text = content[len(mark) :].decode(encoding, errors).lstrip("\ufeff")  # files that were joined bring two
     except UnicodeDecodeError as error:
         line = content[: len(mark) + error.start].count(b"\n") + 1
         raise UsageError(

@@ -41,8 +41,13 @@ _COLUMN = re.compile(r"(?P<file>.+?\.[ct]sv):(?P<column>.+)", re.IGNORECASE)
 _NAMELESS = re.compile(r"(?:Unnamed: ?\d+.*)?")
 """What pandas calls the column of its row numbers when it writes them, and when it reads them back."""
 
+_NO_LINES = (".npy", ".npz", ".json", ".jsonl", ".parquet", ".xlsx")
+"""Endings of files that hold no plain lines."""
+
+_ID_NAME = re.compile(r"(?:(?i:[\W_]id)|[a-z]I[dD])$")
 _ROW_NAMES = {"id", "index", "idx", "level_0", "row", "row_id", "rowid", "rownum", "nr", "no", "#"}
-"""Columns of numbers, all different, under these names tell rows apart and are no part of a vector."""
+"""Columns of numbers, all different, under these names or one such as sample_id tell rows apart and are no part of a
+vector."""
 
 _LIKE_LIST = re.compile(
     r"(?:[\w.]*(?:array|tensor)\()?\s*\[[^\d]{0,20}\d.*[\])]"  # of NumPy, PyTorch, JSON
@@ -201,6 +206,8 @@ def _targets(targets: str) -> tuple[list[str], str]:
         return table.column(named["column"]), table.separator
     if Path(targets).suffix.lower() in TABLES:
         raise UsageError(f"which column of {targets} are the targets? Give {targets}:COLUMN.")
+    if Path(targets).suffix.lower() in _NO_LINES:
+        raise UsageError(f"targets are read from a text file, one a line, or as FILE.csv:COLUMN; got {targets}.")
     return [line for _, line in numbered_lines(targets, blank=True)], ","
 
 
@@ -267,7 +274,8 @@ def _own_columns(table: TextTable, target: str | None) -> tuple[tuple[str, ...],
     if len(lists) > 1:
         raise UsageError(f"{table.path} has several columns of lists, {listed_names(lists)}; leave one.")
     numeric = [name for name in cells if name in plain or (name not in lists and _share(cells[name]) >= 0.5)]
-    rows = [name for name in numeric if name.casefold() in _ROW_NAMES and len(set(cells[name])) == len(table.rows)]
+    named = [name for name in numeric if name.casefold() in _ROW_NAMES or _ID_NAME.search(name)]
+    rows = [name for name in named if len(set(cells[name])) == len(table.rows)]
     chosen = tuple(lists or [name for name in numeric if name not in rows])
     others = [name for name in cells if name not in (*chosen, *numeric)]
     beside = [name for name in numeric if lists and name not in rows]
@@ -315,8 +323,8 @@ def _values(table: TextTable, names: Sequence[str]) -> Vectors:
                 )
         return _checked(np.array(lists, dtype=np.float64), table.path)
     plain = {name: plain_numbers(column) for name, column in cells.items()}
-    pointed = ["0.0" for name in names if plain[name] is not None and any("." in cell for cell in cells[name])]
     others = [cell for name in names if plain[name] is None for cell in cells[name]]
+    pointed = [cell for name in names if plain[name] is not None for cell in cells[name] if others and "." in cell]
     mark = decimal_mark([*pointed[:1], *others], str(table.path), table.separator)
     out = np.full((len(table.rows), len(names)), np.nan)
     for position, (name, column) in enumerate(cells.items()):

@@ -219,7 +219,11 @@ def load(
         trust_remote_code=trust_remote_code,
         online=source.online,
     )
-    return LoadedModel(model, tokenizer, find_anatomy(model), text, source.words, source.converter, unread)
+    try:
+        anatomy = find_anatomy(model)
+    except ModelError as error:  # which of several models it is
+        raise ModelError(f"{text}: {error}") from error
+    return LoadedModel(model, tokenizer, anatomy, text, source.words, source.converter, unread)
 
 
 @dataclass(frozen=True)

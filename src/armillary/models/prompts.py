@@ -57,7 +57,12 @@ def framed_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list
 
 
 def bare_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Each text's own tokens, with nothing around them."""
+    """Each text's own tokens, with nothing around them. UsageError for anything but a list of Unicode texts."""
+    if isinstance(texts, str):
+        raise UsageError(f"Give a list of texts; {texts[:60]!r} alone would be read letter by letter.")
+    for text in texts:
+        if not isinstance(text, str) or any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise UsageError(f"{text!r:.80} is no text in Unicode; in a shell, give it in UTF-8.")
     if not texts:
         return []
     rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]

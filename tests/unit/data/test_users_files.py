@@ -318,6 +318,7 @@ def test_what_is_no_such_file_is_refused(name: str, tmp_path: Path) -> None:
         ('a,label\n"0,5",x\n0.5,y\n', "with a decimal point .* and with a comma"),
         ('a,label\n"1,500",x\n"2,500",y\n', "may be a decimal comma or part thousands"),
         ("a,label\n1,x\nNA,y\n", "holds 'NA' in row 2: no number"),
+        ("a;b;label\n1.25;0,5;x\n", "with a decimal point \\('1.25'\\) and with a comma \\('0,5'\\)"),
         ("a;b,label\n1;2,x\n", "may be parted by ',' or ';'"),
         ('label,e\nx,"[0.1, 0.2]"\ny,"[0.1]"\n', "row 2; it needs lists"),
         ('label,e\nx,"[0.1 ... 0.2]"\n', "row 1; it needs lists"),
@@ -354,6 +355,9 @@ def test_tables_are_refused_by_row(content: str, words: str) -> None:
         ("a,note,label\n1,[1] see,x\n2,three,y\n", [[1.0], [2.0]]),
         ("a,note,label\n1,5,x\n2,red,y\n3,blue,z\n", [[1.0], [2.0], [3.0]]),
         ("a,label\r1,x\r", [[1.0]]),
+        ("\ufeff\ufeffa,label\n1,x\n", [[1.0]]),
+        ("sample_id,PassengerId,a,label\n70,1,1,x\n71,2,2,y\n", [[1.0], [2.0]]),
+        ("acid,grid,my_id,label\n1,2,7,x\n3,4,7,y\n", [[1.0, 2.0, 7.0], [3.0, 4.0, 7.0]]),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*not in the vectors", "ignore:.*the vectors are the lists")
@@ -384,7 +388,17 @@ def test_the_sign_before_a_toml_file_is_no_fault() -> None:
         assert read_toml(written("steps = 3\r\n", "settings.toml", encoding)) == tomllib.loads("steps = 3")
 
 
+@pytest.mark.parametrize("beginning", [b"PAR1", b"BZh91AY", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\xd0\xcf\x11\xe0"])
+def test_files_of_other_programs_are_named(beginning: bytes) -> None:
+    with pytest.raises(UsageError, match=r"compressed \((bzip2|xz|zstd)\)|old Excel workbook|Parquet file"):
+        read_table(written(beginning + b"\n1,2\n", "table.csv"))
+
+
 def test_records_of_texts_are_not_taken_for_texts() -> None:
+    np.save(FOLDER / "rows.npy", np.ones((1, 2)))
+    for name in ("targets.jsonl", "targets.npy"):
+        with pytest.raises(UsageError, match="one a line, or as FILE"):
+            read_labelled(FOLDER / "rows.npy", str(written('{"text": "red"}\n', name)))
     for name in ("texts.jsonl", "texts.CSV"):
         with pytest.raises(UsageError, match="write its texts alone to a"):
             text_lines(written('{"text": "red"}\n', name))

@@ -473,6 +473,12 @@ def test_a_token_without_a_row_is_one_sentence() -> None:
         beginning(begins)
 
 
+@pytest.mark.parametrize("texts", ["Paris", ["Paris", "a\udcffb"], ["Paris", None]])
+def test_what_is_no_list_of_texts_is_one_sentence(texts: object) -> None:
+    with pytest.raises(UsageError, match=r"Give a list of texts; 'Paris'|'a.udcffb' is no text|None is no text"):
+        prompt_rows(PLAIN, texts)  # type: ignore[arg-type]
+
+
 def test_a_head_with_fewer_rows_than_the_embedding_is_told() -> None:
     model = copy.deepcopy(tiny("qwen3", settings={"tie_word_embeddings": False}).model)
     head = torch.nn.Linear(model.config.hidden_size, SIZE - 5, bias=False)

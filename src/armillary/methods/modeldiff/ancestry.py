@@ -73,6 +73,9 @@ class Lineage:
     weights: WeightComparison | None = None
     """None where they were not looked at."""
 
+    one_model: bool = False
+    """Whether both have one ``identity``: the same file twice, whether it can be sampled or not."""
+
     notes: tuple[str, ...] = ()
     """What was left out, a sentence each."""
 
@@ -88,14 +91,15 @@ class Lineage:
 
     @property
     def verdict(self) -> Verdict:
-        """Identical: the predictions are the same up to rounding. Then the weights decide: derived where half of the
-        matrices or more are related beyond chance, undecided where fewer are, no evidence of descent where none is.
+        """Identical: one model, or the predictions are the same up to rounding. Then the weights decide: derived where
+        half of the matrices or more are related beyond chance, undecided where fewer are, no evidence of descent where
+        none is.
 
         Where no weights could be laid over each other the spread of the difference is left, which orders kin wrongly
         too often to accuse: no evidence of descent where the candidate lies further off than every known derivation
         and no nearer than an unrelated model (ends of intervals are compared), else undecided.
         """
-        if self.relatives and self.candidate.is_same:
+        if self.one_model or (self.relatives and self.candidate.is_same):
             return "identical"
         if self.weights is not None and self.weights.matrices:
             related, all_of_them = len(self.weights.related), len(self.weights.matrices)
@@ -163,8 +167,12 @@ def lineage(
     except (DifferentVocabularies, ModelError) as error:
         if not weights:
             raise
-        return Lineage(relatives=(), weights=compared_weights, notes=(f"Predictions were not compared: {error}",))
-    sources, notes = sources_of([a, *others.values()], space, config)
+        notes = (f"Predictions were not compared: {error}",)
+        return Lineage(relatives=(), weights=compared_weights, one_model=a.identity == b.identity, notes=notes)
+    try:
+        sources, notes = sources_of([a, *others.values()], space, config)
+    except DifferentVocabularies as error:
+        raise UsageError(f"{str(error)[:-1]}; models set beside A and B need their vocabulary.") from error
     own = sources[0]
     by_model = {id(source.loaded): source for source in sources}
     bounds = space.bounds()

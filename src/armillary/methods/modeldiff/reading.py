@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from armillary.errors import NumericError, UsageError
 from armillary.models import LoadedModel
 from armillary.models.batches import pad, padded_batches
-from armillary.models.prompts import shared_prefix
+from armillary.models.prompts import bare_ids, frame, shared_prefix
 from armillary.scoring import token_nll
 
 Cut = Literal["pre-token", "white space"]
@@ -76,7 +76,7 @@ class Reading:
         unknown word), or comes back changed.
         """
         whole = (self.prefix or "") + text
-        ids: list[int] = self.loaded.tokenizer(whole, add_special_tokens=False)["input_ids"]
+        ids = bare_ids(self.loaded.tokenizer, [whole])[0]
         before = len(self._prefix_ids)
         plain = self._special.isdisjoint(ids[before:])
         if ids[:before] == self._prefix_ids and plain and self._text(ids) == whole:
@@ -123,8 +123,7 @@ class Reading:
 
     @cached_property
     def _prefix_ids(self) -> list[int]:
-        ids: list[int] = self.loaded.tokenizer(self.prefix or "", add_special_tokens=False)["input_ids"]
-        return ids
+        return bare_ids(self.loaded.tokenizer, [self.prefix or ""])[0]
 
     def _required(self, text: str) -> list[int]:
         ids = self.encoded(text)
@@ -142,7 +141,7 @@ class Reading:
         """Numbers of tokens after which the text may be cut, ascending."""
         if self.cut == "pre-token":
             whole = self.loaded.tokenizer((self.prefix or "") + text, add_special_tokens=False)
-            pieces = whole.word_ids(0)[len(self._prefix_ids) :]
+            pieces = whole.word_ids(0)[frame(self.loaded.tokenizer).kept[0] + len(self._prefix_ids) :]
             return [end for end in range(1, len(ids)) if pieces[end] != pieces[end - 1]]
         heads = [(end, self._head(ids, end)) for end in range(1, len(ids))]
         return [end for end, head in heads if text.startswith(head) and text[len(head) : len(head) + 1].isspace()]

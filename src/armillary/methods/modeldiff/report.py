@@ -288,11 +288,14 @@ SECTION = "text-differences"
 
 def text_sections(comparison: TextComparison) -> list[Section]:
     """One section: the histogram of both directions, what could be compared, and the texts that part them most."""
+    starts = f" A reads every text after {comparison.start_a!r}, B after {comparison.start_b!r}."
+    names = f"A is {comparison.model_a}, B is {comparison.model_b}."
     return [
         Section(
             id=SECTION,
             title="How far the models differ, per byte of text",
-            summary=f"{text_headline(comparison)}\n\nA is {comparison.model_a}, B is {comparison.model_b}.",
+            summary=f"{text_headline(comparison)}\n\n{names}"
+            + (starts if comparison.start_a != comparison.start_b else ""),
             meaning="The models cut text into different tokens, so there is no common set of token sequences to count "
             "over. Instead each writes texts, both score them, and the difference is told per byte: D is the NLL in "
             "nats under A less that under B. Below 0 A finds the text more likely than B does, above 0 B does.",

@@ -129,6 +129,10 @@ class TextComparison:
     """Where A's draws were cut: "pre-token" or "white space"."""
 
     cut_b: str
+    start_a: str
+    """What stands before every text that A reads, as text."""
+
+    start_b: str
     length: int
     """Tokens drawn for a text, before the cut."""
 
@@ -172,6 +176,8 @@ class TextComparison:
             vocabulary_b=vocabulary_hash(b.loaded.tokenizer),
             cut_a=a.cut,
             cut_b=b.cut,
+            start_a=str(a.loaded.tokenizer.decode(a.start_ids)),
+            start_b=str(b.loaded.tokenizer.decode(b.start_ids)),
             prefix=a.prefix,
             bins=bins,
             a=of_a,

@@ -180,8 +180,8 @@ def compare_weights(a: LoadedModel, b: LoadedModel, *, seed: int = 0) -> WeightC
     entries = sum(weight.numel() for weight in b.model.parameters() if weight.dim() >= 2)
     return WeightComparison(
         matrices=_corrected(pairs, statistics),
-        # A head that is the embedding is laid over A's own head too.
-        compared=min(1.0, sum(pair.entries for pair in pairs) / max(1, entries)),
+        # A head that is the embedding has been counted with it.
+        compared=sum(pair.entries for pair in pairs if pair.name != "head" or not b.anatomy.tied) / max(1, entries),
         neurons=float(torch.cat(neurons).float().mean()) if neurons else None,
         reordered=reordered,
         notes=tuple(notes),

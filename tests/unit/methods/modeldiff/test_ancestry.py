@@ -121,9 +121,24 @@ def test_a_model_that_can_not_be_sampled_is_judged_by_its_weights() -> None:
         "mamba", vocab_size=1428, hidden_size=32, num_hidden_layers=2, state_size=8, bos_token_id=1, eos_token_id=2
     )
     a, b = (load((AutoModelForCausalLM.from_config(config).eval(), tiny("llama").tokenizer)) for _ in range(2))
-    for other, verdict in ((a, "derived"), (noisy(a, 0.1, seed=0), "derived"), (b, "no evidence of descent")):
+    for other, verdict in ((a, "identical"), (noisy(a, 0.1, seed=0), "derived"), (b, "no evidence of descent")):
         result = lineage(a, other, SPACE, CONFIG, derivations={})
         assert result.verdict == verdict and "Predictions were not compared" in result.notes[0]
+
+
+def test_a_head_that_is_the_embedding_is_counted_once() -> None:
+    """Of a GPT-2 laid over a Llama only the embedding fits, and that is told as its share."""
+    other = tiny("gpt2")
+    weights = lineage(tiny("llama"), other, SPACE, CONFIG, derivations={}).weights
+    matrices = sum(weight.numel() for weight in other.model.parameters() if weight.dim() >= 2)
+    assert weights is not None and len(weights.matrices) == 2
+    assert weights.compared == pytest.approx(other.anatomy.embedding.weight.numel() / matrices)
+
+
+def test_models_set_beside_need_the_vocabulary() -> None:
+    stranger = with_tokens_exchanged(tiny("llama", seed=1))
+    with pytest.raises(UsageError, match=r"different vocabularies.*; models set beside A and B need their vocabulary"):
+        lineage(tiny("llama"), tiny("llama"), SPACE, CONFIG, derivations={}, unrelated={"stranger": stranger})
 
 
 def test_the_permutation_test_keeps_its_level() -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from armillary.errors import InsufficientSamplesError, UsageError
 from armillary.methods.modeldiff import text_mode
 from armillary.methods.modeldiff.reading import BROKEN, OTHER_TOKENS, READ_DIFFERENTLY, SPECIAL, Reading
+from armillary.methods.modeldiff.report import text_sections
 from armillary.methods.modeldiff.text_mode import LIKE_A, LIKE_B, TextComparison, compare_texts
 from armillary.models import LoadedModel, tiny
 from armillary.models.anatomy import find_anatomy
@@ -158,6 +159,28 @@ def test_texts_are_cut_where_tokens_cannot_merge(kind: str, rule: str, text: str
     assert ids is not None and reading.cut == rule
     assert reading.shortened(text, ids) == shorter
     assert ids_of(model(kind), shorter) == ids[: len(ids_of(model(kind), shorter))]
+
+
+class Always(PreTrainedTokenizerFast):
+    """Puts its tokens around a text even where none are asked for."""
+
+    def __call__(self, *texts, add_special_tokens=True, **settings):  # type: ignore[no-untyped-def]
+        return super().__call__(*texts, add_special_tokens=True, **settings)
+
+
+def test_tokens_around_every_text_are_none_of_its_own() -> None:
+    backend = Tokenizer.from_str(tiny("gemma3").tokenizer.backend_tokenizer.to_str())
+    ids = [("<bos>", 1), ("<eos>", 2)]
+    backend.post_processor = processors.TemplateProcessing(single="<eos> $A <bos>", pair="$A $B", special_tokens=ids)
+    special = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
+    around = replace(
+        model(), tokenizer=Always(tokenizer_object=backend, clean_up_tokenization_spaces=False, **special)
+    )
+    plain, found = compare_texts(model(), model(), **SETTINGS), compare_texts(around, model(), **SETTINGS)
+    assert (found.start_a, found.start_b) == ("<eos>", "<bos>") and len(found.rows) > 20
+    assert [row.text for row in found.rows if row.side == "b"] == [row.text for row in plain.rows if row.side == "b"]
+    assert "A reads every text after '<eos>', B after '<bos>'." in text_sections(found)[0].summary
+    assert "A reads every" not in text_sections(plain)[0].summary
 
 
 def test_texts_that_the_other_tokenizer_changes_are_left_out_and_counted() -> None:
