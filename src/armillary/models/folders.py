@@ -175,4 +175,6 @@ def stored_weights(folder: Path) -> dict[str, Stored]:
 def quantisation(settings: Mapping[str, Any]) -> str | None:
     """The method by which weights are packed, as config.json says; None for plain weights."""
     how = settings.get("quantization_config")
-    return str(how.get("quant_method", "without a named method")) if isinstance(how, dict) and how else None
+    if how is None:
+        return None
+    return str(how.get("quant_method", "without a named method")) if isinstance(how, dict) else str(how)

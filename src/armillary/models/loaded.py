@@ -100,6 +100,7 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     return joined_digest([
         type(tokenizer).__name__, ways, tokenizer.padding_side, tokenizer.chat_template,
         _settings({name: str(token) for name, token in tokenizer.special_tokens_map.items()}),
+        *(["split_special_tokens"] if getattr(tokenizer, "split_special_tokens", False) else []),
     ])  # fmt: skip
 
 

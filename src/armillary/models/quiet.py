@@ -31,8 +31,11 @@ def quiet(*, bars: bool = False) -> Iterator[None]:
 
 def reason(error: BaseException) -> str:
     """The first sentence of a library's message, on one line, without its full stop: a part for our own sentence."""
-    text = " ".join(str(error).strip().split("\n")[0].split()) or type(error).__name__
-    text = text.split(". ")[0]
+    if isinstance(error, KeyError):
+        return f"the name {error} is not known"
+    lines = [" ".join(line.split()) for line in str(error).strip().split("\n")]
+    heading = len(lines) > 1 and lines[0].endswith(":")  # what is wrong stands below it
+    text = re.split(r"(?<!\.)\. ", lines[heading])[0] or type(error).__name__
     return (text if len(text) <= 200 else f"{text[:197]}...").rstrip(".:; ")
 
 

@@ -166,6 +166,9 @@ BROKEN: dict[str, tuple[Spoil, str]] = {
     "an unknown type": (settings(lambda c: c.update(model_type="flurb")), "model type `flurb`"),
     "an impossible width": (settings(lambda c: c.update(num_attention_heads=0)), "can't be opened"),
     "a type for another thing": (settings(lambda c: c.update(model_type="vit")), "is a model of type vit, which is no causal language model"),
+    "a width that does not divide": (settings(lambda c: c.update(hidden_size=33)), "hidden size (33) is not a multiple of"),
+    "an unknown activation": (settings(lambda c: c.update(hidden_act="sulu")), "the name 'sulu' is not known"),
+    "a quantisation without settings": (settings(lambda c: c.update(quantization_config="gptq")), "is quantised (gptq)"),
     "text for a number": (settings(lambda c: c.update(hidden_size="many")), "can't be opened"),
     # tensors that don't agree with the configuration
     "a missing tensor": (weights(lambda t: t.pop("model.norm.weight")), "lacks 1 of its weights (model.norm.weight)"),

@@ -63,6 +63,7 @@ CHANGES: dict[str, Callable[[Path], None]] = {
     "post-processor": tokens("post_processor", _BOS_FIRST),
     "special token": tokenizer_setting("eos_token", "<pad>"),
     "padding side": tokenizer_setting("padding_side", "left"),
+    "special tokens in a text": tokenizer_setting("split_special_tokens", True),
     "chat template": lambda folder: (folder / "chat_template.jinja").write_text("{{ messages }}") and None,
     "sampling": generation("temperature", 0.5),
     "end tokens of generation": generation("eos_token_id", [2, 7]),
