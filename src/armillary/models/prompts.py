@@ -61,8 +61,10 @@ def bare_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[l
     if isinstance(texts, str):
         raise UsageError(f"Give a list of texts; {texts[:60]!r} alone would be read letter by letter.")
     for text in texts:
-        if not isinstance(text, str) or any("\ud800" <= sign <= "\udfff" for sign in text):
-            raise UsageError(f"{text!r:.80} is no text in Unicode; in a shell, give it in UTF-8.")
+        try:
+            text.encode()
+        except (AttributeError, UnicodeEncodeError):
+            raise UsageError(f"{text!r:.80} is no text in Unicode; in a shell, give it in UTF-8.") from None
     if not texts:
         return []
     rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]

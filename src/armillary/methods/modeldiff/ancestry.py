@@ -167,8 +167,8 @@ def lineage(
     except (DifferentVocabularies, ModelError) as error:
         if not weights:
             raise
-        notes = (f"Predictions were not compared: {error}",)
-        return Lineage(relatives=(), weights=compared_weights, one_model=a.identity == b.identity, notes=notes)
+        note = f"Predictions were not compared: {error}"
+        return Lineage(relatives=(), weights=compared_weights, one_model=a.identity == b.identity, notes=(note,))
     try:
         sources, notes = sources_of([a, *others.values()], space, config)
     except DifferentVocabularies as error:
