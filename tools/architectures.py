@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -228,23 +229,59 @@ def step_with_cache(loaded: LoadedModel, _: Path) -> None:
         same(logprob, expected, float(own.abs().max()), "drawn tokens", len(sequence))
 
 
+class ExpertInputs(TorchFunctionMode):
+    """What each expert's write matrix is multiplied by, seen as the eager code of transformers does it."""
+
+    def __init__(self, modules: dict[int, nn.Module]) -> None:
+        super().__init__()
+        self.modules, self.given = modules, dict[int, Tensor]()
+        self.chosen: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def route(self, layer: int, _: nn.Module, args: tuple[Tensor, ...]) -> None:
+        """A hook: which experts the tokens of a layer are sent to, and their weights."""
+        self.chosen[layer] = args[1], args[2]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        second = args[1] if len(args) > 1 and isinstance(args[1], Tensor) else None
+        for layer, module in self.modules.items() if second is not None and second.dim() == 2 else ():
+            down = module.down_proj
+            if second.untyped_storage().data_ptr() == down.untyped_storage().data_ptr():
+                expert, (index_NK, weight_NK) = second.storage_offset() // down[0].numel(), self.chosen[layer]
+                ranks, rows = torch.where(expert == index_NK.T)
+                size = args[0].shape[1]
+                wide = self.given.setdefault(layer, torch.zeros(len(index_NK), len(down) * size))
+                wide[rows, expert * size : (expert + 1) * size] = args[0] * weight_NK[rows, ranks, None]
+        return func(*args, **(kwargs or {}))
+
+
 def step_profile(loaded: LoadedModel, _: Path) -> None:
     """Mean |activation| of every neuron in each text, read one text at a time at the same matrices."""
-
-    def note(given: dict[int, Tensor], layer: int, _: nn.Module, args: tuple[Tensor, ...]) -> None:
-        given[layer] = args[0]
-
     made = profile(loaded, {"a": TEXTS[:2], "b": TEXTS[2:]}, ProfileConfig(detail_texts=1))
-    writes = [matrix for matrix in loaded.anatomy.ffn_writes if matrix is not None]
+    experts = {
+        number: next(part for part in layer.modules() if isinstance(getattr(part, "down_proj", None), nn.Parameter))
+        for number, layer in enumerate(loaded.anatomy.layers)
+        if loaded.anatomy.ffn_writes[number] is None
+    }
+    if experts:
+        loaded.model.set_experts_implementation("eager")
     for text, means_LM in zip(TEXTS, made.means_NLM, strict=True):
-        given: dict[int, Tensor] = {}
+        inputs = ExpertInputs(experts)
+
+        def note(layer: int, _: nn.Module, args: tuple[Tensor, ...], given: dict[int, Tensor] = inputs.given) -> None:
+            given[layer] = args[0]
+
         handles = [
-            matrix.register_forward_pre_hook(partial(note, given, layer)) for layer, matrix in enumerate(writes)
+            experts[layer].register_forward_pre_hook(partial(inputs.route, layer))
+            if matrix is None
+            else matrix.register_forward_pre_hook(partial(note, layer))
+            for layer, matrix in enumerate(loaded.anatomy.ffn_writes)
         ]
-        own = own_logits(loaded.model, loaded.tokenizer(text)["input_ids"])
+        with inputs:
+            own = own_logits(loaded.model, loaded.tokenizer(text)["input_ids"])
         for handle in handles:
             handle.remove()
-        skip, size = made.config.skip, max(float(value.abs().max()) for value in given.values())
+        given, skip = inputs.given, made.config.skip
+        size = max(float(value.abs().max()) for value in given.values())
         expected = torch.stack([given[layer].reshape(len(own), -1)[skip:].abs().mean(0) for layer in sorted(given)])
         same(means_LM, expected, size, "activations")
 

@@ -14,7 +14,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "phi3": (),  # gate and up in one matrix
     "llama4_text": ("profile",),  # a body under another name; experts
     "deepseek_v3": ("profile",),  # a dense layer, then experts
-    "mixtral": ("profile",),
+    "mixtral": (),
     "rwkv": ("with cache",),
     "openai-gpt": ("with cache",),
     "mamba": ("with cache", "profile"),

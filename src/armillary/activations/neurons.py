@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from armillary.activations.stream import single_writes
+from armillary.activations.stream import neuron_writes
 from armillary.errors import ModelError, UsageError
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, equal_length_batches, run_body
+from armillary.models.experts import ExpertWrite
 from armillary.models.feed_forward import FfnFunction, weight_OI
 from armillary.progress import counted
 
@@ -25,13 +26,19 @@ Change = Callable[[Tensor], Tensor]
 """From the activations ``[..., M]`` of one layer to those that are written; it must leave its input as it was."""
 
 
-def ffn_writes(loaded: LoadedModel) -> tuple[nn.Module, ...]:
-    """The write matrix of each layer. ModelError where a layer has no single one, or where widths differ."""
-    writes = single_writes(loaded)
-    widths = {weight_OI(write).shape[1] for write in writes}
+def ffn_writes(loaded: LoadedModel) -> tuple[nn.Module | ExpertWrite, ...]:
+    """The write matrix of each layer, or its experts. ModelError where a layer has neither, or where widths differ."""
+    writes = neuron_writes(loaded)
+    widths = {write.neurons if isinstance(write, ExpertWrite) else weight_OI(write).shape[1] for write in writes}
     if len(widths) != 1:
         raise ModelError(f"The layers of {loaded.name} differ in their number of neurons: {sorted(widths)}.")
     return writes
+
+
+def neurons_shape(loaded: LoadedModel) -> tuple[int, int]:
+    """(layers, neurons of each); ModelError as ``ffn_writes``."""
+    writes = ffn_writes(loaded)
+    return len(writes), weight_OI(writes[0]).shape[1]
 
 
 def column_norms(loaded: LoadedModel) -> NDArray[np.float64]:
@@ -56,11 +63,18 @@ def changed(loaded: LoadedModel, changes: Mapping[int, Change], *, skip: int = 0
     fired: set[int] = set()
 
     def hook(layer: int, change: Change, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (changed_activations(layer, change, args[0]), *args[1:])
+
+    def changed_activations(layer: int, change: Change, old: Tensor) -> Tensor:
         fired.add(layer)
-        new = change(args[0])
-        if skip:
-            new = torch.where(firsts[0].reshape(*args[0].shape[:-1], 1), args[0], new)
-        return (new, *args[1:])
+        new = change(old)
+        return torch.where(firsts[0].reshape(*old.shape[:-1], 1), old, new) if skip else new
+
+    def add(
+        layer: int, change: Change, write: ExpertWrite, _: nn.Module, args: tuple[Any, ...], given: Any, out: Tensor
+    ) -> Tensor:
+        old = write.activations(args, given, out)
+        return out + write.written(changed_activations(layer, change, old) - old)
 
     firsts: list[Tensor] = []
 
@@ -80,7 +94,12 @@ def changed(loaded: LoadedModel, changes: Mapping[int, Change], *, skip: int = 0
         handles.append(base.register_forward_pre_hook(note, with_kwargs=True))
     try:
         for layer, change in changes.items():
-            handles.append(writes[layer].register_forward_pre_hook(partial(hook, layer, change)))
+            write = writes[layer]
+            handles.append(
+                write.module.register_forward_hook(partial(add, layer, change, write), with_kwargs=True)
+                if isinstance(write, ExpertWrite)
+                else write.register_forward_pre_hook(partial(hook, layer, change))
+            )
         yield
     finally:
         for handle in handles:

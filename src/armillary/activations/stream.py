@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from armillary.errors import ModelError, UsageError
 from armillary.models.batches import encode, pad, padded_batches, run_body
+from armillary.models.experts import ExpertWrite, expert_write
 from armillary.models.feed_forward import single_write
 from armillary.models.loaded import LoadedModel
 from armillary.progress import counted
@@ -70,10 +71,11 @@ class _Masks:
 def streaming(loaded: LoadedModel, site: Site, reducer: Reducer) -> Iterator[None]:
     """Inside the block every forward shows ``reducer`` its values, layer by layer, padding left out.
 
-    ``ffn`` is the input of each layer's FFN write matrix (the neurons' activations), ``layer`` the output of each
-    decoder block. Padding is known from the ``attention_mask`` of the call; without one all tokens count. Logits are
-    bit-equal to those without the block. All hooks are removed on any exit. Raises ``ModelError`` for ``ffn`` where a
-    layer has no single write matrix (experts, a state-space mixer without an FFN).
+    ``ffn`` is the input of each layer's FFN write matrix (the neurons' activations; of experts see ``ExpertWrite``),
+    ``layer`` the output of each decoder block. Padding is known from the ``attention_mask`` of the call; without one
+    all tokens count. Logits are bit-equal to those without the block. All hooks are removed on any exit. Raises
+    ``ModelError`` for ``ffn`` where a layer has neither a single write matrix nor experts in transformers' common form
+    (a state-space mixer without an FFN).
     """
     if site not in get_args(Site):
         raise UsageError(f"The site {site!r} is unknown; 'ffn' and 'layer' are accepted.")
@@ -89,23 +91,26 @@ def streaming(loaded: LoadedModel, site: Site, reducer: Reducer) -> Iterator[Non
         for module in {loaded.model, loaded.anatomy.base}:
             handles.append(module.register_forward_pre_hook(masks.enter, with_kwargs=True))
             handles.append(module.register_forward_hook(masks.leave, always_call=True))
-        modules = loaded.anatomy.layers if site == "layer" else single_writes(loaded)
-        for layer, module in enumerate(modules):
-            handles.append(_watch(module, site, partial(receive, layer)))
+        for layer, part in enumerate(loaded.anatomy.layers if site == "layer" else neuron_writes(loaded)):
+            handles.append(_watch(part, site, partial(receive, layer)))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def single_writes(loaded: LoadedModel) -> tuple[nn.Module, ...]:
-    """The FFN write matrix of each layer; ModelError naming the first layer that has no single one."""
-    for layer in range(loaded.anatomy.num_layers):
-        single_write(loaded, layer)
-    return tuple(write for write in loaded.anatomy.ffn_writes if write is not None)
+def neuron_writes(loaded: LoadedModel) -> tuple[nn.Module | ExpertWrite, ...]:
+    """The FFN write matrix of each layer, or its experts; ModelError naming the first layer that has neither."""
+    layers = enumerate(loaded.anatomy.layers)
+    writes = [loaded.anatomy.ffn_writes[number] or expert_write(layer) for number, layer in layers]
+    return tuple(write or single_write(loaded, layer) for layer, write in enumerate(writes))
 
 
-def _watch(module: nn.Module, site: Site, receive: Callable[[Tensor], None]) -> RemovableHandle:
+def _watch(module: nn.Module | ExpertWrite, site: Site, receive: Callable[[Tensor], None]) -> RemovableHandle:
+    if isinstance(module, ExpertWrite):
+        return module.module.register_forward_hook(
+            lambda _module, args, given, out: receive(module.activations(args, given, out)), with_kwargs=True
+        )
     if site == "ffn":
         return module.register_forward_pre_hook(lambda _module, args: receive(args[0]))
 

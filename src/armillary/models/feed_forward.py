@@ -19,6 +19,7 @@ from armillary.errors import ModelError, UsageError
 from armillary.models import LoadedModel
 from armillary.models.anatomy import expert_parameters
 from armillary.models.batches import run_body
+from armillary.models.experts import ExpertWrite, expert_write
 
 Matrix = nn.Linear | Conv1D
 
@@ -63,10 +64,14 @@ def single_write(loaded: LoadedModel, layer: int) -> nn.Module:
         return write
     experts = expert_parameters(anatomy.layers[layer], anatomy.hidden_size)
     why = f"its experts share {experts[0]}" if experts else "it holds several, or mixes tokens on the way"
-    raise ModelError(
-        f"layer {layer} of {loaded.name} ({type(loaded.model).__name__}) has no single FFN write matrix ({why}), so "
-        "its neurons can't be read or changed; what layers give out, and models with a dense FFN in each, can be."
-    )
+    if expert_write(anatomy.layers[layer]):
+        what = "this can't be done there; profiles and ablations read the neurons of its experts"
+    else:
+        what = (
+            "its neurons can't be read or changed; what layers give out, and models with a dense FFN in each, can be"
+        )
+    kind = type(loaded.model).__name__
+    raise ModelError(f"layer {layer} of {loaded.name} ({kind}) has no single FFN write matrix ({why}), so {what}.")
 
 
 def feed_forward(loaded: LoadedModel, layer: int) -> FeedForward:
@@ -118,7 +123,7 @@ def chosen_layers(loaded: LoadedModel, layers: Sequence[int] | None) -> list[int
     return chosen
 
 
-def weight_OI(matrix: nn.Module) -> Tensor:
+def weight_OI(matrix: nn.Module | ExpertWrite) -> Tensor:
     """The weight as ``[out, in]``: a view, transposed for Conv1D, which stores ``[in, out]``."""
     weight = cast(Tensor, matrix.weight)
     return weight.T if isinstance(matrix, Conv1D) else weight

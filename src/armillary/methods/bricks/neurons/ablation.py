@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from armillary.activations.neurons import Change, changed, ffn_writes
+from armillary.activations.neurons import Change, changed, neurons_shape
 from armillary.errors import UsageError
 from armillary.methods.bricks.losses import Effect, Losses, Texts, changes, effect, text_losses
 from armillary.methods.bricks.payloads import Index
@@ -34,7 +34,7 @@ def ablated(loaded: LoadedModel, chosen: Index) -> Iterator[None]:
     as well, and whose loss would drown what the neurons do. No weight is touched. UsageError for a neuron that the
     model doesn't have, ModelError as ``changed``.
     """
-    chosen.mask(len(ffn_writes(loaded)), loaded.anatomy.intermediate_size)
+    chosen.mask(*neurons_shape(loaded))
     with changed(loaded, {layer: _silencer(neurons) for layer, neurons in chosen.neurons.items()}, skip=1):
         yield
 

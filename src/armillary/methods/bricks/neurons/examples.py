@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from armillary.activations import streaming
-from armillary.activations.neurons import ffn_writes
+from armillary.activations.neurons import neurons_shape
 from armillary.errors import UsageError
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
@@ -97,7 +97,7 @@ def firing_examples(
     """
     if top < 1 or not texts:
         raise UsageError(f"examples need texts and a top of 1 or more; got {len(texts)} texts and top = {top}.")
-    chosen.mask(len(ffn_writes(loaded)), loaded.anatomy.intermediate_size)
+    chosen.mask(*neurons_shape(loaded))
     rows = encode(loaded, texts, max_tokens=max_tokens, least=2)
     reducer = _Strongest(chosen, top)
     with streaming(loaded, "ffn", reducer):

@@ -198,7 +198,7 @@ def profile(
     ``store`` (such as ``Parts.arrays``) keeps each chunk of texts, so that a killed run goes on. Beyond the result
     (L x M float32 a text) memory doesn't depend on the number of texts. UsageError for no texts or one too short to
     count, naming it; NumericError naming a text whose activations are not finite; ModelError for a model whose layers
-    have no single FFN write matrix.
+    have neither a single FFN write matrix nor readable experts.
     """
     config = config or ProfileConfig()
     if not texts or not all(len(rows) for rows in texts.values()):

@@ -58,7 +58,7 @@ def survey(
     Neurons are scored on ``limit`` texts of each capability and switched off on ``ablation_texts`` others. Of the
     caller's own ``texts`` (capability to texts; ``capabilities`` then picks among them) the first half scores and the
     second is held out. UsageError for fewer than two capabilities or for fewer than 20 texts of one to score on;
-    ModelError for a model whose layers have no single FFN write matrix.
+    ModelError for a model whose layers have neither a single FFN write matrix nor readable experts.
     """
     scoring, held_out = _texts(capabilities, texts, limit, ablation_texts, seed)
     activity = profile(loaded, scoring, READING, store=store)
