@@ -91,8 +91,12 @@ class QuestionEncoder:
         self._image_tokens = {token for token in (self._mark, *own) if token and _OF_MEDIA.search(token)}
         if prompt == CHAT and not getattr(given, "chat_template", None):
             raise UsageError("the model's processor has no chat template; write the prompt as a text instead.")
-        if prompt != CHAT and ("{image}" not in prompt or "{question}" not in prompt):
-            raise UsageError(f"a prompt needs {{image}} and {{question}}, or is 'chat'; got {prompt!r}.")
+        places = sorted(re.findall(r"\{(\w+)\}", prompt))
+        if prompt != CHAT and (places != ["image", "question"] or (self._mark and self._mark in prompt)):
+            raise UsageError(
+                f"a prompt needs {{image}} and {{question}}, once each and nothing else in braces and no mark of an "
+                f"image, or is 'chat'; got {prompt!r}."
+            )
 
     @property
     def marks(self) -> tuple[int, ...]:

@@ -160,8 +160,14 @@ def test_files_are_read_late_and_unreadable_ones_told(tmp_path: Path, tiny: Imag
 def test_prompts_need_their_places(tiny: ImageTextModel) -> None:
     with pytest.raises(UsageError, match="chat template"):
         QuestionEncoder(tiny.processor, "chat")
-    with pytest.raises(UsageError, match=r"needs \{image\} and \{question\}"):
-        QuestionEncoder(tiny.processor, "{question} Answer:")
+    for prompt in (
+        "{question} Answer:",
+        "{image}{image}{question}",
+        "<image>{image}{question}",
+        "{image}{question}{choices}",
+    ):
+        with pytest.raises(UsageError, match=r"needs \{image\} and \{question\}, once each"):
+            QuestionEncoder(tiny.processor, prompt)
     spaced = QuestionEncoder(tiny.processor, "{image}{question} ")
     assert spaced.answer_ids("red") != QuestionEncoder(tiny.processor).answer_ids("red")
     with pytest.raises(UsageError, match="makes nothing"):
