@@ -128,7 +128,8 @@ def without_autocast(model: nn.Module) -> Iterator[None]:
 def nudged(model: nn.Module, size: float) -> Iterator[None]:
     """Inside, token embeddings are up or down by the relative ``size``, by turns: a change that is rounding alone.
 
-    Of a module that names no embedding it is what comes out of its first part with weights.
+    So are embeddings that are given in place of ids; of a module that names no embedding it is what comes out of its
+    first part with weights.
     """
     find = getattr(model, "get_input_embeddings", None)
     own = (module for module in model.modules() if next(module.parameters(recurse=False), None) is not None)
@@ -139,13 +140,17 @@ def nudged(model: nn.Module, size: float) -> Iterator[None]:
         signs = 1 - 2 * (torch.arange(output.shape[-1], device=output.device) % 2)
         return output * (1 + size * signs).to(output.dtype)
 
+    def nudge_given(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        ready = {name: nudge(module, given, value) for name, value in named.items() if name == "inputs_embeds"}
+        return given, {**named, **ready}
+
     embedding = next(own, None) if find is None else find()
-    handle = None if embedding is None else embedding.register_forward_hook(nudge)
-    try:
+    with ExitStack() as stack:
+        handles = [model.register_forward_pre_hook(nudge_given, with_kwargs=True)]
+        handles += [] if embedding is None else [embedding.register_forward_hook(nudge)]
+        for handle in handles:
+            stack.callback(handle.remove)
         yield
-    finally:
-        if handle is not None:
-            handle.remove()
 
 
 def refuse_sharded(parameters: Parameters) -> None:

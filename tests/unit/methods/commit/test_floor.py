@@ -126,6 +126,12 @@ def test_a_nudge_and_a_way_round_autocast_leave_no_trace() -> None:
     plain = other.eval()(features)
     with nudged(other, rounding(other)):
         assert not torch.equal(other(features), plain)
+    text: Any = tiny_vision().model.model.language_model.bfloat16()
+    embeds = {"inputs_embeds": torch.randn(1, 3, 32, generator=torch.Generator().manual_seed(0)).bfloat16()}
+    plain = text(**embeds)[0]
+    with nudged(text, rounding(text)):
+        assert not torch.equal(text(**embeds)[0], plain)
+    assert torch.equal(text(**embeds)[0], plain)
     wrapped = vars(model)["forward"] = lambda **inputs: None
     vars(model)["_original_forward"] = type(model).forward.__get__(model)
     with pytest.raises(ZeroDivisionError), without_autocast(model):
