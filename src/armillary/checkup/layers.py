@@ -141,14 +141,11 @@ def describe_rank(survey: LayerSurvey) -> Diagnosed:
         f"Of {width:,} dimensions the layers use between {values[low]:,.0f} (layer {low}) and {values[high]:,.0f} "
         f"(layer {high}), measured on {survey.texts} texts."
     )
-    sinks = [
-        sum(shares) / len(survey.groups) for shares in zip(*(group.sinks for group in survey.groups), strict=True)
-    ]
+    sinks = survey.sinks()
     if max(sinks):
         most = max(range(len(sinks)), key=sinks.__getitem__)
-        summary += (
-            f" Attention sinks stand apart: {sinks[most]:.1%} of the tokens in layer {most}, where they are most."
-        )
+        share = f"{sinks[most]:.1%} of the tokens in layer {most}"
+        summary += f" Attention sinks stand apart: {share}, where they are most."
     figure = _lines(
         "Effective rank of the layer outputs",
         "effective rank",

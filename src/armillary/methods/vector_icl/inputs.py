@@ -38,6 +38,8 @@ def on_cpu(X: Any) -> Any:
 def encoded(encoder: AnyEncoder, inputs: Sequence[Any]) -> NDArray[np.float64]:
     """Checked vectors of the inputs, one each; UsageError where the encoder gives another number of them."""
     items = list(inputs)
+    if isinstance(encoder, str) or not (isinstance(encoder, Encoder) or callable(encoder)):
+        raise UsageError(f"an encoder has encode(list) or is called with one, as a ready model; got {encoder!r}.")
     given = encoder.encode(items) if isinstance(encoder, Encoder) else encoder(items)
     vectors = checked_vectors(given)
     if len(vectors) != len(items):

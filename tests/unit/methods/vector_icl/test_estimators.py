@@ -357,6 +357,9 @@ def test_tensors_of_any_precision_are_read_and_what_is_no_number_is_refused(lm: 
     assert by_encoder.set_params(shots=1, training=QUICK).fit(list(X), y).predict_proba(list(X)) == pytest.approx(
         wanted
     )
+    for wrong, words in (({"encoder": "all-minilm"}, "an encoder has encode"), ({"lm": None}, "a model is a name")):
+        with pytest.raises(UsageError, match=words):
+            clone(fitted).set_params(**wrong).fit(X, y)
     masked = np.ma.masked_array(X, mask=X > 1)
     for given, words in ((masked, "are masked"), (X.astype("M8[s]"), "dates and times are no numbers")):
         for act in (fitted.predict, lambda given: clone(fitted).fit(given, y)):
