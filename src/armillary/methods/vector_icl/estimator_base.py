@@ -331,7 +331,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         """The language model, opened once for each setting of ``lm``."""
         if isinstance(self.lm, (LoadedModel, ModelByName)):
             return self.lm if isinstance(self.lm, LoadedModel) else self.lm.open()
-        if not hasattr(self, "_opened") or self._opened_as != self.lm:
+        if not hasattr(self, "_opened") or getattr(self, "_opened_as", None) != self.lm:
             self._opened, self._opened_as = load(self.lm), self.lm
         return self._opened
 

@@ -5,7 +5,7 @@ Legend: N inputs, E encoder width.
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -37,8 +37,8 @@ def on_cpu(X: Any) -> Any:
 
 def encoded(encoder: AnyEncoder, inputs: Sequence[Any]) -> NDArray[np.float64]:
     """Checked vectors of the inputs, one each; UsageError where the encoder gives another number of them."""
-    items = list(inputs)
-    if isinstance(encoder, str) or not (isinstance(encoder, Encoder) or callable(encoder)):
+    items, way = list(inputs), cast(Any, encoder)
+    if isinstance(way, str) or not (isinstance(way, Encoder) or callable(way)):
         raise UsageError(f"an encoder has encode(list) or is called with one, as a ready model; got {encoder!r}.")
     given = encoder.encode(items) if isinstance(encoder, Encoder) else encoder(items)
     vectors = checked_vectors(given)
