@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedModel,
     modeling_gguf_pytorch_utils as gguf_tensors,
 )
+from transformers.integrations.gguf import gguf_tokenizer_mapping as gguf_tokens
 
 from armillary.errors import ModelError
 from armillary.fetch import cache
@@ -105,6 +106,7 @@ def convert(path: Path, folder: Path, step: Callable[[], None]) -> None:
             refuse_gaps(opened[1], path.name)
             refuse_unread(opened[1], path.name)
             reader = _reader(path)
+            _refuse_unknown_split(reader, path.name)
             _set_positions(opened[0], reader, path.name)
             _refuse_unlike(opened[0], reader, path.name)
             step()
@@ -136,6 +138,24 @@ def _without_bar() -> Iterator[None]:
 
 def _plain(items: Iterable[object], *_: object, **__: object) -> Iterable[object]:
     return items
+
+
+_LIKE_GPT2 = {
+    None, "default", "gpt-2", "phi-2", "mpt", "olmo", "jais", "jina-es", "jina-de", "trillion", "granite-docling",
+    "smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b",
+}  # fmt: skip
+"""Ways to split a text that are GPT-2's, which transformers takes where it knows none; those of the second line also
+part digits, between which their vocabularies have no merges then."""
+
+
+def _refuse_unknown_split(reader: GGUFReader, label: str) -> None:
+    """ModelError where transformers has no rule for how the file splits a text before merges."""
+    model, split = (_field(reader, f"tokenizer.ggml.{name}") for name in ("model", "pre"))
+    if model == "gpt2" and split not in {*_LIKE_GPT2, *gguf_tokens.GGUF_PRE_TOKENIZER_SPLITS}:
+        raise ModelError(
+            f"{label} splits texts in the way {split!r}, which transformers has no rule for, so its tokens would be "
+            "others; give the folder that it was made from."
+        )
 
 
 # What transformers passes over in a file: tensors that it has no name for, and most keys. Each gives other numbers.

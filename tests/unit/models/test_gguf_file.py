@@ -138,6 +138,7 @@ def test_positions_are_scaled_as_the_file_says(more: More, expected: np.ndarray,
         (lambda out: out.add_uint16("split.count", 3), "is one of 3 parts of a model; join them"),
         (lambda out: out.add_type("mmproj"), "that reads images (mmproj)"),
         (lambda out: out.add_type("adapter"), "holds no model but adapter"),
+        (lambda out: out.add_tokenizer_pre("deepseek-llm"), "splits texts in the way 'deepseek-llm'"),
     ],
 )
 def test_what_the_opened_model_has_no_place_for_is_refused(more: More, words: str, tmp_path: Path) -> None:
