@@ -355,7 +355,7 @@ def test_tables_are_refused_by_row(content: str, words: str) -> None:
         ("a,note,label\n1,[1] see,x\n2,three,y\n", [[1.0], [2.0]]),
         ("a,note,label\n1,5,x\n2,red,y\n3,blue,z\n", [[1.0], [2.0], [3.0]]),
         ("a,label\r1,x\r", [[1.0]]),
-        ("\ufeff\ufeffa,label\n1,x\n", [[1.0]]),
+        ("\ufeff\ufefflabel,a\nx,1\n", [[1.0]]),
         ("sample_id,PassengerId,a,label\n70,1,1,x\n71,2,2,y\n", [[1.0], [2.0]]),
         ("acid,grid,my_id,label\n1,2,7,x\n3,4,7,y\n", [[1.0, 2.0, 7.0], [3.0, 4.0, 7.0]]),
     ],

@@ -124,7 +124,8 @@ def _block(
     if own_N is None or (own_tokens is None and hasattr(own, "token_scores")):
         own_N, own_tokens = _score(own, draws.ids_NL)
     other_N, other_tokens = _score(other, draws.ids_NL)
-    arrays |= {"own": numbers(own_N, "drawing"), "other": numbers(other_N, "other")}
+    count = len(draws.ids_NL)
+    arrays |= {"own": numbers(own_N, "drawing", count), "other": numbers(other_N, "other", count)}
     if own_tokens is not None and other_tokens is not None:
         arrays |= {"own_tokens": own_tokens.astype(np.float32), "other_tokens": other_tokens.astype(np.float32)}
     texts = getattr(own, "texts", None)

@@ -20,6 +20,9 @@ ROUNDING = 1e-5
 """Share of an end by which a window is wider than its quantiles: a draw of the pilot that is drawn again lies inside
 however its batch was rounded, and a model with one value only (a uniform one) still gets a window around it."""
 
+_CERTAIN = 0.01
+"""Nats above certainty that are rounding: of 16 tokens with logits in the hundreds, in float32."""
+
 LEAST_TEXTS = 20
 """Human texts that choose a window: with fewer the 5 % quantile rests on the very lowest alone."""
 
@@ -95,11 +98,14 @@ def drawn_pilot(
         source: Any = lent if hasattr(lent, "sample") else sources[side]
         draws = as_draws(source.sample(config.pilot, seed=block_seed(seeds[side], -1)), space.length)
         # Scored alike by all, so that a copy has the same numbers to the bit.
-        nll_MN = np.stack([numbers(other.score(draws.ids_NL), "pilot") for other in sources.values()])
+        ids_NL = draws.ids_NL
+        nll_MN = np.stack([numbers(other.score(ids_NL), "pilot", len(ids_NL)) for other in sources.values()])
         own_N = nll_MN[list(sources).index(side)]
         told_N = own_N if draws.nll_N is None else draws.nll_N
         plain = np.isclose(draws.log_q_KN[draws.rung_N, np.arange(len(told_N))], -told_N, atol=1e-3)
         plain = plain if plain.any() else np.isfinite(own_N)
+        if not plain.any():
+            raise NumericError("A model gives probability 0 to every sequence that it drew itself.")
         return {"nll": nll_MN[:, plain]}
 
     nll = [kept(store, f"{side} pilot, scored by all", lambda side=side: draw(side))["nll"] for side in sources]  # type: ignore[misc]
@@ -127,11 +133,15 @@ def as_draws(drawn: Draws | tuple[Any, Any], length: int) -> Draws:
     draws = drawn if isinstance(drawn, Draws) else Draws.single(*drawn)
     if draws.ids_NL.ndim != 2 or draws.ids_NL.shape[1] != length:
         raise UsageError(f"sample must give sequences of {length} tokens, got shape {draws.ids_NL.shape}.")
+    if draws.log_q_KN.ndim != 2 or draws.log_q_KN.shape[1] != len(draws.ids_NL):
+        shape = draws.log_q_KN.shape[1:]
+        raise UsageError(f"sample must give one log-probability a sequence: {len(draws.ids_NL)}, not {shape}.")
     own_N = draws.log_q_KN[draws.rung_N, np.arange(len(draws.ids_NL))]
-    if not np.isfinite(own_N).all():
+    wrong_N = ~np.isfinite(own_N) | (own_N > _CERTAIN)
+    if wrong_N.any():
         raise NumericError(
-            "A sequence was drawn with log-probability "
-            f"{own_N[~np.isfinite(own_N)][0]}: what is drawn must have a finite one under its own proposal."
+            f"A sequence was drawn with log-probability {own_N[wrong_N][0]:g}: what is drawn must have a finite one "
+            "under its own proposal, of 0 or less."
         )
     return draws
 
@@ -141,11 +151,13 @@ def block_seed(seed: int, block: int) -> int:
     return int(np.random.SeedSequence([seed, block + 1]).generate_state(1)[0])
 
 
-def numbers(nll: Any, which: str) -> Floats:
-    """A model's NLL as float64; NumericError for NaN and for more than certainty."""
+def numbers(nll: Any, which: str, count: int) -> Floats:
+    """A model's NLL as float64 ``[count]``; NumericError for another shape, for NaN and for more than certainty."""
     nll_N: Floats = np.asarray(nll, dtype=np.float64)
-    if np.isnan(nll_N).any() or (nll_N == -np.inf).any():
+    wrong = int((~(nll_N >= -_CERTAIN)).sum())
+    if nll_N.shape != (count,) or wrong:
         raise NumericError(
-            f"The {which} model gave an NLL that is no number for {int(np.isnan(nll_N).sum())} sequences."
+            f"The {which} model gave {nll_N.shape} numbers for {count} sequences, {wrong} of them NaN or below 0; "
+            "score must give one NLL each: the log-probability with its sign turned, infinity for probability 0."
         )
     return nll_N

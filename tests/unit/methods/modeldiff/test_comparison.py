@@ -304,6 +304,32 @@ class Lost:
         return drawn.ids_NL, np.full(n, -np.inf)
 
 
+@pytest.mark.parametrize(
+    ("score", "draw", "words"),
+    [
+        (lambda nll: -nll, None, r"gave \(40,\) numbers for 40 sequences, 40 of them NaN or below 0; score must give"),
+        (lambda nll: nll[:-1], None, r"gave \(39,\) numbers for 40 sequences"),
+        (lambda nll: nll[:, None], None, r"gave \(40, 1\) numbers for 40 sequences"),
+        (lambda nll: nll * np.nan, None, "40 of them NaN"),
+        (lambda nll: nll + np.inf, None, "probability 0 to every sequence that it drew itself"),
+        (None, lambda log_q: -log_q, "must have a finite one under its own proposal, of 0 or less"),
+        (None, lambda log_q: log_q[:-1], r"one log-probability a sequence: 40, not \(39,\)"),
+    ],
+)
+def test_an_engine_that_gives_something_else_is_refused(score: Any, draw: Any, words: str) -> None:
+    class Engine:
+        def score(self, ids_NL: Any) -> Any:
+            return A.score(ids_NL) if score is None else score(A.score(ids_NL))
+
+        def sample(self, n: int, *, seed: int) -> tuple[Any, Any]:
+            drawn = A.sample(n, seed=seed)
+            log_q_N = drawn.log_q_KN[drawn.rung_N, np.arange(n)]
+            return drawn.ids_NL, log_q_N if draw is None else draw(log_q_N)
+
+    with pytest.raises((NumericError, UsageError), match=words):
+        compare(Engine(), Engine(), InputSpace(length=LENGTH), samples=40, pilot=40)
+
+
 def test_unreachable_support_is_refused() -> None:
     with pytest.raises(NumericError, match="own proposal"):
         compared(Lost(), B)

@@ -53,6 +53,16 @@ def test_tokens_that_one_model_alone_has_are_left_out(kind: str, rows: int) -> N
         assert not lacking or "'<|im_" in notes[0]
 
 
+def test_an_id_that_was_renamed_is_left_out_for_both() -> None:
+    """Fine-tunes give reserved tokens new names: the id and its row are there in both and mean two things."""
+    models = [with_tokens(tiny("llama"), [name]) for name in ("<|reserved_0|>", "<|im_end|>")]
+    renamed = len(tiny("llama").tokenizer)
+    assert common_ids(models) == set(range(renamed)) and models[0].known_ids == set(range(renamed + 1))
+    sources, notes = sources_of(models, InputSpace(length=4), CompareConfig())
+    assert all(np.isinf(source.score(np.array([[renamed, 5, 6, 7]]))).all() for source in sources)
+    assert "'<|reserved_0|>'" in notes[0] and "'<|im_end|>'" in notes[1]
+
+
 def test_a_grown_copy_is_the_same_over_the_ids_that_both_have() -> None:
     plain = tiny("llama")
     result = compare(plain, with_tokens(plain, ["<|im_end|>"]), InputSpace(length=4), samples=100)

@@ -176,6 +176,8 @@ def test_tokens_around_every_text_are_none_of_its_own() -> None:
     around = replace(
         model(), tokenizer=Always(tokenizer_object=backend, clean_up_tokenization_spaces=False, **special)
     )
+    reading, text = Reading(around), " is Londonx"
+    assert reading.shortened(text, ids_of(model(), text)) == " is", "pre-tokens are counted without what is around"
     plain, found = compare_texts(model(), model(), **SETTINGS), compare_texts(around, model(), **SETTINGS)
     assert (found.start_a, found.start_b) == ("<eos>", "<bos>") and len(found.rows) > 20
     assert [row.text for row in found.rows if row.side == "b"] == [row.text for row in plain.rows if row.side == "b"]
