@@ -415,7 +415,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         scale_E = getattr(self, "column_scale_", None)
         if slots == 1 and scale_E is not None:
             vectors = vectors / scale_E
-        return torch.tensor(np.ascontiguousarray(vectors).reshape(len(vectors) * slots, -1))
+        return torch.tensor(vectors.reshape(len(vectors) * slots, -1))
 
     def _queries(self, X: Any) -> tuple[Tensor, int]:
         """Table of the queries' vectors, and how many queries there are."""
