@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from gguf import GGUFReader
+from tokenizers import pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
     modeling_gguf_pytorch_utils as gguf_tensors,
 )
 from transformers.integrations.gguf import gguf_tokenizer_mapping as gguf_tokens
@@ -25,8 +27,9 @@ from armillary.files import no_space, sha256_of
 from armillary.models.quiet import quiet, reason, refuse_gaps, refuse_unread
 from armillary.progress import counted
 
-CONVERTER = 2
-"""Raised with every change here that gives other tensors, settings or tokens; 2 reads rope_freqs."""
+CONVERTER = 3
+"""Raised with every change here that gives other tensors, settings or tokens; 2 reads rope_freqs, 3 parts
+digits first where the file says so."""
 
 
 def converter_version() -> str:
@@ -106,7 +109,7 @@ def convert(path: Path, folder: Path, step: Callable[[], None]) -> None:
             refuse_gaps(opened[1], path.name)
             refuse_unread(opened[1], path.name)
             reader = _reader(path)
-            _refuse_unknown_split(reader, path.name)
+            _set_split(tokenizer, reader, path.name)
             _set_positions(opened[0], reader, path.name)
             _refuse_unlike(opened[0], reader, path.name)
             step()
@@ -140,22 +143,27 @@ def _plain(items: Iterable[object], *_: object, **__: object) -> Iterable[object
     return items
 
 
+# How a text is split before merges. Where transformers knows no rule by the file's name for it, it takes GPT-2's.
+
 _LIKE_GPT2 = {
     None, "default", "gpt-2", "phi-2", "mpt", "olmo", "jais", "jina-es", "jina-de", "trillion", "granite-docling",
-    "smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b",
 }  # fmt: skip
-"""Ways to split a text that are GPT-2's, which transformers takes where it knows none; those of the second line also
-part digits, between which their vocabularies have no merges then."""
+_DIGITS_FIRST = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
+"""GPT-2's once every digit stands alone: white space in front of one is split otherwise."""
 
 
-def _refuse_unknown_split(reader: GGUFReader, label: str) -> None:
-    """ModelError where transformers has no rule for how the file splits a text before merges."""
+def _set_split(tokenizer: PreTrainedTokenizerBase, reader: GGUFReader, label: str) -> None:
+    """The file's way to split; ModelError where neither transformers nor this module has a rule for it."""
     model, split = (_field(reader, f"tokenizer.ggml.{name}") for name in ("model", "pre"))
-    if model == "gpt2" and split not in {*_LIKE_GPT2, *gguf_tokens.GGUF_PRE_TOKENIZER_SPLITS}:
+    if model != "gpt2" or split in {*_LIKE_GPT2, *gguf_tokens.GGUF_PRE_TOKENIZER_SPLITS}:
+        return
+    if split not in _DIGITS_FIRST:
         raise ModelError(
             f"{label} splits texts in the way {split!r}, which transformers has no rule for, so its tokens would be "
             "others; give the folder that it was made from."
         )
+    steps = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
 
 
 # What transformers passes over in a file: tensors that it has no name for, and most keys. Each gives other numbers.

@@ -1,5 +1,6 @@
 """GGUF files become folders that give the same logits."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,3 +147,13 @@ def test_what_the_opened_model_has_no_place_for_is_refused(more: More, words: st
         load(write_gguf(gguf_twin(), tmp_path / "a.gguf", more))
     assert words in str(caught.value) and "\n" not in str(caught.value)
     assert not list(cache.cache_folder().rglob("*.safetensors"))
+
+
+def test_digits_stand_alone_where_the_file_says_so(tmp_path: Path) -> None:
+    parts = {}
+    for split in ("gpt-2", "smollm"):
+        named = functools.partial(GGUFWriter.add_tokenizer_pre, pre=split)
+        opened = load(write_gguf(gguf_twin(), tmp_path / f"{split}.gguf", named))
+        backend = opened.tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+        parts[split] = [part for part, _ in backend.pre_tokenizer.pre_tokenize_str("x  71")]
+    assert parts == {"gpt-2": ["x", "Ġ", "Ġ71"], "smollm": ["x", "ĠĠ", "7", "1"]}
