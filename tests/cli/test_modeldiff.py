@@ -11,6 +11,7 @@ import pytest
 
 from armillary.cli.main import main
 from armillary.methods.modeldiff.result import Comparison
+from armillary.methods.modeldiff.tempering import parallel_tempering
 from armillary.records.record import RunRecord
 from armillary.records.sections import Tokens
 from copies import with_tokens_exchanged
@@ -131,11 +132,15 @@ def test_human_texts_choose_the_window(out: Path, tmp_path: Path, capsys: Captur
     assert "needs 20 texts" in capsys.readouterr().err
 
 
-def test_parallel_tempering_in_place_of_own_draws(out: Path, capsys: Capture) -> None:
-    # Short sequences and two rungs: what a ladder costs grows with both.
+def test_parallel_tempering_in_place_of_own_draws(out: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Short sequences, two rungs and short runs: what a ladder costs grows with all three.
+    monkeypatch.setattr(
+        "armillary.methods.modeldiff.tempered_source.parallel_tempering",
+        lambda model, **settings: parallel_tempering(model, **{**settings, "sweeps": 100, "burn_in": 50}),
+    )
     options = ["--proposal", "tempered", "--temperatures", "1.0", "1.5", "--weighting", "profile"]
-    command = ["modeldiff", "tiny-llama", "tiny-qwen3", "--length", "2", "--pilot", "60", *options, "--out", str(out)]
-    assert main(command) == 0, capsys.readouterr().err
+    command = ["modeldiff", "tiny-llama", "tiny-qwen3", "--length", "2", "--pilot", "60", "--samples", "200", *options]
+    assert main([*command, "--out", str(out)]) == 0, capsys.readouterr().err
     held = Comparison.load(out / "samples.npz")
     assert held.config.proposal == "tempered" and held.a.log_q_KN is not None and len(held.a.log_q_KN) == 2
     assert len(np.unique(held.a.unit_N)) == 64, "each ladder is resampled as one"
