@@ -158,7 +158,7 @@ def stored_tensors(path: Path) -> dict[str, Stored]:
     """What a file of safetensors holds, by name. ModelError where it is cut short or no such file."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: Stored(path, file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
+            return {name: Stored(path, file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118  (no iterator)
     except (OSError, SafetensorError) as error:
         if path.is_symlink() and not path.exists():
             raise ModelError(f"{path} is a link to a file that is not there; fetch the model again.") from error

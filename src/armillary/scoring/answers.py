@@ -202,7 +202,7 @@ def _checked(model: PreTrainedModel, given: Mapping[str, Tensor]) -> bool:
         try:
             hidden_BD, mask_BT, cache = _last(model, given)
             after_B1D = _body(model, new_B1, torch.cat([mask_BT, new_B1], dim=1), cache)
-        except Exception:
+        except Exception:  # whatever an architecture raises there: answers are then read afresh, which was tried above
             return False
     return same_states(torch.stack([hidden_BD, after_B1D[:, 0]], dim=1), own_BLD)
 

@@ -5,6 +5,7 @@ The rule is ours (the paper's could not be read). Legend: M models, N draws of t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,14 +102,14 @@ def drawn_pilot(
         ids_NL = draws.ids_NL
         nll_MN = np.stack([numbers(other.score(ids_NL), "pilot", len(ids_NL)) for other in sources.values()])
         own_N = nll_MN[list(sources).index(side)]
-        told_N = own_N if draws.nll_N is None else draws.nll_N
-        plain = np.isclose(draws.log_q_KN[draws.rung_N, np.arange(len(told_N))], -told_N, atol=1e-3)
+        stated_N = own_N if draws.nll_N is None else draws.nll_N
+        plain = np.isclose(draws.log_q_KN[draws.rung_N, np.arange(len(stated_N))], -stated_N, atol=1e-3)
         plain = plain if plain.any() else np.isfinite(own_N)
         if not plain.any():
             raise NumericError("A model gives probability 0 to every sequence that it drew itself.")
         return {"nll": nll_MN[:, plain]}
 
-    nll = [kept(store, f"{side} pilot, scored by all", lambda side=side: draw(side))["nll"] for side in sources]  # type: ignore[misc]
+    nll = [kept(store, f"{side} pilot, scored by all", partial(draw, side))["nll"] for side in sources]
     drawn_from_N = np.repeat(np.arange(len(nll)), [nll_MK.shape[1] for nll_MK in nll])
     return Pilot(nll_MN=np.concatenate(nll, axis=1), drawn_from_N=drawn_from_N, quantiles=space.quantiles)
 

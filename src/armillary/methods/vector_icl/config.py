@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 from armillary.data.vector_files import Task
@@ -111,6 +112,16 @@ class TrainingConfig:
             )
         if self.clip is not None and not self.clip > 0:
             raise UsageError(f"clip must be above 0 or None, got {self.clip}.")
+
+
+def check_settings(*, template: object, training: object, pretraining: object, batch_size: object) -> None:
+    """UsageError for what an estimator can't take: scikit-learn's constructors store whatever they are given."""
+    kinds = {"template": SlotTemplate, "training": TrainingConfig, "pretraining": TrainingConfig}
+    for (name, kind), value in zip(kinds.items(), (template, training, pretraining), strict=True):
+        if value is not None and not isinstance(value, kind):
+            raise UsageError(f"{name} must be a {kind.__name__} or None; got {value!r}.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
+        raise UsageError(f"batch_size must be a whole number of at least 1; got {batch_size!r}.")
 
 
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:

@@ -35,6 +35,7 @@ from armillary.methods.vector_icl.config import (
     Norm,
     SlotTemplate,
     TrainingConfig,
+    check_settings,
     fit_training,
 )
 from armillary.methods.vector_icl.decoding import ReadQueries, SharedPrefix
@@ -46,6 +47,7 @@ from armillary.methods.vector_icl.inputs import (
     encoder_facts,
     on_cpu,
     refuse_rows,
+    uneven_spread,
 )
 from armillary.methods.vector_icl.projector import Projector, new_projector, save_projector
 from armillary.methods.vector_icl.projector_fit import continuations, pretrain_projector
@@ -55,9 +57,6 @@ from armillary.methods.vector_icl.training import TrainingCurve
 from armillary.models import LoadedModel, load
 
 Tune = Callable[[Projector, Tensor, TrainingConfig], TrainingCurve]
-
-UNEVEN = 10.0
-"""A column with so many times the spread of the middle one is a matter of units: columns are scaled then (ours)."""
 
 NOT_KEPT = ("lm", "encoder", "projector", "template", "training", "pretraining", "words", "random_state")
 """Settings that a fit on the disk does not hold as they stand."""
@@ -127,6 +126,7 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         Without ``texts``, ``X`` are texts: each is split, ``encoder`` makes the vector of the first part, and the
         second is predicted. Raises as ``pretrain_projector`` and ``continuations``.
         """
+        self._check_settings()
         loaded = self._open()
         if texts is None:
             if self.encoder is None:
@@ -295,11 +295,8 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, table_NE: Tensor, texts: list[str], draw: Draw, answer_tokens: int, tune: Tune) -> None:
         """Projector, demonstrations and what they are drawn from; ``texts`` follow the demonstrations."""
-        if isinstance(self.batch_size, bool) or self.batch_size < 1 or self.demos not in ("fixed", "per_query"):
-            raise UsageError(
-                f"batch_size must be 1 or more and demos 'fixed' or 'per_query'; "
-                f"got {self.batch_size} and {self.demos!r}."
-            )
+        if self.demos not in ("fixed", "per_query"):
+            raise UsageError(f"demos must be 'fixed' or 'per_query'; got {self.demos!r}.")
         projector = self._first_projector(self.lm_, table_NE, texts)
         if self.tune:
             shown = self.shots * max(1, len(getattr(self, "classes_", ())))
@@ -334,6 +331,10 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "_opened") or getattr(self, "_opened_as", None) != self.lm:
             self._opened, self._opened_as = load(self.lm), self.lm
         return self._opened
+
+    def _check_settings(self) -> None:
+        settings = self.get_params(deep=False)
+        check_settings(**{name: settings[name] for name in ("template", "training", "pretraining", "batch_size")})
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -383,7 +384,8 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
         return checked_vectors(checked) if dtype is np.float64 else checked
 
     def _pair(self, X: Any, y: Any, *, numeric: bool = False) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """Vectors and targets, as many of each."""
+        """Vectors and targets, as many of each; wrong settings are refused before anything is read."""
+        self._check_settings()
         if y is None:
             raise UsageError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         vectors = self._vectors(X, reset=True)
@@ -394,19 +396,10 @@ class VectorICLBase(BaseEstimator):  # type: ignore[misc]
             targets = check_array(targets, ensure_2d=False, dtype=np.float64, input_name="y")
         assert_all_finite(targets, input_name="y")
         check_consistent_length(vectors, targets)
-        self.column_scale_ = self._uneven(vectors)
-        return vectors, targets
-
-    def _uneven(self, vectors: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """Spread of each column where one has ``UNEVEN`` times that of the middle one, so that a projector would see
-        little else; else None."""
         begun = isinstance(self.projector, Projector) or hasattr(self, "pretrained_")
-        spread_E = vectors.std(axis=0)
-        moving = spread_E[spread_E > 0]
-        even = not len(moving) or moving.max() <= UNEVEN * np.median(moving)
-        if even or begun or self.encoder is not None or self.norm != "match":
-            return None
-        return np.where(spread_E > 1e-8 * moving.max(), spread_E, 1.0)
+        plain = self.encoder is None and self.norm == "match" and not begun
+        self.column_scale_ = uneven_spread(vectors) if plain else None
+        return vectors, targets
 
     def _slots(self, vectors: NDArray[np.float64], slots: int) -> Tensor:
         """Each row cut into as many equal parts as an example has slots, ``[n * slots, e]``."""

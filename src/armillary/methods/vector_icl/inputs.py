@@ -24,6 +24,19 @@ class Encoder(Protocol):
 
 AnyEncoder = Encoder | Callable[[list[Any]], Any]
 
+UNEVEN = 10.0
+"""A column with so many times the spread of the middle one is a matter of units: columns are scaled then (ours)."""
+
+
+def uneven_spread(vectors: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Spread of each column where one has ``UNEVEN`` times that of the middle one, so that a projector would see
+    little else; else None. A column that does not vary has 1."""
+    spread_E = vectors.std(axis=0)
+    moving = spread_E[spread_E > 0]
+    if not len(moving) or moving.max() <= UNEVEN * np.median(moving):
+        return None
+    return np.where(spread_E > 1e-8 * moving.max(), spread_E, 1.0)
+
 
 def on_cpu(X: Any) -> Any:
     """A tensor of any device and precision as numpy's, anything else as it is. UsageError for masked numbers."""

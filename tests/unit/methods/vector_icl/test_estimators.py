@@ -191,6 +191,24 @@ def test_bad_labels_shots_and_settings_are_refused(lm: LoadedModel) -> None:
         VectorICLClassifier(lm, start="warm").fit(X, y)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [{"training": {"steps": 3}}, {"pretraining": 3}, {"template": "{vector}"}, {"batch_size": 2.5},
+     {"batch_size": "8"}, {"batch_size": 0}, {"batch_size": True}, {"shots": 2.5}, {"shots": "4"}, {"shots": -1},
+     {"norm": "all"},
+     {"demos": "some"}, {"attend": 3}, {"truncate": "cut"}, {"projector": "deep"}],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [VectorICLClassifier, VectorICLRegressor])
+def test_a_setting_of_another_kind_is_one_sentence(lm: LoadedModel, kind: Any, setting: dict[str, Any]) -> None:
+    X, y = data()
+    targets = y if kind is VectorICLClassifier else np.arange(len(X)) % 10
+    settings = {"shots": 1, "training": QUICK}
+    kind(lm, **settings).fit(X, targets)
+    with pytest.raises(UsageError, match=next(iter(setting))):
+        kind(lm, **{**settings, **setting}).fit(X, targets)
+
+
 def test_a_projector_knows_its_width() -> None:
     with pytest.raises(UsageError, match="vectors of 3 numbers"):
         Projector(3, 4)(torch.ones(2, 5))
@@ -344,7 +362,8 @@ def test_units_of_columns_do_not_matter_where_one_drowns_the_others(lm: LoadedMo
         fitted.save_fitted(tmp_path / str(unit))
         shares.append(load_fitted(tmp_path / str(unit), lm).predict_proba(raw))
         assert (shares[-1] == fitted.predict_proba(raw)).all()
-    assert shares[0] == pytest.approx(shares[1]) and VectorICLClassifier(lm, norm="none")._uneven(raw) is None
+    assert shares[0] == pytest.approx(shares[1])
+    assert VectorICLClassifier(lm, norm="none", shots=1, training=QUICK).fit(raw, y).column_scale_ is None
 
 
 def test_tensors_of_any_precision_are_read_and_what_is_no_number_is_refused(lm: LoadedModel, tmp_path: Path) -> None:
