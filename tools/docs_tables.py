@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from armillary.errors import UsageError
 from armillary.files import write_atomic
 from armillary.models.packaged import PACKAGED
 from armillary.numerics.intervals import Interval
+from armillary.records.record import RunRecord
 
 Rows = Sequence[Sequence[str]]
 
@@ -62,10 +64,14 @@ def claims_table(method: str, results: Path) -> str:
     for number in range(max(len(record.claims) for record in records.values())):
         for model, record in records.items():
             claim = record.claims[number]
-            numbers = "<br>".join(f"{name}: {shown(value)}" for name, value in claim.measured.items())
+            numbers = "<br>".join(
+                f"{name}: {shown(value, claim.limits.get(name, ()))}" for name, value in claim.measured.items()
+            )
             note = f"<br>{claim.note}" if claim.note else ""
-            rows.append([claim.statement, claim.paper, model, f"**{claim.verdict}**", numbers + note, claim.rule])
-    return table(["claim", "paper", "model", "verdict", "measured", "rule"], rows)
+            controls = [f"Control: {control.what}." for control in claim.controls]
+            rule = "<br>".join([claim.rule, *([f"Null: {claim.null}"] if claim.null else []), *controls])
+            rows.append([claim.statement, claim.paper, model, f"**{claim.outcome}**", numbers + note, rule])
+    return table(["claim", "paper", "model", "verdict", "measured", "rule, null, controls"], rows)
 
 
 def benchmarks_table(results: Path) -> str:
@@ -111,11 +117,58 @@ def pages_list(docs: Path) -> str:
     return "\n".join(f"- [{name}]({name}): {title[0].lower()}{title[1:]}." for name, title in titles.items())
 
 
-def shown(value: Interval) -> str:
-    """ "0.812 [0.790, 0.833]" """
-    if value.low is None or value.high is None or value.low == value.high:
-        return f"{value.estimate:.3f}"
-    return f"{value.estimate:.3f} [{value.low:.3f}, {value.high:.3f}]"
+def shown(value: Interval, limits: Sequence[float] = ()) -> str:
+    """ "0.812 [0.790, 0.833]"; with as many digits as show on which side of each limit its ends lie."""
+    numbers = [value.estimate]
+    if value.low is not None and value.high is not None and value.low != value.high:
+        numbers += [value.low, value.high]
+    decimals = 3
+    while decimals < 12 and any(
+        (round(number, decimals) > limit) - (round(number, decimals) < limit) != (number > limit) - (number < limit)
+        for number in numbers
+        for limit in limits
+    ):
+        decimals += 1
+    estimate, *ends = (f"{number:.{decimals}f}" for number in numbers)
+    return f"{estimate} [{', '.join(ends)}]" if ends else estimate
+
+
+FIGURE = re.compile(r"<!-- = (?P<where>[^:>]+): (?P<name>[^>]+?)(?P<points> %)? -->.*?<!-- / -->", re.DOTALL)
+"""A figure in a sentence: experiment, or experiment@model, the measure's name, and `%` where it is shown in points."""
+
+RESTS_ON = re.compile(r"<!-- rests on (?P<where>[^:>]+): (?P<verdicts>[^>]+?) -->")
+"""Behind a sentence: the verdicts without which it would be wrong, as "retains undecided, cost holds"."""
+
+
+def where(text: str, results: Path) -> list[RunRecord]:
+    """The records that "mdgd" or "bricks@gemma-3-270m" names. Raises UsageError where there is none."""
+    experiment, _, model = text.strip().partition("@")
+    records = measured(experiment, results)
+    named = [record for name, record in records.items() if not model or model == name]
+    if not named:
+        raise UsageError(f"There is no committed record of {text!r}.")
+    return named
+
+
+def with_figures(text: str, results: Path) -> str:
+    """``text`` with every figure in its sentences as the committed records have it."""
+
+    def filled(match: re.Match[str]) -> str:
+        records = where(match["where"], results)
+        if len(records) > 1 or match["name"] not in records[0].measures:
+            raise UsageError(f"The figure {match[0]!r} must name one record and one of its measures.")
+        value = records[0].measures[match["name"]]
+        words = in_points(value) if match["points"] else shown(value)
+        return f"<!-- = {match['where']}: {match['name']}{match['points'] or ''} -->{words}<!-- / -->"
+
+    return FIGURE.sub(filled, text)
+
+
+def in_points(value: Interval) -> str:
+    """ "9.5 [6.1, 12.8]" of a share or a difference of shares."""
+    numbers = [value.estimate] + ([] if value.low is None or value.high is None else [value.low, value.high])
+    estimate, *ends = (f"{100 * number:.1f}" for number in numbers)
+    return f"{estimate} [{', '.join(ends)}]" if ends else estimate
 
 
 def pages(root: Path) -> dict[Path, str]:
@@ -134,7 +187,7 @@ def pages(root: Path) -> dict[Path, str]:
         text = path.read_text("utf-8")
         for name, part in named.items():
             text = with_part(text, name, part)
-        texts[path] = text
+        texts[path] = with_figures(text, results)
     return texts
 
 

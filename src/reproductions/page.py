@@ -9,7 +9,7 @@ from armillary.records.sections import Figure, Finding, Section, Table, interval
 from armillary.report.wording import ends, number
 from armillary.runs.run import Outcome
 
-INTEREST = {"fails": 0.9, "holds": 0.6, "undecided": 0.3}
+INTEREST = {"fails": 0.9, "holds": 0.6, "undecided": 0.3, "not tested": 0.1}
 """What fails is the most worth knowing, what is undecided the least."""
 
 
@@ -31,7 +31,7 @@ def judged_outcome(
     """
     results = judge(claims, measures, notes)
     findings = [
-        Finding(text=f"{claim.verdict}: {claim.statement}", interest=INTEREST[claim.verdict], section=claim.id)
+        Finding(text=f"{claim.outcome}: {claim.statement}", interest=INTEREST[claim.verdict], section=claim.id)
         for claim in results
     ]
     sections = [*_sections(results, figures or {}, tables or {}), *more]
@@ -49,9 +49,9 @@ def _sections(
         Section(
             id=claim.id,
             title=claim.statement,
-            summary=f"{claim.verdict}: {_numbers(claim.measured)}.",
+            summary=f"{claim.outcome}: {_numbers(claim)}.",
             meaning=claim.quantity,
-            caution=" ".join(part for part in (claim.rule, claim.note) if part),
+            caution=" ".join(part for part in (claim.rule, _basis(claim), claim.note) if part),
             figures=[figures.get(claim.id) or interval_bars(claim.quantity, claim.measured, "measured")],
             tables=list(tables.get(claim.id, ())),
         )
@@ -59,9 +59,19 @@ def _sections(
     ]
 
 
-def _numbers(measured: Mapping[str, Interval]) -> str:
-    shown = [
-        f"{name} {number(interval.estimate)}" + (f" [{ends(interval)}]" if ends(interval) else "")
-        for name, interval in measured.items()
-    ]
+def _basis(claim: ClaimResult) -> str:
+    """What the verdict rests on beside the rule."""
+    controls = "; ".join(f"{control.what} ({'so' if control.held else 'not so'})" for control in claim.controls)
+    sentences = [f"Null: {claim.null}"] if claim.null else []
+    if controls:
+        sentences.append(f"Controls: {controls}")
+    return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences)
+
+
+def _numbers(claim: ClaimResult) -> str:
+    shown = []
+    for name, interval in claim.measured.items():
+        limits = claim.limits.get(name, ())
+        span = ends(interval, limits)
+        shown.append(f"{name} {number(interval.estimate, limits)}" + (f" [{span}]" if span else ""))
     return "; ".join(shown) or "nothing was measured"

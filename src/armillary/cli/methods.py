@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 
 from armillary.cards import CARDS, MethodCard
 from armillary.cli.options import JsonOption, read
 from armillary.errors import ArmillaryError, UsageError
+from armillary.records.claims import Verdict
 from armillary.records.record import RunRecord
+
+_OUTCOME = len("undecided: interval too wide")
+"""Columns of the longest verdict."""
 
 
 def measured(method: str, results: Path) -> dict[str, RunRecord]:
@@ -38,9 +42,10 @@ def measured(method: str, results: Path) -> dict[str, RunRecord]:
 
 def verdict_counts(record: RunRecord) -> str:
     """ "5 hold, 1 fails, 2 undecided" """
-    counts = {kind: sum(claim.verdict == kind for claim in record.claims) for kind in ("holds", "fails", "undecided")}
-    words = {"holds": ("holds", "hold"), "fails": ("fails", "fail"), "undecided": ("undecided", "undecided")}
-    return ", ".join(f"{count} {words[kind][count != 1]}" for kind, count in counts.items() if count) or "no claims"
+    counts = {kind: sum(claim.verdict == kind for claim in record.claims) for kind in get_args(Verdict)}
+    plural = {"holds": "hold", "fails": "fail"}
+    words = [f"{count} {kind if count == 1 else plural.get(kind, kind)}" for kind, count in counts.items() if count]
+    return ", ".join(words) or "no claims"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +76,7 @@ def run_show(arguments: Sequence[str]) -> int:
     if options.json:
         from armillary.records.plain import dumps
 
-        claims = {name: {claim.id: claim.verdict for claim in record.claims} for name, record in records.items()}
+        claims = {name: {claim.id: claim.outcome for claim in record.claims} for name, record in records.items()}
         sys.stdout.write(dumps({**card.to_dict(), "verdicts": claims}, indent=1) + "\n")
         return 0
     print(
@@ -81,7 +86,7 @@ def run_show(arguments: Sequence[str]) -> int:
     print("\n".join(f"  {command}" for command in card.commands))
     for name, record in records.items():
         print(f"\nMeasured on {name}: {verdict_counts(record)}.")
-        print("\n".join(f"  {claim.verdict:9}  {claim.statement}" for claim in record.claims))
+        print("\n".join(f"  {claim.outcome:{_OUTCOME}}  {claim.statement}" for claim in record.claims))
     if not records:
         print(f"\nNo records of `armillary reproduce {card.name}` in {options.results}.")
     return 0

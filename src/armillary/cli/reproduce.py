@@ -130,7 +130,7 @@ def run(arguments: Sequence[str]) -> int:
         records.append(record)
         if not options.json:
             print_summary(record, folder, as_json=False)
-            print("\n".join(f"  {claim.verdict:9}  {claim.id}: {claim.statement}" for claim in record.claims))
+            print("\n".join(f"  {claim.outcome:28}  {claim.id}: {claim.statement}" for claim in record.claims))
     if options.json:
         data = [record.to_dict() for record in records]
         sys.stdout.write(dumps(data[0] if len(data) == 1 else data, indent=1) + "\n")

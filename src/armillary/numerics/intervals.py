@@ -191,8 +191,17 @@ def binomial(successes: int, n: int, *, level: float = 0.95, how: str = "") -> I
     return Interval(estimate=successes / n, low=low, high=high, n=n, level=level, how=how)
 
 
-def across_seeds(values: Sequence[float] | ArrayLike, *, level: float = 0.95, how: str = "") -> Interval:
-    """Mean over independent runs with Student's t interval; of one run the value alone, without an interval."""
+def across_seeds(
+    values: Sequence[float] | ArrayLike,
+    *,
+    within: tuple[float, float] | None = None,
+    level: float = 0.95,
+    how: str = "",
+) -> Interval:
+    """Mean over independent runs with Student's t interval; of one run the value alone, without an interval.
+
+    ``within``: the range that the mean can have, as (0, 1) of a share, which the interval then keeps to.
+    """
     from scipy.stats import t
 
     values_N = _vector(values, "values")
@@ -203,7 +212,9 @@ def across_seeds(values: Sequence[float] | ArrayLike, *, level: float = 0.95, ho
         return Interval(estimate=estimate, n=1, level=level, how=how or "one run: no interval")
     half = float(t.ppf((1 + level) / 2, n - 1) * values_N.std(ddof=1) / np.sqrt(n))
     how = how or f"t interval over {n} runs"
-    return Interval(estimate=estimate, low=estimate - half, high=estimate + half, n=n, level=level, how=how)
+    least, most = within or (-np.inf, np.inf)
+    low, high = max(estimate - half, least), min(estimate + half, most)
+    return Interval(estimate=estimate, low=low, high=high, n=n, level=level, how=how)
 
 
 def range_over_seeds(values: Sequence[float] | ArrayLike) -> Interval:

@@ -1,4 +1,8 @@
-"""A paper's claim as an object: what it says, what we measure for it, the rule that decides, and the verdict."""
+"""A paper's claim as an object: what it says, what we measure for it, the rule that decides, and the verdict.
+
+What a verdict needs to carry is part of the claim: the controls that must succeed before anything can be judged, what
+an effect of nothing would give, and one condition on intervals.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +10,51 @@ from typing import Literal, get_args
 
 from armillary.numerics.intervals import Interval
 
-Verdict = Literal["holds", "fails", "undecided"]
+Verdict = Literal["holds", "fails", "undecided", "not tested"]
+"""``not tested``: a measure that the claim needs was not taken."""
+
+Reason = Literal["", "model too small", "interval too wide", "control failed"]
+"""Why a claim is undecided; empty beside another verdict, and in records made before reasons were told."""
+
+Measures = Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One condition on intervals: a claim is settled only where a whole interval is on one side."""
+
+    needs: tuple[str, ...]
+    """The measures that it reads."""
+
+    decide: Callable[[Measures], Verdict]
+
+    limits: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """The numbers that each measure is held against, so that it is shown to the digits that decide."""
+
+    single: bool = True
+    """Whether it is one condition: on one measure, or the same on each of several baselines."""
+
+    def __call__(self, measures: Measures) -> Verdict:
+        return self.decide(measures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """What must have succeeded before a claim can be judged: the task was learned, or something was lost."""
+
+    what: str
+    """In words, with its number."""
+
+    rule: Rule | None
+    """Passed where it holds; None for a claim that needs no control, whose ``what`` says why."""
+
+    otherwise: Literal["control failed", "model too small"] = "control failed"
+    """Why the claim is undecided where the control does not hold."""
+
+
+def no_control(why: str) -> tuple[Control, ...]:
+    """The controls of a claim that can be judged whatever happens, as that on a time can."""
+    return (Control(what=why, rule=None),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +72,34 @@ class Claim:
     """What we measure for it at this scale."""
 
     rule: str
-    """The rule of ``decide`` in words."""
+    """The rule of ``decide`` in words, with the reason for its number."""
 
-    decide: Callable[[Mapping[str, Interval]], Verdict]
-    """From the measures named in ``needs`` to the verdict."""
+    decide: Callable[[Measures], Verdict]
+    """From the measures that it names to the verdict."""
+
+    controls: tuple[Control, ...] = ()
+    """What must have succeeded first; ``no_control`` where nothing must."""
+
+    null: str = ""
+    """What an effect of nothing would give, and how that was drawn: permuted labels, random weights, a baseline."""
 
     needs: tuple[str, ...] = ()
-    """Names of the measures that ``decide`` reads or that are shown beside it; a ``Rule`` names its own."""
+    """Names of further measures, shown beside those that decide."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every measure that decides or is shown, those of the rule first."""
+        """Every measure that decides, stands for a control or is shown, in this order."""
         own = self.decide.needs if isinstance(self.decide, Rule) else ()
-        return tuple(dict.fromkeys((*own, *self.needs)))
+        controls = [name for control in self.controls if control.rule for name in control.rule.needs]
+        return tuple(dict.fromkeys((*own, *controls, *self.needs)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlResult:
+    """A control and whether it held."""
+
+    what: str
+    held: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +112,26 @@ class ClaimResult:
     quantity: str
     rule: str
     verdict: Verdict
+    reason: Reason = ""
     measured: dict[str, Interval] = field(default_factory=dict)
+    limits: dict[str, list[float]] = field(default_factory=dict)
+    """By measure, the numbers that it was held against."""
+
+    controls: list[ControlResult] = field(default_factory=list)
+    null: str = ""
     note: str = ""
 
+    @property
+    def outcome(self) -> str:
+        """The verdict with its reason: "undecided: control failed"."""
+        return f"{self.verdict}: {self.reason}" if self.reason else self.verdict
 
-def judge(
-    claims: Sequence[Claim], measures: Mapping[str, Interval], notes: Mapping[str, str] | None = None
-) -> list[ClaimResult]:
+
+def judge(claims: Sequence[Claim], measures: Measures, notes: Mapping[str, str] | None = None) -> list[ClaimResult]:
     """One result a claim, in order; ``notes`` adds a sentence to the claim of that id.
 
-    A claim with a measure that is missing or not a number is undecided, and its note says which.
+    A claim with a measure that is missing or not a number is not tested, and its note says which. A claim with a
+    control that does not hold is undecided, whatever its rule would say.
 
     Raises:
         ValueError: two claims share an id, a note belongs to no claim, or a rule gave no verdict.
@@ -72,15 +145,30 @@ def judge(
     return [_judge(claim, measures, notes.get(claim.id, "")) for claim in claims]
 
 
-def _judge(claim: Claim, measures: Mapping[str, Interval], note: str) -> ClaimResult:
+def _judge(claim: Claim, measures: Measures, note: str) -> ClaimResult:
     measured = {name: measures[name] for name in claim.names if name in measures}
     known = {name for name, interval in measured.items() if interval.estimate == interval.estimate}
     missing = [name for name in claim.names if name not in known]
+    controls: list[ControlResult] = []
+    verdict: Verdict
+    reason: Reason = ""
     if missing:
-        verdict: Verdict = "undecided"
+        verdict = "not tested"
         note = f"Not measured: {', '.join(missing)}. {note}".strip()
     else:
-        verdict = claim.decide(measured)
+        controls = [
+            ControlResult(what=control.what, held=control.rule is None or control.rule(measured) == "holds")
+            for control in claim.controls
+        ]
+        failed = [control for control, result in zip(claim.controls, controls, strict=True) if not result.held]
+        if failed:
+            # A model too small for the task explains the other controls that failed.
+            reasons = {control.otherwise for control in failed}
+            verdict, reason = "undecided", "model too small" if "model too small" in reasons else "control failed"
+            note = f"Not so: {'; '.join(control.what for control in failed)}. {note}".strip()
+        else:
+            verdict = claim.decide(measured)
+            reason = "interval too wide" if verdict == "undecided" else ""
         if verdict not in get_args(Verdict):
             raise ValueError(
                 f"The rule of claim {claim.id!r} gave {verdict!r}; accepted: {', '.join(get_args(Verdict))}."
@@ -92,25 +180,25 @@ def _judge(claim: Claim, measures: Mapping[str, Interval], note: str) -> ClaimRe
         quantity=claim.quantity,
         rule=claim.rule,
         verdict=verdict,
+        reason=reason,
         measured=measured,
+        limits={name: numbers for name, numbers in _limits(claim).items() if name in measured},
+        controls=controls,
+        null=claim.null,
         note=note,
     )
 
 
-# Rules by which claims are decided from intervals: a claim is settled only where a whole interval is on one side.
+def _limits(claim: Claim) -> dict[str, list[float]]:
+    rules = [claim.decide, *(control.rule for control in claim.controls)]
+    limits: dict[str, list[float]] = {}
+    for rule in rules:
+        for name, numbers in (rule.limits if isinstance(rule, Rule) else {}).items():
+            limits.setdefault(name, []).extend(number for number in numbers if number not in limits[name])
+    return limits
 
-Measures = Mapping[str, Interval]
 
-
-@dataclass(frozen=True)
-class Rule:
-    """A decision that knows which measures it reads."""
-
-    needs: tuple[str, ...]
-    decide: Callable[[Measures], Verdict]
-
-    def __call__(self, measures: Measures) -> Verdict:
-        return self.decide(measures)
+# The conditions. Each is settled only by a whole interval; what lies across a limit is too wide.
 
 
 def settled(*, holds: bool, fails: bool) -> Verdict:
@@ -118,24 +206,82 @@ def settled(*, holds: bool, fails: bool) -> Verdict:
     return "fails" if fails else "holds" if holds else "undecided"
 
 
-def reading(*names: str) -> Callable[[Callable[..., Verdict]], Rule]:
-    """Makes the function below it the rule that is given the intervals of these measures, in this order."""
-    return lambda decide: Rule(names, lambda m: decide(*(m[name] for name in names)))
-
-
 def above(name: str, value: float = 0.0) -> Rule:
     """Holds when the whole interval is above the value, fails when it is all at or below."""
-    return Rule((name,), lambda m: settled(holds=m[name].lower > value, fails=m[name].upper <= value))
+    return above_each([name], value)
 
 
 def below(name: str, value: float = 0.0) -> Rule:
     """Holds when the whole interval is below the value, fails when it is all at or above."""
-    return Rule((name,), lambda m: settled(holds=m[name].upper < value, fails=m[name].lower >= value))
+    return below_each([name], value)
 
 
 def at_most(name: str, value: float = 0.0) -> Rule:
     """Holds when the interval ends at the value or below, fails when it begins above."""
-    return Rule((name,), lambda m: settled(holds=m[name].upper <= value, fails=m[name].lower > value))
+    return _each([name], (value,), holds=lambda i: i.upper <= value, fails=lambda i: i.lower > value)
+
+
+def equal(name: str, within: float, to: float = 0.0) -> Rule:
+    """Equivalence: holds when the whole interval is within the bound, fails when it is all beyond."""
+    return equal_each([name], within, to)
+
+
+def above_each(names: Sequence[str], value: float = 0.0) -> Rule:
+    """``above`` of each of several measures: holds when it does for all, fails when it fails for one."""
+    return _each(names, (value,), holds=lambda i: i.lower > value, fails=lambda i: i.upper <= value)
+
+
+def below_each(names: Sequence[str], value: float = 0.0) -> Rule:
+    """``below`` of each of several measures: holds when it does for all, fails when it fails for one."""
+    return _each(names, (value,), holds=lambda i: i.upper < value, fails=lambda i: i.lower >= value)
+
+
+def equal_each(names: Sequence[str], within: float, to: float = 0.0) -> Rule:
+    """``equal`` of each of several measures: holds when it does for all, fails when it fails for one."""
+    low, high = to - within, to + within
+    return _each(
+        names,
+        (low, high),
+        holds=lambda i: low <= i.lower and i.upper <= high,
+        fails=lambda i: i.upper < low or i.lower > high,
+    )
+
+
+def beyond(name: str, null: str) -> Rule:
+    """Against a drawn null, itself a measure: holds when the interval begins above the null's end, fails when it ends
+    at or below the null's beginning."""
+    return Rule(
+        (name, null),
+        lambda m: settled(holds=m[name].lower > m[null].upper, fails=m[name].upper <= m[null].lower),
+    )
+
+
+def short_of(name: str, null: str) -> Rule:
+    """Against a drawn null: holds when the interval ends below the null's beginning, fails when it begins at or above
+    the null's end."""
+    return Rule(
+        (name, null),
+        lambda m: settled(holds=m[name].upper < m[null].lower, fails=m[name].lower >= m[null].upper),
+    )
+
+
+def _each(
+    names: Sequence[str],
+    limits: tuple[float, ...],
+    *,
+    holds: Callable[[Interval], bool],
+    fails: Callable[[Interval], bool],
+) -> Rule:
+    def decide(m: Measures) -> Verdict:
+        intervals = [m[name] for name in names]
+        return settled(holds=all(map(holds, intervals)), fails=any(map(fails, intervals)))
+
+    return Rule(tuple(names), decide, dict.fromkeys(names, limits))
+
+
+def reading(*names: str) -> Callable[[Callable[..., Verdict]], Rule]:
+    """Makes the function below it the rule that is given the intervals of these measures, in this order."""
+    return lambda decide: Rule(names, lambda m: decide(*(m[name] for name in names)), single=len(names) == 1)
 
 
 def every(*rules: Rule) -> Rule:
@@ -145,4 +291,5 @@ def every(*rules: Rule) -> Rule:
         verdicts = {rule(m) for rule in rules}
         return settled(holds=verdicts == {"holds"}, fails="fails" in verdicts)
 
-    return Rule(tuple(name for rule in rules for name in rule.needs), decide)
+    limits = {name: numbers for rule in rules for name, numbers in rule.limits.items()}
+    return Rule(tuple(name for rule in rules for name in rule.needs), decide, limits, single=len(rules) == 1)

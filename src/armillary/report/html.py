@@ -6,18 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from armillary.records.claims import Verdict
 from armillary.records.record import RunRecord
 from armillary.records.sections import Figure
 from armillary.report.drawing import svg
 from armillary.report.interactive import scripts, specification
 from armillary.report.tables import cell, least_width, shape, stacking_rules
 from armillary.report.tokens import markup
-from armillary.report.wording import NOTHING, basis, duration, ends, moment, visible
+from armillary.report.wording import NOTHING, basis, duration, ends, moment, number, visible
 
 _HERE = Path(__file__).parent
 MEASURE_COLUMNS = ["measure", "estimate", "interval", "n", "from"]
@@ -76,7 +77,7 @@ def render_html(record: RunRecord) -> str:
         anchors={section.id: anchor for section, anchor, _ in sections},
         findings=sorted(record.findings, key=lambda finding: -finding.interest),
         verdicts=[(word, sum(claim.verdict == word for claim in record.claims))
-                  for word in ("holds", "fails", "undecided")],
+                  for word in get_args(Verdict)],
         alone=len(record.models) == 1,
         model_columns=model_columns,
         models=models,
@@ -126,6 +127,7 @@ def _environment() -> Environment:
         moment=moment,
         ends=ends,
         basis=basis,
+        number=number,
     )
     environment.globals["least_width"] = least_width
     environment.tests["link"] = _is_link

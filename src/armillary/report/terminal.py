@@ -1,5 +1,7 @@
 """A record for the terminal: findings first, then the verdicts, then the numbers."""
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -8,7 +10,7 @@ from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
 from armillary.report.wording import basis, duration, ends, number, visible
 
-_STYLES = {"holds": "bold green", "fails": "bold red", "undecided": "bold yellow"}
+_STYLES = {"holds": "bold green", "fails": "bold red", "undecided": "bold yellow", "not tested": "bold dim"}
 _MOST_MEASURES = 40
 
 
@@ -50,11 +52,17 @@ def _claims(record: RunRecord) -> Table:
     table = _table("Claims", "verdict", "claim", "measured")
     table.columns[0].no_wrap = True
     for claim in record.claims:
-        numbers = "\n".join(f"{name}: {_interval(interval)}" for name, interval in map(_named, claim.measured.items()))
+        numbers = "\n".join(
+            f"{visible(name).replace('_', ' ')}: {_interval(interval, claim.limits.get(name, ()))}"
+            for name, interval in claim.measured.items()
+        )
         statement = _text(claim.statement)
         if claim.note:
             statement.append(f"\n{visible(claim.note)}", style="dim")
-        table.add_row(Text(claim.verdict, style=_STYLES[claim.verdict]), statement, Text(numbers, overflow="fold"))
+        verdict = Text(claim.verdict, style=_STYLES[claim.verdict])
+        if claim.reason:
+            verdict.append(f"\n{claim.reason}", style="dim")
+        table.add_row(verdict, statement, Text(numbers, overflow="fold"))
     return table
 
 
@@ -73,6 +81,6 @@ def _named(item: tuple[str, Interval]) -> tuple[str, Interval]:
     return visible(item[0]).replace("_", " "), item[1]
 
 
-def _interval(interval: Interval) -> str:
-    both = ends(interval)
-    return f"{number(interval.estimate)} ({both})" if both else number(interval.estimate)
+def _interval(interval: Interval, limits: Sequence[float] = ()) -> str:
+    estimate, both = number(interval.estimate, limits), ends(interval, limits)
+    return f"{estimate} ({both})" if both else estimate

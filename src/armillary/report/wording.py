@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from armillary.numerics.intervals import Interval
@@ -41,13 +42,28 @@ def _shown(character: str) -> str:
     return character
 
 
-def number(value: float | int | None) -> str:
+def number(value: float | int | None, limits: Sequence[float] = ()) -> str:
     """A number for a reader: whole numbers with thousands separators, others to three significant digits.
 
-    From 0.01 up, three decimals are enough.
+    From 0.01 up, three decimals are enough. Where it was held against ``limits``, it has as many digits as show on
+    which side of each it lies.
     """
     if value is None or not math.isfinite(value):
         return NOTHING
+    short = _short(value)
+    for digits in range(4, 18):
+        read = float(short.replace(MINUS, "-").replace(",", ""))
+        if all(_side(read, limit) == _side(value, limit) for limit in limits):
+            break
+        short = f"{value:.{digits}g}".replace("-", MINUS)
+    return short
+
+
+def _side(value: float, limit: float) -> int:
+    return (value > limit) - (value < limit)
+
+
+def _short(value: float | int) -> str:
     if isinstance(value, int):
         return f"{value:,}".replace("-", MINUS)
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
@@ -61,11 +77,11 @@ def number(value: float | int | None) -> str:
     return shown.replace("-", MINUS)
 
 
-def ends(interval: Interval) -> str:
-    """Both ends of an interval, "0.61 to 0.80"; empty where they are not known."""
+def ends(interval: Interval, limits: Sequence[float] = ()) -> str:
+    """Both ends of an interval, "0.61 to 0.80"; empty where they are not known. ``limits`` as in ``number``."""
     if interval.low is None or interval.high is None:
         return ""
-    return f"{number(interval.low)} to {number(interval.high)}"
+    return f"{number(interval.low, limits)} to {number(interval.high, limits)}"
 
 
 def basis(interval: Interval) -> str:

@@ -96,7 +96,7 @@ def changed(**changes: Any) -> dict[str, Any]:
         ),
         (
             changed(claims=[{**record().to_dict()["claims"][0], "verdict": "maybe"}]),
-            "holds, fails, undecided, not 'ma",
+            "holds, fails, undecided, not tested, not 'ma",
         ),
         ({"schema": 1, "kind": "checkup"}, "lacks config, models, seconds, seed, started, title"),
     ],

@@ -21,6 +21,24 @@ def test_three_digits(value: float | int, shown: str) -> None:
     assert number(value) == shown.replace("-", "\N{MINUS SIGN}")
 
 
+@pytest.mark.parametrize(
+    ("value", "limit", "shown"),
+    [
+        (0.00012, 1e-4, "1.20e-4"), (0.00010002, 1e-4, "0.00010002"),
+        (0.05004, 0.05, "0.05004"), (0.05, 0.05, "0.050"), (0.9999, 1.0, "0.9999"),
+        (-0.0504, -0.05, "-0.0504"), (1234.5, 1234.0, "1234.5"), (1 / 3, 0.2, "0.333"),
+    ],
+)  # fmt: skip
+def test_a_number_is_shown_to_the_digits_that_decide(value: float, limit: float, shown: str) -> None:
+    assert number(value, [limit]) == shown.replace("-", "\N{MINUS SIGN}")
+
+
+@given(st.floats(-1e5, 1e5), st.floats(-1e5, 1e5))
+def test_what_is_shown_lies_on_its_side_of_the_limit(value: float, limit: float) -> None:
+    read = float(number(value, [limit]).replace("\N{MINUS SIGN}", "-").replace(",", ""))
+    assert (read > limit) - (read < limit) == (value > limit) - (value < limit)
+
+
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
 def test_what_is_no_number_is_a_dash(value: float | None) -> None:
     assert number(value) == NOTHING
