@@ -14,7 +14,7 @@ from armillary.cli.dispatch import Command
 from armillary.cli.main import COMMANDS
 from armillary.cli.methods import measured, verdict_counts
 from armillary.errors import UsageError
-from armillary.files import write_atomic
+from armillary.files import read_toml, write_atomic
 from armillary.models.packaged import PACKAGED
 from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
@@ -43,16 +43,38 @@ def table(columns: Sequence[str], rows: Rows) -> str:
 
 
 def methods_table(results: Path) -> str:
-    """A row a method: the paper's claim, what we found, and how many claims hold on which model."""
+    """A row a method: what was found here and on what it was judged, then what the paper claims."""
     rows = []
     for card in CARDS:
         records = measured(card.name, results)
-        counts = "; ".join(f"{name}: {verdict_counts(record)}" for name, record in records.items())
-        paper = f"[{card.authors}]({card.link})"
-        rows.append(
-            [f"[`{card.name}`](docs/methods/{card.name}.md)", card.claim, card.finding, paper, counts or "not yet"]
-        )
-    return table(["method", "the paper's claim", "what we found", "paper", "its claims, measured"], rows)
+        counts = "; ".join(f"{sized(name, record)}: {verdict_counts(record)}" for name, record in records.items())
+        paper = f"{card.claim} ([{card.authors}]({card.link}))"
+        rows.append([f"[`{card.name}`](docs/methods/{card.name}.md)", card.finding, counts or "not yet", paper])
+    return table(["method", "what holds here", "judged on: claims that", "what the paper claims"], rows)
+
+
+def sized(name: str, record: RunRecord) -> str:
+    """A model's name with its size, "gemma-3-270m (268 M parameters)"; a card's own words say it themselves."""
+    facts = record.models.get("model", {})
+    if name != facts.get("name"):
+        return name
+    return f"{name} ({facts['parameters'] / 1e6:.0f} M parameters)"
+
+
+def changed_table(changes: Path, results: Path) -> str:
+    """A row for each verdict that is no longer what an earlier record gave: what it was, what it is, and why.
+
+    Raises UsageError for a claim that no record has, or whose verdict is what it was.
+    """
+    rows = []
+    for change in read_toml(changes).get("change", []):
+        for record in where(change["record"], results):
+            outcomes = {claim.id: claim.outcome for claim in record.claims}
+            now = outcomes.get(change["claim"])
+            if now is None or now == change["was"]:
+                raise UsageError(f"{change['record']}: {change['claim']!r} is {now!r}; its verdict has not changed.")
+            rows.append([change["record"], change["claim"], change["was"], f"**{now}**", change["cause"]])
+    return table(["record", "claim", "was", "is", "because"], rows)
 
 
 def claims_table(method: str, results: Path) -> str:
@@ -179,6 +201,7 @@ def pages(root: Path) -> dict[Path, str]:
         docs / "index.md": {"pages": pages_list(docs), "commands": commands_table(), "models": models_table()},
         docs / "benchmarks.md": {"ratios": benchmarks_table(root / "benchmarks" / "results")},
     }
+    parts[docs / "verdicts.md"] = {"changes": changed_table(docs / "verdicts.toml", results)}
     for card in CARDS:
         further = {f"claims of {name}": claims_table(name, results) for name in card.experiments}
         parts[docs / "methods" / f"{card.name}.md"] = {"claims": claims_table(card.name, results), **further}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from tools.docs_tables import FIGURE, RESTS_ON, markers, pages, where, with_figures, with_part
+from tools.docs_tables import FIGURE, RESTS_ON, changed_table, markers, pages, where, with_figures, with_part
 
 from armillary.cards import CARDS, MethodCard
 from armillary.cli.main import COMMANDS
@@ -172,3 +172,16 @@ def test_a_figure_is_filled_from_its_record(tmp_path: Path) -> None:
     for wrong in ("mdgd: lost", "icn: kept"):
         with pytest.raises(UsageError):
             with_figures(f"<!-- = {wrong} -->?<!-- / -->", tmp_path)
+
+
+def test_a_verdict_that_did_not_change_is_not_listed(tmp_path: Path) -> None:
+    changes = tmp_path / "verdicts.toml"
+    entry = '[[change]]\nrecord = "mdgd"\nclaim = "{}"\nwas = "{}"\ncause = "?"\n'
+    (record,) = where("mdgd", ROOT / "results")
+    claim = record.claims[0]
+    changes.write_text(entry.format(claim.id, "something else"))
+    assert f"**{claim.outcome}**" in changed_table(changes, ROOT / "results")
+    for wrong in ((claim.id, claim.outcome), ("no such claim", "holds")):
+        changes.write_text(entry.format(*wrong))
+        with pytest.raises(UsageError, match="has not changed"):
+            changed_table(changes, ROOT / "results")

@@ -24,9 +24,10 @@ Preset = Literal["quick", "laptop", "gpu"]
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceSettings(ModelSettings):
-    """Run the claims of a method's paper and judge each: holds, fails or undecided, by a rule written beforehand.
+    """Run the claims of a method's paper and judge each by a rule written beforehand.
 
-    A claim that fails is a result, so the exit code stays 0 unless --strict is given.
+    A verdict is holds, fails, undecided with its reason, or not tested. A claim that fails is a result, so the exit
+    code stays 0 unless --strict is given.
     """
 
     command: ClassVar[str] = "reproduce"
