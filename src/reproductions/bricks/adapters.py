@@ -6,36 +6,27 @@ to choose see the very same losses. Legend: N texts, B bricks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 
-from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.brick import Brick
 from armillary.methods.bricks.growth.partial_training import adapter_training, train_on_texts
 from armillary.methods.bricks.library.mounting import mounted
-from armillary.methods.bricks.library.retrieval import MidLayerEncoder, make_keys, retrieve
+from armillary.methods.bricks.library.retrieval import make_keys, retrieve
 from armillary.methods.bricks.merging.adapters import merge
 from armillary.methods.bricks.payloads import LowRank
 from armillary.models.feed_forward import feed_forward
 from armillary.models.loaded import LoadedModel
-from armillary.numerics.intervals import Interval, bootstrap
-from armillary.runs.parts import Arrays
+from armillary.runs.parts import Arrays, part_name
 from armillary.scoring import sequence_nll
-from reproductions.bricks.scale import TASKS
+from reproductions.bricks.scale import RATES, TASKS
 from reproductions.bricks.setup import Context
 
-Array = NDArray[np.float64]
-
 RANK = 8
-RATE = 5e-4
-"""Chosen on calibration texts of the first draw: every text gains; at 2e-3 the adapters of mathematics forget."""
-
-TRAIN_TEXTS = 48
-RULES = {"average": "average", "sum": "task_arithmetic", "TIES": "ties_global", "DARE": "dare"}
-"""Ways to merge; each sums or averages the changes with equal weights and our defaults."""
+TRAIN_TEXTS = 40
+RULES = {"average": "average"}
+"""Ways to merge whose retention is judged, with equal weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +44,45 @@ class AdapterDraw:
     """The task whose key is nearest to each text; None where none is near enough."""
 
     merged: dict[str, list[float]]
-    negated: list[float]
-    """With the adapter of the first task subtracted."""
+    negated: dict[str, list[float]]
+    """With the adapter of the first task subtracted, and with the same one made for another base."""
 
-    retention: dict[str, dict[str, float | None]]
-    """By way to merge and task, the share of the adapter's gain that is kept; None where it gains nothing for sure."""
+    learned: dict[str, list[float]]
+    """Fall of the loss by each task's adapter on texts of the task that judge nothing."""
 
 
-def adapters(context: Context, offset: int) -> AdapterDraw:
-    """Losses of each text under the base, each adapter, merges, a merge for another base, and a negated adapter."""
+def adapter_pilot(context: Context) -> dict[str, float]:
+    """By rate, how far adapters trained with it lower the loss on texts of their own, mean over tasks and texts."""
+    texts = context.texts("calibrate", TRAIN_TEXTS)
+    falls = {}
+    for rate in RATES:
+        learned = [
+            learned_by(context, task, trained_adapter(context, task, texts[task], rate, offset=0), draw=0)
+            for task in TASKS
+        ]
+        falls[f"{rate:g}"] = float(np.mean(learned))
+    return falls
+
+
+def best_rate(pilot: Mapping[str, float]) -> float:
+    """The rate that lowered the loss most."""
+    return float(max(pilot, key=pilot.__getitem__))
+
+
+def learned_by(context: Context, task: str, brick: Brick, *, draw: int) -> list[float]:
+    """Fall of the loss on texts that neither trained an adapter nor judge one, other ones in each draw."""
+    limit = context.scale.pilot_texts
+    texts = context.texts("calibrate", limit, -(-TRAIN_TEXTS // limit) + draw)[task]
+    losses = [losses_under(context.loaded, bricks, texts, max_tokens=context.scale.tokens) for bricks in ([], [brick])]
+    return [before - after for before, after in zip(*losses, strict=True)]
+
+
+def adapters(context: Context, rate: float, offset: int) -> AdapterDraw:
+    """Losses of each text under the base, each adapter, a merge, a merge for another base, and a negated adapter."""
     loaded, seed = context.loaded, context.seed + offset
-    bricks = {task: trained_adapter(context, task, offset) for task in TASKS}
+    train_texts = context.texts("score", TRAIN_TEXTS, offset)
+    bricks = {task: trained_adapter(context, task, train_texts[task], rate, offset) for task in TASKS}
+    foreign = {task: reordered(loaded, brick, seed) for task, brick in bricks.items()}
     by_task = context.texts("test", context.scale.adapter_texts, offset)
     texts = [text for task in TASKS for text in by_task[task]]
     owners = [task for task in TASKS for _ in by_task[task]]
@@ -71,18 +90,19 @@ def adapters(context: Context, offset: int) -> AdapterDraw:
     def losses(*mounted_bricks: Brick) -> list[float]:
         return losses_under(loaded, mounted_bricks, texts, max_tokens=context.scale.tokens)
 
-    base, alone = losses(), {task: losses(brick) for task, brick in bricks.items()}
     merged = {name: merge(list(bricks.values()), rule, seed=seed).brick for name, rule in RULES.items()}
-    merged["foreign base"] = merge([reordered(loaded, brick, seed) for brick in bricks.values()], "average").brick
-    arms = {name: losses(brick) for name, brick in merged.items()}
+    merged["foreign base"] = merge(list(foreign.values()), "average").brick
+    subtracted = {"own": bricks[TASKS[0]], "foreign base": foreign[TASKS[0]]}
     return AdapterDraw(
         owners=owners,
-        base=base,
-        alone=alone,
-        first=retrieved(context, bricks, texts, offset),
-        merged=arms,
-        negated=losses(merge([bricks[TASKS[0]]], "task_arithmetic", weights=[-1.0]).brick),
-        retention={name: retention_by_task(owners, base, values, alone) for name, values in arms.items()},
+        base=losses(),
+        alone={task: losses(brick) for task, brick in bricks.items()},
+        first=retrieved(context, bricks, texts),
+        merged={name: losses(brick) for name, brick in merged.items()},
+        negated={
+            name: losses(merge([brick], "task_arithmetic", weights=[-1.0]).brick) for name, brick in subtracted.items()
+        },
+        learned={task: learned_by(context, task, brick, draw=1 + offset) for task, brick in bricks.items()},
     )
 
 
@@ -94,16 +114,15 @@ def losses_under(
         return list(sequence_nll(loaded, texts, max_tokens=max_tokens).per_token)
 
 
-def trained_adapter(context: Context, task: str, offset: int) -> Brick:
+def trained_adapter(context: Context, task: str, texts: Sequence[str], rate: float, offset: int) -> Brick:
     """An adapter on the FFNs of the last third of the layers: the gradient then ends two thirds of the way up."""
     loaded, scale, depth = context.loaded, context.scale, context.loaded.anatomy.num_layers
 
     def train() -> Arrays:
         paths = [path for layer in range(2 * depth // 3, depth) for path in feed_forward(loaded, layer).matrices]
-        texts = context.texts("score", TRAIN_TEXTS, offset)[task]
         with adapter_training(loaded, paths, RANK, seed=context.seed + offset) as parts:
             train_on_texts(
-                loaded, parts.parameters(), texts, steps=scale.adapter_steps, rate=RATE,
+                loaded, parts.parameters(), texts, steps=scale.adapter_steps, rate=rate,
                 max_tokens=scale.adapter_tokens, seed=context.seed + offset,
             )  # fmt: skip
             factors = parts.change().factors
@@ -113,7 +132,7 @@ def trained_adapter(context: Context, task: str, offset: int) -> Brick:
             for side, factor in zip("AB", pair, strict=True)
         }
 
-    kept = context.parts.arrays(f"adapter {task} {offset} at {RATE:g}", train)
+    kept = context.parts.arrays(part_name("adapter", task, offset, rate, list(texts)), train)
     factors = {
         name.removesuffix("|A"): (torch.from_numpy(kept[name]), torch.from_numpy(kept[name[:-1] + "B"]))
         for name in kept
@@ -140,48 +159,10 @@ def reordered(loaded: LoadedModel, brick: Brick, seed: int) -> Brick:
     return Brick.of(loaded, LowRank(factors), name=f"{brick.name} of another base")
 
 
-def retrieved(context: Context, bricks: Mapping[str, Brick], texts: list[str], offset: int) -> list[str | None]:
+def retrieved(context: Context, bricks: Mapping[str, Brick], texts: list[str]) -> list[str | None]:
     """For each text the task whose key is nearest, by the base's own states."""
-    background = context.texts("calibrate", context.scale.calibration_texts, offset)
-    everything = [text for rows in background.values() for text in rows]
-    encoder = MidLayerEncoder(context.loaded, background=everything, max_tokens=context.scale.tokens)
-    keys = [make_keys(encoder, background[task], name=encoder.name).values_KQ for task in bricks]
+    encoder = context.encoder
+    keys = [make_keys(encoder, context.calibration[task], name=encoder.name).values_KQ for task in bricks]
     owners = [task for task, values in zip(bricks, keys, strict=True) for _ in values]
     results = retrieve(encoder, texts, np.concatenate(keys), owners)
     return [result.chosen[0].brick if result.chosen else None for result in results]
-
-
-def retention_by_task(
-    owners: list[str], base: list[float], merged: list[float], alone: Mapping[str, list[float]]
-) -> dict[str, float | None]:
-    """Share of each adapter's gain on its own texts that a merged one keeps; None where there is no sure gain."""
-    shares: dict[str, float | None] = {}
-    for task, own in alone.items():
-        rows = [row for row, owner in enumerate(owners) if owner == task]
-        try:
-            shares[task] = retention(*(np.array(losses)[rows] for losses in (base, merged, own))).estimate
-        except NumericError:
-            shares[task] = None
-    return shares
-
-
-def retention(base: ArrayLike, merged: ArrayLike, own: ArrayLike, *, seed: int = 0) -> Interval:
-    """The share of a brick's gain that a merged one keeps: ``(base - merged) / (base - own)`` of mean losses.
-
-    1 keeps all, 0 none, below 0 does harm; the losses are of the same texts, resampled together. NumericError where
-    the brick's own gain is not above zero, or not in every resample: then there is nothing to keep, and the control
-    failed.
-    """
-    base_N, merged_N, own_N = (np.asarray(values, dtype=np.float64) for values in (base, merged, own))
-    if not base_N.shape == merged_N.shape == own_N.shape or base_N.ndim != 1 or not len(base_N):
-        raise UsageError(f"retention needs three lists of one length; got {base_N.shape}, {merged_N.shape}.")
-
-    def kept(rows: NDArray[np.int64]) -> Array:
-        gain = (base_N[rows] - own_N[rows]).mean(-1)
-        if (gain <= 0).any():
-            raise NumericError(
-                "the brick gains nothing on its own texts, or not surely, so no share of it can be kept."
-            )
-        return cast(Array, (base_N[rows] - merged_N[rows]).mean(-1) / gain)
-
-    return bootstrap(kept, len(base_N), seed=seed, how=f"bootstrap over {len(base_N)} texts, ratio of means")

@@ -10,7 +10,7 @@ import torch
 from armillary.methods.bricks.editing.answers import base_answers_right, fact_rows
 from armillary.methods.bricks.editing.facts import Fact, capital_facts
 from armillary.methods.bricks.editing.key_value import KeyCovariance, key_covariances, read_subject
-from armillary.methods.bricks.editing.metrics import FactOutcome, edit_outcome, score_edits, side_effects
+from armillary.methods.bricks.editing.metrics import FactOutcome, edit_outcome, score_edits
 from armillary.methods.bricks.editing.rome import choose_layer, edit_fact, key_direction
 from armillary.methods.bricks.growth.growing import grow_layers, grow_neurons, split_neurons
 from armillary.methods.bricks.growth.grown import Grown, Preservation, model_copy, preservation
@@ -21,18 +21,17 @@ from armillary.methods.bricks.payloads import Index, LowRank
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval, paired_difference
 from armillary.records.sections import Cell, Table
-from reproductions.bricks.scale import OTHERS
+from reproductions.bricks.scale import OTHERS, RATES, WHOLE_RATES
 from reproductions.bricks.setup import Context
 
 NEW = "german"
 """What a grown model is taught."""
 
-NEW_RATE, FULL_RATE = 1e-3, 5e-5
-"""Rates of training new neurons alone, and the whole model: the usual ones for few and for all parameters."""
+ARMS = {"new neurons": RATES, "whole model": WHOLE_RATES}
+"""What is trained on the new text, and the rates to choose from."""
 
-TRAIN_TEXTS = 64
-SIDE_TEXTS = 8
-"""Texts that growth is trained on, and on which side effects of one edit are measured."""
+TRAIN_TEXTS = 40
+"""Texts that growth is trained on."""
 
 CANDIDATES = 120
 """Countries whose capitals the model is asked for: small models know one in several."""
@@ -83,9 +82,6 @@ def edits(context: Context) -> Edits:
     measures["edits/unchanged, general minus identity"] = paired_difference(
         general, identity, seed=0, how=f"paired bootstrap over {len(facts)} facts"
     )
-    prose = context.texts("test", SIDE_TEXTS)["writing"]
-    side = side_effects(loaded, changes[0]["general"], prose, max_tokens=context.scale.tokens)
-    measures["edits/divergence on other prose"] = side.divergence
     rows: list[list[Cell]] = [
         [outcome.fact.subject, outcome.fact.target_new, after.new[0] > after.true[0],
          float(np.mean(np.greater(after.new[1:], after.true[1:]))), unchanged(outcome), after.generated.strip()]
@@ -144,30 +140,60 @@ def preserved(context: Context) -> dict[str, Preservation]:
 GrowthDraw = dict[str, dict[str, list[float]]]
 """Change of each text's loss, nats per token, by what was trained and by capability."""
 
+GrowthPilot = dict[str, dict[str, float]]
+"""By what was trained and by rate, the mean change of the loss on new text that judges nothing."""
 
-def growth(context: Context, offset: int) -> GrowthDraw:
+
+def growth_pilot(context: Context) -> GrowthPilot:
+    """Each arm trained at each of its rates, on texts of the pilot alone; old text is not looked at."""
+    limit = context.scale.pilot_texts
+    train_texts = context.texts("calibrate", TRAIN_TEXTS)[NEW]
+    texts = {NEW: context.texts("calibrate", limit, -(-TRAIN_TEXTS // limit))[NEW]}
+    before = text_losses(context.loaded, texts, max_tokens=context.scale.tokens)
+    pilot: GrowthPilot = {}
+    for arm, rates in ARMS.items():
+        pilot[arm] = {}
+        for rate in rates:
+            after = text_losses(
+                taught(context, arm, rate, train_texts, context.seed), texts, max_tokens=context.scale.tokens
+            )
+            pilot[arm][f"{rate:g}"] = after.per_token() - before.per_token()
+    return pilot
+
+
+def growth(context: Context, pilot: GrowthPilot, offset: int) -> GrowthDraw:
     """New neurons trained alone on German against the whole model trained as long: new and old losses."""
-    loaded, scale = context.loaded, context.scale
-    texts = {name: context.texts("test", scale.growth_texts, offset)[name] for name in (NEW, *OTHERS)}
+    scale = context.scale
+    drawn = context.texts("test", scale.growth_texts, offset)
+    texts = {name: drawn[name] for name in (NEW, *OTHERS)}
     train_texts = context.texts("score", TRAIN_TEXTS, offset)[NEW]
+    before = text_losses(context.loaded, texts, max_tokens=scale.tokens)
+    changes: GrowthDraw = {}
+    for arm, falls in pilot.items():
+        rate = float(min(falls, key=falls.__getitem__))
+        model = taught(context, arm, rate, train_texts, context.seed + offset)
+        after = text_losses(model, texts, max_tokens=scale.tokens)
+        changes[arm] = {key: ((after.nll[key] - before.nll[key]) / before.tokens[key]).tolist() for key in texts}
+    return changes
 
-    def train(model: LoadedModel, parameters: Sequence[Any], rate: float) -> None:
+
+def taught(context: Context, arm: str, rate: float, texts: Sequence[str], seed: int) -> LoadedModel:
+    """A copy of the model whose new neurons, or all of whose weights, were trained on the texts."""
+    loaded, scale = context.loaded, context.scale
+
+    def train(model: LoadedModel, parameters: Sequence[Any]) -> None:
         train_on_texts(
-            model, parameters, train_texts, steps=scale.growth_steps, rate=rate, max_tokens=scale.adapter_tokens,
-            seed=context.seed + offset,
-        )  # fmt: skip
+            model, parameters, texts, steps=scale.growth_steps, rate=rate, max_tokens=scale.adapter_tokens, seed=seed
+        )
 
-    before = text_losses(loaded, texts, max_tokens=scale.tokens)
-    grown = grow_neurons(loaded, scale.new_neurons, seed=context.seed + offset)
-    with train_only_new(grown) as new:
-        train(grown.loaded, new, NEW_RATE)
+    if arm == "new neurons":
+        grown = grow_neurons(loaded, scale.new_neurons, seed=seed)
+        with train_only_new(grown) as new:
+            train(grown.loaded, new)
+        return grown.loaded
     copy = model_copy(loaded)
     everything = list(copy.model.parameters())
     for parameter in everything:
         parameter.requires_grad_(True)
-    train(copy, everything, FULL_RATE)
-    changes: GrowthDraw = {}
-    for name, model in {"new neurons": grown.loaded, "whole model": copy}.items():
-        after = text_losses(model, texts, max_tokens=scale.tokens)
-        changes[name] = {key: ((after.nll[key] - before.nll[key]) / before.tokens[key]).tolist() for key in texts}
-    return changes
+    train(copy, everything)
+    return copy

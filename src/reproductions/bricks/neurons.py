@@ -1,18 +1,30 @@
-"""Stages of the Bricks reproduction about single neurons: sparsity, scores, masking, ablation."""
+"""Stages of the Bricks reproduction about single neurons: sparsity, scores and masking, each beside a drawn null.
 
+Legend: L layers, M neurons of an FFN, T tokens.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
-from armillary.methods.bricks.neurons.ablation import AblationTable, ablate
-from armillary.methods.bricks.neurons.config import CAPABILITIES
-from armillary.methods.bricks.neurons.scores import functional_scores
-from armillary.methods.bricks.neurons.sets import magnitude_matched, overlap, random_like, resident, without
-from armillary.methods.bricks.neurons.sparsity import ablation_curve, cett_curve, indicator_gain
+from armillary.activations.neurons import Change, changed
+from armillary.methods.bricks.growth.grown import reopened
+from armillary.methods.bricks.losses import effect, text_losses
+from armillary.methods.bricks.neurons.config import CAPABILITIES, ProfileConfig
+from armillary.methods.bricks.neurons.profiling import Profile, profile
+from armillary.methods.bricks.neurons.scores import FunctionalScores, functional_scores
+from armillary.methods.bricks.neurons.sets import overlap, specialised
+from armillary.methods.bricks.neurons.sparsity import ablation_curve, indicator_gain
 from armillary.methods.bricks.payloads import Index
+from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
-from reproductions.bricks.scale import ACTIVATION_LEVEL, MAGNITUDE_LEVEL
+from reproductions.bricks.scale import ACTIVATION_LEVEL
 from reproductions.bricks.setup import Context, scaled
 
 WEAK = 0.2
@@ -20,12 +32,6 @@ WEAK = 0.2
 
 HIGH_SCORE = 0.8
 """The score that the paper's code, mathematics and translation neurons exceed."""
-
-RESIDENT = 0.5
-"""A neuron that fires at this share of all tokens counts as resident: at 95 % there are next to none."""
-
-CLEANED = 2
-"""Sets of largest collateral from which resident neurons are taken out: each costs two more passes over all texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,55 +41,121 @@ class NeuronDraw:
     numbers: dict[str, float]
     """By the measure that is their mean over draws."""
 
+    permuted: dict[str, list[float]]
+    """The same numbers under each permutation of the labels, by the measure whose null they are."""
+
+    weak: list[float]
+    """Share of neurons that take little part, layer by layer."""
+
     best: dict[str, list[float]]
     """Score of each layer's best neuron, by capability."""
 
     overlaps: dict[str, float]
     """Neurons in common of the sets of two capabilities, "code and german"."""
 
-    stability: dict[str, float]
-    """The same of two sets of one capability, chosen on two draws of texts."""
-
 
 def neurons(context: Context, offset: int) -> NeuronDraw:
-    """Sparsity, scores against permuted labels, and overlap of the specialised sets."""
-    seen, scores, held_out = context.profile(offset), context.scores(offset), context.scores(offset + 1)
-    order = np.random.default_rng(context.seed + offset).permutation(seen.labels_N)
-    shuffled, relative = functional_scores(seen.relabelled(order)), functional_scores(seen, relative=True)
+    """Sparsity, scores and overlap of the specialised sets; the last two under permuted labels as well."""
+    seen, scores = context.profile(offset), context.scores(offset)
     null_L = context.null(offset).quantile()
-    weak_L = [seen.share_below(WEAK, layer=layer, replicates=2).estimate for layer in range(seen.layers)]
+    sets, others = context.sets(offset), context.sets(offset + 1)
+    overlaps = common(sets, seen.width)
+    same = [overlap(sets[name], others[name], width=seen.width).share.estimate for name in CAPABILITIES]
     numbers = {
-        "sparsity/share below 0.2": seen.share_below(WEAK).estimate,
-        "sparsity/share below 0.2, least layer": min(weak_L),
-        "sparsity/share below 0.2, activation": seen.share_below(WEAK, "activation").estimate,
+        "sparsity/share below 0.2": seen.share_below(WEAK, replicates=2).estimate,
+        "sparsity/share below 0.2, activation": seen.share_below(WEAK, "activation", replicates=2).estimate,
+        "overlap/mean of pairs": float(np.mean(list(overlaps.values()))),
+        "overlap/one capability, other texts": float(np.mean(same)),
+        **over_capabilities(scores),
     }
     for name in CAPABILITIES:
         best_L = scores.best(name)
         numbers[f"scores/best, {name}"] = float(best_L.mean())
-        numbers[f"scores/best on other texts, {name}"] = float(scores.best_held_out(name, held_out).mean())
         numbers[f"scores/layers above 0.8, {name}"] = float((best_L > HIGH_SCORE).mean())
         numbers[f"scores/layers above the null, {name}"] = float((best_L > null_L).mean())
-    over_capabilities = {
-        "layers above the null, shuffled": [(shuffled.best(name) > null_L).mean() for name in CAPABILITIES],
-        "best minus top 5 per mille": [(scores.best(name) - scores.at_share(name)).mean() for name in CAPABILITIES],
-        "mean over chance": [scores.of(name).mean() / scores.chance(name) for name in CAPABILITIES],
-        "mean over chance, relative": [relative.of(name).mean() / scores.chance(name) for name in CAPABILITIES],
-    }
-    numbers |= {f"scores/{name}": float(np.mean(values)) for name, values in over_capabilities.items()}
-    sets, others = context.sets(offset), context.sets(offset + 1)
-
-    def common(first: Index, second: Index) -> float:
-        return overlap(first, second, width=seen.width).share.estimate
-
+    permuted: dict[str, list[float]] = {}
+    generator = np.random.default_rng(context.seed + offset)
+    for _ in range(context.scale.shuffles):
+        shuffled = functional_scores(seen.relabelled(generator.permutation(seen.labels_N)))
+        pairs = common({name: specialised(shuffled.of(name)) for name in CAPABILITIES}, seen.width)
+        best_FL = np.array([shuffled.best(name) for name in CAPABILITIES])
+        drawn = {
+            "overlap/mean of pairs": float(np.mean(list(pairs.values()))),
+            "scores/layers above the null": float((best_FL > null_L).mean()),
+            "scores/layers above 0.8": float((best_FL > HIGH_SCORE).mean()),
+            **over_capabilities(shuffled),
+        }
+        for name, value in drawn.items():
+            permuted.setdefault(name, []).append(value)
     return NeuronDraw(
         numbers=numbers,
+        permuted=permuted,
+        weak=weak_by_layer(seen),
         best={name: scores.best(name).tolist() for name in CAPABILITIES},
-        overlaps={
-            f"{first} and {second}": common(sets[first], sets[second])
-            for first, second in combinations(CAPABILITIES, 2)
-        },
-        stability={name: common(sets[name], others[name]) for name in CAPABILITIES},
+        overlaps=overlaps,
     )
+
+
+def common(sets: dict[str, Index], width: int) -> dict[str, float]:
+    """Share of neurons that the sets of two capabilities have in common, for each pair."""
+    return {
+        f"{first} and {second}": overlap(sets[first], sets[second], width=width).share.estimate
+        for first, second in combinations(CAPABILITIES, 2)
+    }
+
+
+def over_capabilities(scores: FunctionalScores) -> dict[str, float]:
+    """How far the scores of a layer fall from its best neuron, and where their mean lies; over layers and
+    capabilities."""
+    falls = [(scores.best(name) - scores.at_share(name)).mean() for name in CAPABILITIES]
+    means = [scores.of(name).mean() / scores.chance(name) for name in CAPABILITIES]
+    return {
+        "scores/best minus top 5 per mille": float(np.mean(falls)),
+        "scores/mean over chance": float(np.mean(means)),
+    }
+
+
+def weak_by_layer(seen: Profile) -> list[float]:
+    """Share of neurons below 0.2 of the token's largest output magnitude, layer by layer."""
+    return [seen.share_below(WEAK, layer=layer, replicates=2).estimate for layer in range(seen.layers)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untrained:
+    """The sparsity of networks of the model's shape with random weights."""
+
+    weak: list[list[float]]
+    """Share of neurons that take little part, by network and layer."""
+
+    excess: Interval
+    """Loss of the first of them less that of the model, nats per token."""
+
+
+def untrained(context: Context) -> Untrained:
+    """The same measure of sparsity on networks that have learned nothing, over the same kind of texts."""
+    scale, loaded = context.scale, context.loaded
+    texts = context.texts("calibrate", scale.untrained_texts)
+    config = ProfileConfig(max_tokens=scale.tokens)
+    before = text_losses(loaded, texts, max_tokens=scale.tokens)
+    after = text_losses(at_random(loaded, context.seed), texts, max_tokens=scale.tokens)
+    drawn = (at_random(loaded, context.seed + number) for number in range(scale.untrained))
+    return Untrained(
+        weak=[weak_by_layer(profile(network, texts, config)) for network in drawn],
+        excess=effect(before, after).delta_nll,
+    )
+
+
+def at_random(loaded: LoadedModel, seed: int) -> LoadedModel:
+    """A network of the model's shape that was never trained: every matrix normal with spread ``1 / sqrt(inputs)``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: PreTrainedModel = type(loaded.model)(loaded.model.config)
+        model.to(device=loaded.device, dtype=loaded.dtype).eval()  # type: ignore[call-arg]
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.ndim > 1:
+                    parameter.normal_(0.0, parameter.shape[-1] ** -0.5)
+    return reopened(loaded, model, f"random weights {seed} in the shape of {loaded.name}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,113 +169,37 @@ class Masking:
 
 
 def masks(context: Context) -> Masking:
-    """Losses with the weakest neurons left out, by both indicators, and by a common error of every layer."""
+    """Losses with the weakest neurons left out, by both indicators, and with as many left out by lot."""
     levels, texts = context.scale.mask_levels, context.texts("test", context.scale.mask_texts)
     by_activation = ablation_curve(context.loaded, texts, shares=levels, indicator="activation", **context.reading)
     by_magnitude = ablation_curve(context.loaded, texts, shares=levels, indicator="magnitude", **context.reading)
-    truncated = cett_curve(context.loaded, context.mixed, texts, context.scale.cett_levels, **context.reading)
+    with left_out_by_lot(context.loaded, ACTIVATION_LEVEL, context.seed):
+        by_lot = text_losses(
+            context.loaded, texts, name=f"by lot {ACTIVATION_LEVEL} {context.seed}", **context.reading
+        )
     curves = {"activation": by_activation, "magnitude": by_magnitude}
     relative = 1 / by_activation.before.per_token()
     measures = {
-        "masking/loss at 70 % by activation": scaled(by_activation.effect(ACTIVATION_LEVEL).delta_nll, relative),
-        "masking/loss at 80 % by magnitude": scaled(by_magnitude.effect(MAGNITUDE_LEVEL).delta_nll, relative),
-        "masking/activation minus magnitude, 70 %": indicator_gain(by_activation, by_magnitude, ACTIVATION_LEVEL),
-        "masking/knee by activation": by_activation.knee(),
-        "masking/knee by magnitude": by_magnitude.knee(),
-        "masking/sparsity at 1 % more perplexity (CETT)": truncated.knee(),
+        f"masking/loss at {level:.0%} by {name}".replace("%", " %"): scaled(curve.effect(level).delta_nll, relative)
+        for name, curve in curves.items()
+        for level in levels
     }
+    measures["masking/loss at 70 % by lot"] = scaled(effect(by_activation.before, by_lot).delta_nll, relative)
+    measures["masking/activation minus magnitude, 70 %"] = indicator_gain(
+        by_activation, by_magnitude, ACTIVATION_LEVEL
+    )
     rises = {name: [curve.effect(level).delta_nll for level in levels] for name, curve in curves.items()}
     return Masking(measures=measures, levels=list(levels), rises=rises)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CleanedSet:
-    """A set less its resident neurons, and less as many others: shares of its effects that are left."""
+@contextmanager
+def left_out_by_lot(loaded: LoadedModel, share: float, seed: int) -> Iterator[None]:
+    """Inside the block every neuron is left out at a token with probability ``share``; the first token keeps its."""
+    generator = torch.Generator(loaded.device).manual_seed(seed)
 
-    name: str
-    neurons: int
-    residents: int
-    own: float
-    collateral: float
-    own_less_others: float
-    collateral_less_others: float
+    def mask(x: Tensor) -> Tensor:
+        return x.masked_fill(torch.rand(x.shape, generator=generator, device=x.device) < share, 0)
 
-
-@dataclass(frozen=True, kw_only=True)
-class AblationDraw:
-    """Sets of neurons switched off in one draw of texts and of random sets."""
-
-    numbers: dict[str, float]
-    """By the measure that is their mean over draws."""
-
-    shown: dict[str, bool]
-    """By capability, whether its set costs it surely more than all that it is compared with."""
-
-    effects: dict[str, dict[str, float]]
-    """Rise of the loss by set, then by capability, nats per token."""
-
-    cleaned: list[CleanedSet]
-
-
-def ablations(context: Context, offset: int) -> AblationDraw:
-    """Each capability's neurons switched off, beside random and magnitude-matched sets and sets less residents."""
-    texts = context.texts("test", context.scale.ablation_texts, offset)
-    seen, sets, seed = context.profile(offset), context.sets(offset), context.seed + 100 * offset
-    randoms = {
-        f"random {number}": random_like(sets[CAPABILITIES[0]], seen.width, seed=seed + number)
-        for number in range(context.scale.random_sets)
-    }
-    matched = {
-        f"matched to {name}": magnitude_matched(chosen, seen.magnitude(name), seed=seed)
-        for name, chosen in sets.items()
-    }
-    table = ablate(context.loaded, {**sets, **matched, **randoms}, texts, **context.reading)
-    numbers: dict[str, float] = {}
-    shown = {}
-    for name in CAPABILITIES:
-        # In nats: of percents of perplexity one large effect would outweigh all others.
-        own = {
-            "mean of others": table.own_against_others(name, name, measure="nats"),
-            "random": table.own_against_controls(name, name, list(randoms), measure="nats"),
-            "matched": table.own_against_controls(name, name, [f"matched to {name}"], measure="nats"),
-        }
-        numbers |= {f"knockout/{name}, own minus {control}": value.estimate for control, value in own.items()}
-        shown[name] = all(value.lower > 0 for value in own.values())
-    effects = {row: {name: table.effect(row, name).delta_nll.estimate for name in CAPABILITIES} for row in table.after}
-    return AblationDraw(numbers=numbers, shown=shown, effects=effects, cleaned=cleaned(context, offset, texts, table))
-
-
-def cleaned(context: Context, offset: int, texts: dict[str, list[str]], table: AblationTable) -> list[CleanedSet]:
-    """The sets of largest collateral that have resident neurons, without them and without as many others."""
-    sets = context.sets(offset)
-    residents = resident(context.profile(offset).firing_share(), RESIDENT)
-    less = {name: without(chosen, residents) for name, chosen in sets.items()}
-    hit = [name for name in CAPABILITIES if less[name].size < sets[name].size]
-    hit.sort(key=lambda name: -table.collateral(name, name, measure="nats", replicates=2).estimate)
-    rows = []
-    for name in hit[:CLEANED]:
-        reduced = {"residents": less[name], "others": less_others(sets[name], less[name], context.seed)}
-        reduced_table = ablate(context.loaded, {name: sets[name], **reduced}, texts, **context.reading)
-        shares = [reduced_table.kept(name, row, name, measure="nats") for row in reduced]
-        rows.append(
-            CleanedSet(
-                name=name,
-                neurons=sets[name].size,
-                residents=sets[name].size - less[name].size,
-                own=shares[0][0].estimate,
-                collateral=shares[0][1].estimate,
-                own_less_others=shares[1][0].estimate,
-                collateral_less_others=shares[1][1].estimate,
-            )
-        )
-    return rows
-
-
-def less_others(chosen: Index, cleaned: Index, seed: int) -> Index:
-    """The set less as many of its other neurons in each layer as it has residents there."""
-    generator = np.random.default_rng(seed)
-    kept = {}
-    for layer, whole in chosen.neurons.items():
-        left = cleaned.neurons.get(layer, np.empty(0, np.int64))
-        kept[layer] = np.setdiff1d(whole, generator.permutation(left)[: len(whole) - len(left)])
-    return Index({layer: some for layer, some in kept.items() if len(some)})
+    changes: dict[int, Change] = dict.fromkeys(range(loaded.anatomy.num_layers), mask)
+    with changed(loaded, changes, skip=1):
+        yield

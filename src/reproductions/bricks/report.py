@@ -7,6 +7,7 @@ import numpy as np
 from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Figure, Heatmap, Lines, Series, Table, interval_bars
+from reproductions.bricks.adapters import best_rate
 from reproductions.bricks.measures import BricksStages
 
 
@@ -15,20 +16,32 @@ def notes(results: BricksStages) -> dict[str, str]:
     sentences: dict[str, str] = {}
     pairs = list(results.neurons[0].overlaps)
     shares = {pair: np.mean([draw.overlaps[pair] for draw in results.neurons]) for pair in pairs}
-    if above := [pair for pair, share in shares.items() if share > 0.05]:
-        sentences["sets-are-apart"] = f"Above random: {', '.join(above)}."
+    null = max(value for draw in results.neurons for value in draw.permuted["overlap/mean of pairs"])
+    if above := [pair for pair, share in shares.items() if share > null]:
+        sentences["sets-are-apart"] = f"Above the mean of pairs under permuted labels: {', '.join(above)}."
     if results.edits.table is None:
         sentences["editing-is-local"] = f"The model knows {results.edits.known} of the capitals: too few to edit."
+    sentences["merging"] = f"Rate {best_rate(results.adapter_pilot):g}, {falls(results.adapter_pilot)}."
+    pilots = [f"{arm}: {falls({k: -v for k, v in pilot.items()})}" for arm, pilot in results.growth_pilot.items()]
+    sentences["growing"] = f"Pilot of {'; '.join(pilots)}."
+    if "saving/time ratio at equal quality" not in results.saving:
+        sentences["saves-computation"] = "No configuration keeps the quality, so no time was taken."
     return sentences
+
+
+def falls(pilot: Mapping[str, float]) -> str:
+    """What each rate of a pilot taught, in words."""
+    each = ", ".join(f"{value:+.3f} at {rate}" for rate, value in pilot.items())
+    return f"falls of the loss in the pilot {each} nats per token"
 
 
 def figures(results: BricksStages, measures: Mapping[str, Interval]) -> dict[str, Figure]:
     """By claim, the figures that say more than the bars of its measures."""
     best = np.mean([[draw.best[name] for name in CAPABILITIES] for draw in results.neurons], axis=0).T
-    rows = list(results.ablations[0].effects)
-    effects = np.mean(
-        [[[draw.effects[row][name] for name in CAPABILITIES] for row in rows] for draw in results.ablations], axis=0
-    )
+    rows = list(results.knockouts.effects)
+    effects: list[list[float | None]] = [
+        [results.knockouts.effects[row][name] for name in CAPABILITIES] for row in rows
+    ]
     masks = results.masks
 
     def group(title: str, prefix: str, x_label: str) -> Figure:
@@ -66,13 +79,12 @@ def figures(results: BricksStages, measures: Mapping[str, Interval]) -> dict[str
             alt=f"Table of colours, {len(best)} layers by {len(CAPABILITIES)} capabilities.",
         ),
         "knockout-is-specific": Figure(
-            title="Rise of the loss without a set of neurons (rows), mean over draws",
-            data=Heatmap(rows=[*rows], columns=[*CAPABILITIES], values=effects.tolist(), unit="nats per token"),
+            title="Rise of the loss without a set of neurons (rows)",
+            data=Heatmap(rows=[*rows], columns=[*CAPABILITIES], values=effects, unit="nats per token"),
             alt=f"Table of colours, {len(rows)} sets by {len(CAPABILITIES)} capabilities.",
         ),
-        "sets-are-apart": group("Overlap of two sets (random 0.05)", "overlap/", "share of neurons in common"),
+        "sets-are-apart": group("Overlap of two sets", "overlap/", "share of neurons in common"),
         "routing-keeps-quality": group("Relative rise of the loss", "routing/loss at ", "share of the loss"),
-        "saves-computation": group("Time of a token, dense over part", "saving/time ratio", "ratio"),
         **(
             {"editing-is-local": group("What edits do, by direction of the key", "edits/", "share")}
             if results.edits.table
@@ -83,33 +95,23 @@ def figures(results: BricksStages, measures: Mapping[str, Interval]) -> dict[str
 
 def tables(results: BricksStages) -> dict[str, list[Table]]:
     """By claim, the examples that a reader should see."""
-    residents: list[list[Cell]] = [
-        [
-            row.name,
-            row.neurons,
-            row.residents,
-            row.own,
-            row.collateral,
-            row.own_less_others,
-            row.collateral_less_others,
-        ]
-        for draw in results.ablations
-        for row in draw.cleaned
-    ]  # fmt: skip
-    grown: list[list[Cell]] = [[name, way.prefill, way.decode] for name, way in results.preserved.items()]
+    residents: list[list[Cell]] = [[*row] for row in results.knockouts.cleaned]
+    grown: list[list[Cell]] = [
+        [name, way.prefill, way.decode, way.rounding] for name, way in results.preserved.items()
+    ]
     return {
         "editing-is-local": [] if results.edits.table is None else [results.edits.table],
         "residents-cause-collateral": [
             Table(
-                title="Shares kept without resident neurons, and without as many others (*)",
-                columns=["set", "neurons", "residents", "own", "collateral", "own *", "collateral *"],
+                title="Sets that resident neurons were taken out of",
+                columns=["set", "neurons", "residents"],
                 rows=residents,
             )
         ],
         "growing": [
             Table(
                 title="Largest difference of a logit before training",
-                columns=["grown by", "at once", "with a cache"],
+                columns=["grown by", "at once", "with a cache", "the base against itself"],
                 rows=grown,
             )
         ],

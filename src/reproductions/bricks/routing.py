@@ -1,25 +1,26 @@
 """Stages of the Bricks reproduction about groups of neurons: partitions, routing, and what configuration saves."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import get_args
 
 import numpy as np
+import torch
 
 from armillary.methods.bricks.experts.config import Splitting
 from armillary.methods.bricks.experts.cost import Arm, decode_times
-from armillary.methods.bricks.experts.modularity import TOP, FunctionalExperts, functional_experts
-from armillary.methods.bricks.experts.quality import SHARES, router_recall, routing_curve, routing_gain
+from armillary.methods.bricks.experts.modularity import TOP, functional_experts
+from armillary.methods.bricks.experts.quality import RoutingCurve, routing_curve, routing_gain
 from armillary.methods.bricks.experts.routed_model import routed, sliced
-from armillary.methods.bricks.experts.router import oracle
-from armillary.methods.bricks.experts.router_fit import ridge_router
-from armillary.methods.bricks.losses import effect, text_losses
+from armillary.methods.bricks.experts.router import Router, oracle
+from armillary.methods.bricks.losses import Losses, effect, text_losses
 from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.methods.bricks.neurons.energy import keep_like, neuron_energy
 from armillary.methods.bricks.neurons.sets import specialised
 from armillary.methods.bricks.payloads import Index
 from armillary.models.batches import encode
-from armillary.numerics.intervals import Interval, binomial, bootstrap_mean
+from armillary.numerics.intervals import Interval, across_seeds
 from reproductions.bricks.claims import ALMOST_NOTHING, CLUSTERED
 from reproductions.bricks.setup import Context, scaled
 
@@ -27,7 +28,7 @@ SPLITTINGS: tuple[Splitting, ...] = get_args(Splitting)
 BEYOND = 0.01
 """A partition has more functional experts than chance where at most this share of random ones has as many."""
 
-HALF = 0.5
+QUARTER, HALF = 0.25, 0.5
 FIXED = (0.5, 0.75, 0.9)
 """Shares of the neurons in the fixed sets whose time and loss are measured."""
 
@@ -42,79 +43,102 @@ PROMPT, WARM_UP = 48, 5
 
 
 def experts(context: Context) -> dict[str, Interval]:
-    """How often the experts of each partition collect a capability beyond chance, over draws and capabilities."""
-    measures = {}
+    """How many experts of each partition collect a capability, mean of capabilities, beside random partitions.
+
+    A partition is one thing, however many capabilities are looked for in it: intervals are over draws of score texts,
+    and the null's is the range of random partitions, each looked at with all draws.
+    """
+    scale, measures = context.scale, {}
     for kind in SPLITTINGS:
         split = context.partition(kind)
-        cells: list[FunctionalExperts] = []
-        for offset in range(context.scale.seeds):
-            scores, seed = context.scores(offset), context.seed + offset
+        numbers, null, cells = [], [], []
+        for offset in range(scale.seeds):
+            scores = context.scores(offset)
             best = {name: specialised(scores.of(name), TOP) for name in CAPABILITIES}
-            cells += functional_experts(split, best, partitions=context.scale.partitions, seed=seed).values()
-        beyond = sum(cell.p_of_number <= BEYOND for cell in cells)
-        measures[f"experts/cells beyond chance, {kind}"] = binomial(beyond, len(cells), how="capabilities and draws")
-        if degrees := [cell.degree for cell in cells if cell.degree is not None]:
-            measures[f"experts/count over expected, {kind}"] = bootstrap_mean(
-                degrees, seed=0, how="capabilities and draws"
-            )
+            drawn = list(functional_experts(split, best, partitions=scale.partitions, seed=context.seed).values())
+            numbers.append(float(np.mean([cell.number for cell in drawn])))
+            null.append(np.mean([cell.null_functional_P for cell in drawn], axis=0))
+            cells += drawn
+        measures[f"experts/functional experts, {kind}"] = across_seeds(
+            numbers, how=f"one partition, {len(numbers)} draws of texts"
+        )
+        beyond = float(np.mean([cell.p_of_number <= BEYOND for cell in cells]))
+        measures[f"experts/capabilities beyond chance, {kind}"] = Interval(
+            estimate=beyond, n=len(CAPABILITIES), how=f"one partition, mean over {scale.seeds} draws of texts"
+        )
+        if kind == "random":
+            by_partition_P = np.mean(null, axis=0)
+            low, high = np.quantile(by_partition_P, [0.025, 0.975])
+            measures["experts/functional experts, null"] = Interval(
+                estimate=float(by_partition_P.mean()), low=float(low), high=float(high), n=len(by_partition_P),
+                how=f"range of 95 % of {len(by_partition_P)} random partitions",
+            )  # fmt: skip
     return measures
 
 
 def routing(context: Context) -> dict[str, Interval]:
-    """Losses with some experts a token: oracle and fitted router, three partitions, and clusters against lots."""
-    texts = context.texts("test", context.scale.routing_texts)
-    measures, recall, quarters = {}, {}, []
-    for kind in SPLITTINGS:
-        split = context.partition(kind)
-        fitted = ridge_router(context.loaded, split, context.mixed, max_tokens=context.scale.tokens)
-        for name, router in (("oracle", oracle()), ("ridge", fitted)):
-            curve = routing_curve(context.loaded, split, router, texts, **context.reading)
-            rises = [scaled(curve.effect(k).delta_nll, 1 / curve.before.per_token()) for k in curve.ks]
-            for k, rise in zip(curve.ks, rises, strict=True):
-                measures[f"routing/loss at {k / curve.experts:.0%}, {kind}, {name}"] = rise
-            quarters += [rises[0]] if name == "ridge" else []
-        quarter = max(1, round(SHARES[0] * split.experts))
-        held_out = [rows[0] for rows in texts.values()]
-        recall[f"routing/recall at a quarter, {kind}"] = router_recall(
-            context.loaded, split, fitted, held_out, quarter, max_tokens=context.scale.tokens
-        ).mean
-    measures["routing/loss at a quarter, best fitted router"] = min(quarters, key=lambda rise: rise.estimate)
+    """Losses with some experts a token: by fitted router, by oracle and by lot; and clusters against lots."""
+    texts, split = context.texts("test", context.scale.routing_texts), context.partition("coactivation")
+    shape = (context.loaded.anatomy.num_layers, split.experts, context.loaded.anatomy.hidden_size)
+    generator = torch.Generator().manual_seed(context.seed)
+    by_lot = Router(
+        kind="ridge", score="norm", first_LED=torch.randn(shape, generator=generator), bias_LE=torch.zeros(shape[:2])
+    )
+    curves = {
+        name: routing_curve(context.loaded, split, router, texts, shares=[QUARTER], **context.reading)
+        for name, router in {"fitted router": context.router, "router by lot": by_lot, "oracle": oracle()}.items()
+    }
+    measures = {
+        f"routing/loss at a quarter, {name}": scaled(curve.effect(curve.ks[0]).delta_nll, 1 / curve.before.per_token())
+        for name, curve in curves.items()
+    }
+    fitted = curves["fitted router"]
+    measures["routing/lot minus fitted router, a quarter"] = routing_gain(
+        curves["router by lot"], fitted, fitted.ks[0]
+    )
+    lots = [at_half(context, "random", offset, texts) for offset in range(context.scale.seeds)]
     for kind in CLUSTERED:
-        gains = [saved_by_clusters(context, kind, offset, texts) for offset in range(context.scale.seeds)]
+        clusters = at_half(context, kind, 0, texts)
+        gains = [routing_gain(row, clusters, row.ks[0], seed=draw) for draw, row in enumerate(lots)]
         weakest = min(gains, key=lambda gain: gain.estimate)
         measures[f"routing/random minus {kind}, half, weakest draw"] = weakest
-    return measures | recall
+    least = min((row.effect(row.ks[0]).delta_nll for row in lots), key=lambda rise: rise.estimate)
+    measures["routing/rise at half, random, least draw"] = least
+    return measures
 
 
-def saved_by_clusters(context: Context, kind: Splitting, offset: int, texts: dict[str, list[str]]) -> Interval:
-    """Nats that clusters save over experts by lot with half of the experts, both by their oracle."""
-    lots, clusters = (
-        routing_curve(context.loaded, split, oracle(), texts, shares=[HALF], **context.reading)
-        for split in (context.partition("random", offset), context.partition(kind))
-    )
-    return routing_gain(lots, clusters, lots.ks[0], seed=offset)
+def at_half(context: Context, kind: Splitting, offset: int, texts: dict[str, list[str]]) -> RoutingCurve:
+    """Losses with half of the experts of a partition, chosen by its oracle."""
+    split = context.partition(kind, offset)
+    return routing_curve(context.loaded, split, oracle(), texts, shares=[HALF], **context.reading)
 
 
 def saving(context: Context) -> dict[str, Interval]:
-    """Time of a decoded token and loss with part of the FFNs, on texts of one capability."""
+    """Loss and time of a decoded token with part of the FFNs, on texts of one capability.
+
+    Of the configurations the one is judged that loses least on calibration texts; its time is taken only where it
+    keeps the quality on the texts that judge.
+    """
     scale, loaded, arms = context.scale, context.loaded, parts_of_model(context)
-    texts = {OWN: context.texts("test", 4 * scale.routing_texts)[OWN]}
-    losses = {}
-    for name, arm in arms.items():
-        with arm():
-            losses[name] = text_losses(loaded, texts, max_tokens=scale.tokens)
-    tokens = PROMPT + WARM_UP + scale.decode_steps
-    ids = encode(loaded, ["\n".join(texts[OWN])], max_tokens=tokens)[0]
-    times = decode_times(loaded, ids, arms, steps=scale.decode_steps, warm_up=WARM_UP, rounds=scale.decode_rounds)
-    dense, as_good = losses.pop("dense"), []
-    measures: dict[str, Interval] = {}
-    for name, after in losses.items():
-        loss = scaled(effect(dense, after).delta_nll, 1 / dense.per_token())
-        time = times.ratio("dense", name, seed=context.seed)
-        measures |= {f"saving/loss, {name}": loss, f"saving/time ratio, {name}": time}
-        as_good += [time] if loss.upper <= ALMOST_NOTHING else []
-    none = Interval(estimate=1.0, how="no configuration is as good: the dense model itself")
-    measures["saving/time ratio at equal quality"] = max(as_good, key=lambda time: time.estimate, default=none)
+    pilot, texts = ({OWN: rows[OWN]} for rows in (context.calibration, context.texts("test", 4 * scale.routing_texts)))
+
+    def losses(name: str, rows: dict[str, list[str]]) -> Losses:
+        with arms[name]():
+            return text_losses(loaded, rows, max_tokens=scale.tokens)
+
+    parts = [name for name in arms if name != "dense"]
+    best = min(parts, key=lambda name: losses(name, pilot).per_token())
+    dense = losses("dense", texts)
+    loss = scaled(effect(dense, losses(best, texts)).delta_nll, 1 / dense.per_token())
+    measures = {"saving/loss of the best configuration": replace(loss, how=f"{best}; {loss.how}")}
+    if loss.upper <= ALMOST_NOTHING:
+        tokens = PROMPT + WARM_UP + scale.decode_steps
+        ids = encode(loaded, ["\n".join(texts[OWN])], max_tokens=tokens)[0]
+        times = decode_times(
+            loaded, ids, {name: arms[name] for name in ("dense", best)},
+            steps=scale.decode_steps, warm_up=WARM_UP, rounds=scale.decode_rounds,
+        )  # fmt: skip
+        measures["saving/time ratio at equal quality"] = times.ratio("dense", best, seed=context.seed)
     return measures
 
 
@@ -128,7 +152,6 @@ def parts_of_model(context: Context) -> dict[str, Arm]:
         sizes = Index(dict.fromkeys(range(anatomy.num_layers), np.arange(count)))
         arms[f"fixed {share:.0%} of the neurons"] = partial(sliced, loaded, keep_like(energy_LM, sizes))
     split = context.partition("coactivation")
-    router = ridge_router(loaded, split, context.mixed, max_tokens=context.scale.tokens)
     k = max(1, round(ROUTED * split.experts))
-    arms[f"routed, {ROUTED:.0%} of the experts"] = partial(routed, loaded, split, router, k=k)
+    arms[f"routed, {ROUTED:.0%} of the experts"] = partial(routed, loaded, split, context.router, k=k)
     return arms

@@ -11,6 +11,12 @@ TASKS = ("code", "german", "mathematics")
 OTHERS = ("code", "knowledge")
 """Old text that a model grown on German is looked at with."""
 
+RATES = (1e-4, 3e-4, 1e-3)
+"""Of adapters and of new neurons: the one that teaches most on a pilot of the same model, on other texts, is taken."""
+
+WHOLE_RATES = (2e-5, 1e-4)
+"""Of training the whole model, chosen likewise."""
+
 ACTIVATION_LEVEL, MAGNITUDE_LEVEL = 0.7, 0.8
 """Shares of masked neurons at which the paper sees nearly no loss, by its two indicators."""
 
@@ -20,7 +26,7 @@ class Scale:
     """Sizes of one preset; numbers of texts are for each capability."""
 
     seeds: int
-    """Draws of texts, of random sets, of adapters, of growth: what t intervals are taken over."""
+    """Draws of texts, none of which they share, of adapters and of growth: what t intervals are taken over."""
 
     tokens: int
     """Tokens of a text that are read."""
@@ -31,14 +37,28 @@ class Scale:
     permutations: int
     """Of the labels: the null's 99.9 % quantile needs a thousand, of fewer the largest is taken."""
 
+    shuffles: int
+    """Of the labels of each draw, under which all that is read off the scores is read again."""
+
+    untrained: int
+    """Networks of the model's shape with random weights."""
+
+    untrained_texts: int
     mask_texts: int
     mask_levels: tuple[float, ...]
     """Shares of neurons left out; the two of the claims among them."""
 
-    cett_levels: tuple[float, ...]
-    ablation_texts: int
+    knockout_texts: int
+    """Texts of a capability that its own set and the matched ones are switched off on."""
+
+    other_texts: int
+    """Texts of each capability on which every set, and sets less their residents, are switched off."""
+
+    matched_sets: int
+    """Sets matched in magnitude to each capability's own: what its own is compared with."""
+
     random_sets: int
-    """Random sets of neurons beside each capability's own."""
+    """Random sets of as many neurons; and draws of as many others as a set has residents."""
 
     experts: int
     calibration_texts: int
@@ -47,6 +67,9 @@ class Scale:
     routing_texts: int
     partitions: int
     """Random partitions of the null of functional experts."""
+
+    pilot_texts: int
+    """Texts on which rates are chosen, and on which an adapter shows whether it learned: none of them judges."""
 
     adapter_steps: int
     adapter_tokens: int
@@ -72,25 +95,29 @@ class Scale:
     """Capability -> the one whose texts are read in its place, where its own would have to be downloaded."""
 
 
-# Gemma 3 270M takes two and a half hours on two cores so; more texts would narrow intervals, more steps teach more.
 LAPTOP = Scale(
     seeds=3,
     tokens=96,
     score_texts=40,
     permutations=1000,
-    mask_texts=6,
+    shuffles=10,
+    untrained=5,
+    untrained_texts=3,
+    mask_texts=8,
     mask_levels=(0.5, ACTIVATION_LEVEL, MAGNITUDE_LEVEL),
-    cett_levels=(0.1, 0.2, 0.4),
-    ablation_texts=5,
+    knockout_texts=10,
+    other_texts=5,
+    matched_sets=8,
     random_sets=2,
     experts=32,
     calibration_texts=12,
-    routing_texts=3,
+    routing_texts=5,
     partitions=200,
-    adapter_steps=24,
+    pilot_texts=6,
+    adapter_steps=20,
     adapter_tokens=64,
     adapter_texts=8,
-    facts=10,
+    facts=14,
     trial_facts=3,
     trial_layers=3,
     general_texts=80,
@@ -100,6 +127,11 @@ LAPTOP = Scale(
     decode_steps=40,
     decode_rounds=5,
 )
+"""Three quarters of an hour on one core for SmolLM2 135M."""
+
+LARGE = 200_000_000
+"""Parameters above which a laptop reads fewer texts: one of Gemma 3 270M costs 2.6 times as much, mostly the head."""
+
 SCALES: dict[Preset, Scale] = {
     # As small as each stage runs through: a score needs 20 texts, a t interval two draws.
     "quick": replace(
@@ -108,14 +140,17 @@ SCALES: dict[Preset, Scale] = {
         tokens=16,
         score_texts=20,
         permutations=50,
+        shuffles=2,
+        untrained=2,
         mask_texts=2,
-        cett_levels=(0.1, 0.3),
-        ablation_texts=2,
-        random_sets=1,
+        knockout_texts=2,
+        other_texts=2,
+        matched_sets=2,
         experts=4,
         calibration_texts=4,
         routing_texts=2,
         partitions=20,
+        pilot_texts=3,
         adapter_steps=4,
         adapter_tokens=16,
         adapter_texts=3,
@@ -131,29 +166,40 @@ SCALES: dict[Preset, Scale] = {
         stand_ins={"translation": "law", "german": "technical-english"},
     ),
     "laptop": LAPTOP,
-    # Ten to twenty times as many texts: here losses are cheap, and the width of intervals is what decides claims.
+    # Here losses are cheap, and the width of intervals is what decides claims: as many texts as there are.
     "gpu": replace(
         LAPTOP,
         seeds=5,
         tokens=128,
-        score_texts=200,
+        untrained_texts=10,
         mask_texts=100,
         mask_levels=(0.3, 0.5, 0.6, ACTIVATION_LEVEL, MAGNITUDE_LEVEL, 0.9),
-        cett_levels=(0.05, 0.1, 0.2, 0.3, 0.4),
-        ablation_texts=100,
+        knockout_texts=100,
+        other_texts=50,
+        matched_sets=20,
         random_sets=5,
-        calibration_texts=100,
+        calibration_texts=20,
         routing_texts=60,
         adapter_steps=60,
         adapter_tokens=128,
-        adapter_texts=60,
+        adapter_texts=20,
         facts=60,
         trial_facts=10,
         trial_layers=6,
         general_texts=1000,
         growth_steps=200,
-        growth_texts=60,
+        growth_texts=20,
         decode_steps=50,
         decode_rounds=7,
     ),
 }
+
+
+def scale_of(preset: Preset, parameters: int) -> Scale:
+    """The sizes of a preset for a model of so many parameters."""
+    if preset != "laptop" or parameters <= LARGE:
+        return SCALES[preset]
+    return replace(
+        LAPTOP, untrained=3, mask_texts=5, knockout_texts=6, other_texts=3, random_sets=1, routing_texts=3,
+        pilot_texts=4, adapter_steps=12, adapter_texts=5, facts=8, growth_steps=10, growth_texts=5,
+    )  # fmt: skip

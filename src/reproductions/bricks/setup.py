@@ -4,11 +4,17 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypedDict
 
+import torch
+
 from armillary.data import equal_capability_texts
 from armillary.data.texts.corpora import corpus_texts
 from armillary.data.texts.pieces import Split
+from armillary.errors import UsageError
 from armillary.methods.bricks.experts.config import Splitting
 from armillary.methods.bricks.experts.partitioning import partitioned
+from armillary.methods.bricks.experts.router import Router
+from armillary.methods.bricks.experts.router_fit import ridge_router
+from armillary.methods.bricks.library.retrieval import MidLayerEncoder
 from armillary.methods.bricks.neurons.config import CAPABILITIES, ProfileConfig
 from armillary.methods.bricks.neurons.profiling import Profile, profile
 from armillary.methods.bricks.neurons.scores import FunctionalScores, NullScores, functional_scores, null_scores
@@ -37,10 +43,13 @@ class Context(StageContext[Scale]):
     _scores: dict[int, FunctionalScores] = field(default_factory=dict)
 
     def texts(self, split: Split, limit: int, offset: int = 0) -> dict[str, list[str]]:
-        """The same number of texts of each capability; offsets are other draws."""
+        """The same number of texts of each capability; draws of one ``limit`` and other offsets share none."""
         read = {name: self.scale.stand_ins.get(name, name) for name in CAPABILITIES}
-        texts_of = equal_capability_texts(list(read.values()), split=split, limit=limit, seed=self.seed + offset)
-        return {name: texts_of[other] for name, other in read.items()}
+        texts_of = equal_capability_texts(list(read.values()), split=split, limit=limit * (offset + 1), seed=self.seed)
+        drawn = {name: texts_of[other][limit * offset :] for name, other in read.items()}
+        if min(map(len, drawn.values())) < limit:
+            raise UsageError(f"there are not {offset + 1} draws of {limit} texts of every capability ({split}).")
+        return drawn
 
     def general(self) -> list[str]:
         """General prose, none of which is ever tested on."""
@@ -53,8 +62,8 @@ class Context(StageContext[Scale]):
 
     def profile(self, offset: int) -> Profile:
         """Activity of all neurons in the texts of one draw."""
-        # Ten texts a capability tell histograms and firing, whose counts take most of the memory.
-        config = ProfileConfig(max_tokens=self.scale.tokens, detail_texts=min(10, self.scale.score_texts))
+        # Six texts a capability tell histograms and firing, whose counts take most of the memory.
+        config = ProfileConfig(max_tokens=self.scale.tokens, detail_texts=min(6, self.scale.score_texts))
         return profile(
             self.loaded, self.texts("score", self.scale.score_texts, offset), config, store=self.parts.arrays
         )
@@ -106,6 +115,23 @@ class Context(StageContext[Scale]):
             return {"labels": split.labels_LM}
 
         return Partition(self.parts.arrays(f"partition {kind} {offset}", labels)["labels"], self.scale.experts)
+
+    @cached_property
+    def encoder(self) -> MidLayerEncoder:
+        """What keys of adapters are read with: the base's own middle layer."""
+        return MidLayerEncoder(self.loaded, background=self.mixed, max_tokens=self.scale.tokens)
+
+    @cached_property
+    def router(self) -> Router:
+        """The ridge router of the partition by co-activation."""
+        split, tokens = self.partition("coactivation"), self.scale.tokens
+
+        def weights() -> Arrays:
+            fitted = ridge_router(self.loaded, split, self.mixed, max_tokens=tokens)
+            return {name: values.numpy() for name, values in fitted.tensors().items()}
+
+        kept = {name: torch.from_numpy(values) for name, values in self.parts.arrays("router", weights).items()}
+        return Router(kind="ridge", score="norm", first_LED=kept["first"], bias_LE=kept["bias"])
 
 
 def scaled(interval: Interval, factor: float) -> Interval:

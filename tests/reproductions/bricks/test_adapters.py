@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.brick import Brick
 from armillary.methods.bricks.library.mounting import mounted
 from armillary.methods.bricks.payloads import Index
 from armillary.models import tiny
 from armillary.scoring import sequence_nll
-from reproductions.bricks.adapters import AdapterDraw, losses_under, retention
-from reproductions.bricks.measures import retrieval_measures
+from reproductions.bricks.adapters import AdapterDraw, losses_under
+from reproductions.bricks.measures import merging_measures, retrieval_measures
 from reproductions.bricks.scale import TASKS
 
 TEXTS = ["The capital of France is Paris", "red blue green", "one two three four five"]
@@ -34,8 +33,8 @@ def planted(first: list[str | None], owners: list[str]) -> AdapterDraw:
         alone={task: (np.array([2.0 if own == task else 3.5 for own in owners]) + noise).tolist() for task in TASKS},
         first=first,
         merged={"average": (2.8 + noise).tolist()},
-        negated=[],
-        retention={},
+        negated={},
+        learned={},
     )
 
 
@@ -62,17 +61,35 @@ def test_wrong_or_no_retrieval_shows() -> None:
     assert nothing["retrieval/own brick first"].estimate == 0
 
 
-def test_retention_is_the_share_of_the_gain_kept() -> None:
-    generator = np.random.default_rng(0)
-    base = generator.normal(3, 0.2, 60)
-    own = base - generator.normal(1, 0.05, 60)
-    for share in (1.0, 0.6, 0.0, -0.5):
-        kept = retention(base, base - share * (base - own), own)
-        assert kept.estimate == pytest.approx(share, abs=1e-9)
-        assert kept.lower == pytest.approx(share, abs=1e-6) and kept.upper == pytest.approx(share, abs=1e-6)
-    half = retention(base, base - generator.normal(0.5, 0.1, 60), own)
-    assert half.low is not None and half.low < 0.5 < half.upper and half.upper - half.low < 0.1
-    with pytest.raises(NumericError, match="gains nothing"):
-        retention(base, own, base)
-    with pytest.raises(UsageError, match="three lists"):
-        retention(base, own[:5], own)
+def merged(kept: float, falls: dict[str, list[float]]) -> AdapterDraw:
+    """Adapters that gain 1 on texts of their own, of which the merge keeps a share; ``falls`` judge nothing."""
+    owners = [task for task in TASKS for _ in range(4)]
+    alone = {task: [2.0 if own == task else 3.0 for own in owners] for task in TASKS}
+    return AdapterDraw(
+        owners=owners,
+        base=[3.0] * len(owners),
+        alone=alone,
+        first=[None] * len(owners),
+        merged={"average": [3.0 - kept] * len(owners)},
+        negated={"own": [3.5 if own == TASKS[0] else 3.1 for own in owners]},
+        learned=falls,
+    )
+
+
+def test_retention_is_over_the_adapters_that_learned_on_other_texts() -> None:
+    sure, unsure = [0.5, 0.4, 0.6, 0.5], [0.5, -0.4, 0.3, -0.2]
+    draws = [merged(share, dict(zip(TASKS, (sure, sure, unsure), strict=True))) for share in (0.4, 0.8)]
+    measures = merging_measures(draws)
+    gained = measures["merging/adapters with a sure gain"]
+    assert gained.estimate == pytest.approx(4 / 6) and gained.n == 6 and gained.how.startswith("4 of 6")
+    retention = measures["merging/retention, average"]
+    assert retention.estimate == pytest.approx(0.6) and retention.n == 4
+    assert 0.39 < retention.lower < 0.5 and 0.7 < retention.upper < 0.81
+    assert measures["merging/negation, own minus others, own"].estimate == pytest.approx(0.4)
+    assert measures["merging/gain of the subtracted adapter"].estimate == pytest.approx(1)
+
+
+def test_retention_is_absent_where_no_adapter_learned() -> None:
+    measures = merging_measures([merged(0.5, {task: [0.1, -0.1, 0.1, -0.1] for task in TASKS})])
+    assert measures["merging/adapters with a sure gain"].estimate == 0
+    assert "merging/retention, average" not in measures

@@ -133,6 +133,9 @@ class Preservation:
     decode: float
     """Texts read token by token with a cache; the larger model against the smaller one read the same way."""
 
+    rounding: float
+    """The smaller model at once against itself token by token: what sums in another order change by themselves."""
+
     texts: int
     tokens: int
 
@@ -142,7 +145,7 @@ def preservation(base: LoadedModel, grown: LoadedModel, texts: Sequence[str], *,
     """How far two models of one tokenizer differ, at once and with a cache. UsageError for no text."""
     if not texts:
         raise UsageError("give at least one text to compare the two models on.")
-    prefill = decode = 0.0
+    prefill = decode = rounding = 0.0
     rows = encode(base, texts, max_tokens=max_tokens)
     for row in rows:
         ids_1T = torch.tensor([row], device=base.device)
@@ -150,7 +153,8 @@ def preservation(base: LoadedModel, grown: LoadedModel, texts: Sequence[str], *,
         prefill = max(prefill, float((whole[0] - whole[1]).abs().max()))
         steps = [_token_by_token(loaded, ids_1T) for loaded in (base, grown)]
         decode = max(decode, float((steps[0] - steps[1]).abs().max()))
-    return Preservation(prefill=prefill, decode=decode, texts=len(rows), tokens=sum(map(len, rows)))
+        rounding = max(rounding, float((whole[0] - steps[0]).abs().max()))
+    return Preservation(prefill=prefill, decode=decode, rounding=rounding, texts=len(rows), tokens=sum(map(len, rows)))
 
 
 def _token_by_token(loaded: LoadedModel, ids_1T: Tensor) -> Tensor:

@@ -1,0 +1,163 @@
+"""The stage of the Bricks reproduction that switches sets of neurons off, the first token of a text left alone.
+
+A set is compared with others of equal output magnitude, drawn several times: those are its null. Intervals are over
+texts and over drawn sets, and hold for all capabilities at once. Legend: N texts, K matched sets.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from armillary.methods.bricks.losses import Losses, changes
+from armillary.methods.bricks.neurons.ablation import AblationTable, ablate
+from armillary.methods.bricks.neurons.config import CAPABILITIES
+from armillary.methods.bricks.neurons.sets import magnitude_matched, random_like, resident, without
+from armillary.methods.bricks.payloads import Index
+from armillary.numerics.intervals import Array, Drawn, Interval, resampled
+from reproductions.bricks.setup import Context
+
+RESIDENT = 0.5
+"""A neuron that fires at this share of all tokens counts as resident: at 95 % there are next to none."""
+
+CLEANED = 3
+"""Sets of largest collateral from which resident neurons are taken out: each costs more passes over all texts."""
+
+LEVEL = 1 - 0.05 / len(CAPABILITIES)
+"""Of each capability's interval, so that all hold at once in 95 of 100 runs (Bonferroni)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knockouts:
+    """What switching off each capability's neurons costs, beside what nothing to do with it costs."""
+
+    measures: dict[str, Interval]
+    effects: dict[str, dict[str, float]]
+    """Rise of the loss by set, then by capability, nats per token."""
+
+    cleaned: list[list[str | int]]
+    """The sets that residents were taken out of: name, neurons, residents."""
+
+
+def knockouts(context: Context) -> Knockouts:
+    """Each capability's neurons switched off on its own texts beside matched sets, and on a few texts of all."""
+    scale, loaded, sets = context.scale, context.loaded, context.sets(0)
+    seen, texts = context.profile(0), context.texts("test", scale.knockout_texts)
+    few = {name: rows[: scale.other_texts] for name, rows in texts.items()}
+    randoms = {
+        f"random {number}": random_like(sets[CAPABILITIES[0]], seen.width, seed=context.seed + number)
+        for number in range(scale.random_sets)
+    }
+    table = ablate(loaded, {**sets, **randoms}, few, **context.reading)
+    measures: dict[str, Interval] = {}
+    above: dict[str, Interval] = {}
+    effects = {row: {name: table.effect(row, name).delta_nll.estimate for name in CAPABILITIES} for row in table.after}
+    for name in CAPABILITIES:
+        matched = {
+            f"matched {number}": magnitude_matched(sets[name], seen.magnitude(name), seed=context.seed + number)
+            for number in range(scale.matched_sets)
+        }
+        own = ablate(loaded, {name: sets[name], **matched}, {name: texts[name]}, **context.reading)
+        above[name] = beyond_sets(own.before, own.after[name], [own.after[row] for row in matched], name)
+        measures[f"knockout/{name}, own effect"] = own.effect(name, name).delta_nll
+        measures[f"knockout/{name}, own minus matched sets"] = above[name]
+        effects.setdefault("matched sets (own texts)", {})[name] = float(
+            np.mean([own.effect(row, name).delta_nll.estimate for row in matched])
+        )
+        random = table.own_against_controls(name, name, list(randoms), measure="nats")
+        measures[f"knockout/{name}, own minus random sets"] = random
+    measures["knockout/capabilities above matched sets"] = simultaneous(list(above.values()))
+    largest = [max(CAPABILITIES, key=lambda column: effects[row][column]) == row for row in CAPABILITIES]
+    measures["knockout/own effect is the largest of its row"] = Interval(
+        estimate=float(np.mean(largest)), n=len(largest), how=f"{sum(largest)} of {len(largest)} capabilities"
+    )
+    cleaned, measured = without_residents(context, few, table)
+    return Knockouts(measures=measures | measured, effects=effects, cleaned=cleaned)
+
+
+def beyond_sets(before: Losses, own: Losses, others: Sequence[Losses], name: str, *, level: float = LEVEL) -> Interval:
+    """Effect of a set on one capability less the mean effect of drawn sets, nats per token.
+
+    The interval is for the difference to one more drawn set, so that a set which is itself but another draw lies
+    within it: t over texts (paired) and t over drawn sets, whose squares are added.
+    """
+    from scipy.stats import t
+
+    tokens_N, count = before.tokens[name], len(others)
+    own_N, others_KN = own.nll[name] - before.nll[name], np.array([row.nll[name] - before.nll[name] for row in others])
+    difference_N = (own_N - others_KN.mean(axis=0)) / tokens_N.mean()
+    texts = len(difference_N)
+    by_set_K = others_KN.sum(axis=1) / tokens_N.sum()
+    tail = (1 + level) / 2
+    over_texts = t.ppf(tail, texts - 1) * difference_N.std(ddof=1) / np.sqrt(texts)
+    over_sets = t.ppf(tail, count - 1) * by_set_K.std(ddof=1) * np.sqrt(1 + 1 / count)
+    estimate, half = float(difference_N.mean()), float(np.hypot(over_texts, over_sets))
+    how = f"t over {texts} texts and over {count} matched sets, one of {len(CAPABILITIES)} at once"
+    return Interval(estimate=estimate, low=estimate - half, high=estimate + half, n=texts, level=level, how=how)
+
+
+def simultaneous(intervals: Sequence[Interval]) -> Interval:
+    """Share of the intervals that lie above 0, up to the share that do not lie at or below it."""
+    count = len(intervals)
+    above, not_below = sum(row.lower > 0 for row in intervals), sum(row.upper > 0 for row in intervals)
+    how = f"{above} of {count} surely above, {count - not_below} surely not; intervals that hold at once"
+    return Interval(estimate=above / count, low=above / count, high=not_below / count, n=count, how=how)
+
+
+def without_residents(
+    context: Context, texts: Mapping[str, Sequence[str]], table: AblationTable
+) -> tuple[list[list[str | int]], dict[str, Interval]]:
+    """The sets of largest collateral that have resident neurons, without them and without as many others.
+
+    Shares of what all these sets do together, over resampled texts; no measure where no set has residents.
+    """
+    sets = context.sets(0)
+    residents = resident(context.profile(0).firing_share(), RESIDENT)
+    less = {name: without(chosen, residents) for name, chosen in sets.items()}
+    hit = [name for name in CAPABILITIES if less[name].size < sets[name].size]
+    hit.sort(key=lambda name: -table.collateral(name, name, measure="nats", replicates=2).estimate)
+    hit = hit[:CLEANED]
+    if not hit:
+        return [], {}
+    draws = range(context.scale.random_sets)
+    reduced = {f"{name} without residents": less[name] for name in hit}
+    reduced |= {
+        f"{name} without others {draw}": less_others(sets[name], less[name], context.seed + draw)
+        for name in hit
+        for draw in draws
+    }
+    after = ablate(context.loaded, reduced, texts, **context.reading).after
+
+    def rise(drawn: Drawn, name: str, row: Losses, *, own: bool) -> Array:
+        columns = [name] if own else [column for column in CAPABILITIES if column != name]
+        return np.asarray(np.mean([changes(table.before, row, drawn, [column]) for column in columns], axis=0))
+
+    def whole(drawn: Drawn, *, own: bool) -> Array:
+        return np.asarray(np.mean([rise(drawn, name, table.after[name], own=own) for name in hit], axis=0))
+
+    def kept(rows: Sequence[str], *, own: bool) -> Interval:
+        def share(drawn: Drawn) -> Array:
+            left = [rise(drawn, name, after[f"{name} without {row}"], own=own) for name in hit for row in rows]
+            return np.asarray(np.mean(left, axis=0) / whole(drawn, own=own))
+
+        return resampled(share, table.before.sizes, seed=0)
+
+    others = [f"others {draw}" for draw in draws]
+    measures = {
+        "residents/collateral": resampled(lambda drawn: whole(drawn, own=False), table.before.sizes, seed=0),
+        "residents/own effect kept": kept(["residents"], own=True),
+        "residents/collateral kept": kept(["residents"], own=False),
+        "residents/own effect kept without as many others": kept(others, own=True),
+        "residents/collateral kept without as many others": kept(others, own=False),
+    }
+    return [[name, sets[name].size, sets[name].size - less[name].size] for name in hit], measures
+
+
+def less_others(chosen: Index, cleaned: Index, seed: int) -> Index:
+    """The set less as many of its other neurons in each layer as it has residents there."""
+    generator = np.random.default_rng(seed)
+    kept = {}
+    for layer, whole in chosen.neurons.items():
+        left = cleaned.neurons.get(layer, np.empty(0, np.int64))
+        kept[layer] = np.setdiff1d(whole, generator.permutation(left)[: len(whole) - len(left)])
+    return Index({layer: some for layer, some in kept.items() if len(some)})
