@@ -25,8 +25,6 @@ from reproductions.bricks.setup import Context
 
 RANK = 8
 TRAIN_TEXTS = 40
-RULES = {"average": "average"}
-"""Ways to merge whose retention is judged, with equal weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +88,10 @@ def adapters(context: Context, rate: float, offset: int) -> AdapterDraw:
     def losses(*mounted_bricks: Brick) -> list[float]:
         return losses_under(loaded, mounted_bricks, texts, max_tokens=context.scale.tokens)
 
-    merged = {name: merge(list(bricks.values()), rule, seed=seed).brick for name, rule in RULES.items()}
-    merged["foreign base"] = merge(list(foreign.values()), "average").brick
+    merged = {
+        name: merge(list(parts.values()), "average").brick
+        for name, parts in {"average": bricks, "foreign base": foreign}.items()
+    }
     subtracted = {"own": bricks[TASKS[0]], "foreign base": foreign[TASKS[0]]}
     return AdapterDraw(
         owners=owners,

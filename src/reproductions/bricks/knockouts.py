@@ -35,9 +35,6 @@ class Knockouts:
     effects: dict[str, dict[str, float]]
     """Rise of the loss by set, then by capability, nats per token."""
 
-    cleaned: list[list[str | int]]
-    """The sets that residents were taken out of: name, neurons, residents."""
-
 
 def knockouts(context: Context) -> Knockouts:
     """Each capability's neurons switched off on its own texts beside matched sets, and on a few texts of all."""
@@ -58,7 +55,7 @@ def knockouts(context: Context) -> Knockouts:
             for number in range(scale.matched_sets)
         }
         own = ablate(loaded, {name: sets[name], **matched}, {name: texts[name]}, **context.reading)
-        above[name] = beyond_sets(own.before, own.after[name], [own.after[row] for row in matched], name)
+        above[name] = own.own_against_one_more(name, name, list(matched), level=LEVEL)
         measures[f"knockout/{name}, own effect"] = own.effect(name, name).delta_nll
         measures[f"knockout/{name}, own minus matched sets"] = above[name]
         effects.setdefault("matched sets (own texts)", {})[name] = float(
@@ -71,29 +68,7 @@ def knockouts(context: Context) -> Knockouts:
     measures["knockout/own effect is the largest of its row"] = Interval(
         estimate=float(np.mean(largest)), n=len(largest), how=f"{sum(largest)} of {len(largest)} capabilities"
     )
-    cleaned, measured = without_residents(context, few, table)
-    return Knockouts(measures=measures | measured, effects=effects, cleaned=cleaned)
-
-
-def beyond_sets(before: Losses, own: Losses, others: Sequence[Losses], name: str, *, level: float = LEVEL) -> Interval:
-    """Effect of a set on one capability less the mean effect of drawn sets, nats per token.
-
-    The interval is for the difference to one more drawn set, so that a set which is itself but another draw lies
-    within it: t over texts (paired) and t over drawn sets, whose squares are added.
-    """
-    from scipy.stats import t
-
-    tokens_N, count = before.tokens[name], len(others)
-    own_N, others_KN = own.nll[name] - before.nll[name], np.array([row.nll[name] - before.nll[name] for row in others])
-    difference_N = (own_N - others_KN.mean(axis=0)) / tokens_N.mean()
-    texts = len(difference_N)
-    by_set_K = others_KN.sum(axis=1) / tokens_N.sum()
-    tail = (1 + level) / 2
-    over_texts = t.ppf(tail, texts - 1) * difference_N.std(ddof=1) / np.sqrt(texts)
-    over_sets = t.ppf(tail, count - 1) * by_set_K.std(ddof=1) * np.sqrt(1 + 1 / count)
-    estimate, half = float(difference_N.mean()), float(np.hypot(over_texts, over_sets))
-    how = f"t over {texts} texts and over {count} matched sets, one of {len(CAPABILITIES)} at once"
-    return Interval(estimate=estimate, low=estimate - half, high=estimate + half, n=texts, level=level, how=how)
+    return Knockouts(measures=measures | without_residents(context, few, table), effects=effects)
 
 
 def simultaneous(intervals: Sequence[Interval]) -> Interval:
@@ -106,7 +81,7 @@ def simultaneous(intervals: Sequence[Interval]) -> Interval:
 
 def without_residents(
     context: Context, texts: Mapping[str, Sequence[str]], table: AblationTable
-) -> tuple[list[list[str | int]], dict[str, Interval]]:
+) -> dict[str, Interval]:
     """The sets of largest collateral that have resident neurons, without them and without as many others.
 
     Shares of what all these sets do together, over resampled texts; no measure where no set has residents.
@@ -118,7 +93,7 @@ def without_residents(
     hit.sort(key=lambda name: -table.collateral(name, name, measure="nats", replicates=2).estimate)
     hit = hit[:CLEANED]
     if not hit:
-        return [], {}
+        return {}
     draws = range(context.scale.random_sets)
     reduced = {f"{name} without residents": less[name] for name in hit}
     reduced |= {
@@ -143,14 +118,13 @@ def without_residents(
         return resampled(share, table.before.sizes, seed=0)
 
     others = [f"others {draw}" for draw in draws]
-    measures = {
+    return {
         "residents/collateral": resampled(lambda drawn: whole(drawn, own=False), table.before.sizes, seed=0),
         "residents/own effect kept": kept(["residents"], own=True),
         "residents/collateral kept": kept(["residents"], own=False),
         "residents/own effect kept without as many others": kept(others, own=True),
         "residents/collateral kept without as many others": kept(others, own=False),
     }
-    return [[name, sets[name].size, sets[name].size - less[name].size] for name in hit], measures
 
 
 def less_others(chosen: Index, cleaned: Index, seed: int) -> Index:

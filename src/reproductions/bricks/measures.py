@@ -128,8 +128,6 @@ def retrieval_measures(draws: Sequence[AdapterDraw]) -> Measures:
     pairs: dict[str, tuple[Sequence[float], Sequence[float]]] = {
         "retrieved minus best fixed": (retrieved, fixed),
         "retrieved minus oracle": (retrieved, oracle),
-        "retrieved minus base": (retrieved, base),
-        "retrieved minus average of all": (retrieved, [value for draw in draws for value in draw.merged["average"]]),
         "retrieved minus one by lot": (retrieved, np.mean(list(alone.values()), axis=0).tolist()),
         "oracle minus base": (oracle, base),
         "oracle minus best fixed": (oracle, fixed),

@@ -3,24 +3,20 @@
 Legend: L layers, M neurons of an FFN, T tokens.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
-from armillary.activations.neurons import Change, changed
 from armillary.methods.bricks.growth.grown import reopened
 from armillary.methods.bricks.losses import effect, text_losses
 from armillary.methods.bricks.neurons.config import CAPABILITIES, ProfileConfig
 from armillary.methods.bricks.neurons.profiling import Profile, profile
 from armillary.methods.bricks.neurons.scores import FunctionalScores, functional_scores
 from armillary.methods.bricks.neurons.sets import overlap, specialised
-from armillary.methods.bricks.neurons.sparsity import ablation_curve, indicator_gain
+from armillary.methods.bricks.neurons.sparsity import ablation_curve, indicator_gain, lot_ablated
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
@@ -173,7 +169,7 @@ def masks(context: Context) -> Masking:
     levels, texts = context.scale.mask_levels, context.texts("test", context.scale.mask_texts)
     by_activation = ablation_curve(context.loaded, texts, shares=levels, indicator="activation", **context.reading)
     by_magnitude = ablation_curve(context.loaded, texts, shares=levels, indicator="magnitude", **context.reading)
-    with left_out_by_lot(context.loaded, ACTIVATION_LEVEL, context.seed):
+    with lot_ablated(context.loaded, ACTIVATION_LEVEL, seed=context.seed):
         by_lot = text_losses(
             context.loaded, texts, name=f"by lot {ACTIVATION_LEVEL} {context.seed}", **context.reading
         )
@@ -190,16 +186,3 @@ def masks(context: Context) -> Masking:
     )
     rises = {name: [curve.effect(level).delta_nll for level in levels] for name, curve in curves.items()}
     return Masking(measures=measures, levels=list(levels), rises=rises)
-
-
-@contextmanager
-def left_out_by_lot(loaded: LoadedModel, share: float, seed: int) -> Iterator[None]:
-    """Inside the block every neuron is left out at a token with probability ``share``; the first token keeps its."""
-    generator = torch.Generator(loaded.device).manual_seed(seed)
-
-    def mask(x: Tensor) -> Tensor:
-        return x.masked_fill(torch.rand(x.shape, generator=generator, device=x.device) < share, 0)
-
-    changes: dict[int, Change] = dict.fromkeys(range(loaded.anatomy.num_layers), mask)
-    with changed(loaded, changes, skip=1):
-        yield

@@ -95,19 +95,11 @@ def figures(results: BricksStages, measures: Mapping[str, Interval]) -> dict[str
 
 def tables(results: BricksStages) -> dict[str, list[Table]]:
     """By claim, the examples that a reader should see."""
-    residents: list[list[Cell]] = [[*row] for row in results.knockouts.cleaned]
     grown: list[list[Cell]] = [
         [name, way.prefill, way.decode, way.rounding] for name, way in results.preserved.items()
     ]
     return {
         "editing-is-local": [] if results.edits.table is None else [results.edits.table],
-        "residents-cause-collateral": [
-            Table(
-                title="Sets that resident neurons were taken out of",
-                columns=["set", "neurons", "residents"],
-                rows=residents,
-            )
-        ],
         "growing": [
             Table(
                 title="Largest difference of a logit before training",

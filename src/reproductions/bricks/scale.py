@@ -96,103 +96,36 @@ class Scale:
 
 
 LAPTOP = Scale(
-    seeds=3,
-    tokens=96,
-    score_texts=40,
-    permutations=1000,
-    shuffles=10,
-    untrained=5,
-    untrained_texts=3,
-    mask_texts=8,
-    mask_levels=(0.5, ACTIVATION_LEVEL, MAGNITUDE_LEVEL),
-    knockout_texts=10,
-    other_texts=5,
-    matched_sets=8,
-    random_sets=2,
-    experts=32,
-    calibration_texts=12,
-    routing_texts=5,
-    partitions=200,
-    pilot_texts=6,
-    adapter_steps=20,
-    adapter_tokens=64,
-    adapter_texts=8,
-    facts=14,
-    trial_facts=3,
-    trial_layers=3,
-    general_texts=80,
-    new_neurons=64,
-    growth_steps=16,
-    growth_texts=6,
-    decode_steps=40,
-    decode_rounds=5,
-)
+    seeds=3, tokens=96, score_texts=40, permutations=1000, shuffles=10, untrained=5, untrained_texts=3,
+    mask_texts=8, mask_levels=(0.5, ACTIVATION_LEVEL, MAGNITUDE_LEVEL), knockout_texts=10, other_texts=5,
+    matched_sets=8, random_sets=2, experts=32, calibration_texts=12, routing_texts=5, partitions=200, pilot_texts=6,
+    adapter_steps=20, adapter_tokens=64, adapter_texts=8, facts=14, trial_facts=3, trial_layers=3, general_texts=80,
+    new_neurons=64, growth_steps=16, growth_texts=6, decode_steps=40, decode_rounds=5,
+)  # fmt: skip
 """Three quarters of an hour on one core for SmolLM2 135M."""
+
+QUICK = replace(
+    LAPTOP, seeds=2, tokens=16, score_texts=20, permutations=50, shuffles=2, untrained=2, mask_texts=2,
+    knockout_texts=2, other_texts=2, matched_sets=2, experts=4, calibration_texts=4, routing_texts=2, partitions=20,
+    pilot_texts=3, adapter_steps=4, adapter_tokens=16, adapter_texts=3, facts=2, trial_facts=1, trial_layers=1,
+    general_texts=8, new_neurons=4, growth_steps=3, growth_texts=2, decode_steps=8, decode_rounds=2,
+    stand_ins={"translation": "law", "german": "technical-english"},
+)  # fmt: skip
+"""As small as each stage runs through: a score needs 20 texts, a t interval two draws."""
+
+GPU = replace(
+    LAPTOP, seeds=5, tokens=128, untrained_texts=10, mask_texts=100,
+    mask_levels=(0.3, 0.5, 0.6, ACTIVATION_LEVEL, MAGNITUDE_LEVEL, 0.9), knockout_texts=100, other_texts=50,
+    matched_sets=20, random_sets=5, calibration_texts=20, routing_texts=60, adapter_steps=60, adapter_tokens=128,
+    adapter_texts=20, facts=60, trial_facts=10, trial_layers=6, general_texts=1000, growth_steps=200,
+    growth_texts=20, decode_steps=50, decode_rounds=7,
+)  # fmt: skip
+"""Here losses are cheap, and the width of intervals is what decides claims: as many texts as there are."""
 
 LARGE = 200_000_000
 """Parameters above which a laptop reads fewer texts: one of Gemma 3 270M costs 2.6 times as much, mostly the head."""
 
-SCALES: dict[Preset, Scale] = {
-    # As small as each stage runs through: a score needs 20 texts, a t interval two draws.
-    "quick": replace(
-        LAPTOP,
-        seeds=2,
-        tokens=16,
-        score_texts=20,
-        permutations=50,
-        shuffles=2,
-        untrained=2,
-        mask_texts=2,
-        knockout_texts=2,
-        other_texts=2,
-        matched_sets=2,
-        experts=4,
-        calibration_texts=4,
-        routing_texts=2,
-        partitions=20,
-        pilot_texts=3,
-        adapter_steps=4,
-        adapter_tokens=16,
-        adapter_texts=3,
-        facts=2,
-        trial_facts=1,
-        trial_layers=1,
-        general_texts=8,
-        new_neurons=4,
-        growth_steps=3,
-        growth_texts=2,
-        decode_steps=8,
-        decode_rounds=2,
-        stand_ins={"translation": "law", "german": "technical-english"},
-    ),
-    "laptop": LAPTOP,
-    # Here losses are cheap, and the width of intervals is what decides claims: as many texts as there are.
-    "gpu": replace(
-        LAPTOP,
-        seeds=5,
-        tokens=128,
-        untrained_texts=10,
-        mask_texts=100,
-        mask_levels=(0.3, 0.5, 0.6, ACTIVATION_LEVEL, MAGNITUDE_LEVEL, 0.9),
-        knockout_texts=100,
-        other_texts=50,
-        matched_sets=20,
-        random_sets=5,
-        calibration_texts=20,
-        routing_texts=60,
-        adapter_steps=60,
-        adapter_tokens=128,
-        adapter_texts=20,
-        facts=60,
-        trial_facts=10,
-        trial_layers=6,
-        general_texts=1000,
-        growth_steps=200,
-        growth_texts=20,
-        decode_steps=50,
-        decode_rounds=7,
-    ),
-}
+SCALES: dict[Preset, Scale] = {"quick": QUICK, "laptop": LAPTOP, "gpu": GPU}
 
 
 def scale_of(preset: Preset, parameters: int) -> Scale:

@@ -41,6 +41,7 @@ from .sparsity import (
     cett_curve as cett_curve,
     cett_thresholds as cett_thresholds,
     indicator_gain as indicator_gain,
+    lot_ablated as lot_ablated,
     lowest_ablated as lowest_ablated,
     truncated as truncated,
 )

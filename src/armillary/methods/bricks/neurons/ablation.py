@@ -85,6 +85,29 @@ class AblationTable:
 
         return resampled(statistic, {own: self.before.sizes[own]}, seed=seed)
 
+    def own_against_one_more(self, row: str, own: str, controls: Sequence[str], *, level: float = 0.95) -> Interval:
+        """Effect on ``own`` less the mean effect of drawn control sets on it, nats per token.
+
+        The interval is that of the difference to *one more* drawn set, so a set that is but another draw lies within
+        it: t over texts, in pairs, and t over the controls, whose squares are added. UsageError for fewer than two
+        texts or controls.
+        """
+        from scipy.stats import t
+
+        tokens_N, before_N = self.before.tokens[self._column(own)], self.before.nll[own]
+        texts, count = len(before_N), len(controls)
+        if texts < 2 or count < 2:
+            raise UsageError(f"a comparison with one more set needs two texts and two sets; got {texts} and {count}.")
+        own_N = self._row(row).nll[own] - before_N
+        others_KN = np.array([self._row(control).nll[own] - before_N for control in controls])
+        difference_N = (own_N - others_KN.mean(axis=0)) / tokens_N.mean()
+        by_set_K, tail = others_KN.sum(axis=1) / tokens_N.sum(), (1 + level) / 2
+        over_texts = t.ppf(tail, texts - 1) * difference_N.std(ddof=1) / np.sqrt(texts)
+        over_sets = t.ppf(tail, count - 1) * by_set_K.std(ddof=1) * np.sqrt(1 + 1 / count)
+        estimate, half = float(difference_N.mean()), float(np.hypot(over_texts, over_sets))
+        how = f"t over {texts} texts and over {count} drawn sets, against one more of them"
+        return Interval(estimate=estimate, low=estimate - half, high=estimate + half, n=texts, level=level, how=how)
+
     def collateral(
         self, row: str, own: str, *, measure: Measure = "percent", seed: int = 0, replicates: int = 2000
     ) -> Interval:

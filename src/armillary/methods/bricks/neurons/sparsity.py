@@ -65,6 +65,25 @@ def _mask(norms_M: Tensor, share: float, indicator: Indicator) -> Change:
     return mask
 
 
+@contextmanager
+def lot_ablated(loaded: LoadedModel, share: float, *, seed: int) -> Iterator[None]:
+    """Inside the block every neuron is left out of a token with probability ``share``, drawn anew at each token.
+
+    What no indicator gives, beside ``lowest_ablated``. The first token of a text keeps its neurons: it holds the
+    attention sink, which those of lowest indicator do not make. UsageError for a share outside [0, 1).
+    """
+    if not 0 <= share < 1:
+        raise UsageError(f"the share of masked neurons must be 0 or more and less than 1, got {share}.")
+    generator = torch.Generator(loaded.device).manual_seed(seed)
+
+    def mask(x: Tensor) -> Tensor:
+        return x.masked_fill(torch.rand(x.shape, generator=generator, device=x.device) < share, 0)
+
+    changes: dict[int, Change] = dict.fromkeys(range(loaded.anatomy.num_layers), mask)
+    with changed(loaded, changes, skip=1):
+        yield
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AblationCurve:
     """Losses of the same texts with rising shares of the neurons left out."""

@@ -295,3 +295,38 @@ def test_cett_curve() -> None:
         loaded.anatomy.ffn_writes[1].weight.zero_()
     with pytest.raises(NumericError, match="layer 1 writes nothing"):
         cett_thresholds(loaded, texts)
+
+
+COUNT = 12
+
+
+def noisy(per_token: float, generator: np.random.Generator) -> Losses:
+    """Twelve texts of 95 tokens with noise of their own."""
+    return Losses(
+        nll={"code": 95 * (per_token + generator.normal(0, 0.02, COUNT))}, tokens={"code": np.full(COUNT, 95)}
+    )
+
+
+def drawn_sets(per_token: list[float], generator: np.random.Generator) -> AblationTable:
+    """Sets "0", "1", ... with these losses, over a base of 3 nats per token."""
+    after = {str(row): noisy(value, generator) for row, value in enumerate(per_token)}
+    return AblationTable(before=noisy(3.0, generator), after=after, sizes=dict.fromkeys(after, 1))
+
+
+def test_a_set_that_is_one_more_draw_of_the_null_is_not_above_it() -> None:
+    """With the mean of drawn sets instead of one more of them, a set like all others would often lie above."""
+    generator = np.random.default_rng(0)
+    above = 0
+    for _ in range(200):
+        drawn = drawn_sets([4.0 + generator.normal(0, 0.3) for _ in range(9)], generator)
+        above += drawn.own_against_one_more("0", "code", [str(row) for row in range(1, 9)]).lower > 0
+    assert above <= 12  # 2.5 % to either side
+
+
+def test_a_set_that_costs_more_is_above() -> None:
+    generator = np.random.default_rng(0)
+    drawn = drawn_sets([6.0, *(4.0 + generator.normal(0, 0.1, 8))], generator)
+    difference = drawn.own_against_one_more("0", "code", [str(row) for row in range(1, 9)], level=0.99)
+    assert difference.lower > 0 and abs(difference.estimate - 2) < 0.15 and difference.n == COUNT
+    with pytest.raises(UsageError, match="two sets"):
+        drawn.own_against_one_more("0", "code", ["1"])
