@@ -12,8 +12,7 @@ import numpy as np
 from armillary.methods.bricks.losses import Losses, changes
 from armillary.methods.bricks.neurons.ablation import AblationTable, ablate
 from armillary.methods.bricks.neurons.config import CAPABILITIES
-from armillary.methods.bricks.neurons.sets import magnitude_matched, random_like, resident, without
-from armillary.methods.bricks.payloads import Index
+from armillary.methods.bricks.neurons.sets import magnitude_matched, random_like, resident, without, without_as_many
 from armillary.numerics.intervals import Array, Drawn, Interval, resampled
 from reproductions.bricks.setup import Context
 
@@ -97,7 +96,7 @@ def without_residents(
     draws = range(context.scale.random_sets)
     reduced = {f"{name} without residents": less[name] for name in hit}
     reduced |= {
-        f"{name} without others {draw}": less_others(sets[name], less[name], context.seed + draw)
+        f"{name} without others {draw}": without_as_many(sets[name], residents, seed=context.seed + draw)
         for name in hit
         for draw in draws
     }
@@ -125,13 +124,3 @@ def without_residents(
         "residents/own effect kept without as many others": kept(others, own=True),
         "residents/collateral kept without as many others": kept(others, own=False),
     }
-
-
-def less_others(chosen: Index, cleaned: Index, seed: int) -> Index:
-    """The set less as many of its other neurons in each layer as it has residents there."""
-    generator = np.random.default_rng(seed)
-    kept = {}
-    for layer, whole in chosen.neurons.items():
-        left = cleaned.neurons.get(layer, np.empty(0, np.int64))
-        kept[layer] = np.setdiff1d(whole, generator.permutation(left)[: len(whole) - len(left)])
-    return Index({layer: some for layer, some in kept.items() if len(some)})

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import torch
-from transformers import PreTrainedModel
 
-from armillary.methods.bricks.growth.grown import reopened
+from armillary.methods.bricks.growth.grown import untrained_copy
 from armillary.methods.bricks.losses import effect, text_losses
 from armillary.methods.bricks.neurons.config import CAPABILITIES, ProfileConfig
 from armillary.methods.bricks.neurons.profiling import Profile, profile
@@ -18,7 +16,6 @@ from armillary.methods.bricks.neurons.scores import FunctionalScores, functional
 from armillary.methods.bricks.neurons.sets import overlap, specialised
 from armillary.methods.bricks.neurons.sparsity import ablation_curve, indicator_gain, lot_ablated
 from armillary.methods.bricks.payloads import Index
-from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval
 from reproductions.bricks.scale import ACTIVATION_LEVEL
 from reproductions.bricks.setup import Context, scaled
@@ -133,25 +130,12 @@ def untrained(context: Context) -> Untrained:
     texts = context.texts("calibrate", scale.untrained_texts)
     config = ProfileConfig(max_tokens=scale.tokens)
     before = text_losses(loaded, texts, max_tokens=scale.tokens)
-    after = text_losses(at_random(loaded, context.seed), texts, max_tokens=scale.tokens)
-    drawn = (at_random(loaded, context.seed + number) for number in range(scale.untrained))
+    after = text_losses(untrained_copy(loaded, seed=context.seed), texts, max_tokens=scale.tokens)
+    drawn = (untrained_copy(loaded, seed=context.seed + number) for number in range(scale.untrained))
     return Untrained(
         weak=[weak_by_layer(profile(network, texts, config)) for network in drawn],
         excess=effect(before, after).delta_nll,
     )
-
-
-def at_random(loaded: LoadedModel, seed: int) -> LoadedModel:
-    """A network of the model's shape that was never trained: every matrix normal with spread ``1 / sqrt(inputs)``."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model: PreTrainedModel = type(loaded.model)(loaded.model.config)
-        model.to(device=loaded.device, dtype=loaded.dtype).eval()  # type: ignore[call-arg]
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.ndim > 1:
-                    parameter.normal_(0.0, parameter.shape[-1] ** -0.5)
-    return reopened(loaded, model, f"random weights {seed} in the shape of {loaded.name}")
 
 
 @dataclass(frozen=True, kw_only=True)

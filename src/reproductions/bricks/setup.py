@@ -4,8 +4,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypedDict
 
-import torch
-
 from armillary.data import equal_capability_texts
 from armillary.data.texts.corpora import corpus_texts
 from armillary.data.texts.pieces import Split
@@ -124,14 +122,7 @@ class Context(StageContext[Scale]):
     @cached_property
     def router(self) -> Router:
         """The ridge router of the partition by co-activation."""
-        split, tokens = self.partition("coactivation"), self.scale.tokens
-
-        def weights() -> Arrays:
-            fitted = ridge_router(self.loaded, split, self.mixed, max_tokens=tokens)
-            return {name: values.numpy() for name, values in fitted.tensors().items()}
-
-        kept = {name: torch.from_numpy(values) for name, values in self.parts.arrays("router", weights).items()}
-        return Router(kind="ridge", score="norm", first_LED=kept["first"], bias_LE=kept["bias"])
+        return ridge_router(self.loaded, self.partition("coactivation"), self.mixed, max_tokens=self.scale.tokens)
 
 
 def scaled(interval: Interval, factor: float) -> Interval:

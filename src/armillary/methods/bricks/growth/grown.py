@@ -46,6 +46,21 @@ def model_copy(loaded: LoadedModel) -> LoadedModel:
     return reopened(loaded, model, loaded.source)
 
 
+def untrained_copy(loaded: LoadedModel, *, seed: int) -> LoadedModel:
+    """A model of the same shape that has learned nothing: every matrix is normal with spread ``1 / sqrt(inputs)``.
+
+    What is no matrix is as the architecture starts it. A null for whatever is claimed of trained weights.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        model: PreTrainedModel = type(loaded.model)(loaded.model.config)
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, parameter.shape[-1] ** -0.5)
+    model.to(device=loaded.device, dtype=loaded.dtype).eval()  # type: ignore[call-arg]
+    return reopened(loaded, model, f"random weights {seed} in the shape of {loaded.name}")
+
+
 def reopened(loaded: LoadedModel, model: PreTrainedModel, source: str) -> LoadedModel:
     """A changed copy of a model with its anatomy found anew."""
     return LoadedModel(model, loaded.tokenizer, find_anatomy(model), loaded.name, source)

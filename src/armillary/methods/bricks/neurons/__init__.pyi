@@ -32,6 +32,7 @@ from .sets import (
     resident as resident,
     specialised as specialised,
     without as without,
+    without_as_many as without_as_many,
 )
 from .sparsity import (
     AblationCurve as AblationCurve,

@@ -53,6 +53,17 @@ def without(chosen: Index, removed: Index) -> Index:
     return Index({layer: neurons for layer, neurons in kept.items() if len(neurons)})
 
 
+def without_as_many(chosen: Index, removed: Index, *, seed: int) -> Index:
+    """The set less as many of its *other* neurons in each layer as it has of ``removed``: what ``without`` is compared
+    with. The removed ones stay, unless a layer has too few others."""
+    generator = np.random.default_rng(seed)
+    kept = {}
+    for layer, neurons in chosen.neurons.items():
+        others = np.setdiff1d(neurons, removed.neurons.get(layer, np.empty(0, np.int64)))
+        kept[layer] = np.setdiff1d(neurons, generator.permutation(others)[: len(neurons) - len(others)])
+    return Index({layer: neurons for layer, neurons in kept.items() if len(neurons)})
+
+
 def random_like(chosen: Index, width: int, *, seed: int) -> Index:
     """As many neurons of each layer as ``chosen`` has, drawn from all ``width`` of the layer."""
     generator = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from armillary.errors import CheckFailed, ModelError, UsageError
 from armillary.methods.bricks.growth.growing import grow_layers, grow_neurons, split_neurons
-from armillary.methods.bricks.growth.grown import Grown, preservation, reopened
+from armillary.methods.bricks.growth.grown import Grown, preservation, reopened, untrained_copy
 from armillary.methods.bricks.growth.partial_training import train_on_texts, train_only_new
 from armillary.methods.bricks.growth.upcycling import add_expert, split_into_experts, to_mixtral, upcycle
 from armillary.methods.bricks.payloads import Index, Partition
@@ -64,6 +64,7 @@ def test_growing_changes_no_logit(loaded: LoadedModel, step: str) -> None:
     before = bits(loaded)
     grown = STEPS[step](loaded)
     result = preservation(loaded, grown.loaded, TEXTS)
+    assert 0 < result.rounding < 1e-4
     assert result.prefill <= 1e-5 and result.decode <= 1e-5
     assert result.tokens > 10
     assert grown.added > 0
@@ -222,3 +223,15 @@ def test_experts_are_saved_as_a_mixtral_only(tmp_path: Path) -> None:
     with quiet():
         to_mixtral(grown).model.save_pretrained(tmp_path / "mixtral")
     assert not (tmp_path / "never").exists() and (tmp_path / "mixtral").exists()
+
+
+def test_an_untrained_copy_has_the_shape_and_nothing_else() -> None:
+    loaded = tiny()
+    state = torch.random.get_rng_state()
+    copy_, again, other = (untrained_copy(loaded, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert copy_.fingerprint == again.fingerprint not in (other.fingerprint, loaded.fingerprint)
+    shapes = [{name: value.shape for name, value in model.model.state_dict().items()} for model in (loaded, copy_)]
+    assert shapes[0] == shapes[1]
+    gate_MD = feed_forward(copy_, 0).reads[0].weight
+    assert float(gate_MD.detach().std()) == pytest.approx(gate_MD.shape[1] ** -0.5, rel=0.1)

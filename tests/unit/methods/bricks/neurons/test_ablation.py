@@ -18,6 +18,7 @@ from armillary.methods.bricks.neurons.sparsity import (
     cett_thresholds,
     crossing,
     indicator_gain,
+    lot_ablated,
     lowest_ablated,
     truncated,
 )
@@ -330,3 +331,28 @@ def test_a_set_that_costs_more_is_above() -> None:
     assert difference.lower > 0 and abs(difference.estimate - 2) < 0.15 and difference.n == COUNT
     with pytest.raises(UsageError, match="two sets"):
         drawn.own_against_one_more("0", "code", ["1"])
+
+
+class Shares:
+    """Share of zeros among the activations that a layer writes, of the first token and of the others."""
+
+    def __init__(self) -> None:
+        self.first: list[float] = []
+        self.others: list[float] = []
+
+    def update(self, layer: int, x_ND: torch.Tensor) -> None:
+        self.first.append(float((x_ND[0] == 0).float().mean()))
+        self.others.append(float((x_ND[1:] == 0).float().mean()))
+
+
+def test_neurons_left_out_by_lot_are_other_ones_at_each_token_but_the_first() -> None:
+    loaded, shares = tiny(), Shares()
+    text = ["one two three four five six seven eight nine ten"]
+    with lot_ablated(loaded, 0.7, seed=0), streaming(loaded, "ffn", shares):
+        run_texts(loaded, text)
+        lost = sequence_nll(loaded, text).nll
+    assert max(shares.first) == 0 and np.mean(shares.others) == pytest.approx(0.7, abs=0.05)
+    with lot_ablated(loaded, 0.0, seed=0):
+        assert sequence_nll(loaded, text).nll == sequence_nll(loaded, text).nll != lost
+    with pytest.raises(UsageError, match="less than 1"), lot_ablated(loaded, 1.0, seed=0):
+        pass

@@ -17,6 +17,7 @@ from armillary.methods.bricks.neurons.sets import (
     resident,
     specialised,
     without,
+    without_as_many,
 )
 from armillary.methods.bricks.payloads import Index
 from armillary.numerics.ranking import average_precision, average_precision_interval, descending_ranks
@@ -198,3 +199,11 @@ def test_overlap_of_random_sets_follows_the_law() -> None:
     assert 0.93 <= inside <= 1
     alone = overlap(Index({0: np.arange(12)}), Index({0: np.arange(12)}), width=width)
     assert alone.random_high == hypergeom(width, 12, 12).ppf(0.975) / 12
+
+
+def test_without_as_many_takes_others_and_leaves_the_removed() -> None:
+    chosen, removed = Index({0: np.arange(10), 1: np.array([3, 4])}), Index({0: np.array([1, 7, 40])})
+    left = without_as_many(chosen, removed, seed=0)
+    assert left.size == chosen.size - 2 and {1, 7} <= set(left.neurons[0].tolist())
+    assert left.neurons[1].tolist() == [3, 4]
+    assert without_as_many(chosen, removed, seed=1).neurons[0].tolist() != left.neurons[0].tolist()
