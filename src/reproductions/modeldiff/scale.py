@@ -37,34 +37,38 @@ class ZooScale:
 class Scale:
     """Sizes of one preset. More repeats and samples narrow the intervals and cost time in proportion."""
 
-    repeats: int = 300
-    """Repeated runs of the tables (E1): of 300 the coverage of an interval is known to about 0.01."""
+    pairs: int = 12
+    """Pairs of tables of each kind, each with its own models: what their intervals rest on."""
+
+    repeats: int = 15
+    """Repeated runs of each pair, for the coverage of intervals."""
 
     table_samples: int = 2000
-    tempering_seeds: int = 5
+    draws: int = 1_000_000
+    """Sequences a model where a bias is measured: chance is then below a tenth of its bound."""
+
+    tempering_pairs: int = 10
     sweeps: int = 400
     chains: int = 64
-    grid_repeats: int = 40
-    """Repeated runs of the grid models (E3)."""
-
-    grid_samples: int = 20_000
+    grid_pairs: int = 6
+    grid_draws: int = 200_000
     replicates: int = 1000
     """Bootstrap resamples."""
 
-    zoo_seeds: int = 3
+    zoo_seeds: int = 4
     """Families of character models, and with them what intervals of kinship rest on."""
 
     zoo_length: int = 20
-    zoo_samples: int = 6000
+    zoo_samples: int = 4000
     zoo: ZooScale = ZooScale()
     real_length: int = 16
-    real_samples: int = 512
-    finetune_steps: int = 30
-    finetune_batch: int = 8
-    text_samples: int = 256
-    text_length: int = 12
-    partner: str = "gemma-3-270m"
-    """The model with another tokenizer."""
+    real_samples: int = 256
+    """Sequences a real model is compared with itself on; all else is the default."""
+
+    ladder_samples: int = 128
+    """Of these, sequences that noisy copies score."""
+
+    noise_seeds: int = 3
 
 
 LAPTOP = Scale()
@@ -72,13 +76,15 @@ LAPTOP = Scale()
 SCALES: dict[Preset, Scale] = {
     "quick": replace(
         LAPTOP,
-        repeats=8,
+        pairs=2,
+        repeats=2,
         table_samples=500,
-        tempering_seeds=1,
+        draws=20_000,
+        tempering_pairs=2,
         sweeps=80,
         chains=16,
-        grid_repeats=2,
-        grid_samples=1000,
+        grid_pairs=2,
+        grid_draws=2000,
         replicates=100,
         zoo_seeds=2,  # with one there would be no stranger to compare with
         zoo_length=8,
@@ -86,30 +92,26 @@ SCALES: dict[Preset, Scale] = {
         zoo=ZooScale(steps=40, batch_size=16, rows=512, hidden=32, layers=2, heads=2, intermediate=48),
         real_length=4,
         real_samples=60,
-        finetune_steps=2,
-        finetune_batch=2,
-        text_samples=30,
-        text_length=4,
-        partner="tiny-gpt2",
+        ladder_samples=30,
+        noise_seeds=2,
     ),
     "laptop": LAPTOP,
     "gpu": replace(
         LAPTOP,
-        repeats=1000,
-        table_samples=4000,
-        tempering_seeds=20,
+        pairs=40,
+        repeats=50,
+        draws=4_000_000,
+        tempering_pairs=40,
         sweeps=1000,
         chains=128,
-        grid_repeats=200,
-        grid_samples=50_000,
+        grid_pairs=40,
+        grid_draws=1_000_000,
         zoo_seeds=10,
         zoo_length=24,
         zoo_samples=50_000,
         zoo=ZooScale(steps=4000, rows=131_072),
-        real_samples=65_536,
-        finetune_steps=500,
-        finetune_batch=32,
-        text_samples=8192,
-        text_length=16,
+        real_samples=1024,
+        ladder_samples=1024,
+        noise_seeds=10,
     ),
 }

@@ -1,30 +1,28 @@
-"""Stages of the Model-diff reproduction: known answers (E1 tables, E2 tempering, E3 grids), real weights (E5, E6).
+"""Stages of the Model-diff reproduction: known answers (E1 tables, E2 tempering, E3 grids), real weights (E5).
 
-Legend: N sequences, D bins of the difference, S repeated runs, P points of a known pair.
+Legend: N sequences, D bins of the difference, P points of a known pair.
 """
 
 import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
-from armillary.data.texts.corpora import corpus_texts
-from armillary.methods.modeldiff import CompareConfig, Comparison, Direction, InputSpace, SampleExample, compare
-from armillary.methods.modeldiff.ancestry import Lineage, lineage
+from armillary.methods.modeldiff import CompareConfig, Comparison, Direction, InputSpace, compare
+from armillary.methods.modeldiff.ancestry import noisy
 from armillary.methods.modeldiff.config import Bounds
-from armillary.methods.modeldiff.core import Floats, Side, effective_size, log_sum
-from armillary.methods.modeldiff.curves import Bins
-from armillary.methods.modeldiff.figures import Naming, curves
+from armillary.methods.modeldiff.core import Draws, Floats, Side, effective_size, log_sum
+from armillary.methods.modeldiff.curves import Bins, CountTable, log_count, ratio, spread
+from armillary.methods.modeldiff.source import sources_of
 from armillary.methods.modeldiff.tempering import parallel_tempering
-from armillary.methods.modeldiff.text_mode import TextComparison, compare_texts
+from armillary.methods.modeldiff.window import drawn_pilot
 from armillary.models import LoadedModel
-from armillary.models.prompts import text_ids, windows
-from armillary.records.sections import Figure
-from armillary.runs.parts import Store
+from armillary.numerics.intervals import Interval, bootstrap
+from armillary.runs.parts import Arrays, Store, kept
+from reproductions.modeldiff.claims import PAIRS, SIZES
 from reproductions.modeldiff.known_models import GridModel, KnownPair, TableModel, TemperedTable, known_grid
 from reproductions.modeldiff.scale import Scale
-from reproductions.modeldiff.training import finetuned
 
 VOCABULARY, LENGTH = 6, 7
 """Of the tables: 280,000 sequences, which are enumerated in a second."""
@@ -38,67 +36,73 @@ HOT = 1.6
 TINY = 1e-300
 """Stands for a share of 0 where a logarithm is taken."""
 
-FINETUNE_TOKENS = 64
-FINETUNE_RATE = 2e-5
-CORPUS = "python-reference"
+SIDES: tuple[Side, Side] = ("a", "b")
+Known = TableModel | GridModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Histograms:
-    """Shares of A's plausible inputs at each difference: the exact ones and those of every run."""
+    """Shares of plausible inputs at each difference ``[D]``."""
 
     centres: list[float]
-    """Middle of each bin, nats ``[D]``."""
+    """Middle of each bin, nats."""
 
     exact: list[float]
-    estimated: list[list[float]]
-    """Weighed as they should be ``[S, D]``."""
+    estimated: list[float]
+    """Weighed as they should be."""
 
-    wrong: list[list[float]]
-    """Not weighed, or weighed wrongly ``[S, D]``."""
+    wrong: list[float]
+    """Not weighed, or weighed wrongly."""
 
-    @classmethod
-    def beside(cls, exact: "Exact", estimated: list[list[float]], wrong: list[list[float]]) -> "Histograms":
-        """Those of every run with the exact ones."""
-        centres, shares = exact.bins.centres_D.tolist(), exact.shares_D.tolist()
-        return cls(centres=centres, exact=shares, estimated=estimated, wrong=wrong)
+    def distance(self, shares: list[float]) -> float:
+        """Total variation from the exact shares."""
+        return float(np.abs(np.subtract(shares, self.exact)).sum() / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnownRun:
-    """One comparison of two models whose counts are known."""
+class Edge:
+    """Effective samples with the window's upper edge at the lower quartile, the median and the upper one; means."""
 
-    covered: list[bool]
-    """Whether the interval of each well-filled bin of A's direction covers the exact count."""
+    ratio: float
+    """Log to base 2 of the effective samples over ``2 N h(z+)``."""
 
-    total_covered: list[bool]
-    """The same of the number of plausible inputs, A's and B's."""
+    by_number: float
+    """The same of the number of samples."""
 
-    total: float
-    """A's estimated number of plausible inputs over the exact one."""
+
+@dataclass(frozen=True, kw_only=True)
+class CountedPair:
+    """One pair of models whose counts are known, compared by default windows; A's direction and B's."""
+
+    total: list[float]
+    """Estimated over exact number of plausible inputs."""
+
+    plain_total: list[float]
+    """The same with every draw standing for as many sequences."""
 
     overlap: list[float]
-    """Estimated over exact size of the overlap, from A's samples and from B's."""
+    """Estimated size of the overlap over the exact one."""
 
-    effective: float
-    expected_effective: float
-    """``2 N h(z+)``."""
+    plain_overlap: list[float]
+    """Share of the draws that lie in the overlap."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class KnownRuns:
-    """Repeated comparisons of one pair."""
-
-    runs: list[KnownRun]
-    histograms: Histograms
+    histograms: list[Histograms]
+    edge: Edge
 
 
 @dataclass(frozen=True, kw_only=True)
-class HotRuns:
+class CoveredPair:
+    """Share of 95 % intervals that cover the exact figure over repeated runs of one pair, by figure and windows."""
+
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HotPair:
     """Draws at a temperature, weighed by their exact probability and by ``exp(z / T)``: estimated over exact count."""
 
-    right: list[float]
-    wrong: list[float]
+    right: float
+    wrong: float
     histograms: Histograms
 
 
@@ -110,47 +114,58 @@ class TemperedRun:
     """Largest error of ln Z of a rung, without its sign."""
 
     total: float
-    """Error of the log number of plausible inputs."""
+    """Estimated over exact number of plausible inputs."""
+
+    plain_total: float
+    """The same with every draw of every rung standing for as many sequences."""
 
     distance: float
     """Total variation between the estimated histogram of the difference and the exact one."""
 
     lowest_swap_rate: float
-    unmixed: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowEdge:
-    """Effective samples with the window's upper edge at a quantile of the NLL."""
+class RealResult:
+    """A real model against itself and against noisy copies, by default windows."""
 
-    quantile: float
-    effective: float
-    expected: float
-    """``2 N h(z+)``."""
+    itself: list[Interval]
+    """Share of the overlap, from its samples as A and as B."""
 
+    edge: dict[str, Interval]
+    """``Edge`` by the names of its fields."""
 
-@dataclass(frozen=True, kw_only=True)
-class BothWays:
-    """A real model and its fine-tuned copy in both directions."""
-
-    curves: Figure
-    edges: list[WindowEdge]
-    examples: list[SampleExample]
+    spreads: dict[str, list[float]]
+    """Spread (nats per token) by size of noise, a number a seed."""
 
 
-def tables(pair: str, seed: int) -> tuple[TableModel, TableModel]:
-    """A and B of a pair: "perturbed" (B is A with noise on its logits) or "independent"."""
-    a = TableModel.random(VOCABULARY, LENGTH, seed=seed)
-    if pair == "perturbed":
-        return a, a.perturbed(0.5, seed=seed + 1)
-    return a, TableModel.random(VOCABULARY, LENGTH, seed=seed + 2)
+def pair_seed(seed: int, number: int) -> int:
+    """A seed of its own for each pair."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def known_tables(kind: str, seed: int) -> tuple[TableModel, TableModel, KnownPair]:
+    """A and B of a pair of tables with their exact counts: B is A with noise on its logits, or a table of its own."""
+    a, other = (TableModel.random(VOCABULARY, LENGTH, seed=own) for own in (seed, seed + 2))
+    b = a.perturbed(0.5, seed=seed + 1) if kind == "perturbed" else other
+    return a, b, KnownPair.of_tables(a, b)
+
+
+def known_pair(kind: str, seed: int) -> tuple[Known, Known, KnownPair]:
+    """A and B of a pair of tables or grids with their exact counts."""
+    if kind in PAIRS:
+        return known_tables(kind, seed)
+    # U3: independent tokens of length 64; U4: a first-order Markov model.
+    independent = kind == "independent tokens"
+    grid = GridModel.independent(50, 64, seed=seed) if independent else GridModel.markov(8, 24, seed=seed)
+    near = grid.perturbed(3 if independent else 1, seed=seed + 1)
+    return grid, near, known_grid(grid, near)
 
 
 def exact_windows(known: KnownPair) -> dict[Side, Bounds]:
-    """The 5 % quantile and the median of each model's own NLL at temperature 1, by enumeration."""
+    """The 5 % quantile and the median of each model's own NLL at temperature 1: what an endless pilot would give."""
     windows: dict[Side, Bounds] = {}
-    sides: tuple[tuple[Side, Floats], ...] = (("a", known.nll_a_P), ("b", known.nll_b_P))
-    for side, nll_P in sides:
+    for side, nll_P in zip(SIDES, (known.nll_a_P, known.nll_b_P), strict=True):
         order = np.argsort(nll_P)
         mass = np.cumsum(np.exp(-nll_P[order] + known.log_count_P[order]))
         low, high = (float(nll_P[order][np.searchsorted(mass, level * mass[-1])]) for level in (0.05, 0.5))
@@ -161,163 +176,216 @@ def exact_windows(known: KnownPair) -> dict[Side, Bounds]:
 
 @dataclass(frozen=True, kw_only=True)
 class Exact:
-    """What is known of a pair in the windows of ``exact_windows``, A's direction in bins of the difference."""
+    """What is known of a pair in given windows, by side."""
 
     windows: dict[Side, Bounds]
     log_total: dict[Side, float]
     """Log of the number of each model's plausible inputs."""
 
     log_overlap: float
-    bins: Bins
-    """Ten on each side of 0, as far out as all but a thousandth of A's plausible inputs go."""
+    bins: dict[Side, Bins]
+    """Ten on each side of 0, as far out as all but a thousandth of the model's plausible inputs go."""
 
-    shares_D: Floats
+    shares_D: dict[Side, Floats]
 
     @classmethod
-    def of(cls, known: KnownPair) -> "Exact":
+    def of(cls, known: KnownPair, windows: dict[Side, Bounds]) -> "Exact":
         """By summation over the pair."""
-        windows = exact_windows(known)
-        low, high = windows["a"]
-        inside = (known.nll_a_P >= low) & (known.nll_a_P <= high)
-        far_P, log_P = np.abs(known.nll_a_P - known.nll_b_P)[inside], known.log_count_P[inside]
-        order = np.argsort(far_P)
-        share = np.cumsum(np.exp(log_P[order] - log_sum(log_P)))
-        # Off the round numbers, so that no point of a grid lies on an edge.
-        bins = Bins(width=float(far_P[order][np.searchsorted(share, 0.999)]) / 10.1, half=10)
-        edges = bins.width * (np.arange(-bins.half, bins.half) + 0.5)
-        log_D = known.log_histogram("a", edges, windows["a"])
+        bins: dict[Side, Bins] = {}
+        shares_D: dict[Side, Floats] = {}
+        for side, nll_P in zip(SIDES, (known.nll_a_P, known.nll_b_P), strict=True):
+            low, high = windows[side]
+            inside = (nll_P >= low) & (nll_P <= high)
+            far_P, log_P = np.abs(known.nll_a_P - known.nll_b_P)[inside], known.log_count_P[inside]
+            order = np.argsort(far_P)
+            share = np.cumsum(np.exp(log_P[order] - log_sum(log_P)))
+            # Off the round numbers, so that no point of a grid lies on an edge.
+            bins[side] = Bins(width=float(far_P[order][np.searchsorted(share, 0.999)]) / 10.1, half=10)
+            edges = bins[side].width * (np.arange(-bins[side].half, bins[side].half) + 0.5)
+            log_D = known.log_histogram(side, edges, windows[side])
+            shares_D[side] = np.exp(log_D - log_sum(log_D))
         return cls(
             windows=windows,
             log_total={side: known.log_size(side, window) for side, window in windows.items()},
             log_overlap=known.log_overlap(windows["a"], windows["b"]),
             bins=bins,
-            shares_D=np.exp(log_D - log_sum(log_D)),
+            shares_D=shares_D,
+        )
+
+    def histograms(self, side: Side, difference_N: Floats, log_right_N: Floats, log_wrong_N: Floats) -> Histograms:
+        """Those of samples inside the window, weighed in two ways."""
+        index_N = self.bins[side].index(difference_N)
+        right, wrong = (
+            np.bincount(index_N, np.exp(log_N - log_N.max()), minlength=2 * self.bins[side].half + 1)
+            for log_N in (log_right_N, log_wrong_N)
+        )
+        return Histograms(
+            centres=self.bins[side].centres_D.tolist(),
+            exact=self.shares_D[side].tolist(),
+            estimated=(right / right.sum()).tolist(),
+            wrong=(wrong / wrong.sum()).tolist(),
         )
 
 
-def enumerated(pair: str, scale: Scale, seed: int) -> KnownRuns:
-    """E1: repeated estimates of one pair of tables beside the exact counts."""
-    a, b = tables(pair, seed)
-    return _repeated(a, b, KnownPair.of_tables(a, b), scale.repeats, scale.table_samples, scale, seed)
+def counted(kind: str, scale: Scale, seed: int) -> list[CountedPair]:
+    """E1, E3: pairs of one kind, many draws of each, beside the exact counts in the windows of a pilot."""
+    tables = kind in PAIRS
+    numbers = range(scale.pairs if tables else scale.grid_pairs)
+    return [_counted(kind, pair_seed(seed, number), scale.draws if tables else scale.grid_draws) for number in numbers]
 
 
-def gridded(kind: str, scale: Scale, seed: int) -> KnownRuns:
-    """E3: independent tokens of length 64 (U3), or a first-order Markov model (U4), whose counts are exact."""
-    if kind == "independent tokens":
-        a = GridModel.independent(50, 64, seed=seed)
-        b = a.perturbed(3, seed=seed + 1)
-    else:
-        a = GridModel.markov(8, 24, seed=seed)
-        b = a.perturbed(1, seed=seed + 1)
-    return _repeated(a, b, known_grid(a, b), scale.grid_repeats, scale.grid_samples, scale, seed)
+def _counted(kind: str, seed: int, samples: int) -> CountedPair:
+    a, b, known = known_pair(kind, seed)
+    config = CompareConfig(samples=samples, block=samples, seed=seed)
+    comparison = compare(a, b, InputSpace(length=a.length), config)
+    exact = Exact.of(known, {"a": comparison.a.window, "b": comparison.b.window})
+    totals, plain_totals, overlaps, plain_overlaps, histograms = [], [], [], [], []
+    for side in SIDES:
+        direction = comparison.direction(side)
+        inside_N, overlap_N, log_weight_N = direction.inside_N, direction.overlap_N, direction.log_weight_N
+        totals.append(math.exp(log_sum(log_weight_N[inside_N]) - exact.log_total[side]))
+        # Every draw for the same number of sequences: their share is that of all sequences.
+        log_share = exact.log_total[side] - a.length * math.log(a.vocabulary)
+        plain_totals.append(float(inside_N.mean()) / math.exp(log_share))
+        overlaps.append(math.exp(log_sum(log_weight_N[overlap_N]) - exact.log_overlap))
+        plain_overlaps.append(float(overlap_N.mean()))
+        log_N = log_weight_N[inside_N]
+        histograms.append(exact.histograms(side, direction.difference_N[inside_N], log_N, np.zeros_like(log_N)))
+    return CountedPair(
+        total=totals,
+        plain_total=plain_totals,
+        overlap=overlaps,
+        plain_overlap=plain_overlaps,
+        histograms=histograms,
+        edge=edge(comparison.a.own_N),
+    )
 
 
-def _repeated(
-    a: TableModel | GridModel,
-    b: TableModel | GridModel,
-    known: KnownPair,
-    repeats: int,
-    samples: int,
-    scale: Scale,
-    seed: int,
-) -> KnownRuns:
-    config = CompareConfig(samples=samples, replicates=scale.replicates, bin_width=0.1, block=samples)
-    exact = Exact.of(known)
-    space = InputSpace(length=a.length, window=dict(exact.windows.items()))
-    runs: list[KnownRun] = []
-    weighed, plain = [], []
-    for repeat in range(repeats):
-        seeds = np.random.SeedSequence([seed, repeat]).generate_state(2).tolist()
-        comparison = compare(a, b, space, config, seeds={"a": seeds[0], "b": seeds[1]})
-        covered, weighed_D, plain_D = _bins(comparison, exact)
-        weighed.append(weighed_D.tolist())
-        plain.append(plain_D.tolist())
-        total, overlap = comparison.log_total, comparison.log_overlap
-        runs.append(
-            KnownRun(
-                covered=covered,
-                total_covered=[total[side].lower <= log <= total[side].upper for side, log in exact.log_total.items()],
-                total=math.exp(total["a"].estimate - exact.log_total["a"]),
-                overlap=[math.exp(overlap[side].estimate - exact.log_overlap) for side in exact.windows],
-                effective=comparison.reliability["a"].effective,
-                expected_effective=expected_effective_size(comparison.a.own_N, exact.windows["a"][1]),
-            )
-        )
-    return KnownRuns(runs=runs, histograms=Histograms.beside(exact, weighed, plain))
+def covered(kind: str, scale: Scale, seed: int) -> list[CoveredPair]:
+    """E1: repeated estimates of pairs of tables, whose intervals should cover the exact figures."""
+    # Other pairs than those of ``counted``.
+    seeds = [pair_seed(seed, 1000 + number) for number in range(scale.pairs)]
+    return [_covered(kind, own, scale) for own in seeds]
 
 
-def _bins(comparison: Comparison, exact: Exact) -> tuple[list[bool], Floats, Floats]:
-    """Whether each well-filled bin of A's direction covers the exact count; its weighed and its plain shares."""
-    table = replace(comparison.count_table("a"), bins=exact.bins)
-    value_D, value_RD = table.count()
-    exact_D = np.exp(np.log(np.maximum(exact.shares_D, TINY)) + exact.log_total["a"] - table.log_scale)
-    low_D, high_D = np.quantile(value_RD, [0.025, 0.975], axis=0)
-    filled = np.flatnonzero(exact.shares_D >= LEAST_SHARE)
-    covered = [bool(low_D[index] <= exact_D[index] <= high_D[index]) for index in filled]
-    difference_N = comparison.a.difference_N[comparison.a.inside_N]
-    return covered, value_D / value_D.sum(), _shares(difference_N, np.zeros(len(difference_N)), exact.bins)
-
-
-def _shares(difference_N: Floats, log_weight_N: Floats, bins: Bins) -> Floats:
-    """Share of the weight in each bin."""
-    weight_N = np.exp(log_weight_N - log_weight_N.max())
-    sums_D = np.bincount(bins.index(difference_N), weight_N, minlength=2 * bins.half + 1)
-    return np.asarray(sums_D / sums_D.sum())
-
-
-def wrong_weights(scale: Scale, seed: int) -> HotRuns:
-    """Claim 8: tables sampled token by token at T = 1.6, weighed rightly and by ``exp(z / T)``."""
-    a, b = tables("perturbed", seed)
-    exact = Exact.of(KnownPair.of_tables(a, b))
-    hot = TableModel(a.logits, a.length, (HOT,))
-    counts: dict[str, list[float]] = {"right": [], "wrong": []}
-    shares: dict[str, list[list[float]]] = {"right": [], "wrong": []}
+def _covered(kind: str, seed: int, scale: Scale) -> CoveredPair:
+    a, b, known = known_tables(kind, seed)
+    exact = Exact.of(known, exact_windows(known))
+    spaces = {
+        "given": InputSpace(length=a.length, window=dict(exact.windows.items())),
+        "by pilot": InputSpace(length=a.length),
+    }
+    shares: dict[str, list[float]] = {}
     for repeat in range(scale.repeats):
-        draws = hot.sample(scale.table_samples, seed=int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0]))
-        own_N, other_N = a.score(draws.ids_NL), b.score(draws.ids_NL)
-        low, high = exact.windows["a"]
-        right = Direction.from_draws(
-            draws, side="a", window=(low, high), other_window=exact.windows["b"], own_N=own_N, other_N=other_N
+        # The second space, whose windows differ, rests on the same samples.
+        config = CompareConfig(samples=scale.table_samples, replicates=scale.replicates, seed=pair_seed(seed, repeat))
+        for windows, space in spaces.items():
+            comparison = compare(a, b, space, config)
+            for side in SIDES:
+                for figure, covers in _covers(comparison, exact, side).items():
+                    shares.setdefault(figure if "pilot" in figure else f"{figure}, {windows}", []).append(covers)
+    return CoveredPair(shares={name: float(np.mean(values)) for name, values in shares.items()})
+
+
+def _covers(comparison: Comparison, exact: Exact, side: Side) -> dict[str, float]:
+    """Whether the intervals of one direction cover the exact figures; of bins, the share of those that do."""
+    table = replace(comparison.count_table(side), bins=exact.bins[side])
+    _, value_RD = table.count()
+    exact_D = np.exp(np.log(np.maximum(exact.shares_D[side], TINY)) + exact.log_total[side] - table.log_scale)
+    low_D, high_D = np.quantile(value_RD, [0.025, 0.975], axis=0)
+    filled = exact.shares_D[side] >= LEAST_SHARE
+    total, level = exact.log_total[side], comparison.config.level
+    shares = ratio(table.overlap(), table.total(), level, table)
+    covers = {
+        "bins": float(((low_D <= exact_D) & (exact_D <= high_D))[filled].mean()),
+        "totals": float(_within(total, log_count(table.total(), level, table))),
+        "overlap shares": float(_within(math.exp(exact.log_overlap - total), shares)),
+    }
+    if comparison.pilot is not None:
+        fixed = replace(table, windows_R22=None)
+        covers["totals, pilot held fixed"] = float(_within(total, log_count(fixed.total(), level, fixed)))
+    return covers
+
+
+def _within(value: float, interval: Interval) -> bool:
+    return interval.lower <= value <= interval.upper
+
+
+def hot(scale: Scale, seed: int) -> list[HotPair]:
+    """Tables sampled token by token at T = 1.6, weighed rightly and by ``exp(z / T)``."""
+    pairs: list[HotPair] = []
+    for number in range(scale.pairs):
+        own = pair_seed(seed, 2000 + number)
+        a, b, known = known_tables("perturbed", own)
+        exact = Exact.of(known, _pilot_windows(a, b, own))
+        draws = replace(a, temperatures=(HOT,)).sample(scale.draws, seed=own)
+        direction = Direction.from_draws(
+            draws,
+            side="a",
+            window=exact.windows["a"],
+            other_window=exact.windows["b"],
+            own_N=a.score(draws.ids_NL),
+            other_N=b.score(draws.ids_NL),
         )
-        inside = right.inside_N
-        for name, log_weight_N in (("right", right.log_weight_N), ("wrong", own_N / HOT - np.log(len(own_N)))):
-            counts[name].append(math.exp(log_sum(log_weight_N[inside]) - exact.log_total["a"]))
-            shares[name].append(_shares(right.difference_N[inside], log_weight_N[inside], exact.bins).tolist())
-    histograms = Histograms.beside(exact, shares["right"], shares["wrong"])
-    return HotRuns(right=counts["right"], wrong=counts["wrong"], histograms=histograms)
+        inside_N = direction.inside_N
+        right_N, wrong_N = direction.log_weight_N[inside_N], (direction.own_N / HOT - np.log(len(inside_N)))[inside_N]
+        right, wrong = (math.exp(log_sum(log_N) - exact.log_total["a"]) for log_N in (right_N, wrong_N))
+        histograms = exact.histograms("a", direction.difference_N[inside_N], right_N, wrong_N)
+        pairs.append(HotPair(right=right, wrong=wrong, histograms=histograms))
+    return pairs
+
+
+def _pilot_windows(a: Known, b: Known, seed: int) -> dict[Side, Bounds]:
+    """The default windows of a pair."""
+    pilot = drawn_pilot({"a": a, "b": b}, InputSpace(length=a.length), CompareConfig(), {"a": seed, "b": seed + 1})
+    return dict(zip(SIDES, pilot.windows, strict=True))
 
 
 def tempered(scale: Scale, seed: int) -> list[TemperedRun]:
-    """E2: parallel tempering with reweighting on the perturbed pair, beside the exact counts; a run a seed."""
-    a, b = tables("perturbed", seed)
-    exact = Exact.of(KnownPair.of_tables(a, b))
-    low, high = exact.windows["a"]
+    """E2: parallel tempering with reweighting on perturbed pairs, beside the exact counts."""
     runs: list[TemperedRun] = []
-    for offset in range(scale.tempering_seeds):
+    for number in range(scale.tempering_pairs):
+        own = pair_seed(seed, 3000 + number)
+        a, b, known = known_tables("perturbed", own)
+        exact = Exact.of(known, _pilot_windows(a, b, own))
+        low, high = exact.windows["a"]
         chains = parallel_tempering(
             TemperedTable(a),
             length=LENGTH,
             chains=scale.chains,
             sweeps=scale.sweeps,
             burn_in=scale.sweeps // 4,
-            seed=seed + offset,
-            # What did not mix counts as it is: the claim is about the numbers.
+            seed=own,
+            # What did not mix is a matter of the control.
             allow_unmixed=True,
         )
-        inside = (chains.nll_N >= low) & (chains.nll_N <= high)
-        log_weight_N = chains.log_weights_N[inside] - np.log(len(inside))
-        difference_N = (chains.nll_N - b.score(chains.ids_NL))[inside]
+        inside_N = (chains.nll_N >= low) & (chains.nll_N <= high)
+        log_N = chains.log_weights_N[inside_N] - np.log(len(inside_N))
+        difference_N = (chains.nll_N - b.score(chains.ids_NL))[inside_N]
+        histograms = exact.histograms("a", difference_N, log_N, np.zeros_like(log_N))
         exact_log_z_K = np.array([a.log_partition(temperature) for temperature in chains.temperatures])
+        share = math.exp(exact.log_total["a"] - LENGTH * math.log(VOCABULARY))
         runs.append(
             TemperedRun(
                 log_z_error=float(np.abs(chains.log_z_K - exact_log_z_K).max()),
-                total=log_sum(log_weight_N) - exact.log_total["a"],
-                distance=float(np.abs(_shares(difference_N, log_weight_N, exact.bins) - exact.shares_D).sum() / 2),
+                total=math.exp(log_sum(log_N) - exact.log_total["a"]),
+                plain_total=float(inside_N.mean()) / share,
+                distance=histograms.distance(histograms.estimated),
                 lowest_swap_rate=float(chains.swap_rates.min()),
-                unmixed=list(chains.unmixed),
             )
         )
     return runs
+
+
+def itself(scale: Scale, seed: int) -> list[Interval]:
+    """Share of the overlap of tables with themselves, as A and as B, by default settings."""
+    shares: list[Interval] = []
+    for number in range(scale.pairs):
+        own = pair_seed(seed, 4000 + number)
+        table = TableModel.random(VOCABULARY, LENGTH, seed=own)
+        comparison = compare(table, table, InputSpace(length=LENGTH), CompareConfig(seed=own))
+        shares += comparison.overlap_share.values()
+    return shares
 
 
 def expected_effective_size(nll_N: Floats, high: float) -> float:
@@ -330,79 +398,56 @@ def expected_effective_size(nll_N: Floats, high: float) -> float:
     return float(2 * len(nll_N) * gaussian_kde(nll_N)(high)[0])
 
 
-def window_edges(comparison: Comparison) -> list[WindowEdge]:
-    """Effective samples of A's direction with the window's upper edge at three quantiles, and what Eq. 5 expects."""
-    own_N, edges = comparison.a.own_N, []
+def edge(own_N: Floats) -> Edge:
+    """Effective samples of draws at temperature 1 beside what Eq. 5 expects, from their NLL."""
+    ratios, by_number = [], []
     for quantile in (0.25, 0.5, 0.75):
         low, high = np.quantile(own_N, [0.05, quantile])
         inside_N = own_N[(own_N >= low) & (own_N <= high)]
         expected = expected_effective_size(own_N, float(high))
-        edges.append(WindowEdge(quantile=quantile, effective=effective_size(inside_N), expected=expected))
-    return edges
+        ratios.append(math.log2(effective_size(inside_N) / expected))
+        by_number.append(math.log2(len(own_N) / expected))
+    return Edge(ratio=float(np.mean(ratios)), by_number=float(np.mean(by_number)))
 
 
-# Real weights against copies of them, and against another tokenizer.
+# Real weights against themselves and against copies with noise.
 
 
-def trained_on(loaded: LoadedModel, scale: Scale, seed: int) -> LoadedModel:
-    """A copy really fine-tuned: some steps of AdamW on the texts of one corpus."""
-    needed = scale.finetune_steps * scale.finetune_batch
-    rows: list[list[int]] = []
-    for text in corpus_texts(CORPUS, seed=seed):
-        rows += windows(loaded, text_ids(loaded, text), FINETUNE_TOKENS)
-        if len(rows) >= needed:
-            break
-    return finetuned(
-        loaded,
-        torch.tensor(rows[:needed]),
-        steps=scale.finetune_steps,
-        learning_rate=FINETUNE_RATE,
-        seed=seed,
-        batch_size=scale.finetune_batch,
-    )
+def real(loaded: LoadedModel, scale: Scale, seed: int, store: Store) -> RealResult:
+    """E5: the model against itself, and noisy copies over its own inputs, in the same default windows."""
+    space, config = InputSpace(length=scale.real_length), CompareConfig(samples=scale.real_samples, seed=seed)
+    comparison = compare(loaded, loaded, space, config, store=lambda name, compute: store(f"real {name}", compute))
+    drawn, own_N = comparison.a, comparison.a.own_N
+    rows = slice(scale.ladder_samples)
+    spreads: dict[str, list[float]] = {}
+    for size in SIZES:
+        for noise_seed in range(scale.noise_seeds):
 
+            def score(size: str = size, noise_seed: int = noise_seed) -> Arrays:
+                copy = noisy(loaded, float(size), seed=seed + noise_seed)
+                return {"nll": sources_of([copy], space, config)[0][0].score(drawn.ids_NL[rows])}
 
-def _real_config(scale: Scale, seed: int) -> CompareConfig:
-    return CompareConfig(samples=scale.real_samples, weighting="profile", replicates=scale.replicates, seed=seed)
+            other_N = kept(store, f"noise {size} {noise_seed}", score)["nll"]
+            direction = Direction.from_draws(
+                Draws.single(drawn.ids_NL[rows], -own_N[rows]),
+                side="a",
+                window=drawn.window,
+                other_window=drawn.window,
+                own_N=own_N[rows],
+                other_N=other_N,
+            )
+            bins = Bins.spanning(config.bin_width * space.length, [direction.difference_N])
+            table = CountTable(direction=direction, bins=bins, replicates=20, seed=seed)
+            spreads.setdefault(size, []).append(spread(table, config.level).deviation.estimate)
 
+    def edges(field: str) -> Interval:
+        def logs(rows_RN: NDArray[np.int64]) -> list[float]:
+            return [getattr(edge(own_N[row]), field) for row in rows_RN]
 
-def copies(loaded: LoadedModel, changed: LoadedModel, scale: Scale, seed: int, store: Store) -> Lineage:
-    """E5: features of noisy, rounded and fine-tuned copies over the model's own inputs."""
-    return lineage(
-        loaded,
-        changed,
-        InputSpace(length=scale.real_length),
-        _real_config(scale, seed),
-        store=lambda name, compute: store(f"copies {name}", compute),
-        weights=False,
-    )
+        return bootstrap(logs, len(own_N), seed=0, replicates=500, how=f"bootstrap over {len(own_N)} sequences")
 
-
-def both_ways(loaded: LoadedModel, changed: LoadedModel, scale: Scale, seed: int, store: Store) -> BothWays:
-    """The model and its fine-tuned copy in both directions: curves, examples, effective samples."""
-    comparison = compare(
-        loaded,
-        changed,
-        InputSpace(length=scale.real_length),
-        _real_config(scale, seed),
-        store=lambda name, compute: store(f"both ways {name}", compute),
-    )
-    preferred = [example for d in ((-math.inf, 0.0), (0.0, math.inf)) for example in comparison.examples(d, 4)]
-    naming = Naming(a="the model", b="its copy", inputs_a="the model's inputs", inputs_b="its copy's inputs")
-    return BothWays(curves=curves(comparison, "profile", naming), edges=window_edges(comparison), examples=preferred)
-
-
-def other_tokenizer(
-    loaded: LoadedModel, partner: LoadedModel, scale: Scale, seed: int, store: Store
-) -> TextComparison:
-    """E6: the model and one with another tokenizer, compared on text."""
-    return compare_texts(
-        loaded,
-        partner,
-        length=scale.text_length,
-        samples=scale.text_samples,
-        batch_size=32,
-        seed=seed,
-        replicates=scale.replicates,
-        store=lambda name, compute: store(f"texts {name}", compute),
+    return RealResult(
+        itself=list(comparison.overlap_share.values()),
+        edge={"ratio": edges("ratio"), "by_number": edges("by_number")},
+        spreads=spreads,
     )

@@ -3,7 +3,8 @@
 Legend: N rows or sequences, T characters of a row, L tokens of a sequence.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, processors
 from torch import Tensor
+from torch.nn import Module
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -28,18 +30,22 @@ from armillary.methods.modeldiff import CompareConfig, Comparison, InputSpace, c
 from armillary.methods.modeldiff.ancestry import Lineage, lineage, noisy, rounded
 from armillary.methods.modeldiff.config import Weighting
 from armillary.methods.modeldiff.ratings import RatedDirection, RatingAgreement, agreement_with_people
+from armillary.methods.modeldiff.weights import compare_weights
 from armillary.models import LoadedModel, find_anatomy
+from armillary.numerics.intervals import Interval
 from armillary.runs.parts import Store
 from reproductions.modeldiff.grammar import ALPHABET, Grammar, base, other, shifted
 from reproductions.modeldiff.scale import Scale, ZooScale
-from reproductions.modeldiff.stages import WindowEdge, window_edges
+from reproductions.modeldiff.stages import Edge, edge
 from reproductions.modeldiff.training import finetuned, fit
 
 Kind = Literal["base", "other seed", "trained less", "other corpus"]
 """What is trained from nothing. All but "other corpus" see the same rows, "trained less" the first of base's own."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Derivation = Literal["noise 0.01", "noise 0.03", "noise 0.1", "8 bit", "4 bit", "fine-tuned"]
+Derivation = Literal[
+    "noise 0.01", "noise 0.03", "noise 0.1", "8 bit", "4 bit", "pruned 50 %", "reordered", "fine-tuned"
+]
 DERIVATIONS: tuple[Derivation, ...] = get_args(Derivation)
 
 BOS = 0
@@ -99,7 +105,11 @@ def open_model(kind: Kind, weights: Mapping[str, NDArray[Any]], scale: ZooScale)
     """The model whose weights ``train`` gave."""
     model = _untrained(scale, 0)
     model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
-    return LoadedModel(model, tokenizer(), find_anatomy(model), kind, f"character model, {scale.steps} steps")
+    return _opened(model, kind)
+
+
+def _opened(model: PreTrainedModel, name: str) -> LoadedModel:
+    return LoadedModel(model, tokenizer(), find_anatomy(model), name, "a character model trained here")
 
 
 def derived(loaded: LoadedModel, how: Derivation, seed: int, scale: ZooScale) -> LoadedModel:
@@ -111,12 +121,43 @@ def derived(loaded: LoadedModel, how: Derivation, seed: int, scale: ZooScale) ->
         return noisy(loaded, float(amount), seed=seed)
     if amount == "bit":
         return rounded(loaded, int(kind))
+    if kind in ("pruned", "reordered"):
+        change = _prune if kind == "pruned" else partial(_reorder, generator=torch.Generator().manual_seed(seed))
+        return _with_layers(loaded, change, how)
     rows_NT = corpus(shifted(), scale.rows, scale.length, seed=_SHIFTED_SEED + seed)
     steps = max(1, round(scale.steps * scale.further))
     with _one_thread():
         return finetuned(
             loaded, rows_NT, steps=steps, learning_rate=scale.finetune_rate, seed=seed, batch_size=scale.batch_size
         )
+
+
+def _with_layers(loaded: LoadedModel, change: Callable[[Module], None], name: str) -> LoadedModel:
+    """A copy with every layer changed in place."""
+    model = copy.deepcopy(loaded.model)
+    anatomy = find_anatomy(model)
+    with torch.no_grad():
+        for layer in anatomy.layers:
+            change(layer)
+    return LoadedModel(model, loaded.tokenizer, anatomy, f"{loaded.name} {name}", f"{loaded.source}, {name}")
+
+
+def _prune(layer: Module) -> None:
+    """The half of each matrix that is nearest to 0 set to 0."""
+    for weight in layer.parameters():
+        if weight.dim() == 2:
+            weight[weight.abs() < weight.abs().median()] = 0.0
+
+
+def _reorder(layer: Module, generator: torch.Generator) -> None:
+    """The FFN's neurons in another order, which changes no prediction."""
+    ffn = layer.get_submodule("mlp")
+    order = torch.randperm(ffn.get_parameter("down_proj.weight").shape[1], generator=generator)
+    for name in ("gate_proj", "up_proj"):
+        weight = ffn.get_parameter(f"{name}.weight")
+        weight.copy_(weight[order])
+    weight = ffn.get_parameter("down_proj.weight")
+    weight.copy_(weight[:, order])
 
 
 @torch.inference_mode()
@@ -127,9 +168,9 @@ def nats_per_character(loaded: LoadedModel, rows_NT: Int[Tensor, "n t"]) -> floa
     return float(torch.nn.functional.cross_entropy(logits_NTV.flatten(0, 1), rows_NT[:, 1:].flatten()))
 
 
-def held_out(scale: ZooScale, n: int = 512) -> Int[Tensor, "n t"]:
-    """Rows of the base language that no model was trained on, up to chance."""
-    return corpus(base(), n, scale.length, seed=_HELD_OUT_SEED)
+def held_out(scale: ZooScale, n: int = 512, grammar: Grammar | None = None) -> Int[Tensor, "n t"]:
+    """Rows of the base language, or of another, that no model was trained on, up to chance."""
+    return corpus(grammar or base(), n, scale.length, seed=_HELD_OUT_SEED)
 
 
 def ratings(loaded: LoadedModel, ids_NL: NDArray[np.int64], grammar: Grammar) -> NDArray[np.float64]:
@@ -177,11 +218,26 @@ def _one_thread() -> Iterator[None]:
 class FamilyResult:
     """The models of one seed as Model-diff sees them."""
 
-    quality: dict[str, float]
-    """Nats per character of held-out text of the base language, by kind."""
+    held_out: dict[str, float]
+    """Nats per character of held-out text of the base language, by kind; also of an untrained model."""
+
+    shifted: dict[str, float]
+    """The same of held-out text of the shifted language: the base model and its fine-tuned copy."""
 
     lineage: Lineage
-    """The base model among its derivations, its siblings and strangers of other seeds."""
+    """Predictions of the base model beside those of its derivations, its siblings and strangers of other seeds."""
+
+    related: dict[str, float]
+    """Share of the matrices of each copy and each independent model that are related to the base model's."""
+
+    verdicts: dict[str, str]
+    """What ``lineage`` says of each of these by the weights."""
+
+    itself: list[Interval]
+    """Share of the overlap of the base model with itself, as A and as B, by default settings."""
+
+    another: list[Interval]
+    """The same with the model of another seed."""
 
     agreements: list[RatingAgreement]
     """The fully trained model against the one trained less, rated by the grammar, at each of ``THRESHOLDS``."""
@@ -189,7 +245,7 @@ class FamilyResult:
     shuffled: list[RatingAgreement]
     """The same with the ratings handed out at random."""
 
-    edges: list[WindowEdge]
+    edge: Edge
 
 
 def open_family(seed: int, scale: ZooScale, store: Store) -> dict[Kind, LoadedModel]:
@@ -210,20 +266,36 @@ def family(seed: int, seeds: Sequence[int], scale: Scale, store: Store) -> Famil
         for kind, model in open_family(other_seed, scale.zoo, store).items()
         if kind in ("base", "other seed")
     }
-    rows_NT = held_out(scale.zoo)
-    comparison = compare(
-        models["base"], models["trained less"], InputSpace(length=scale.zoo_length), _config(scale, seed, "count")
+    base_model, space = models["base"], InputSpace(length=scale.zoo_length)
+    copies = {how: derived(base_model, how, seed, scale.zoo) for how in DERIVATIONS}
+    relatives: dict[str, LoadedModel] = {**dict(copies.items()), "other seed": models["other seed"], **strangers}
+    by_weights = {name: compare_weights(base_model, model, seed=seed) for name, model in relatives.items()}
+    itself, another = (
+        list(compare(base_model, other_model, space, CompareConfig(seed=seed)).overlap_share.values())
+        for other_model in (base_model, models["other seed"])
     )
-    right = [ratings(models["base"], direction.ids_NL, base()) for direction in (comparison.a, comparison.b)]
+    comparison = compare(base_model, models["trained less"], space, _config(scale, seed, "count"))
+    right = [ratings(base_model, direction.ids_NL, base()) for direction in (comparison.a, comparison.b)]
     # The null: the same ratings handed out at random over both models' samples. Within one model's samples alone they
     # would keep that model's mean, and with it the effect.
     shuffled = np.split(np.random.default_rng(seed).permutation(np.concatenate(right)), [len(right[0])])
+    learners: dict[str, LoadedModel] = dict(models.items())
+    learners["untrained"] = _opened(_untrained(scale.zoo, seed), "untrained")
+    rows_NT, shifted_NT = held_out(scale.zoo), held_out(scale.zoo, grammar=shifted())
     return FamilyResult(
-        quality={kind: nats_per_character(model, rows_NT) for kind, model in models.items()},
-        lineage=_kinship(models, strangers, seed, scale),
+        held_out={name: nats_per_character(model, rows_NT) for name, model in learners.items()},
+        shifted={
+            name: nats_per_character(model, shifted_NT)
+            for name, model in (("base", base_model), ("fine-tuned", copies["fine-tuned"]))
+        },
+        lineage=_kinship(models, copies, strangers, seed, scale),
+        related={name: len(weights.related) / len(weights.matrices) for name, weights in by_weights.items()},
+        verdicts={name: Lineage(relatives=(), weights=weights).verdict for name, weights in by_weights.items()},
+        itself=itself,
+        another=another,
         agreements=_agreements(comparison, right, seed, scale),
         shuffled=_agreements(comparison, shuffled, seed, scale),
-        edges=window_edges(comparison),
+        edge=edge(comparison.a.own_N),
     )
 
 
@@ -239,7 +311,11 @@ def _config(scale: Scale, seed: int, weighting: Weighting) -> CompareConfig:
 
 
 def _kinship(
-    models: Mapping[Kind, LoadedModel], strangers: Mapping[str, LoadedModel], seed: int, scale: Scale
+    models: Mapping[Kind, LoadedModel],
+    copies: Mapping[Derivation, LoadedModel],
+    strangers: Mapping[str, LoadedModel],
+    seed: int,
+    scale: Scale,
 ) -> Lineage:
     """Features of every relative of the base model: its derivations, its siblings, the strangers of other seeds."""
     unrelated: dict[str, LoadedModel] = {kind: model for kind, model in models.items() if kind != "base"}
@@ -248,11 +324,15 @@ def _kinship(
         models["other seed"],
         InputSpace(length=scale.zoo_length),
         _config(scale, seed, "profile"),
-        derivations={how: partial(derived, how=how, seed=seed, scale=scale.zoo) for how in DERIVATIONS},
+        derivations={how: partial(_made, model) for how, model in copies.items()},
         unrelated=unrelated | dict(strangers),
-        reference=models["other corpus"],
         weights=False,
     )
+
+
+def _made(model: LoadedModel, _: LoadedModel) -> LoadedModel:
+    """A derivation that was made before."""
+    return model
 
 
 def _agreements(

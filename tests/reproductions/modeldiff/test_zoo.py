@@ -8,6 +8,7 @@ import torch
 
 from armillary.errors import NumericError, UsageError
 from armillary.methods.modeldiff.ancestry import noisy, rounded
+from armillary.methods.modeldiff.weights import compare_weights
 from armillary.models import LoadedModel, tiny
 from armillary.scoring import sample, sequence_nll
 from reproductions.modeldiff.grammar import ALPHABET, START, Grammar, base, other, shifted
@@ -169,6 +170,14 @@ def test_every_derivation_is_made(trained: LoadedModel) -> None:
     made = {how: derived(trained, how, 0, SCALE) for how in DERIVATIONS}
     assert len({model.fingerprint for model in made.values()} | {trained.fingerprint}) == len(DERIVATIONS) + 1
     assert made["4 bit"].name == "base 4 bit"
+    rows_NT = held_out(SCALE, 16)
+    assert nats_per_character(made["reordered"], rows_NT) == pytest.approx(
+        nats_per_character(trained, rows_NT), abs=1e-5
+    )
+    pruned = made["pruned 50 %"].anatomy.layers[0].get_parameter("mlp.up_proj.weight")
+    assert float((pruned == 0).float().mean()) == pytest.approx(0.5, abs=0.01)
+    kin = compare_weights(trained, made["reordered"])
+    assert len(kin.related) == len(kin.matrices) and kin.reordered == SCALE.layers
     with pytest.raises(UsageError, match="derivation"):
         derived(trained, "noise 0.2", 0, SCALE)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="kind"):
