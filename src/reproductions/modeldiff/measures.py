@@ -1,5 +1,6 @@
 """From the results of the Model-diff stages to the named measures that the claims read. Needs no model."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -95,16 +96,14 @@ def _counted(pairs: Sequence[CountedPair], kind: str) -> dict[str, Interval]:
         np.array([[sides.distance(getattr(sides, which)) for sides in pair.histograms] for pair in pairs]).mean(axis=1)
         for which in ("wrong", "estimated")
     )
+    # Errors of what is many times off as logs, so that one pair can't hide the others.
     errors = {
-        "error of the plain count": [float(np.abs(np.subtract(pair.plain_total, 1)).mean()) for pair in pairs],
+        "error of the plain count": [float(np.abs(np.log(pair.plain_total)).mean()) for pair in pairs],
         "distance, plain minus weighed": plain - weighed,
         "distance, weighed": weighed,
         "distance, plain": plain,
         "overlap from A over overlap from B": [pair.overlap[0] / pair.overlap[1] for pair in pairs],
-        "error of the plain overlap": [
-            abs(pair.plain_overlap[0] / pair.plain_overlap[1] - 1) if min(pair.plain_overlap) > 0 else 1.0
-            for pair in pairs
-        ],
+        "error of the plain overlap": [abs(math.log(pair.plain_overlap[0] / pair.plain_overlap[1])) for pair in pairs],
     }
     return named | {f"{kind}/{what}": _over(list(values), "pairs") for what, values in errors.items()}
 

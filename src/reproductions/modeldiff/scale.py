@@ -47,10 +47,10 @@ class Scale:
     draws: int = 1_000_000
     """Sequences a model where a bias is measured: chance is then below a tenth of its bound."""
 
-    tempering_pairs: int = 10
+    tempering_pairs: int = 16
     sweeps: int = 400
     chains: int = 64
-    grid_pairs: int = 6
+    grid_pairs: int = 8
     grid_draws: int = 200_000
     replicates: int = 1000
     """Bootstrap resamples."""
