@@ -66,11 +66,6 @@ class TableModel:
         shape = (*[vocabulary + 1] * order, vocabulary)
         return cls(spread * np.random.default_rng(seed).standard_normal(shape), length, temperatures)
 
-    @classmethod
-    def uniform(cls, vocabulary: int, length: int, *, temperatures: tuple[float, ...] = (1.0,)) -> "TableModel":
-        """All sequences equally likely."""
-        return cls(np.zeros(vocabulary), length, temperatures)
-
     def perturbed(self, noise: float, *, seed: int) -> "TableModel":
         """A copy with normal noise of standard deviation ``noise`` on every logit."""
         change = noise * np.random.default_rng(seed).standard_normal(self.logits.shape)
@@ -186,15 +181,12 @@ class KnownPair:
         """``ln |X_A and X_B|``."""
         return self._log_total(self._inside("a", window_a) & self._inside("b", window_b))
 
-    def log_histogram(self, side: Side, edges: ArrayLike, window: Bounds, other: Bounds | None = None) -> Floats:
+    def log_histogram(self, side: Side, edges: ArrayLike, window: Bounds) -> Floats:
         """Log-counts of D over the representative inputs of ``side``: rho_{A->B} for "a", rho_{B->A} for "b".
 
-        ``len(edges) + 1`` bins: below the first edge, ``edges[i-1] <= D < edges[i]``, from the last edge on. With
-        ``other``, the window of the other model, only the overlap is counted.
+        ``len(edges) + 1`` bins: below the first edge, ``edges[i-1] <= D < edges[i]``, from the last edge on.
         """
         inside_P = self._inside(side, window)
-        if other is not None:
-            inside_P &= self._inside("b" if side == "a" else "a", other)
         difference_P = (self.nll_a_P - self.nll_b_P)[inside_P]
         edges_E = np.asarray(edges, dtype=np.float64)
         bin_P = np.searchsorted(edges_E, difference_P, side="right")

@@ -9,7 +9,7 @@ import numpy as np
 
 from armillary.numerics.intervals import Interval, across_seeds, binomial, range_over_seeds
 from reproductions.modeldiff.claims import PAIRS, SIZES, STEPS
-from reproductions.modeldiff.stages import CountedPair, CoveredPair, HotPair, RealResult, TemperedRun
+from reproductions.modeldiff.stages import CountedPair, CoveredPair, Edge, HotPair, RealResult, TemperedRun
 from reproductions.modeldiff.zoo import DERIVATIONS, THRESHOLDS, FamilyResult
 
 RATED_AT = 0.25
@@ -53,9 +53,7 @@ def measures(results: Results) -> dict[str, Interval]:
             named[f"{kind}/coverage of {figure}, {windows}"] = _over(shares, "pairs", SHARE)
     named |= _hot(results.hot) | _tempering(results.tempering) | _real(results.real)
     named |= _kinship(results.families) | _told(results.families) | _rated(results.families)
-    edges = [family.edge for family in results.families]
-    named["effective samples/character models, log2 of the ratio"] = across_seeds([edge.ratio for edge in edges])
-    named["effective samples/character models, log2 by number"] = across_seeds([edge.by_number for edge in edges])
+    named |= _edges([family.edge for family in results.families], "character models")
     shares_itself = {
         "tables": results.itself,
         "character models": [share for family in results.families for share in family.itself],
@@ -88,10 +86,7 @@ def _counted(pairs: Sequence[CountedPair], kind: str) -> dict[str, Interval]:
         for index, side in enumerate("AB")
     }
     if kind not in PAIRS:
-        for field, what in (("ratio", "of the ratio"), ("by_number", "by number")):
-            logs = [getattr(pair.edge, field) for pair in pairs]
-            named[f"effective samples/{kind}, log2 {what}"] = _over(logs, "pairs")
-        return named
+        return named | _edges([pair.edge for pair in pairs], kind)
     plain, weighed = (
         np.array([[sides.distance(getattr(sides, which)) for sides in pair.histograms] for pair in pairs]).mean(axis=1)
         for which in ("wrong", "estimated")
@@ -106,6 +101,13 @@ def _counted(pairs: Sequence[CountedPair], kind: str) -> dict[str, Interval]:
         "error of the plain overlap": [abs(math.log(pair.plain_overlap[0] / pair.plain_overlap[1])) for pair in pairs],
     }
     return named | {f"{kind}/{what}": _over(list(values), "pairs") for what, values in errors.items()}
+
+
+def _edges(edges: Sequence[Edge], where: str) -> dict[str, Interval]:
+    return {
+        f"effective samples/{where}, log2 of the ratio": across_seeds([edge.ratio for edge in edges]),
+        f"effective samples/{where}, log2 by number": across_seeds([edge.by_number for edge in edges]),
+    }
 
 
 def _hot(pairs: Sequence[HotPair]) -> dict[str, Interval]:

@@ -295,20 +295,20 @@ def _covers(comparison: Comparison, exact: Exact, side: Side) -> dict[str, float
     low_D, high_D = np.quantile(value_RD, [0.025, 0.975], axis=0)
     filled = exact.shares_D[side] >= LEAST_SHARE
     total, level = exact.log_total[side], comparison.config.level
+
+    def within(value: float, interval: Interval) -> float:
+        return float(interval.lower <= value <= interval.upper)
+
     shares = ratio(table.overlap(), table.total(), level, table)
     covers = {
         "bins": float(((low_D <= exact_D) & (exact_D <= high_D))[filled].mean()),
-        "totals": float(_within(total, log_count(table.total(), level, table))),
-        "overlap shares": float(_within(math.exp(exact.log_overlap - total), shares)),
+        "totals": within(total, log_count(table.total(), level, table)),
+        "overlap shares": within(math.exp(exact.log_overlap - total), shares),
     }
     if comparison.pilot is not None:
         fixed = replace(table, windows_R22=None)
-        covers["totals, pilot held fixed"] = float(_within(total, log_count(fixed.total(), level, fixed)))
+        covers["totals, pilot held fixed"] = within(total, log_count(fixed.total(), level, fixed))
     return covers
-
-
-def _within(value: float, interval: Interval) -> bool:
-    return interval.lower <= value <= interval.upper
 
 
 def hot(scale: Scale, seed: int) -> list[HotPair]:
