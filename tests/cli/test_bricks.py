@@ -224,7 +224,8 @@ def test_an_edit_stands_beside_the_forecast_of_its_spill_over(out: Path) -> None
     assert rows["city-country"][1] == "Amanda lives in the country of"
     for id, row in rows.items():
         null = record.measures[f"forecast/{id}, permuted"]
-        assert record.measures[f"forecast/{id}"].estimate == row[4] and -1 <= row[4] <= 1
+        assert record.measures[f"forecast/{id}"].estimate == row[5] and -1 <= row[5] <= 1
+        assert record.measures[f"forecast/{id}, same words"].estimate == row[8] and -1 <= row[8] <= 1
         assert null.low is not None and null.high is not None and null.low < null.high
 
 

@@ -7,7 +7,6 @@ from armillary.data import relation, relation_ids
 from armillary.data.sources import DataSource
 from armillary.methods.lincorr import LinCorrConfig, correlation_matrix, prompt_tables, study
 from armillary.methods.lincorr.method import StudyScores
-from armillary.methods.lincorr.result import HitRate, RelationScores
 from armillary.records.sections import Bars, Cell, Figure, Finding, Heatmap, Section, Table
 
 RELATIONS_SHOWN = (
@@ -69,12 +68,6 @@ def measure(context: Context) -> RelationSurvey:
     return replace(survey, templates=list(matrix.names), matrix=matrix.estimates(), null=sum(null) / len(null))
 
 
-def _hit(scores: RelationScores) -> HitRate | None:
-    """Of five guesses, or of one where five among few words would nearly always hit."""
-    five = scores.hit(5)
-    return five if five is not None and five.chance <= 0.2 else scores.hit(1)
-
-
 def describe(survey: RelationSurvey) -> Diagnosed:
     """Heat map of prompts, bars of relations against random words, tables of precision and examples."""
     results = survey.study.results
@@ -98,11 +91,14 @@ def describe(survey: RelationSurvey) -> Diagnosed:
         title=TITLE,
         summary=summary,
         meaning="Each prompt is asked about the same random vocabulary items. If the next-token logits after one "
-        "prompt predict those after another by one linear map, teaching the model something in the first prompt will "
-        "move the second too (Peng and others 2025, arXiv 2502.04520). Only where the map's largest weights also name "
-        "the right answers (hit@5) is that movement knowledge; elsewhere it is a source of hallucination.",
+        "prompt predict those after another by one linear map, what is taught in the first prompt is thought to move "
+        "the second along it (Peng and others 2025, arXiv 2502.04520; what of it holds here stands in "
+        "docs/methods/lincorr.md). Only where the map's largest weights also name the right answers more often than "
+        "exchanged answers is the map that of the relation.",
         caution="Much of a high correlation says only that two prompts put the model in a similar state: random "
-        "words under the same target prompt (the tick) already correlate. Trust the excess over that tick. Words that "
+        "words under the same target prompt (the tick) already correlate. Trust the excess over that tick. An answer "
+        "that the map favours everywhere is right for some words by chance, so hits are compared with what the same "
+        "weights hit when the answers are exchanged between the words. Words that "
         "are several tokens in this tokenizer are left out and listed.",
         figures=[_heatmap(survey), _bars(survey)],
         tables=[_precision(survey), _examples(survey), *([_skipped(survey)] if survey.study.skipped else [])],
@@ -117,26 +113,31 @@ def describe(survey: RelationSurvey) -> Diagnosed:
 
 
 def _findings(survey: RelationSurvey) -> list[Finding]:
-    """The pair whose facts spread most rightly, and the one that is most likely to spread wrongly."""
+    """The pair whose map is most that of the relation, and the most tied one whose map is not.
+
+    Many relations are looked at for the best, so the share of exchanges that hit as often is multiplied by their
+    number (Bonferroni).
+    """
     right, wrong = [], []
-    for name, scores in survey.study.results.items():
-        excess, hit, correlation = scores.excess, _hit(scores), scores.correlation.estimate
+    results = survey.study.results
+    tested = sum(scores.precision is not None for scores in results.values())
+    for name, scores in results.items():
+        excess, hit, correlation = scores.excess, scores.precision, scores.correlation.estimate
         if excess is None or hit is None:
             continue
         weights = "the largest weight of a word names" if hit.n == 1 else f"the {hit.n} largest weights of a word name"
-        share = f"{hit.rate.estimate:.0%} of the words (chance {hit.chance:.0%})"
-        known = hit.rate.low is not None and hit.rate.low > hit.chance
+        share = f"{hit.rate.estimate:.0%} of the words ({hit.chance:.0%} with the answers exchanged)"
+        known = hit.p_value * tested <= 0.05
         if known and excess.low is not None and excess.low > 0:
             text = (
                 f"{name}: what it says after the first prompt predicts the second (correlation {correlation:.2f}, "
-                f"{excess.estimate:+.2f} over random words), and {weights} a right answer for {share}: facts taught "
-                "there will spread, often rightly."
+                f"{excess.estimate:+.2f} over random words), and {weights} a right answer for {share}."
             )
             right.append(Finding(text=text, interest=min(1.0, 0.8 + excess.estimate), section="relations"))
         elif correlation > 0.5 and not known:
             text = (
-                f"{name}: high correlation ({correlation:.2f}), but {weights} a right answer for only {share}: "
-                "updates there are likely to spread wrongly."
+                f"{name}: high correlation ({correlation:.2f}), but {weights} a right answer for {share}, which is no "
+                "more than chance: the two prompts are tied, the facts are not."
             )
             wrong.append(Finding(text=text, interest=min(0.95, 0.45 + correlation / 2), section="relations"))
     findings = [max(side, key=lambda finding: finding.interest) for side in (right, wrong) if side]
@@ -178,13 +179,26 @@ def _bars(survey: RelationSurvey) -> Figure:
 def _precision(survey: RelationSurvey) -> Table:
     rows: list[list[Cell]] = []
     for name, scores in survey.study.results.items():
-        hit = _hit(scores)
-        guesses: list[Cell] = [None, None, None, None]
+        hit = scores.precision
+        guesses: list[Cell] = [None, None, None, None, None]
         if hit is not None:
-            guesses = [hit.n, hit.rate.estimate, f"{hit.rate.low:.2f} to {hit.rate.high:.2f}", hit.chance]
+            exceeds = f"{hit.excess.estimate:+.2f} [{hit.excess.lower:+.2f}, {hit.excess.upper:+.2f}]"
+            interval = f"{hit.rate.lower:.2f} to {hit.rate.upper:.2f}"
+            guesses = [hit.n, hit.rate.estimate, interval, hit.chance, exceeds]
         excess = None if scores.excess is None else scores.excess.estimate
         rows.append([name, scores.group, scores.correlation.estimate, excess, *guesses, scores.dropped_words])
-    columns = ["relation", "group", "correlation", "excess", "N", "hit@N", "interval", "chance", "words left out"]
+    columns = [
+        "relation",
+        "group",
+        "correlation",
+        "excess",
+        "N",
+        "hit@N",
+        "interval",
+        "exchanged",
+        "hits over exchanged",
+        "words left out",
+    ]
     return Table(title="Do the weights name right answers?", columns=columns, rows=rows)
 
 

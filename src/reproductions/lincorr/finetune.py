@@ -1,13 +1,12 @@
-"""A short, real fine-tune on other text by the stock Trainer, evaluated at chosen steps."""
+"""A short, real fine-tune on other text by the stock Trainer, and a model that was never trained."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 
 from armillary.models import LoadedModel, load
 from armillary.models.prompts import bare_ids, windows
@@ -44,37 +43,9 @@ class _Windows(Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": self.rows[index], "labels": self.rows[index]}
 
 
-class _Evaluations(TrainerCallback):
-    """Calls ``evaluate`` in evaluation mode after these steps."""
-
-    def __init__(self, steps: Sequence[int], evaluate: Callable[[int], None]) -> None:
-        self.steps, self.evaluate = frozenset(steps), evaluate
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step in self.steps:
-            model = kwargs["model"]
-            model.eval()
-            self.evaluate(state.global_step)
-            model.train()
-
-
-def fine_tune(
-    loaded: LoadedModel,
-    texts: Sequence[str],
-    config: FineTuneConfig,
-    evaluate: Callable[[int, LoadedModel], None] = lambda step, tuned: None,
-    evaluate_at: Sequence[int] = (),
-) -> LoadedModel:
-    """A fine-tuned copy; the given model is left as it was.
-
-    ``evaluate(step, copy)`` is called in evaluation mode after each step named in ``evaluate_at``.
-    """
+def fine_tune(loaded: LoadedModel, texts: Sequence[str], config: FineTuneConfig) -> LoadedModel:
+    """A fine-tuned copy; the given model is left as it was."""
     model = copy.deepcopy(loaded.model).train()
-
-    def open_and_evaluate(step: int) -> None:
-        # Opened anew each time: a LoadedModel remembers the fingerprint of its weights.
-        evaluate(step, load((model, loaded.tokenizer)))
-
     arguments = unsaved(
         config.steps,
         config.batch_size,
@@ -84,14 +55,17 @@ def fine_tune(
         lr_scheduler_type="constant",
         logging_strategy="no",
     )
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=_Windows(loaded, texts, config.tokens),
-        callbacks=[_Evaluations(evaluate_at, open_and_evaluate)],
-    )
+    trainer = Trainer(model=model, args=arguments, train_dataset=_Windows(loaded, texts, config.tokens))
     train(trainer, "Fine-tuning on other text", config.steps)
-    return load((model, loaded.tokenizer))
+    return load((model.eval(), loaded.tokenizer))
+
+
+def untrained(loaded: LoadedModel, seed: int) -> LoadedModel:
+    """A model of the same shape and tokenizer whose weights are drawn by its library's initialisation."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = type(loaded.model)(copy.deepcopy(loaded.model.config))
+    return load((model.to(loaded.model.dtype).eval(), loaded.tokenizer))
 
 
 def relative_change(before: LoadedModel, after: LoadedModel) -> float:

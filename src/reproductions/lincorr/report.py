@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from armillary.methods.lincorr import EditOutcome
+from armillary.methods.lincorr import EditOutcome, StudyScores
 from armillary.numerics.intervals import Interval
-from armillary.records.sections import Cell, Figure, Lines, Points, Series, Table, interval_bars
+from armillary.records.sections import Cell, Figure, Points, Table, interval_bars
 from reproductions.lincorr.measures import CORRELATIONS, LincorrStages
-from reproductions.lincorr.stages import Evaluation
 
 
 def figures(stages: LincorrStages, measures: Mapping[str, Interval]) -> dict[str, Figure]:
@@ -16,8 +13,6 @@ def figures(stages: LincorrStages, measures: Mapping[str, Interval]) -> dict[str
     figures = {"fit-exists": _correlations(measures)}
     if took := [edit for edit in stages.edits.edits if edit.took]:
         figures["hallucination"] = _success(took)
-    if stages.resilience.evaluations:
-        figures["resilient"] = _resilience(stages.resilience.evaluations)
     return figures
 
 
@@ -34,6 +29,8 @@ def tables(stages: LincorrStages, measures: Mapping[str, Interval]) -> dict[str,
             ", ".join(edit.gold),
             ", ".join(edit.after),
             edit.success,
+            edit.agreement,
+            edit.agreement_same_tokens,
             edit.weight_reference,
             edit.weight_generalised,
             edit.weight_largest,
@@ -42,33 +39,68 @@ def tables(stages: LincorrStages, measures: Mapping[str, Interval]) -> dict[str,
         if edit.took
     ]
     tuning: list[list[Cell]] = [
-        [evaluation.step, evaluation.relative_change, float(np.mean(evaluation.nll))]
-        for evaluation in stages.resilience.evaluations
-    ]
+        [seed, tune.relative_change, tune.nll_before, tune.nll, tune.transfer.before.estimate,
+         tune.transfer.after.estimate, tune.transfer.refitted.estimate, tune.untrained]
+        for seed, tune in enumerate(stages.tunes)
+    ]  # fmt: skip
     return {
         "fit-exists": [
             Table(
-                title="All scores (mean over seeds)",
+                title="All scores (city-country, city-color and add1-add2: mean over seeds; others: one seed)",
                 columns=["relation", *CORRELATIONS.values()],
                 rows=correlations,
                 note=f"Left out: {left_out}" if left_out else "",
             )
         ],
+        "mirrors-world": [_precision(stages.correlations[0])],
         "causal-transfer": [
             Table(
                 title="Edits that took",
-                columns=["city", "right", "given after the edit", "success", "W right", "W given", "W largest"],
+                columns=[
+                    "city",
+                    "right",
+                    "given after the edit",
+                    "success",
+                    "agreement of the map",
+                    "of the same tokens",
+                    "W right",
+                    "W given",
+                    "W largest",
+                ],
                 rows=edits,
             )
         ],
         "resilient": [
             Table(
                 title="Fine-tuning",
-                columns=["step", "relative change of the weights", "nats per token on new text"],
+                columns=[
+                    "seed",
+                    "relative change of the weights",
+                    "nats per token before",
+                    "after",
+                    "old map before",
+                    "after",
+                    "refitted",
+                    "untrained map",
+                ],
                 rows=tuning,
             )
         ],
     }
+
+
+def _precision(study: StudyScores) -> Table:
+    hits = {name: hit for name, row in study.results.items() if (hit := row.precision) is not None}
+    rows: list[list[Cell]] = [
+        [name, hit.n, hit.rate.estimate, hit.chance, hit.p_value, min(1.0, hit.p_value * len(hits))]
+        for name, hit in hits.items()
+    ]
+    return Table(
+        title="Do the weights of each relation name right answers?",
+        columns=["relation", "N", "hit@N", "answers exchanged", "exchanges as good", "times relations"],
+        rows=rows,
+        note="Raw ridge weights, first seed. The last column is corrected for the number of relations looked at.",
+    )
 
 
 def _estimate(measures: Mapping[str, Interval], name: str) -> float | None:
@@ -102,31 +134,4 @@ def _success(took: Sequence[EditOutcome]) -> Figure:
         ),
         alt="Each edit as a point: weight of the right country against success.",
         interactive=True,
-    )
-
-
-def _resilience(evaluations: Sequence[Evaluation]) -> Figure:
-    first, steps = evaluations[0].transfer, [evaluation.transfer for evaluation in evaluations]
-    return Figure(
-        title="City to country: the old map during fine-tuning",
-        data=Lines(
-            x=[0, *(evaluation.step for evaluation in evaluations)],
-            series=[
-                _series("old map", [first.before, *(step.after for step in steps)]),
-                _series("refitted", [first.before, *(step.refitted for step in steps)]),
-                _series("shuffled pairing", [first.permuted, *(step.permuted for step in steps)]),
-            ],
-            x_label="optimiser steps",
-            y_label="test correlation",
-        ),
-        alt="Lines of correlation over fine-tuning steps: old map, refitted map, shuffled pairing.",
-    )
-
-
-def _series(name: str, intervals: Sequence[Interval]) -> Series:
-    return Series(
-        name=name,
-        y=[interval.estimate for interval in intervals],
-        low=[interval.low for interval in intervals],
-        high=[interval.high for interval in intervals],
     )

@@ -16,14 +16,17 @@ from reproductions.lincorr.stages import (
     CompletenessStage,
     Context,
     EditStage,
+    Knowledge,
     RateStage,
-    ResilienceStage,
+    Tune,
+    VocabularyArm,
     completeness_stage,
     correlation_stage,
     edit_stage,
     gradient_stage,
+    knowledge_stage,
     rate_stage,
-    resilience_stage,
+    tune_stage,
     vocabulary_stage,
 )
 from reproductions.page import judged_outcome
@@ -32,24 +35,28 @@ from reproductions.stages import counted_stages
 
 def run_stages(context: Context) -> LincorrStages:
     """Every stage, each kept as it is finished."""
-    seeds = context.scale.seeds
-    with counted_stages(context.parts, f"LinCorr on {context.loaded.name}", seeds + 7) as stages:
+    seeds, tunes = context.scale.seeds, context.scale.tunes
+    with counted_stages(context.parts, f"LinCorr on {context.loaded.name}", seeds + tunes + 7) as stages:
         correlations = [
             stages.run(StudyScores, f"correlations {offset}", partial(correlation_stage, context, offset))
             for offset in range(seeds)
         ]
+        knowledge = stages.run(dict[str, Knowledge], "knowledge", partial(knowledge_stage, context))
         rate = stages.run(RateStage, "rate", partial(rate_stage, context))
         edits = partial(edit_stage, context, "city-country", rate.rate, rate.pilots)
         arithmetic_edits = partial(edit_stage, context, "add1-add2", rate.rate, [])
         return LincorrStages(
             correlations=correlations,
+            knowledge=knowledge,
             rate=rate,
             edits=stages.run(EditStage, "edits", edits),
             arithmetic_edits=stages.run(EditStage, "edits add1-add2", arithmetic_edits),
             gradients=stages.run(dict[str, GradientCorrelation], "gradients", partial(gradient_stage, context)),
-            vocabulary=stages.run(dict[str, list[float]], "vocabulary", partial(vocabulary_stage, context)),
+            vocabulary=stages.run(dict[str, VocabularyArm], "vocabulary", partial(vocabulary_stage, context)),
             completeness=stages.run(CompletenessStage, "completeness", partial(completeness_stage, context)),
-            resilience=stages.run(ResilienceStage, "resilience", partial(resilience_stage, context)),
+            tunes=[
+                stages.run(Tune, f"tune {offset}", partial(tune_stage, context, offset)) for offset in range(tunes)
+            ],
         )
 
 

@@ -17,11 +17,17 @@ RELATIONS = (
 )
 """Related, arithmetic, weak and control pairs, chosen before the runs."""
 
+JUDGED = ("city-country", "city-color", "add1-add2")
+"""Those that claims compare over seeds; the others are read at the first seed, for the claim on gradients."""
+
+KNOWLEDGE = {
+    "city-country": ("{} is a city in the country of", "The country of {} has a city called"),
+    "add1-add2": ("{}+1=", "{}-1="),
+}
+"""Relation -> how its facts are asked directly: a source word's target, and a target word's source."""
+
 PAIRS = (("Shanghai", "China"), ("Tokyo", "Japan"), ("Paris", "France"))
 """The paper's three pairs of the vocabulary experiment (Table 7)."""
-
-SYMBOLS = (("S", "C"), ("T", "J"), ("P", "F"))
-"""The paper's symbolic pairs."""
 
 RATES = (1e-5, 5e-5, 2e-4)
 """Learning rates tried for the edits, smallest first; the first that takes on every pilot word is used."""
@@ -29,7 +35,7 @@ RATES = (1e-5, 5e-5, 2e-4)
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """Sizes of one preset; the defaults are a laptop's: about 40 minutes on two cores for the packaged models."""
+    """Sizes of one preset; the defaults are a laptop's: about 25 minutes on one core for the smaller model."""
 
     subjects: int = 2000
     """Vocabulary items in the slot; the paper draws 10,000."""
@@ -38,13 +44,16 @@ class Scale:
     """Draws of subjects; each reads every prompt anew."""
 
     replicates: int = 1000
-    gradient_subjects: int = 8
-    gradient_targets: int = 6
+    gradient_subjects: int = 6
+    gradient_targets: int = 4
     """A backward pass for each of these targets, twice, at each of the subjects, in every relation."""
 
-    steps: int = 300
-    evaluations: tuple[int, ...] = (30, 100, 300)
-    """Steps of the fine-tune after which the old map is scored; the last is the end."""
+    tunes: int = 3
+    """Fine-tunes, each of other texts and with the map of another seed of subjects: at most ``seeds``."""
+
+    steps: int = 40
+    """As many as a pilot of the smaller model, on other texts, needed for its loss to fall by more than 0.2 nats
+    with room: 0.21 after 20."""
 
     edits: int = 40
     pilots: int = 3
@@ -69,8 +78,8 @@ SCALES: dict[Preset, Scale] = {
         replicates=100,
         gradient_subjects=2,
         gradient_targets=2,
+        tunes=2,
         steps=4,
-        evaluations=(2, 4),
         edits=6,
         pilots=1,
         edit_steps=10,
@@ -86,8 +95,8 @@ SCALES: dict[Preset, Scale] = {
         replicates=2000,
         gradient_subjects=32,
         gradient_targets=16,
+        tunes=5,
         steps=1000,
-        evaluations=(30, 100, 300, 1000),
         edits=120,
         pilots=5,
         edit_steps=60,

@@ -6,19 +6,21 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from armillary.data.texts.corpora import corpus_texts
 from armillary.errors import UsageError
 from armillary.methods import lincorr
-from armillary.methods.lincorr.words import Status
+from armillary.methods.lincorr.words import Status, WordTable
 from armillary.models import LoadedModel
+from armillary.numerics import pearson_columns
 from armillary.numerics.intervals import Interval
 from armillary.progress import track
 from armillary.records.plain import decode
 from armillary.runs.parts import Arrays, Store
 from armillary.scoring import sequence_nll
-from reproductions.lincorr.finetune import FineTuneConfig, fine_tune, relative_change
-from reproductions.lincorr.scale import PAIRS, RATES, RELATIONS, SYMBOLS, Scale
+from reproductions.lincorr.finetune import FineTuneConfig, fine_tune, relative_change, untrained
+from reproductions.lincorr.scale import JUDGED, KNOWLEDGE, PAIRS, RATES, RELATIONS, Scale
 from reproductions.lincorr.vocabulary import Embeddings, FactMapping, VocabularyConfig, vocabulary_feed_forward
 from reproductions.stages import StageContext
 
@@ -35,9 +37,17 @@ class Context(StageContext[Scale]):
         settings = {"n": self.scale.subjects, "seed": self.seed + offset, "replicates": self.scale.replicates}
         return lincorr.LinCorrConfig(**{**settings, **changes})
 
+    @cached_property
+    def studies(self) -> dict[int, lincorr.Study]:
+        """By seed, those that were asked for in this process."""
+        return {}
+
     def study(self, offset: int) -> lincorr.Study:
-        """All relations on the subjects of one seed."""
-        return lincorr.study(self.loaded, RELATIONS, self.config(offset), store=self.store(f"seed {offset}"))
+        """All relations on the subjects of the first seed, those that claims compare over seeds on the others."""
+        if offset not in self.studies:
+            store, relations = self.store(f"seed {offset}"), JUDGED if offset else RELATIONS
+            self.studies[offset] = lincorr.study(self.loaded, relations, self.config(offset), store=store)
+        return self.studies[offset]
 
     def store(self, name: str) -> Store:
         """Keeps arrays among the parts of the run, under names that begin with this one."""
@@ -47,19 +57,54 @@ class Context(StageContext[Scale]):
 
         return keep
 
-    @cached_property
+    @property
     def first(self) -> dict[str, lincorr.RelationTables]:
         """Tables of the first seed, by relation."""
         return dict(self.study(0).tables)
 
-    def fit(self, relation: str) -> lincorr.RelationFit:
-        """The ridge map of the first seed."""
-        return lincorr.fit_relation(self.first[relation], self.config())
+    def fit(self, relation: str, offset: int = 0) -> lincorr.RelationFit:
+        """The ridge map of one seed."""
+        return self.study(offset).results[relation].fit
 
 
 def correlation_stage(context: Context, offset: int) -> lincorr.StudyScores:
     """Every relation at one seed."""
     return context.study(offset).scores()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """Whether a model says the facts of a relation when it is asked for them directly, best of N."""
+
+    target: lincorr.HitRate
+    """Of source words, asked for their target: each among the target words."""
+
+    source: lincorr.HitRate
+    """Of target words, asked for a source."""
+
+
+def knowledge_stage(context: Context) -> dict[str, Knowledge]:
+    """Facts asked directly, by relation; exchanged answers are the null, as for the weights of a map."""
+    by_relation = {}
+    for name, (forward, backward) in KNOWLEDGE.items():
+        fit = context.fit(name)
+        # Of ten digits five would nearly always hit.
+        count = 5 if len(fit.target.ids) >= 25 else 1
+        ask = partial(lincorr.collect, context.loaded, config=context.config())
+        asked = lincorr.PromptDomain(template=forward, words=fit.target)
+        values_ST = torch.from_numpy(ask([asked], _asked(fit.source))[0].values)
+        asked = lincorr.PromptDomain(template=backward, words=fit.source)
+        values_TS = torch.from_numpy(ask([asked], _asked(fit.target))[0].values)
+        by_relation[name] = Knowledge(
+            target=lincorr.hit_at(values_ST, fit.gold, count),
+            source=lincorr.hit_at(values_TS.T, fit.gold, count, direction="influencing"),
+        )
+    return by_relation
+
+
+def _asked(words: WordTable) -> list[str]:
+    """One word of each token."""
+    return [label.split(" / ")[0] for label in words.labels]
 
 
 def gradient_stage(context: Context) -> dict[str, lincorr.GradientCorrelation]:
@@ -82,50 +127,46 @@ def gradient_stage(context: Context) -> dict[str, lincorr.GradientCorrelation]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The old map and the loss at one step of the fine-tune."""
+class Tune:
+    """What one fine-tune did to the map of city-country that was fitted before it."""
 
-    step: int
     transfer: lincorr.TransferResult
+    untrained: float
+    """Test correlation, on the tuned model's logits, of the map of an untrained model of the same shape."""
+
     relative_change: float
     """Norm of the change of the weights over their norm before."""
 
-    nll: list[float]
-    """Of each token of held-out text of the new kind, nats."""
+    nll_before: float
+    """Nats a token of held-out text of the new kind."""
+
+    nll: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResilienceStage:
-    """What the fine-tune did to the map of city-country."""
+def tune_stage(context: Context, offset: int) -> Tune:
+    """One fine-tune on other text; texts, order of training, subjects and untrained model are of this seed."""
+    study, config = context.study(offset), context.config(offset)
+    before, fit = study.tables["city-country"], context.fit("city-country", offset)
+    train = corpus_texts(OTHER_TEXT, limit=400, seed=config.seed, split="train")
+    held_out = [text[:400] for text in corpus_texts(OTHER_TEXT, limit=24, seed=config.seed, split="test")]
 
-    evaluations: list[Evaluation]
-    nll_before: list[float]
+    def nll(model: LoadedModel) -> float:
+        return float(np.mean(sequence_nll(model, held_out).per_token))
 
-
-def resilience_stage(context: Context) -> ResilienceStage:
-    """The old map on a copy that is fine-tuned on other text, at several steps."""
-    before, fit, config = context.first["city-country"], context.fit("city-country"), context.config()
-    train = corpus_texts(OTHER_TEXT, limit=400, seed=context.seed, split="train")
-    held_out = [text[:400] for text in corpus_texts(OTHER_TEXT, limit=24, seed=context.seed, split="test")]
-    evaluations: list[Evaluation] = []
-
-    def nll(model: LoadedModel) -> list[float]:
-        return list(sequence_nll(model, held_out).per_token)
-
-    def evaluate(step: int, tuned: LoadedModel) -> None:
-        evaluations.append(
-            Evaluation(
-                step=step,
-                transfer=lincorr.transfer(fit, before, lincorr.recollect(tuned, before, config), config),
-                relative_change=relative_change(context.loaded, tuned),
-                nll=nll(tuned),
-            )
-        )
-
-    nll_before = nll(context.loaded)
-    settings = FineTuneConfig(steps=context.scale.steps, seed=context.seed)
-    fine_tune(context.loaded, train, settings, evaluate, context.scale.evaluations)
-    return ResilienceStage(evaluations=evaluations, nll_before=nll_before)
+    settings = FineTuneConfig(steps=context.scale.steps, seed=config.seed)
+    tuned = fine_tune(context.loaded, train, settings)
+    after = lincorr.recollect(tuned, before, config)
+    # Fewer subjects serve: whatever the map of an untrained model is, it knows nothing of this one.
+    few = context.config(offset, n=min(config.n, 600), permutations=2)
+    other = lincorr.lincorr(untrained(context.loaded, config.seed), "city-country", few).fit
+    source, target = after.source.rows(after.test), after.target.rows(after.test)
+    return Tune(
+        transfer=lincorr.transfer(fit, before, after, config),
+        untrained=float(pearson_columns(other.predict(source), target).nanmean()),
+        relative_change=relative_change(context.loaded, tuned),
+        nll_before=nll(context.loaded),
+        nll=nll(tuned),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +206,8 @@ def edit_stage(context: Context, relation: str, rate: float, pilots: Sequence[st
     fit = context.fit(relation)
     words = [word for word in _words(fit, context.scale.edits + len(pilots), context.seed) if word not in pilots]
     words = words[: context.scale.edits]
-    edits = [_edit(context, relation, word, rate).outcome() for word in track(words, f"Edits of {relation}")]
+    traced = [_edit(context, relation, word, rate) for word in track(words, f"Edits of {relation}")]
+    edits = [edit.outcome() for edit in lincorr.beside_others(traced)]
     summary, why = None, ""
     try:
         summary = lincorr.combine_edits(edits, len(fit.target.ids), seed=context.seed)
@@ -194,23 +236,31 @@ def _edit(context: Context, relation: str, word: str, rate: float) -> lincorr.Lo
     )
 
 
-def vocabulary_stage(context: Context) -> dict[str, list[float]]:
-    """Held-out accuracy of the bag-of-words block at each seed: mapping x embeddings, and the symbolic pairs."""
-    accuracies = {
-        f"{mapping}, {embeddings}": _accuracies(context, PAIRS, mapping, embeddings)
+@dataclass(frozen=True, kw_only=True)
+class VocabularyArm:
+    """The bag-of-words block of one mapping and one kind of embeddings, by seed."""
+
+    held_out: list[float]
+    """Accuracy on names whose target was never shown."""
+
+    taught: list[float]
+    """Accuracy on the texts that were trained on."""
+
+
+def vocabulary_stage(context: Context) -> dict[str, VocabularyArm]:
+    """Every arm, by "mapping, embeddings"."""
+    return {
+        f"{mapping}, {embeddings}": _vocabulary_arm(context, mapping, embeddings)
         for embeddings in ("pretrained", "random")
         for mapping in ("true", "shuffled")
     }
-    return {**accuracies, "symbolic, pretrained": _accuracies(context, SYMBOLS, "true", "pretrained")}
 
 
-def _accuracies(
-    context: Context, pairs: Sequence[tuple[str, str]], mapping: FactMapping, embeddings: Embeddings
-) -> list[float]:
+def _vocabulary_arm(context: Context, mapping: FactMapping, embeddings: Embeddings) -> VocabularyArm:
     city, country = "{} lives in the city of", "{} lives in the country of"
-    cities = lincorr.resolve_words(context.loaded, [source for source, _ in pairs])
-    countries = lincorr.resolve_words(context.loaded, [target for _, target in pairs])
-    values = []
+    cities = lincorr.resolve_words(context.loaded, [source for source, _ in PAIRS])
+    countries = lincorr.resolve_words(context.loaded, [target for _, target in PAIRS])
+    arm = VocabularyArm(held_out=[], taught=[])
     for offset in track(range(context.scale.vocabulary_seeds), f"Vocabulary block, {mapping}, {embeddings}"):
         config = VocabularyConfig(
             mapping=mapping,
@@ -220,10 +270,11 @@ def _accuracies(
         )
         names = lincorr.vocabulary_subjects(context.loaded, context.scale.vocabulary_names, seed=config.seed)
         result = vocabulary_feed_forward(
-            context.loaded, pairs, names, source=(city, cities), target=(country, countries), config=config
+            context.loaded, PAIRS, names, source=(city, cities), target=(country, countries), config=config
         )
-        values.append(result.accuracy.estimate)
-    return values
+        arm.held_out.append(result.accuracy.estimate)
+        arm.taught.append(result.taught)
+    return arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +283,7 @@ class CompletenessStage:
 
     kinds: dict[Status, lincorr.Completeness]
     advantage: Interval | None
-    """hit@5 of whole words less that of first words."""
+    """Excess hit@5 of whole words less that of first words."""
 
     why: str
     """Why there is none."""

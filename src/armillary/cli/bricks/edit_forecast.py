@@ -2,7 +2,7 @@
 
 If the fact is asked by the source prompt of a relation ("Amanda lives in the city of"), the map fitted on other
 subjects foretells from the changed source logits how those of the target prompt ("Amanda lives in the country of")
-change with it.
+change with it. Beside it stands the simplest forecast: that a word changes there as it did at the source prompt.
 
 Shapes: S source words, T target words, P permutations.
 """
@@ -42,9 +42,13 @@ class Forecast:
     null: Interval
     """The same with the changes of the source words exchanged: 95 % of such draws."""
 
+    same_tokens: Interval
+    """Spearman of the measured change with that of the same target words under the source prompt: needs no map."""
+
     predicted: str
+    raised: str
     measured: str
-    """Target words most raised by the forecast, and by the edit."""
+    """Target words most raised by the map's forecast, under the source prompt, and by the edit."""
 
 
 def forecasts(loaded: "LoadedModel", fact: "Fact", brick: "Brick", *, subjects: int, seed: int) -> list[Forecast]:
@@ -75,15 +79,13 @@ def forecast(loaded: "LoadedModel", fit: "RelationFit", subject: str, brick: "Br
 
     source, target = (text.replace("{}", subject) for text in (fit.source_template, fit.target_template))
 
-    def read() -> tuple[torch.Tensor, torch.Tensor]:
-        source_S = next_token_logits(loaded, [source], fit.source.ids)[0]
-        target_T = next_token_logits(loaded, [target], fit.target.ids)[0]
-        return torch.from_numpy(source_S).double(), torch.from_numpy(target_T).double()
+    def read() -> list[torch.Tensor]:
+        asked = ((source, fit.source.ids), (target, fit.target.ids), (source, fit.target.ids))
+        return [torch.from_numpy(next_token_logits(loaded, [prompt], ids)[0]).double() for prompt, ids in asked]
 
-    source_S, target_T = read()
+    before = read()
     with mounted(loaded, [brick]):
-        edited_S, edited_T = read()
-    change_S, measured_T = edited_S - source_S, edited_T - target_T
+        change_S, measured_T, same_T = (edited - old for edited, old in zip(read(), before, strict=True))
     predicted_T = change_S @ fit.weight_ST
     generator = np.random.default_rng(seed)
     orders_PS = np.stack([generator.permutation(len(change_S)) for _ in range(PERMUTATIONS)])
@@ -95,6 +97,7 @@ def forecast(loaded: "LoadedModel", fit: "RelationFit", subject: str, brick: "Br
         relation=fit.relation,
         prompt=target,
         agreement=Interval(estimate=float(spearman(predicted_T, measured_T)), n=1, how="one edit: no interval"),
+        same_tokens=Interval(estimate=float(spearman(same_T, measured_T)), n=1, how="one edit: no interval"),
         null=Interval(
             estimate=float(np.mean(null)),
             low=float(low),
@@ -103,6 +106,7 @@ def forecast(loaded: "LoadedModel", fit: "RelationFit", subject: str, brick: "Br
             how=f"{PERMUTATIONS} permutations of the source words",
         ),
         predicted=labels[int(predicted_T.argmax())],
+        raised=labels[int(same_T.argmax())],
         measured=labels[int(measured_T.argmax())],
     )
 
@@ -110,24 +114,37 @@ def forecast(loaded: "LoadedModel", fit: "RelationFit", subject: str, brick: "Br
 def forecast_section(forecasts: Sequence[Forecast]) -> Section:
     """The section of the report."""
     beyond = [forecast for forecast in forecasts if forecast.agreement.estimate > forecast.null.upper]
+    better = [row for row in forecasts if row.agreement.estimate > row.same_tokens.estimate]
     rows: list[list[Cell]] = [
-        [row.relation, row.prompt, row.predicted, row.measured, row.agreement.estimate, row.null.lower, row.null.upper]
+        [
+            row.relation,
+            row.prompt,
+            row.predicted,
+            row.raised,
+            row.measured,
+            row.agreement.estimate,
+            row.null.lower,
+            row.null.upper,
+            row.same_tokens.estimate,
+        ]
         for row in forecasts
     ]
     return Section(
         id="forecast",
         title="Where the edit spills over, and whether that was foretold",
         summary=f"Of {len(forecasts)} relations that begin with this prompt, {len(beyond)} changed as the linear map "
-        "between their two prompts foretells, beyond permuted changes.",
+        f"between their two prompts foretells, beyond permuted changes; in {len(better)} it foretells better than the "
+        "simplest forecast, that a word changes there as it did at this prompt.",
         meaning="The map (LinCorr) was fitted on other subjects before the edit. From what the edit changed at the "
         "prompt it predicts the change at a related prompt of the same subject; the table holds both, and how well "
-        "their order over all target words agrees.",
+        "their order over all target words agrees. Beside it stands what needs no map: the change of the same target "
+        "words at this prompt.",
         caution="One edit is one case. A map that predicts well does not mean that the change is right.",
         tables=[
             Table(
                 title="Changes at related prompts",
-                columns=["relation", "prompt", "most raised, foretold", "most raised, measured", "Spearman",
-                         "permuted: low", "high"],
+                columns=["relation", "prompt", "raised most, map", "here", "there", "Spearman, map", "permuted: low",
+                         "high", "Spearman, same words here"],
                 rows=rows,
             )
         ],
@@ -135,9 +152,10 @@ def forecast_section(forecasts: Sequence[Forecast]) -> Section:
 
 
 def forecast_measures(forecasts: Sequence[Forecast]) -> dict[str, Interval]:
-    """The agreement and its null, by relation."""
+    """The agreement, its null and the baseline, by relation."""
     measures = {}
     for row in forecasts:
         measures[f"forecast/{row.relation}"] = row.agreement
         measures[f"forecast/{row.relation}, permuted"] = row.null
+        measures[f"forecast/{row.relation}, same words"] = row.same_tokens
     return measures

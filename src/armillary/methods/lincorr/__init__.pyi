@@ -5,6 +5,7 @@ from .editing import (
     EditOutcome as EditOutcome,
     LogitEdit as LogitEdit,
     SpilloverResult as SpilloverResult,
+    beside_others as beside_others,
     combine_edits as combine_edits,
     edit_and_trace as edit_and_trace,
 )
@@ -40,7 +41,6 @@ from .result import (
     RelationFit as RelationFit,
     RelationResult as RelationResult,
     RelationScores as RelationScores,
-    chance_hit as chance_hit,
     hit_at as hit_at,
 )
 from .tables import LogitTable as LogitTable, PromptDomain as PromptDomain, collect as collect

@@ -4,7 +4,7 @@ The paper gives neither optimiser, rate nor number of steps (arXiv 2502.04520, T
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -32,7 +32,7 @@ Optimiser = Literal["adam", "sgd"]
 Array = NDArray[np.float64]
 
 SHUFFLES = 20
-"""Shuffles of W that the two controls of an edit are averaged over: more cost time, fewer leave them noisy."""
+"""Shuffles of W that the null of an edit is averaged over: more cost time, fewer leave them noisy."""
 
 PENALTY = 1.0
 """On the squared logistic slope (of a regressor of unit spread): keeps it finite where the outcome is separable."""
@@ -79,9 +79,6 @@ class EditOutcome:
     agreement_permuted: float
     """The same with rows and columns of W shuffled: nothing of the map is left."""
 
-    agreement_uniform: float
-    """The same with only the rows shuffled: how each target follows any push, whichever source it comes from."""
-
     weight_reference: float
     """Largest weight of the source word on a gold target (W_ref)."""
 
@@ -90,6 +87,22 @@ class EditOutcome:
 
     weight_largest: float
     """Largest weight of the source word on any target (W_max)."""
+
+    agreement_same_tokens: float
+    """Spearman of the measured change with that of the *same target words under the source prompt*: the simplest
+    forecast, which needs no map."""
+
+    agreement_taught_row: float
+    """... with the taught word's row of W alone."""
+
+    agreement_others: float | None = None
+    """... with the mean change that the other edits made: what any edit does. None before ``beside_others``."""
+
+    agreement_own: float | None = None
+    """``agreement`` after the mean of the other edits is taken from predicted and measured change alike."""
+
+    agreement_same_tokens_own: float | None = None
+    """``agreement_same_tokens`` after the same."""
 
     standardized_reference: float
     """W_ref in units of the usual spread of source and target."""
@@ -115,6 +128,9 @@ class LogitEdit(EditOutcome):
 
     predicted_change: NDArray[np.float64]
     """``source_change @ W``, ``[K, T]``."""
+
+    same_token_change: NDArray[np.float64]
+    """Measured change of the target words' values under the *source* prompt, ``[K, T]``."""
 
     def outcome(self) -> EditOutcome:
         """The outcome alone, without the changes: what a record keeps."""
@@ -155,10 +171,10 @@ def edit_and_trace(
     if optimiser not in optimisers:
         raise UsageError(f"the optimiser must be 'adam' or 'sgd'; got {optimiser!r}.")
     with restored(chosen), only_trainable(loaded.model, chosen):
-        before = _both(loaded, fit, prompts)
+        before = _read(loaded, fit, prompts)
         update = optimisers[optimiser](chosen, lr=learning_rate)
         steps, probability = _teach(loaded, prompts[0], fit.source.ids[column], update, max_steps, threshold)
-        after = _both(loaded, fit, prompts)
+        after = _read(loaded, fit, prompts)
     return _compared(
         fit, source_word, before, after, steps=steps, probability=probability, threshold=threshold, seed=seed
     )
@@ -188,34 +204,39 @@ def _teach(
     raise AssertionError("the last step returns")
 
 
+Values = tuple[Tensor, Tensor, Tensor]
+"""Of the source words ``[K, S]``, of the target words ``[K, T]``, and of these under the source prompt ``[K, T]``."""
+
+
 @torch.no_grad()
-def _both(loaded: LoadedModel, fit: RelationFit, prompts: tuple[list[str], list[str]]) -> tuple[Tensor, Tensor]:
-    """Source and target values ``[K, S]`` and ``[K, T]``, float64 on the host."""
-    source = values_of(loaded, last_hidden(loaded, prompts[0]), fit.source.ids, fit.space)
-    target = values_of(loaded, last_hidden(loaded, prompts[1]), fit.target.ids, fit.space)
-    return source.double().cpu(), target.double().cpu()
+def _read(loaded: LoadedModel, fit: RelationFit, prompts: tuple[list[str], list[str]]) -> Values:
+    """Values in float64 on the host."""
+    hidden_source, hidden_target = (last_hidden(loaded, texts) for texts in prompts)
+    source = values_of(loaded, hidden_source, fit.source.ids, fit.space)
+    target = values_of(loaded, hidden_target, fit.target.ids, fit.space)
+    same = values_of(loaded, hidden_source, fit.target.ids, fit.space)
+    return source.double().cpu(), target.double().cpu(), same.double().cpu()
 
 
 def _compared(
     fit: RelationFit,
     word: str,
-    before: tuple[Tensor, Tensor],
-    after: tuple[Tensor, Tensor],
+    before: Values,
+    after: Values,
     *,
     steps: int,
     probability: float,
     threshold: float,
     seed: int,
 ) -> LogitEdit:
-    """What the values ``[K, S]`` and ``[K, T]`` before and after say of the edit of one source word."""
+    """What the values before and after say of the edit of one source word."""
     column = fit.source.column(word)
-    source, target = after[0] - before[0], after[1] - before[1]
+    source, target, same = (new - old for new, old in zip(after, before, strict=True))
     weight, weight_T = fit.weight_ST, fit.weight_ST[column]
     generator = np.random.default_rng(seed)
-    permuted, uniform = [], []
+    permuted = []
     for _ in range(SHUFFLES):
         rows = weight[torch.from_numpy(generator.permutation(weight.shape[0]))]
-        uniform.append(_agreement(source @ rows, target))
         columns = torch.from_numpy(generator.permutation(weight.shape[1]))
         permuted.append(_agreement((source @ rows)[:, columns], target))
     gold, labels = sorted(fit.gold[column]), fit.target.labels
@@ -240,9 +261,11 @@ def _compared(
         source_change=source.numpy(),
         target_change=target.numpy(),
         predicted_change=(source @ weight).numpy(),
+        same_token_change=same.numpy(),
         agreement=_agreement(source @ weight, target),
         agreement_permuted=float(np.mean(permuted)),
-        agreement_uniform=float(np.mean(uniform)),
+        agreement_same_tokens=_agreement(same, target),
+        agreement_taught_row=_agreement(source[:, [column]] @ weight[[column]], target),
         weight_reference=float(weight_T[gold].max()),
         weight_generalised=float(weight_T[top_after].mean()),
         weight_largest=float(weight_T.max()),
@@ -256,6 +279,34 @@ def _agreement(predicted: Tensor, measured: Tensor) -> float:
 
 
 # Many edits together: does a taught fact carry over, where, and does the map foretell it.
+
+
+def beside_others(edits: Sequence[LogitEdit]) -> list[LogitEdit]:
+    """The edits with what the *other* edits did to the same subjects as one more forecast, and without it.
+
+    Only edits that took take part; where fewer than two did, all come back as they are. UsageError when the edits are
+    of different subjects or relations, as far as their shapes tell.
+    """
+    took = [edit for edit in edits if edit.took]
+    if len({edit.target_change.shape for edit in took}) > 1:
+        raise UsageError("edits can only be compared over the same subjects and target words.")
+    if len(took) < 2:
+        return list(edits)
+    names = ("target_change", "predicted_change", "same_token_change")
+    sums = [sum(getattr(edit, name) for edit in took) for name in names]
+
+    def with_others(edit: LogitEdit) -> LogitEdit:
+        own = [torch.from_numpy(getattr(edit, name)) for name in names]
+        others = [(torch.from_numpy(total) - mine) / (len(took) - 1) for total, mine in zip(sums, own, strict=True)]
+        target, predicted, same = (mine - shared for mine, shared in zip(own, others, strict=True))
+        return replace(
+            edit,
+            agreement_others=_agreement(others[0], own[0]),
+            agreement_own=_agreement(predicted, target),
+            agreement_same_tokens_own=_agreement(same, target),
+        )
+
+    return [with_others(edit) if edit.took else edit for edit in edits]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,9 +332,6 @@ class SpilloverResult:
     """Share of edits in which more than half of the subjects do, exact binomial."""
 
     success_before: Interval
-    gain: Interval
-    """``success - success_before``, paired."""
-
     success_by_rise: Interval
     """Share of subjects whose most raised target is right."""
 
@@ -291,12 +339,20 @@ class SpilloverResult:
     """Spearman of predicted and measured change over targets, mean over edits."""
 
     agreement_permuted: Interval
-    agreement_uniform: Interval
-    over_permuted: Interval
-    """``agreement - agreement_permuted``, paired."""
+    agreement_same_tokens: Interval
+    agreement_taught_row: Interval
+    agreement_others: Interval | None
+    """The simple forecasts (see ``EditOutcome``); None where ``beside_others`` was not asked."""
 
-    over_uniform: Interval
-    """``agreement - agreement_uniform``, paired: what knowing *which* source word was pushed adds."""
+    over_same_tokens: Interval
+    """``agreement - agreement_same_tokens``, paired: what the map adds to what needs no map."""
+
+    over_taught_row: Interval
+    over_others: Interval | None
+    agreement_own: Interval | None
+    """``agreement`` after what all edits share is taken out."""
+
+    agreement_same_tokens_own: Interval | None
 
     slope: Interval | None
     """Logistic slope of success on the standardised W_ref, per standard deviation over edits; None when all edits end
@@ -333,11 +389,12 @@ def combine_edits(
         values = column(name)
         return bootstrap_mean(values[np.isfinite(values)], seed=seed, level=level, how=how)
 
-    def difference(a: str, b: str) -> Interval:
-        both = column(a), column(b)
+    def over(forecast: str) -> Interval:
+        both = column("agreement"), column(forecast)
         kept = np.isfinite(both[0]) & np.isfinite(both[1])
         return paired_difference(both[0][kept], both[1][kept], seed=seed, level=level, how=f"paired {how}")
 
+    shared = np.isfinite(column("agreement_others")).any()
     success = column("success")
     majority = int((success > 0.5).sum())
     wrong = [edit for edit in took if edit.success < 0.5]
@@ -352,13 +409,17 @@ def combine_edits(
         success=mean("success"),
         success_majority=binomial(majority, len(took), level=level),
         success_before=mean("success_before"),
-        gain=difference("success", "success_before"),
         success_by_rise=mean("success_by_rise"),
         agreement=mean("agreement"),
         agreement_permuted=mean("agreement_permuted"),
-        agreement_uniform=mean("agreement_uniform"),
-        over_permuted=difference("agreement", "agreement_permuted"),
-        over_uniform=difference("agreement", "agreement_uniform"),
+        agreement_same_tokens=mean("agreement_same_tokens"),
+        agreement_taught_row=mean("agreement_taught_row"),
+        agreement_others=mean("agreement_others") if shared else None,
+        over_same_tokens=over("agreement_same_tokens"),
+        over_taught_row=over("agreement_taught_row"),
+        over_others=over("agreement_others") if shared else None,
+        agreement_own=mean("agreement_own") if shared else None,
+        agreement_same_tokens_own=mean("agreement_same_tokens_own") if shared else None,
         slope=logistic_slope(column("standardized_reference"), success, level=level, seed=seed),
         wrong=len(wrong),
         wrong_above_reference=binomial(above, len(wrong), level=level) if wrong else None,
@@ -375,11 +436,11 @@ def logistic_slope(x_N: Array, share_N: Array, *, level: float = 0.95, seed: int
         return None
     unit = (x_N - x_N.mean()) / x_N.std()
     how = f"penalised logistic regression, bootstrap over {len(x_N)} edits"
-    return bootstrap(lambda rows: _slopes(unit[rows], share_N[rows]), len(x_N), seed=seed, level=level, how=how)
+    return bootstrap(lambda rows: slopes(unit[rows], share_N[rows]), len(x_N), seed=seed, level=level, how=how)
 
 
-def _slopes(x_RN: Array, y_RN: Array) -> Array:
-    """Newton's method for slope and intercept of every replicate; a faint penalty keeps the intercept finite."""
+def slopes(x_RN: Array, y_RN: Array) -> Array:
+    """Of every replicate the logistic slope, by Newton's method; a faint penalty keeps the intercept finite."""
     slope, intercept = np.zeros(len(x_RN)), np.zeros(len(x_RN))
     # Steps are clipped: one from where the curve is flat would overshoot.
     for _ in range(30):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from armillary.errors import UsageError
 from armillary.methods.lincorr import core
 from armillary.methods.lincorr.config import LinCorrConfig
 from armillary.methods.lincorr.measurement import RelationTables, fit_relation, permuted_null, restricted
-from armillary.methods.lincorr.result import RelationFit, chance_hit, hits
+from armillary.methods.lincorr.result import RelationFit, hits
 from armillary.methods.lincorr.words import Status
 from armillary.numerics import Interval, RidgePath, bootstrap_mean
 from armillary.numerics.intervals import percentile_interval
@@ -85,11 +86,17 @@ class Completeness:
     correlation: Interval
     """Of the map from these source tokens alone."""
 
-    hits: tuple[bool, ...]
-    """For each of them that has gold, whether it is among the five most influenced targets."""
+    behind: Interval | None
+    """Correlation of whole words less this kind's, paired over subjects; None where there are no whole words."""
 
     hit_rate: Interval
-    chance: float
+    """hit@5 over its words."""
+
+    gains: tuple[float, ...]
+    """Of each word, its hit (0 or 1) less the share of the other words' answers that its row hits as well."""
+
+    excess: Interval
+    """Mean of the gains, bootstrap over words: what the map's favourite answers do not explain."""
 
 
 def by_completeness(tables: RelationTables, config: LinCorrConfig, *, least: int = 8) -> Mapping[Status, Completeness]:
@@ -111,38 +118,47 @@ def by_completeness(tables: RelationTables, config: LinCorrConfig, *, least: int
         )
     size = min(len(columns) for columns in kinds.values())
     generator = np.random.default_rng(config.seed)
-    return {
-        status: _of_kind(restricted(tables, generator.permutation(columns)[:size].tolist()), status, config)
+    by_kind = {
+        status: restricted(tables, generator.permutation(columns)[:size].tolist())
         for status, columns in sorted(kinds.items())
     }
+    rows = core.TestRows(len(tables.test), replicates=config.replicates, level=config.level, seed=config.seed)
+    fits = {status: fit_relation(chosen, config) for status, chosen in by_kind.items()}
+    measured = tables.target.rows(tables.test)
+    correlations = {
+        status: rows.mean_correlation(fits[status].predict(chosen.source.rows(chosen.test)), measured)
+        for status, chosen in by_kind.items()
+    }
+    whole = correlations.get("whole")
+
+    def of_kind(status: Status) -> Completeness:
+        table_LL = hits(fits[status].weight_ST, by_kind[status].gold, N).astype(np.float64)
+        how = f"bootstrap over {len(table_LL)} source tokens"
+        hit_rate, gains = table_LL.diagonal(), table_LL.diagonal() - table_LL.mean(axis=1)
+        mean = partial(bootstrap_mean, seed=config.seed, level=config.level, how=how)
+        return Completeness(
+            status=status,
+            words=by_kind[status].source.words.labels,
+            correlation=rows.interval(correlations[status]),
+            behind=rows.interval(whole, correlations[status]) if whole and status != "whole" else None,
+            hit_rate=mean(hit_rate),
+            gains=tuple(gains.tolist()),
+            excess=mean(gains),
+        )
+
+    return {status: of_kind(status) for status in by_kind}
 
 
 def whole_word_advantage(kinds: Mapping[Status, Completeness], other: Status, config: LinCorrConfig) -> Interval:
-    """hit@5 of whole words minus that of another kind, bootstrap over words of both kinds; UsageError if one lacks."""
+    """Excess hit@5 of whole words minus another kind's, bootstrap over words of both; UsageError if one lacks."""
     if "whole" not in kinds or other not in kinds:
         raise UsageError(
             f"both 'whole' and {other!r} source words are needed; there are {', '.join(kinds) or 'none'}."
         )
-    a, b = (np.array(kinds[kind].hits, dtype=np.float64) for kind in ("whole", other))
+    a, b = (np.array(kinds[kind].gains) for kind in ("whole", other))
     generator = np.random.default_rng(config.seed)
     drawn_a = a[generator.integers(len(a), size=(config.replicates, len(a)))].mean(axis=1)
     drawn_b = b[generator.integers(len(b), size=(config.replicates, len(b)))].mean(axis=1)
     how = f"bootstrap over {len(a)} and {len(b)} source tokens"
     estimate = float(a.mean() - b.mean())
     return percentile_interval(estimate, drawn_a - drawn_b, len(a) + len(b), config.level, how)
-
-
-def _of_kind(tables: RelationTables, status: Status, config: LinCorrConfig) -> Completeness:
-    fit = fit_relation(tables, config)
-    rows = core.TestRows(len(tables.test), replicates=config.replicates, level=config.level, seed=config.seed)
-    predicted = fit.predict(tables.source.rows(tables.test))
-    by_word = hits(fit.weight_ST, tables.gold, N)
-    how = f"bootstrap over {len(by_word)} source tokens"
-    return Completeness(
-        status=status,
-        words=tables.source.words.labels,
-        correlation=rows.interval(rows.mean_correlation(predicted, tables.target.rows(tables.test))),
-        hits=tuple(by_word),
-        hit_rate=bootstrap_mean(np.array(by_word, dtype=np.float64), seed=config.seed, level=config.level, how=how),
-        chance=chance_hit(tables.gold, fit.weight_ST.shape[1], N),
-    )

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from math import comb
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from armillary.errors import UsageError
@@ -21,6 +22,9 @@ Gold = Sequence[frozenset[int]]
 
 HITS = (1, 3, 5)
 """The N of hit@N, as in the paper's Table 2."""
+
+DRAWS = 2000
+"""Exchanges of the right answers behind the null of hit@N: its outer 2.5 % then rest on fifty of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,14 @@ class HitRate:
     """Exact binomial over the words that have gold."""
 
     chance: float
-    """What random ranks would give: ``1 - C(m - g, N) / C(m, N)``, averaged over the words."""
+    """What the same rankings hit when the right answers are exchanged between the words, mean over all exchanges: an
+    answer that the map favours everywhere is right for as many words as before. Random ranks would hit less."""
+
+    excess: Interval
+    """``rate - chance``; the interval is ``rate`` less the range in which 95 % of the exchanges fall."""
+
+    p_value: float
+    """Share of exchanges that hit as often."""
 
 
 def by_target(gold: Gold, targets: int) -> tuple[frozenset[int], ...]:
@@ -47,34 +58,29 @@ def by_target(gold: Gold, targets: int) -> tuple[frozenset[int], ...]:
     return tuple(frozenset(i for i, right in enumerate(gold) if j in right) for j in range(targets))
 
 
-def hits(weight_ST: Float[Tensor, "s t"], gold: Gold, n: int, direction: Direction = "influenced") -> list[bool]:
-    """For each word that has gold, whether a gold partner is among its ``n`` largest weights.
+def hits(
+    weight_ST: Float[Tensor, "s t"], gold: Gold, n: int, direction: Direction = "influenced"
+) -> NDArray[np.bool_]:
+    """``[L, L]`` over the L words that have gold: whether row i has a right answer of word k among its ``n`` largest.
 
-    A tie counts against the hit. UsageError when no word has gold or their number does not match the weights.
+    The diagonal is what hit@N counts; with the answers exchanged between the words it is any other permutation. A tie
+    counts against the hit. UsageError when no word has gold or their number does not match the weights.
     """
     if len(gold) != weight_ST.shape[0] or n < 1:
         raise UsageError(f"{len(gold)} gold entries and n={n} do not fit weights of shape {tuple(weight_ST.shape)}.")
     scores, partners = weight_ST, tuple(gold)
     if direction == "influencing":
         scores, partners = weight_ST.T, by_target(gold, weight_ST.shape[1])
-    hits_by_word = []
-    for row, right in zip(scores, partners, strict=True):
-        if right:
-            is_gold = torch.zeros(len(row), dtype=torch.bool)
-            is_gold[list(right)] = True
-            hits_by_word.append(int((row[~is_gold] >= row[is_gold].max()).sum()) < n)
-    if not hits_by_word:
+    linked = [i for i, right in enumerate(partners) if right]
+    if not linked:
         raise UsageError("no word has a gold partner among the words that are left, so hits can't be counted.")
-    return hits_by_word
-
-
-def chance_hit(gold: Gold, choices: int, n: int) -> float:
-    """Mean over words that have gold of ``1 - C(m - g, N) / C(m, N)``, with g gold partners among m choices."""
-    sizes = [len(right) for right in gold if right]
-    if not sizes:
-        raise UsageError("no word has a gold partner, so there is no chance level.")
-    n = min(n, choices)
-    return sum(1 - comb(choices - size, n) / comb(choices, n) for size in sizes) / len(sizes)
+    rows_LM = scores[linked]
+    by_answers: dict[frozenset[int], Tensor] = {}
+    for right in {partners[i] for i in linked}:
+        best_L = rows_LM[:, list(right)].max(dim=1, keepdim=True).values
+        above_L = (rows_LM >= best_L).sum(dim=1) - (rows_LM[:, list(right)] >= best_L).sum(dim=1)
+        by_answers[right] = above_L < n
+    return torch.stack([by_answers[partners[i]] for i in linked], dim=1).numpy()
 
 
 def hit_at(
@@ -88,15 +94,34 @@ def hit_at(
     level: float = 0.95,
 ) -> HitRate:
     """hit@N of one weight matrix; ``weights`` and ``fit`` only name what was passed."""
-    hits_by_word = hits(weight_ST, gold, n, direction)
-    sources, targets = weight_ST.shape
-    if direction == "influenced":
-        chance, kind = chance_hit(gold, targets, n), "source"
-    else:
-        chance, kind = chance_hit(by_target(gold, targets), sources, n), "target"
-    how = f"exact binomial over {len(hits_by_word)} {kind} tokens with gold"
-    rate = binomial(sum(hits_by_word), len(hits_by_word), level=level, how=how)
-    return HitRate(direction=direction, weights=weights, fit=fit, n=n, rate=rate, chance=chance)
+    table_LL = hits(weight_ST, gold, n, direction)
+    words = np.arange(len(table_LL))
+    orders = np.random.default_rng(0).permuted(np.tile(words, (DRAWS, 1)), axis=1)
+    drawn = table_LL[words, orders].sum(axis=1)
+    kind = "source" if direction == "influenced" else "target"
+    how = f"exact binomial over {len(words)} {kind} tokens with gold"
+    right = int(table_LL.trace())
+    # In whole hits, so that a rate that only equals the end of the range is not above it by rounding.
+    low = int(np.quantile(drawn, (1 - level) / 2, method="lower"))
+    high = int(np.quantile(drawn, (1 + level) / 2, method="higher"))
+    excess = Interval(
+        estimate=right / len(words) - float(table_LL.mean()),
+        low=(right - high) / len(words),
+        high=(right - low) / len(words),
+        n=len(words),
+        level=level,
+        how=f"over {DRAWS:,} exchanges of the right answers between {len(words)} {kind} tokens",
+    )
+    return HitRate(
+        direction=direction,
+        weights=weights,
+        fit=fit,
+        n=n,
+        rate=binomial(right, len(words), level=level, how=how),
+        chance=float(table_LL.mean()),
+        excess=excess,
+        p_value=(1 + int((drawn >= right).sum())) / (1 + DRAWS),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +268,11 @@ class RelationScores:
         wanted = (n, direction, weights, fit or self.main_fit)
         return next((h for h in self.hits if (h.n, h.direction, h.weights, h.fit) == wanted), None)
 
+    @property
+    def precision(self) -> HitRate | None:
+        """hit@5 of the main fit, or hit@1 where five among few target words would often hit; None without gold."""
+        return self.hit(5 if len(self.per_word) >= 25 else 1)
+
     def intervals(self) -> dict[str, Interval]:
         """All estimates with intervals by name, those that are None left out."""
         values = {name: getattr(self, name) for name in _NAMES}
@@ -259,7 +289,7 @@ class RelationScores:
         lines += [f"  {_NAMES[name]:<42}{_shown(value)}" for name, value in self.intervals().items()]
         for hit in self.hits:
             if (hit.weights, hit.fit) == ("raw", self.main_fit):
-                lines.append(f"  {f'hit@{hit.n}, {hit.direction}':<42}{_shown(hit.rate)}  chance {hit.chance:.3f}")
+                lines.append(f"  {f'hit@{hit.n}, {hit.direction}':<42}{_shown(hit.rate)}  exchanged {hit.chance:.3f}")
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 

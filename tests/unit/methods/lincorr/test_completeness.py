@@ -37,7 +37,12 @@ def test_precision_differs_at_equal_numbers(tables):
     assert found["whole"].hit_rate.estimate == 1
     assert found["first-word"].hit_rate.estimate < 0.7
     assert found["whole"].correlation.estimate == pytest.approx(found["first-word"].correlation.estimate, abs=0.25)
-    assert found["whole"].chance == pytest.approx(0.25)
+    assert found["whole"].excess.estimate == pytest.approx(np.mean(found["whole"].gains))
+    assert 0.5 < found["whole"].excess.estimate < 0.9 and found["whole"].behind is None
+    behind = found["first-word"].behind
+    assert behind is not None and behind.estimate == pytest.approx(
+        found["whole"].correlation.estimate - found["first-word"].correlation.estimate
+    )
     advantage = whole_word_advantage(found, "first-word", FAST)
     assert advantage.low > 0 and advantage.n == 20
     assert json.dumps(plain(found))

@@ -54,7 +54,7 @@ def test_result_tells_all_and_is_plain_data(result):
     assert told["fit_rows"] == told["test_rows"] == 150
     assert told["examples"][0]["top"][0][1] >= told["examples"][0]["top"][1][1]
     text = str(result)
-    assert "city-country in tiny-llama" in text and "hit@5, influenced" in text and "chance" in text
+    assert "city-country in tiny-llama" in text and "hit@5, influenced" in text and "exchanged" in text
     assert "RelationFit" not in repr(result)
     assert decode(RelationScores, told, "the scores").to_dict() == told
 

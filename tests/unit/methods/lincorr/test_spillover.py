@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from armillary.errors import UsageError
-from armillary.methods.lincorr import LogitEdit, combine_edits
+from armillary.methods.lincorr import LogitEdit, beside_others, combine_edits
 from armillary.methods.lincorr.editing import logistic_slope
 from armillary.records.plain import plain
 
@@ -28,9 +28,11 @@ def edit(**changes) -> LogitEdit:
         "source_change": changed,
         "target_change": changed,
         "predicted_change": changed,
+        "same_token_change": changed,
         "agreement": 0.5,
         "agreement_permuted": 0.0,
-        "agreement_uniform": 0.2,
+        "agreement_same_tokens": 0.6,
+        "agreement_taught_row": 0.1,
         "weight_reference": 0.3,
         "weight_generalised": 0.3,
         "weight_largest": 0.4,
@@ -47,16 +49,38 @@ def test_shares_over_the_edits_that_took():
     assert (found.edits, found.failed, found.untouched, found.wrong) == (4, 1, 1, 2)
     assert found.success.estimate == 0.375 and found.chance == pytest.approx(0.1)
     assert found.success_majority.estimate == 0.25 and found.success_majority.n == 4
-    assert found.gain.estimate == 0.375
     assert found.wrong_above_reference is not None and found.wrong_above_reference.estimate == 0.5
-    assert found.over_permuted.estimate == pytest.approx(0.5) and found.over_uniform.estimate == pytest.approx(0.3)
+    assert found.agreement_permuted.estimate == 0.0
     assert json.dumps(plain(found), allow_nan=False)
+
+
+def test_the_simple_forecasts_stand_beside_the_map():
+    found = combine_edits([edit(), edit(agreement=0.7)], 10)
+    assert found.over_same_tokens.estimate == pytest.approx(0.0)
+    assert found.over_taught_row.estimate == pytest.approx(0.5)
+    assert found.over_others is None and found.agreement_own is None
+
+
+def test_what_all_edits_share_is_a_forecast_and_is_taken_out():
+    """Each edit moves all targets by one shared profile and its own by a third; the map knows the own part only."""
+    generator = np.random.default_rng(0)
+    shared, own = generator.normal(size=(2, 30)), generator.normal(size=(6, 2, 30)) / 3
+    edits = [edit(target_change=shared + mine, predicted_change=mine, same_token_change=shared) for mine in own]
+    edits.append(edit(steps=0, target_change=np.full((2, 30), np.nan)))
+    found = combine_edits(beside_others(edits), 30)
+    assert found.agreement_others is not None and found.agreement_others.estimate > 0.85
+    assert found.agreement_own is not None and found.agreement_own.estimate > 0.99
+    assert found.over_others is not None and found.over_others.upper < 0
+    assert found.agreement_same_tokens_own is not None and abs(found.agreement_same_tokens_own.estimate) < 0.5
+    with pytest.raises(UsageError, match="same subjects"):
+        beside_others([edit(), edit(target_change=np.zeros((1, 3)))])
+    assert beside_others([edit()])[0].agreement_others is None
 
 
 def test_undefined_agreements_are_left_out():
     found = combine_edits([edit(), edit(agreement=float("nan")), edit(agreement=0.7)], 10)
     assert found.agreement.estimate == pytest.approx(0.6) and found.agreement.n == 2
-    assert found.over_permuted.n == 2
+    assert found.over_same_tokens.n == 2
 
 
 def test_all_right_leaves_nothing_wrong():
