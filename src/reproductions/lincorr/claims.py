@@ -104,8 +104,8 @@ CLAIMS: tuple[Claim, ...] = (
         decide=at_most("resilience/drop", 0.15),
         controls=(
             Control(
-                what="the fine-tune took: the loss on held-out text of its kind fell by more than 0.2 nats a token",
-                rule=above("resilience/fall of the loss", 0.2),
+                what="the fine-tune took: the loss on held-out text of its kind fell by more than 0.1 nats a token",
+                rule=above("resilience/fall of the loss", 0.1),
             ),
             Control(
                 what="there was something to lose: before, the map is more than 0.3 (twice the bound) above the map "

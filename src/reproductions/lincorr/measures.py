@@ -141,19 +141,24 @@ def _correlations(studies: Sequence[StudyScores]) -> dict[str, Interval]:
             out[f"{name}/{kind}"] = envelope([hit.rate for hit in hits])
             out[f"{name}/{kind}, excess"] = envelope([hit.excess for hit in hits])
             if kind.startswith("influenced"):
-                out[f"{name}/exchanged {kind.split()[1]}"] = envelope([_exchanged(hit) for hit in hits])
+                # The rate less what the exchanges leave of it is what they hit.
+                out[f"{name}/exchanged {kind.split()[1]}"] = envelope(
+                    [
+                        replace(
+                            hit.excess,
+                            estimate=hit.chance,
+                            low=hit.rate.estimate - hit.excess.upper,
+                            high=hit.rate.estimate - hit.excess.lower,
+                        )
+                        for hit in hits
+                    ]
+                )
     pairs = zip(*(over_seeds(studies, name) for name in ("city-country", "city-color")), strict=False)
     differences = [related.centred.estimate - control.centred.estimate for related, control in pairs]
     # None where the tokenizer can't say the words of one of them.
     if differences:
         out["city-country minus city-color/centred"] = across_seeds(differences, how=_over(differences, "seeds"))
     return out
-
-
-def _exchanged(hit: HitRate) -> Interval:
-    """What exchanged answers hit: mean, and the range in which the draws fall."""
-    low, high = hit.rate.estimate - hit.excess.upper, hit.rate.estimate - hit.excess.lower
-    return replace(hit.excess, estimate=hit.chance, low=low, high=high)
 
 
 def _over(values: Sequence[float], of: str) -> str:

@@ -90,11 +90,11 @@ def knowledge_stage(context: Context) -> dict[str, Knowledge]:
         fit = context.fit(name)
         # Of ten digits five would nearly always hit.
         count = 5 if len(fit.target.ids) >= 25 else 1
-        ask = partial(lincorr.collect, context.loaded, config=context.config())
-        asked = lincorr.PromptDomain(template=forward, words=fit.target)
-        values_ST = torch.from_numpy(ask([asked], _asked(fit.source))[0].values)
-        asked = lincorr.PromptDomain(template=backward, words=fit.source)
-        values_TS = torch.from_numpy(ask([asked], _asked(fit.target))[0].values)
+        read = partial(lincorr.collect, context.loaded, config=context.config())
+        to_target = lincorr.PromptDomain(template=forward, words=fit.target)
+        to_source = lincorr.PromptDomain(template=backward, words=fit.source)
+        values_ST = torch.from_numpy(read([to_target], _first_words(fit.source))[0].values)
+        values_TS = torch.from_numpy(read([to_source], _first_words(fit.target))[0].values)
         by_relation[name] = Knowledge(
             target=lincorr.hit_at(values_ST, fit.gold, count),
             source=lincorr.hit_at(values_TS.T, fit.gold, count, direction="influencing"),
@@ -102,7 +102,7 @@ def knowledge_stage(context: Context) -> dict[str, Knowledge]:
     return by_relation
 
 
-def _asked(words: WordTable) -> list[str]:
+def _first_words(words: WordTable) -> list[str]:
     """One word of each token."""
     return [label.split(" / ")[0] for label in words.labels]
 

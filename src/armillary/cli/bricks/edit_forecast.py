@@ -80,8 +80,8 @@ def forecast(loaded: "LoadedModel", fit: "RelationFit", subject: str, brick: "Br
     source, target = (text.replace("{}", subject) for text in (fit.source_template, fit.target_template))
 
     def read() -> list[torch.Tensor]:
-        asked = ((source, fit.source.ids), (target, fit.target.ids), (source, fit.target.ids))
-        return [torch.from_numpy(next_token_logits(loaded, [prompt], ids)[0]).double() for prompt, ids in asked]
+        reads = ((source, fit.source.ids), (target, fit.target.ids), (source, fit.target.ids))
+        return [torch.from_numpy(next_token_logits(loaded, [prompt], ids)[0]).double() for prompt, ids in reads]
 
     before = read()
     with mounted(loaded, [brick]):
