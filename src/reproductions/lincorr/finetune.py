@@ -65,7 +65,7 @@ def untrained(loaded: LoadedModel, seed: int) -> LoadedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = type(loaded.model)(copy.deepcopy(loaded.model.config))
-    return load((model.to(loaded.model.dtype).eval(), loaded.tokenizer))
+    return load((model.to(dtype=loaded.model.dtype).eval(), loaded.tokenizer))
 
 
 def relative_change(before: LoadedModel, after: LoadedModel) -> float:

@@ -1,6 +1,6 @@
 """From the results of the stages to the named measures that the claims read. Needs no model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -161,7 +161,7 @@ def _correlations(studies: Sequence[StudyScores]) -> dict[str, Interval]:
     return out
 
 
-def _over(values: Sequence[float], of: str) -> str:
+def _over(values: Sized, of: str) -> str:
     return f"t interval over {len(values)} {of}"
 
 
