@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.data import Dataset
 from transformers import Trainer
 
@@ -65,7 +66,9 @@ def untrained(loaded: LoadedModel, seed: int) -> LoadedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = type(loaded.model)(copy.deepcopy(loaded.model.config))
-    return load((model.to(dtype=loaded.model.dtype).eval(), loaded.tokenizer))
+    # The library's own method has a decorator that hides its arguments from the type checker.
+    nn.Module.to(model, loaded.device, loaded.model.dtype)
+    return load((model.eval(), loaded.tokenizer))
 
 
 def relative_change(before: LoadedModel, after: LoadedModel) -> float:
