@@ -1,11 +1,10 @@
-"""A short, real fine-tune on other text by the stock Trainer, and a model that was never trained."""
+"""A short, real fine-tune on other text by the stock Trainer."""
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.utils.data import Dataset
 from transformers import Trainer
 
@@ -58,16 +57,6 @@ def fine_tune(loaded: LoadedModel, texts: Sequence[str], config: FineTuneConfig)
     )
     trainer = Trainer(model=model, args=arguments, train_dataset=_Windows(loaded, texts, config.tokens))
     train(trainer, "Fine-tuning on other text", config.steps)
-    return load((model.eval(), loaded.tokenizer))
-
-
-def untrained(loaded: LoadedModel, seed: int) -> LoadedModel:
-    """A model of the same shape and tokenizer whose weights are drawn by its library's initialisation."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = type(loaded.model)(copy.deepcopy(loaded.model.config))
-    # The library's own method has a decorator that hides its arguments from the type checker.
-    nn.Module.to(model, loaded.device, loaded.model.dtype)
     return load((model.eval(), loaded.tokenizer))
 
 

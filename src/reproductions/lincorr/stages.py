@@ -11,6 +11,7 @@ import torch
 from armillary.data.texts.corpora import corpus_texts
 from armillary.errors import UsageError
 from armillary.methods import lincorr
+from armillary.methods.bricks.growth.grown import untrained_copy
 from armillary.methods.lincorr.words import Status, WordTable
 from armillary.models import LoadedModel
 from armillary.numerics import pearson_columns
@@ -19,7 +20,7 @@ from armillary.progress import track
 from armillary.records.plain import decode
 from armillary.runs.parts import Arrays, Store
 from armillary.scoring import sequence_nll
-from reproductions.lincorr.finetune import FineTuneConfig, fine_tune, relative_change, untrained
+from reproductions.lincorr.finetune import FineTuneConfig, fine_tune, relative_change
 from reproductions.lincorr.scale import JUDGED, KNOWLEDGE, PAIRS, RATES, RELATIONS, Scale
 from reproductions.lincorr.vocabulary import Embeddings, FactMapping, VocabularyConfig, vocabulary_feed_forward
 from reproductions.stages import StageContext
@@ -158,7 +159,7 @@ def tune_stage(context: Context, offset: int) -> Tune:
     after = lincorr.recollect(tuned, before, config)
     # Fewer subjects serve: whatever the map of an untrained model is, it knows nothing of this one.
     few = context.config(offset, n=min(config.n, 600), permutations=2)
-    other = lincorr.lincorr(untrained(context.loaded, config.seed), "city-country", few).fit
+    other = lincorr.lincorr(untrained_copy(context.loaded, seed=config.seed), "city-country", few).fit
     source, target = after.source.rows(after.test), after.target.rows(after.test)
     return Tune(
         transfer=lincorr.transfer(fit, before, after, config),

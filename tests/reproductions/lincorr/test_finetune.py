@@ -4,7 +4,7 @@ import torch
 
 import armillary
 from armillary.scoring import sequence_nll
-from reproductions.lincorr.finetune import FineTuneConfig, fine_tune, relative_change, untrained
+from reproductions.lincorr.finetune import FineTuneConfig, fine_tune, relative_change
 
 TEXTS = ["the lamp stood by the sea and the keeper wrote the weather in a book " * 4] * 8
 
@@ -19,13 +19,3 @@ def test_copy_learns_and_original_stays() -> None:
     assert relative_change(loaded, loaded) == 0.0 < relative_change(loaded, tuned)
     old, new = (sum(sequence_nll(model, TEXTS[:1]).nll) for model in (loaded, tuned))
     assert new < old - 1.0
-
-
-def test_an_untrained_model_has_the_shape_and_other_weights_by_seed() -> None:
-    loaded = armillary.tiny("llama")
-    state = torch.random.get_rng_state()
-    first, again, other = (untrained(loaded, seed) for seed in (1, 1, 2))
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert first.fingerprint == again.fingerprint != other.fingerprint
-    shapes = [[tuple(p.shape) for p in model.model.parameters()] for model in (loaded, first)]
-    assert shapes[0] == shapes[1] and relative_change(loaded, first) > 0.5
