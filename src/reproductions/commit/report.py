@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from armillary.numerics.intervals import Interval, across_seeds
+from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Figure, Lines, Series, Table
 from armillary.training.components import FEATURE_ENCODER, LLM
 from reproductions.commit.measures import StageResults
 from reproductions.commit.real_model import ModelResult
-from reproductions.commit.scale import ARMS, MODEL_ARMS, RUNS, Scale, Start
-from reproductions.commit.small_models import Arms
+from reproductions.commit.scale import ARMS, MODEL_ARMS, RUNS, Start
+from reproductions.commit.small_models import Arms, Pilot
 from reproductions.commit.trainer import TrainingRecord
 
 Measures = Mapping[str, Interval]
@@ -20,14 +20,15 @@ Line = Sequence[float | None]
 _WATCHED: Start = "slow encoder"
 """Start of which training is drawn: there is most to be repaired."""
 
-_DRAWN = ("constant", "feature_cd", "language_cd", "lift", "balance", "full")
-"""Arms of the small models that are drawn; more lines can't be told apart."""
+_DRAWN = ("constant", "lift", "clip_100", "matched", "exchanged", "random")
+"""Arms of the small models that are drawn."""
 
+_SWEPT = ("loss", "right", "movement")
 _WINDOW = 5
 """Steps whose training losses make one point of a line: one batch of a few rows says little."""
 
 
-def figures(results: StageResults, scale: Scale) -> dict[str, Figure]:
+def figures(results: StageResults) -> dict[str, Figure]:
     """By claim: balance, rates and gradient norms of every arm over training, and the loss against the ratio."""
     runs = results.arms[_WATCHED]
     drawn = over_training(
@@ -39,19 +40,28 @@ def figures(results: StageResults, scale: Scale) -> dict[str, Figure]:
         "more-than-larger-rates": drawn["rate of the language model"],
         "lagging-gradients-diminish": drawn["gradient norm of the encoder"],
         "imbalance-hurts": drawn["gradient norm of the language model"],
-        "ratio-has-an-optimum": _loss_against_ratio(results.paths, scale),
+        "ratio-has-an-optimum": _loss_against_ratio(results.pilot.path),
     }
 
 
-def tables(measures: Measures) -> dict[str, list[Table]]:
-    """By claim on images: every arm of each start."""
+def tables(measures: Measures, pilot: Pilot) -> dict[str, list[Table]]:
+    """By claim on images: every arm of each start, and every weight of the regulariser."""
     claims: dict[Start, str] = {
         "equal": "beats-baselines",
         "slow encoder": "repairs-slow-encoder",
         "slow llm": "repairs-slow-llm",
         "best": "no-harm",
     }
-    return {claim: [_arms(measures, start)] for start, claim in claims.items()}
+    weights = Table(
+        title="The regulariser's weights, one run each, not judged",
+        columns=["arm", "loss over lift", "right less lift's", "movement a step over lift"],
+        rows=[
+            [ARMS[arm].title, *(measures[f"regulariser/{what}, pilot, {arm}"].estimate for what in _SWEPT)]
+            for arm in pilot.weights
+        ],
+        note="Relative differences, but for right answers.",
+    )
+    return {claim: [_arms(measures, start)] for start, claim in claims.items()} | {"regulariser-adds": [weights]}
 
 
 def real_figures(sounds: Arms, result: ModelResult) -> dict[str, Figure]:
@@ -63,12 +73,12 @@ def real_figures(sounds: Arms, result: ModelResult) -> dict[str, Figure]:
     )
     windows = {
         ARMS[arm].title: [
-            [float(np.mean(run.loss[start : start + _WINDOW])) for start in range(0, len(run.loss), _WINDOW)]
-            for run in result.runs[arm]
+            [float(np.mean(losses[start : start + _WINDOW])) for start in range(0, len(losses), _WINDOW)]
+            for losses in (run.record.losses for run in result.runs[arm])
         ]
         for arm in MODEL_ARMS
     }
-    steps = range(0, len(result.runs["lift"][0].loss), _WINDOW)
+    steps = range(0, len(result.runs["lift"][0].record.losses), _WINDOW)
     held_out = {ARMS[arm].title: [run.losses for run in some] for arm, some in runs.items()}
     return {
         "sounds-repairs-slow-encoder": mean_lines(
@@ -95,7 +105,10 @@ def over_training(records: Mapping[str, Sequence[TrainingRecord]], where: str) -
     }
     for part, name in ((FEATURE_ENCODER, "encoder"), (LLM, "language model")):
         rates = {arm: [_log10(record.rates[part]) for record in some] for arm, some in records.items()}
-        norms = {arm: [_log10(record.norms[part]) for record in some] for arm, some in records.items()}
+        norms = {
+            arm: [_log10([record.norms[part][step] for step in record.noted]) for record in some]
+            for arm, some in records.items()
+        }
         lines[f"rate of the {name}"] = ("rate, power of ten", rates)
         lines[f"gradient norm of the {name}"] = ("gradient norm, power of ten", norms)
     return {what: mean_lines(f"{where}: {what}", noted, rows, label) for what, (label, rows) in lines.items()}
@@ -118,28 +131,17 @@ def _log10(values: Sequence[float]) -> list[float | None]:
     return [math.log10(value) if value > 0 else None for value in values]
 
 
-def _loss_against_ratio(paths: Mapping[str, Sequence[Sequence[float]]], scale: Scale) -> Figure:
-    names = {"fixed mean": "fixed geometric mean", "one lowered": "the other one lowered"}
-    series = []
-    for path, rows in paths.items():
-        values = [across_seeds(row) for row in rows]
-        series.append(
-            Series(
-                name=names[path],
-                y=[value.estimate for value in values],
-                low=[value.lower for value in values],
-                high=[value.upper for value in values],
-            )
-        )
+def _loss_against_ratio(path: Sequence[Sequence[float]]) -> Figure:
+    ratios, losses = zip(*path, strict=True)
     return Figure(
-        title="Final loss against the ratio of rates",
+        title="Final loss against the ratio of rates, fixed geometric mean, one run a point (not judged)",
         data=Lines(
-            x=[*scale.ratios],
-            series=series,
+            x=[*ratios],
+            series=[Series(name="loss", y=[*losses])],
             x_label="log10 of encoder's rate over language model's",
             y_label="nats per token",
         ),
-        alt="Two lines of the final loss over the ratio of the rates.",
+        alt="A line of the final loss over the ratio of the rates.",
     )
 
 
@@ -148,8 +150,10 @@ def _arms(measures: Measures, start: Start) -> Table:
     for arm in RUNS[start]:
         final, over = measures[f"final/{start}, {arm}"], measures.get(f"loss/{start}, {arm} over constant")
         ends = (None,) * 3 if over is None else (over.estimate, over.low, over.high)
-        shares = [measures[f"{name}/{start}, {arm}"].estimate for name in ("speed", "right")]
+        right = measures[f"right/{start}, {arm}"]
+        shares = (measures[f"speed/{start}, {arm}"].estimate, right.estimate, right.low, right.high)
         rows.append([ARMS[arm].title, final.estimate, final.low, final.high, *ends, *shares])
-    columns = ["arm", "final loss", "low", "high", "over constant", "low", "high", "steps to constant's loss", "right"]
+    columns = ["arm", "final loss", "low", "high", "over constant", "low", "high"]
+    columns += ["steps to constant's loss", "right", "low", "high"]
     note = "Intervals are over seeds; over constant is seed by seed."
     return Table(title=f"Start: {start}", columns=columns, rows=rows, note=note)

@@ -13,15 +13,15 @@ from armillary.data.images.vision_states import image_states
 from armillary.extras import optional
 from armillary.finetuning.image_setup import image_text_setup
 from armillary.models import LoadedModel
-from armillary.numerics.intervals import Interval
 from armillary.runs.run import Outcome, Run
 from reproductions.commit import small_models as stages
-from reproductions.commit.claims import CLAIMS, HARM, REAL_CLAIMS
+from reproductions.commit.claims import CLAIMS
 from reproductions.commit.measures import SoundResults, StageResults, measures, model_measures, sound_measures
+from reproductions.commit.real_claims import REAL_CLAIMS
 from reproductions.commit.real_model import GivenModel
 from reproductions.commit.report import figures, real_figures, tables
-from reproductions.commit.scale import RUNS, SCALES, SLOW, SOUND_RUNS, SOUND_SCALES, STARTS, TASKS, Rates
-from reproductions.commit.small_models import Arms, Context, Law
+from reproductions.commit.scale import RUNS, SCALES, SOUND_RUNS, SOUND_SCALES, STARTS, TASKS, Rates, Start
+from reproductions.commit.small_models import Arms, Context, Law, Pilot
 from reproductions.commit.sounds.dataset import SoundDataset, synthetic_sounds
 from reproductions.commit.sounds.sounds import load_sounds
 from reproductions.images.dataset import ImageDataset
@@ -45,40 +45,32 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
     scale = SCALES[config.preset]
     images = dataset(loaded, synthetic=scale.synthetic)
     context = Context(images, scale, config.seed, run.parts, loaded.device)
-    label = "CoMMIT"
     with counted_stages(run.parts, "CoMMIT on small models", 6) as stage:
-        best = stage.run(tuple[float, float], "grid", partial(stages.best_pair, context))
+        pilot = stage.run(Pilot, "pilot", partial(stages.pilot, context))
+        starts: dict[Start, Rates] = {**STARTS, "middle": pilot.middle, "best": pilot.best}
+        runs = {**RUNS, "equal": (*RUNS["equal"], pilot.weight)}
         results = StageResults(
-            best=best,
+            pilot=pilot,
             law=stage.run(list[Law], "law", lambda: [stages.law(context, seed) for seed in context.judged]),
             overhead=stage.run(dict[str, list[float]], "overhead", partial(stages.overhead, context)),
-            arms=stage.run(Arms, "arms", partial(stages.arms, context, RUNS, {**STARTS, "best": best}, label)),
-            paths=stage.run(dict[str, list[list[float]]], "paths", partial(stages.paths, context)),
+            arms=stage.run(Arms, "arms", partial(stages.arms, context, runs, starts, "CoMMIT")),
             majority=stage.run(float, "majority", partial(stages.majority, context)),
+            untrained=stage.run(list[float], "untrained", partial(stages.untrained, context)),
         )
     measured = measures(results)
+    encoder, llm = pilot.best
     return judged_outcome(
         f"CoMMIT reproduced on small models, {scale.seeds} seeds",
         CLAIMS,
         measured,
-        notes=notes(best, measured),
-        figures=figures(results, scale),
-        tables=tables(measured),
+        notes={
+            "no-harm": f"The best pair: encoder {encoder:.2g}, language model {llm:.2g}.",
+            "regulariser-adds": f"Chosen on the pilot: {pilot.weight}.",
+        },
+        figures=figures(results),
+        tables=tables(measured, pilot),
         data=images.emoji.source,
     )
-
-
-def notes(best: Rates, measured: dict[str, Interval]) -> dict[str, str]:
-    """A sentence to a claim where a stage has something to say."""
-    encoder, llm = best
-    sentences = {"no-harm": f"The best pair: encoder {encoder:.2g}, language model {llm:.2g}."}
-    for start in SLOW:
-        harm = measured[f"harm/{start}"]
-        if harm.lower <= HARM:
-            sentences[f"repairs-{start.replace(' ', '-')}"] = (
-                f"Left alone, this start ends {harm.estimate:+.1%} above the best pair: too little to repair."
-            )
-    return sentences
 
 
 def judged_real(run: Run[ReproduceSettings]) -> Outcome:
@@ -93,6 +85,7 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
     heard = SoundResults(
         arms=parts.decoded(Arms, "audio arms", partial(stages.arms, context, SOUND_RUNS, STARTS, "CoMMIT on sounds")),
         majority=stages.majority(context),
+        untrained=stages.untrained(context),
     )
     result = GivenModel(loaded, scale, config.seed, parts).result()
     return judged_outcome(

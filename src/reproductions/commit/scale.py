@@ -13,7 +13,7 @@ from armillary.cli.reproduce import Preset
 TASKS: tuple[Literal["group", "style", "colour"], ...] = ("group", "style", "colour")
 """Questions with one right word; style and colour are to be seen only."""
 
-Start = Literal["equal", "slow encoder", "slow llm", "best"]
+Start = Literal["equal", "slow encoder", "slow llm", "low", "middle", "best"]
 Rates = tuple[float, float]
 """Of feature encoder and language model."""
 
@@ -22,8 +22,10 @@ STARTS: dict[Start, Rates] = {
     "equal": (RATE, RATE),
     "slow encoder": (RATE / FACTOR, RATE),
     "slow llm": (RATE, RATE / FACTOR),
+    "low": (RATE / FACTOR**0.5, RATE / FACTOR**0.5),
 }
-"""Beside them stands "best", the pair of a grid with the lowest loss on a seed that is not judged."""
+"""As much is taken from both rates in "low" as from one in the slow starts. Beside them stand two that are chosen on a
+seed that is not judged, by the lowest loss: "best", a pair of the grid, and "middle", one between the slow starts."""
 
 SLOW: tuple[Start, ...] = ("slow encoder", "slow llm")
 
@@ -32,11 +34,6 @@ def at_fixed_mean(ratio: float) -> Rates:
     """Rates of this log10 ratio whose geometric mean is that of the slow starts."""
     middle = RATE / FACTOR**0.5
     return middle * 10 ** (ratio / 2), middle * 10 ** (-ratio / 2)
-
-
-def with_one_lowered(ratio: float) -> Rates:
-    """Rates of this log10 ratio of which the larger is ``RATE``."""
-    return RATE * 10 ** min(ratio, 0.0), RATE * 10 ** min(-ratio, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,38 +45,55 @@ class Arm:
     """Settings of ``CoMMITConfig`` beside how often is probed; None for the baselines, which are only watched."""
 
 
+AUX_WEIGHTS = (0.01, 0.1, 0.3, 1.0, 3.0)
+"""Of our regulariser: from the one it was first tried with, at which it does nothing, to where it hurts."""
+
+LEAST_MOVED = 0.1
+"""Relative rise of the output's movement a step by which a weight is taken to act (ours)."""
+
 ARMS: dict[str, Arm] = {
     "constant": Arm(title="rates left alone"),
     "feature_cd": Arm(title="Feature CD"),
     "language_cd": Arm(title="Language CD"),
     "fixed_ratio": Arm(title="encoder's rate times 8"),
     "lift": Arm(title="CoMMIT-CLR (lift)", commit={"mode": "lift"}),
-    "balance": Arm(title="CoMMIT-CLR (balance)", commit={"mode": "balance"}),
-    "full": Arm(title="CoMMIT (lift and regulariser)", commit={"mode": "lift", "aux_weight": 0.01}),
+    "clip_100": Arm(title="CoMMIT-CLR (lift), clip 100", commit={"mode": "lift", "clip": 100.0}),
     "matched": Arm(title="lift's mean rates from the first step"),
     "exchanged": Arm(title="lift's mean multipliers, exchanged"),
+    "random": Arm(title="lift's multipliers, drawn at random"),
+    **{
+        f"weight {weight:g}": Arm(
+            title=f"lift with our regulariser of weight {weight:g}", commit={"mode": "lift", "aux_weight": weight}
+        )
+        for weight in AUX_WEIGHTS
+    },
 }
-"""The last one is the control: as much rate, given to the wrong component."""
+"""Exchanged and random are the nulls: as much rate, given to the wrong component or without looking at the balance."""
 
 BASELINES = ("constant", "feature_cd", "language_cd")
 """What the paper compares with."""
 
+NULLS = ("exchanged", "random")
+_SLOW_ARMS = ("constant", "lift", "clip_100", "matched", *NULLS)
+
 RUNS: dict[Start, tuple[str, ...]] = {
-    "equal": (*BASELINES, "lift", "full"),
-    "slow encoder": tuple(ARMS),
-    "slow llm": tuple(ARMS),
+    "equal": (*BASELINES, "lift"),
+    "slow encoder": _SLOW_ARMS,
+    "slow llm": (*_SLOW_ARMS, "fixed_ratio"),
+    "low": ("constant",),
+    "middle": ("constant",),
     "best": ("constant", "lift"),
 }
-"""Arms that are run from each start: all where a rate is mis-set, elsewhere those that a claim reads."""
+"""Arms that are run from each start, those that a claim reads; beside them, from equal rates, the regulariser's."""
 
 MODEL_ARMS = ("constant", "lift", "matched", "exchanged")
 """Of the given model, from a slow encoder."""
 
 
 SOUND_RUNS: dict[Start, tuple[str, ...]] = {
-    "equal": (*BASELINES, "full"),
-    "slow encoder": MODEL_ARMS,
-    "slow llm": MODEL_ARMS,
+    "equal": (*BASELINES, "lift"),
+    "slow encoder": ("constant", "lift", "matched", *NULLS),
+    "slow llm": ("constant", "lift", "matched", *NULLS),
 }
 """Arms that are run on sounds from each start."""
 
@@ -88,7 +102,7 @@ SOUND_RUNS: dict[Start, tuple[str, ...]] = {
 class Scale:
     """Sizes of one preset; numbers of questions are for each task. The defaults are laptop's.
 
-    There a step takes about 35 ms of one core and the whole about 150 runs of 300 steps: the model is the smallest
+    There a step takes about 25 ms of one core and the whole about 125 runs of 300 steps: the model is the smallest
     that answers well above chance after so many.
     """
 
@@ -101,11 +115,14 @@ class Scale:
     width: int = 64
     heads: int = 4
     inner: int = 176
-    grid: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-    """Rates of either component among which the best pair is sought."""
+    grid: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    """Rates of either component among which the best pair is sought; it must not lie at an end."""
 
-    ratios: tuple[float, ...] = (-2.0, -1.0, 0.0, 1.0, 2.0)
-    """log10 of encoder's over language model's rate at which constant rates are run; the ends are the slow starts."""
+    ratios: tuple[float, ...] = (-1.0, 0.0, 1.0)
+    """log10 of encoder's over language model's rate among which "middle" is sought; slow starts are at -2 and 2."""
+
+    weights: tuple[float, ...] = AUX_WEIGHTS
+    """Of the regulariser, from equal rates."""
 
     interval: int = 10
     """Steps from one probe to the next, in every arm."""
@@ -118,11 +135,14 @@ class Scale:
     watched: int = 32
     """Validation questions read every so many steps."""
 
-    questions: int = 120
+    questions: int = 200
     """Validation questions read at the end."""
 
     law_steps: int = 60
     """Steps of training before the law of rates is measured."""
+
+    halves: int = 10
+    """Random divisions of the parameters in two, whose balance is measured beside that of the components."""
 
     timed_rounds: int = 20
     """Pairs of ten steps, one plain and one with a probe."""
@@ -145,13 +165,13 @@ class Scale:
 
 SCALES: dict[Preset, Scale] = {
     "quick": Scale(
-        seeds=1, steps=8, batch=4, layers=1, width=16, heads=2, inner=24, grid=(RATE,), ratios=(-2.0, 0.0, 2.0),
-        interval=2, first_probe=2, block=3, watch_every=4, watched=2, questions=3, law_steps=2, timed_rounds=2,
-        model_steps=4, model_batch=2, model_questions=2, lora_rank=2, lora_layers=1, synthetic=True,
+        seeds=1, steps=8, batch=4, layers=1, width=16, heads=2, inner=24, grid=(RATE,), ratios=(0.0,), weights=(0.3,),
+        halves=2, interval=2, first_probe=2, block=3, watch_every=4, watched=2, questions=3, law_steps=2,
+        timed_rounds=2, model_steps=4, model_batch=2, model_questions=2, lora_rank=2, lora_layers=1, synthetic=True,
     ),
     "laptop": Scale(),
     "gpu": Scale(
-        seeds=10, steps=800, batch=64, layers=4, width=128, inner=344, grid=(1e-4, 3e-4, 1e-3, 3e-3), watch_every=20,
+        seeds=10, steps=800, batch=64, layers=4, width=128, inner=344, grid=(3e-4, 1e-3, 3e-3, 1e-2), watch_every=20,
         watched=64, questions=400, law_steps=100, timed_rounds=40, model_steps=200, model_batch=16,
         model_questions=100,
     ),
@@ -162,7 +182,7 @@ _ALL = 1000
 
 SOUND_SCALES: dict[Preset, Scale] = {
     "quick": replace(SCALES["quick"], steps=6, watch_every=3, watched=_ALL, questions=_ALL),
-    "laptop": replace(SCALES["laptop"], steps=120, block=20, watch_every=10, watched=_ALL, questions=_ALL),
+    "laptop": replace(SCALES["laptop"], steps=100, block=20, watch_every=10, watched=_ALL, questions=_ALL),
     "gpu": replace(SCALES["gpu"], steps=240, block=20, layers=2, width=64, inner=176, watched=_ALL, questions=_ALL),
 }
 """Sounds are few, and longer training learns them by heart."""

@@ -7,10 +7,10 @@ import copy
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,14 +18,15 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from transformers import PreTrainedModel, TrainerCallback
 
-from armillary.methods.commit import CoMMITConfig, CoMMITController
+from armillary.errors import NumericError
+from armillary.methods.commit import BalanceProbe, CoMMITConfig, CoMMITController
 from armillary.methods.commit.baselines import FixedMultipliers, feature_cd, fixed_ratio, language_cd, mean_multipliers
 from armillary.progress import track
 from armillary.runs.parts import Parts
 from armillary.training.components import FEATURE_ENCODER, LLM, component_groups, vision_components
 from armillary.training.questions import answer_loss, answer_positions, with_answer_positions
-from reproductions.commit.scale import ARMS, RATE, Rates, Scale, Start, at_fixed_mean, with_one_lowered
-from reproductions.commit.trainer import TrainingRecord, exchanged, trained, trainer_of
+from reproductions.commit.scale import ARMS, LEAST_MOVED, RATE, STARTS, Rates, Scale, Start, at_fixed_mean
+from reproductions.commit.trainer import ShuffledMultipliers, TrainingRecord, exchanged, trained, trainer_of
 from reproductions.images.dataset import Shape, WordDataset, WordRow
 from reproductions.images.training import Readings, unsaved
 
@@ -49,6 +50,12 @@ class RunResult:
     record: TrainingRecord
     multipliers: dict[str, float]
     """Component -> mean over the steps."""
+
+    @property
+    def movement(self) -> float:
+        """Geometric mean over probes of what a step of both components changed, nats a token; NaN without a probe."""
+        totals = [sum(changes) for changes in zip(*self.record.changes.values(), strict=True)]
+        return math.exp(float(np.mean(np.log(totals)))) if totals else float("nan")
 
 
 Arms = dict[Start, dict[str, list[RunResult]]]
@@ -170,29 +177,82 @@ class Context:
             return [language_cd(self.scale.block)]
         if arm == "fixed_ratio":
             return [fixed_ratio(8.0, FEATURE_ENCODER)]
-        if arm not in ("matched", "exchanged"):
+        if arm not in ("matched", "exchanged", "random"):
             return []
-        mean = self.run("lift", rates, seed).multipliers
+        lift = self.run("lift", rates, seed)
+        if arm == "random":
+            return [ShuffledMultipliers(lift.record, self.scale.interval, self.scale.first_probe, seed)]
+        mean = lift.multipliers
         return [FixedMultipliers(exchanged(mean) if arm == "exchanged" else mean)]
 
 
-# The stages: best pair, all arms, law of rates, time of a step.
+# The stages: choices on a seed that is not judged, all arms, law of rates, time of a step.
 
 LAW_RATES = {"small steps": RATE / 100, "training steps": RATE}
 LAW_FACTORS = (1 / 3, 3.0)
-PATHS = {"fixed mean": at_fixed_mean, "one lowered": with_one_lowered}
 BLOCK = 10
 """Optimiser steps that are timed together: one interval of probes as the method has it by default."""
 
-Law = dict[str, dict[str, tuple[float, float]]]
+Changes = dict[str, dict[str, tuple[float, float]]]
 """Size of step -> component -> change of log kappa for its rate at each of the two ``LAW_FACTORS``."""
 
 
-def best_pair(context: Context) -> Rates:
-    """The pair of the grid with the lowest final loss on the seed that is not judged."""
-    grid = [(encoder, llm) for encoder in context.scale.grid for llm in context.scale.grid]
-    losses = [context.run("constant", rates, context.seed).final for rates in grid]
-    return grid[int(np.argmin(losses))]
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    """What one and the same step of a model gave at several rates."""
+
+    changes: Changes
+    above_floor: float
+    """The smallest change of any of these probes, over what rounding alone reads as there."""
+
+    halves: list[float]
+    """Log kappa at equal rates of the parameters divided at random in two, one a division."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pilot:
+    """What was chosen on the seed that is not judged, and from what."""
+
+    best: Rates
+    """Of the grid, the pair with the lowest final loss."""
+
+    path: list[list[float]]
+    """log10 ratio of the rates at a fixed geometric mean, and the final loss there; the slow starts are the ends."""
+
+    middle: Rates
+    """The pair with the lowest loss between those ends."""
+
+    lift: RunResult
+    """From equal rates."""
+
+    weights: dict[str, RunResult]
+    """Arm of the regulariser -> its run from there."""
+
+    weight: str
+    """The arm with the lowest loss of those that move the output by ``LEAST_MOVED`` more than lift, or the largest."""
+
+
+def pilot(context: Context) -> Pilot:
+    """Every choice, each by the lowest final loss."""
+    scale, seed = context.scale, context.seed
+
+    def loss(rates: Rates) -> float:
+        return context.run("constant", rates, seed).final
+
+    grid = [(encoder, llm) for encoder in scale.grid for llm in scale.grid]
+    lift = context.run("lift", STARTS["equal"], seed)
+    weights = {
+        arm: context.run(arm, STARTS["equal"], seed) for arm in (f"weight {weight:g}" for weight in scale.weights)
+    }
+    acting = [arm for arm, run in weights.items() if run.movement > (1 + LEAST_MOVED) * lift.movement]
+    return Pilot(
+        best=min(grid, key=loss),
+        path=[[ratio, loss(at_fixed_mean(ratio))] for ratio in (-2.0, *scale.ratios, 2.0)],
+        middle=min((at_fixed_mean(ratio) for ratio in scale.ratios), key=loss),
+        lift=lift,
+        weights=weights,
+        weight=min(acting, key=lambda arm: weights[arm].final, default=[*weights][-1]),
+    )
 
 
 def arms(context: Context, runs: Mapping[Start, Sequence[str]], starts: Mapping[Start, Rates], label: str) -> Arms:
@@ -204,15 +264,12 @@ def arms(context: Context, runs: Mapping[Start, Sequence[str]], starts: Mapping[
     return results
 
 
-def paths(context: Context) -> dict[str, list[list[float]]]:
-    """Path of rates -> for each log10 ratio the final losses of the judged seeds, all at constant rates."""
-    return {
-        name: [
-            [context.run("constant", rates(ratio), seed).final for seed in context.judged]
-            for ratio in context.scale.ratios
-        ]
-        for name, rates in PATHS.items()
-    }
+def untrained(context: Context) -> list[float]:
+    """Share of right answers of each judged seed's model before training."""
+    return [
+        float(context.dataset.right(context.new_model(seed).eval(), context.questions).mean())
+        for seed in context.judged
+    ]
 
 
 def majority(context: Context) -> float:
@@ -265,23 +322,27 @@ class Loop:
         if self.controller is not None:
             self.controller.after_step()
 
-    def log_kappa(self, batch: dict[str, Tensor], rates: Mapping[str, float]) -> float:
+    def probe(
+        self, batch: dict[str, Tensor], rates: Mapping[str, float], components: Callable[[str], str] | None = None
+    ) -> BalanceProbe:
         """Of the step that the optimiser would take at these rates; model and optimiser are left as they were."""
         kept = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         state = copy.deepcopy(self.optimizer.state_dict())
         for group in self.optimizer.param_groups:
             group["lr"] = rates[group["name"]]
-        controller = CoMMITController(self.model, CoMMITConfig(gamma=0.0, interval=1, first_probe=0))
+        controller = CoMMITController(self.model, CoMMITConfig(gamma=0.0, interval=1, first_probe=0), components)
         controller.before_step(batch)
         self.optimizer.step()
-        probe = controller.after_step()
+        measured = controller.after_step()
         self.model.load_state_dict(kept)
         self.optimizer.load_state_dict(state)
-        return float("nan") if probe is None or probe.log_kappa is None else probe.log_kappa
+        if measured is None or measured.log_kappa is None:
+            raise NumericError("a probe of the law of rates was no more than rounding; the model may not learn.")
+        return measured
 
 
 def law(context: Context, seed: int) -> Law:
-    """Log kappa of one and the same step at several rates: base, and one component's rate times a factor.
+    """One and the same step at several rates: base, and one component's rate times a factor.
 
     Weights, moments of AdamW, batch and gradients are the same for all; only rates differ.
     """
@@ -289,15 +350,27 @@ def law(context: Context, seed: int) -> Law:
     for _ in range(context.scale.law_steps):
         loop.step()
     batch = loop.backward()
-    changes: Law = {}
+    probes: list[BalanceProbe] = []
+
+    def log_kappa(rates: Mapping[str, float], components: Callable[[str], str] | None = None) -> float:
+        probes.append(loop.probe(batch, rates, components))
+        return cast(float, probes[-1].log_kappa)
+
+    changes: Changes = {}
     for size, rate in LAW_RATES.items():
         equal = {FEATURE_ENCODER: rate, LLM: rate}
-        base = loop.log_kappa(batch, equal)
+        base = log_kappa(equal)
         changes[size] = {}
         for name in equal:
-            lower, upper = (loop.log_kappa(batch, {**equal, name: rate * factor}) - base for factor in LAW_FACTORS)
+            lower, upper = (log_kappa({**equal, name: rate * factor}) - base for factor in LAW_FACTORS)
             changes[size][name] = (lower, upper)
-    return changes
+    above = min(min(probe.changes) / max(probe.floor, 1e-300) for probe in probes)
+    names = [name for name, _ in loop.model.named_parameters()]
+    draw, halves = np.random.default_rng(seed), []
+    for _ in range(context.scale.halves):
+        first = {names[index] for index in draw.permutation(len(names))[: len(names) // 2]}
+        halves.append(log_kappa(dict.fromkeys(equal, RATE), lambda name, first=first: "a" if name in first else "b"))
+    return Law(changes=changes, above_floor=above, halves=halves)
 
 
 def overhead(context: Context) -> dict[str, list[float]]:

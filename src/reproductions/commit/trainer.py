@@ -11,11 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from armillary.methods.commit import BalanceMonitor, CoMMITConfig, CoMMITController
 from armillary.methods.commit.trainer import CoMMITMixin
-from armillary.training.components import FEATURE_ENCODER, LLM, ComponentMixin, RatesLog
+from armillary.training.components import (
+    FEATURE_ENCODER,
+    LLM,
+    ComponentMixin,
+    RateMultipliers,
+    RatesLog,
+    set_multipliers,
+)
 from armillary.training.questions import answer_loss, answer_positions
 from reproductions.commit.scale import Rates
 from reproductions.images.training import little_to_collect, train
@@ -29,11 +36,27 @@ class TrainingRecord:
     """At which ``log_kappa`` was measured."""
 
     log_kappa: list[float]
+    changes: dict[str, list[float]]
+    """Component -> what its step alone changed, nats a token, at each probe."""
+
+    multipliers: dict[str, list[float]]
+    """Component -> rate multiplier that each probe set."""
+
+    floors: list[float]
+    """What rounding alone reads as at each probe, nats a token."""
+
+    below_floor: int
+    """Probes that were no more than rounding, and are in none of the lists."""
+
     noted: list[int]
-    """Steps at which ``rates`` and ``norms`` of each component (by name) were read."""
+    """Steps at which the ``rates`` of each component (by name) were read: those that may be probed."""
 
     rates: dict[str, list[float]]
+    losses: list[float]
+    """Training loss of every step, the task's alone, nats a token."""
+
     norms: dict[str, list[float]]
+    """Component -> gradient norm of every step before clipping."""
 
     @property
     def later(self) -> list[float]:
@@ -53,9 +76,10 @@ class TrainingRecord:
 
 
 class WatchedTrainer(Trainer):
-    """The stock Trainer with the answers' loss, which notes the gradient norm of each component before clipping."""
+    """The stock Trainer with the answers' loss, which notes it and each component's gradient norm before clipping."""
 
-    norms: dict[int, dict[str, float]]
+    losses: list[float]
+    norms: list[dict[str, float]]
 
     @property
     def monitor(self) -> BalanceMonitor:
@@ -88,19 +112,21 @@ class WatchedTrainer(Trainer):
             self.monitor.capture(inputs)
         outputs = model(**given, logits_to_keep=answer_positions(labels))
         loss = answer_loss(outputs, labels, num_items_in_batch)
+        if model.training:
+            self.losses.append(float(loss.detach()))
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """The stock step; gradient norms are read on the steps that may be probed."""
+        """The stock step; gradient norms are read after it."""
         loss = super().training_step(model, inputs, num_items_in_batch)
-        if self.state.global_step % self.monitor.config.interval == 0 and self.optimizer is not None:
-            gradients: dict[str, list[Tensor]] = {}
-            for group in self.optimizer.param_groups:
-                some = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
-                gradients.setdefault(group["name"], []).extend(some)
-            self.norms[self.state.global_step] = {
-                name: float(torch.nn.utils.get_total_norm(some)) if some else 0.0 for name, some in gradients.items()
-            }
+        gradients: dict[str, list[Tensor]] = {}
+        assert self.optimizer is not None
+        for group in self.optimizer.param_groups:
+            some = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
+            gradients.setdefault(group["name"], []).extend(some)
+        self.norms.append(
+            {name: float(torch.nn.utils.get_total_norm(some)) if some else 0.0 for name, some in gradients.items()}
+        )
         return loss
 
 
@@ -139,7 +165,7 @@ def trainer_of(
         trainer = BaselineTrainer(**given, callbacks=[BalanceMonitor(config), *callbacks])
     else:
         trainer = ScheduledTrainer(**given, commit=config, callbacks=list(callbacks))
-    trainer.norms = {}
+    trainer.losses, trainer.norms = [], []
     return trainer
 
 
@@ -147,14 +173,47 @@ def trained(trainer: WatchedTrainer, title: str = "") -> TrainingRecord:
     """The record of the whole training; a bar of ours where there is a title. The model ends in eval mode."""
     with little_to_collect():
         train(trainer, title, trainer.args.max_steps)
-    controller, noted, parts = trainer.controller, sorted(trainer.norms), (FEATURE_ENCODER, LLM)
+    controller, parts = trainer.controller, (FEATURE_ENCODER, LLM)
+    noted = list(range(0, len(trainer.norms), trainer.monitor.config.interval))
+    by_name = {name: controller.names.index(name) for name in parts}
     return TrainingRecord(
         steps=[probe.step for probe in controller.trace],
         log_kappa=controller.log_kappas,
+        changes={name: [probe.changes[index] for probe in controller.trace] for name, index in by_name.items()},
+        multipliers={
+            name: [probe.multipliers[index] for probe in controller.trace] for name, index in by_name.items()
+        },
+        floors=[probe.floor for probe in controller.trace],
+        below_floor=controller.below_floor,
         noted=noted,
         rates={name: [trainer.rates[step][f"learning_rate/{name}"] for step in noted] for name in parts},
-        norms={name: [trainer.norms[step][name] for step in noted] for name in parts},
+        losses=trainer.losses,
+        norms={name: [norms[name] for norms in trainer.norms] for name in parts},
     )
+
+
+class ShuffledMultipliers(RateMultipliers):
+    """Multipliers of a CoMMIT run drawn at random in its place: as large, but knowing nothing of the balance.
+
+    At each step that CoMMIT would probe, one of the run's pairs is drawn, and which component gets which.
+    """
+
+    def __init__(self, record: TrainingRecord, interval: int, first: int, seed: int) -> None:
+        """``record`` is the run's; from step ``first`` on every ``interval`` steps."""
+        super().__init__()
+        self.pairs = list(zip(record.multipliers[FEATURE_ENCODER], record.multipliers[LLM], strict=True)) or [
+            (1.0, 1.0)
+        ]
+        self.interval, self.first, self.draw = interval, first, np.random.default_rng(seed)
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        super().on_optimizer_step(args, state, control, **kwargs)
+        if state.global_step % self.interval == 0 and state.global_step >= self.first:
+            pair = self.pairs[int(self.draw.integers(len(self.pairs)))]
+            order = (FEATURE_ENCODER, LLM) if self.draw.integers(2) else (LLM, FEATURE_ENCODER)
+            set_multipliers(kwargs["optimizer"], dict(zip(order, pair, strict=True)))
 
 
 def exchanged(multipliers: Mapping[str, float]) -> dict[str, float]:
