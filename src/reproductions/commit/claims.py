@@ -59,7 +59,7 @@ OVERHEAD = 1.15
 def _learned(prefix: str = "") -> Control:
     rates = "equal rates" if prefix else "the best constant pair"
     return Control(
-        what=f"the task is learned by {rates}: {100 * LEARNED:.0f} points more right answers than the most frequent ones",
+        what=f"the task is learned by {rates}: {100 * LEARNED:.0f} points above the most frequent answers",
         rule=above(f"{prefix}ground/right, best pair less majority", LEARNED),
         otherwise="model too small",
     )
@@ -91,7 +91,7 @@ def _component(start: Start) -> str:
 # Claims that are judged on images and, with ``audio/`` before the names of their measures, on sounds.
 
 
-def _repairs(start: Start, prefix: str = "") -> Claim:
+def repairs(start: Start, prefix: str = "") -> Claim:
     opening, loss = ("With sounds, from", "held-out") if prefix else ("From", "validation")
     return Claim(
         id=f"{'sounds-' if prefix else ''}repairs-{start.replace(' ', '-')}",
@@ -137,7 +137,7 @@ def _aims(start: Start, prefix: str = "") -> Claim:
     )
 
 
-def _more_than_larger_rates(prefix: str = "") -> Claim:
+def more_than_larger_rates(prefix: str = "") -> Claim:
     return Claim(
         id=f"{'sounds-' if prefix else ''}more-than-larger-rates",
         statement=f"{'With sounds, the' if prefix else 'The'} scheduler gains more than the larger rates that it ends "
@@ -157,7 +157,7 @@ def _more_than_larger_rates(prefix: str = "") -> Claim:
     )
 
 
-def _beats_baselines(prefix: str = "", *, blocks: int) -> Claim:
+def beats_baselines(prefix: str = "", *, blocks: int) -> Claim:
     others = [name for name in BASELINES if name != "constant"]
     return Claim(
         id=f"{'sounds-' if prefix else ''}beats-baselines",
@@ -298,7 +298,7 @@ CLAIMS: tuple[Claim, ...] = (
             *(f"{name}, lagging over equal" for name in _GRADIENTS),
         ),
     ),
-    *(_repairs(start) for start in SLOW),
+    *(repairs(start) for start in SLOW),
     *(_aims(start) for start in SLOW),
     *(_answers_repaired(start) for start in SLOW),
     Claim(
@@ -324,8 +324,8 @@ CLAIMS: tuple[Claim, ...] = (
         paper="It is recommended throughout; no experiment from tuned rates is known.",
         quantity="Share of right answers of the best pair of the grid left alone, less that of lift from it; paired "
         "by seed; loss beside.",
-        rule=f"Holds if the interval ends at {100 * COST:.0f} points (ours) or below; fails if it begins above. Answers decide: "
-        "they are what a user would lose.",
+        rule=f"Holds if the interval ends at {100 * COST:.0f} points (ours) or below; fails if it begins above. "
+        "Answers decide: they are what a user would lose.",
         decide=at_most("right/best, constant less lift", COST),
         controls=(
             _learned(),
@@ -337,7 +337,7 @@ CLAIMS: tuple[Claim, ...] = (
         null="Rates left alone, from the same weights and rows: no schedule loses 0.",
         needs=("loss/best, lift over constant", "right/best, constant", "right/best, lift"),
     ),
-    _more_than_larger_rates(),
+    more_than_larger_rates(),
     Claim(
         id="oscillation-shrinks",
         statement="With the scheduler the balance oscillates less than at constant rates.",
@@ -374,7 +374,7 @@ CLAIMS: tuple[Claim, ...] = (
             "regulariser/oscillation, with minus without",
         ),
     ),
-    _beats_baselines(blocks=50),
+    beats_baselines(blocks=50),
     Claim(
         id="answers-better",
         statement="From equal rates CoMMIT-CLR ends with more right answers than constant rates, Feature CD and "

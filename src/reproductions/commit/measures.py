@@ -30,10 +30,10 @@ _LEVELS = 20
 
 COMPARED = (
     ("lift", "constant"),
-    ("matched", "constant"),
     ("exchanged", "constant"),
-    ("lift", "matched"),
     ("lift", "exchanged"),
+    ("constant", "balanced"),
+    ("lift", "balanced"),
 )
 """Arms of the given model that are compared."""
 
@@ -229,11 +229,8 @@ def _floors(arms: Arms) -> dict[str, Interval]:
     """Of each start with rates left alone the share of probes that stand above what rounding alone reads as."""
     measured: dict[str, Interval] = {}
     for start, runs in arms.items():
-        records = [run.record for run in runs["constant"]]
-        counts = [(len(record.steps), len(record.steps) + record.below_floor) for record in records]
-        if all(total for _, total in counts):
-            shares = [usable / total for usable, total in counts]
-            measured[f"floor/probes above it, {start}"] = over_seeds(shares, within=(0, 1))
+        shares = [run.record.above_floor for run in runs["constant"]]
+        measured[f"floor/probes above it, {start}"] = over_seeds(shares, within=(0, 1))
     return measured
 
 
@@ -323,8 +320,8 @@ def at_equal_loss(record: TrainingRecord, other: TrainingRecord, name: str) -> t
     if not high > low:
         return None
     levels = np.linspace(high, low, _LEVELS + 1)[1:]
-    met = [[norms[int(np.argmax(losses <= level))] for level in levels] for losses, norms in curves]
-    return float(np.mean(np.subtract(*met))), float(high - low)
+    ours, theirs = (np.array([norms[int(np.argmax(losses <= level))] for level in levels]) for losses, norms in curves)
+    return float(np.mean(ours - theirs)), float(high - low)
 
 
 def _smooth(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
@@ -362,28 +359,41 @@ def _speeds(arms: Arms) -> dict[str, Interval]:
 
 
 def model_measures(result: ModelResult) -> dict[str, Interval]:
-    """Of the given model: held-out losses (nats a token) and their differences over questions; the rest over seeds."""
-    losses = {"before": result.before, **{arm: [run.after for run in result.runs[arm]] for arm in MODEL_ARMS}}
-    means = {name: np.mean(rows, axis=0) for name, rows in losses.items()}
-    seeds, questions = np.shape(result.before)
+    """Of the given model: held-out losses (nats a token), right answers and their differences over questions.
+
+    Log kappa is the range over seeds.
+    """
+    answers = {"before": result.before, **{arm: [run.after for run in result.runs[arm]] for arm in MODEL_ARMS}}
+    seeds, questions = len(result.before), len(result.before[0].nats)
     how = f"bootstrap over {questions} questions, each the mean of {seeds} seeds"
-    measured = {f"model/loss, {name}": bootstrap_mean(values, seed=0, how=how) for name, values in means.items()}
-    for arm, other in (*COMPARED, *((arm, "before") for arm in MODEL_ARMS)):
-        pair = paired_difference(means[arm], means[other], seed=0, how=f"paired {how}")
-        measured[f"model/loss, {arm} minus {other}"] = pair
-    for arm in MODEL_ARMS:
+    measured: dict[str, Interval] = {}
+    for what in ("loss", "right"):
+        means = {
+            name: np.mean([each.nats if what == "loss" else each.right for each in some], axis=0)
+            for name, some in answers.items()
+        }
+        for name, values in means.items():
+            measured[f"model/{what}, {name}"] = bootstrap_mean(values, seed=0, how=how)
+        for arm, other in (*COMPARED, *((arm, "before") for arm in MODEL_ARMS)):
+            pair = paired_difference(means[arm], means[other], seed=0, how=f"paired {how}")
+            measured[f"model/{what}, {arm} minus {other}"] = pair
+    late = {arm: _late(result.runs[arm]) for arm in MODEL_ARMS}
+    for arm, kappas in late.items():
         runs = result.runs[arm]
         for name, short in SHORT.items():
             multipliers = [run.mean_multipliers[name] for run in runs]
-            measured[f"model/mean multiplier of {short}, {arm}"] = over_seeds(multipliers)
-        if all(run.record.later for run in runs):
-            measured[f"model/first log kappa, {arm}"] = over_seeds([run.record.log_kappa[0] for run in runs])
-            measured[f"model/late log kappa, {arm}"] = over_seeds(_late(runs))
-    left, lift = (_late(result.runs[arm]) for arm in ("constant", "lift"))
-    if left and lift:
-        closer = [abs(ours) - abs(theirs) for ours, theirs in zip(lift, left, strict=True)]
-        measured["model/late log kappa of rates left alone"] = range_over_seeds(left)
-        measured["model/late size of log kappa, lift minus constant"] = range_over_seeds(closer)
+            measured[f"model/mean multiplier of {short}, {arm}"] = range_over_seeds(multipliers)
+        counts = [(len(run.record.steps), len(run.record.steps) + run.record.below_floor) for run in runs]
+        measured[f"model/probes above the floor, {arm}"] = range_over_seeds(
+            [all_ and some / all_ for some, all_ in counts]
+        )
+        if kappas:
+            measured[f"model/first log kappa, {arm}"] = range_over_seeds([run.record.log_kappa[0] for run in runs])
+            measured[f"model/late log kappa, {arm}"] = range_over_seeds(kappas)
+    for arm in ("lift", "exchanged"):
+        if late[arm] and late["constant"]:
+            closer = [abs(ours) - abs(theirs) for ours, theirs in zip(late[arm], late["constant"], strict=True)]
+            measured[f"model/size of late log kappa, {arm} minus constant"] = range_over_seeds(closer)
     return measured
 
 

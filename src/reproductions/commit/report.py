@@ -90,7 +90,6 @@ def real_figures(sounds: Arms, result: ModelResult) -> dict[str, Figure]:
         "real-repairs-slow-encoder": mean_lines(
             f"Training loss, means of {_WINDOW} steps", steps, windows, "nats a token"
         ),
-        "real-more-than-larger-rates": given["rate of the encoder"],
     }
 
 

@@ -53,6 +53,7 @@ LEAST_MOVED = 0.1
 
 ARMS: dict[str, Arm] = {
     "constant": Arm(title="rates left alone"),
+    "balanced": Arm(title="balanced rates left alone"),
     "feature_cd": Arm(title="Feature CD"),
     "language_cd": Arm(title="Language CD"),
     "fixed_ratio": Arm(title="encoder's rate times 8"),
@@ -86,9 +87,12 @@ RUNS: dict[Start, tuple[str, ...]] = {
 }
 """Arms that are run from each start, those that a claim reads; beside them, from equal rates, the regulariser's."""
 
-MODEL_ARMS = ("constant", "lift", "matched", "exchanged")
-"""Of the given model, from a slow encoder."""
+MODEL_ARMS = ("balanced", "constant", "lift", "exchanged")
+"""Of the given model: rates at which its balance is near 1, and from a slow encoder."""
 
+MODEL_STARTS: dict[str, Rates] = {"balanced": (RATE / FACTOR, RATE), "slow encoder": (RATE / FACTOR**2, RATE)}
+"""Of the given model, by pilots of it on a seed that is not judged: at equal rates its new connector moves the output
+far more than LoRA, which begins at zero (log kappa about -4); a rate a hundred times lower is what balances them."""
 
 SOUND_RUNS: dict[Start, tuple[str, ...]] = {
     "equal": (*BASELINES, "lift"),
@@ -147,11 +151,11 @@ class Scale:
     timed_rounds: int = 20
     """Pairs of ten steps, one plain and one with a probe."""
 
-    model_steps: int = 51
+    model_steps: int = 26
     """Of the given model with its new connector; the last one may be probed."""
 
     model_batch: int = 4
-    model_seeds: int = 2
+    model_seeds: int = 3
     model_questions: int = 16
     """Held-out questions of the given model, for each task."""
 
@@ -167,7 +171,8 @@ SCALES: dict[Preset, Scale] = {
     "quick": Scale(
         seeds=1, steps=8, batch=4, layers=1, width=16, heads=2, inner=24, grid=(RATE,), ratios=(0.0,), weights=(0.3,),
         halves=2, interval=2, first_probe=2, block=3, watch_every=4, watched=2, questions=3, law_steps=2,
-        timed_rounds=2, model_steps=4, model_batch=2, model_questions=2, lora_rank=2, lora_layers=1, synthetic=True,
+        timed_rounds=2, model_steps=4, model_seeds=2, model_batch=2, model_questions=2, lora_rank=2, lora_layers=1,
+        synthetic=True,
     ),
     "laptop": Scale(),
     "gpu": Scale(

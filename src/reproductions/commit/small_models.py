@@ -341,6 +341,10 @@ class Loop:
         return measured
 
 
+def _half_of(half: Mapping[str, str], name: str) -> str:
+    return half.get(name, "b")
+
+
 def law(context: Context, seed: int) -> Law:
     """One and the same step at several rates: base, and one component's rate times a factor.
 
@@ -368,8 +372,8 @@ def law(context: Context, seed: int) -> Law:
     names = [name for name, _ in loop.model.named_parameters()]
     draw, halves = np.random.default_rng(seed), []
     for _ in range(context.scale.halves):
-        first = {names[index] for index in draw.permutation(len(names))[: len(names) // 2]}
-        halves.append(log_kappa(dict.fromkeys(equal, RATE), lambda name, first=first: "a" if name in first else "b"))
+        half = {names[index]: "a" for index in draw.permutation(len(names))[: len(names) // 2]}
+        halves.append(log_kappa({FEATURE_ENCODER: RATE, LLM: RATE}, partial(_half_of, half)))
     return Law(changes=changes, above_floor=above, halves=halves)
 
 

@@ -64,6 +64,12 @@ class TrainingRecord:
         return self.log_kappa[len(self.log_kappa) // 2 :]
 
     @property
+    def above_floor(self) -> float:
+        """Share of the probes that were more than rounding; NaN without a probe."""
+        probes = len(self.steps) + self.below_floor
+        return len(self.steps) / probes if probes else float("nan")
+
+    @property
     def oscillation(self) -> float | None:
         """Standard deviation of log kappa over the second half; None where fewer than two probes are left."""
         return float(np.std(self.later, ddof=1)) if len(self.later) > 1 else None
