@@ -1,13 +1,16 @@
 """Sounds as lessons for a small audio-text model, and the given model's controls."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
+from transformers import TrainerControl, TrainerState
 
 from reproductions.commit.scale import SCALES, SOUND_RUNS, SOUND_SCALES
 from reproductions.commit.sounds.dataset import SoundDataset, synthetic_sounds
 from reproductions.commit.sounds.questions import SOUND_TASKS
-from reproductions.commit.trainer import exchanged
+from reproductions.commit.trainer import ShuffledMultipliers, TrainingRecord, exchanged
 from reproductions.images.dataset import END, IGNORED, MEDIA, PAD, Shape
 
 SMALL = Shape(layers=1, width=16, heads=2, inner=24)
@@ -59,3 +62,25 @@ def test_what_is_run_on_sounds() -> None:
 
 def test_exchanged_multipliers() -> None:
     assert exchanged({"feature_encoder": 7.0, "llm": 1.0}) == {"feature_encoder": 1.0, "llm": 7.0}
+
+
+def test_shuffled_multipliers_are_those_of_the_run_for_either_component() -> None:
+    run = TrainingRecord(
+        steps=[2, 4], log_kappa=[1.0, 2.0], changes={}, multipliers={"feature_encoder": [3.0, 7.0], "llm": [1.0, 1.0]},
+        floors=[], below_floor=0, noted=[], rates={}, losses=[], norms={},
+    )  # fmt: skip
+    names = ("feature_encoder", "llm")
+    parts = [torch.nn.Parameter(torch.zeros(1)) for _ in names]
+    optimizer = torch.optim.SGD(
+        [{"params": [part], "name": name} for part, name in zip(parts, names, strict=True)], 0.1
+    )
+    shuffled = ShuffledMultipliers(run, interval=2, first=2, seed=0)
+    read = []
+    for step in range(40):
+        state = TrainerState(global_step=step)
+        shuffled.on_optimizer_step(cast(Any, None), state, TrainerControl(), optimizer=optimizer)
+        read.append(tuple(group.get("multiplier", 1.0) for group in optimizer.param_groups))
+    assert read[:2] == [(1.0, 1.0)] * 2 and all(
+        before == after for before, after in zip(read[2::2], read[3::2], strict=True)
+    )
+    assert set(read[2:]) == {(3.0, 1.0), (1.0, 3.0), (7.0, 1.0), (1.0, 7.0)}
