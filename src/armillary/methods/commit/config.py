@@ -34,7 +34,7 @@ class CoMMITConfig:
     """No probe before this step: LoRA's first step moves one of its two matrices only."""
 
     clip: float = 10.0
-    """Multipliers stay between 1/clip and clip."""
+    """Multipliers stay between 1/clip and clip: of rates a hundred apart, 10 takes back a tenth at most."""
 
     divergence: Divergence = "exact"
     """KL itself, or its second order, half the variance of the change of logits."""
@@ -46,7 +46,8 @@ class CoMMITConfig:
     """Answer tokens used in one probe, evenly spaced over the batch."""
 
     aux_weight: float = 0.0
-    """Weight of the auxiliary regulariser; 0 is CoMMIT-CLR, the scheduler alone, and 0.01 our full CoMMIT."""
+    """Weight of our regulariser; 0 is CoMMIT-CLR, the scheduler alone. It stands where the paper has one of its own,
+    on the gradient, and rewards movement of the output; with a cap of 0.05 a weight of 0.01 is too little to act."""
 
     aux_cap: float = 0.05
     """Nats per token of movement beyond which the regulariser pushes no more: it rewards any movement."""

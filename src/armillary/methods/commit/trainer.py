@@ -20,9 +20,10 @@ from armillary.training.components import ComponentMixin, RateMultipliers, log_f
 
 # The auxiliary regulariser: movement of the output since the last probe by each component alone, capped.
 #
-# The paper's term encourages larger updates of the generation distribution, without labels; its formula was not at
-# hand. This one is ours: ``L = L_task - weight * sum_m w_m min(D_m, cap)``, with D_m the KL from the snapshot's
-# distribution to that of the model in which component m alone has moved. At the snapshot value and gradient are 0.
+# The paper's term encourages larger updates of the generation distribution, without labels, by regularisation "on the
+# gradient" (abstract of v2); its formula was not at hand. This one is ours and acts on the output instead:
+# ``L = L_task - weight * sum_m w_m min(D_m, cap)``, with D_m the KL from the snapshot's distribution to that of the
+# model in which component m alone has moved. At the snapshot value and gradient are 0.
 
 
 def movements(controller: CoMMITController, batch: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
