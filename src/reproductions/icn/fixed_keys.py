@@ -1,63 +1,71 @@
-"""What a short fine-tune on single tokens does to the keys and to the tokens beside them: the paper's fixed keys."""
+"""What a short fine-tune on single tokens changes: the keys or the queries, and the tokens beside the target.
+
+The change of the logits is split exactly by swapping: old and new keys meet old and new queries of held-out prompts.
+Legend: P held-out prompts, V vocabulary.
+"""
 
 import copy
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import spearmanr
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from armillary.models import LoadedModel, load
+from armillary.models.batches import run_body
 from armillary.models.prompts import prompt_rows, text_ids
 from armillary.progress import counted
-from armillary.scoring import next_token_logits
 from reproductions.icn.stages import Context
 
 PROMPTS = ("The word is", "Next comes", "Here is one more:", "It says", "And then there was", "My answer is")
 """Prompts after which nothing in particular is right; the last two are held out."""
 
 HELD_OUT = 2
-TARGETS = (" red", " seven", " Paris", " apple", " king")
-SAMPLE = 4000
-"""Tokens whose logits are followed: a sample of the vocabulary, as the rank correlation needs no more."""
+TARGETS = (" red", " seven", " Paris", " apple", " king", " river", " doctor", " music")
 
 NEIGHBOURS = 30
-RATE = 1e-5
-"""Learning rate (ours): a larger one moves more in the few steps and leaves less of the model as it was."""
+
+RATES: dict[str, tuple[type[torch.optim.Optimizer], float]] = {
+    "Adam 1e-5": (torch.optim.Adam, 1e-5),
+    "Adam 1e-4": (torch.optim.Adam, 1e-4),
+    "SGD 0.001": (torch.optim.SGD, 0.001),
+    "SGD 0.01": (torch.optim.SGD, 0.01),
+}
+"""Optimisers with their rates, chosen on pilots of other targets; the first is that of the nearest-key measures."""
+
+LIKELY = 0.5
+"""Training stops once the target has this probability after each training prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaughtToken:
-    """One target after its fine-tune."""
+    """One target after its fine-tune by one optimiser. Rises are in nats on held-out prompts."""
+
+    steps: int
+    rise: float
+    """Of the target's log-probability."""
+
+    keys: float
+    """Share of the change of the target's logit (less the mean of all) that new keys give to old queries."""
+
+    queries: float
+    """The same of new queries to old keys; what is left to 1 is of both together."""
+
+    keys_in_all: float
+    """Share of the keys in the change of all logits: projected on it, so that shares add up to 1."""
+
+    queries_in_all: float
+    near: float
+    """Mean rise of the tokens whose keys are nearest to the target's."""
+
+    near_others: float
+    """The same of those nearest to the other targets."""
 
     head: float
-    """Norm of the change of the head over its norm before; 0 where it was frozen."""
+    """Norm of the change of the head over its norm before."""
 
     blocks: float
     """The same of all other weights."""
-
-    spearman: float
-    """Of a token's change in log-probability with its key's centred cosine to the target's."""
-
-    shuffled: float
-    """The same with the keys shuffled."""
-
-    neighbours: float
-    """Mean change of the nearest keys' tokens, nats; so with the next two."""
-
-    random: float
-    target: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaughtTarget:
-    """One target word, taught twice."""
-
-    frozen: TaughtToken
-    """With the head frozen."""
-
-    trained: TaughtToken
-    """With all weights trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,72 +75,110 @@ class FixedKeysStage:
     tied: bool
     """Whether the head is the input embedding too."""
 
-    targets: dict[str, TaughtTarget]
+    equal_steps: float
+    """Relative change of the head over that of the blocks were every weight to move by one size: norms alone."""
+
+    targets: dict[str, dict[str, TaughtToken]]
+    """By word and optimiser."""
 
 
 def fixed_keys_stage(context: Context) -> FixedKeysStage:
-    """Each target is taught with the head frozen and with it trained; what moved, and which tokens came along."""
-    ids = {word: text_ids(context.loaded, word) for word in TARGETS}
+    """Each target is taught by each optimiser, all weights trained."""
+    ids = {word: text_ids(context.loaded, word) for word in TARGETS[: context.scale.targets]}
     single = {word: row[0] for word, row in ids.items() if len(row) == 1}
-    targets = {}
-    with counted("Teaching single tokens", 2 * len(single)) as bar:
+    near = {
+        word: context.keys.neighbours(target, min(NEIGHBOURS, context.keys.vocabulary_size - 1))[0]
+        for word, target in single.items()
+    }
+    targets: dict[str, dict[str, TaughtToken]] = {}
+    with counted("Teaching single tokens", len(RATES) * len(single)) as bar:
         for word, target in single.items():
-            frozen = _taught(context, target, frozen=True)
-            bar.advance()
-            targets[word] = TaughtTarget(frozen=frozen, trained=_taught(context, target, frozen=False))
-            bar.advance()
-    return FixedKeysStage(tied=context.loaded.anatomy.tied, targets=targets)
+            others = torch.cat([near[other] for other in single if other != word] or [near[word]])
+            # A token that is near to both says nothing about either.
+            others = others[~torch.isin(others, torch.cat([near[word], torch.tensor([target])]))]
+            targets[word] = {}
+            for optimiser in RATES:
+                targets[word][optimiser] = _taught(context, target, optimiser, near[word], others)
+                bar.advance()
+    head, blocks = _sizes(context.loaded)
+    return FixedKeysStage(
+        tied=context.loaded.anatomy.tied, equal_steps=(blocks[0] / blocks[1]) / (head[0] / head[1]), targets=targets
+    )
 
 
-def _taught(context: Context, target: int, *, frozen: bool) -> TaughtToken:
+def _sizes(loaded: LoadedModel) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Norm and root of the number of weights, of the head and of all others."""
+    sums = {True: [0.0, 0.0], False: [0.0, 0.0]}
+    for parameter in loaded.model.parameters():
+        part = sums[parameter is loaded.anatomy.head.weight]
+        part[0] += float(parameter.double().square().sum())
+        part[1] += parameter.numel()
+    (head, blocks) = ((total**0.5, number**0.5) for total, number in (sums[True], sums[False]))
+    return head, blocks
+
+
+def _taught(context: Context, target: int, optimiser: str, near: Tensor, others: Tensor) -> TaughtToken:
     """A copy of the model taught the target; changes are read after the held-out prompts."""
-    model = copy.deepcopy(context.loaded.model)
-    taught = load((model, context.loaded.tokenizer))
-    head = taught.anatomy.head.weight
-    assert isinstance(head, nn.Parameter)
-    head.requires_grad_(not frozen)
-    before = [parameter.detach().clone() for parameter in model.parameters()]
-    _teach(taught, target, context.scale.steps)
-    moved, size = {"head": 0.0, "blocks": 0.0}, {"head": 0.0, "blocks": 0.0}
-    for old, new in zip(before, model.parameters(), strict=True):
-        part = "head" if new is head else "blocks"
+    loaded, model = context.loaded, copy.deepcopy(context.loaded.model)
+    taught = load((model, loaded.tokenizer))
+    steps = _teach(taught, target, optimiser, context.scale.steps)
+    moved, size = [0.0, 0.0], [0.0, 0.0]
+    for old, new in zip(loaded.model.parameters(), model.parameters(), strict=True):
+        part = int(new is not taught.anatomy.head.weight)
         moved[part] += float((new.detach() - old).double().square().sum())
-        size[part] += float(old.double().square().sum())
-    relative = {part: (moved[part] / size[part]) ** 0.5 if size[part] else 0.0 for part in moved}
-    keys = context.keys
-    generator = torch.Generator().manual_seed(context.seed)
-    sample_M = keys.tokens(torch.randperm(keys.vocabulary_size, generator=generator)[:SAMPLE])
-    sample_M = sample_M[sample_M != target]
-    cosine_M = keys.similarity(sample_M, [target])[:, 0]
-    shuffled_M = cosine_M[torch.randperm(len(cosine_M), generator=generator)]
-    neighbours, _ = keys.neighbours(target, min(NEIGHBOURS, keys.vocabulary_size - 1))
-    held_out = list(PROMPTS[-HELD_OUT:])
-    old_V, new_V = (
-        torch.from_numpy(next_token_logits(loaded, held_out)).log_softmax(-1) for loaded in (context.loaded, taught)
+        size[part] += float(old.detach().double().square().sum())
+    swapped = swapped_logits(loaded, taught)
+    # Less their mean: a shift of all logits changes no probability.
+    keys_PV, queries_PV, both_PV = (
+        (logits_PV - swapped[0]) - (logits_PV - swapped[0]).mean(-1, keepdim=True) for logits_PV in swapped[1:]
     )
-    change_V = (new_V - old_V).mean(0)
-    change_M = change_V[sample_M]
+    change_V = (swapped[3].log_softmax(-1) - swapped[0].log_softmax(-1)).mean(0)
+    column = list(loaded.token_ids).index(target)
+    at_target, total = float(both_PV[:, column].sum()), float(both_PV.square().sum())
     return TaughtToken(
-        head=relative["head"],
-        blocks=relative["blocks"],
-        spearman=float(spearmanr(cosine_M.numpy(), change_M.numpy()).statistic),
-        shuffled=float(spearmanr(shuffled_M.numpy(), change_M.numpy()).statistic),
-        neighbours=float(change_V[neighbours].mean()),
-        random=float(change_M.mean()),
-        target=float(change_V[target]),
+        steps=steps,
+        rise=float(change_V[column]),
+        keys=float(keys_PV[:, column].sum()) / at_target,
+        queries=float(queries_PV[:, column].sum()) / at_target,
+        keys_in_all=float((keys_PV * both_PV).sum()) / total,
+        queries_in_all=float((queries_PV * both_PV).sum()) / total,
+        near=float(change_V[context.keys.rows(near)].mean()),
+        near_others=float(change_V[context.keys.rows(others)].mean()),
+        head=(moved[0] / size[0]) ** 0.5,
+        blocks=(moved[1] / size[1]) ** 0.5,
     )
 
 
-def _teach(taught: LoadedModel, target: int, steps: int) -> None:
-    """AdamW on the target after each training prompt."""
-    prompts = PROMPTS[:-HELD_OUT]
-    trained = [parameter for parameter in taught.model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.0)
+@torch.inference_mode()
+def swapped_logits(old: LoadedModel, new: LoadedModel) -> tuple[Float[Tensor, "p v"], ...]:
+    """Logits on the held-out prompts, float64: old queries and keys, new keys, new queries, and both new."""
+    rows = prompt_rows(old, PROMPTS[-HELD_OUT:])
+    queries = [
+        torch.cat([run_body(model, torch.tensor([row], device=model.device))[:, -1] for row in rows])
+        for model in (old, new)
+    ]
+    return tuple(
+        model.anatomy.logits(query_PD).double()[:, list(old.token_ids)].cpu()
+        for query_PD in queries
+        for model in (old, new)
+    )
+
+
+def _teach(taught: LoadedModel, target: int, optimiser: str, steps: int) -> int:
+    """Steps on the target after each training prompt in turn, until it is likely after all; how many were made."""
+    rows = prompt_rows(taught, PROMPTS[:-HELD_OUT])
+    kind, rate = RATES[optimiser]
+    steps_of = kind(taught.model.parameters(), lr=rate)  # type: ignore[call-arg]
     taught.model.eval()  # no dropout: the only change is the update
+    losses: list[float] = []
     for step in range(steps):
-        row = torch.tensor(prompt_rows(taught, [prompts[step % len(prompts)]]), device=taught.device)
+        row = torch.tensor([rows[step % len(rows)]], device=taught.device)
         logits_1V = taught.model(input_ids=row).logits[:, -1]
         loss = nn.functional.cross_entropy(logits_1V.float(), torch.tensor([target], device=taught.device))
-        optimiser.zero_grad()
+        losses.append(float(loss.detach()))
+        if len(losses) >= len(rows) and max(losses[-len(rows) :]) < -torch.log(torch.tensor(LIKELY)):
+            return step
+        steps_of.zero_grad()
         loss.backward()
-        optimiser.step()
+        steps_of.step()
+    return steps

@@ -15,12 +15,19 @@ WIDTH = 10
 
 def figures(stages: IcnStages, measures: Mapping[str, Interval]) -> dict[str, Figure]:
     """By claim id."""
-    arms = {arm: measures[f"answers/{arm}"] for arm in stages.probes[0].arms}
+    first = next(iter(stages.probes))
+    bars = {
+        f"{arm}{'' if prompt == first else ', plain prompt'}": measures[
+            f"answers/{arm}{'' if prompt == first else f', {prompt} prompt'}"
+        ]
+        for prompt, arms in stages.answers.items()
+        for arm in arms
+    }
     return {
-        "top-better-than-middle": _accuracy_by_rank(stages.probes),
+        "top-better-than-middle": _accuracy_by_rank(stages.probes[first]),
         "more-correct-answers": interval_bars(
-            "Different correct answers, mean over probes",
-            dict(sorted(arms.items(), key=lambda item: -item[1].estimate)),
+            "Different correct answers of 20, mean over probes",
+            dict(sorted(bars.items(), key=lambda item: -item[1].estimate)),
             "different correct answers",
         ),
     }
@@ -28,33 +35,50 @@ def figures(stages: IcnStages, measures: Mapping[str, Interval]) -> dict[str, Fi
 
 def tables(stages: IcnStages) -> dict[str, list[Table]]:
     """By claim id."""
-    arms = list(stages.probes[0].arms)
-    clusters: list[list[Cell]] = [
-        [metric, example.size, "  ".join(example.tokens)]
-        for metric, starts in stages.clusters.items()
-        for example in starts[0].examples
+    first = next(iter(stages.probes))
+    answers = stages.answers[first]
+    clusters: list[list[Cell]] = [[example.size, "  ".join(example.tokens)] for example in stages.clusters[0].examples]
+    groups: list[list[Cell]] = [
+        [name, share, stages.clusters[0].drawn[name]] for name, share in stages.clusters[0].together.items()
     ]
     by_probe: list[list[Cell]] = [
-        [probe.id, probe.answers, *(probe.arms[arm].distinct_correct for arm in arms)] for probe in stages.probes
+        [probe.id, probe.answers, *(row[index].distinct for row in answers.values())]
+        for index, probe in enumerate(stages.probes[first])
     ]
+    examples: list[list[Cell]] = [[arm, ", ".join(row[0].texts)] for arm, row in answers.items()]
     texts: list[list[Cell]] = [
-        [arm, text] for arm, written in stages.open[0].items() for text in list(dict.fromkeys(written.texts))[:5]
+        [arm, text] for arm, written in stages.open[0].arms.items() for text in list(dict.fromkeys(written.texts))[:5]
+    ]
+    taught: list[list[Cell]] = [
+        [word, name, token.steps, token.rise, token.keys, token.queries, token.keys_in_all, token.queries_in_all]
+        for word, by_optimiser in stages.training.targets.items()
+        for name, token in by_optimiser.items()
     ]
     return {
         "clusters": [
-            Table(title="Largest clusters and a middling one", columns=["metric", "tokens", "nearest"], rows=clusters)
+            Table(title="Pairs in one cluster", columns=["group", "together", "tokens of like ids"], rows=groups),
+            Table(title="Largest clusters and a middling one", columns=["tokens", "nearest"], rows=clusters),
         ],
         "more-correct-answers": [
             Table(
-                title="By probe",
-                columns=["probe", "right answers known", *arms],
+                title="Different correct answers by probe",
+                columns=["probe", "right answers known", *answers],
                 rows=by_probe,
-                note="A list at once may stop early, and then gives fewer answers. The list given for free holds up "
-                "to ten right answers beforehand, which still count when it repeats them.",
-            )
+                note="A list in one answer may stop early, and then gives fewer answers.",
+            ),
+            Table(title="Answers to the first probe", columns=["way", "answers"], rows=examples),
         ],
         "diverse-texts": [
             Table(title="First texts to the first instruction", columns=["way", "text"], rows=texts),
+        ],
+        "fixed-keys": [
+            Table(
+                title="Each target token",
+                columns=["target", "optimiser", "steps", "rise", "keys", "queries", "keys, all", "queries, all"],
+                rows=taught,
+                note="Shares of the change of the target's logit, and of all logits; what is missing to 1 is of new "
+                "keys and queries together.",
+            )
         ],
     }
 

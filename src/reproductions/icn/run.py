@@ -4,23 +4,14 @@ from functools import partial
 
 from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
 from armillary.runs.run import Outcome, Run
+from reproductions.icn.answers import Answered, answer_stage, arms
 from reproductions.icn.claims import CLAIMS
 from reproductions.icn.fixed_keys import FixedKeysStage, fixed_keys_stage
 from reproductions.icn.measures import IcnStages, measures
 from reproductions.icn.report import figures, tables
 from reproductions.icn.scale import SCALES
-from reproductions.icn.stages import (
-    ChainStage,
-    ClusterStage,
-    Context,
-    Metric,
-    OpenTexts,
-    ProbeStage,
-    chain_stage,
-    cluster_stage,
-    open_stage,
-    probe_stage,
-)
+from reproductions.icn.stages import ClusterStage, Context, ProbeStage, cluster_stage, probe_stage
+from reproductions.icn.texts import ChainStage, OpenStage, chain_stage, open_stage
 from reproductions.page import judged_outcome
 from reproductions.stages import counted_stages
 
@@ -28,25 +19,32 @@ from reproductions.stages import counted_stages
 def run_stages(context: Context) -> IcnStages:
     """Every stage, each kept as it is finished."""
     scale, count = context.scale, len(context.probes)
-    metrics: tuple[Metric, ...] = ("cosine", "euclidean")
-    total = len(metrics) * scale.seeds + count + scale.open_instructions + 2
+    ways = {prompt: list(arms(context, prompt)) for prompt in context.prompts}
+    total = scale.seeds + len(ways) * count + sum(map(len, ways.values())) + scale.open_instructions + 2
     with counted_stages(context.parts, f"ICN on {context.loaded.name}", total) as stages:
         return IcnStages(
-            clusters={
-                metric: [
-                    stages.run(
-                        ClusterStage, f"clusters {metric} {offset}", partial(cluster_stage, context, metric, offset)
-                    )
-                    for offset in range(scale.seeds)
-                ]
-                for metric in metrics
-            },
-            probes=[
-                stages.run(ProbeStage, f"probe {index}", partial(probe_stage, context, index))
-                for index in range(count)
+            clusters=[
+                stages.run(ClusterStage, f"clusters {offset}", partial(cluster_stage, context, offset))
+                for offset in range(scale.seeds)
             ],
+            probes={
+                prompt: [
+                    stages.run(ProbeStage, f"probe {prompt} {index}", partial(probe_stage, context, prompt, index))
+                    for index in range(count)
+                ]
+                for prompt in context.prompts
+            },
+            answers={
+                prompt: {
+                    arm: stages.run(
+                        list[Answered], f"answers {prompt} {arm}", partial(answer_stage, context, prompt, arm)
+                    )
+                    for arm in names
+                }
+                for prompt, names in ways.items()
+            },
             open=[
-                stages.run(dict[str, OpenTexts], f"open {index}", partial(open_stage, context, index))
+                stages.run(OpenStage, f"open {index}", partial(open_stage, context, index))
                 for index in range(scale.open_instructions)
             ],
             chains=stages.run(ChainStage, "chains", partial(chain_stage, context)),
@@ -62,7 +60,8 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
     notes = {}
     if stages.training.tied:
         notes["fixed-keys"] = "The embeddings are tied: keys are input vectors too."
-    if unreachable := sum(probe.unreachable for probe in stages.probes):
+    first = stages.probes[context.prompts[0]]
+    if unreachable := sum(probe.unreachable for probe in first):
         notes["more-correct-answers"] = f"{unreachable} answers can't be written with this tokenizer."
     return judged_outcome(
         f"ICN reproduced on {run.model.name}",

@@ -23,13 +23,19 @@ OPEN = (
     "Please write some sentences about travel.",
     "Please write some sentences about the weather.",
     "Please write some questions about history.",
+    "Please write some sentences about animals.",
+    "Please write some sentences about school.",
+    "Please write some sentences about music.",
+    "Please write some sentences about the sea.",
+    "Please write some questions about science.",
+    "Please write some sentences about work.",
 )
 """Open-ended instructions; the first is the paper's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """Sizes of one preset; the defaults are a laptop's: one to two hours on two cores for the packaged models."""
+    """Sizes of one preset; the defaults are a laptop's: half an hour on one core for the smaller packaged model."""
 
     probes: int = 24
     ranks: int = 100
@@ -39,29 +45,33 @@ class Scale:
     """The top ranks (K)."""
 
     rounds: int = 10
-    per_round: int = 3
-    """Navigation and every baseline give rounds x per_round answers; the official code takes ten a round."""
+    per_round: int = 2
+    """Navigation and every rival give rounds x per_round answers, 20 like the lists that users ask for; the official
+    code takes ten a round."""
 
     seeds: int = 3
-    """Starts of k-means; each costs a clustering of all keys by either metric."""
+    """Starts of k-means, and draws of each rival that draws."""
 
-    open_instructions: int = 6
+    open_instructions: int = 12
     open_rounds: int = 5
-    open_per_round: int = 6
+    open_per_round: int = 4
     open_tokens: int = 24
     """A short sentence; the official code allows 64."""
 
-    problems: int = 30
-    """Word problems; small models solve one in thirty at most, so that more would mostly narrow an interval at 0."""
+    problems: int = 12
+    """Word problems; small models solve none, also of one step, so that more would only narrow an interval at 0."""
 
-    path_tokens: int = 96
+    path_tokens: int = 48
     """Tokens of a chain of thought: two steps in words; the official code allows 256."""
 
     passes: int = 10
     """Passes of k-means at most."""
 
     steps: int = 40
-    """Optimiser steps of the fine-tune on five target tokens."""
+    """Optimiser steps of the fine-tune on a target token at most."""
+
+    targets: int = 8
+    """Target tokens."""
 
 
 LAPTOP = Scale()
@@ -81,6 +91,7 @@ SCALES: dict[Preset, Scale] = {
         path_tokens=8,
         passes=5,
         steps=3,
+        targets=2,
     ),
     "laptop": LAPTOP,
     # The official code's numbers of answers and tokens.

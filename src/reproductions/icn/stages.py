@@ -8,30 +8,26 @@ from typing import Literal
 import numpy as np
 import torch
 
-from armillary.methods.icn.baselines import baseline_answers, generated
-from armillary.methods.icn.chains import Solution, solve
 from armillary.methods.icn.core import expected_share, in_top_clusters
-from armillary.methods.icn.key_survey import BANDS, groups
-from armillary.methods.icn.keys import Cohesion, Concentration, KeyClusters, KeySpace
-from armillary.methods.icn.navigator import Navigator
+from armillary.methods.icn.key_survey import BANDS, GROUPS
+from armillary.methods.icn.keys import Cohesion, KeyClusters, KeySpace
 from armillary.methods.icn.probing import AfterList, Probing, unreachable
-from armillary.methods.icn.result import Diversity, ListScore, diversity, score
+from armillary.models.prompts import text_ids
 from armillary.runs.parts import Arrays
 from reproductions.icn.probes.probe import KnowledgeProbe, Matcher
 from reproductions.icn.probes.shipped import probe
-from reproductions.icn.scale import OPEN, PROBES, Scale
+from reproductions.icn.scale import PROBES, Scale
 from reproductions.stages import StageContext
 
-Metric = Literal["cosine", "euclidean"]
+Prompt = Literal["chat", "plain"]
+"""The model's chat template, or the official plain text; a model without a template has only the latter."""
 
 ANSWER_TOKENS = 12
 """Tokens of an answer at most: longer names are rare, and a model that rambles is cut short."""
 
-LISTS = (10, 30)
-"""Lengths of the lists whose effect on explored tokens is measured."""
-
-GIVEN = 10
-"""Right answers listed beforehand in the arm that gets its list for free, half of them where there are fewer."""
+LISTED, LEAST_LISTED, SPLITS = 10, 3, 3
+"""Answers in a list at most and at least (where a model has fewer right ones, nothing is measured), and how often they
+are split into two lists."""
 
 
 @dataclass(frozen=True)
@@ -48,32 +44,55 @@ class Context(StageContext[Scale]):
         """The vocabulary's keys."""
         return KeySpace.from_model(self.loaded)
 
-    def clusters(self, offset: int, metric: Metric = "cosine") -> KeyClusters:
-        """The clusters of one seed, about one for every hundred tokens."""
+    @cached_property
+    def shuffled_keys(self) -> KeySpace:
+        """The same keys with each coordinate shuffled over the vocabulary: no groups, the same distributions."""
+        return self.keys.shuffled(self.seed)
+
+    @cached_property
+    def matchers(self) -> tuple[Matcher, ...]:
+        """The judge of each probe."""
+        return tuple(Matcher(question, "prefix") for question in self.probes)
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The prompts that are asked; the first decides."""
+        return ("chat", "plain") if self.loaded.tokenizer.chat_template else ("plain",)
+
+    def clusters(self, offset: int, *, shuffled: bool = False) -> KeyClusters:
+        """The clusters of one seed, about one for every hundred tokens, of the keys or of the shuffled keys."""
 
         def compute() -> Arrays:
-            clusters = self.keys.cluster(metric=metric, seed=self.seed + offset, max_iterations=self.scale.passes)
+            keys = self.shuffled_keys if shuffled else self.keys
+            clusters = keys.cluster(seed=self.seed + offset, max_iterations=self.scale.passes)
             return {
                 "labels": clusters.labels_V.numpy(),
                 "distances": clusters.distances_V.numpy(),
                 "facts": np.array([clusters.n_clusters, clusters.iterations, int(clusters.converged)]),
             }
 
-        kept = self.parts.arrays(f"clusters {metric} {offset}", compute)
+        kept = self.parts.arrays(f"clusters {'shuffled' if shuffled else 'keys'} {offset}", compute)
         facts = kept["facts"].tolist()
         return KeyClusters(
             labels_V=torch.from_numpy(kept["labels"]),
             distances_V=torch.from_numpy(kept["distances"]),
             n_clusters=int(facts[0]),
-            metric=metric,
+            metric="cosine",
             seed=self.seed + offset,
             iterations=int(facts[1]),
             converged=bool(facts[2]),
             ids_V=self.keys.ids_V,
         )
 
+    def others(self, index: int) -> list[Matcher]:
+        """The judges of probes of other base classes; of the others at all where there is one class."""
+        base = self.probes[index].base
+        return [m for m in self.matchers if m.probe.base != base] or [
+            m for m in self.matchers if m.probe is not self.probes[index]
+        ]
+
     def foreign(self, index: int) -> KnowledgeProbe:
-        """A probe of another base class, to list in the context as a control."""
+        """A probe of another base class, to list in the context beside."""
         base = self.probes[index].base
         others = [other for other in self.probes[index + 1 :] + self.probes[:index] if other.base != base]
         return others[0] if others else self.probes[(index + 1) % len(self.probes)]
@@ -90,21 +109,43 @@ class ClusterExample:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterStage:
-    """How alike the keys of one cluster are, and whether letters, digits and months lie together."""
+    """How alike the keys of one cluster are, and whether tokens that belong together lie together."""
 
     cohesion: Cohesion
-    groups: dict[str, Concentration]
+    shuffled: Cohesion
+    """The same of shuffled keys and their clusters."""
+
+    together: dict[str, float]
+    """By group, the share of its pairs of tokens that are in one cluster."""
+
+    drawn: dict[str, float]
+    """The same of other tokens of like ids, mean over draws."""
+
     examples: list[ClusterExample]
     """The three largest clusters and a middling one."""
 
 
-def cluster_stage(context: Context, metric: Metric, offset: int) -> ClusterStage:
-    """One metric and start of k-means."""
-    clusters = context.clusters(offset, metric)
+def cluster_stage(context: Context, offset: int) -> ClusterStage:
+    """One start of k-means."""
+    clusters, shuffled = context.clusters(offset), context.clusters(offset, shuffled=True)
     order = clusters.sizes_C.argsort(descending=True).tolist()
+    seed, labels_V = context.seed + offset, clusters.labels_V
+    generator = torch.Generator().manual_seed(seed)
+    together, drawn = {}, {}
+    for name, tokens in _groups(context).items():
+        rows_N = clusters.rows(tokens)
+        together[name] = _pairs_together(labels_V[rows_N])
+        # A draw of as many tokens, each from the hundred ids on either side of one of the group.
+        near = [
+            (rows_N + torch.randint(-NEAR, NEAR + 1, rows_N.shape, generator=generator)).clamp(0, len(labels_V) - 1)
+            for _ in range(DRAWS)
+        ]
+        drawn[name] = float(np.mean([_pairs_together(labels_V[rows]) for rows in near]))
     return ClusterStage(
-        cohesion=clusters.cohesion(context.keys, seed=context.seed + offset),
-        groups=groups(context.loaded, clusters),
+        cohesion=clusters.cohesion(context.keys, seed=seed),
+        shuffled=shuffled.cohesion(context.shuffled_keys, seed=seed),
+        together=together,
+        drawn=drawn,
         examples=[
             ClusterExample(
                 size=int(clusters.sizes_C[cluster]), tokens=clusters.examples(context.loaded.tokenizer, cluster, 10)
@@ -114,6 +155,30 @@ def cluster_stage(context: Context, metric: Metric, offset: int) -> ClusterStage
     )
 
 
+NEAR, DRAWS = 100, 10
+"""How far in ids a drawn token may be (ids follow the order of merges, so frequency), and how often is drawn."""
+
+
+def _groups(context: Context) -> dict[str, list[int]]:
+    """Letters, digits and months, and the words of each base class: those that are one token, where there are five."""
+    words = dict(GROUPS)
+    for question in context.probes:
+        if question.id == question.base:
+            words[question.id] = tuple(f" {spellings[0]}" for spellings in question.answers)
+    rows = {name: [text_ids(context.loaded, text) for text in texts] for name, texts in words.items()}
+    single = {name: sorted({row[0] for row in group if len(row) == 1}) for name, group in rows.items()}
+    known = context.loaded.known_ids
+    kept = {name: [token for token in tokens if token in known] for name, tokens in single.items()}
+    return {name: tokens for name, tokens in kept.items() if len(tokens) >= 5}
+
+
+def _pairs_together(labels_N: torch.Tensor) -> float:
+    """Share of the pairs that have one label."""
+    sizes = torch.bincount(labels_N).double()
+    n = len(labels_N)
+    return float((sizes * (sizes - 1)).sum() / (n * (n - 1)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class RanksInClusters:
     """The ranks after the top and the clusters of the top, at one start of k-means."""
@@ -121,21 +186,27 @@ class RanksInClusters:
     inside: list[bool]
     """Of each of these ranks, whether it is in a cluster of the top."""
 
-    giant: list[bool]
-    """Whether it is in one of the few clusters that hold most of the rare tokens."""
-
-    uniform: float
-    """Expected share inside of a draw from the whole vocabulary."""
-
     banded: float
-    """The same of a draw of like token ids, which follow frequency."""
+    """Expected share inside of a draw of like token ids, which follow frequency."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListEffect:
+    """What lists in the context do to the first tokens of right answers, mean over tokens and splits."""
+
+    fall: float
+    """Doublings of the rank."""
+
+    rise: float
+    """Nats of log-probability."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeStage:
-    """One probe on one model."""
+    """One probe on one model by one prompt."""
 
     id: str
+    base: str
     answers: int
     """Right answers known."""
 
@@ -145,151 +216,86 @@ class ProbeStage:
     gold: list[bool]
     """Of each rank, whether the answer that begins with it is right."""
 
+    others: float
+    """Share of the ranks' answers that are right by the list of another class, mean over classes."""
+
     clusters: list[RanksInClusters]
-    lists: dict[str, AfterList]
-    """The top tokens under "none", "own 10", "shuffled 10", "foreign 10" and so on."""
+    shuffled: list[RanksInClusters]
+    """In clusters of shuffled keys."""
 
-    arms: dict[str, ListScore]
-    """Navigation and every baseline, each at the same number of answers."""
+    lists: dict[str, ListEffect]
+    """Under "own", "same-class" and "foreign" lists; empty where the model has too few right answers."""
 
 
-def probe_stage(context: Context, index: int) -> ProbeStage:
-    """Ranks judged and looked up in the key space, explored tokens under lists, navigation and its baselines."""
-    scale, question = context.scale, context.probes[index]
-    matcher = Matcher(question, "prefix")
-    probing = Probing(context.loaded, question.instruction, max_new_tokens=ANSWER_TOKENS)
+def probe_stage(context: Context, prompt: Prompt, index: int) -> ProbeStage:
+    """Ranks judged and looked up in the key space, and explored tokens under lists."""
+    scale, question, match = context.scale, context.probes[index], context.matchers[index].match
+    probing = Probing(context.loaded, question.instruction, max_new_tokens=ANSWER_TOKENS, chat=prompt == "chat")
     tokens = probing.ranked(scale.ranks)
+    texts = probing.answers(tokens)
+    right = [text for text in texts if match(text) is not None]
+    others = [np.mean([other.match(text) is not None for text in texts]) for other in context.others(index)]
+    offsets = range(scale.seeds)
     return ProbeStage(
         id=question.id,
+        base=question.base,
         answers=len(question.answers),
         unreachable=len(unreachable(context.loaded, question.answers)),
-        gold=[matcher.match(text) is not None for text in probing.answers(tokens)],
-        clusters=[_in_clusters(context, tokens, offset) for offset in range(scale.seeds)],
-        lists=_under_lists(context, index, probing, tokens[: scale.top]),
-        arms=_arms(context, question, probing, matcher),
+        gold=[match(text) is not None for text in texts],
+        others=float(np.mean(others)),
+        clusters=[_in_clusters(context.clusters(offset), tokens, scale.top) for offset in offsets],
+        shuffled=[_in_clusters(context.clusters(offset, shuffled=True), tokens, scale.top) for offset in offsets],
+        lists=_under_lists(context, index, probing, right),
     )
 
 
-def _in_clusters(context: Context, tokens: list[int], offset: int) -> RanksInClusters:
-    clusters = context.clusters(offset)
-    labels_V, ranked_N, top = clusters.labels_V, clusters.rows(tokens), context.scale.top
-    giants = torch.isin(labels_V[ranked_N[top:]], torch.tensor(clusters.giants(), dtype=torch.int64))
+def _in_clusters(clusters: KeyClusters, tokens: list[int], top: int) -> RanksInClusters:
+    labels_V, ranked_N = clusters.labels_V, clusters.rows(tokens)
     return RanksInClusters(
         inside=in_top_clusters(labels_V[ranked_N], top).tolist(),
-        giant=giants.tolist(),
-        uniform=expected_share(labels_V, ranked_N, top),
         # A band of a small vocabulary keeps 200 tokens to draw from.
         banded=expected_share(labels_V, ranked_N, top, bands=min(BANDS, max(1, len(labels_V) // 200))),
     )
 
 
-def _under_lists(context: Context, index: int, probing: Probing, tokens: list[int]) -> dict[str, AfterList]:
-    """The explored first tokens with nothing listed, their own answers, those shuffled, and foreign ones."""
-    lists = {"none": probing.after_list([], tokens)}
+def _under_lists(context: Context, index: int, probing: Probing, right: list[str]) -> dict[str, ListEffect]:
+    """Right answers of the model, split into a list that is put into the context and one that isn't, and the reverse.
+
+    An answer stands for its class alone, and for the token that it begins with in the list.
+    """
+    strict = Matcher(context.probes[index], "strict")
+    by_token: dict[int, str] = {}
+    for text in {strict.match(text): text for text in right if strict.match(text) is not None}.values():
+        token = probing.opens(text)
+        if token is not None:
+            by_token.setdefault(token, text)
+    size = min(LISTED, len(by_token) // 2)
+    if size < LEAST_LISTED:
+        return {}
     mix = random.Random(context.seed + index)
-    foreign = [spellings[0] for spellings in context.foreign(index).answers]
-    for length in (length for length in LISTS if length <= context.scale.ranks):
-        own = probing.answers(probing.ranked(length))
-        shuffled = mix.sample(own, len(own))
-        drawn = mix.sample(range(max(length, len(foreign))), length)
-        other = [foreign[number % len(foreign)] for number in drawn]
-        for name, listed in (("own", own), ("shuffled", shuffled), ("foreign", other)):
-            lists[f"{name} {length}"] = probing.after_list(listed, tokens)
-    return lists
-
-
-def _arms(context: Context, question: KnowledgeProbe, probing: Probing, matcher: Matcher) -> dict[str, ListScore]:
-    """How navigation and each baseline do with the same number of answers."""
-    scale = context.scale
-    count, labels_V = scale.rounds * scale.per_round, context.clusters(0).labels_V
-    navigator = Navigator(
-        context.loaded,
-        rounds=scale.rounds,
-        per_round=scale.per_round,
-        max_new_tokens=ANSWER_TOKENS,
-        chat_template=False,
-    )
-    known = [spellings[0] for spellings in question.answers]
-    given = random.Random(context.seed).sample(known, min(GIVEN, len(known) // 2))
-    one_round = Navigator(context.loaded, config=navigator.config, rounds=1, per_round=count)
-    base = probing.template.listed(probing.template.base(question.instruction), given)
-    arms = {
-        "navigation": navigator.explore(question.instruction).texts,
-        "list given for free": one_round.continued([base])[0].texts,
+    other = [spellings[0] for spellings in context.foreign(index).answers]
+    effects: dict[str, list[tuple[float, float]]] = {"own": [], "same-class": [], "foreign": []}
+    for _ in range(SPLITS):
+        chosen = mix.sample(sorted(by_token), 2 * size)
+        before = probing.after_list([], chosen)
+        halves = slice(0, size), slice(size, 2 * size)
+        lists = [[by_token[token] for token in chosen[half]] for half in halves]
+        for half, listed in zip(halves, lists, strict=True):
+            after = probing.after_list(listed, chosen)
+            falls, rises = _changes(before, after)
+            for kind, at in (("own", half), ("same-class", halves[1 - halves.index(half)])):
+                effects[kind] += list(zip(falls[at], rises[at], strict=True))
+        after = probing.after_list(mix.sample(other, min(size, len(other))), chosen)
+        effects["foreign"] += list(zip(*_changes(before, after), strict=True))
+    return {
+        kind: ListEffect(fall=float(np.mean([fall for fall, _ in pairs])), rise=float(np.mean([r for _, r in pairs])))
+        for kind, pairs in effects.items()
     }
-    for name, answers in baseline_answers(probing, count, labels_V, context.keys, seed=context.seed).items():
-        arms[name] = answers()
-    return {name: score(texts, matcher.match) for name, texts in arms.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class OpenTexts:
-    """What one way wrote to an open instruction."""
-
-    texts: list[str]
-    diversity: Diversity
-
-
-def open_stage(context: Context, index: int) -> dict[str, OpenTexts]:
-    """Texts to one open instruction: navigated, static, and sampled at temperature 1."""
-    scale, instruction = context.scale, OPEN[index]
-    count = scale.open_rounds * scale.open_per_round
-    probing = Probing(context.loaded, instruction, max_new_tokens=scale.open_tokens)
-    navigator = Navigator(
-        context.loaded,
-        rounds=scale.open_rounds,
-        per_round=scale.open_per_round,
-        max_new_tokens=scale.open_tokens,
-        chat_template=False,
+def _changes(before: AfterList, after: AfterList) -> tuple[list[float], list[float]]:
+    """Of each token the doublings of its rank and the change of its log-probability."""
+    return (
+        (np.log2(after.ranks) - np.log2(before.ranks)).tolist(),
+        np.subtract(after.logprobs, before.logprobs).tolist(),
     )
-    arms = {
-        "navigation": navigator.explore(instruction).texts,
-        "static": probing.answers(probing.ranked(count)),
-        "temperature 1": generated(probing, count, context.seed, temperature=1.0, top_k=0),
-    }
-    return {name: OpenTexts(texts=texts, diversity=diversity(texts)) for name, texts in arms.items()}
-
-
-_STORIES = (
-    (
-        "Tom has {a} apples. He buys {b} more apples and gives {c} apples to Ann. How many apples does Tom have?",
-        "a+b-c",
-    ),
-    ("A box holds {a} pens. There are {b} boxes, and {c} pens are lost. How many pens are left?", "a*b-c"),
-    ("Ann has {a} books and Tom has {b} books. They buy {c} books together. How many books do they have?", "a+b+c"),
-)
-
-
-def problems(count: int, seed: int) -> list[tuple[str, str]]:
-    """Word problems of two steps with their answers (written for this project)."""
-    drawn = random.Random(seed)
-    pairs = []
-    for number in range(count):
-        story, rule = _STORIES[number % len(_STORIES)]
-        a, b = drawn.randint(3, 12), drawn.randint(2, 9)
-        c = drawn.randint(1, 5)
-        answer = {"a+b-c": a + b - c, "a*b-c": a * b - c, "a+b+c": a + b + c}[rule]
-        pairs.append((story.format(a=a, b=b, c=c), str(answer)))
-    return pairs
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChainStage:
-    """Solutions of the word problems, with navigation and without."""
-
-    answers: list[str]
-    """The right ones."""
-
-    navigation: list[Solution]
-    static: list[Solution]
-
-
-def chain_stage(context: Context) -> ChainStage:
-    """Four paths a problem, either way."""
-    pairs = problems(context.scale.problems, context.seed)
-    questions = [question for question, _ in pairs]
-    navigated, static = (
-        solve(context.loaded, questions, max_new_tokens=context.scale.path_tokens, navigate=navigate)
-        for navigate in (True, False)
-    )
-    return ChainStage(answers=[answer for _, answer in pairs], navigation=navigated, static=static)

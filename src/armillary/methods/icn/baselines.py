@@ -2,12 +2,13 @@
 
 Orders of first tokens (the answers then follow greedily): ``static``, ``cluster cap``, ``key MMR``, ``query
 projection``. Answers drawn or searched by transformers: temperatures, nucleus, top-k, min-p, beams. And the model's
-own list in one pass. Diverse beam search has left transformers for a hub repository of remote code, which is not run
+own list in one answer. Diverse beam search has left transformers for a hub repository of remote code, which is not run
 here; plain beam search stands in for it.
 """
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,10 +16,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from armillary.errors import UsageError
 from armillary.methods.icn.core import capped_order, mmr_order, project_out
 from armillary.methods.icn.keys import KeySpace
 from armillary.methods.icn.probing import Probing
-from armillary.scoring import greedy
+from armillary.methods.icn.templates import NUMBERED_LIST, ListTemplate, opened_prompt
+from armillary.models import LoadedModel
+from armillary.models.batches import encode, pad
 from armillary.scoring.decoding import end_tokens
 
 POOL = 1000
@@ -33,9 +37,10 @@ SAMPLINGS: dict[str, dict[str, Any]] = {
     "temperature 1.5": {"temperature": 1.5, "top_k": 0},
     "nucleus 0.95": {"top_p": 0.95, "top_k": 0},
     "top-k 40": {"top_k": 40},
+    "sampling": {"temperature": 1.0, "top_k": 50},
     "min-p 0.1": {"min_p": 0.1, "top_k": 0},
 }
-"""Settings of ``generate`` by name."""
+"""Settings of ``generate`` by name; "sampling" is what transformers does by default."""
 
 
 def first_token_orders(
@@ -96,26 +101,84 @@ def generated(probing: Probing, count: int, seed: int, **settings: Any) -> list[
     return [str(text).split(probing.template.stop)[0].strip() for text in texts]
 
 
-def listed_at_once(probing: Probing, count: int) -> list[str]:
-    """The model's own greedy list from the open first item, one pass, at most ``count`` items.
+AT_ONCE: dict[str, str] = {
+    "list in one answer": "{instruction} List {count} of them.",
+    "verbalised sampling": "{instruction} List {count} of them, each with its probability.",
+}
+"""What the user asks for many answers in one; the second after "Verbalized Sampling" (Zhang and others, 2025)."""
 
-    Only closed items count; a model that stops early or loops gives fewer. For lists of quoted items.
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenList:
+    """A list that a model wrote in one answer."""
+
+    items: list[str]
+    tokens: int
+    """Tokens written, the last item's rest included."""
+
+
+@torch.inference_mode()
+def listed_at_once(
+    loaded: LoadedModel,
+    instructions: Sequence[str],
+    count: int,
+    *,
+    way: str = "list in one answer",
+    template: ListTemplate = NUMBERED_LIST,
+    chat: bool = True,
+    item_tokens: int = 10,
+    seed: int = 0,
+) -> list[WrittenList]:
+    """The list that the model writes to each instruction in one answer, which begins with the first item's mark.
+
+    Drawn as transformers does by default (temperature 1, top-k 50), with repetition penalty 1.1; at most ``count``
+    items and ``count * item_tokens`` tokens. A model that stops early or rambles gives fewer. UsageError for a way
+    that ``AT_ONCE`` lacks.
     """
-    branch = greedy(
-        probing.prompts,
-        probing.query_1D,
-        [0],
-        max_new_tokens=count * probing.max_new_tokens,
-        stop_ids=end_tokens(probing.loaded),
-    )[0]
-    text = '"' + str(probing.loaded.tokenizer.decode(branch, skip_special_tokens=True))
-    return [item.strip() for item in re.findall(r'"([^"\n]*)"', text)][:count]
+    if way not in AT_ONCE:
+        raise UsageError(f"{way!r} is no way to ask for a list; there are {', '.join(AT_ONCE)}.")
+    model: Any = loaded.model
+    requests = [AT_ONCE[way].format(instruction=instruction, count=count) for instruction in instructions]
+    rows = encode(loaded, [opened_prompt(loaded, template, request, chat=chat) for request in requests])
+    ids_BT, mask_BT = pad(rows, side="left", device=loaded.device)
+    ends = end_tokens(loaded)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = model.generate(
+            ids_BT,
+            attention_mask=mask_BT,
+            do_sample=True,
+            temperature=1.0,
+            top_k=50,
+            repetition_penalty=1.1,
+            max_new_tokens=count * item_tokens,
+            suppress_tokens=list(loaded.nameless_ids) or None,
+            pad_token_id=ends[0] if ends else 0,
+        )[:, ids_BT.shape[1] :].tolist()
+    lists = []
+    for row in drawn:
+        length = next((index + 1 for index, token in enumerate(row) if token in ends), len(row))
+        text = template.opened(1) + str(loaded.tokenizer.decode(row[:length], skip_special_tokens=True))
+        lists.append(WrittenList(items=items(text)[:count], tokens=length))
+    return lists
+
+
+def items(text: str) -> list[str]:
+    """The items of a written list: what stands between quotes on a line, else the line without number and remark."""
+    listed = []
+    for line in text.splitlines():
+        marked = re.match(r"\s*(?:\d+[.):]|[-*])\s*(.*)", line)
+        if marked:
+            quoted = re.match(r'"([^"]*)', marked[1])
+            item = quoted[1] if quoted else re.split(r"\s[-\u2013(]|:", marked[1].replace("*", ""))[0]
+            listed += [item.strip()] if item.strip() else []
+    return listed
 
 
 def baseline_answers(
     probing: Probing, count: int, clusters_V: Int[Tensor, " v"], keys: KeySpace, *, seed: int
 ) -> dict[str, Callable[[], list[str]]]:
-    """Every baseline by name, as a call that gives its answers."""
+    """Every baseline that starts from the open first item by name, as a call that gives its answers."""
     orders = first_token_orders(probing, count, clusters_V, keys)
     arms: dict[str, Callable[[], list[str]]] = {
         name: partial(probing.answers, tokens) for name, tokens in orders.items()
@@ -123,5 +186,4 @@ def baseline_answers(
     for name, settings in SAMPLINGS.items():
         arms[name] = partial(generated, probing, count, seed, **settings)
     arms["beams"] = partial(generated, probing, count, seed, num_beams=count)
-    arms["list at once"] = partial(listed_at_once, probing, count)
     return arms

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from armillary.methods.icn.core import expected_share, in_top_clusters
 from armillary.methods.icn.keys import ClusterFacts, Cohesion, Concentration, KeyClusters, KeySpace, auto_clusters
@@ -126,7 +125,7 @@ def survey(
     keys = KeySpace.from_model(loaded)
     count = min(MOST_CLUSTERS, auto_clusters(keys.vocabulary_size)) if clusters is None else clusters
     real = keys.cluster(count, metric, seed=seed, max_iterations=PASSES)
-    shuffled = KeySpace(_shuffled(keys.keys_VD, seed), keys.ids_V)
+    shuffled = keys.shuffled(seed)
     null = shuffled.cluster(count, metric, seed=seed, max_iterations=PASSES)
     held = [cluster for cluster in range(real.n_clusters) if int(real.sizes_C[cluster])]
     centers_CD = torch.stack([keys.centred(real.members(cluster)).mean(0).cpu() for cluster in held]).double().numpy()
@@ -162,16 +161,6 @@ def groups(loaded: LoadedModel, clusters: KeyClusters) -> dict[str, Concentratio
         if len(single) >= 3:
             concentrations[name] = clusters.concentration(single)
     return concentrations
-
-
-def _shuffled(keys_VD: Tensor, seed: int) -> Tensor:
-    """Every coordinate shuffled over the vocabulary: the same distributions, and no groups."""
-    generator = torch.Generator().manual_seed(seed)
-    out_VD = torch.empty(keys_VD.shape, dtype=torch.float32)
-    for dimension in range(keys_VD.shape[1]):
-        order_V = torch.randperm(len(keys_VD), generator=generator)
-        out_VD[:, dimension] = keys_VD[:, dimension].cpu().float()[order_V]
-    return out_VD
 
 
 def _on_a_plane(unit_CD: Array, seed: int) -> NDArray[Any]:

@@ -164,6 +164,15 @@ class KeySpace:
             ids_V=self.ids_V,
         )
 
+    def shuffled(self, seed: int) -> "KeySpace":
+        """Every coordinate shuffled over the vocabulary, on the CPU: the same distributions, and no groups."""
+        generator = torch.Generator().manual_seed(seed)
+        out_VD = torch.empty(self.keys_VD.shape, dtype=torch.float32)
+        for dimension in range(self.keys_VD.shape[1]):
+            order_V = torch.randperm(self.vocabulary_size, generator=generator)
+            out_VD[:, dimension] = self.keys_VD[:, dimension].cpu().float()[order_V]
+        return KeySpace(out_VD, self.ids_V)
+
     @property
     def _dtype(self) -> torch.dtype:
         return torch.promote_types(self.keys_VD.dtype, torch.float32)

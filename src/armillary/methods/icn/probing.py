@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.errors import UsageError
-from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate, rank_of
+from armillary.methods.icn.templates import NUMBERED_LIST, FirstTokens, ListTemplate, opened_prompt, rank_of
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
 from armillary.models.prompts import continuation_ids
@@ -32,10 +32,12 @@ class Probing:
         template: ListTemplate = NUMBERED_LIST,
         *,
         max_new_tokens: int = 12,
+        chat: bool = True,
     ) -> None:
+        """``chat`` asks through the model's chat template, where it has one; without it the prompt is plain text."""
         self.loaded, self.template, self.max_new_tokens = loaded, template, max_new_tokens
         self.first = FirstTokens(loaded, template.stop)
-        self.base: list[int] = encode(loaded, [template.base(instruction)])[0]
+        self.base: list[int] = encode(loaded, [opened_prompt(loaded, template, instruction, chat=chat)])[0]
         self.prompts = CachedPrompts(loaded)
         self.query_1D = self.prompts.read([self.base])
         self._texts: dict[int, str] = {}
@@ -75,6 +77,12 @@ class Probing:
                 text = str(self.loaded.tokenizer.decode(branch, skip_special_tokens=True))
                 self._texts[token] = text.split(self.template.stop)[0].strip()
         return [self._texts[token] for token in tokens]
+
+    def opens(self, answer: str) -> int | None:
+        """The token that this answer begins with in a list; None where it runs together with the mark before it."""
+        mark = continuation_ids(self.loaded, self.template.opened(1))
+        row = continuation_ids(self.loaded, self.template.opened(1) + self.template.cleaned(answer))
+        return row[len(mark)] if row[: len(mark)] == mark and len(row) > len(mark) else None
 
     def after_list(self, listed: Sequence[str], tokens: Sequence[int]) -> "AfterList":
         """Where these first tokens stand once a list is in the context."""
