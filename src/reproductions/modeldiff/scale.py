@@ -9,7 +9,7 @@ from armillary.cli.reproduce import Preset
 class ZooScale:
     """Size of the character models and of their training."""
 
-    steps: int = 400
+    steps: int = 300
     less: float = 0.25
     """Share of the steps that "trained less" gets, with a schedule of its own."""
 
@@ -40,7 +40,7 @@ class Scale:
     pairs: int = 12
     """Pairs of tables of each kind, each with its own models: what their intervals rest on."""
 
-    repeats: int = 15
+    repeats: int = 12
     """Repeated runs of each pair, for the coverage of intervals."""
 
     table_samples: int = 2000
@@ -50,7 +50,7 @@ class Scale:
     tempering_pairs: int = 16
     sweeps: int = 400
     chains: int = 64
-    grid_pairs: int = 8
+    grid_pairs: int = 6
     grid_draws: int = 200_000
     replicates: int = 1000
     """Bootstrap resamples."""
@@ -59,7 +59,7 @@ class Scale:
     """Families of character models, and with them what intervals of kinship rest on."""
 
     zoo_length: int = 20
-    zoo_samples: int = 4000
+    zoo_samples: int = 3000
     zoo: ZooScale = ZooScale()
     real_length: int = 16
     real_samples: int = 256
