@@ -347,7 +347,7 @@ CLAIMS: tuple[Claim, ...] = (
         paper='v2 regularises "on the gradient to promote updating with larger step sizes", and CoMMIT does better '
         "than CoMMIT-CLR; its formula could not be had, and ours is another: it acts on the output's movement.",
         quantity="Final loss of lift with our regulariser relative to lift, less 1, from equal rates, paired by seed. "
-        "Of five weights from 0.01 to 3 the one with the lowest loss on a seed that is not judged, of those that move "
+        "Of four weights from 0.01 to 1 the one with the lowest loss on a seed that is not judged, of those that move "
         "the output by a tenth more a step; right answers beside.",
         rule=f"Holds if the interval lies below -{NOTHING} (ours: less is no gain to speak of); fails if it lies at "
         "or above. Loss at equal steps decides, since larger steps are to make learning faster.",

@@ -23,7 +23,7 @@ _CONTROLS = (
 REAL_CLAIMS: tuple[Claim, ...] = (
     *(repairs(start, "audio/") for start in SLOW),
     more_than_larger_rates("audio/"),
-    beats_baselines("audio/", blocks=20),
+    beats_baselines("audio/", blocks=10),
     Claim(
         id="real-rebalances",
         statement="On real weights, where the encoder's rate is a hundred times below what balances it, the scheduler "

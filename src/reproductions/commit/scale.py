@@ -45,7 +45,7 @@ class Arm:
     """Settings of ``CoMMITConfig`` beside how often is probed; None for the baselines, which are only watched."""
 
 
-AUX_WEIGHTS = (0.01, 0.1, 0.3, 1.0, 3.0)
+AUX_WEIGHTS = (0.01, 0.1, 0.3, 1.0)
 """Of our regulariser: from the one it was first tried with, at which it does nothing, to where it hurts."""
 
 LEAST_MOVED = 0.1
@@ -151,7 +151,7 @@ class Scale:
     timed_rounds: int = 20
     """Pairs of ten steps, one plain and one with a probe."""
 
-    model_steps: int = 26
+    model_steps: int = 21
     """Of the given model with its new connector; the last one may be probed."""
 
     model_batch: int = 4
@@ -187,7 +187,7 @@ _ALL = 1000
 
 SOUND_SCALES: dict[Preset, Scale] = {
     "quick": replace(SCALES["quick"], steps=6, watch_every=3, watched=_ALL, questions=_ALL),
-    "laptop": replace(SCALES["laptop"], steps=100, block=20, watch_every=10, watched=_ALL, questions=_ALL),
+    "laptop": replace(SCALES["laptop"], steps=60, block=10, watch_every=5, watched=_ALL, questions=_ALL),
     "gpu": replace(SCALES["gpu"], steps=240, block=20, layers=2, width=64, inner=176, watched=_ALL, questions=_ALL),
 }
 """Sounds are few, and longer training learns them by heart."""
