@@ -55,7 +55,7 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Related prompts correlate more than unrelated ones.",
         paper="City-country 0.89 against fruit-color 0.48 and CEO-company 0.55 (Table 4).",
         quantity="Centred correlation (each row's mean over its words removed) of city-country less that of the "
-        "favourite-colour control from the same subjects; t interval over seeds of subjects.",
+        "favourite-colour control, both with the widest ends over splits of the subjects.",
         rule="Holds if the difference is above 0 with its interval, fails if it is at or below 0.",
         decide=above("city-country minus city-color/centred"),
         controls=(
@@ -97,8 +97,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="resilient",
         statement="The map fitted before fine-tuning keeps predicting after it.",
         paper="Figures 8, 9, 19 and 21 (drop mostly small, larger in smaller models).",
-        quantity="city-country: correlation of the old map on the base less that on a copy really fine-tuned on "
-        "other text; t interval over tunes, each with its own texts and subjects.",
+        quantity="city-country: correlation of the old map on the base less that on a copy really fine-tuned on other "
+        "text; t interval over tunes, each with its own texts and test subjects.",
         rule="Survives if the drop is at most 0.15 with its interval, fails if it is above: the paper's drops are "
         "mostly below 0.1, and its small models lose more.",
         decide=at_most("resilience/drop", 0.15),
@@ -113,9 +113,8 @@ CLAIMS: tuple[Claim, ...] = (
                 rule=above("resilience/before minus untrained map", 0.3),
             ),
         ),
-        null="The map of an untrained model of the same shape and tokens, drawn by seed, on the tuned model's "
-        "logits; 100 fits to shuffled pairing.",
-        needs=("resilience/before", "resilience/after", "resilience/untrained map", "resilience/permuted"),
+        null="The map of an untrained model of the same shape and tokens, drawn by seed, on the tuned model's logits.",
+        needs=("resilience/before", "resilience/after", "resilience/untrained map"),
     ),
     Claim(
         id="gradients",

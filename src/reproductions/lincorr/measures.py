@@ -54,7 +54,7 @@ class LincorrStages:
     """What all stages gave."""
 
     correlations: Sequence[StudyScores]
-    """By seed."""
+    """By split of the subjects."""
 
     knowledge: Mapping[str, Knowledge]
     """By relation."""
@@ -105,13 +105,13 @@ def notes(stages: LincorrStages) -> dict[str, str]:
     return notes | {claim: reason for claim, reason in why.items() if reason}
 
 
-def over_seeds(studies: Sequence[StudyScores], relation: str) -> list[RelationScores]:
-    """The scores of one relation at each seed at which it could be measured."""
+def over_splits(studies: Sequence[StudyScores], relation: str) -> list[RelationScores]:
+    """The scores of one relation at each split at which it was measured."""
     return [study.results[relation] for study in studies if relation in study.results]
 
 
 def envelope(intervals: Sequence[Interval]) -> Interval:
-    """Mean over seeds, with the widest ends of the seeds' own intervals: never narrower than any seed."""
+    """Mean over splits, with the widest ends of their own intervals: never narrower than any split's."""
     lows = [interval.low for interval in intervals if interval.low is not None]
     highs = [interval.high for interval in intervals if interval.high is not None]
     return Interval(
@@ -120,14 +120,14 @@ def envelope(intervals: Sequence[Interval]) -> Interval:
         high=max(highs) if highs else None,
         n=len(intervals),
         level=intervals[0].level,
-        how=f"mean of {len(intervals)} seeds, widest ends of their intervals ({intervals[0].how})",
+        how=f"mean of {len(intervals)} splits, widest ends of their intervals ({intervals[0].how})",
     )
 
 
 def _correlations(studies: Sequence[StudyScores]) -> dict[str, Interval]:
     out: dict[str, Interval] = {}
     for name in studies[0].results:
-        scores = over_seeds(studies, name)
+        scores = over_splits(studies, name)
         for field, label in CORRELATIONS.items():
             values = [value for row in scores if (value := getattr(row, field)) is not None]
             if values:
@@ -153,11 +153,15 @@ def _correlations(studies: Sequence[StudyScores]) -> dict[str, Interval]:
                         for hit in hits
                     ]
                 )
-    pairs = zip(*(over_seeds(studies, name) for name in ("city-country", "city-color")), strict=False)
-    differences = [related.centred.estimate - control.centred.estimate for related, control in pairs]
-    # None where the tokenizer can't say the words of one of them.
-    if differences:
-        out["city-country minus city-color/centred"] = across_seeds(differences, how=_over(differences, "seeds"))
+    related, control = (out.get(f"{name}/centred") for name in ("city-country", "city-color"))
+    if related is not None and control is not None:
+        out["city-country minus city-color/centred"] = Interval(
+            estimate=related.estimate - control.estimate,
+            low=related.lower - control.upper,
+            high=related.upper - control.lower,
+            n=related.n,
+            how="the furthest apart that the ends of the two intervals can be",
+        )
     return out
 
 
@@ -200,18 +204,15 @@ def _gradients(gradients: Mapping[str, GradientCorrelation], study: StudyScores)
 
 
 def _tunes(tunes: Sequence[Tune]) -> dict[str, Interval]:
-    first = [tune.transfer.before.estimate for tune in tunes]
     values = {
-        "before": first,
-        "after": [tune.transfer.after.estimate for tune in tunes],
-        "refitted": [tune.transfer.refitted.estimate for tune in tunes],
-        "drop": [tune.transfer.drop.estimate for tune in tunes],
+        "before": [tune.before for tune in tunes],
+        "after": [tune.after for tune in tunes],
+        "drop": [tune.before - tune.after for tune in tunes],
         "untrained map": [tune.untrained for tune in tunes],
-        "before minus untrained map": [a - tune.untrained for a, tune in zip(first, tunes, strict=True)],
+        "before minus untrained map": [tune.before - tune.untrained for tune in tunes],
         "fall of the loss": [tune.nll_before - tune.nll for tune in tunes],
     }
-    out = {f"resilience/{name}": across_seeds(row, how=_over(row, "tunes")) for name, row in values.items()}
-    return out | {"resilience/permuted": envelope([tune.transfer.permuted for tune in tunes])}
+    return {f"resilience/{name}": across_seeds(row, how=_over(row, "tunes")) for name, row in values.items()}
 
 
 def _edits(prefix: str, stage: EditStage) -> dict[str, Interval]:

@@ -39,14 +39,14 @@ def tables(stages: LincorrStages, measures: Mapping[str, Interval]) -> dict[str,
         if edit.took
     ]
     tuning: list[list[Cell]] = [
-        [seed, tune.relative_change, tune.nll_before, tune.nll, tune.transfer.before.estimate,
-         tune.transfer.after.estimate, tune.transfer.refitted.estimate, tune.untrained]
+        [seed, tune.relative_change, tune.nll_before, tune.nll, tune.before,
+         tune.after, tune.untrained]
         for seed, tune in enumerate(stages.tunes)
     ]  # fmt: skip
     return {
         "fit-exists": [
             Table(
-                title="All scores (city-country, city-color and add1-add2: mean over seeds; others: one seed)",
+                title="All scores (city-country, city-color and add1-add2: mean over splits; others: one split)",
                 columns=["relation", *CORRELATIONS.values()],
                 rows=correlations,
                 note=f"Left out: {left_out}" if left_out else "",
@@ -80,7 +80,6 @@ def tables(stages: LincorrStages, measures: Mapping[str, Interval]) -> dict[str,
                     "after",
                     "old map before",
                     "after",
-                    "refitted",
                     "untrained map",
                 ],
                 rows=tuning,
@@ -99,7 +98,7 @@ def _precision(study: StudyScores) -> Table:
         title="Do the weights of each relation name right answers?",
         columns=["relation", "N", "hit@N", "answers exchanged", "exchanges as good", "times relations"],
         rows=rows,
-        note="Raw ridge weights, first seed. The last column is corrected for the number of relations looked at.",
+        note="Raw ridge weights, first split. The last column is corrected for the number of relations looked at.",
     )
 
 

@@ -35,11 +35,11 @@ from reproductions.stages import counted_stages
 
 def run_stages(context: Context) -> LincorrStages:
     """Every stage, each kept as it is finished."""
-    seeds, tunes = context.scale.seeds, context.scale.tunes
-    with counted_stages(context.parts, f"LinCorr on {context.loaded.name}", seeds + tunes + 7) as stages:
+    splits, tunes = context.scale.splits, context.scale.tunes
+    with counted_stages(context.parts, f"LinCorr on {context.loaded.name}", splits + tunes + 7) as stages:
         correlations = [
             stages.run(StudyScores, f"correlations {offset}", partial(correlation_stage, context, offset))
-            for offset in range(seeds)
+            for offset in range(splits)
         ]
         knowledge = stages.run(dict[str, Knowledge], "knowledge", partial(knowledge_stage, context))
         rate = stages.run(RateStage, "rate", partial(rate_stage, context))

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from armillary.data.texts.corpora import corpus_texts
 from armillary.errors import UsageError
 from armillary.methods import lincorr
 from armillary.methods.bricks.growth.grown import untrained_copy
+from armillary.methods.lincorr import core
 from armillary.methods.lincorr.words import Status, WordTable
 from armillary.models import LoadedModel
-from armillary.numerics import pearson_columns
+from armillary.numerics import LinearFit, RidgePath, pearson_columns
 from armillary.numerics.intervals import Interval
 from armillary.progress import track
 from armillary.records.plain import decode
@@ -28,10 +30,12 @@ from reproductions.stages import StageContext
 OTHER_TEXT = "python-reference"
 """Corpus of the fine-tune: far from geography."""
 
+Rows = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Context(StageContext[Scale]):
-    """The model with its relations; the logits of the first seed are read once."""
+    """The model with its relations; their logits are read once."""
 
     def config(self, offset: int = 0, **changes: Any) -> lincorr.LinCorrConfig:
         """Settings of one seed."""
@@ -39,16 +43,9 @@ class Context(StageContext[Scale]):
         return lincorr.LinCorrConfig(**{**settings, **changes})
 
     @cached_property
-    def studies(self) -> dict[int, lincorr.Study]:
-        """By seed, those that were asked for in this process."""
-        return {}
-
-    def study(self, offset: int) -> lincorr.Study:
-        """All relations on the subjects of the first seed, those that claims compare over seeds on the others."""
-        if offset not in self.studies:
-            store, relations = self.store(f"seed {offset}"), JUDGED if offset else RELATIONS
-            self.studies[offset] = lincorr.study(self.loaded, relations, self.config(offset), store=store)
-        return self.studies[offset]
+    def study(self) -> lincorr.Study:
+        """All relations on the same subjects, with the first split of them."""
+        return lincorr.study(self.loaded, RELATIONS, self.config(), store=self.store("first"))
 
     def store(self, name: str) -> Store:
         """Keeps arrays among the parts of the run, under names that begin with this one."""
@@ -60,17 +57,26 @@ class Context(StageContext[Scale]):
 
     @property
     def first(self) -> dict[str, lincorr.RelationTables]:
-        """Tables of the first seed, by relation."""
-        return dict(self.study(0).tables)
+        """Tables with the first split, by relation."""
+        return dict(self.study.tables)
 
-    def fit(self, relation: str, offset: int = 0) -> lincorr.RelationFit:
-        """The ridge map of one seed."""
-        return self.study(offset).results[relation].fit
+    def fit(self, relation: str) -> lincorr.RelationFit:
+        """The ridge map of the first split."""
+        return self.study.results[relation].fit
 
 
 def correlation_stage(context: Context, offset: int) -> lincorr.StudyScores:
-    """Every relation at one seed."""
-    return context.study(offset).scores()
+    """Every relation at the first split of the subjects into halves, those that claims compare at the others."""
+    if not offset:
+        return context.study.scores()
+    config, results = context.config(offset), {}
+    for name in JUDGED:
+        if name in context.first:
+            first = context.first[name]
+            three = (first.source, first.target, first.control)
+            tables = lincorr.relation_tables(first.relation, first.model_name, three, first.gold, config)
+            results[name] = lincorr.measure(tables, config).scores()
+    return lincorr.StudyScores(results=results, skipped={})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +137,14 @@ def gradient_stage(context: Context) -> dict[str, lincorr.GradientCorrelation]:
 class Tune:
     """What one fine-tune did to the map of city-country that was fitted before it."""
 
-    transfer: lincorr.TransferResult
+    before: float
+    """Test correlation of the map on the model that it was fitted on."""
+
+    after: float
+    """On the tuned model's logits, over the same subjects, not fitted anew."""
+
     untrained: float
-    """Test correlation, on the tuned model's logits, of the map of an untrained model of the same shape."""
+    """There, of the map of an untrained model of the same shape."""
 
     relative_change: float
     """Norm of the change of the weights over their norm before."""
@@ -145,25 +156,29 @@ class Tune:
 
 
 def tune_stage(context: Context, offset: int) -> Tune:
-    """One fine-tune on other text; texts, order of training, subjects and untrained model are of this seed."""
-    study, config = context.study(offset), context.config(offset)
-    before, fit = study.tables["city-country"], context.fit("city-country", offset)
+    """One fine-tune on other text; texts, order of training, test subjects and untrained model are of this seed."""
+    tables, fit, config = context.first["city-country"], context.fit("city-country"), context.config(offset)
     train = corpus_texts(OTHER_TEXT, limit=400, seed=config.seed, split="train")
-    held_out = [text[:400] for text in corpus_texts(OTHER_TEXT, limit=24, seed=config.seed, split="test")]
+    held_out = [text[:400] for text in corpus_texts(OTHER_TEXT, limit=16, seed=config.seed, split="test")]
+    tuned = fine_tune(context.loaded, train, FineTuneConfig(steps=context.scale.steps, seed=config.seed))
+    other = untrained_copy(context.loaded, seed=config.seed)
+    rows = np.random.default_rng(config.seed).permutation(tables.test)[: context.scale.tune_subjects]
+    subjects = [tables.source.subjects[row] for row in rows]
+    domains = [lincorr.PromptDomain(template=t.template, words=t.words) for t in (tables.source, tables.target)]
 
     def nll(model: LoadedModel) -> float:
         return float(np.mean(sequence_nll(model, held_out).per_token))
 
-    settings = FineTuneConfig(steps=context.scale.steps, seed=config.seed)
-    tuned = fine_tune(context.loaded, train, settings)
-    after = lincorr.recollect(tuned, before, config)
-    # Fewer subjects serve: whatever the map of an untrained model is, it knows nothing of this one.
-    few = context.config(offset, n=min(config.n, 600), permutations=2)
-    other = lincorr.lincorr(untrained_copy(context.loaded, seed=config.seed), "city-country", few).fit
-    source, target = after.source.rows(after.test), after.target.rows(after.test)
+    def correlation(linear: LinearFit, source: lincorr.LogitTable, target: lincorr.LogitTable, rows: Rows) -> float:
+        return float(pearson_columns(linear.predict(source.rows(rows)), target.rows(rows)).nanmean())
+
+    every = np.arange(len(subjects))
+    after = lincorr.collect(tuned, domains, subjects, config)
+    source, target = (table.rows(every) for table in lincorr.collect(other, domains, subjects, config))
     return Tune(
-        transfer=lincorr.transfer(fit, before, after, config),
-        untrained=float(pearson_columns(other.predict(source), target).nanmean()),
+        before=correlation(fit.linear, tables.source, tables.target, rows),
+        after=correlation(fit.linear, after[0], after[1], every),
+        untrained=correlation(core.solve(RidgePath(source), target, config.ridge), after[0], after[1], every),
         relative_change=relative_change(context.loaded, tuned),
         nll_before=nll(context.loaded),
         nll=nll(tuned),

@@ -37,7 +37,6 @@ GOOD = {
     "resilience/untrained map": about(0.0),
     "resilience/before minus untrained map": about(0.8),
     "resilience/fall of the loss": about(0.4),
-    "resilience/permuted": about(0.0),
     "gradients/rank correlation with logits": about(0.6),
     "edits/took": about(0.9),
     "edits/map": about(0.5),
