@@ -69,7 +69,8 @@ class Scale:
     vocabulary_names: int = 512
     """Names in the vocabulary experiment, of which 128 are held out as in the paper."""
 
-    vocabulary_steps: int = 500
+    vocabulary_steps: int = 300
+    """Enough in a pilot of another seed: 0.999 of the taught texts were learned, 0.79 after half as many."""
 
 
 LAPTOP = Scale()
