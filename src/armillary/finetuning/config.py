@@ -12,7 +12,7 @@ from armillary.runs.settings import OneModelSettings, RunSettings, at_least
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectorConfig(OneModelSettings):
-    """Join a language model with DINOv2-small and train the connector between them on questions about emoji images.
+    """Join a language model with DINOv2-small and train the connector between, on questions about emoji images.
 
     Leaves the model in DIR/model, and a report of what it sees beside the same with shuffled images. A run that was
     killed goes on from its last checkpoint. `armillary data emoji` fetches the images.
@@ -20,23 +20,35 @@ class ConnectorConfig(OneModelSettings):
 
     command: ClassVar[str] = "train connector"
 
-    steps: int = 500
+    steps: int = 600
     """Optimiser steps."""
 
     batch_size: int = 8
-    """Questions in one step."""
+    """Images in one step; each is asked for its name, group, style, colour and a keyword, in one row."""
 
     learning_rate: float = 1e-3
-    """Highest rate of the schedule, a cosine."""
+    """Highest rate of the schedule, a cosine; beside adapters the connector takes a fifth of it."""
 
-    questions: int = 150
+    lora_rank: int = 16
+    """Of adapters of the language model, which learn with the connector and are merged at the end; 0 for none."""
+
+    start_steps: int = 600
+    """Steps in which the connector learns alone, towards embeddings of words that are true of an image; 0 for none."""
+
+    bfloat16: bool = False
+    """Multiply in bfloat16 while training: half as fast again on a processor with AVX512-BF16, slower on others."""
+
+    readings: int = 5
+    """How often on the way validation images are asked about."""
+
+    questions: int = 100
     """Questions of each kind that are asked of the test images, at most."""
 
     pictures: Literal["emoji", "synthetic"] = "emoji"
     """synthetic images and a random vision tower need no download and prove that the path works, nothing else."""
 
     def __post_init__(self) -> None:
-        at_least(self, steps=1, batch_size=1, questions=2)
+        at_least(self, steps=1, batch_size=1, lora_rank=0, start_steps=0, readings=1, questions=2)
         if not self.learning_rate > 0:
             raise UsageError(f"the learning rate must be above 0, got {self.learning_rate:g}.")
 
@@ -48,7 +60,9 @@ class ConnectorConfig(OneModelSettings):
 
     def dry(self) -> Self:
         """A few steps and questions on synthetic images."""
-        small = replace(super().dry(), steps=min(self.steps, 4), questions=min(self.questions, 6))
+        few = {"steps": min(self.steps, 4), "questions": min(self.questions, 6), "readings": min(self.readings, 2)}
+        few["start_steps"] = min(self.start_steps, 4)
+        small = replace(super().dry(), **few)
         return replace(small, pictures="synthetic")
 
 

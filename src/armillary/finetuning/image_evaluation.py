@@ -24,6 +24,9 @@ from armillary.progress import counted
 from armillary.scoring.answers import AnswerScores, answer_log_probabilities, greedy_answers
 from armillary.training.image_rows import ImageRows
 
+ATTRIBUTES: tuple[ImageTask, ...] = ("group", "style", "colour")
+"""What is to be seen of any object, also of one never met."""
+
 NAMES = 20
 """Among which the right name is ranked."""
 
@@ -105,19 +108,23 @@ def caption(
     names: Sequence[Sequence[str]],
     *,
     label: str = "",
+    said: bool = True,
 ) -> list[ImageAnswer]:
     """A greedy caption of each image, and the rank of the right name among ``names`` (one list an example).
 
-    The caption is cut after 16 tokens; right means the very words, in small letters.
+    The caption is cut after 16 tokens; right means the very words, in small letters. Without ``said`` names are ranked
+    only, which takes half the time.
     """
     answers: list[ImageAnswer] = []
     with counted(label, len(examples)) as bar:
         for start in range(0, len(examples), _AT_ONCE):
             batch, among = examples[start : start + _AT_ONCE], names[start : start + _AT_ONCE]
             prompts = rows.collate([rows.row(example, answered=False) for example in batch])
-            captions = greedy_answers(
-                model, prompts, max_new_tokens=_CAPTION_TOKENS, end_id=rows.end_id, nameless=rows.nameless
-            )
+            captions = [list[int]() for _ in batch]
+            if said:
+                captions = greedy_answers(
+                    model, prompts, max_new_tokens=_CAPTION_TOKENS, end_id=rows.end_id, nameless=rows.nameless
+                )
             scored = _scores(model, rows, batch, among)
             for example, tokens, given, scores in zip(batch, captions, among, scored, strict=True):
                 text, right = rows.text(tokens).lower(), given.index(example.answer)
@@ -158,6 +165,23 @@ def majority(train: Sequence[ImageExample], test: Sequence[ImageExample]) -> lis
     """1 where the answer that is most frequent in ``train`` is the right one, else 0."""
     best = Counter(example.answer for example in train).most_common(1)[0][0]
     return [float(example.answer == best) for example in test]
+
+
+def above_majority(
+    examples: Mapping[ImageTask, Sequence[ImageExample]],
+    answers: Mapping[ImageTask, Sequence[ImageAnswer]],
+    emoji: Emoji,
+    seed: int,
+) -> Interval:
+    """Share of right answers on the attributes, less what the answers most frequent in training would get right."""
+    asked = [example for task in ATTRIBUTES for example in examples[task]]
+    right = [answer.right for task in ATTRIBUTES for answer in answers[task]]
+    most = [
+        value
+        for task in ATTRIBUTES
+        for value in majority(image_examples(emoji, task, "train", limit=2000, seed=seed), examples[task])
+    ]
+    return over_identities(np.array(right) - np.array(most), asked, emoji, seed=seed)
 
 
 def over_identities(values: ArrayLike, examples: Sequence[ImageExample], emoji: Emoji, *, seed: int) -> Interval:

@@ -36,6 +36,16 @@ class ImageRow(TypedDict):
     """Emoji and style."""
 
 
+class SharedRow(ImageRow):
+    """Several questions about one image: its tokens once, then each question with its answer, as if alone."""
+
+    question: list[int]
+    """Of each token the number of its question from 1 on, 0 for the image's."""
+
+    position_ids: list[int]
+    """Of each token in the row that its question would have to itself."""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageRows:
     """Makes the rows of one model on one set of images."""
@@ -102,8 +112,29 @@ class ImageRows:
             "image": (example.image, example.style),
         }
 
+    def shared_row(self, examples: Sequence[ImageExample]) -> SharedRow:
+        """One row of questions about the same image: fewer tokens to read, and the same losses."""
+        rows = [self.row(example) for example in examples]
+        first = rows[0]["input_ids"]
+        start = len(first) - first[::-1].index(self.image_token_id)
+        shared: SharedRow = {
+            **rows[0],
+            "input_ids": first[:start],
+            "labels": [IGNORED] * start,
+            "question": [0] * start,
+            "position_ids": list(range(start)),
+        }
+        for number, row in enumerate(rows, start=1):
+            shared["input_ids"] += row["input_ids"][start:]
+            shared["labels"] += row["labels"][start:]
+            shared["question"] += [number] * (len(row["input_ids"]) - start)
+            shared["position_ids"] += range(start, len(row["input_ids"]))
+        return shared
+
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """A batch padded at the right: ``input_ids``, ``attention_mask``, ``labels`` ``[B, T]``, ``pixel_values``.
+
+        Of shared rows also ``position_ids``, and the mask is ``[B, 1, T, T]`` (query, key).
 
         ``image_key`` ``[B]`` is the image's number among all, for caches. Stored states stand in place of pixels
         ``[B, 3, P, P]`` as float32 ``[B, N, v]``; the model reads them inside ``models.stored_states``.
@@ -111,6 +142,10 @@ class ImageRows:
         ids_BT, mask_BT = pad([row["input_ids"] for row in rows])
         labels_BT, _ = pad([row["labels"] for row in rows])
         images = np.array([row["image"] for row in rows])
+        more = {}
+        if "question" in rows[0]:
+            more["position_ids"] = pad([row["position_ids"] for row in rows])[0]
+            more["attention_mask"] = _apart(pad([row["question"] for row in rows])[0], mask_BT)
         return {
             # The filler must be no image token; masked or not, those are counted.
             "input_ids": ids_BT.masked_fill(mask_BT == 0, self.end_id),
@@ -118,6 +153,7 @@ class ImageRows:
             "labels": labels_BT.masked_fill(mask_BT == 0, IGNORED),
             "pixel_values": self._pixels(images[:, 0], images[:, 1]),
             "image_key": torch.from_numpy(images[:, 0] * len(self.emoji.styles) + images[:, 1]),
+            **more,
         }
 
     def _pixels(self, images: NDArray[np.int64], styles: NDArray[np.int64]) -> Tensor:
@@ -126,3 +162,10 @@ class ImageRows:
         drawn = list(self.emoji.images[images, styles])
         pixels: Tensor = self.processor.image_processor(drawn, return_tensors="pt")["pixel_values"]
         return pixels
+
+
+def _apart(question_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """True where a token sees another ``[B, 1, T, T]``: an earlier one, of its own question or of the image."""
+    own_BTT = question_BT[:, :, None] == question_BT[:, None, :]
+    shown_BTT = (own_BTT | (question_BT == 0)[:, None, :]) & mask_BT.bool()[:, None, :]
+    return (shown_BTT & torch.ones_like(shown_BTT[0]).tril())[:, None]

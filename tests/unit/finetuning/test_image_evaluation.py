@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 from transformers import TrainerCallback
 
 from armillary.data.images.questions import COLOURS, ImageExample, image_examples
 from armillary.data.images.synthetic import synthetic_emoji
 from armillary.errors import NumericError, UsageError
 from armillary.finetuning.config import ConnectorConfig
-from armillary.finetuning.connector import answer_nats, mixed_examples, train_connector
+from armillary.finetuning.connector import mixed_examples
+from armillary.finetuning.connector_start import own_words, start_connector
+from armillary.finetuning.connector_training import Reading, adapted, answer_nats, by_image, train_connector
 from armillary.finetuning.image_evaluation import (
     ImageAnswer,
     caption,
@@ -188,37 +191,44 @@ class _Stop(TrainerCallback):
             raise KeyboardInterrupt
 
 
-def trained(made: ImageTextSetup, folder: Path, *, stop: int | None = None) -> list[tuple[int, float]]:
-    settings = ConnectorConfig(model="tiny-llama", steps=9, batch_size=4, learning_rate=1e-2)
-    examples = mixed_examples(made.emoji, "train", 20, seed=0)  # fewer than are learned: a second epoch
-    with stored_states(made.model):
+SETTINGS = ConnectorConfig(model="tiny-llama", steps=9, batch_size=4, learning_rate=1e-2, readings=3, lora_rank=2)
+
+
+def trained(
+    made: ImageTextSetup, folder: Path, *, stop: int | None = None
+) -> tuple[list[tuple[int, float]], list[tuple[int, Reading]]]:
+    def read() -> Reading:
+        embedding = made.model.get_input_embeddings()
+        return {"weights": float(sum(weight.double().sum() for weight in embedding.parameters()))}
+
+    with stored_states(made.model), adapted(made.model, SETTINGS.lora_rank, 0) as groups:
+        callbacks = [] if stop is None else [_Stop(stop)]
         return train_connector(
-            made.model,
-            made.rows,
-            examples,
-            settings,
-            folder,
-            save_every=2,
-            callbacks=[] if stop is None else [_Stop(stop)],
+            made.model, made.rows, groups, SETTINGS, folder, read=read, save_every=2, callbacks=callbacks
         )
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole, killed, again = setup(), setup(), setup()
     start = {name: weight.clone() for name, weight in whole.model.state_dict().items()}
-    curve = trained(whole, tmp_path / "whole")
+    given = trained(whole, tmp_path / "whole")
+    assert [step for step, _ in given[1]] == [0, 3, 6, 9]
     with pytest.raises(KeyboardInterrupt):
         trained(killed, tmp_path / "killed", stop=7)
-    assert trained(again, tmp_path / "killed") == curve
+    assert trained(again, tmp_path / "killed") == given
     ended = whole.model.state_dict()
+    assert ended.keys() == start.keys()  # adapters are merged
     assert all(torch.equal(weight, ended[name]) for name, weight in again.model.state_dict().items())
     moved = {name for name, weight in ended.items() if not torch.equal(weight, start[name])}
     parts = ("linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias")
-    assert moved == {f"model.multi_modal_projector.{name}" for name in parts}
+    assert {name for name in moved if "language_model" not in name} == {
+        f"model.multi_modal_projector.{name}" for name in parts
+    }
+    assert {name.rpartition(".layers.")[2].split(".")[0] for name in moved if "language_model" in name} == {"0", "1"}
     assert all(weight.requires_grad and weight.grad is None for weight in whole.model.parameters())
     # What is finished is not trained again.
     once_more = setup()
-    assert trained(once_more, tmp_path / "whole") == curve
+    assert trained(once_more, tmp_path / "whole") == given
     assert all(torch.equal(weight, ended[name]) for name, weight in once_more.model.state_dict().items())
 
 
@@ -232,8 +242,37 @@ def test_training_lowers_the_loss_on_its_answers(tmp_path: Path) -> None:
         assert answer_nats(made.model, made.rows, examples).mean() < before - 0.3
 
 
+def test_the_start_turns_outputs_towards_true_words() -> None:
+    """Nearer to the embedding of an image's own name and keywords than before, at the length of the embeddings."""
+    made = setup()
+    names = functional.normalize(own_words(made.model, made.rows), dim=-1)
+    chosen = list(made.emoji.split("train"))
+    assert made.rows.states is not None
+    states = torch.from_numpy(made.rows.states[chosen][:, 0, 1:]).float()
+    connector = made.model.model.multi_modal_projector
+
+    def cosine() -> float:
+        outputs = connector(states).mean(1).detach()
+        return float((functional.normalize(outputs - outputs.mean(0), dim=-1) * names[chosen]).sum(-1).mean())
+
+    before = cosine()
+    start_connector(made.model, made.rows, 60, 0)
+    assert cosine() > before + 0.2
+    embedding = made.model.get_input_embeddings().weight
+    assert torch.isclose(connector(states).square().mean(), embedding.square().mean(), rtol=0.01)
+
+
+def test_every_image_is_asked_once_in_a_row_of_all_its_questions() -> None:
+    made = setup()
+    asked = by_image(made.emoji, "train", seed=0)
+    assert len(asked) == len({(of[0].image, of[0].style) for of in asked})
+    assert all(len({(one.image, one.style) for one in of}) == 1 for of in asked)
+    assert all(len({one.question for one in of}) == len(of) for of in asked)
+
+
 def test_a_rate_that_breaks_the_model_is_told(tmp_path: Path) -> None:
     made = setup()
     settings = ConnectorConfig(model="tiny-llama", steps=4, batch_size=2, learning_rate=1e30)
+    groups = [list(made.model.model.multi_modal_projector.parameters())]
     with stored_states(made.model), pytest.raises(NumericError, match="lower the learning rate of 1e"):
-        train_connector(made.model, made.rows, mixed_examples(made.emoji, "train", 8, seed=0), settings, tmp_path)
+        train_connector(made.model, made.rows, groups, settings, tmp_path)

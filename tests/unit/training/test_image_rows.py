@@ -1,6 +1,7 @@
 """Rows and batches of questions about images, and the loss that asks for the answers' logits only."""
 
 import copy
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from armillary.data.images.questions import ImageExample
 from armillary.errors import ModelError
-from armillary.models.vision import text_before_images
+from armillary.models.vision import stored_states, text_before_images
 from armillary.training.image_rows import ImageRows
 from armillary.training.questions import IGNORED, answer_loss, answer_positions, with_answer_positions
 
@@ -109,3 +110,24 @@ def test_the_loss_is_the_cross_entropy_of_the_learned_tokens() -> None:
     assert float(answer_loss({"logits": logits}, labels, torch.tensor(8))) == pytest.approx(
         float(expected) / 2, rel=1e-6
     )
+
+
+def test_questions_in_one_row_are_answered_as_alone() -> None:
+    """Each question sees the image and itself only: states at its answer are those of a row of its own."""
+    model, rows = image_rows(stored=True)
+    asked = [
+        [_EXAMPLE, replace(_EXAMPLE, question="Which group?", answer="food"), replace(_EXAMPLE, question="What?")],
+        [replace(_EXAMPLE, image=7), replace(_EXAMPLE, image=7, question="Is it?", answer="yes")],
+    ]
+    shared = rows.collate([rows.shared_row(of_image) for of_image in asked])
+    mask = torch.zeros(shared["attention_mask"].shape).masked_fill(~shared["attention_mask"], torch.finfo().min)
+    given = {name: shared[name] for name in ("input_ids", "position_ids", "pixel_values")}
+    with torch.inference_mode(), stored_states(model):
+        together = model.base_model(**given, attention_mask=mask).last_hidden_state
+        for row, of_image in enumerate(asked):
+            alone = []
+            for example in of_image:
+                batch = rows.collate([rows.row(example)])
+                own = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+                alone.append(model.base_model(**own).last_hidden_state[0][batch["labels"][0] != IGNORED])
+            assert torch.allclose(together[row][shared["labels"][row] != IGNORED], torch.cat(alone), atol=1e-5)
