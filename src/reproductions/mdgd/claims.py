@@ -4,8 +4,7 @@ The statements are the paper's; quantities, thresholds, controls and nulls are o
 were not at hand, so ``paper`` is the literal reading of its text, and ``recommended`` our signed variant of it.
 """
 
-from armillary.numerics.intervals import Interval
-from armillary.records.claims import Claim, Measures, Rule, Verdict, above, below, every, reading, settled
+from armillary.records.claims import Claim, Measures, Rule, Verdict, above, below, every
 from reproductions.mdgd.measures import BASELINES
 
 LOST = 0.10
@@ -155,80 +154,5 @@ CLAIMS = (
         quantity="Time of training with MDGD over plain training, with a frozen copy and with cached states, paired.",
         rule="Holds when both are below: 2 with the copy, 1.8 with the cache; fails when one is above.",
         decide=every(below("cost/copy over plain", 2.0), below("cost/cached over plain", 1.8)),
-    ),
-)
-
-# What MDGD claims, judged on the given model: rules written before any run.
-#
-# [derived] Two seeds, so intervals are over questions, pooled over seeds: this shows that the path works on a real
-# model and in which direction it goes, while the small models carry the statistics.
-
-_ABOVE, _FORGOTTEN = "real/above the most frequent answers", "real/fine_tuning, old tasks lost"
-
-
-@reading(_ABOVE, _FORGOTTEN)
-def _forgets(sees: Interval, lost: Interval) -> Verdict:
-    if sees.lower <= 0:
-        return "undecided"
-    return settled(fails=lost.upper < LOST, holds=lost.lower > 0 and lost.estimate >= LOST)
-
-
-@reading(_ABOVE, _FORGOTTEN, "real/paper, lost beyond a third", "real/paper, target beyond fine-tuning")
-def _real_retains(sees: Interval, lost: Interval, beyond: Interval, target: Interval) -> Verdict:
-    if sees.lower <= 0 or lost.lower <= 0:
-        return "undecided"
-    return settled(fails=beyond.lower > 0 or target.upper < SAME_TARGET, holds=beyond.upper <= 0)
-
-
-@reading(_ABOVE, "real/drift against accuracy lost")
-def _orders(sees: Interval, follows: Interval) -> Verdict:
-    if sees.lower <= 0:
-        return "undecided"
-    return settled(holds=follows.lower >= TRACKS, fails=follows.upper < TRACKS)
-
-
-@reading(_ABOVE, "real/paper, kept beyond align", "real/paper, kept beyond lower_rate")
-def _real_beats(sees: Interval, *gains: Interval) -> Verdict:
-    if sees.lower <= 0:
-        return "undecided"
-    return settled(fails=any(gain.upper <= 0 for gain in gains), holds=all(gain.lower > 0 for gain in gains))
-
-
-REAL_CLAIMS: tuple[Claim, ...] = (
-    Claim(
-        id="real-forgets",
-        statement="On a real model with pictures, fine-tuning on a new task costs old visual knowledge.",
-        paper="Drop of the pre-trained tasks under fine-tuning (its Table 1, LLaVA-1.5 and MiniCPM); not at hand.",
-        quantity="Accuracy on style, colour and group of new emoji before less after tuning the last layers on "
-        "invented words; questions of both seeds resampled in pairs.",
-        rule="Holds if the loss is 10 points (ours) or more with an interval above 0; fails if the interval ends "
-        "below; undecided where the model does not beat the most frequent answers to begin with.",
-        decide=_forgets,
-    ),
-    Claim(
-        id="real-retains",
-        statement="MDGD loses at most a third as much, and learns the new task as well.",
-        paper="Less forgetting at equal target accuracy; no figure could be had.",
-        quantity="Loss by full projection with alignment, less a third of fine-tuning's, after as many steps; target "
-        "accuracy less fine-tuning's.",
-        rule="Undecided where fine-tuning is not shown to forget. Holds if the interval ends at 0 or below; fails if "
-        "it begins above, or the target's difference ends below -5 points (ours).",
-        decide=_real_retains,
-    ),
-    Claim(
-        id="real-drift-follows",
-        statement="How far image states drift orders the ways of training by what they forget.",
-        paper="The premise of aligning image states; the paper follows the effective rank.",
-        quantity="Spearman over five arms between relative drift and accuracy lost; range over seeds.",
-        rule="Holds if it is 0.6 (ours) or more in each seed; fails if it is below in each.",
-        decide=_orders,
-    ),
-    Claim(
-        id="real-simple-controls",
-        statement="MDGD keeps more than alignment alone and than a fifth of the rate.",
-        paper="Beats its baselines; whether these controls are among them could not be seen.",
-        quantity="Accuracy on the old tasks after as many steps, less each baseline's, paired over questions.",
-        rule="Holds if both intervals lie above 0; fails if one lies at or below.",
-        decide=_real_beats,
     ),
 )

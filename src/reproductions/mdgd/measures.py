@@ -1,7 +1,7 @@
 """The quantities that MDGD's claims are judged by, from what the stages gave.
 
 Arms are compared at equal accuracy on the target: the old tasks' accuracy is read off each arm's curve where it first
-reaches the level that both reach. On the given model they are compared after as many steps.
+reaches the level that both reach.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.methods.mdgd import VisualRank
-from armillary.numerics.intervals import Interval, across_seeds, bootstrap_mean, paired_difference, range_over_seeds
-from reproductions.mdgd.real_model import RealSeed
-from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, REAL_ARMS, TARGET
+from armillary.numerics.intervals import Interval, across_seeds
+from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, TARGET
 from reproductions.mdgd.small_models import SeedResult
 
 Array = NDArray[np.float64]
@@ -146,42 +145,3 @@ def _correlation(first: Sequence[float], second: Sequence[float]) -> float:
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(spearmanr(first, second).statistic)
-
-
-# The given model: two seeds, so intervals are over questions, pooled over seeds.
-
-
-def pooled(seeds: Sequence[RealSeed], name: str, tasks: Sequence[str] = OLD_TASKS) -> Array:
-    """1 for each question of these tasks answered rightly, seed after seed, at the end of an arm (or at the start)."""
-    return np.array([right for seed in seeds for task in tasks for right in seed.right(name)[task]], dtype=np.float64)
-
-
-def real_measures(seeds: Sequence[RealSeed]) -> dict[str, Interval]:
-    """Every measure of the given model by name."""
-
-    def mean(values: Array) -> Interval:
-        return bootstrap_mean(values, seed=0, how=f"percentile bootstrap over {len(values)} questions")
-
-    start, plain, paper = (pooled(seeds, name) for name in ("start", "fine_tuning", "paper"))
-    majority = float(np.mean([seed.start.majority[task] for seed in seeds for task in OLD_TASKS]))
-    correlations = []
-    for seed in seeds:
-        lost = [float(pooled([seed], "start").mean() - pooled([seed], name).mean()) for name in REAL_ARMS]
-        correlations.append(_correlation([drift(seed.arms[name].ranks) for name in REAL_ARMS], lost))
-    measured = {
-        "real/old tasks before": mean(start),
-        "real/above the most frequent answers": mean(start - majority),
-        "real/paper, lost beyond a third": mean((start - paper) - (start - plain) / 3),
-        "real/drift against accuracy lost": range_over_seeds(correlations),
-    }
-    for name in REAL_ARMS:
-        target, other = (pooled(seeds, arm, (TARGET,)) for arm in (name, "fine_tuning"))
-        changes = [rank_change(seed.arms[name].ranks, seed.start.ranks) for seed in seeds]
-        measured[f"real/{name}, old tasks lost"] = paired_difference(start, pooled(seeds, name), seed=0)
-        measured[f"real/{name}, target"] = mean(target)
-        measured[f"real/{name}, target beyond fine-tuning"] = paired_difference(target, other, seed=0)
-        measured[f"real/{name}, drift"] = range_over_seeds([drift(seed.arms[name].ranks) for seed in seeds])
-        measured[f"real/{name}, change of rank"] = range_over_seeds(changes)
-    for name in ("align", "lower_rate"):
-        measured[f"real/paper, kept beyond {name}"] = paired_difference(paper, pooled(seeds, name), seed=0)
-    return measured

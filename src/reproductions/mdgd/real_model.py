@@ -1,22 +1,26 @@
 """A real language model that is given images, learns to see, and then learns a new task by each arm of MDGD.
 
-[derived] DINOv2-small, a new connector and the given model. On the old tasks the connector is trained, then connector
-and last layers; on the new task the last layers alone. Every training is kept as a part of the run.
+[derived] DINOv2-small, a new connector and the given model, which learns to see by the recipe of ``armillary train
+connector``; on the new task the last layers alone are tuned. What every training gave is kept as a part of the run.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from armillary.data.images.questions import ImageExample, ImageTask, image_examples
+from armillary.finetuning.config import ConnectorConfig
+from armillary.finetuning.connector import see
 from armillary.finetuning.image_setup import ImageTextSetup, image_text_setup
 from armillary.methods.mdgd import MDGDTrainer, VisualRank, VisualRankCallback
 from armillary.models import LoadedModel
@@ -24,7 +28,6 @@ from armillary.models.vision import find_vision_anatomy, stored_states
 from armillary.runs.parts import Parts
 from armillary.training.checkpoints import only_trainable
 from armillary.training.questions import answer_loss, with_answer_positions
-from reproductions.images.dataset import most_frequent
 from reproductions.images.training import Readings, train, unsaved
 from reproductions.mdgd.scale import OLD_TASKS, REAL_ARMS, TARGET, RealScale
 from reproductions.mdgd.small_models import inputs_of
@@ -40,8 +43,11 @@ class RealStart:
     """The model that has learned to see."""
 
     right: Answers
-    majority: dict[str, float]
-    """What the most frequent answer would score."""
+    majority: Answers
+    """What the most frequent answer of each task would score."""
+
+    images: dict[str, list[int]]
+    """Of each question the number of its emoji."""
 
     ranks: tuple[VisualRank, ...]
 
@@ -101,44 +107,29 @@ class GivenModel:
 
     @contextmanager
     def seeing(self) -> Iterator[None]:
-        """Inside, the model reads stored states and has learned the old tasks."""
-        connector = find_vision_anatomy(self.setup.model).connector
-        assert connector is not None
-        with stored_states(self.setup.model):
-            bridge = list(connector.parameters())
-            self._kept("connector", bridge, self.scale.connector_steps)
-            self._kept("both", [*bridge, *self._layers], self.scale.joint_steps)
+        """Inside, the model reads stored states and has learned to see."""
+        scale, folder = self.scale, self.parts.folder
+        recipe = ConnectorConfig(
+            model=self.loaded.name,
+            steps=scale.see_steps,
+            batch_size=scale.see_batch,
+            start_steps=scale.start_steps,
+            bfloat16=scale.bfloat16,
+            seed=self.seed,
+        )
+        with stored_states(self.setup.model), TemporaryDirectory() as scratch:
+            see(self.setup, recipe, Path(scratch) if folder is None else folder / f"sees {self.seed}")
             yield
-
-    def _kept(self, name: str, trained: Sequence[nn.Parameter], steps: int) -> None:
-        """Train on the old tasks once; from then on the weights are read from the run's parts."""
-
-        def compute() -> dict[str, NDArray[Any]]:
-            self._learn(trained, steps)
-            return {str(index): weight.detach().cpu().numpy() for index, weight in enumerate(trained)}
-
-        kept = self.parts.arrays(f"weights {name} {self.seed}", compute)
-        with torch.no_grad():
-            for index, parameter in enumerate(trained):
-                parameter.copy_(torch.from_numpy(np.array(kept[str(index)])))
-        self.setup.model.eval()
-
-    def _learn(self, trained: Sequence[nn.Parameter], steps: int) -> None:
-        with only_trainable(self.setup.model, trained):
-            trainer = Trainer(
-                model=self.setup.model,
-                args=self._arguments(steps, self.scale.learn_rate, "cosine"),
-                train_dataset=self._rows(OLD_TASKS, steps),
-                data_collator=with_answer_positions(self.setup.rows.collate),
-                compute_loss_func=answer_loss,
-            )
-            train(trainer, f"learning to see, seed {self.seed}", steps)
 
     def start(self) -> RealStart:
         """Before the new task."""
         ranks = VisualRankCallback(self._watched).measure(self.setup.model)
-        majority = {task: most_frequent(examples) for task, examples in self.questions.items()}
-        return RealStart(right=self.right(), majority=majority, ranks=ranks)
+        majority, images = {}, {}
+        for task, examples in self.questions.items():
+            most = Counter(example.answer for example in examples).most_common(1)[0][0]
+            majority[task] = [float(example.answer == most) for example in examples]
+            images[task] = [example.image for example in examples]
+        return RealStart(right=self.right(), majority=majority, images=images, ranks=ranks)
 
     def arm(self, name: str) -> RealArm:
         """Right answers by step and ranks at the end of one arm; the weights are put back afterwards."""

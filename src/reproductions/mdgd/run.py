@@ -2,7 +2,7 @@
 
 Small image-text models, pre-trained here on questions about emoji, carry the claims: the vision tower is DINOv2-small,
 frozen, the language model starts from random weights, and the model given only names the record. ``mdgd_real`` gives
-the model itself images, with two seeds, the arms that matter most, and claims of its own.
+the model itself images, with three seeds, the arms that matter most, and claims of its own.
 """
 
 from functools import partial
@@ -17,8 +17,10 @@ from armillary.progress import counted
 from armillary.runs.run import Outcome, Run
 from reproductions.images.dataset import ImageDataset
 from reproductions.mdgd import small_models as stages
-from reproductions.mdgd.claims import CLAIMS, REAL_CLAIMS
-from reproductions.mdgd.measures import measures, real_measures
+from reproductions.mdgd.claims import CLAIMS
+from reproductions.mdgd.measures import measures
+from reproductions.mdgd.real_claims import REAL_CLAIMS
+from reproductions.mdgd.real_measures import real_measures
 from reproductions.mdgd.real_model import GivenModel, RealSeed, RealStart
 from reproductions.mdgd.report import figures, real_figures, tables
 from reproductions.mdgd.scale import ARMS, OLD_TASKS, REAL_ARMS, SCALES, TARGET, Scale

@@ -67,7 +67,7 @@ AFTERWARDS = {"wise": "half-way back (WiSE-FT)", "patch": "a patch of 10 % of th
 """Arms made of the weights that fine-tuning ends with."""
 
 REAL_ARMS: dict[str, Arm] = {
-    name: ARMS[name] for name in ("fine_tuning", "lower_rate", "align", "paper", "recommended")
+    name: ARMS[name] for name in ("fine_tuning", "lower_rate", "align", "full", "paper", "recommended")
 }
 """Of the given model: those that its claims read, since its trainings are long."""
 
@@ -81,14 +81,17 @@ def title(name: str) -> str:
 class RealScale:
     """Sizes of one preset on the given model; the batch is the same in all trainings. The defaults are laptop's."""
 
-    connector_steps: int = 60
-    """The new connector alone, on the old tasks.
+    start_steps: int = 200
+    """The new connector alone, as in ``armillary train connector``, by whose recipe the model learns to see."""
 
-    With the joint steps it was chosen by what the model sees: after 30 and 90 steps it was hardly above the most
-    frequent answers. No rule was changed."""
+    see_steps: int = 60
+    """Connector and adapters of all layers, each image with all its questions."""
 
-    joint_steps: int = 240
-    """Connector and last layers, on the old tasks."""
+    see_batch: int = 8
+    """Images in one step."""
+
+    bfloat16: bool = True
+    """Multiply in bfloat16 while it learns to see."""
 
     tune_steps: int = 40
     """Last layers alone, on the target task."""
@@ -97,16 +100,15 @@ class RealScale:
     layers: int = 6
     """Last layers of the language model that are trained."""
 
-    learn_rate: float = 1e-3
     tune_rate: float = 5e-4
-    evaluate_every: int = 20
-    questions: int = 32
+    evaluate_every: int = 40
+    questions: int = 40
     """Questions of each task, from the test split."""
 
     images: int = 24
     """Of the test split, over which effective rank and drift are taken."""
 
-    seeds: int = 2
+    seeds: int = 3
     """Few, since trainings of real weights are long: the small models carry the statistics."""
 
 
@@ -151,7 +153,7 @@ SCALES: dict[Preset, Scale] = {
         tune_steps=4, tune_batch=4, tune_rate=5e-4, evaluate_every=2, questions=8, images=8, timed_steps=1,
         synthetic=True,
         real=RealScale(
-            connector_steps=1, joint_steps=2, tune_steps=2, batch=2, layers=2, tune_rate=1e-3, evaluate_every=1,
+            start_steps=2, see_steps=2, see_batch=2, tune_steps=2, batch=2, layers=2, tune_rate=1e-3, evaluate_every=1,
             questions=3, images=3,
         ),
     ),
@@ -160,8 +162,8 @@ SCALES: dict[Preset, Scale] = {
         layers=6, width=256, heads=8, inner=704, pretrain_steps=4000, pretrain_batch=128, pretrain_rate=1e-3,
         tune_steps=300, tune_batch=64, tune_rate=5e-4, evaluate_every=25, questions=600, images=600, timed_steps=40,
         real=RealScale(
-            connector_steps=500, joint_steps=2000, tune_steps=300, batch=32, layers=12, learn_rate=3e-4,
-            tune_rate=1e-4, evaluate_every=50, questions=400, images=200, seeds=5,
+            start_steps=600, see_steps=3000, see_batch=32, tune_steps=300, batch=32, layers=12, tune_rate=1e-4,
+            evaluate_every=50, questions=400, images=200, seeds=5,
         ),
     ),
 }  # fmt: skip
