@@ -12,8 +12,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from armillary.cli import train
 from armillary.cli.console import guarded
 from armillary.cli.train.connector import JOBS
-from armillary.finetuning import connector as connector_training
 from armillary.finetuning.config import ConnectorConfig
+from armillary.finetuning.connector import work as connector_training
 from armillary.records.record import RunRecord
 from processes import content
 

@@ -25,9 +25,10 @@ MAX_FILE, MAX_FUNCTION, MAX_MODULES = 500, 80, 20
 SHORT = 4
 """A private helper called once with a body below this many lines costs more than it says."""
 
-MAX_PACKAGE, MAX_REPRODUCTIONS = 49_500, 15_700
+MAX_PACKAGE, MAX_REPRODUCTIONS = 49_900, 15_700
 """Lines in all; what grows beyond must first make something smaller. The house was rebuilt within 45,000 and 14,000;
-the checks that guesses about models, adapters and files are held to since then have room of their own."""
+the checks that guesses about models, adapters and files are held to since then have room of their own, and
+so has the recipe by which a language model learns to see."""
 
 HEAVY = ("torch", "transformers", "matplotlib", "numpy", "scipy", "sklearn", "altair", "pandas")
 

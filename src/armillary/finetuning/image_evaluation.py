@@ -108,12 +108,12 @@ def caption(
     names: Sequence[Sequence[str]],
     *,
     label: str = "",
-    said: bool = True,
+    speak: bool = True,
 ) -> list[ImageAnswer]:
     """A greedy caption of each image, and the rank of the right name among ``names`` (one list an example).
 
-    The caption is cut after 16 tokens; right means the very words, in small letters. Without ``said`` names are ranked
-    only, which takes half the time.
+    The caption is cut after 16 tokens; right means the very words, in small letters. Without ``speak`` names are only
+    ranked, which takes half the time.
     """
     answers: list[ImageAnswer] = []
     with counted(label, len(examples)) as bar:
@@ -121,7 +121,7 @@ def caption(
             batch, among = examples[start : start + _AT_ONCE], names[start : start + _AT_ONCE]
             prompts = rows.collate([rows.row(example, answered=False) for example in batch])
             captions = [list[int]() for _ in batch]
-            if said:
+            if speak:
                 captions = greedy_answers(
                     model, prompts, max_new_tokens=_CAPTION_TOKENS, end_id=rows.end_id, nameless=rows.nameless
                 )
@@ -174,14 +174,11 @@ def above_majority(
     seed: int,
 ) -> Interval:
     """Share of right answers on the attributes, less what the answers most frequent in training would get right."""
-    asked = [example for task in ATTRIBUTES for example in examples[task]]
-    right = [answer.right for task in ATTRIBUTES for answer in answers[task]]
-    most = [
-        value
-        for task in ATTRIBUTES
-        for value in majority(image_examples(emoji, task, "train", limit=2000, seed=seed), examples[task])
-    ]
-    return over_identities(np.array(right) - np.array(most), asked, emoji, seed=seed)
+    examples_N = [example for task in ATTRIBUTES for example in examples[task]]
+    right_N = np.array([answer.right for task in ATTRIBUTES for answer in answers[task]])
+    train = {task: image_examples(emoji, task, "train", limit=2000, seed=seed) for task in ATTRIBUTES}
+    most_N = np.array([hit for task in ATTRIBUTES for hit in majority(train[task], examples[task])])
+    return over_identities(right_N - most_N, examples_N, emoji, seed=seed)
 
 
 def over_identities(values: ArrayLike, examples: Sequence[ImageExample], emoji: Emoji, *, seed: int) -> Interval:

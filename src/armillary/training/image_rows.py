@@ -115,15 +115,9 @@ class ImageRows:
     def shared_row(self, examples: Sequence[ImageExample]) -> SharedRow:
         """One row of questions about the same image: fewer tokens to read, and the same losses."""
         rows = [self.row(example) for example in examples]
-        first = rows[0]["input_ids"]
-        start = len(first) - first[::-1].index(self.image_token_id)
-        shared: SharedRow = {
-            **rows[0],
-            "input_ids": first[:start],
-            "labels": [IGNORED] * start,
-            "question": [0] * start,
-            "position_ids": list(range(start)),
-        }
+        start = len(rows[0]["input_ids"]) - rows[0]["input_ids"][::-1].index(self.image_token_id)
+        shared: SharedRow = {**rows[0], "question": [0] * start, "position_ids": list(range(start))}
+        shared["input_ids"], shared["labels"] = rows[0]["input_ids"][:start], [IGNORED] * start
         for number, row in enumerate(rows, start=1):
             shared["input_ids"] += row["input_ids"][start:]
             shared["labels"] += row["labels"][start:]
@@ -145,7 +139,10 @@ class ImageRows:
         more = {}
         if "question" in rows[0]:
             more["position_ids"] = pad([row["position_ids"] for row in rows])[0]
-            more["attention_mask"] = _apart(pad([row["question"] for row in rows])[0], mask_BT)
+            # A token sees those before it, of its own question and of the image.
+            of_BT = pad([row["question"] for row in rows])[0]
+            shown_BTT = (of_BT[:, :, None] == of_BT[:, None]) | (of_BT == 0)[:, None]
+            more["attention_mask"] = (shown_BTT & mask_BT.bool()[:, None]).tril()[:, None]
         return {
             # The filler must be no image token; masked or not, those are counted.
             "input_ids": ids_BT.masked_fill(mask_BT == 0, self.end_id),
@@ -162,10 +159,3 @@ class ImageRows:
         drawn = list(self.emoji.images[images, styles])
         pixels: Tensor = self.processor.image_processor(drawn, return_tensors="pt")["pixel_values"]
         return pixels
-
-
-def _apart(question_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """True where a token sees another ``[B, 1, T, T]``: an earlier one, of its own question or of the image."""
-    own_BTT = question_BT[:, :, None] == question_BT[:, None, :]
-    shown_BTT = (own_BTT | (question_BT == 0)[:, None, :]) & mask_BT.bool()[:, None, :]
-    return (shown_BTT & torch.ones_like(shown_BTT[0]).tril())[:, None]

@@ -7,7 +7,7 @@ import numpy as np
 from armillary.methods.mdgd import VisualRank
 from armillary.records.sections import Cell, Figure, Heatmap, Lines, Series, Table
 from reproductions.mdgd.measures import but_last, curve
-from reproductions.mdgd.real_model import RealSeed
+from reproductions.mdgd.real.model import RealSeed
 from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, PURELY_VISUAL, REAL_ARMS, TARGET, title
 from reproductions.mdgd.small_models import SeedResult
 

@@ -19,9 +19,9 @@ from reproductions.images.dataset import ImageDataset
 from reproductions.mdgd import small_models as stages
 from reproductions.mdgd.claims import CLAIMS
 from reproductions.mdgd.measures import measures
-from reproductions.mdgd.real_claims import REAL_CLAIMS
-from reproductions.mdgd.real_measures import real_measures
-from reproductions.mdgd.real_model import GivenModel, RealSeed, RealStart
+from reproductions.mdgd.real.claims import REAL_CLAIMS
+from reproductions.mdgd.real.measures import real_measures
+from reproductions.mdgd.real.model import GivenModel, RealSeed, RealStart
 from reproductions.mdgd.report import figures, real_figures, tables
 from reproductions.mdgd.scale import ARMS, OLD_TASKS, REAL_ARMS, SCALES, TARGET, Scale
 from reproductions.mdgd.small_models import ArmResult, Context, SeedResult, Start

@@ -12,9 +12,9 @@ from armillary.models import load
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from armillary.runs.parts import Parts
-from reproductions.mdgd.real_claims import REAL_CLAIMS as CLAIMS
-from reproductions.mdgd.real_measures import pooled, real_measures
-from reproductions.mdgd.real_model import GivenModel, RealArm, RealSeed, RealStart
+from reproductions.mdgd.real.claims import REAL_CLAIMS as CLAIMS
+from reproductions.mdgd.real.measures import pooled, real_measures
+from reproductions.mdgd.real.model import GivenModel, RealArm, RealSeed, RealStart
 from reproductions.mdgd.scale import REAL_ARMS as ARMS, SCALES
 
 

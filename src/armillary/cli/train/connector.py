@@ -12,7 +12,7 @@ from armillary.runs.run import Job, Outcome, Run
 
 def train(run: Run[ConnectorConfig]) -> Outcome:
     """The trained model, and what it sees; the code needs torch, which help and wrong settings do not wait for."""
-    from armillary.finetuning.connector import train
+    from armillary.finetuning.connector.work import train
 
     return train(run)
 

@@ -61,17 +61,16 @@ _SAVE_EVERY = 50
 
 def by_image(emoji: Emoji, split: str, *, seed: int) -> list[list[ImageExample]]:
     """The questions about each image of a split, images in a random order; of the keyword's two questions one."""
-    asked: dict[tuple[int, int], list[ImageExample]] = defaultdict(list)
+    of_image: dict[tuple[int, int], list[ImageExample]] = defaultdict(list)
+    keywords = max(2, int(2 * _KEYWORD_SHARE * len(emoji.split(split)) * len(emoji.styles)))
     for task in LEARNED:
-        count = len(emoji.split(split)) * len(emoji.styles)
-        limit = max(2, int(2 * _KEYWORD_SHARE * count)) if task == "keyword" else None
-        for example in image_examples(emoji, task, split, limit=limit, seed=seed):
-            key = (example.image, example.style)
-            if task != "keyword" or not any(other.question.startswith("Does") for other in asked[key]):
-                asked[key].append(example)
-    order = sorted(asked)
+        for example in image_examples(emoji, task, split, limit=keywords if task == "keyword" else None, seed=seed):
+            questions = of_image[example.image, example.style]
+            if task != "keyword" or not any(other.choices == example.choices for other in questions):
+                questions.append(example)
+    order = sorted(of_image)
     random.Random(f"images {split} {seed}").shuffle(order)
-    return [asked[key] for key in order]
+    return [of_image[key] for key in order]
 
 
 @contextmanager
@@ -137,7 +136,7 @@ def train_connector(
         raise NumericError(
             f"the training loss stopped being finite; lower the learning rate of {config.learning_rate:g}."
         )
-    return curve, [(int(log["step"]), dict(log["reading"])) for log in history if "reading" in log]
+    return curve, [(int(log["step"]), cast(Reading, log["reading"])) for log in history if "reading" in log]
 
 
 def answer_nats(
@@ -182,7 +181,13 @@ class _ConnectorTrainer(TrainableWeightsMixin, Trainer):
 
     bfloat16 = False
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any) -> Any:
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
         """Mean negative log-likelihood (nats) of the learned tokens, over rows of several questions."""
         given, joined = dict(inputs), cast(Any, self.accelerator.unwrap_model(model))
         labels_BT, mask_B1TT = given.pop("labels"), given.pop("attention_mask")

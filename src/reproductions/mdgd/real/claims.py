@@ -33,10 +33,25 @@ def _as_well(name: str, beside: str, what: str) -> Control:
     )
 
 
-def _claim(id: str, statement: str, quantity: str, rule: str, decide: Rule, *controls: Control, **more: str) -> Claim:
-    null = more.pop("null", _SAME_ANSWERS)
+def _claim(
+    id: str,
+    statement: str,
+    quantity: str,
+    rule: str,
+    decide: Rule,
+    *controls: Control,
+    paper: str = "",
+    null: str = "",
+) -> Claim:
     return Claim(
-        id=id, statement=statement, quantity=quantity, rule=rule, decide=decide, controls=controls, null=null, **more
+        id=id,
+        statement=statement,
+        paper=paper,
+        quantity=quantity,
+        rule=rule,
+        decide=decide,
+        controls=controls,
+        null=null or _SAME_ANSWERS,
     )
 
 

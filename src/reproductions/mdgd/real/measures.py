@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from armillary.numerics.intervals import Interval, bootstrap_weighted, range_over_seeds
 from reproductions.mdgd.measures import drift, rank_change
-from reproductions.mdgd.real_model import RealSeed
+from reproductions.mdgd.real.model import RealSeed
 from reproductions.mdgd.scale import OLD_TASKS, REAL_ARMS, TARGET
 
 Array = NDArray[np.float64]

@@ -20,7 +20,7 @@ from transformers import TrainingArguments
 
 from armillary.data.images.questions import ImageExample, ImageTask, image_examples
 from armillary.finetuning.config import ConnectorConfig
-from armillary.finetuning.connector import see
+from armillary.finetuning.connector.work import see
 from armillary.finetuning.image_setup import ImageTextSetup, image_text_setup
 from armillary.methods.mdgd import MDGDTrainer, VisualRank, VisualRankCallback
 from armillary.models import LoadedModel

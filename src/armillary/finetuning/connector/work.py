@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
@@ -15,9 +15,9 @@ from armillary.data.images.questions import ImageExample, ImageTask, image_examp
 from armillary.extras import optional
 from armillary.files import whole_folder
 from armillary.finetuning.config import ConnectorConfig
-from armillary.finetuning.connector_report import ABOVE, FIRST, ConnectorResult, findings, measures, sections
-from armillary.finetuning.connector_start import start_connector
-from armillary.finetuning.connector_training import LEARNED, Reading, adapted, answer_nats, train_connector
+from armillary.finetuning.connector.report import ABOVE, FIRST, ConnectorResult, findings, measures, sections
+from armillary.finetuning.connector.start import start_connector
+from armillary.finetuning.connector.training import LEARNED, Reading, adapted, answer_nats, train_connector
 from armillary.finetuning.image_evaluation import (
     ATTRIBUTES,
     ImageAnswer,
@@ -123,7 +123,7 @@ def _on_the_way(setup: ImageTextSetup, config: ConnectorConfig) -> Reading:
     examples = {task: image_examples(emoji, task, "validation", limit=count, seed=seed) for task in TASKS}
     answers = {task: choose(setup.model, setup.rows, examples[task]) for task in ATTRIBUTES}
     names = names_to_rank(examples["name"], seed=seed)
-    ranked = caption(setup.model, setup.rows, examples["name"], names, said=False)
+    ranked = caption(setup.model, setup.rows, examples["name"], names, speak=False)
     return {
         ABOVE: above_majority(examples, answers, emoji, seed).estimate,
         FIRST: float(np.mean([answer.rank_whole <= 1 for answer in ranked])),
@@ -139,7 +139,8 @@ def _opened_again(
     """Share of test questions that the saved model, opened by transformers and given pixels, answers as before."""
     opened = open_image_text_model(str(folder))
     joined, processor = cast(LlavaForConditionalGeneration, opened.model), cast(LlavaProcessor, opened.processor)
-    rows = ImageRows.of(joined.to(setup.model.device), processor, setup.emoji)
+    cast(Any, joined).to(setup.model.device)
+    rows = ImageRows.of(joined, processor, setup.emoji)
     same = [
         ours.answer == again.answer
         for task in ATTRIBUTES

@@ -56,7 +56,8 @@ def start_connector(model: LlavaForConditionalGeneration, rows: ImageRows, steps
             image_I = torch.randint(len(chosen) * styles, (_AT_ONCE,), generator=generator)
             emoji_I, style_I = image_I // styles, image_I % styles
             seen_INv = (states_ESNv[emoji_I, style_I].float() - middle_v) / spread_v
-            made_Id = _through(connector, seen_INv, generator).mean(1)
+            hidden_INd = connector.act(connector.linear_1(_thinned(seen_INv, generator)))
+            made_Id = connector.linear_2(_thinned(hidden_INd, generator)).mean(1)
             own_E, right_I = torch.unique(emoji_I, return_inverse=True)
             loss = _nearest(made_Id, names_Ed[own_E], right_I)
             for table_Wd, labels_ES in words:
@@ -76,12 +77,6 @@ def start_connector(model: LlavaForConditionalGeneration, rows: ImageRows, steps
         connector.linear_2.weight.mul_(factor)
         connector.linear_2.bias.mul_(factor)
     connector.to(device, dtype)
-
-
-def _through(connector: Any, seen_INv: Tensor, generator: torch.Generator) -> Tensor:
-    """The connector with dropout before each of its maps."""
-    hidden = connector.act(connector.linear_1(_thinned(seen_INv, generator)))
-    return cast(Tensor, connector.linear_2(_thinned(hidden, generator)))
 
 
 def _thinned(values: Tensor, generator: torch.Generator) -> Tensor:
@@ -110,7 +105,8 @@ def _attributes(model: LlavaForConditionalGeneration, rows: ImageRows) -> list[t
     emoji = rows.emoji
     shape = (len(emoji), len(emoji.styles))
     groups = [emoji.groups.index(label.group) for label in emoji.labels]
-    colours = [[_number(dominant_colour(image)) for image in of_emoji] for of_emoji in emoji.images]
+    known = {None: -1, **{colour: number for number, colour in enumerate(COLOURS)}}
+    colours = [[known[dominant_colour(image)] for image in of_emoji] for of_emoji in emoji.images]
     tables = [
         ([group_word(group) for group in emoji.groups], torch.tensor(groups)[:, None].expand(shape)),
         (list(emoji.styles), torch.arange(shape[1])[None].expand(shape)),
@@ -118,10 +114,6 @@ def _attributes(model: LlavaForConditionalGeneration, rows: ImageRows) -> list[t
     ]
     embedded = [(_embedded(model, rows, words), labels) for words, labels in tables]
     return [(table - table.mean(0), labels) for table, labels in embedded]
-
-
-def _number(colour: Any) -> int:
-    return -1 if colour is None else COLOURS.index(colour)
 
 
 def _embedded(model: LlavaForConditionalGeneration, rows: ImageRows, words: list[str]) -> Tensor:

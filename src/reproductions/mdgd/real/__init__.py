@@ -1,0 +1,1 @@
+"""MDGD on a given model that was given images."""
