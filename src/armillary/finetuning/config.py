@@ -60,9 +60,8 @@ class ConnectorConfig(OneModelSettings):
 
     def dry(self) -> Self:
         """A few steps and questions on synthetic images."""
-        few = {"steps": min(self.steps, 4), "questions": min(self.questions, 6), "readings": min(self.readings, 2)}
-        few["start_steps"] = min(self.start_steps, 4)
-        small = replace(super().dry(), **few)
+        small = replace(super().dry(), steps=min(self.steps, 4), questions=min(self.questions, 6))
+        small = replace(small, start_steps=min(self.start_steps, 4), readings=min(self.readings, 2))
         return replace(small, pictures="synthetic")
 
 

@@ -105,9 +105,9 @@ def _attributes(model: LlavaForConditionalGeneration, rows: ImageRows) -> list[t
     emoji = rows.emoji
     shape = (len(emoji), len(emoji.styles))
     groups = [emoji.groups.index(label.group) for label in emoji.labels]
-    known = {None: -1, **{colour: number for number, colour in enumerate(COLOURS)}}
+    known: dict[Any, int] = {None: -1, **{colour: number for number, colour in enumerate(COLOURS)}}
     colours = [[known[dominant_colour(image)] for image in of_emoji] for of_emoji in emoji.images]
-    tables = [
+    tables: list[tuple[list[str], Tensor]] = [
         ([group_word(group) for group in emoji.groups], torch.tensor(groups)[:, None].expand(shape)),
         (list(emoji.styles), torch.arange(shape[1])[None].expand(shape)),
         (list(COLOURS), torch.tensor(colours)),
