@@ -188,17 +188,9 @@ def _precision(survey: RelationSurvey) -> Table:
         excess = None if scores.excess is None else scores.excess.estimate
         rows.append([name, scores.group, scores.correlation.estimate, excess, *guesses, scores.dropped_words])
     columns = [
-        "relation",
-        "group",
-        "correlation",
-        "excess",
-        "N",
-        "hit@N",
-        "interval",
-        "exchanged",
-        "hits over exchanged",
+        "relation", "group", "correlation", "excess", "N", "hit@N", "interval", "exchanged", "hits over exchanged",
         "words left out",
-    ]
+    ]  # fmt: skip
     return Table(title="Do the weights name right answers?", columns=columns, rows=rows)
 
 

@@ -18,6 +18,9 @@ def section(scores: RelationScores) -> Section:
     """Scores beside their baselines, precision of the weights, examples, and the words that were left out."""
     known = scores.intervals()
     bars = {label: known[name] for name, label in _BARS.items() if name in known}
+    columns = [
+        "direction", "N", "weights", "fit", "hit@N", "low", "high", "answers exchanged", "excess", "low", "high",
+    ]  # fmt: skip
     precision: list[list[Cell]] = [
         [hit.direction, hit.n, hit.weights, hit.fit, hit.rate.estimate, hit.rate.low, hit.rate.high, hit.chance,
          hit.excess.estimate, hit.excess.low, hit.excess.high]
@@ -52,19 +55,7 @@ def section(scores: RelationScores) -> Section:
         tables=[
             Table(
                 title="Do the weights name right answers?",
-                columns=[
-                    "direction",
-                    "N",
-                    "weights",
-                    "fit",
-                    "hit@N",
-                    "low",
-                    "high",
-                    "answers exchanged",
-                    "excess",
-                    "low",
-                    "high",
-                ],
+                columns=columns,
                 rows=precision,
                 note="Exact binomial intervals of hit@N; the excess is hit@N less what exchanged answers hit, its "
                 "interval where 95 % of the exchanges leave it.",
