@@ -58,14 +58,14 @@ class Scale:
     """In a pilot of the smaller model on other texts the loss fell by 0.21 nats after 20 steps and 0.27 after 60; at
     four times the rate by 0.12 after 20."""
 
-    edits: int = 24
+    edits: int = 16
     pilots: int = 3
     """Words on which the learning rate of the edits is chosen; they take no further part."""
 
     edit_steps: int = 30
     """Updates of an edit at most; one that needs more has failed."""
 
-    vocabulary_seeds: int = 5
+    vocabulary_seeds: int = 4
     vocabulary_names: int = 512
     """Names in the vocabulary experiment, of which 128 are held out as in the paper."""
 
