@@ -39,7 +39,7 @@ Lists = list[tuple[list[str], float]]
 
 
 def arms(context: Context, prompt: Prompt) -> dict[str, Callable[[int], Lists]]:
-    """Every way by name, as a call that takes a seed. Lists in one answer are asked by the deciding prompt alone."""
+    """Every way by name, as a call that takes a seed. What is drawn is asked by the deciding prompt alone."""
     scale, chat = context.scale, prompt == "chat"
     count = scale.rounds * scale.per_round
     config = NavigationConfig(
@@ -68,10 +68,9 @@ def arms(context: Context, prompt: Prompt) -> dict[str, Callable[[int], Lists]]:
         "navigation": explored,
         "navigation from the list": partial(explored, continue_from="navigated"),
         "static": partial(explored, navigate=False, rounds=1, per_round=count),
-        "sampling": sampled,
     }
     if prompt == context.prompts[0]:
-        ways |= {way: partial(written, way=way) for way in AT_ONCE}
+        ways |= {"sampling": sampled} | {way: partial(written, way=way) for way in AT_ONCE}
     return ways
 
 

@@ -17,7 +17,7 @@ KNOWS = Control(
 RIVALS = ("static", "sampling", "list in one answer", "verbalised sampling")
 """What a user would do instead of navigating, each at the same number of answers."""
 
-TAUGHT = ("Adam 1e-5", "Adam 1e-4", "SGD 0.001", "SGD 0.01")
+TAUGHT = ("Adam 3e-5", "Adam 1e-4", "SGD 0.001", "SGD 0.01")
 """Optimisers and rates of the fine-tunes on one token."""
 
 CLAIMS: tuple[Claim, ...] = (
@@ -168,7 +168,7 @@ CLAIMS: tuple[Claim, ...] = (
         "beside what steps of one size in every weight give, whatever is learned: it judges nothing.",
         needs=(
             *(f"training/share of the keys in all logits, {name}" for name in TAUGHT),
-            "training/head over blocks, Adam 1e-5",
+            "training/head over blocks, Adam 3e-5",
             "training/head over blocks, equal steps",
         ),
     ),
@@ -176,13 +176,13 @@ CLAIMS: tuple[Claim, ...] = (
         id="near-keys-rise",
         statement="Fine-tuning on one token also lifts the tokens whose keys are near the target's.",
         quantity="Change in log-probability, on held-out prompts, of the 30 tokens nearest to the target's key, less "
-        "that of the tokens nearest to the other targets; Adam 1e-5, t interval over target tokens.",
+        "that of the tokens nearest to the other targets; Adam 3e-5, t interval over target tokens.",
         rule="Holds if the interval lies above 0; fails if it lies at or below 0.",
         decide=above("training/rise of near keys minus those of other targets"),
         controls=(
             Control(
-                what="the target was learned: two nats likelier on held-out prompts, Adam 1e-5",
-                rule=above("training/rise of the target, Adam 1e-5", 2.0),
+                what="the target was learned: two nats likelier on held-out prompts, Adam 3e-5",
+                rule=above("training/rise of the target, Adam 3e-5", 2.0),
             ),
         ),
         null="The neighbours of the other targets after the same training: permuted targets.",

@@ -26,7 +26,7 @@ TARGETS = (" red", " seven", " Paris", " apple", " king", " river", " doctor", "
 NEIGHBOURS = 30
 
 RATES: dict[str, tuple[type[torch.optim.Optimizer], float]] = {
-    "Adam 1e-5": (torch.optim.Adam, 1e-5),
+    "Adam 3e-5": (torch.optim.Adam, 3e-5),
     "Adam 1e-4": (torch.optim.Adam, 1e-4),
     "SGD 0.001": (torch.optim.SGD, 0.001),
     "SGD 0.01": (torch.optim.SGD, 0.01),

@@ -38,11 +38,9 @@ class IcnStages:
     clusters: Sequence[ClusterStage]
     """One for each start of k-means."""
 
-    probes: Mapping[Prompt, Sequence[ProbeStage]]
-    """By prompt; the first decides."""
-
+    probes: Sequence[ProbeStage]
     answers: Mapping[Prompt, Mapping[str, Sequence[Answered]]]
-    """By prompt and way, one for each probe."""
+    """By prompt, of which the first decides, and way: one for each probe."""
 
     open: Sequence[OpenStage]
     chains: ChainStage
@@ -51,16 +49,18 @@ class IcnStages:
 
 def measures(stages: IcnStages, top: int) -> dict[str, Interval]:
     """Every measure by name; what could not be measured is absent. ``top`` is how many ranks count as the top."""
-    out = _clusters(stages.clusters)
-    first = next(iter(stages.probes))
-    for prompt in stages.probes:
-        by_probe = {
-            **_ranks(stages.probes[prompt], top),
-            **_lists(stages.probes[prompt]),
-            **_answers(stages.probes[prompt], stages.answers[prompt]),
-        }
-        out |= {f"{name}{'' if prompt == first else f', {prompt} prompt'}": each for name, each in by_probe.items()}
-    return {**out, **_open(stages.open), **_chains(stages.chains), **_training(stages.training)}
+    first, out = next(iter(stages.answers)), _clusters(stages.clusters)
+    for prompt, answers in stages.answers.items():
+        label = "" if prompt == first else f", {prompt} prompt"
+        out |= {f"{name}{label}": each for name, each in _answers(stages.probes, answers).items()}
+    return {
+        **out,
+        **_ranks(stages.probes, top),
+        **_lists(stages.probes),
+        **_open(stages.open),
+        **_chains(stages.chains),
+        **_training(stages.training),
+    }
 
 
 def _clusters(starts: Sequence[ClusterStage]) -> dict[str, Interval]:

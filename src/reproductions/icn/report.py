@@ -15,7 +15,7 @@ WIDTH = 10
 
 def figures(stages: IcnStages, measures: Mapping[str, Interval]) -> dict[str, Figure]:
     """By claim id."""
-    first = next(iter(stages.probes))
+    first = next(iter(stages.answers))
     bars = {
         f"{arm}{'' if prompt == first else ', plain prompt'}": measures[
             f"answers/{arm}{'' if prompt == first else f', {prompt} prompt'}"
@@ -24,7 +24,7 @@ def figures(stages: IcnStages, measures: Mapping[str, Interval]) -> dict[str, Fi
         for arm in arms
     }
     return {
-        "top-better-than-middle": _accuracy_by_rank(stages.probes[first]),
+        "top-better-than-middle": _accuracy_by_rank(stages.probes),
         "more-correct-answers": interval_bars(
             "Different correct answers of 20, mean over probes",
             dict(sorted(bars.items(), key=lambda item: -item[1].estimate)),
@@ -35,7 +35,7 @@ def figures(stages: IcnStages, measures: Mapping[str, Interval]) -> dict[str, Fi
 
 def tables(stages: IcnStages) -> dict[str, list[Table]]:
     """By claim id."""
-    first = next(iter(stages.probes))
+    first = next(iter(stages.answers))
     answers = stages.answers[first]
     clusters: list[list[Cell]] = [[example.size, "  ".join(example.tokens)] for example in stages.clusters[0].examples]
     groups: list[list[Cell]] = [
@@ -43,7 +43,7 @@ def tables(stages: IcnStages) -> dict[str, list[Table]]:
     ]
     by_probe: list[list[Cell]] = [
         [probe.id, probe.answers, *(row[index].distinct for row in answers.values())]
-        for index, probe in enumerate(stages.probes[first])
+        for index, probe in enumerate(stages.probes)
     ]
     examples: list[list[Cell]] = [[arm, ", ".join(row[0].texts)] for arm, row in answers.items()]
     texts: list[list[Cell]] = [

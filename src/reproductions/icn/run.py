@@ -20,20 +20,17 @@ def run_stages(context: Context) -> IcnStages:
     """Every stage, each kept as it is finished."""
     scale, count = context.scale, len(context.probes)
     ways = {prompt: list(arms(context, prompt)) for prompt in context.prompts}
-    total = scale.seeds + len(ways) * count + sum(map(len, ways.values())) + scale.open_instructions + 2
+    total = scale.seeds + count + sum(map(len, ways.values())) + scale.open_instructions + 2
     with counted_stages(context.parts, f"ICN on {context.loaded.name}", total) as stages:
         return IcnStages(
             clusters=[
                 stages.run(ClusterStage, f"clusters {offset}", partial(cluster_stage, context, offset))
                 for offset in range(scale.seeds)
             ],
-            probes={
-                prompt: [
-                    stages.run(ProbeStage, f"probe {prompt} {index}", partial(probe_stage, context, prompt, index))
-                    for index in range(count)
-                ]
-                for prompt in context.prompts
-            },
+            probes=[
+                stages.run(ProbeStage, f"probe {index}", partial(probe_stage, context, index))
+                for index in range(count)
+            ],
             answers={
                 prompt: {
                     arm: stages.run(
@@ -60,8 +57,7 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
     notes = {}
     if stages.training.tied:
         notes["fixed-keys"] = "The embeddings are tied: keys are input vectors too."
-    first = stages.probes[context.prompts[0]]
-    if unreachable := sum(probe.unreachable for probe in first):
+    if unreachable := sum(probe.unreachable for probe in stages.probes):
         notes["more-correct-answers"] = f"{unreachable} answers can't be written with this tokenizer."
     return judged_outcome(
         f"ICN reproduced on {run.model.name}",

@@ -203,7 +203,7 @@ class ListEffect:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeStage:
-    """One probe on one model by one prompt."""
+    """One probe on one model, by the prompt that decides."""
 
     id: str
     base: str
@@ -227,10 +227,12 @@ class ProbeStage:
     """Under "own", "same-class" and "foreign" lists; empty where the model has too few right answers."""
 
 
-def probe_stage(context: Context, prompt: Prompt, index: int) -> ProbeStage:
+def probe_stage(context: Context, index: int) -> ProbeStage:
     """Ranks judged and looked up in the key space, and explored tokens under lists."""
     scale, question, match = context.scale, context.probes[index], context.matchers[index].match
-    probing = Probing(context.loaded, question.instruction, max_new_tokens=ANSWER_TOKENS, chat=prompt == "chat")
+    probing = Probing(
+        context.loaded, question.instruction, max_new_tokens=ANSWER_TOKENS, chat=context.prompts[0] == "chat"
+    )
     tokens = probing.ranked(scale.ranks)
     texts = probing.answers(tokens)
     right = [text for text in texts if match(text) is not None]

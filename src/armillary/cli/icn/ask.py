@@ -14,6 +14,7 @@ from armillary.runs.settings import File, OneModelSettings, at_least
 
 if TYPE_CHECKING:
     from armillary.methods.icn.templates import ListTemplate
+    from armillary.methods.icn.validity import Form
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,7 @@ def ask(run: Run[AskSettings]) -> Outcome:
     from armillary.methods.icn.chains import PATHS, solve
     from armillary.methods.icn.navigator import Navigator
     from armillary.methods.icn.report import answers_section, paths_section
+    from armillary.methods.icn.validity import reason
 
     settings, template = run.settings, run.settings.list_template()
     if settings.task == "cot":
@@ -98,9 +100,11 @@ def ask(run: Run[AskSettings]) -> Outcome:
     else:
         navigator = Navigator(run.model, template, settings.navigation(24, None))
         answers = navigator.explore(settings.prompt).answers[: settings.n]
-        section = answers_section(settings.prompt, answers)
-        distinct = [answer.text for answer in answers if answer.duplicate_of is None]
-        text = f"{section.summary} First: {', '.join(distinct[:8])}."
+        # What an answer looks like is known of the shipped templates alone.
+        form: Form = "any" if settings.template is not None else "sentence" if settings.task == "open" else "name"
+        section = answers_section(settings.prompt, answers, form)
+        kept = [answer.text for answer in answers if reason(settings.prompt, answer, form) is None]
+        text = f"{section.summary} First: {', '.join(kept[:8])}." if kept else section.summary
     return Outcome(
         title=f"{settings.prompt[:60]} ({run.model.name})",
         findings=[Finding(text=text, interest=0.5, section=section.id)],

@@ -1,6 +1,6 @@
 import armillary.cards
 
-from .baselines import baseline_answers as baseline_answers, first_token_orders as first_token_orders
+from .baselines import first_token_orders as first_token_orders, listed_at_once as listed_at_once
 from .chains import (
     Solution as Solution,
     letter_parser as letter_parser,
@@ -18,7 +18,6 @@ from .core import (
     mantel_haenszel as mantel_haenszel,
     mmr_order as mmr_order,
     permutation_within as permutation_within,
-    project_out as project_out,
     rank_strata as rank_strata,
 )
 from .key_survey import KeySurvey as KeySurvey, survey as survey

@@ -1,15 +1,12 @@
 """What navigation is compared with: other ways to get many answers out of one prompt, at the same number of answers.
 
-Orders of first tokens (the answers then follow greedily): ``static``, ``cluster cap``, ``key MMR``, ``query
-projection``. Answers drawn or searched by transformers: temperatures, nucleus, top-k, min-p, beams. And the model's
-own list in one answer. Diverse beam search has left transformers for a hub repository of remote code, which is not run
-here; plain beam search stands in for it.
+Orders of first tokens (the answers follow greedily): ``static``, ``cluster cap``, ``key MMR``. Answers drawn by
+transformers: temperatures, nucleus, top-k, min-p. And the model's own list in one answer, as users would try first.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from armillary.errors import UsageError
-from armillary.methods.icn.core import capped_order, mmr_order, project_out
+from armillary.methods.icn.core import capped_order, mmr_order
 from armillary.methods.icn.keys import KeySpace
 from armillary.methods.icn.probing import Probing
 from armillary.methods.icn.templates import NUMBERED_LIST, ListTemplate, opened_prompt
@@ -46,7 +43,7 @@ SAMPLINGS: dict[str, dict[str, Any]] = {
 def first_token_orders(
     probing: Probing, count: int, clusters_V: Int[Tensor, " v"], keys: KeySpace
 ) -> dict[str, list[int]]:
-    """First tokens by each order. Query projection goes one token after the other."""
+    """First tokens by each order."""
     # Half at most: the other tokens of a small vocabulary may not be able to begin an answer.
     pool = probing.ranked(min(POOL, len(clusters_V) // 2))
     pool_P = torch.tensor(pool)
@@ -57,40 +54,23 @@ def first_token_orders(
         "static": pool[:count],
         "cluster cap": capped[:count],
         "key MMR": [pool[index] for index in mmr],
-        "query projection": _projected(probing, pool, count),
     }
 
 
 @torch.inference_mode()
-def _projected(probing: Probing, pool: Sequence[int], count: int) -> list[int]:
-    """Each next token is the best under the query without its component along the keys chosen before."""
-    head = probing.loaded.anatomy.head.weight
-    assert isinstance(head, Tensor)
-    keys_PD = head[torch.tensor(list(pool), device=head.device)].float()
-    query_1D = probing.query_1D.float()
-    chosen: list[int] = []
-    for _ in range(count):
-        left_1D = project_out(query_1D, keys_PD[chosen])
-        scores_P = (left_1D @ keys_PD.T)[0]
-        scores_P[chosen] = -torch.inf
-        chosen.append(int(scores_P.argmax()))
-    return [pool[index] for index in chosen]
-
-
-@torch.inference_mode()
 def generated(probing: Probing, count: int, seed: int, **settings: Any) -> list[str]:
-    """``count`` answers by ``generate`` with these settings: sampled, or the best beams for ``num_beams``."""
+    """``count`` answers drawn by ``generate`` with these settings."""
     model: Any = probing.loaded.model
     tokenizer = probing.loaded.tokenizer
     ids = torch.tensor([probing.base], device=probing.loaded.device)
-    beams = {"num_beams": count, "do_sample": False} if settings.get("num_beams") else {"do_sample": True}
     # Inside a fork, so that the caller's draws don't depend on how many answers were sampled here.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         drawn = model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
-            **{**settings, **beams},
+            **settings,
+            do_sample=True,
             num_return_sequences=count,
             max_new_tokens=probing.max_new_tokens,
             eos_token_id=probing.first.stop_ids,
@@ -126,7 +106,7 @@ def listed_at_once(
     way: str = "list in one answer",
     template: ListTemplate = NUMBERED_LIST,
     chat: bool = True,
-    item_tokens: int = 10,
+    item_tokens: int = 8,
     seed: int = 0,
 ) -> list[WrittenList]:
     """The list that the model writes to each instruction in one answer, which begins with the first item's mark.
@@ -173,17 +153,3 @@ def items(text: str) -> list[str]:
             item = quoted[1] if quoted else re.split(r"\s[-\u2013(]|:", marked[1].replace("*", ""))[0]
             listed += [item.strip()] if item.strip() else []
     return listed
-
-
-def baseline_answers(
-    probing: Probing, count: int, clusters_V: Int[Tensor, " v"], keys: KeySpace, *, seed: int
-) -> dict[str, Callable[[], list[str]]]:
-    """Every baseline that starts from the open first item by name, as a call that gives its answers."""
-    orders = first_token_orders(probing, count, clusters_V, keys)
-    arms: dict[str, Callable[[], list[str]]] = {
-        name: partial(probing.answers, tokens) for name, tokens in orders.items()
-    }
-    for name, settings in SAMPLINGS.items():
-        arms[name] = partial(generated, probing, count, seed, **settings)
-    arms["beams"] = partial(generated, probing, count, seed, num_beams=count)
-    return arms

@@ -4,8 +4,8 @@
 arXiv 2410.02284. The paper splits the middle ranks by the clusters of the top ranks; the nulls, the control for rank
 and the baselines here are ours.
 
-Legend: V vocabulary, N ranked tokens (best first), M those after the top ranks, K explored tokens, P pool, B batch,
-D width.
+Legend: V vocabulary, N ranked tokens (best first), M those after the top ranks, P pool,
+D width of a key.
 """
 
 from collections.abc import Sequence
@@ -184,26 +184,6 @@ def mmr_order(
         cosine_P = unit_PD @ unit_PD[chosen[-1]]
         nearest_P = cosine_P if nearest_P is None else torch.maximum(nearest_P, cosine_P)
     return torch.tensor(chosen, device=logits_P.device)
-
-
-def project_out(query_BD: Float[Tensor, "b d"], explored_KD: Float[Tensor, "k _"]) -> Float[Tensor, "b d"]:
-    """The queries without their component in the span of the explored keys, whose logits become 0 (our choice).
-
-    In float64, given back in the queries' dtype; keys that depend on one another, and none at all, are fine.
-    UsageError when the widths differ.
-    """
-    if query_BD.shape[-1] != explored_KD.shape[-1]:
-        raise UsageError(f"queries of width {query_BD.shape[-1]} don't fit keys of width {explored_KD.shape[-1]}.")
-    if not len(explored_KD):
-        return query_BD
-    # Rows of unit length: a short key is as much a direction as a long one. What keys differ by less than float32 can
-    # resolve is no direction of its own.
-    unit_KD = torch.nn.functional.normalize(explored_KD.double(), dim=1)
-    _, sizes, basis = torch.linalg.svd(unit_KD, full_matrices=False)
-    basis = basis[sizes > torch.finfo(torch.float32).eps * sizes[0]]
-    query64_BD = query_BD.double()
-    left_BD: Tensor = query64_BD - (query64_BD @ basis.T) @ basis
-    return left_BD.to(query_BD.dtype)
 
 
 def checked_ids(

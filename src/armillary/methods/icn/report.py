@@ -1,10 +1,12 @@
 """Sections of answers, of paths and of a survey of the key space, with the survey's finding and measures."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from armillary.methods.icn.chains import Solution
 from armillary.methods.icn.key_survey import KeySurvey
 from armillary.methods.icn.result import Answer
+from armillary.methods.icn.validity import Form, checked
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Bars, Figure, Finding, Points, Section, Table
 
@@ -12,20 +14,33 @@ SHOWN = 60
 """Clusters in the table, largest first."""
 
 
-def answers_section(prompt: str, answers: Sequence[Answer]) -> Section:
-    """The answers to one prompt in the order found, with the ranks that they came from."""
-    distinct = sum(answer.duplicate_of is None for answer in answers)
+def answers_section(prompt: str, answers: Sequence[Answer], form: Form) -> Section:
+    """The answers to one prompt in the order found, with the ranks that they came from and why some were cut."""
+    outcome = checked(prompt, answers, form)
+    kept = [index for index, reason in enumerate(outcome.reasons) if reason is None]
+    cut = Counter(reason for reason in outcome.reasons if reason is not None)
+    shape = {"name": " that have the form of a name", "sentence": " that are whole sentences", "any": ""}[form]
+    summary = f"{len(kept)} different answers{shape}, of {len(answers)} to {prompt!r}"
+    summary += f" (cut: {', '.join(f'{number} {reason}' for reason, number in cut.most_common())})." if cut else "."
+    unchecked = "whether an answer is right is not checked"
+    if outcome.listed is None:
+        summary += f" {unchecked.capitalize()}."
+    else:
+        right = sum(outcome.listed[index] for index in kept)
+        summary += f" {right} of them are in the packaged list of {outcome.kind}, which may lack rare ones."
+    columns = ["answer", "first token", "rank", "round", "log-probability", "cut because"]
+    listed = outcome.listed or ()
     return Section(
         id="answers",
         title="Answers",
-        summary=f"{distinct} different answers of {len(answers)} to {prompt!r}.",
+        summary=summary,
         meaning="Each round puts the answers found so far into the prompt as a list and takes the best first tokens "
         "that have not been used; each is then completed without the list.",
         caution="A small model may repeat what it was told to avoid, and a wrong answer in the list pulls in others.",
         tables=[
             Table(
                 title="Answers in the order found",
-                columns=["answer", "first token", "rank", "round", "log-probability", "same as"],
+                columns=[*columns, f"in the list of {outcome.kind}"] if listed else columns,
                 rows=[
                     [
                         answer.text,
@@ -33,12 +48,13 @@ def answers_section(prompt: str, answers: Sequence[Answer]) -> Section:
                         answer.rank,
                         answer.round + 1,
                         answer.logprob,
-                        None if answer.duplicate_of is None else answer.duplicate_of + 1,
+                        reason or "",
+                        *(["yes" if listed[index] else "no"] if listed else []),
                     ]
-                    for answer in answers
+                    for index, (answer, reason) in enumerate(zip(answers, outcome.reasons, strict=True))
                 ],
-                note="The rank is that of the first token in its round, among all tokens. Nothing here says whether "
-                "an answer is right.",
+                note="The rank is that of the first token in its round, among all tokens. What was cut was cut by its "
+                f"form, by rules that anyone can repeat; {unchecked}" + (" beyond the list." if listed else "."),
             )
         ],
     )

@@ -13,7 +13,6 @@ from armillary.methods.icn import (
     mantel_haenszel,
     mmr_order,
     permutation_within,
-    project_out,
     rank_strata,
 )
 from armillary.methods.icn.core import checked_ids
@@ -186,26 +185,6 @@ def test_mmr_by_brute_force() -> None:
     assert mmr_order(logits_P, keys_PD, 12, 1.5).tolist() == chosen
 
 
-def test_projection_silences_explored_keys_and_leaves_orthogonal_ones() -> None:
-    query_BD = torch.randn(4, 32, generator=generator())
-    explored_KD = 10 * torch.randn(5, 32, generator=generator(1))
-    other_MD = project_out(torch.randn(3, 32, generator=generator(2)), explored_KD)  # orthogonal to all explored
-    left_BD = project_out(query_BD, explored_KD)
-    torch.testing.assert_close(left_BD @ explored_KD.T, torch.zeros(4, 5), rtol=0, atol=1e-4)
-    torch.testing.assert_close(left_BD @ other_MD.T, query_BD @ other_MD.T, rtol=0, atol=1e-5)
-    torch.testing.assert_close(project_out(left_BD, explored_KD), left_BD, rtol=0, atol=1e-6)
-    assert project_out(query_BD, explored_KD[:0]) is query_BD
-
-
-def test_projection_bears_keys_that_depend_on_one_another() -> None:
-    explored_KD = torch.randn(3, 8, generator=generator(1))
-    short = torch.cat([explored_KD, explored_KD[:1], 1e-6 * explored_KD[1:2], torch.zeros(1, 8)])
-    more_than_width = torch.cat([short, torch.eye(8)])
-    query_BD = torch.randn(2, 8, generator=generator())
-    torch.testing.assert_close(project_out(query_BD, short), project_out(query_BD, explored_KD), rtol=0, atol=1e-5)
-    torch.testing.assert_close(project_out(query_BD, more_than_width), torch.zeros(2, 8), rtol=0, atol=1e-5)
-
-
 YES, IDS = torch.ones(3, dtype=torch.bool), torch.arange(3)
 
 
@@ -219,7 +198,6 @@ YES, IDS = torch.ones(3, dtype=torch.bool), torch.arange(3)
         (lambda: mantel_haenszel(YES, YES, torch.zeros(2, dtype=torch.long)), "strata_N has 2"),
         (lambda: capped_order(IDS, IDS, 0), "cap must be at least 1; got 0"),
         (lambda: mmr_order(torch.ones(3), torch.ones(3, 2), 4, 1.0), "can't order 4 of 3 logits"),
-        (lambda: project_out(torch.ones(1, 3), torch.ones(1, 2)), "width 3 don't fit keys of width 2"),
         (lambda: checked_ids([0, -1], 5), "token id -1 is outside"),
     ],
 )
