@@ -33,23 +33,33 @@ _AT_ONCE = 32
 
 
 Scores = dict[str, dict[str, list[float]]]
-"""Arm -> number of shots -> score of each query (of the first queries, where the arm was asked fewer)."""
+"""Arm -> number of shots -> score of each query, draw by draw; every draw has as many."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmRow:
-    """One task with one trained projector; all arms share demonstrations and queries."""
+    """One task with one trained projector; all arms share demonstrations and queries of every draw."""
 
     task: str
     shots: list[int]
+    draws: int
     scores: Scores
+    """1 for a query whose likeliest label is right, after calibration where the arm has a language model."""
+
+    raw: Scores
+    """The same without calibration; of arms with a language model."""
+
     whole: dict[str, list[float]] = field(default_factory=dict)
     """The scores of what needs no demonstrations."""
 
     tokens: dict[str, float] = field(default_factory=dict)
     """Of a demonstration, by ``vectors`` and ``text``."""
 
+    losses: list[float] = field(default_factory=list)
+    """Of the projector's training, nats a learned token before each step."""
+
     chance: float = 0.0
+    """Also the balanced accuracy of one answer for all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +162,20 @@ class Prompt:
         for positions, embeds_BTD in _batches(queries, indices):
             out[positions] = label_log_probabilities(self.loaded, self.prefix.read(embeds_BTD), ids).numpy()
         return out
+
+    def best_labels(
+        self, pair: Pair, queries: Sequence[int], calibration: Sequence[int], labels: Sequence[str]
+    ) -> tuple[list[str], list[str]]:
+        """The likeliest label of each query, calibrated and as it is.
+
+        Calibrated scores are less their mean over the inputs ``calibration`` of what is shown, as many of each class
+        and none of them a demonstration: a label that is likely whatever stands in the slot gains nothing (after the
+        contextual calibration of Zhao and others 2021, whose inputs are without content).
+        """
+        scores = self.label_scores(pair[1], queries, labels)
+        bias = self.label_scores(pair[0], calibration, labels).mean(0)
+        calibrated, raw = ([labels[best] for best in table.argmax(1).tolist()] for table in (scores - bias, scores))
+        return calibrated, raw
 
     def answers(
         self, queries: Carrier, indices: Sequence[int], max_new_tokens: int, *, allowed: Sequence[int] | None = None

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from armillary.methods.vector_icl.baselines import logistic, nearest
-from armillary.methods.vector_icl.config import CLASS, EPISODE_WORDS
+from armillary.methods.vector_icl.config import EPISODE_WORDS
 from armillary.methods.vector_icl.projector import Projector
-from reproductions.vector_icl.carrier import ArmRow, Pair, Prompt, Scores, text_pair, vector_pair
-from reproductions.vector_icl.few_shot import LOGISTIC, exchanged
-from reproductions.vector_icl.setup import NEIGHBOUR, RANDOM, SHUFFLED, TEXT, VECTORS, Context
+from reproductions.vector_icl.carrier import ArmRow, Pair, Prompt, Scores, vector_pair
+from reproductions.vector_icl.few_shot import LOGISTIC, exchanged, of_each
+from reproductions.vector_icl.setup import NEIGHBOUR, RANDOM, SHUFFLED, VECTORS, Context, Trained
 from reproductions.vector_icl.tasks import ClassTask
 
-SYMBOLS = "symbols"
-"""The class's own name stands as text where the slot would: whoever can't copy from it can't learn in context."""
+NAMES, NAMES_SHUFFLED = "fixed names", "fixed names, shuffled"
+"""A projector that was trained with the classes' own names, asked the same episodes with these names."""
 
 WORDS = tuple(f" {word}" for word in EPISODE_WORDS)
 
@@ -29,65 +29,98 @@ class Episode:
     words: dict[str, str]
     shown: list[int]
     queries: list[int]
+    """Of each class equally many."""
+
+    calibration: list[int]
+    """Training inputs that are not shown, of each class equally many."""
 
     def answers(self, classes: Sequence[str], chosen: Sequence[int]) -> list[str]:
         return [self.words[classes[index]] for index in chosen]
 
 
-def draw_episode(task: ClassTask, shots: int, ways: int, queries: int, seed: int) -> Episode:
-    """An episode of the seed; the classes, words and queries are the same for every number of shots."""
+def draw_episode(
+    task: ClassTask, shots: int, ways: int, queries: int, seed: int, *, calibration: int = 0, most: int | None = None
+) -> Episode:
+    """An episode of the seed; the classes, words, queries and calibration are the same for every number of shots up
+    to ``most``."""
     generator = np.random.default_rng(seed)
     classes = [task.words[index] for index in generator.permutation(len(task.words))[:ways]]
     words = [WORDS[index] for index in generator.permutation(len(WORDS))[:ways]]
-    word_of = dict(zip(classes, words, strict=True))
-    among = [index for index, word in enumerate(task.test.words) if word in word_of]
-    chosen = [among[index] for index in generator.permutation(len(among))[:queries]]
+    chosen = of_each(task.test.words, classes, queries // ways, generator)
     order = [int(index) for index in generator.permutation(len(task.train))]
-    shown = [index for name in classes for index in [i for i in order if task.train.words[i] == name][:shots]]
+    members = {name: [index for index in order if task.train.words[index] == name] for name in classes}
+    first = shots if most is None else most
+    others = [index for name in classes for index in members[name][first:][: max(1, calibration // ways)]]
+    shown = [index for name in classes for index in members[name][:shots]]
     # Another generator: how many are shown must not change what was drawn above.
     shown = [shown[index] for index in np.random.default_rng(seed + shots).permutation(len(shown))]
-    return Episode(words=word_of, shown=shown, queries=chosen)
+    return Episode(words=dict(zip(classes, words, strict=True)), shown=shown, queries=chosen, calibration=others)
 
 
-def episode_row(
-    context: Context, task: ClassTask, projector: Projector, *, ways: int, seed: int, with_text: bool
-) -> ArmRow:
-    """All episodes of a seed, one after the other. Arms that show text, symbols or a random projector have a third of
-    them, for their cost, and none unless ``with_text``."""
-    scale, loaded, train, test = context.scale, context.loaded, task.train, task.test
-    blind = context.blind_projector(train.vectors, seed)
-    symbols = [[word.strip() for word in part.words] for part in (train, test)]
-    pairs = {
-        VECTORS: vector_pair(loaded, CLASS, projector, train.vectors, test.vectors),
-        RANDOM: vector_pair(loaded, CLASS, blind, train.vectors, test.vectors),
-        SYMBOLS: text_pair(loaded, CLASS, *symbols),
-    }
-    if with_text and train.texts is not None and test.texts is not None:
-        pairs[TEXT] = text_pair(loaded, CLASS, train.texts, test.texts)
+def episode_row(context: Context, task: ClassTask, trained: Trained, named: Projector, *, seed: int) -> ArmRow:
+    """All episodes of a seed, one after the other; ``named`` is the projector that was trained with fixed names.
+
+    Its arms and the random projector stand at the most shots alone.
+    """
+    scale, loaded = context.scale, context.loaded
+    own, fixed, blind = (
+        vector_pair(loaded, task.template, projector, task.train.vectors, task.test.vectors)
+        for projector in (trained.projector, named, context.blind_projector(task.train.vectors, seed))
+    )
+    most = scale.episode_shots[-1]
     scores: Scores = {}
+    raw: Scores = {}
     for shots in scale.episode_shots:
-        for number in range(scale.episodes):
-            episode = draw_episode(task, shots, ways, scale.asked_per_episode, 1000 * seed + number)
-            kept = pairs if with_text and number * 3 < scale.episodes else {VECTORS: pairs[VECTORS]}
-            for arm, right in _asked(task, episode, kept).items():
+        for number in range(scale.reading.draws):
+            episode = draw_episode(
+                task,
+                shots,
+                scale.ways,
+                scale.reading.queries,
+                1000 * seed + number,
+                calibration=scale.reading.calibration,
+                most=most,
+            )
+            names = Episode(
+                {name: name for name in episode.words}, episode.shown, episode.queries, episode.calibration
+            )
+            asked = [(VECTORS, own, episode, False), (SHUFFLED, own, episode, True)]
+            if shots == most:
+                asked += [(RANDOM, blind, episode, False), (NAMES, fixed, names, False)]
+                asked += [(NAMES_SHUFFLED, fixed, names, True)]
+            for arm, pair, drawn, mixed in asked:
+                for table, right in zip((scores, raw), _right(task, drawn, pair, mixed=mixed), strict=True):
+                    table.setdefault(arm, {}).setdefault(str(shots), []).extend(right)
+            for arm, right in _without_model(task, episode).items():
                 scores.setdefault(arm, {}).setdefault(str(shots), []).extend(right)
-    return ArmRow(task=task.name, shots=list(scale.episode_shots), scores=scores, chance=1 / ways)
+    return ArmRow(
+        task=task.name,
+        shots=list(scale.episode_shots),
+        draws=scale.reading.draws,
+        scores=scores,
+        raw=raw,
+        losses=trained.losses,
+        chance=1 / scale.ways,
+    )
 
 
-def _asked(task: ClassTask, episode: Episode, pairs: dict[str, Pair]) -> dict[str, list[float]]:
-    """By arm 1 for each query that was answered rightly; with shuffled answers and without a model, too."""
-    labels = list(episode.words.values())
+def _right(task: ClassTask, episode: Episode, pair: Pair, *, mixed: bool) -> tuple[list[float], list[float]]:
+    """1 for each query that was answered rightly, calibrated and as it is; ``mixed``: behind shuffled answers."""
+    answers = episode.answers(task.train.words, episode.shown)
+    if mixed:
+        answers = exchanged(answers, len(answers) + sum(episode.queries))
+    truth = episode.answers(task.test.words, episode.queries)
+    prompt = Prompt.of(pair[0], episode.shown, answers)
+    best = prompt.best_labels(pair, episode.queries, episode.calibration, list(episode.words.values()))
+    calibrated, raw = ([float(word == right) for word, right in zip(words, truth, strict=True)] for words in best)
+    return calibrated, raw
+
+
+def _without_model(task: ClassTask, episode: Episode) -> dict[str, list[float]]:
     answers = episode.answers(task.train.words, episode.shown)
     truth = episode.answers(task.test.words, episode.queries)
-    prompts = [(arm, pair, answers) for arm, pair in pairs.items()]
-    prompts.append((SHUFFLED, pairs[VECTORS], exchanged(answers, len(answers) + sum(episode.queries))))
-    best_of: dict[str, Sequence[object]] = {}
-    for arm, (shown, queries), given in prompts:
-        best = Prompt.of(shown, episode.shown, given).label_scores(queries, episode.queries, labels).argmax(1)
-        best_of[arm] = [labels[index] for index in best]
     vectors, queried = task.train.vectors[episode.shown], task.test.vectors[episode.queries]
-    best_of[NEIGHBOUR] = nearest(vectors, answers, queried)
-    best_of[LOGISTIC] = logistic(vectors, answers, queried)
+    by_arm = {NEIGHBOUR: nearest(vectors, answers, queried), LOGISTIC: logistic(vectors, answers, queried)}
     return {
-        arm: [float(word == right) for word, right in zip(words, truth, strict=True)] for arm, words in best_of.items()
+        arm: [float(word == right) for word, right in zip(words, truth, strict=True)] for arm, words in by_arm.items()
     }

@@ -1,7 +1,7 @@
 """From what the stages leave to named measures with intervals. Needs no model.
 
-Resampled are queries (of all seeds together), texts (R1, R9) or episodes (R3); what was measured on the same ones is
-compared in pairs.
+Where a row has a projector of each seed, with its own draws, a value of each seed is one thing and the interval is
+Student's over these; in R1 texts are resampled and in R3 functions. Arms of a seed were asked the same queries.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,235 +9,247 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from armillary.numerics.intervals import Interval, binomial, bootstrap, bootstrap_mean, paired_difference
+from armillary.numerics.intervals import Interval, across_seeds, binomial, bootstrap_mean, paired_difference
+from reproductions.vector_icl import captions
 from reproductions.vector_icl.captions import CaptionRow
-from reproductions.vector_icl.carrier import ArmRow, Scores
-from reproductions.vector_icl.episodes import SYMBOLS
-from reproductions.vector_icl.numbers import NumberRow
-from reproductions.vector_icl.setup import NEIGHBOUR, SHUFFLED, SOFT, TEXT, VECTORS
-from reproductions.vector_icl.stages import DigitRow, Results, SeriesRow, TopicRow, middle
-from reproductions.vector_icl.texts import PAPER, TRUE, WARM, GlossRow, Losses, SignalRow
+from reproductions.vector_icl.carrier import ArmRow
+from reproductions.vector_icl.episodes import NAMES, NAMES_SHUFFLED
+from reproductions.vector_icl.few_shot import LOGISTIC_OF_ALL, TUNED_TEXT
+from reproductions.vector_icl.numbers import MEAN, NumberRow
+from reproductions.vector_icl.setup import NEIGHBOUR, RANDOM, SHUFFLED, SOFT, TEXT, VECTORS
+from reproductions.vector_icl.stages import GATED, LINEAR, PRETRAINED, Results, TopicRow, middle
+from reproductions.vector_icl.texts import PAPER, TRUE, WARM, GlossRow, Losses
 
 Array = NDArray[np.float64]
 Measures = dict[str, Interval]
+
+UNCALIBRATED = ", uncalibrated"
 
 
 def measures(results: Results) -> Measures:
     """Every measure by name; what could not be measured is absent."""
     return {
         **text_measures(results.texts),
-        **signal_measures(results.signals),
         **number_measures(results.numbers),
-        **caption_measures(results.molecules),
-        **few_shot_measures("topics", [results.topics.few_shot]),
-        **few_shot_measures("emoji", [results.emoji]),
-        **few_shot_measures("graphs", [results.graphs]),
-        **few_shot_measures("tables", [results.tables]),
-        **few_shot_measures("brain", [results.brain]),
-        **_topics(results.topics),
+        **class_measures("digits", results.digits),
         **_digits(results.digits),
-        **_series(results.series),
+        **series_measures(results.series),
+        **class_measures("topics", results.topics.best),
+        **_topics(results.topics),
+        **class_measures("graphs", results.graphs),
+        **caption_measures(results.molecules),
     }
 
 
-def few_shot_measures(name: str, rows: Sequence[ArmRow]) -> Measures:
-    """Accuracy of every arm at every number of shots, differences to controls, ceilings, lengths of prompts."""
-    out = _means(f"{name}/accuracy", [row.scores for row in rows])
-    most = rows[0].shots[-1]
-    for baseline in (SHUFFLED, TEXT, NEIGHBOUR):
-        having = [row for row in rows if str(most) in row.scores.get(baseline, {})]
-        if having:
-            out[f"{name}/vectors minus {baseline}"] = _paired(having, baseline, most)
-    for baseline in rows[0].whole:
-        out[f"{name}/accuracy, {baseline}"] = _mean([score for row in rows for score in row.whole[baseline]])
-    if TEXT in rows[0].tokens:
-        ratios = [row.tokens[TEXT] / row.tokens[VECTORS] for row in rows]
-        out[f"{name}/tokens, text over vectors"] = Interval(estimate=float(np.mean(ratios)), how="means of examples")
-    return out
-
-
-def _episodes(name: str, rows: Sequence[ArmRow]) -> Measures:
-    """The same over all episodes of all seeds; arms that show text have fewer of them."""
-    out = _means(f"{name}/accuracy", [row.scores for row in rows])
-    most = rows[0].shots[-1]
-    for baseline in (SHUFFLED, NEIGHBOUR, TEXT):
-        pairs = [_pair(row.scores, baseline, most) for row in rows if baseline in row.scores]
-        if pairs:
-            out[f"{name}/vectors minus {baseline}"] = _mean(np.concatenate([ours - theirs for ours, theirs in pairs]))
-    out[f"{name}/symbols"] = _mean(_pooled([row.scores for row in rows], SYMBOLS, most))
-    chance = float(np.mean([row.chance for row in rows]))
+def class_measures(name: str, rows: Sequence[ArmRow]) -> Measures:
+    """Balanced accuracy of every arm at every number of shots, calibrated and as it is, what vectors have over
+    controls at the most shots, ceilings, and whether the training had ended."""
+    first, most = rows[0], rows[0].shots[-1]
+    out = {}
+    for suffix, table in (("", "scores"), (UNCALIBRATED, "raw")):
+        for arm, by_shots in getattr(first, table).items():
+            for shots in by_shots:
+                values = [_mean_of(getattr(row, table)[arm][shots]) for row in rows]
+                out[f"{name}/accuracy at {shots}, {arm}{suffix}"] = across_seeds(values, within=(0, 1))
+    for arm in first.whole:
+        out[f"{name}/accuracy, {arm}"] = across_seeds([_mean_of(row.whole[arm]) for row in rows], within=(0, 1))
+    for baseline in (SHUFFLED, RANDOM, TEXT, NEIGHBOUR):
+        if str(most) in first.scores.get(baseline, {}):
+            out[f"{name}/vectors minus {baseline}"] = _gain(rows, most, baseline)
+    chance = first.chance
+    for arm in [arm for arm in (VECTORS, NAMES) if str(most) in first.scores.get(arm, {})]:
+        values = [_mean_of(row.scores[arm][str(most)]) - chance for row in rows]
+        out[f"{name}/{arm} minus chance"] = across_seeds(values)
+    if LOGISTIC_OF_ALL in first.whole:
+        values = [_mean_of(row.whole[LOGISTIC_OF_ALL]) - chance for row in rows]
+        out[f"{name}/{LOGISTIC_OF_ALL} minus chance"] = across_seeds(values)
     out[f"{name}/chance"] = Interval(estimate=chance, how="one in the classes")
+    out[f"{name}/loss still falling"] = still_falling([row.losses for row in rows])
     return out
+
+
+def still_falling(curves: Sequence[Sequence[float]]) -> Interval:
+    """Mean loss of the third quarter of the steps less that of the last, nats a token: about 0 once learning ended.
+
+    Batches of all trainings are resampled: they are what was drawn for a loss.
+    """
+    halves = [np.array_split(np.array(losses[len(losses) // 2 :], dtype=float), 2) for losses in curves]
+    third, last = (np.concatenate(parts) for parts in zip(*halves, strict=True))
+    generator = np.random.default_rng(0)
+    means = [[generator.choice(part, len(part)).mean() for _ in range(2000)] for part in (third, last)]
+    low, high = np.quantile(np.subtract(*means), (0.025, 0.975))
+    how = f"bootstrap over {len(third)} and {len(last)} steps"
+    estimate = float(third.mean() - last.mean())
+    return Interval(estimate=estimate, low=float(low), high=float(high), n=len(third) + len(last), how=how)
+
+
+def _gain(rows: Sequence[ArmRow], shots: int, baseline: str, arm: str = VECTORS) -> Interval:
+    """Over seeds; in each the arm and the baseline were asked the same queries."""
+    return across_seeds(
+        [_mean_of(row.scores[arm][str(shots)]) - _mean_of(row.scores[baseline][str(shots)]) for row in rows]
+    )
+
+
+def _digits(rows: Sequence[ArmRow]) -> Measures:
+    most = rows[0].shots[-1]
+    slopes = {arm: [_slope(row.scores[arm], row.shots) for row in rows] for arm in (VECTORS, SHUFFLED)}
+    episodic = [_share(row, VECTORS, SHUFFLED, most) for row in rows]
+    fixed = [_share(row, NAMES, NAMES_SHUFFLED, most) for row in rows]
+    return {
+        "digits/slope in shots": across_seeds(slopes[VECTORS]),
+        "digits/slope in shots, shuffled labels": across_seeds(slopes[SHUFFLED]),
+        "digits/fixed names minus shuffled": _gain(rows, most, NAMES_SHUFFLED, NAMES),
+        "digits/gain over shuffled, episodic minus fixed": across_seeds(np.subtract(episodic, fixed)),
+    }
+
+
+def _share(row: ArmRow, arm: str, shuffled: str, shots: int) -> float:
+    """What right labels gain over shuffled ones, of what the arm has above chance (at least a tenth)."""
+    own, mixed = (_mean_of(row.scores[name][str(shots)]) for name in (arm, shuffled))
+    return (own - mixed) / max(own - row.chance, 0.1)
+
+
+def series_measures(rows: Sequence[ArmRow]) -> Measures:
+    """R5: each set, and of each seed the mean over the sets."""
+    out: Measures = {}
+    names = list(dict.fromkeys(row.task for row in rows))
+    seeds = [rows[start : start + len(names)] for start in range(0, len(rows), len(names))]
+    for index, name in enumerate(names):
+        out |= class_measures(f"series, {name}", [of_seed[index] for of_seed in seeds])
+    most = str(rows[0].shots[-1])
+
+    def mean_over_sets(value: Callable[[ArmRow], float]) -> Interval:
+        return across_seeds([_mean_of([value(row) for row in of_seed]) for of_seed in seeds])
+
+    def accuracy(row: ArmRow, arm: str) -> float:
+        return _mean_of(row.scores[arm][most])
+
+    out["series/vectors minus chance"] = mean_over_sets(lambda row: accuracy(row, VECTORS) - row.chance)
+    for baseline in (TEXT, SHUFFLED, RANDOM, NEIGHBOUR):
+        out[f"series/vectors minus {baseline}"] = mean_over_sets(
+            lambda row, baseline=baseline: accuracy(row, VECTORS) - accuracy(row, baseline)  # type: ignore[misc]
+        )
+    for arm in (VECTORS, TEXT, SHUFFLED, RANDOM, NEIGHBOUR):
+        out[f"series/accuracy at {most}, {arm}"] = mean_over_sets(lambda row, arm=arm: accuracy(row, arm))  # type: ignore[misc]
+    out["series/tuned vectors minus tuned text"] = mean_over_sets(
+        lambda row: accuracy(row, VECTORS) - _mean_of(row.whole[TUNED_TEXT])
+    )
+    out[f"series/accuracy, {TUNED_TEXT}"] = mean_over_sets(lambda row: _mean_of(row.whole[TUNED_TEXT]))
+    out[f"series/accuracy, {LOGISTIC_OF_ALL}"] = mean_over_sets(lambda row: _mean_of(row.whole[LOGISTIC_OF_ALL]))
+    out["series/loss still falling"] = still_falling([of_seed[0].losses for of_seed in seeds])
+    ratio = _mean_of([row.tokens[TEXT] / row.tokens[VECTORS] for row in seeds[0]])
+    return out | {"series/tokens, text over vectors": Interval(estimate=ratio, how="means of examples")}
 
 
 def _topics(row: TopicRow) -> Measures:
-    few, shots = row.few_shot, middle(row.few_shot.shots)
-    out = {
-        "topics/tuned minus pretrained": _paired([few], "pretrained", shots),
-        "topics/mlp minus linear": _paired([few], "linear", shots, "mlp"),
-        "topics/pretrained minus text": _paired([few], TEXT, few.shots[-1], "pretrained"),
+    best, worst = row.best, row.worst
+    few, most = middle(best[0].shots), best[0].shots[-1]
+    gains = [
+        _mean_of(a.scores[LINEAR][str(few)]) - _mean_of(b.scores[VECTORS][str(few)])
+        for a, b in zip(best, worst, strict=True)
+    ]
+    probes = [
+        _mean_of(a.whole[LOGISTIC_OF_ALL]) - _mean_of(b.whole[LOGISTIC_OF_ALL])
+        for a, b in zip(best, worst, strict=True)
+    ]
+    linear = [_mean_of(a.scores[LINEAR][str(few)]) - a.chance for a in best]
+    better = [max(_mean_of(a.scores[arm][str(most)]) for arm in (PRETRAINED, TEXT)) - a.chance for a in best]
+    return {
+        "topics/tuned minus pretrained": _gain(best, few, PRETRAINED),
+        "topics/linear minus chance": across_seeds(linear),
+        "topics/better of pretrained and text minus chance": across_seeds(better),
+        "topics/mlp minus linear": _gain(best, few, LINEAR, GATED),
+        "topics/pretrained minus text": _gain(best, most, TEXT, PRETRAINED),
+        "encoders/better minus worse": across_seeds(gains),
+        "encoders/better minus worse, probes": across_seeds(probes),
     }
-    for encoder in row.encoders:
-        out[f"encoders/accuracy, {encoder}"] = _mean(row.encoders[encoder])
-        out[f"encoders/probe, {encoder}"] = _mean(row.probes[encoder])
-    tables = [np.array(list(scores.values())) for scores in (row.encoders, row.probes)]
-    out["encoders/rank correlation"] = bootstrap(_rank(*tables), tables[0].shape[1], seed=0)
-    return out
-
-
-def _rank(accuracy: Array, probe: Array) -> Callable[[NDArray[np.int64]], Array]:
-    """Spearman's over encoders, of the queries drawn; 0 where all encoders are alike."""
-    from scipy.stats import rankdata
-
-    def of_draws(indices_RN: NDArray[np.int64]) -> Array:
-        out = []
-        for chosen in indices_RN:
-            a, b = (rankdata(table[:, chosen].mean(1)) for table in (accuracy, probe))
-            spread = a.std() * b.std()
-            out.append(((a - a.mean()) * (b - b.mean())).mean() / spread if spread > 0 else 0.0)
-        return np.array(out)
-
-    return of_draws
-
-
-def _digits(row: DigitRow) -> Measures:
-    fixed, episodes = row.fixed, row.episodes
-    out = few_shot_measures("digits, fixed labels", [fixed]) | _episodes("digits", episodes)
-    slopes = [_slope(episode.scores[VECTORS], episode.shots, "queries") for episode in episodes]
-    out |= {f"digits/slope in shots, seed {number}": slope for number, slope in enumerate(slopes)}
-    out["digits/slope in shots, least of the seeds"] = min(slopes, key=lambda slope: slope.lower)
-    # Of what is possible above chance: episodes have fewer classes.
-    gains = [_gain_over_shuffled(episode) for episode in episodes]
-    out["digits/gain over shuffled, episodic minus fixed"] = _unpaired(
-        np.concatenate(gains), _gain_over_shuffled(fixed)
-    )
-    return out
-
-
-def _gain_over_shuffled(row: ArmRow) -> Array:
-    ours, theirs = _pair(row.scores, SHUFFLED, row.shots[-1])
-    return (ours - theirs) / (1 - row.chance)
-
-
-def _series(row: SeriesRow) -> Measures:
-    out = few_shot_measures("series", row.fixed)
-    for name in dict.fromkeys(fixed.task for fixed in row.fixed):
-        out |= few_shot_measures(f"series, {name}", [fixed for fixed in row.fixed if fixed.task == name])
-    return out | {f"{name}, episodes": value for name, value in _episodes("series", row.episodes).items()}
 
 
 def text_measures(row: GlossRow) -> Measures:
     """R1."""
     out, nll = {}, row.nll
     for start in (PAPER, WARM):
+        before = nll[f"untrained {start}"]
         out[f"texts/shuffled minus true, {start}"] = _gap(nll[start])
-        out[f"texts/soft prompt minus true, {start}"] = _difference(nll[SOFT][TRUE], nll[start][TRUE], "texts")
-        out[f"texts/shuffled minus true, untrained {start}"] = _gap(nll[f"untrained {start}"])
-        out[f"texts/shuffled minus true, {start}, behind pairs"] = _gap(row.packed[start])
-    out["texts/none minus true, warm start"] = _difference(row.none, nll[WARM][TRUE], "texts")
+        out[f"texts/soft prompt minus true, {start}"] = _difference(nll[SOFT][TRUE], nll[start][TRUE])
+        out[f"texts/shuffled minus true, untrained {start}"] = _gap(before)
+        out[f"texts/untrained minus trained, {start}"] = _difference(before[TRUE], nll[start][TRUE])
+        out[f"texts/loss still falling, {start}"] = still_falling([row.losses[start]])
     for name, losses in nll.items():
-        out |= {f"texts/loss, {name}, {slot} box": _mean(values, "texts") for slot, values in losses.items()}
-    out["texts/loss, no box"] = _mean(row.none, "texts")
-    out |= {f"texts/token F1, {slot} box": _mean(scores, "texts") for slot, scores in row.f1.items()}
-    return out
-
-
-def signal_measures(row: SignalRow) -> Measures:
-    """R9."""
-    out = {}
-    for snr, signals in row.snr.items():
-        out[f"signals/gap at SNR {snr}"] = _gap(signals.nll)
-        out[f"signals/decoder top-1 at SNR {snr}"] = _mean(signals.top1, "texts")
-    return out
+        out |= {f"texts/loss, {name}, {slot} box": _mean(values) for slot, values in losses.items()}
+    return out | {
+        "texts/loss, no box": _mean(row.none),
+        f"texts/loss still falling, {SOFT}": still_falling([row.losses[SOFT]]),
+    }
 
 
 def number_measures(row: NumberRow) -> Measures:
-    """R3. The sign of the worst slope is turned, so that above 0 is better."""
-    errors = [seed.errors for seed in row.seeds]
-    out = _means("numbers/error", errors, "episodes")
-    for arm in errors[0]:
+    """R3, over the episodes of all seeds, each of which has a function of its own. The sign of a slope is turned, so
+    that above 0 is better."""
+    out, most = {}, str(row.shots[-1])
+    pooled = {
+        arm: {k: np.concatenate([np.array(seed.errors[arm][k], dtype=float) for seed in row.seeds]) for k in by_shots}
+        for arm, by_shots in row.seeds[0].errors.items()
+    }
+    for arm, by_shots in pooled.items():
         missing = sum(seed.missing[arm] for seed in row.seeds)
         out[f"numbers/missing, {arm}"] = binomial(missing, sum(seed.answers[arm] for seed in row.seeds))
-    for shots in row.shots:
-        ours = _pooled(errors, VECTORS, shots)
-        for baseline in (TEXT, SHUFFLED):
-            theirs = _pooled(errors, baseline, shots)
-            out[f"numbers/{baseline} minus vectors at {shots}"] = _difference(theirs, ours, "episodes")
-    slopes = [_slope(of[VECTORS], row.shots, "episodes") for of in errors]
-    out |= {f"numbers/slope of error, seed {number}": slope for number, slope in enumerate(slopes)}
-    worst = max(slopes, key=lambda slope: slope.upper)
-    out["numbers/slope of error, worst of the seeds"] = Interval(
-        estimate=-worst.estimate, low=-worst.upper, high=-worst.lower, n=worst.n, level=worst.level, how=worst.how
-    )
+        out |= {f"numbers/error at {k}, {arm}": _mean(errors, "functions") for k, errors in by_shots.items()}
+    own, text, mean = (pooled[arm][most] for arm in (VECTORS, TEXT, MEAN))
+    better = own if own.mean() < text.mean() else text
+    for baseline in (TEXT, SHUFFLED, RANDOM, MEAN, NEIGHBOUR):
+        out[f"numbers/{baseline} minus vectors at {most}"] = _difference(pooled[baseline][most], own, "functions")
+    out[f"numbers/mean minus text at {most}"] = _difference(mean, text, "functions")
+    out[f"numbers/mean minus better of vectors and text at {most}"] = _difference(mean, better, "functions")
+    table = np.stack([pooled[VECTORS][str(k)] for k in row.shots], axis=1)
+    out["numbers/slope of error"] = _mean(-table @ _slope_weights(row.shots), "functions")
+    out["numbers/loss still falling"] = still_falling([seed.losses for seed in row.seeds])
     return out
 
 
-def caption_measures(row: CaptionRow) -> Measures:
-    """R6. The claims read the difference to text with the most shots."""
-    out = _means("molecules/F1", [row.f1]) | _means("molecules/word F1", [row.words])
-    for name, baseline in (("vectors minus text", TEXT), ("shuffled below vectors", SHUFFLED)):
-        for shots in row.f1[baseline]:
-            out[f"molecules/{name} at {shots}"] = _difference(*_pair(row.f1, baseline, shots), "queries")
-    out["molecules/vectors minus text"] = out[f"molecules/vectors minus text at {row.shots[-1]}"]
-    ratio = row.tokens[TEXT] / row.tokens[VECTORS]
+def caption_measures(rows: Sequence[CaptionRow]) -> Measures:
+    """R6. Differences are those with the most shots."""
+    out, most = {}, str(rows[0].shots[-1])
+    for arm, by_shots in rows[0].f1.items():
+        for shots in by_shots:
+            values = [_mean_of(row.f1[arm][shots]) for row in rows]
+            out[f"molecules/F1 at {shots}, {arm}"] = across_seeds(values, within=(0, 1))
+    pairs = {f"vectors minus {arm}": (arm, most) for arm in (TEXT, SHUFFLED, RANDOM)}
+    pairs |= {
+        "tuned vectors minus tuned text": (captions.TUNED_TEXT, "0"),
+        f"vectors minus {captions.FREQUENT}": (captions.FREQUENT, "0"),
+    }
+    for name, (arm, shots) in pairs.items():
+        values = [_mean_of(row.f1[VECTORS][most]) - _mean_of(row.f1[arm][shots]) for row in rows]
+        out[f"molecules/{name}"] = across_seeds(values)
+    out["molecules/loss still falling"] = still_falling([row.losses for row in rows])
+    ratio = rows[0].tokens[TEXT] / rows[0].tokens[VECTORS]
     out["molecules/tokens, text over vectors"] = Interval(estimate=ratio, how="means of training molecules")
     return out
 
 
-def _means(name: str, rows: Sequence[Scores], things: str = "queries") -> Measures:
-    """Of every arm at every number of shots, over the rows that have it."""
-    cells = dict.fromkeys((shots, arm) for row in rows for arm in row for shots in row[arm])
-    return {f"{name} at {shots}, {arm}": _mean(_pooled(rows, arm, shots), things) for shots, arm in cells}
+def _slope(by_shots: Mapping[str, Sequence[float]], shots: Sequence[int]) -> float:
+    """Of the mean score in log2 of the shots."""
+    return float(_slope_weights(shots) @ np.array([_mean_of(by_shots[str(k)]) for k in shots]))
 
 
-def _pooled(rows: Sequence[Scores], arm: str, shots: int | str) -> Array:
-    """Over rows that have the arm with so many shots."""
-    return np.concatenate(
-        [np.array(row[arm][str(shots)], dtype=float) for row in rows if str(shots) in row.get(arm, {})]
-    )
-
-
-def _pair(row: Scores, baseline: str, shots: int | str, arm: str = VECTORS) -> tuple[Array, Array]:
-    """Scores of the arm and of the baseline, of the queries that both were asked."""
-    theirs = np.array(row[baseline][str(shots)], dtype=float)
-    return np.array(row[arm][str(shots)], dtype=float)[: len(theirs)], theirs
-
-
-def _paired(rows: Sequence[ArmRow], baseline: str, shots: int, arm: str = VECTORS) -> Interval:
-    pairs = [_pair(row.scores, baseline, shots, arm) for row in rows]
-    ours, theirs = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    return paired_difference(ours, theirs, seed=0)
-
-
-def _slope(by_shots: Mapping[str, Sequence[float]], shots: Sequence[int], things: str) -> Interval:
-    """Of the mean score in log2 of the shots; the same queries or episodes stand at every number of shots."""
+def _slope_weights(shots: Sequence[int]) -> Array:
     x = np.log2(np.array(shots, dtype=float))
-    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    table = np.stack([np.array(by_shots[str(k)], dtype=float) for k in shots], axis=1)
-    return _mean(table @ weights, things)
+    weights: Array = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    return weights
 
 
-def _unpaired(a: Array, b: Array) -> Interval:
-    """Difference of two means, each resampled by itself."""
-    generator = np.random.default_rng(0)
-    draws = [generator.choice(a, len(a)).mean() - generator.choice(b, len(b)).mean() for _ in range(2000)]
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return Interval(
-        estimate=float(a.mean() - b.mean()),
-        low=float(low),
-        high=float(high),
-        n=len(a) + len(b),
-        how="bootstrap of two means",
-    )
+def _mean_of(values: Sequence[float]) -> float:
+    return float(np.mean(np.array(values, dtype=float)))
 
 
 def _gap(losses: Losses) -> Interval:
-    return _difference(losses[SHUFFLED], losses[TRUE], "texts")
+    return _difference(losses[SHUFFLED], losses[TRUE])
 
 
-def _difference(a: Sequence[float] | Array, b: Sequence[float] | Array, things: str) -> Interval:
+def _difference(a: Sequence[float] | Array, b: Sequence[float] | Array, things: str = "texts") -> Interval:
     return paired_difference(a, b, seed=0, how=f"paired bootstrap over {len(a):,} {things}")
 
 
-def _mean(values: Sequence[float] | Array, things: str = "queries") -> Interval:
+def _mean(values: Sequence[float] | Array, things: str = "texts") -> Interval:
     return bootstrap_mean(values, seed=0, how=f"percentile bootstrap over {len(values):,} {things}")

@@ -14,14 +14,17 @@ import numpy as np
 
 from armillary.methods.vector_icl.answers import digit_tokens, encode_digits, first_integer
 from armillary.methods.vector_icl.baselines import Vectors
-from armillary.methods.vector_icl.config import FUNCTION
-from armillary.methods.vector_icl.projector import Projector
+from armillary.methods.vector_icl.config import SlotTemplate
 from armillary.methods.vector_icl.projector_fit import tune_projector
 from armillary.progress import track
 from reproductions.vector_icl.carrier import Carrier, Prompt
-from reproductions.vector_icl.setup import NEIGHBOUR, RANDOM, SHUFFLED, TEXT, VECTORS, Context
+from reproductions.vector_icl.setup import NEIGHBOUR, RANDOM, SHUFFLED, TEXT, VECTORS, Context, Trained
 
 MEAN, LEAST_SQUARES = "mean", "least squares"
+
+TEMPLATE = SlotTemplate(("", ",", "="))
+"""The official "A= B= , function(A, B) equals to (digits): " takes three times the tokens; text does no worse by this
+(in a pilot on other functions a relative error of 0.43 and 0.49 at 8 shots)."""
 
 DIGITS, TENTHS = 3, 10
 LONGEST = 5
@@ -30,10 +33,10 @@ LONGEST = 5
 ASKED = 4
 """New points asked in an episode, each behind the same demonstrations; their mean error is the episode's."""
 
-_POINTS = 20
+_POINTS = 24
 """Points of each function of the training."""
 
-_TEST_FUNCTIONS = 20
+_TEST_FUNCTIONS = 30
 """Of a hundred."""
 
 Pair = tuple[int, int]
@@ -52,6 +55,9 @@ class NumberSeed:
 
     answers: dict[str, int]
     """By arm all answers."""
+
+    losses: list[float]
+    """Of the projector's training, nats a learned token before each step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +102,16 @@ def functions(seed: int) -> tuple[list[Pair], list[Pair]]:
 
 
 def number_row(context: Context) -> NumberRow:
-    """R3. Arms of an episode share demonstrations and queries; ``random projector`` has the most shots alone."""
+    """R3. Arms of an episode share demonstrations and queries; controls and text have the most shots alone."""
     return NumberRow(
         shots=list(context.scale.number_shots),
-        seeds=[_of_seed(context, seed) for seed in track(context.seeds, "numbers")],
+        seeds=[_of_seed(context, seed) for seed in track(context.seeds[: context.scale.number_seeds], "numbers")],
     )
 
 
 def _of_seed(context: Context, seed: int) -> NumberSeed:
-    projector = _trained(context, seed)
+    trained = _trained(context, seed)
+    projector = trained.projector
     blind = context.blind_projector(digit_vectors(range(10**DIGITS)), seed)
     shots, most = context.scale.number_shots, context.scale.number_shots[-1:]
     errors: dict[str, dict[str, list[float]]] = {}
@@ -113,14 +120,14 @@ def _of_seed(context: Context, seed: int) -> NumberSeed:
     test = functions(seed)[1]
     for number in range(context.scale.number_episodes):
         points = FunctionPoints.drawn(test[number % len(test)], shots[-1] + ASKED, generator)
-        by_vectors = Carrier.of_vectors(context.loaded, FUNCTION, projector, points.vectors)
-        by_blind = Carrier.of_vectors(context.loaded, FUNCTION, blind, points.vectors)
-        by_text = Carrier.of_texts(context.loaded, FUNCTION, [(str(a), str(b)) for a, b in points.pairs])
+        by_vectors = Carrier.of_vectors(context.loaded, TEMPLATE, projector, points.vectors)
+        by_blind = Carrier.of_vectors(context.loaded, TEMPLATE, blind, points.vectors)
+        by_text = Carrier.of_texts(context.loaded, TEMPLATE, [(str(a), str(b)) for a, b in points.pairs])
         answers = {
             VECTORS: {k: numbers_behind(by_vectors, points, k) for k in shots},
-            SHUFFLED: {k: numbers_behind(by_vectors, points, k, exchanged=True) for k in shots},
+            SHUFFLED: {k: numbers_behind(by_vectors, points, k, exchanged=True) for k in most},
             RANDOM: {k: numbers_behind(by_blind, points, k) for k in most},
-            TEXT: {k: numbers_behind(by_text, points, k) for k in shots},
+            TEXT: {k: numbers_behind(by_text, points, k) for k in most},
             **{name: {k: guess(points, k) for k in shots} for name, guess in WITHOUT_MODEL.items()},
         }
         for arm, by_shots in answers.items():
@@ -129,7 +136,7 @@ def _of_seed(context: Context, seed: int) -> NumberSeed:
                 error = relative_error(numbers, points.values[-ASKED:])
                 errors.setdefault(arm, {}).setdefault(str(k), []).append(error)
     counts = {arm: ASKED * sum(map(len, by_shots.values())) for arm, by_shots in errors.items()}
-    return NumberSeed(errors=errors, missing=missing, answers=counts)
+    return NumberSeed(errors=errors, missing=missing, answers=counts, losses=trained.losses)
 
 
 def numbers_behind(carrier: Carrier, points: FunctionPoints, shots: int, *, exchanged: bool = False) -> Answers:
@@ -147,7 +154,7 @@ def relative_error(answers: Sequence[int | None], values: Sequence[int]) -> floa
     return float(np.mean([1.0 if answer is None else abs(answer - value) / (value + 1) for answer, value in pairs]))
 
 
-def _trained(context: Context, seed: int) -> Projector:
+def _trained(context: Context, seed: int) -> Trained:
     """A projector tuned on packs of points of one function each; no point is seen twice where steps allow."""
     training = context.scale.numbers
     generator = np.random.default_rng(seed)
@@ -160,7 +167,7 @@ def _trained(context: Context, seed: int) -> Projector:
     groups = [number for number, points in enumerate(drawn) for _ in points.pairs]
     vectors = np.concatenate([points.vectors for points in drawn])
     start = partial(context.new_projector, vectors, seed=seed)
-    train = partial(tune_projector, targets=targets, template=FUNCTION, groups=groups)
+    train = partial(tune_projector, targets=targets, template=TEMPLATE, groups=groups)
     return context.trained(f"numbers {seed}", start, vectors, train, training, seed=seed)
 
 

@@ -1,43 +1,64 @@
-"""What the page shows beside the claims: curves over demonstrations, examples, and the rows that no claim reads."""
+"""What the page shows beside the claims: curves over demonstrations and over training, and examples."""
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from armillary.numerics.intervals import Interval
-from armillary.records.sections import Figure, Heatmap, Lines, Section, Series, Table
-from reproductions.vector_icl.few_shot import LOGISTIC, LOGISTIC_OF_ALL, MAJORITY
-from reproductions.vector_icl.scale import SNRS
+from armillary.records.sections import Figure, Lines, Series, Table, interval_bars
+from reproductions.vector_icl.few_shot import LOGISTIC
+from reproductions.vector_icl.measures import UNCALIBRATED
 from reproductions.vector_icl.setup import NEIGHBOUR, RANDOM, SHUFFLED, TEXT, VECTORS
-from reproductions.vector_icl.stages import Results
+from reproductions.vector_icl.stages import PRETRAINED, Results
 
 Measures = Mapping[str, Interval]
 
-_ARMS = (VECTORS, SHUFFLED, "pretrained", TEXT, NEIGHBOUR, LOGISTIC)
-_OTHERS = {
-    "emoji": "emoji: groups, by DINOv2's mean state of an image",
-    "graphs": "graphs: aromatic ring with another atom than carbon, by hashed neighbourhoods",
-    "tables": "tables: breast tumours, by standardised measurements",
-    "brain": "brain: was something shown, by eight volumes of a region's signal",
-}
+_ARMS = (VECTORS, f"{VECTORS}{UNCALIBRATED}", SHUFFLED, PRETRAINED, TEXT, NEIGHBOUR, LOGISTIC)
 
 
 def shot_figures(results: Results, m: Measures) -> dict[str, Figure]:
-    """By claim the curves over the number of demonstrations that its bars can't show."""
-    episodes, topics = results.digits.episodes[0].shots, results.topics.few_shot.shots
-    fixed, numbers, captions = results.digits.fixed.shots, results.numbers.shots, results.molecules.shots
+    """By claim the curves over the number of demonstrations, or over training, that its bars can't show."""
+    episodes, topics = results.digits[0].shots, results.topics.best[0].shots
+    numbers, graphs = results.numbers.shots, results.graphs[0].shots
     baselines = ("mean", "least squares")
     return {
+        "pretraining-enables": learning_curves("Pretraining", results.texts.losses),
+        "ridge-start-enables": over_starts(m),
         "shots-help": over_shots("Digits in episodes", "digits/accuracy", episodes, m),
         "tuning-helps": over_shots("Topics of glosses", "topics/accuracy", topics, m),
-        "fixed-labels-hide-a-classifier": over_shots(
-            "Digits with fixed labels", "digits, fixed labels/accuracy", fixed, m
-        ),
-        "regression": over_shots(
+        "near-a-specialist": learning_curves("Digits in episodes", _by_seed([row.losses for row in results.digits])),
+        "shots-help-numbers": over_shots(
             "Functions of two numbers", "numbers/error", numbers, m, (*_ARMS, RANDOM, *baselines), "relative error"
         ),
-        "beats-text-where-text-is-poor": over_shots(
-            "Captions of molecules", "molecules/F1", captions, m, y_label="F1 of parts"
-        ),
+        "regression": learning_curves("Numbers", _by_seed([seed.losses for seed in results.numbers.seeds])),
+        "graphs-are-read": over_shots("Graphs", "graphs/accuracy", graphs, m),
     }
+
+
+def _by_seed(losses: Sequence[Sequence[float]]) -> dict[str, Sequence[float]]:
+    return {f"seed {number}": values for number, values in enumerate(losses)}
+
+
+def learning_curves(title: str, losses: Mapping[str, Sequence[float]]) -> Figure:
+    """Loss over steps, as means of a tenth of them each."""
+    tenths = {name: [float(part.mean()) for part in np.array_split(values, 10)] for name, values in losses.items()}
+    ends = "; ".join(f"{name} {values[-1]:.2f}" for name, values in tenths.items())
+    return Figure(
+        title=f"{title}: loss of training over its steps",
+        data=Lines(
+            x=list(range(1, 11)),
+            series=[Series(name=name, y=list(values)) for name, values in tenths.items()],
+            x_label="tenths of the steps",
+            y_label="nats a learned token",
+        ),
+        alt=f"Lines of the loss over training, which end at: {ends}.",
+    )
+
+
+def over_starts(m: Measures) -> Figure:
+    """Loss of held-out texts by projector and slot."""
+    names = [name for name in m if name.startswith("texts/loss, ")]
+    return interval_bars("Loss of held-out texts", {name: m[name] for name in names}, "nats a token")
 
 
 def over_shots(
@@ -74,62 +95,10 @@ def interval_line(name: str, values: Sequence[Interval | None]) -> Series:
 
 def example_tables(results: Results) -> dict[str, list[Table]]:
     """By claim what was said."""
-    texts = Table(
-        title="Said again from its own slot, ridge start",
-        columns=["gloss", "greedy text"],
-        rows=[list(pair) for pair in results.texts.examples],
-    )
+    row = results.molecules[0]
     captions = Table(
-        title=f"Captions at {results.molecules.shots[-1]} demonstrations",
+        title=f"Captions at {row.shots[-1]} demonstrations",
         columns=["right", "by descriptors", "by SMILES"],
-        rows=[list(example) for example in results.molecules.examples],
+        rows=[list(example) for example in row.examples],
     )
-    return {"pretraining-enables": [texts], "beats-text-where-text-is-poor": [captions]}
-
-
-def other_rows(results: Results, m: Measures) -> Section:
-    """The rows that no claim reads: four more encoders, and texts behind a noisy recording."""
-    most = results.emoji.shots[-1]
-    columns = {arm: f"at {most}, {arm}" for arm in (VECTORS, SHUFFLED, TEXT, NEIGHBOUR)}
-    columns |= {MAJORITY: MAJORITY, LOGISTIC_OF_ALL: LOGISTIC_OF_ALL}
-    known = {name: [m.get(_accuracy(name, column)) for column in columns.values()] for name in _OTHERS}
-    accuracy = Heatmap(
-        rows=list(_OTHERS.values()),
-        columns=list(columns),
-        values=[[None if value is None else value.estimate for value in row] for row in known.values()],
-        low=0.0,
-        high=1.0,
-        unit="accuracy",
-    )
-    gaps, decoder = ([m[f"signals/{name} at SNR {snr}"] for snr in SNRS] for name in ("gap", "decoder top-1"))
-    signals = Lines(
-        x=list(SNRS),
-        series=[interval_line("nats a token, another's slot minus own", gaps), interval_line("decoded", decoder)],
-        x_label="signal over noise, as variances",
-        y_label="gap, and share of texts that a ridge decoder names",
-    )
-    sizes = ", ".join(f"{name} {m[_accuracy(name, columns[VECTORS])].estimate:.0%}" for name in _OTHERS)
-    return Section(
-        id="others",
-        title="Images, graphs, tables, a brain scan and simulated signals",
-        summary=f"Accuracy by vectors at {most} demonstrations of each class: {sizes}. A text's own slot is likelier "
-        f"than another's by {gaps[0].estimate:.2f} nats a token behind a clean recording and {gaps[-1].estimate:.2f} "
-        f"at a signal-to-noise ratio of {SNRS[-1]}; by chance a decoder names {results.signals.chance:.0%}.",
-        meaning="The same classifier on four more encoders, and a simulated recording of texts: 200 random mixtures "
-        "of a text vector's numbers, with noise. It stands for the paper's scans, which could not be had.",
-        caution="One training each; intervals are over queries. A logistic regression on all training vectors, which "
-        "has no language model, is the ceiling to beat. Real recordings have noise that is not white and are no "
-        "linear mixture of one encoder's vector: this shows what noise does, not what brains would give.",
-        figures=[
-            Figure(title="Accuracy by row and arm", data=accuracy, alt=f"A map of accuracies; by vectors: {sizes}."),
-            Figure(
-                title="What a slot of a noisy signal tells",
-                data=signals,
-                alt=f"Lines over noise: the gap {', '.join(f'{gap.estimate:.2f}' for gap in gaps)}.",
-            ),
-        ],
-    )
-
-
-def _accuracy(name: str, column: str) -> str:
-    return f"{name}/accuracy {column}" if column.startswith("at ") else f"{name}/accuracy, {column}"
+    return {"beats-text-where-text-is-poor": [captions]}

@@ -5,7 +5,6 @@ from importlib.metadata import version
 from typing import get_type_hints
 
 from armillary.cli.reproduce import BOTH, ReproduceSettings, Reproduction
-from armillary.data.images.emoji import fetch_emoji, load_emoji
 from armillary.data.sources import DataSource
 from armillary.progress import counted
 from armillary.records.plain import decode
@@ -15,44 +14,32 @@ from reproductions.vector_icl.claims import CLAIMS
 from reproductions.vector_icl.data.glosses import GLOSS_SOURCE
 from reproductions.vector_icl.data.molecule_facts import captions
 from reproductions.vector_icl.data.molecules import MOLECULE_SOURCE
-from reproductions.vector_icl.data.scans import EVENT_FMRI_SOURCE, load_event_fmri
 from reproductions.vector_icl.data.series import load_series
 from reproductions.vector_icl.measures import measures
-from reproductions.vector_icl.report import example_tables, other_rows, shot_figures
+from reproductions.vector_icl.report import example_tables, shot_figures
 from reproductions.vector_icl.scale import SCALES
 from reproductions.vector_icl.setup import Context
 from reproductions.vector_icl.stages import STAGES, Results
 from reproductions.vector_icl.tasks import SERIES_WORDS
 
-_UCI = {
-    "Optical Recognition of Handwritten Digits, 8 by 8 pixels": 80,
-    "Breast Cancer Wisconsin (Diagnostic)": 17,
-}
-"""Sets that scikit-learn bundles, and their numbers in the archive."""
-
 
 def sources() -> list[DataSource]:
     """Where the data come from, one entry a package or data set."""
-    bundled = [
-        DataSource(
-            name=name,
-            package="scikit-learn",
-            version=version("scikit-learn"),
-            licence="CC-BY-4.0",
-            url=f"https://archive.ics.uci.edu/dataset/{number}",
-        )
-        for name, number in _UCI.items()
-    ]
+    digits = DataSource(
+        name="Optical Recognition of Handwritten Digits, 8 by 8 pixels",
+        package="scikit-learn",
+        version=version("scikit-learn"),
+        licence="CC-BY-4.0",
+        url="https://archive.ics.uci.edu/dataset/80",
+    )
     series = [load_series(name).source for name in SERIES_WORDS]
-    return [GLOSS_SOURCE, MOLECULE_SOURCE, EVENT_FMRI_SOURCE, *bundled, *load_emoji().source, *series]
+    return [GLOSS_SOURCE, MOLECULE_SOURCE, digits, *series]
 
 
 def _check_packages(settings: ReproduceSettings) -> None:
-    """RDKit, the emoji and the scan, asked for now and not after an hour; the quick preset needs none."""
+    """RDKit, asked for now and not after an hour; the quick preset needs none."""
     if not SCALES[settings.preset].synthetic:
         captions(["CCO"])
-        fetch_emoji()
-        load_event_fmri()  # of the last row
 
 
 def judged(run: Run[ReproduceSettings]) -> Outcome:
@@ -72,7 +59,6 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
         measured,
         figures=shot_figures(results, measured),
         tables=example_tables(results),
-        more=[other_rows(results, measured)],
         data=[] if context.scale.synthetic else sources(),
     )
 

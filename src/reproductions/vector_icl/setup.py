@@ -3,8 +3,10 @@
 Legend: N inputs, E encoder width.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from armillary.methods.vector_icl.embedding import TokenStatistics, token_statis
 from armillary.methods.vector_icl.projector import Projector, new_projector
 from armillary.methods.vector_icl.training import TrainingCurve
 from armillary.models import LoadedModel
+from armillary.models.loading import load
 from armillary.runs.parts import Parts
 from reproductions.vector_icl.scale import Scale, Training
 
@@ -26,6 +29,17 @@ Train = Callable[..., TrainingCurve]
 VECTORS, SHUFFLED, TEXT, SOFT = "vectors", "shuffled", "text", "soft prompt"
 RANDOM, NEIGHBOUR = "random projector", "1-NN"
 """Arms that several rows have: what stands in the slots or what is exchanged, and what needs no language model."""
+
+_LOSSES = "losses"
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A projector after its training."""
+
+    projector: Projector
+    losses: list[float]
+    """Nats a learned token before each step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +58,17 @@ class Context:
 
     @property
     def seeds(self) -> list[int]:
-        """Of the rows that have several."""
+        """Of the rows that have several projectors."""
         return [self.seed + offset for offset in range(self.scale.seeds)]
+
+    @cached_property
+    def in_training(self) -> LoadedModel:
+        """The same frozen model in bfloat16, which the paper trains through: twice as fast. All reading afterwards is
+        in the model's own dtype."""
+        if self.loaded.dtype != torch.float32:
+            return self.loaded
+        model = copy.deepcopy(self.loaded.model).to(torch.bfloat16)  # type: ignore[call-arg]
+        return load((model, self.loaded.tokenizer))
 
     def new_projector(
         self,
@@ -83,7 +106,7 @@ class Context:
         training: Training,
         *,
         seed: int | None = None,
-    ) -> Projector:
+    ) -> Trained:
         """The projector after training; trained once and kept by name."""
         projector = start().copy()
         table_NE = torch.as_tensor(np.asarray(vectors, dtype=np.float32))
@@ -98,12 +121,14 @@ class Context:
         )
 
         def compute() -> dict[str, NDArray[Any]]:
-            train(self.loaded, projector, table_NE, config=config)
-            return {key: value.detach().cpu().numpy() for key, value in projector.state_dict().items()}
+            curve = train(self.in_training, projector, table_NE, config=config)
+            weights = {key: value.detach().cpu().numpy() for key, value in projector.state_dict().items()}
+            return weights | {_LOSSES: np.array(curve.losses)}
 
-        kept = self.parts.arrays(f"projector {name}", compute)
+        kept = dict(self.parts.arrays(f"projector {name}", compute))
+        losses: list[float] = kept.pop(_LOSSES).tolist()
         projector.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in kept.items()})
-        return projector.to(self.loaded.device).eval()
+        return Trained(projector.to(self.loaded.device).eval(), losses)
 
 
 def constant(vectors: Vectors) -> Vectors:

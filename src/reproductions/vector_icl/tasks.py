@@ -1,4 +1,4 @@
-"""Classification tasks whose inputs are vectors, most of them with a text that says the same, for rows R2, R4 to R10.
+"""Classification tasks whose inputs are vectors, some with a text that says the same, for rows R2, R4, R5 and R8.
 
 What is fitted (scales, components, vocabularies) is fitted on training inputs alone. Names of classes are words of
 plain English that begin with a space, as the next word of a sentence does. Packages that only one row needs are
@@ -8,7 +8,7 @@ Legend: N inputs, E encoder width.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from armillary.methods.vector_icl.baselines import Vectors, standardised
 from armillary.methods.vector_icl.config import CLASS, SlotTemplate
 from reproductions.vector_icl.data import molecule_facts
 from reproductions.vector_icl.data.molecules import load_molecules
-from reproductions.vector_icl.data.scans import load_event_fmri, synthetic_scan, windows
 from reproductions.vector_icl.data.series import encoded_series, load_series, series_text, synthetic_series
 from reproductions.vector_icl.data.synthetic import hashed_words, synthetic_molecules
 from reproductions.vector_icl.scale import ENCODERS, TOPICS
@@ -95,10 +94,6 @@ class ClassTask:
         """Names of the classes, sorted."""
         return tuple(sorted(set(self.train.words)))
 
-    def with_queries(self, chosen: Sequence[int]) -> "ClassTask":
-        """The task with these of its test inputs."""
-        return replace(self, test=self.test.some(chosen))
-
 
 def asking_for(what: str) -> SlotTemplate:
     """The template of a class: a "topic", a "shape"."""
@@ -118,7 +113,7 @@ def topic_tasks(context: Context) -> dict[str, ClassTask]:
     train = [index for index, gloss in enumerate(glosses) if not is_test(gloss.text)]
     test = [index for index, gloss in enumerate(glosses) if is_test(gloss.text)]
     train = [train[index] for index in shuffled(len(train), context.seed, scale.topic_examples)]
-    test = [test[index] for index in shuffled(len(test), context.seed, scale.queries)]
+    test = [test[index] for index in shuffled(len(test), context.seed, scale.topic_examples // 3)]
     texts = [[glosses[index].text for index in part] for part in (train, test)]
     return {
         encoder: ClassTask.split(
@@ -137,21 +132,7 @@ def _gloss_encodings(context: Context, encoder: str, train: list[str], test: lis
     if encoder == "hashed words":
         width = 64 if context.scale.synthetic else 384  # MiniLM's width
         return hashed_words(train, width), hashed_words(test, width)
-    if encoder == "TF-IDF and SVD":
-        from sklearn.decomposition import TruncatedSVD
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import Normalizer
-
-        words = TfidfVectorizer(sublinear_tf=True)
-        size = min(128, words.fit_transform(train).shape[1] - 1, len(train) - 1)
-        encode = make_pipeline(words, TruncatedSVD(size, random_state=context.seed), Normalizer())
-        return encode.fit_transform(train).astype(np.float32), encode.transform(test).astype(np.float32)
-    whole = gloss_vectors(context, "topics, train", train), gloss_vectors(context, "topics, test", test)
-    if encoder == "MiniLM":
-        return whole
-    cut = [vectors[:, :64] for vectors in whole]
-    return tuple(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6) for vectors in cut)
+    return gloss_vectors(context, "topics, train", train), gloss_vectors(context, "topics, test", test)
 
 
 def digit_task() -> ClassTask:
@@ -173,48 +154,19 @@ def digit_task() -> ClassTask:
     )
 
 
-def table_task() -> ClassTask:
-    """R10: measurements of breast tumours (they come with scikit-learn); as text, ten of them with their names."""
-    from sklearn.datasets import load_breast_cancer
-
-    data = load_breast_cancer()
-    order = shuffled(len(data.target), 0)
-    train, test = order[:400], order[400:]
-
-    def text(index: int) -> str:
-        pairs = zip(data.feature_names[:10], data.data[index], strict=False)
-        return "; ".join(f"{name}: {value:.3g}" for name, value in pairs)
-
-    return ClassTask.split(
-        "tables",
-        asking_for("diagnosis"),
-        standardised(data.data[train], data.data[test]),
-        (train, test),
-        lambda index: f" {data.target_names[data.target[index]]}",
-        text,
-    )
-
-
 def graph_task(context: Context) -> ClassTask:
-    """R8: whether a molecule's graph has an aromatic ring with another atom than carbon; as text, its edges."""
-    examples, queries = context.scale.examples, context.scale.queries
-    count = examples + 2 * queries
+    """R8: whether a molecule's graph has an aromatic ring with another atom than carbon; three in ten have."""
+    examples = context.scale.graphs
+    count = examples + examples // 2
     if context.scale.synthetic:
         smiles, features, _ = synthetic_molecules(count)
-        answers, texts = [index % 2 == 0 for index in range(count)], smiles
+        answers = [index % 2 == 0 for index in range(count)]
     else:
         known = [molecule.smiles for molecule in load_molecules() if len(molecule.smiles) <= _LONGEST_SMILES]
         smiles = [known[index] for index in shuffled(len(known), 0, count)]
         features = molecule_facts.graph_features(smiles)
         answers = [bool(answer) for answer in molecule_facts.aromatic_hetero(smiles)]
-        texts = molecule_facts.edge_lists(smiles)
-    train = list(range(examples))
-    # As many of either answer, where there are enough.
-    test = [
-        index
-        for kind in (True, False)
-        for index in [i for i in range(examples, count) if answers[i] is kind][: queries // 2]
-    ]
+    train, test = range(examples), range(examples, len(answers))
     tables = standardised(features[train], features[test])
     return ClassTask.split(
         "graphs",
@@ -222,51 +174,6 @@ def graph_task(context: Context) -> ClassTask:
         tables,
         (train, test),
         lambda i: " yes" if answers[i] else " no",
-        lambda i: texts[i],
-    )
-
-
-def brain_task(context: Context) -> ClassTask:
-    """Was something shown when a brain's region was scanned? Eight volumes in percent; as text, whole numbers.
-
-    Training and test are the first seven tenths of the scan and the rest, without the volumes that both would have.
-    """
-    scan = synthetic_scan() if context.scale.synthetic else load_event_fmri()
-    train, test = windows(scan, context.scale.queries, context.seed)
-    volumes, shown = np.concatenate([train.volumes, test.volumes]), np.concatenate([train.shown, test.shown])
-    border = len(train.shown)
-    return ClassTask.split(
-        "brain",
-        asking_for("answer"),
-        standardised(train.volumes, test.volumes),
-        (range(border), range(border, len(shown))),
-        lambda index: " yes" if shown[index] else " no",
-        lambda index: " ".join(str(round(50 + 20 * float(value))) for value in volumes[index]),
-    )
-
-
-def emoji_task(context: Context) -> ClassTask:
-    """R7: the group of an emoji from its image, as the mean of DINOv2's states; nothing says it as text."""
-    from armillary.data.images.emoji import load_emoji
-    from armillary.data.images.synthetic import random_tower, synthetic_emoji
-    from armillary.data.images.vision_states import image_states, states_behind
-
-    emoji = synthetic_emoji() if context.scale.synthetic else load_emoji()
-    states = states_behind(random_tower(), emoji) if context.scale.synthetic else image_states(emoji)
-    styles = len(emoji.styles)
-    chosen = []
-    for split, limit in (("train", context.scale.examples), ("test", context.scale.queries)):
-        images = [index * styles + style for index in emoji.split(split) for style in range(styles)]
-        chosen.append([images[position] for position in shuffled(len(images), context.seed, limit)])
-    flat = states.reshape(-1, *states.shape[2:])
-    encoded = [flat[images].astype(np.float32).mean(1) for images in chosen]
-    # The first word: "smileys" of "smileys & emotion".
-    return ClassTask.split(
-        "emoji",
-        asking_for("group"),
-        standardised(*encoded),
-        chosen,
-        lambda image: f" {emoji.labels[image // styles].group.split()[0]}",
     )
 
 

@@ -1,14 +1,14 @@
-"""Rows R1 and R9 of the Vector-ICL reproduction: what one slot tells of the text whose vector it was made from.
+"""Row R1 of the Vector-ICL reproduction: what one slot tells of the text whose vector it was made from.
 
-R1: pretraining on glosses of WordNet from the paper's start and from ours, beside a soft prompt; R9: the same behind a
-simulated linear recording with noise. A slot stands for a whole gloss and the gloss is to be said again, where the
-official pretraining lets the second part of a text follow the first's. (ours)
+Pretraining on glosses of WordNet from the paper's start and from ours, beside a soft prompt. A slot stands for a whole
+gloss and the gloss is to be said again, where the official pretraining lets the second part of a text follow the
+first's. (ours)
 
-Legend: N texts, E encoder width, D hidden size, K shown pairs.
+Legend: N texts, E encoder width, D hidden size.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -18,38 +18,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from armillary.methods.vector_icl.answers import token_f1
-from armillary.methods.vector_icl.baselines import Vectors, standardised
+from armillary.methods.vector_icl.baselines import Vectors
 from armillary.methods.vector_icl.config import CLASS
-from armillary.methods.vector_icl.decoding import SharedPrefix, continue_queries
-from armillary.methods.vector_icl.embedding import SLOT, embed_tokens
+from armillary.methods.vector_icl.embedding import SLOT
 from armillary.methods.vector_icl.projector import Projector
-from armillary.methods.vector_icl.projector_fit import pretrain_projector, pretraining_row
-from armillary.methods.vector_icl.prompts import Ids, Layout, Row, joined, text_ids, text_of
+from armillary.methods.vector_icl.projector_fit import pretrain_projector
+from armillary.methods.vector_icl.prompts import Ids, Layout, Row, joined, text_ids
 from armillary.methods.vector_icl.training import row_losses
-from armillary.numerics.least_squares import fit_linear
 from armillary.scoring.decoding import end_tokens
 from reproductions.vector_icl.data.glosses import Gloss, load_glosses
 from reproductions.vector_icl.data.synthetic import hashed_words, synthetic_glosses
 from reproductions.vector_icl.data.text_encoder import load_text_encoder
-from reproductions.vector_icl.scale import SNRS
-from reproductions.vector_icl.setup import SHUFFLED, SOFT, Context, constant
+from reproductions.vector_icl.setup import SHUFFLED, SOFT, Context, Trained, constant
+
+PAPER_RATE = 3e-2
+"""From the paper's start, whose slots are a quarter as long as token embeddings."""
 
 TRUE = "true"
 """A text's own slot; ``SHUFFLED`` is another text's."""
 
 PAPER, WARM = "paper's start", "warm start"
-BEHIND = 8
-"""Training pairs in front of the texts of the second reading."""
-
-SOME = 32
-"""Texts that are said again, and that are scored behind training pairs: both cost most."""
-
-CHANNELS = 200
-"""Numbers of a simulated recording."""
-
-_LONGEST, _EXAMPLES = 24, 4
-"""Tokens of a text that is said again, and how many of these are shown."""
+_MOST_WORDS = 10
+"""Of a gloss: six in ten have no more, and training on these takes four fifths of the time."""
 
 Losses = dict[str, list[float]]
 """Slot -> mean nats a token of each text."""
@@ -65,31 +55,8 @@ class GlossRow:
     none: list[float]
     """Without a slot."""
 
-    packed: dict[str, Losses]
-    """By projector, the first texts behind training pairs."""
-
-    f1: dict[str, list[float]]
-    """Slot -> F1 of words of the first texts, said again."""
-
-    examples: list[tuple[str, str]]
-    """Texts, and what was said behind their own slots."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Signals:
-    """One signal-to-noise ratio."""
-
-    nll: Losses
-    top1: list[float]
-    """1 for each held-out text that a linear decoder names rightly among them all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignalRow:
-    """R9."""
-
-    snr: dict[str, Signals]
-    chance: float
+    losses: dict[str, list[float]]
+    """By projector, of its training: nats a token before each step."""
 
 
 def derangement(count: int, seed: int) -> list[int]:
@@ -125,23 +92,6 @@ class Scored:
         rows = [_scored_row(first, ids, None if slots_ND is None else n) for n, ids in enumerate(self.ids)]
         return self._means(rows, slots_ND)
 
-    def behind(self, shown: Sequence[str], shown_KD: Tensor, slots_ND: Tensor) -> Losses:
-        """The first texts as ``both``, with training pairs in front; only the texts themselves are scored."""
-        pairs = joined([pretraining_row(self.loaded, index, text) for index, text in enumerate(shown)])
-        before = joined([self.start, Row(pairs.tokens, pairs.vectors, (False,) * len(pairs))])
-        rows = [_scored_row(before, ids, len(shown) + index) for index, ids in enumerate(self.ids[:SOME])]
-        tables = {TRUE: slots_ND, SHUFFLED: slots_ND[self.others]}
-        return {name: self._means(rows, torch.cat([shown_KD, table_ND])) for name, table_ND in tables.items()}
-
-    @torch.inference_mode()
-    def said_again(self, slots_ND: Tensor) -> list[str]:
-        """Greedy text behind each of the first slots."""
-        loaded = self.loaded
-        begin = embed_tokens(loaded, torch.tensor(self.start.tokens, dtype=torch.long, device=loaded.device))
-        queries = SharedPrefix(loaded, begin[None]).read(slots_ND[:SOME, None].to(begin.dtype))
-        answers = continue_queries(loaded, queries, max_new_tokens=_LONGEST, stop_ids=end_tokens(loaded))
-        return [text_of(loaded, ids) for ids in answers]
-
     def _means(self, rows: Sequence[Row], table_ND: Tensor | None) -> list[float]:
         width = self.loaded.anatomy.embedding.embedding_dim
         table = torch.empty((0, width)).to(self.loaded.device) if table_ND is None else table_ND
@@ -169,7 +119,7 @@ def all_glosses(context: Context) -> tuple[Gloss, ...]:
 
 def gloss_split(context: Context) -> tuple[list[Gloss], list[Gloss]]:
     """Glosses of the training and held-out ones, as many as the scale says, drawn by the seed."""
-    glosses = all_glosses(context)
+    glosses = [gloss for gloss in all_glosses(context) if len(gloss.text.split()) <= _MOST_WORDS]
     mixed = [glosses[index] for index in np.random.default_rng(context.seed).permutation(len(glosses))]
     train = [gloss for gloss in mixed if not is_test(gloss.text)]
     held_out = [gloss for gloss in mixed if is_test(gloss.text)]
@@ -191,80 +141,23 @@ def gloss_vectors(context: Context, name: str, texts: Sequence[str]) -> Vectors:
 def pretrained_projector(context: Context) -> Projector:
     """The projector that R1 pretrains from the warm start."""
     texts, vectors = _encoded(context)[0]
-    return _pretrained(context, WARM, texts, vectors)
+    return _pretrained(context, WARM, texts, vectors).projector
 
 
 def text_row(context: Context) -> GlossRow:
-    """R1: losses of every held-out text by projector and slot, alone and behind training pairs, and texts said
-    again."""
+    """R1: losses of every held-out text by projector and slot."""
     (texts, vectors), (held_out_texts, held_out) = _encoded(context)
     scored = Scored(context, held_out_texts)
-    projectors = {f"untrained {start}": _start(context, start, texts, vectors) for start in (PAPER, WARM)}
-    projectors |= {start: _pretrained(context, start, texts, vectors) for start in (PAPER, WARM)}
+    trained = {start: _pretrained(context, start, texts, vectors) for start in (PAPER, WARM)}
     soft = _pretrained(context, SOFT, texts, constant(vectors))
+    projectors = {f"untrained {start}": _start(context, start, texts, vectors) for start in (PAPER, WARM)}
+    projectors |= {start: of.projector for start, of in trained.items()}
     nll = {name: scored.both(slots_of(projector, held_out)) for name, projector in projectors.items()}
-    packed = {
-        start: scored.behind(
-            texts[:BEHIND],
-            slots_of(projectors[start], vectors[:BEHIND]),
-            slots_of(projectors[start], held_out),
-        )
-        for start in (PAPER, WARM)
-    }
-    slots_ND = slots_of(projectors[WARM], held_out)
-    again = {TRUE: scored.said_again(slots_ND), SHUFFLED: scored.said_again(slots_ND[scored.others])}
     return GlossRow(
-        nll=nll | {SOFT: {TRUE: scored.alone(slots_of(soft, constant(held_out)))}},
+        nll=nll | {SOFT: {TRUE: scored.alone(slots_of(soft.projector, constant(held_out)))}},
         none=scored.alone(None),
-        packed=packed,
-        f1={
-            slot: [token_f1(*pair) for pair in zip(answers, held_out_texts, strict=False)]
-            for slot, answers in again.items()
-        },
-        examples=list(zip(held_out_texts[:_EXAMPLES], again[TRUE], strict=False)),
+        losses={start: of.losses for start, of in trained.items()} | {SOFT: soft.losses},
     )
-
-
-def signal_row(context: Context) -> SignalRow:
-    """R9: ``v = A f(text) + noise`` with 200 numbers; losses by slot, and what a linear decoder finds there."""
-    (texts, vectors), (held_out_texts, held_out) = _encoded(context)
-    scored = Scored(context, held_out_texts)
-    ratios = {}
-    for name in SNRS:
-        signals = simulated(vectors, held_out, float(name), context.seed)
-        start = partial(context.new_projector, signals[0], start_texts=texts)
-        train = partial(pretrain_projector, targets=texts)
-        projector = context.trained(f"signals, {name}", start, signals[0], train, context.scale.signals)
-        ratios[name] = Signals(
-            nll=scored.both(slots_of(projector, signals[1])),
-            top1=decoded(signals, (vectors, held_out)),
-        )
-    return SignalRow(snr=ratios, chance=1 / len(held_out_texts))
-
-
-def simulated(train: Vectors, held_out: Vectors, snr: float, seed: int) -> tuple[Vectors, Vectors]:
-    """Signals ``[n, 200]`` of both parts through one Gaussian matrix, with noise, standardised on the first part."""
-    generator = np.random.default_rng(seed)
-    mixing = generator.normal(size=(train.shape[1], CHANNELS)) / np.sqrt(train.shape[1])
-    clean = [vectors @ mixing for vectors in (train, held_out)]
-    deviation = np.sqrt(clean[0].var(0).mean() / snr)
-    noisy = [signals + deviation * generator.normal(size=signals.shape) for signals in clean]
-    kept = standardised(noisy[0], noisy[1])
-    return kept[0], kept[1]
-
-
-def decoded(signals: tuple[Vectors, Vectors], encoded: tuple[Vectors, Vectors]) -> list[float]:
-    """1 for each held-out signal whose ridge prediction is nearest (cosine) to its own text's vector, else 0.
-
-    Both pairs are of the training part and the held-out one; the ridge is fitted on the first.
-    """
-    fit = fit_linear(torch.from_numpy(signals[0]), torch.from_numpy(encoded[0]), "gcv")
-    mean = encoded[0].mean(0)
-    predicted = fit.predict(torch.from_numpy(signals[1])).numpy() - mean
-    known = encoded[1] - mean
-    near = predicted @ (known / np.linalg.norm(known, axis=1, keepdims=True).clip(1e-9)).T
-    right: list[float] = (near.argmax(1) == np.arange(len(near))).astype(float).tolist()
-    return right
 
 
 @torch.inference_mode()
@@ -290,7 +183,12 @@ def _start(context: Context, start: str, texts: list[str], vectors: Vectors) -> 
     return context.new_projector(vectors, start_texts=texts)
 
 
-def _pretrained(context: Context, start: str, texts: list[str], vectors: Vectors) -> Projector:
+def _pretrained(context: Context, start: str, texts: list[str], vectors: Vectors) -> Trained:
     begin = partial(_start, context, start, texts, vectors)
     train = partial(pretrain_projector, targets=texts)
-    return context.trained(f"pretrained, {start}", begin, vectors, train, context.scale.pretraining)
+    training = context.scale.pretraining
+    if start == PAPER:
+        training = replace(training, rate=PAPER_RATE)
+    if start == SOFT:
+        training = replace(training, steps=max(1, training.steps * 3 // 10))
+    return context.trained(f"pretrained, {start}", begin, vectors, train, training)

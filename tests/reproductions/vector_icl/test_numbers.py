@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from armillary.methods.vector_icl.answers import decode_digits, digit_tokens, first_integer
-from armillary.methods.vector_icl.config import FUNCTION
 from reproductions.vector_icl.carrier import Carrier, Prompt
 from reproductions.vector_icl.numbers import (
     ASKED,
     LONGEST,
+    TEMPLATE,
     WITHOUT_MODEL,
     FunctionPoints,
     digit_vectors,
@@ -68,8 +68,8 @@ def test_neighbours_swap_their_answers(context: Context, exchanged: bool) -> Non
     projector = context.new_projector(digit_vectors(range(1000)))
     texts = [(str(a), str(b)) for a, b in points.pairs]
     for carrier in (
-        Carrier.of_vectors(context.loaded, FUNCTION, projector, points.vectors),
-        Carrier.of_texts(context.loaded, FUNCTION, texts),
+        Carrier.of_vectors(context.loaded, TEMPLATE, projector, points.vectors),
+        Carrier.of_texts(context.loaded, TEMPLATE, texts),
     ):
         answers = [str(points.values[index ^ 1 if exchanged else index]) for index in range(4)]
         queries = range(len(points.pairs) - ASKED, len(points.pairs))
@@ -83,8 +83,8 @@ def test_row_of_numbers(context: Context) -> None:
     row = number_row(context)
     (one,) = row.seeds
     assert {"vectors", "shuffled", "random projector", "text", "mean", "least squares", "1-NN"} == set(one.errors)
-    assert set(one.errors["text"]) == {str(k) for k in context.scale.number_shots}
+    assert set(one.errors["vectors"]) == {str(k) for k in context.scale.number_shots}
     lengths = {len(values) for by_shots in one.errors.values() for values in by_shots.values()}
     assert lengths == {context.scale.number_episodes}
     assert max(one.errors["least squares"][str(context.scale.number_shots[-1])]) < 0.05
-    assert one.answers["text"] == ASKED * context.scale.number_episodes * len(context.scale.number_shots)
+    assert one.answers["text"] == ASKED * context.scale.number_episodes

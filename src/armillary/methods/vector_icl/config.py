@@ -135,7 +135,6 @@ VALUE = SlotTemplate(("(", ")'s value is "))
 
 TEXT = SlotTemplate(("(", ")'s text is"))
 CAPTION = SlotTemplate(("(", ")'s molecule caption is: "), end="eos")
-FUNCTION = SlotTemplate(("A=", "B=", ", function(A, B) equals to (digits): "))
 
 PRETRAINING = TrainingConfig(weight_decay=1e-4, warmup=0.05, patience=None)
 """The official pretraining."""
