@@ -26,7 +26,6 @@ from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.prompts import Ids, Layout, text_ids, text_of
 from armillary.models import LoadedModel
 from armillary.scoring.decoding import end_tokens
-from reproductions.vector_icl.setup import constant
 
 _AT_ONCE = 32
 """Queries of a batch: bounds memory, changes no answer."""
@@ -126,9 +125,8 @@ Pair = tuple[Carrier, Carrier]
 def vector_pair(
     loaded: LoadedModel, template: SlotTemplate, projector: Projector, train: Vectors, test: Vectors
 ) -> Pair:
-    """Both as the projector's slots; a soft prompt, which takes one number, gives all inputs the same."""
-    tables = [constant(vectors) if projector.vector_size == 1 else vectors for vectors in (train, test)]
-    shown, queries = (Carrier.of_vectors(loaded, template, projector, table) for table in tables)
+    """Both as the projector's slots."""
+    shown, queries = (Carrier.of_vectors(loaded, template, projector, table) for table in (train, test))
     return shown, queries
 
 

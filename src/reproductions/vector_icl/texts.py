@@ -38,6 +38,9 @@ TRUE = "true"
 """A text's own slot; ``SHUFFLED`` is another text's."""
 
 PAPER, WARM = "paper's start", "warm start"
+_SHARE = {WARM: 0.5, SOFT: 0.3}
+"""Of the steps: the ridge begins near its end, and a soft prompt has one vector to learn. Their curves are kept."""
+
 _MOST_WORDS = 10
 """Of a gloss: six in ten have no more, and training on these takes four fifths of the time."""
 
@@ -189,6 +192,6 @@ def _pretrained(context: Context, start: str, texts: list[str], vectors: Vectors
     training = context.scale.pretraining
     if start == PAPER:
         training = replace(training, rate=PAPER_RATE)
-    if start == SOFT:
-        training = replace(training, steps=max(1, training.steps * 3 // 10))
+    if start in _SHARE:
+        training = replace(training, steps=max(4, round(_SHARE[start] * training.steps)))
     return context.trained(f"pretrained, {start}", begin, vectors, train, training)

@@ -13,7 +13,6 @@ from reproductions.vector_icl.data.molecule_facts import (
     aromatic_hetero,
     captions,
     descriptors,
-    edge_lists,
     graph_features,
     slots,
 )
@@ -117,15 +116,10 @@ def test_graph_features_count_refined_labels() -> None:
 
 
 @pytest.mark.usefixtures("rdkit")
-def test_edges_as_text() -> None:
-    assert edge_lists([ETHANOL, "C1CC1", "[Na+]"]) == ["C0-C1 C1-O2", "C0-C1 C1-C2 C2-C0", "Na0"]
-
-
-@pytest.mark.usefixtures("rdkit")
 def test_no_molecules_give_no_rows() -> None:
     assert descriptors([]).shape == (0, 40)
     assert graph_features([]).shape == (0, 128) and aromatic_hetero([]).shape == (0,)
-    assert captions([]) == edge_lists([]) == []
+    assert captions([]) == []
 
 
 @pytest.mark.usefixtures("rdkit")

@@ -1,4 +1,4 @@
-"""What RDKit can tell of molecules that are given as SMILES: vectors, one-line captions, graphs as numbers and text.
+"""What RDKit can tell of molecules that are given as SMILES: vectors, one-line captions, graphs as numbers.
 
 RDKit is imported inside the functions; ``slots`` needs none. A string that is no molecule is refused by its index.
 """
@@ -127,14 +127,6 @@ def graph_features(smiles: Sequence[str]) -> Float32[np.ndarray, "n 128"]:
     return np.log1p(features)
 
 
-def edge_lists(smiles: Sequence[str]) -> list[str]:
-    """The graph of heavy atoms as text, an edge for each bond: "C0-C1 C1-O2"; a single atom alone: "C0"."""
-    with _molecules(smiles) as parsed:
-        bonds = ([(bond.GetBeginAtom(), bond.GetEndAtom()) for bond in molecule.GetBonds()] for molecule in parsed)
-        edges = [" ".join(f"{_name(begin)}-{_name(end)}" for begin, end in pairs) for pairs in bonds]
-        return [text or _name(molecule.GetAtomWithIdx(0)) for text, molecule in zip(edges, parsed, strict=True)]
-
-
 @contextmanager
 def _molecules(smiles: Sequence[str]) -> Iterator[list[Any]]:
     """The parsed molecules; inside the block RDKit's warnings are held back."""
@@ -196,7 +188,3 @@ def _refined_labels(molecule: Any) -> Iterator[str]:
 
 def _bin(label: str) -> int:
     return int.from_bytes(hashlib.blake2b(label.encode(), digest_size=8).digest()) % GRAPH_SIZE
-
-
-def _name(atom: Any) -> str:
-    return f"{atom.GetSymbol()}{atom.GetIdx()}"
