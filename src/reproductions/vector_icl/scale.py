@@ -96,7 +96,7 @@ class Scale:
     """R4 with fixed names. All ten classes stand in its sequences, where an episode keeps four in ten of its batch."""
 
     series: Training = Training(steps=30, batch=32, pack=(4, 48))
-    molecules: Training = Training(steps=40, batch=8, pack=(1, 10))
+    molecules: Training = Training(steps=30, batch=8, pack=(1, 10))
     classes: Training = Training(steps=30, batch=24, pack=(4, 48))
     """R8."""
 

@@ -110,7 +110,10 @@ class Context:
         """The projector after training; trained once and kept by name."""
         projector = start().copy()
         table_NE = torch.as_tensor(np.asarray(vectors, dtype=np.float32))
+        even = training.pack is None or training.pack[0] == training.pack[1]
         config = TrainingConfig(
+            # Where sequences differ in length, a third of the time would go to padding.
+            tokens_per_batch=TrainingConfig.tokens_per_batch if even else 128,
             steps=training.steps,
             batch_size=training.batch,
             pack=training.pack,
