@@ -41,14 +41,15 @@ def _by_seed(losses: Sequence[Sequence[float]]) -> dict[str, Sequence[float]]:
 
 def learning_curves(title: str, losses: Mapping[str, Sequence[float]]) -> Figure:
     """Loss over steps, as means of a tenth of them each."""
-    tenths = {name: [float(part.mean()) for part in np.array_split(values, 10)] for name, values in losses.items()}
+    count = min(10, *(len(values) for values in losses.values()))
+    tenths = {name: [float(part.mean()) for part in np.array_split(values, count)] for name, values in losses.items()}
     ends = "; ".join(f"{name} {values[-1]:.2f}" for name, values in tenths.items())
     return Figure(
         title=f"{title}: loss of training over its steps",
         data=Lines(
-            x=list(range(1, 11)),
+            x=list(range(1, count + 1)),
             series=[Series(name=name, y=list(values)) for name, values in tenths.items()],
-            x_label="tenths of the steps",
+            x_label="parts of the steps, tenths where there are so many",
             y_label="nats a learned token",
         ),
         alt=f"Lines of the loss over training, which end at: {ends}.",
