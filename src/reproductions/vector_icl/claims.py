@@ -47,7 +47,7 @@ def _pretraining(start: str, steps: str, id: str, statement: str, paper: str) ->
         statement=statement,
         paper=paper,
         quantity=f"R1 from {start}, {steps}: mean loss a token of held-out glosses of WordNet "
-        "behind another gloss's vector and behind a soft prompt (one vector for all, 60 steps), less that behind "
+        "behind another gloss's vector and behind a soft prompt (one vector for all, 50 steps), less that behind "
         "their own.",
         rule="Holds if both intervals lie above 0.1 nats (one part in ten likelier a token, the least of use); fails "
         "if one lies at or below.",
@@ -89,7 +89,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     _pretraining(
         WARM,
-        "100 steps of 16, since it begins near its end",
+        "50 steps of 16, since it begins near its end",
         "ridge-start-enables",
         "The same, where pretraining begins with a ridge regression onto token embeddings at their scale.",
         "Ours: the paper begins with random weights.",

@@ -4,7 +4,7 @@ Where a row has a projector of each seed, with its own draws, a value of each se
 Student's over these; in R1 texts are resampled and in R3 functions. Arms of a seed were asked the same queries.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,24 +118,16 @@ def series_measures(rows: Sequence[ArmRow]) -> Measures:
         out |= class_measures(f"series, {name}", [of_seed[index] for of_seed in seeds])
     most = str(rows[0].shots[-1])
 
-    def mean_over_sets(value: Callable[[ArmRow], float]) -> Interval:
-        return across_seeds([_mean_of([value(row) for row in of_seed]) for of_seed in seeds])
-
-    def accuracy(row: ArmRow, arm: str) -> float:
-        return _mean_of(row.scores[arm][most])
-
-    out["series/vectors minus chance"] = mean_over_sets(lambda row: accuracy(row, VECTORS) - row.chance)
+    accuracy: dict[str, Array] = {}
+    for arm in (VECTORS, TEXT, SHUFFLED, RANDOM, NEIGHBOUR, TUNED_TEXT, LOGISTIC_OF_ALL):
+        of_rows = [[_mean_of(row.whole.get(arm) or row.scores[arm][most]) for row in of_seed] for of_seed in seeds]
+        accuracy[arm] = np.mean(of_rows, axis=1)
+        out[f"series/accuracy at {most}, {arm}"] = across_seeds(accuracy[arm], within=(0, 1))
+    chance = _mean_of([row.chance for row in seeds[0]])
+    out["series/vectors minus chance"] = across_seeds(accuracy[VECTORS] - chance)
     for baseline in (TEXT, SHUFFLED, RANDOM, NEIGHBOUR):
-        out[f"series/vectors minus {baseline}"] = mean_over_sets(
-            lambda row, baseline=baseline: accuracy(row, VECTORS) - accuracy(row, baseline)  # type: ignore[misc]
-        )
-    for arm in (VECTORS, TEXT, SHUFFLED, RANDOM, NEIGHBOUR):
-        out[f"series/accuracy at {most}, {arm}"] = mean_over_sets(lambda row, arm=arm: accuracy(row, arm))  # type: ignore[misc]
-    out["series/tuned vectors minus tuned text"] = mean_over_sets(
-        lambda row: accuracy(row, VECTORS) - _mean_of(row.whole[TUNED_TEXT])
-    )
-    out[f"series/accuracy, {TUNED_TEXT}"] = mean_over_sets(lambda row: _mean_of(row.whole[TUNED_TEXT]))
-    out[f"series/accuracy, {LOGISTIC_OF_ALL}"] = mean_over_sets(lambda row: _mean_of(row.whole[LOGISTIC_OF_ALL]))
+        out[f"series/vectors minus {baseline}"] = across_seeds(accuracy[VECTORS] - accuracy[baseline])
+    out["series/tuned vectors minus tuned text"] = across_seeds(accuracy[VECTORS] - accuracy[TUNED_TEXT])
     out["series/loss still falling"] = still_falling([of_seed[0].losses for of_seed in seeds])
     ratio = _mean_of([row.tokens[TEXT] / row.tokens[VECTORS] for row in seeds[0]])
     return out | {"series/tokens, text over vectors": Interval(estimate=ratio, how="means of examples")}

@@ -92,12 +92,12 @@ class Scale:
     """As specified. A sequence of twelve points has every number of shots in it, and none is padded."""
 
     digits: Training = Training(steps=80, batch=32, pack=(4, 48), rate=1e-2)
-    named_digits: Training = Training(steps=50, batch=12, pack=(4, 24))
+    named_digits: Training = Training(steps=40, batch=12, pack=(4, 24))
     """R4 with fixed names. All ten classes stand in its sequences, where an episode keeps four in ten of its batch."""
 
-    series: Training = Training(steps=30, batch=32, pack=(4, 48))
+    series: Training = Training(steps=24, batch=32, pack=(4, 48))
     molecules: Training = Training(steps=30, batch=8, pack=(1, 10))
-    classes: Training = Training(steps=30, batch=24, pack=(4, 48))
+    classes: Training = Training(steps=24, batch=24, pack=(4, 48))
     """R8."""
 
 
