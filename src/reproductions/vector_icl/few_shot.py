@@ -180,7 +180,7 @@ def numbers_of(texts: Sequence[str] | None) -> Vectors | None:
     rows = [text.split() for text in texts or ()]
     if not rows or len({len(row) for row in rows}) > 1 or not all(word.isdigit() for row in rows for word in row):
         return None
-    return np.array(rows, dtype=np.float32) / 100
+    return np.asarray(np.array(rows, dtype=np.float32) / 100, dtype=np.float32)
 
 
 def _tokens_per_example(context: Context, task: ClassTask) -> dict[str, float]:

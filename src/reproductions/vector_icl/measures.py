@@ -4,7 +4,7 @@ Where a row has a projector of each seed, with its own draws, a value of each se
 Student's over these; in R1 texts are resampled and in R3 functions. Arms of a seed were asked the same queries.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +76,8 @@ def still_falling(curves: Sequence[Sequence[float]]) -> Interval:
     halves = [np.array_split(np.array(losses[len(losses) // 2 :], dtype=float), 2) for losses in curves]
     third, last = (np.concatenate(parts) for parts in zip(*halves, strict=True))
     generator = np.random.default_rng(0)
-    means = [[generator.choice(part, len(part)).mean() for _ in range(2000)] for part in (third, last)]
-    low, high = np.quantile(np.subtract(*means), (0.025, 0.975))
+    means = np.array([[generator.choice(part, len(part)).mean() for part in (third, last)] for _ in range(2000)])
+    low, high = np.quantile(means[:, 0] - means[:, 1], (0.025, 0.975))
     how = f"bootstrap over {len(third)} and {len(last)} steps"
     estimate = float(third.mean() - last.mean())
     return Interval(estimate=estimate, low=float(low), high=float(high), n=len(third) + len(last), how=how)
@@ -92,7 +92,11 @@ def _gain(rows: Sequence[ArmRow], shots: int, baseline: str, arm: str = VECTORS)
 
 def _digits(rows: Sequence[ArmRow]) -> Measures:
     most = rows[0].shots[-1]
-    slopes = {arm: [_slope(row.scores[arm], row.shots) for row in rows] for arm in (VECTORS, SHUFFLED)}
+    weights = _slope_weights(rows[0].shots)
+    slopes = {
+        arm: [float(weights @ [_mean_of(row.scores[arm][str(k)]) for k in row.shots]) for row in rows]
+        for arm in (VECTORS, SHUFFLED)
+    }
     episodic = [_share(row, VECTORS, SHUFFLED, most) for row in rows]
     fixed = [_share(row, NAMES, NAMES_SHUFFLED, most) for row in rows]
     return {
@@ -220,12 +224,8 @@ def caption_measures(rows: Sequence[CaptionRow]) -> Measures:
     return out
 
 
-def _slope(by_shots: Mapping[str, Sequence[float]], shots: Sequence[int]) -> float:
-    """Of the mean score in log2 of the shots."""
-    return float(_slope_weights(shots) @ np.array([_mean_of(by_shots[str(k)]) for k in shots]))
-
-
 def _slope_weights(shots: Sequence[int]) -> Array:
+    """Whose sum with the mean scores is their slope in log2 of the shots."""
     x = np.log2(np.array(shots, dtype=float))
     weights: Array = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
     return weights

@@ -67,7 +67,7 @@ class Context:
         in the model's own dtype."""
         if self.loaded.dtype != torch.float32:
             return self.loaded
-        model = copy.deepcopy(self.loaded.model).to(torch.bfloat16)  # type: ignore[call-arg]
+        model = copy.deepcopy(self.loaded.model).to(dtype=torch.bfloat16)  # type: ignore[call-arg]
         return load((model, self.loaded.tokenizer))
 
     def new_projector(

@@ -23,7 +23,7 @@ from armillary.methods.vector_icl.config import CLASS
 from armillary.methods.vector_icl.embedding import SLOT
 from armillary.methods.vector_icl.projector import Projector
 from armillary.methods.vector_icl.projector_fit import pretrain_projector
-from armillary.methods.vector_icl.prompts import Ids, Layout, Row, joined, text_ids
+from armillary.methods.vector_icl.prompts import Layout, Row, joined, text_ids
 from armillary.methods.vector_icl.training import row_losses
 from armillary.scoring.decoding import end_tokens
 from reproductions.vector_icl.data.glosses import Gloss, load_glosses
@@ -92,22 +92,16 @@ class Scored:
         first = self.start
         if slots_ND is None and not len(first):  # a text needs something before its first token
             first = Row(tuple(end_tokens(self.loaded)[:1]), (), (False,))
-        rows = [_scored_row(first, ids, None if slots_ND is None else n) for n, ids in enumerate(self.ids)]
-        return self._means(rows, slots_ND)
-
-    def _means(self, rows: Sequence[Row], table_ND: Tensor | None) -> list[float]:
+        rows = []
+        for index, ids in enumerate(self.ids):
+            slot = Row((), (), ()) if slots_ND is None else Row((SLOT,), (index,), (False,))
+            before = joined([first, slot])
+            rows.append(Row((*before.tokens, *ids), before.vectors, (*before.learned, *(True for _ in ids))))
         width = self.loaded.anatomy.embedding.embedding_dim
-        table = torch.empty((0, width)).to(self.loaded.device) if table_ND is None else table_ND
+        table = torch.empty((0, width)).to(self.loaded.device) if slots_ND is None else slots_ND
         scored = row_losses(self.loaded, rows, lambda chosen: table[list(chosen)])
         means: list[float] = (scored.nll / scored.tokens).tolist()
         return means
-
-
-def _scored_row(before: Row, ids: Ids, slot: int | None) -> Row:
-    """A text to be scored, behind its slot."""
-    own = Row((), (), ()) if slot is None else Row((SLOT,), (slot,), (False,))
-    whole = joined([before, own])
-    return Row((*whole.tokens, *ids), whole.vectors, (*whole.learned, *(True for _ in ids)))
 
 
 def is_test(text: str) -> bool:
