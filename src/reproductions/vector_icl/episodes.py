@@ -84,11 +84,11 @@ def episode_row(context: Context, task: ClassTask, trained: Trained, named: Proj
             names = Episode(
                 {name: name for name in episode.words}, episode.shown, episode.queries, episode.calibration
             )
-            asked = [(VECTORS, own, episode, False), (SHUFFLED, own, episode, True)]
+            arms = [(VECTORS, own, episode, False), (SHUFFLED, own, episode, True)]
             if shots == most:
-                asked += [(RANDOM, blind, episode, False), (NAMES, fixed, names, False)]
-                asked += [(NAMES_SHUFFLED, fixed, names, True)]
-            for arm, pair, drawn, mixed in asked:
+                arms += [(RANDOM, blind, episode, False), (NAMES, fixed, names, False)]
+                arms += [(NAMES_SHUFFLED, fixed, names, True)]
+            for arm, pair, drawn, mixed in arms:
                 for table, right in zip((scores, raw), _right(task, drawn, pair, mixed=mixed), strict=True):
                     table.setdefault(arm, {}).setdefault(str(shots), []).extend(right)
             for arm, right in _without_model(task, episode).items():
