@@ -111,7 +111,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="shots-help-numbers",
         statement="More points of an unknown function make its values better.",
         paper="Relative error of regression from 18.4 % at 2 to 2.6 % at 100 points.",
-        quantity="R3: minus the slope of the relative error in log2 of the shots; over functions new to training.",
+        quantity="R3: minus the slope of the relative error in log2 of the shots; over new functions.",
         rule="Holds if the interval lies above 0.01 a doubling (less is of no use); fails if it lies at or below.",
         decide=above("numbers/slope of error", 0.01),
         controls=(
@@ -189,7 +189,7 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Functions of two numbers are answered better from digit vectors than from text.",
         paper="Mean relative error at 10 shots 7.1 % by vectors and 16.1 % by text; at 100 shots 2.6 and 6.8 %.",
         quantity="R3, the 200 steps specified, of 12 points: mean of |error| / (value + 1) at 8 shots, by text less by "
-        "vectors, same episodes; over functions new to training.",
+        "vectors, same episodes; over new functions.",
         rule="Holds if the interval lies above 0; fails if it lies at or below.",
         decide=above("numbers/text minus vectors at 8"),
         controls=(
