@@ -188,8 +188,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="regression",
         statement="Functions of two numbers are answered better from digit vectors than from text.",
         paper="Mean relative error at 10 shots 7.1 % by vectors and 16.1 % by text; at 100 shots 2.6 and 6.8 %.",
-        quantity="R3, the 200 steps specified, of 12 points: mean of |error| / (value + 1) at 8 shots, by text less by "
-        "vectors, same episodes; over new functions.",
+        quantity="R3, 200 steps as specified, of 12 points: mean of |error| / (value + 1) at 8 shots, by text less "
+        "by vectors, same episodes; over new functions.",
         rule="Holds if the interval lies above 0; fails if it lies at or below.",
         decide=above("numbers/text minus vectors at 8"),
         controls=(
