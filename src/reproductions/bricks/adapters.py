@@ -25,6 +25,8 @@ from reproductions.bricks.setup import Context
 
 RANK = 8
 TRAIN_TEXTS = 40
+PILOT = "german"
+"""The task whose adapters tell the rate for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,24 +44,20 @@ class AdapterDraw:
     """The task whose key is nearest to each text; None where none is near enough."""
 
     merged: dict[str, list[float]]
-    negated: dict[str, list[float]]
-    """With the adapter of the first task subtracted, and with the same one made for another base."""
+    negated: list[float]
+    """With the adapter of the first task subtracted."""
 
     learned: dict[str, list[float]]
     """Fall of the loss by each task's adapter on texts of the task that judge nothing."""
 
 
 def adapter_pilot(context: Context) -> dict[str, float]:
-    """By rate, how far adapters trained with it lower the loss on texts of their own, mean over tasks and texts."""
-    texts = context.texts("calibrate", TRAIN_TEXTS)
-    falls = {}
-    for rate in RATES:
-        learned = [
-            learned_by(context, task, trained_adapter(context, task, texts[task], rate, offset=0), draw=0)
-            for task in TASKS
-        ]
-        falls[f"{rate:g}"] = float(np.mean(learned))
-    return falls
+    """By rate, how far an adapter trained with it lowers the loss on other texts of its task, mean over texts."""
+    texts = context.texts("calibrate", TRAIN_TEXTS)[PILOT]
+    adapters_at = {rate: trained_adapter(context, PILOT, texts, rate, offset=0) for rate in RATES}
+    return {
+        f"{rate:g}": float(np.mean(learned_by(context, PILOT, brick, draw=0))) for rate, brick in adapters_at.items()
+    }
 
 
 def best_rate(pilot: Mapping[str, float]) -> float:
@@ -92,16 +90,13 @@ def adapters(context: Context, rate: float, offset: int) -> AdapterDraw:
         name: merge(list(parts.values()), "average").brick
         for name, parts in {"average": bricks, "foreign base": foreign}.items()
     }
-    subtracted = {"own": bricks[TASKS[0]], "foreign base": foreign[TASKS[0]]}
     return AdapterDraw(
         owners=owners,
         base=losses(),
         alone={task: losses(brick) for task, brick in bricks.items()},
         first=retrieved(context, bricks, texts),
         merged={name: losses(brick) for name, brick in merged.items()},
-        negated={
-            name: losses(merge([brick], "task_arithmetic", weights=[-1.0]).brick) for name, brick in subtracted.items()
-        },
+        negated=losses(merge([bricks[TASKS[0]]], "task_arithmetic", weights=[-1.0]).brick),
         learned={task: learned_by(context, task, brick, draw=1 + offset) for task, brick in bricks.items()},
     )
 
@@ -132,7 +127,7 @@ def trained_adapter(context: Context, task: str, texts: Sequence[str], rate: flo
             for side, factor in zip("AB", pair, strict=True)
         }
 
-    kept = context.parts.arrays(part_name("adapter", task, offset, rate, list(texts)), train)
+    kept = context.parts.arrays(part_name("adapter", task, offset, rate, scale.adapter_steps, list(texts)), train)
     factors = {
         name.removesuffix("|A"): (torch.from_numpy(kept[name]), torch.from_numpy(kept[name[:-1] + "B"]))
         for name in kept

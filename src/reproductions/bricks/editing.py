@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from armillary.methods.bricks.editing.key_value import KeyCovariance, key_covari
 from armillary.methods.bricks.editing.metrics import FactOutcome, edit_outcome, score_edits
 from armillary.methods.bricks.editing.rome import choose_layer, edit_fact, key_direction
 from armillary.methods.bricks.growth.growing import grow_layers, grow_neurons, split_neurons
-from armillary.methods.bricks.growth.grown import Grown, Preservation, model_copy, preservation
+from armillary.methods.bricks.growth.grown import Grown, Preservation, preservation
 from armillary.methods.bricks.growth.partial_training import train_on_texts, train_only_new
 from armillary.methods.bricks.growth.upcycling import upcycle
 from armillary.methods.bricks.losses import text_losses
@@ -21,17 +20,17 @@ from armillary.methods.bricks.payloads import Index, LowRank
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Interval, paired_difference
 from armillary.records.sections import Cell, Table
-from reproductions.bricks.scale import OTHERS, RATES, WHOLE_RATES
+from reproductions.bricks.scale import OTHERS, RATES
 from reproductions.bricks.setup import Context
 
 NEW = "german"
 """What a grown model is taught."""
 
-ARMS = {"new neurons": RATES, "whole model": WHOLE_RATES}
-"""What is trained on the new text, and the rates to choose from."""
-
 TRAIN_TEXTS = 40
 """Texts that growth is trained on."""
+
+PRESERVED = 24
+"""Tokens of a text that the larger model is compared on, at once and one after the other."""
 
 CANDIDATES = 120
 """Countries whose capitals the model is asked for: small models know one in several."""
@@ -126,7 +125,7 @@ def changes_of(context: Context, fact: Fact, layer: int, covariance: KeyCovarian
 def preserved(context: Context) -> dict[str, Preservation]:
     """Largest difference of a logit that each way to grow makes before any training."""
     loaded, seed = context.loaded, context.seed
-    texts = [rows[0] for rows in context.texts("test", 1).values()][:4]
+    texts = [rows[0] for rows in context.texts("test", 1).values()][:2]
     layers = loaded.anatomy.num_layers
     ways: dict[str, Callable[[], Grown]] = {
         "new neurons": lambda: grow_neurons(loaded, context.scale.new_neurons, seed=seed),
@@ -134,66 +133,44 @@ def preserved(context: Context) -> dict[str, Preservation]:
         "new layers": lambda: grow_layers(loaded, 2),
         "upcycled experts": lambda: upcycle(loaded, 4, layers=range(0, layers, 3), seed=seed),
     }
-    return {name: preservation(loaded, grow().loaded, texts) for name, grow in ways.items()}
+    return {name: preservation(loaded, grow().loaded, texts, max_tokens=PRESERVED) for name, grow in ways.items()}
 
 
-GrowthDraw = dict[str, dict[str, list[float]]]
-"""Change of each text's loss, nats per token, by what was trained and by capability."""
-
-GrowthPilot = dict[str, dict[str, float]]
-"""By what was trained and by rate, the mean change of the loss on new text that judges nothing."""
+GrowthDraw = dict[str, list[float]]
+"""Change of each text's loss, nats per token, by capability."""
 
 
-def growth_pilot(context: Context) -> GrowthPilot:
-    """Each arm trained at each of its rates, on texts of the pilot alone; old text is not looked at."""
+def growth_pilot(context: Context) -> dict[str, float]:
+    """By rate, how far new neurons trained with it lower the loss on other texts of the new kind; old text is not
+    looked at."""
     limit = context.scale.pilot_texts
     train_texts = context.texts("calibrate", TRAIN_TEXTS)[NEW]
     texts = {NEW: context.texts("calibrate", limit, -(-TRAIN_TEXTS // limit))[NEW]}
     before = text_losses(context.loaded, texts, max_tokens=context.scale.tokens)
-    pilot: GrowthPilot = {}
-    for arm, rates in ARMS.items():
-        pilot[arm] = {}
-        for rate in rates:
-            after = text_losses(
-                taught(context, arm, rate, train_texts, context.seed), texts, max_tokens=context.scale.tokens
-            )
-            pilot[arm][f"{rate:g}"] = after.per_token() - before.per_token()
-    return pilot
+    return {
+        f"{rate:g}": before.per_token()
+        - text_losses(taught(context, rate, train_texts, 0), texts, max_tokens=context.scale.tokens).per_token()
+        for rate in RATES
+    }
 
 
-def growth(context: Context, pilot: GrowthPilot, offset: int) -> GrowthDraw:
-    """New neurons trained alone on German against the whole model trained as long: new and old losses."""
+def growth(context: Context, rate: float, offset: int) -> GrowthDraw:
+    """New neurons trained alone on German: new and old losses."""
     scale = context.scale
     drawn = context.texts("test", scale.growth_texts, offset)
     texts = {name: drawn[name] for name in (NEW, *OTHERS)}
     train_texts = context.texts("score", TRAIN_TEXTS, offset)[NEW]
     before = text_losses(context.loaded, texts, max_tokens=scale.tokens)
-    changes: GrowthDraw = {}
-    for arm, falls in pilot.items():
-        rate = float(min(falls, key=falls.__getitem__))
-        model = taught(context, arm, rate, train_texts, context.seed + offset)
-        after = text_losses(model, texts, max_tokens=scale.tokens)
-        changes[arm] = {key: ((after.nll[key] - before.nll[key]) / before.tokens[key]).tolist() for key in texts}
-    return changes
+    after = text_losses(taught(context, rate, train_texts, offset), texts, max_tokens=scale.tokens)
+    return {key: ((after.nll[key] - before.nll[key]) / before.tokens[key]).tolist() for key in texts}
 
 
-def taught(context: Context, arm: str, rate: float, texts: Sequence[str], seed: int) -> LoadedModel:
-    """A copy of the model whose new neurons, or all of whose weights, were trained on the texts."""
-    loaded, scale = context.loaded, context.scale
-
-    def train(model: LoadedModel, parameters: Sequence[Any]) -> None:
+def taught(context: Context, rate: float, texts: Sequence[str], offset: int) -> LoadedModel:
+    """A copy of the model with new neurons that were trained on the texts."""
+    scale, seed = context.scale, context.seed + offset
+    grown = grow_neurons(context.loaded, scale.new_neurons, seed=seed)
+    with train_only_new(grown) as new:
         train_on_texts(
-            model, parameters, texts, steps=scale.growth_steps, rate=rate, max_tokens=scale.adapter_tokens, seed=seed
+            grown.loaded, new, texts, steps=scale.growth_steps, rate=rate, max_tokens=scale.adapter_tokens, seed=seed
         )
-
-    if arm == "new neurons":
-        grown = grow_neurons(loaded, scale.new_neurons, seed=seed)
-        with train_only_new(grown) as new:
-            train(grown.loaded, new)
-        return grown.loaded
-    copy = model_copy(loaded)
-    everything = list(copy.model.parameters())
-    for parameter in everything:
-        parameter.requires_grad_(True)
-    train(copy, everything)
-    return copy
+    return grown.loaded

@@ -19,7 +19,7 @@ from reproductions.bricks.setup import Context
 RESIDENT = 0.5
 """A neuron that fires at this share of all tokens counts as resident: at 95 % there are next to none."""
 
-CLEANED = 3
+CLEANED = 2
 """Sets of largest collateral from which resident neurons are taken out: each costs more passes over all texts."""
 
 LEVEL = 1 - 0.05 / len(CAPABILITIES)

@@ -21,9 +21,9 @@ from armillary.numerics.intervals import (
 )
 from reproductions.bricks.adapters import AdapterDraw
 from reproductions.bricks.claims import HIGH, LOWER
-from reproductions.bricks.editing import NEW, Edits, GrowthDraw, GrowthPilot
+from reproductions.bricks.editing import NEW, Edits, GrowthDraw
 from reproductions.bricks.knockouts import Knockouts
-from reproductions.bricks.neurons import Masking, NeuronDraw, Untrained
+from reproductions.bricks.neurons import NeuronDraw, Untrained
 from reproductions.bricks.scale import OTHERS, TASKS
 
 Measures = dict[str, Interval]
@@ -38,9 +38,9 @@ class BricksStages:
     knockouts: Knockouts
     adapter_pilot: dict[str, float]
     adapters: list[AdapterDraw]
-    growth_pilot: GrowthPilot
+    growth_pilot: dict[str, float]
     growth: list[GrowthDraw]
-    masks: Masking
+    masks: Measures
     experts: Measures
     routing: Measures
     saving: Measures
@@ -53,7 +53,7 @@ def measures(results: BricksStages) -> Measures:
     return {
         **neuron_measures(results.neurons),
         **untrained_measures(results.untrained, results.neurons),
-        **results.masks.measures,
+        **results.masks,
         **results.knockouts.measures,
         **results.experts,
         **results.routing,
@@ -164,11 +164,8 @@ def merging_measures(draws: Sequence[AdapterDraw]) -> Measures:
             kept_A = np.array([gain(draw, draw.merged[rule], task) for draw, task in learned])
             named[f"merging/retention, {rule}"] = ratio_of_sums(kept_A, own_A)
     first = TASKS[0]
-    for name in draws[0].negated:
-        rises = [specific_rise(draw, draw.negated[name], first) for draw in draws]
-        named[f"merging/negation, own minus others, {name}"] = across_seeds(
-            rises, how=f"t interval over {len(rises)} adapters"
-        )
+    rises = [specific_rise(draw, draw.negated, first) for draw in draws]
+    named["merging/negation, own minus others"] = across_seeds(rises, how=f"t interval over {len(rises)} adapters")
     gains = [gain(draw, draw.alone[first], first) for draw in draws]
     named["merging/gain of the subtracted adapter"] = across_seeds(gains, how=f"t interval over {len(gains)} adapters")
     return named
@@ -204,9 +201,8 @@ def growth_measures(preserved: Mapping[str, Preservation], draws: Sequence[Growt
             how=f"{largest:.2g} over {rounding:.2g}, the base at once against the base token by token",
         ),
     }
-    for arm in draws[0]:
-        for name, capabilities in {"new": (NEW,), "old": OTHERS}.items():
-            changes = [np.mean([draw[arm][capability] for capability in capabilities]) for draw in draws]
-            how = f"t interval over {len(changes)} trainings"
-            named[f"growth/{name}, {arm}"] = across_seeds(changes, how=how)
+    for name, capabilities in {"new": (NEW,), "old": OTHERS}.items():
+        changes = [np.mean([draw[capability] for capability in capabilities]) for draw in draws]
+        how = f"t interval over {len(changes)} trainings"
+        named[f"growth/{name}, new neurons"] = across_seeds(changes, how=how)
     return named

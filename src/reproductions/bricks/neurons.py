@@ -11,7 +11,7 @@ import numpy as np
 from armillary.methods.bricks.growth.grown import untrained_copy
 from armillary.methods.bricks.losses import effect, text_losses
 from armillary.methods.bricks.neurons.config import CAPABILITIES, ProfileConfig
-from armillary.methods.bricks.neurons.profiling import Profile, profile
+from armillary.methods.bricks.neurons.profiling import INDICATORS, Profile, profile
 from armillary.methods.bricks.neurons.scores import FunctionalScores, functional_scores
 from armillary.methods.bricks.neurons.sets import overlap, specialised
 from armillary.methods.bricks.neurons.sparsity import ablation_curve, indicator_gain, lot_ablated
@@ -138,35 +138,28 @@ def untrained(context: Context) -> Untrained:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Masking:
-    """What leaving out the weakest neurons of each token costs."""
-
-    measures: dict[str, Interval]
-    levels: list[float]
-    rises: dict[str, list[Interval]]
-    """Rise of the loss at each level, by indicator, nats per token."""
-
-
-def masks(context: Context) -> Masking:
-    """Losses with the weakest neurons left out, by both indicators, and with as many left out by lot."""
-    levels, texts = context.scale.mask_levels, context.texts("test", context.scale.mask_texts)
-    by_activation = ablation_curve(context.loaded, texts, shares=levels, indicator="activation", **context.reading)
-    by_magnitude = ablation_curve(context.loaded, texts, shares=levels, indicator="magnitude", **context.reading)
+def masks(context: Context) -> dict[str, Interval]:
+    """Relative rise of the loss with the weakest neurons left out, by both indicators, and with as many by lot."""
+    texts = context.texts("test", context.scale.mask_texts)
+    levels = {"activation": (ACTIVATION_LEVEL,), "magnitude": context.scale.mask_levels}
+    curves = {
+        name: ablation_curve(context.loaded, texts, shares=levels[name], indicator=name, **context.reading)
+        for name in INDICATORS
+    }
+    before = curves["activation"].before
+    measures = {
+        f"masking/loss at {round(100 * level)} % by {name}": scaled(
+            curve.effect(level).delta_nll, 1 / before.per_token()
+        )
+        for name, curve in curves.items()
+        for level in levels[name]
+    }
     with lot_ablated(context.loaded, ACTIVATION_LEVEL, seed=context.seed):
         by_lot = text_losses(
             context.loaded, texts, name=f"by lot {ACTIVATION_LEVEL} {context.seed}", **context.reading
         )
-    curves = {"activation": by_activation, "magnitude": by_magnitude}
-    relative = 1 / by_activation.before.per_token()
-    measures = {
-        f"masking/loss at {level:.0%} by {name}".replace("%", " %"): scaled(curve.effect(level).delta_nll, relative)
-        for name, curve in curves.items()
-        for level in levels
-    }
-    measures["masking/loss at 70 % by lot"] = scaled(effect(by_activation.before, by_lot).delta_nll, relative)
+    measures["masking/loss at 70 % by lot"] = scaled(effect(before, by_lot).delta_nll, 1 / before.per_token())
     measures["masking/activation minus magnitude, 70 %"] = indicator_gain(
-        by_activation, by_magnitude, ACTIVATION_LEVEL
+        curves["activation"], curves["magnitude"], ACTIVATION_LEVEL
     )
-    rises = {name: [curve.effect(level).delta_nll for level in levels] for name, curve in curves.items()}
-    return Masking(measures=measures, levels=list(levels), rises=rises)
+    return measures

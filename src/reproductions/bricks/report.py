@@ -6,7 +6,7 @@ import numpy as np
 
 from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.numerics.intervals import Interval
-from armillary.records.sections import Cell, Figure, Heatmap, Lines, Series, Table, interval_bars
+from armillary.records.sections import Cell, Figure, Heatmap, Table, interval_bars
 from reproductions.bricks.adapters import best_rate
 from reproductions.bricks.measures import BricksStages
 
@@ -22,8 +22,7 @@ def notes(results: BricksStages) -> dict[str, str]:
     if results.edits.table is None:
         sentences["editing-is-local"] = f"The model knows {results.edits.known} of the capitals: too few to edit."
     sentences["merging"] = f"Rate {best_rate(results.adapter_pilot):g}, {falls(results.adapter_pilot)}."
-    pilots = [f"{arm}: {falls({k: -v for k, v in pilot.items()})}" for arm, pilot in results.growth_pilot.items()]
-    sentences["growing"] = f"Pilot of {'; '.join(pilots)}."
+    sentences["growing"] = f"Rate {best_rate(results.growth_pilot):g}, {falls(results.growth_pilot)}."
     if "saving/time ratio at equal quality" not in results.saving:
         sentences["saves-computation"] = "No configuration keeps the quality, so no time was taken."
     return sentences
@@ -42,31 +41,13 @@ def figures(results: BricksStages, measures: Mapping[str, Interval]) -> dict[str
     effects: list[list[float | None]] = [
         [results.knockouts.effects[row][name] for name in CAPABILITIES] for row in rows
     ]
-    masks = results.masks
 
     def group(title: str, prefix: str, x_label: str) -> Figure:
         chosen = {name.removeprefix(prefix): value for name, value in measures.items() if name.startswith(prefix)}
         return interval_bars(title, chosen, x_label)
 
     return {
-        "masking-is-free": Figure(
-            title="Loss against the share of neurons left out",
-            data=Lines(
-                x=[*masks.levels],
-                series=[
-                    Series(
-                        name=name,
-                        y=[rise.estimate for rise in rises],
-                        low=[rise.low for rise in rises],
-                        high=[rise.high for rise in rises],
-                    )
-                    for name, rises in masks.rises.items()
-                ],
-                x_label="share left out",
-                y_label="nats per token",
-            ),
-            alt="Two rising lines, by activation and by magnitude.",
-        ),
+        "masking-is-free": group("Relative rise of the loss", "masking/loss at ", "share of the loss"),
         "functional-neurons": Figure(
             title="Best score of each layer",
             data=Heatmap(

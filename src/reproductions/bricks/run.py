@@ -13,10 +13,10 @@ from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.runs.run import Outcome, Run
 from reproductions.bricks.adapters import AdapterDraw, adapter_pilot, adapters, best_rate
 from reproductions.bricks.claims import CLAIMS
-from reproductions.bricks.editing import Edits, GrowthDraw, GrowthPilot, edits, growth, growth_pilot, preserved
+from reproductions.bricks.editing import Edits, GrowthDraw, edits, growth, growth_pilot, preserved
 from reproductions.bricks.knockouts import Knockouts, knockouts
 from reproductions.bricks.measures import BricksStages, Measures, measures
-from reproductions.bricks.neurons import Masking, NeuronDraw, Untrained, masks, neurons, untrained
+from reproductions.bricks.neurons import NeuronDraw, Untrained, masks, neurons, untrained
 from reproductions.bricks.report import figures, notes, tables
 from reproductions.bricks.routing import experts, routing, saving
 from reproductions.bricks.scale import scale_of
@@ -38,7 +38,7 @@ def run_stages(context: Context) -> BricksStages:
         def once(kind: type[Kind], stage: Callable[[Context], Kind]) -> Kind:
             return stages.run(kind, stage.__name__, partial(stage, context))
 
-        falls, growth_rates = once(dict[str, float], adapter_pilot), once(GrowthPilot, growth_pilot)
+        falls, growth_rates = once(dict[str, float], adapter_pilot), once(dict[str, float], growth_pilot)
         return BricksStages(
             neurons=drawn(NeuronDraw, "neurons", partial(neurons, context)),
             untrained=once(Untrained, untrained),
@@ -46,8 +46,8 @@ def run_stages(context: Context) -> BricksStages:
             adapter_pilot=falls,
             adapters=drawn(AdapterDraw, "adapters", partial(adapters, context, best_rate(falls))),
             growth_pilot=growth_rates,
-            growth=drawn(GrowthDraw, "growth", partial(growth, context, growth_rates)),
-            masks=once(Masking, masks),
+            growth=drawn(GrowthDraw, "growth", partial(growth, context, best_rate(growth_rates))),
+            masks=once(Measures, masks),
             experts=once(Measures, experts),
             routing=once(Measures, routing),
             saving=once(Measures, saving),

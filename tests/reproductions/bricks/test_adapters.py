@@ -33,7 +33,7 @@ def planted(first: list[str | None], owners: list[str]) -> AdapterDraw:
         alone={task: (np.array([2.0 if own == task else 3.5 for own in owners]) + noise).tolist() for task in TASKS},
         first=first,
         merged={"average": (2.8 + noise).tolist()},
-        negated={},
+        negated=[],
         learned={},
     )
 
@@ -70,7 +70,7 @@ def merged(kept: float, falls: dict[str, list[float]]) -> AdapterDraw:
         alone=alone,
         first=[None] * len(owners),
         merged={"average": [3.0 - kept] * len(owners)},
-        negated={"own": [3.5 if own == TASKS[0] else 3.1 for own in owners]},
+        negated=[3.5 if own == TASKS[0] else 3.1 for own in owners],
         learned=falls,
     )
 
@@ -84,7 +84,7 @@ def test_retention_is_over_the_adapters_that_learned_on_other_texts() -> None:
     retention = measures["merging/retention, average"]
     assert retention.estimate == pytest.approx(0.6) and retention.n == 4
     assert 0.39 < retention.lower < 0.5 and 0.7 < retention.upper < 0.81
-    assert measures["merging/negation, own minus others, own"].estimate == pytest.approx(0.4)
+    assert measures["merging/negation, own minus others"].estimate == pytest.approx(0.4)
     assert measures["merging/gain of the subtracted adapter"].estimate == pytest.approx(1)
 
 
