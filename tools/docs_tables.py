@@ -83,9 +83,10 @@ def claims_table(method: str, results: Path) -> str:
     if not records:
         return "No record is committed yet."
     rows = []
-    for number in range(max(len(record.claims) for record in records.values())):
-        for model, record in records.items():
-            claim = record.claims[number]
+    claims = {model: {claim.id: claim for claim in record.claims} for model, record in records.items()}
+    # By id: a record of before a claim was added or split lacks it.
+    for name in dict.fromkeys(name for by_id in claims.values() for name in by_id):
+        for model, claim in ((model, by_id[name]) for model, by_id in claims.items() if name in by_id):
             numbers = "<br>".join(
                 f"{name}: {shown(value, claim.limits.get(name, ()))}" for name, value in claim.measured.items()
             )
