@@ -2,7 +2,7 @@
 
 Small image-text models, pre-trained here on questions about emoji, carry the claims: the vision tower is DINOv2-small,
 frozen, the language model starts from random weights, and the model given only names the record. ``mdgd_real`` gives
-the model itself images, with three seeds, the arms that matter most, and claims of its own.
+the model itself images, with two seeds, the arms that matter most, and claims of its own.
 """
 
 from functools import partial

@@ -100,15 +100,18 @@ class RealScale:
     layers: int = 6
     """Last layers of the language model that are trained."""
 
-    tune_rate: float = 5e-4
+    tune_rate: float = 3e-4
+    """Chosen on a pilot with another seed: of 1e-4 and 3e-4, at which the target was learned alike (55 and 48 % of 40
+    questions, 3 % before), the one at which something was forgotten, since else nothing can be kept."""
+
     evaluate_every: int = 40
-    questions: int = 40
+    questions: int = 48
     """Questions of each task, from the test split."""
 
-    images: int = 24
+    images: int = 16
     """Of the test split, over which effective rank and drift are taken."""
 
-    seeds: int = 3
+    seeds: int = 2
     """Few, since trainings of real weights are long: the small models carry the statistics."""
 
 

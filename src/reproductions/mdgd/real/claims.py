@@ -1,6 +1,6 @@
 """What MDGD claims, judged on a given model that was given images: rules written before the run.
 
-[derived] Quantities, numbers, controls and nulls are ours. Three trainings, so intervals are over the emoji asked
+[derived] Quantities, numbers, controls and nulls are ours. Two trainings, so intervals are over the emoji asked
 about: verdicts are about these trainings, in which direction they go, while the small models carry the statistics.
 """
 

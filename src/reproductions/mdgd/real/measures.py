@@ -1,6 +1,6 @@
 """The quantities that MDGD's claims on a given model are judged by.
 
-Each seed is a whole training: its own connector, adapters, invented words and order of rows. Three are too few for an
+Each seed is a whole training: its own connector, adapters, invented words and order of rows. Two are too few for an
 interval over trainings, so intervals are over the emoji that are asked about (all questions about an emoji, of all
 seeds, are drawn together), and what differs by training is told as a range over the seeds.
 """
