@@ -38,7 +38,7 @@ TRUE = "true"
 """A text's own slot; ``SHUFFLED`` is another text's."""
 
 PAPER, WARM = "paper's start", "warm start"
-_SHARE = {WARM: 0.25, SOFT: 0.25}
+_SHARE = {WARM: 0.5, SOFT: 0.25}
 """Of the steps: the ridge begins near its end, and a soft prompt has one vector to learn. Their curves are kept."""
 
 _MOST_WORDS = 10
