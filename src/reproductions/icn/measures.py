@@ -149,18 +149,22 @@ def _within_ranks(probes: Sequence[ProbeStage], top: int) -> dict[str, Interval]
 
 
 def _lists(probes: Sequence[ProbeStage]) -> dict[str, Interval]:
-    listed = [probe for probe in probes if probe.lists]
-    if not listed:
-        return {}
-    falls = {kind: np.array([probe.lists[kind].fall for probe in listed]) for kind in listed[0].lists}
-    rises = {kind: np.array([probe.lists[kind].rise for probe in listed]) for kind in listed[0].lists}
-    return {
-        **{f"lists/{kind} fall": over_classes(row, listed) for kind, row in falls.items()},
-        **{f"lists/{kind} rise": over_classes(row, listed) for kind, row in rises.items()},
-        "lists/own fall minus same-class fall": over_classes(falls["own"] - falls["same-class"], listed),
-        "lists/own rise minus same-class rise": over_classes(rises["own"] - rises["same-class"], listed),
-        "lists/foreign fall minus same-class fall": over_classes(falls["foreign"] - falls["same-class"], listed),
-    }
+    out: dict[str, Interval] = {}
+    by_prompt = {"": [probe.lists for probe in probes], ", plain prompt": [probe.plain_lists for probe in probes]}
+    for label, effects in by_prompt.items():
+        held = [index for index, lists in enumerate(effects) if lists]
+        listed = [probes[index] for index in held]
+        for field in ("fall", "rise") if held else ():
+            values = {
+                kind: np.array([float(getattr(effects[index][kind], field)) for index in held])
+                for kind in ("own", "same-class", "foreign")
+            }
+            for kind, row in values.items():
+                out[f"lists/{kind} {field}{label}"] = over_classes(row, listed)
+                if kind != "same-class":
+                    difference = over_classes(row - values["same-class"], listed)
+                    out[f"lists/{kind} {field} minus same-class {field}{label}"] = difference
+    return out
 
 
 def _answers(probes: Sequence[ProbeStage], answers: Mapping[str, Sequence[Answered]]) -> dict[str, Interval]:

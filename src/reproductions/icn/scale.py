@@ -5,16 +5,13 @@ from dataclasses import dataclass, replace
 from armillary.cli.reproduce import Preset
 
 PROBES = (
-    *("countries", "european-countries", "african-countries"),
-    *("cities", "cities-in-india", "cities-in-the-united-states"),
-    *("us-states", "us-states-that-begin-with-m", "languages"),
-    *("mammals", "birds", "birds-of-prey"),
-    *("fruits", "citrus-fruits", "vegetables"),
-    *("musical-instruments", "string-instruments", "wind-instruments"),
-    *("sports", "water-sports", "colors"),
-    *("chemical-elements", "chemical-elements-that-are-metals", "occupations"),
+    *("countries", "fruits", "us-states", "languages", "mammals", "birds", "vegetables", "musical-instruments"),
+    *("sports", "colors", "chemical-elements", "occupations", "cities"),
+    *("european-countries", "african-countries", "cities-in-india", "cities-in-the-united-states"),
+    *("us-states-that-begin-with-m", "birds-of-prey", "citrus-fruits", "string-instruments", "wind-instruments"),
+    *("water-sports", "chemical-elements-that-are-metals"),
 )
-"""Twenty-four probes: half about places and languages, half about things."""
+"""Twenty-four probes: thirteen base classes, then restrictions of them."""
 
 OPEN = (
     "Please write some positive sentences.",

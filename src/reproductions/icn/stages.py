@@ -226,13 +226,15 @@ class ProbeStage:
     lists: dict[str, ListEffect]
     """Under "own", "same-class" and "foreign" lists; empty where the model has too few right answers."""
 
+    plain_lists: dict[str, ListEffect]
+    """The same answers and lists by the plain prompt; empty too where no other prompt decides."""
+
 
 def probe_stage(context: Context, index: int) -> ProbeStage:
     """Ranks judged and looked up in the key space, and explored tokens under lists."""
     scale, question, match = context.scale, context.probes[index], context.matchers[index].match
-    probing = Probing(
-        context.loaded, question.instruction, max_new_tokens=ANSWER_TOKENS, chat=context.prompts[0] == "chat"
-    )
+    chat = context.prompts[0] == "chat"
+    probing = Probing(context.loaded, question.instruction, max_new_tokens=ANSWER_TOKENS, chat=chat)
     tokens = probing.ranked(scale.ranks)
     texts = probing.answers(tokens)
     right = [text for text in texts if match(text) is not None]
@@ -248,6 +250,9 @@ def probe_stage(context: Context, index: int) -> ProbeStage:
         clusters=[_in_clusters(context.clusters(offset), tokens, scale.top) for offset in offsets],
         shuffled=[_in_clusters(context.clusters(offset, shuffled=True), tokens, scale.top) for offset in offsets],
         lists=_under_lists(context, index, probing, right),
+        plain_lists=_under_lists(context, index, Probing(context.loaded, question.instruction, chat=False), right)
+        if chat
+        else {},
     )
 
 

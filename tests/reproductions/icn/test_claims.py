@@ -81,7 +81,16 @@ def test_intervals_over_classes() -> None:
 
 def stored_probe(base: str) -> ProbeStage:
     return ProbeStage(
-        id=base, base=base, answers=1, unreachable=0, gold=[], others=0.0, clusters=[], shuffled=[], lists={}
+        id=base,
+        base=base,
+        answers=1,
+        unreachable=0,
+        gold=[],
+        others=0.0,
+        clusters=[],
+        shuffled=[],
+        lists={},
+        plain_lists={},
     )
 
 
