@@ -111,7 +111,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="itself",
         statement="Ours: a model compared with itself by default settings has all plausible inputs in common.",
         quantity="Share of its plausible inputs that lie in the overlap, both directions; mean, with the lowest and "
-        "highest end of any interval, over tables, over character models, and for the model given, of 256 samples.",
+        "highest end of any interval, over tables, over character models, and for the model given, of 128 samples.",
         rule="1 within 0.01, the error that counts may have, for each kind of model.",
         decide=equal_each([f"itself/overlap, {models}" for models in MODELS], RIGHT, 1.0),
         controls=(

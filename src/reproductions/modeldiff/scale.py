@@ -9,7 +9,7 @@ from armillary.cli.reproduce import Preset
 class ZooScale:
     """Size of the character models and of their training."""
 
-    steps: int = 300
+    steps: int = 200
     less: float = 0.25
     """Share of the steps that "trained less" gets, with a schedule of its own."""
 
@@ -50,7 +50,7 @@ class Scale:
     tempering_pairs: int = 16
     sweeps: int = 400
     chains: int = 64
-    grid_pairs: int = 6
+    grid_pairs: int = 5
     grid_draws: int = 200_000
     replicates: int = 1000
     """Bootstrap resamples."""
@@ -59,13 +59,13 @@ class Scale:
     """Families of character models, and with them what intervals of kinship rest on."""
 
     zoo_length: int = 20
-    zoo_samples: int = 3000
+    zoo_samples: int = 1500
     zoo: ZooScale = ZooScale()
     real_length: int = 16
-    real_samples: int = 256
+    real_samples: int = 128
     """Sequences a real model is compared with itself on; all else is the default."""
 
-    ladder_samples: int = 128
+    ladder_samples: int = 64
     """Of these, sequences that noisy copies score."""
 
     noise_seeds: int = 3

@@ -440,11 +440,15 @@ def real(loaded: LoadedModel, scale: Scale, seed: int, store: Store) -> RealResu
             table = CountTable(direction=direction, bins=bins, replicates=20, seed=seed)
             spreads.setdefault(size, []).append(spread(table, config.level).deviation.estimate)
 
+    # All of them are draws of the one model: the pilot's and the samples of either side.
+    pilot_N = np.empty(0) if comparison.pilot is None else comparison.pilot.nll_MN[0]
+    drawn_N = np.concatenate([pilot_N, own_N, comparison.b.own_N])
+
     def edges(field: str) -> Interval:
         def logs(rows_RN: NDArray[np.int64]) -> list[float]:
-            return [getattr(edge(own_N[row]), field) for row in rows_RN]
+            return [getattr(edge(drawn_N[row]), field) for row in rows_RN]
 
-        return bootstrap(logs, len(own_N), seed=0, replicates=500, how=f"bootstrap over {len(own_N)} sequences")
+        return bootstrap(logs, len(drawn_N), seed=0, replicates=500, how=f"bootstrap over {len(drawn_N)} sequences")
 
     return RealResult(
         itself=list(comparison.overlap_share.values()),
