@@ -21,7 +21,7 @@ def answers_section(prompt: str, answers: Sequence[Answer], form: Form) -> Secti
     cut = Counter(reason for reason in outcome.reasons if reason is not None)
     shape = {"name": " that have the form of a name", "sentence": " that are whole sentences", "any": ""}[form]
     summary = f"{len(kept)} different answers{shape}, of {len(answers)} to {prompt!r}"
-    summary += f" (cut: {', '.join(f'{number} {reason}' for reason, number in cut.most_common())})." if cut else "."
+    summary += f" (cut: {'; '.join(f'{reason}: {number}' for reason, number in cut.most_common())})." if cut else "."
     unchecked = "whether an answer is right is not checked"
     if outcome.listed is None:
         summary += f" {unchecked.capitalize()}."

@@ -23,6 +23,9 @@ PERSONS = {*re.findall(r"\w+", "i my me we our you your he she they it there her
 
 VERBS = {*re.findall(r"\w+", "is are was were am has have had can could will would should do does")}
 
+NUMBERS = {"number", "numbers", "primes", "squares", "digits", "years", "dates", "times"}
+"""Words of a prompt whose answers may have no letter."""
+
 CLASSES: dict[str, Callable[[], Iterable[Iterable[str]]]] = {
     "capitals": lambda: [places.capitals()],
     "cities": lambda: [places.cities()],
@@ -70,6 +73,8 @@ def reason(prompt: str, answer: Answer, form: Form) -> str | None:
         return None
     if form == "sentence":
         return None if is_sentence(answer.text) else "no whole sentence"
+    if not re.search(r"[^\W\d_]", answer.text) and not NUMBERS & {*_folded(prompt).split()}:
+        return "has no letter"
     if not answer.complete:
         return "cut off before its end"
     if first in PERSONS or re.search(r"\b(I|we|you)['\u2019](m|re|ve|ll|d)\b", answer.text):

@@ -31,6 +31,7 @@ def answer(text: str, *, complete: bool = True, duplicate_of: int | None = None)
         ("the largest of all that go around a star", "a sentence, not a name"),
         ("planets", "repeats the prompt"),
         ("...", "has no word"),
+        ("2019-01-01", "has no letter"),
     ],
 )
 def test_form_of_a_name(text: str, why: str | None) -> None:
@@ -42,6 +43,7 @@ def test_what_is_no_name_may_be_a_sentence_or_anything() -> None:
         assert reason(PROMPT, answer("I like Mars very much."), form) == why  # type: ignore[arg-type]
     assert reason(PROMPT, answer("Mars"), "sentence") == "no whole sentence"
     assert reason(PROMPT, answer("Jup", complete=False), "name") == "cut off before its end"
+    assert reason("Please show me some prime numbers.", answer("17"), "name") is None
     forms: tuple[Form, ...] = ("name", "sentence", "any")
     assert {reason(PROMPT, answer("Mars", duplicate_of=0), form) for form in forms} == {"same as an earlier one"}
 
@@ -57,6 +59,6 @@ def test_a_list_of_the_class() -> None:
 def test_the_report_says_what_was_cut_and_what_is_unknown() -> None:
     summary = answers_section(PROMPT, [answer("Mars"), answer("I'm a space explorer"), answer("Io")], "name").summary
     assert summary.startswith("2 different answers that have the form of a name, of 3") and "not checked" in summary
-    assert "1 speaks of itself" in summary
+    assert "the list: 1)" in summary
     countries = answers_section("Name countries.", [answer("Peru"), answer("Oz")], "name").summary
     assert countries.endswith("1 of them are in the packaged list of countries, which may lack rare ones.")
