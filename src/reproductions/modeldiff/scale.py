@@ -55,7 +55,7 @@ class Scale:
     replicates: int = 1000
     """Bootstrap resamples."""
 
-    zoo_seeds: int = 4
+    zoo_seeds: int = 3
     """Families of character models, and with them what intervals of kinship rest on."""
 
     zoo_length: int = 20
