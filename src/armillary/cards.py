@@ -258,19 +258,11 @@ VECTOR_ICL = MethodCard(
         "molecules, graphs), one token each, once a light projector into its embedding space is trained."
     ),
     finding=(
-        "A projector tuned on the task does better than one pretrained alone, a linear one is enough, the "
-        "demonstrations' labels are read, and vectors do better than few-shot text where text carries the input "
-        "badly. But pretraining alone does not tie a vector to its text, and functions of numbers are not "
-        "answered better than from text."
+        "A projector tuned on the task does better than one pretrained alone, a linear one is enough, and the "
+        "demonstrations' labels are read. But vectors have not been shown to do better than text that was given the "
+        "same training, and the nearest neighbour among the same demonstrations is far ahead."
     ),
-    evidence=(
-        "tuning-helps holds",
-        "linear-is-enough holds",
-        "in-context holds",
-        "beats-text-where-text-is-poor holds",
-        "pretraining-enables fails",
-        "regression fails",
-    ),
+    evidence=("tuning-helps holds", "linear-is-enough holds", "in-context holds"),
     commands=(
         "armillary vector-icl fit vectors.csv --targets label --out armillary-runs/vectors",
         "armillary vector-icl predict armillary-runs/vectors new.csv",
