@@ -106,14 +106,14 @@ SOUND_RUNS: dict[Start, tuple[str, ...]] = {
 class Scale:
     """Sizes of one preset; numbers of questions are for each task. The defaults are laptop's.
 
-    There a step takes about 25 ms of one core and the whole about 125 runs of 300 steps: the model is the smallest
+    There a step takes about 25 ms of one core and the whole about 125 runs of 200 steps: the model is the smallest
     that answers well above chance after so many.
     """
 
     seeds: int = 5
     """Each with its own random weights and order of rows; the grid is searched on one more."""
 
-    steps: int = 300
+    steps: int = 200
     batch: int = 32
     layers: int = 2
     width: int = 64
@@ -135,7 +135,7 @@ class Scale:
     block: int = 50
     """Steps of a block of coordinate descent."""
 
-    watch_every: int = 15
+    watch_every: int = 10
     watched: int = 32
     """Validation questions read every so many steps."""
 
