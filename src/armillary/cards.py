@@ -69,14 +69,14 @@ LINCORR = MethodCard(
         "rightly or wrongly."
     ),
     finding=(
-        "The map is there, its weights partly mirror the real relation, and teaching a source fact moves the "
-        "target logits along it; a high correlation alone does not make the fact carry over rightly. Whether the "
-        "map survives fine-tuning and grows more precise with the model is undecided."
+        "The map is there and its weights partly mirror the real relation; a high correlation alone does not make a "
+        "taught fact carry over rightly. What an edit moves is foretold by the map, but read it beside the simplest "
+        "forecast, the same words' change where the fact was taught. Whether the map survives fine-tuning and grows "
+        "more precise with the model is undecided."
     ),
     evidence=(
         "fit-exists holds",
         "mirrors-world holds",
-        "causal-transfer holds",
         "correlation-without-precision holds",
         "no-transfer-without-precision holds",
         "resilient undecided",
