@@ -71,7 +71,7 @@ Method = Literal["mdgd", "commit"]
 
 MDGD_ARMS = (
     "mdgd", "fine_tuning", "align_only", "project_only_full", "project_only_conflict", "random_direction",
-    "random_mask", "l2_sp",
+    "random_mask", "l2_sp", "text_gradient",
 )  # fmt: skip
 COMMIT_ARMS = ("commit", "constant", "feature_cd", "language_cd")
 ARMS: dict[str, tuple[str, ...]] = {"mdgd": MDGD_ARMS, "commit": COMMIT_ARMS}

@@ -41,6 +41,8 @@ class SecondGradientMixin(CheckpointWeightsMixin):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._second: Gradients = {}
         self._taking_second = False
+        self.second_flows = False
+        """True while the second gradient is taken: for what is to hold back the task's gradient alone."""
         self._second_total: float | None = None
         self._noted: dict[str, list[tuple[Tensor | float, float]]] = {}
         super().__init__(*args, **kwargs)
@@ -148,7 +150,7 @@ class SecondGradientMixin(CheckpointWeightsMixin):
         with self.watch_forward(model, given) as seen, _first_output(model) as outputs:
             loss = cast(Tensor, super().compute_loss(model, inputs))
         second = self.second_loss(model, given, outputs[0], seen)
-        later = {} if second is None else _gradients(second, parameters, retain_graph=True)
+        later = {} if second is None else self._second_gradients(second)
         self._noted = noted
         return self._averaged(_gradients(loss, parameters)), self._averaged(later)
 
@@ -191,11 +193,18 @@ class SecondGradientMixin(CheckpointWeightsMixin):
             )
         # autograd.grad rather than backward: it leaves .grad and the hooks on it alone, so that data-parallel
         # averaging still sees exactly one backward pass.
-        for parameter, gradient in _gradients(loss, self.trainable(), retain_graph=True).items():
+        for parameter, gradient in self._second_gradients(loss).items():
             if parameter in self._second:
                 self._second[parameter].add_(gradient)
             else:
                 self._second[parameter] = gradient
+
+    def _second_gradients(self, loss: Tensor) -> Gradients:
+        self.second_flows = True
+        try:
+            return _gradients(loss, self.trainable(), retain_graph=True)
+        finally:
+            self.second_flows = False
 
     def _averaged(self, gradients: Gradients) -> Gradients:
         """The mean over processes, where a missing gradient counts as zero; missing everywhere stays missing."""

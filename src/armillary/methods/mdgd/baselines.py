@@ -27,7 +27,8 @@ BASELINES: dict[str, dict[str, Any]] = {
     "project_only_full": {"projection": "full", "visual_align_weight": 0.0},
     "project_only_conflict": {"projection": "conflict", "visual_align_weight": 0.0},
     "random_direction": {"projection": "full", "projection_direction": "random", "visual_align_weight": 0.0},
-    "random_mask": {"preset": "recommended", "mask_ratio": 0.1, "mask_score": "random"},
+    "text_gradient": {"projection": "none", "visual_align_weight": 0.0, "task_gradient": "text"},
+    "random_mask": {"preset": "paper", "mask_ratio": 0.1, "mask_score": "random"},
 }
 """Arms that are settings of the same trainer, as keyword arguments of ``MDGDSettings`` or ``MDGDConfig``;
 ``random_direction`` and ``random_mask`` are controls."""

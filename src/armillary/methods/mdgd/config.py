@@ -11,6 +11,7 @@ from armillary.errors import UsageError
 
 Projection = Literal["full", "conflict", "none"]
 Scope = Literal["tensor", "global", "row"]
+TaskGradient = Literal["all", "text"]
 Drift = Literal["l1", "l2", "cosine"]
 Reference = Literal["auto", "cache", "copy", "adapter"]
 MaskScore = Literal["decoupled_magnitude", "task_magnitude", "ratio", "random"]
@@ -29,6 +30,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "projection_scope": ("tensor", "global", "row"),
     "projection_direction": ("visual", "random"),
     "projection_of": ("gradient", "update"),
+    "task_gradient": ("all", "text"),
     "drift_loss": ("l1", "l2", "cosine"),
     "reference": ("auto", "cache", "copy", "adapter"),
     "mask_score": ("decoupled_magnitude", "task_magnitude", "ratio", "random"),
@@ -54,6 +56,10 @@ class MDGDSettings:
 
     projection_of: Literal["gradient", "update"] = "gradient"
     """``update`` projects what the optimiser adds, which Adam's scaling does not bend afterwards."""
+
+    task_gradient: TaskGradient = "all"
+    """Tokens through which the task's gradient reaches the weights: ``all``, or those of the ``text`` alone, for which
+    the keys and values of image tokens are constants. Ours, and the simplest thing that "decoupled" can mean."""
 
     visual_align_weight: float | None = None
     """Weight of the drift's own gradient, which pulls image states back; 0 for none."""

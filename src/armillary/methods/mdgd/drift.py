@@ -3,7 +3,7 @@
 Shapes: B rows, T tokens, N image tokens of all rows in reading order, D hidden size, L layers compared.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast, get_args
@@ -76,6 +76,33 @@ def watch(layers: Mapping[int, nn.Module], mask: Bool[Tensor, "b t"]) -> Iterato
 def _receive(seen: ImageStates, number: int, _module: nn.Module, _args: object, output: Any) -> None:
     # Blocks return a tensor in transformers 5 and a tuple before it and in custom models.
     seen.put(number, output if isinstance(output, Tensor) else output[0])
+
+
+@contextmanager
+def held_back(layers: Sequence[nn.Module], mask: Bool[Tensor, "b t"], passes: Callable[[], bool]) -> Iterator[None]:
+    """Inside, a forward whose backward pass brings no gradient to the weights by way of the tokens of ``mask``.
+
+    The gradient of every output of the layers' own weights is set to zero at these tokens, except while ``passes()``.
+    So the keys and values of image tokens are constants to the loss, and what made them gets none of its gradient.
+    """
+
+    def hold(_module: nn.Module, _args: object, output: Any) -> None:
+        if not isinstance(output, Tensor) or not output.requires_grad:
+            return
+        flat = output.shape[:1] == (mask.numel(),)  # experts and packed rows: one row a token
+        if not flat and output.shape[:2] != mask.shape:
+            return
+        held = mask.reshape(-1) if flat else mask
+        held = held.reshape(*held.shape, *[1] * (output.dim() - held.dim())).to(output.device)
+        output.register_hook(lambda gradient: gradient if passes() else gradient.masked_fill(held, 0))
+
+    own = [module for layer in layers for module in layer.modules() if any(True for _ in module.parameters(False))]
+    handles = [module.register_forward_hook(hold) for module in own]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def image_token_mask(anatomy: VisionAnatomy, batch: Batch) -> Bool[Tensor, "b t"]:

@@ -2,8 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,7 @@ from armillary.methods.mdgd.drift import (
     ROUNDING,
     body_of,
     drift_loss,
+    held_back,
     image_token_mask,
     visual_hidden_states,
     watch,
@@ -206,16 +207,22 @@ class MDGDMixin(SecondGradientMixin):
                 callback.take_baseline(self.network if self.reference_model is None else self.reference_model)
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
-    def watch_forward(self, model: nn.Module, inputs: dict[str, Any]) -> AbstractContextManager[Any]:
-        """Catches the image states of the forward, where the batch has images."""
-        if not self.settings.reads_images:
-            return nullcontext()
+    @contextmanager
+    def watch_forward(self, model: nn.Module, inputs: dict[str, Any]) -> Iterator[Any]:
+        """Catches the image states of the forward, where the batch has images, and holds back what is not to flow."""
+        holds = self.settings.task_gradient == "text"
+        if not (self.settings.reads_images or holds):
+            yield None
+            return
         mask = image_token_mask(self.anatomy, inputs)
         rows = int(mask.any(1).sum())
         self._rows, self._rows_with_images = self._rows + len(mask), self._rows_with_images + rows
-        if not rows:
-            return nullcontext()
-        return watch({layer: self.anatomy.layers[layer] for layer in self.layers}, mask)
+        watched = {layer: self.anatomy.layers[layer] for layer in self.layers}
+        with (
+            held_back(self.anatomy.layers, mask, lambda: self.second_flows) if holds and rows else nullcontext(),
+            watch(watched, mask) if self.settings.reads_images and rows else nullcontext() as seen,
+        ):
+            yield seen
 
     def second_items(self, inputs: dict[str, Any]) -> int | None:
         """The number of image tokens: the drift is a mean over them."""
