@@ -9,16 +9,13 @@ import reproductions
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import Claim, Rule, judge
 
-TO_MEND = {"mdgd"}
-"""Rooms whose claims are still without controls; a room that has mended them leaves the list."""
-
 
 def claims() -> dict[str, Claim]:
     """Every claim of every reproduction, by room and id."""
     by_name: dict[str, Claim] = {}
     for module in pkgutil.walk_packages(reproductions.__path__, "reproductions."):
         room, file = module.name.split(".")[1], module.name.rpartition(".")[2]
-        if not file.endswith("claims") or room in TO_MEND:
+        if not file.endswith("claims"):
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
             if name.endswith("CLAIMS"):

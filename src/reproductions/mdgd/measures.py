@@ -1,7 +1,6 @@
 """The quantities that MDGD's claims are judged by, from what the stages gave.
 
-Arms are compared at equal accuracy on the target: the old tasks' accuracy is read off each arm's curve where it first
-reaches the level that both reach.
+Arms are compared at equal accuracy on the target (``levels``); intervals are over seeds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,15 +10,38 @@ from numpy.typing import NDArray
 
 from armillary.methods.mdgd import VisualRank
 from armillary.numerics.intervals import Interval, across_seeds
-from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, TARGET
-from reproductions.mdgd.small_models import SeedResult
+from reproductions.mdgd.levels import LAST, Curve, matched, plateau
+from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, SWEPT, TARGET
+from reproductions.mdgd.small_models import ArmResult, Evaluation, SeedResult, Start
 
 Array = NDArray[np.float64]
-Curve = list[tuple[float, float]]
-"""(accuracy on the target, mean accuracy on the old tasks) at each evaluation."""
 
-COMPARED = ("paper", "recommended")
-BASELINES = ("fine_tuning", "lower_rate", "l2sp", "lwf", "lora", "osf", "align", *AFTERWARDS)
+SIMPLE = ("lower_rate", "l2sp", "lwf", *AFTERWARDS)
+"""Ways of forgetting less that need neither projection nor alignment."""
+
+FLOOR = ("text_gradient", "off_images")
+"""Ways of keeping the task's gradient off image states without measuring a drift."""
+
+COMPARED = {
+    "paper": ("fine_tuning", "align", "random_mask", "osf", "lora", *SIMPLE, *FLOOR),
+    "signed": ("fine_tuning", "align", *SIMPLE, *FLOOR),
+    "align": ("fine_tuning", *SIMPLE, *FLOOR),
+    "text_gradient": ("fine_tuning",),
+    "off_images": ("fine_tuning",),
+    "full": ("fine_tuning", "random"),
+    "conflict": ("fine_tuning", "random", "full"),
+    "random": ("fine_tuning",),
+    "masked": ("paper", "random_mask", "lora"),
+}
+"""Each arm with those that it is compared with."""
+
+RETAINING = ("paper", "signed", "align", "text_gradient", "off_images")
+"""Arms whose loss is held against fine-tuning's."""
+
+SWEPT_PAIRS = (("full", "fine_tuning"), ("conflict", "fine_tuning"))
+"""Those that are told at every rate."""
+
+PERMUTATIONS = 500
 
 
 def old(accuracies: Mapping[str, float]) -> float:
@@ -27,28 +49,10 @@ def old(accuracies: Mapping[str, float]) -> float:
     return float(np.mean([accuracies[task] for task in OLD_TASKS]))
 
 
-def curve(seed: SeedResult, name: str) -> Curve:
-    """The evaluations of an arm in order; one point for an arm that comes afterwards."""
-    points = [seed.end(name).accuracies] if name in AFTERWARDS else seed.arms[name].accuracies
-    return [(float(point[TARGET]), old(point)) for point in points]
-
-
-def at_level(points: Curve, level: float) -> float:
-    """Old accuracy where the curve first reaches the level on the target, between two evaluations linearly."""
-    for index, (target, kept) in enumerate(points):
-        if target >= level:
-            if index == 0 or target == level:
-                return kept
-            before, kept_before = points[index - 1]
-            return kept_before + (kept - kept_before) * (level - before) / (target - before)
-    return float("nan")
-
-
-def matched(seed: SeedResult, first: str, second: str) -> tuple[float, float, float]:
-    """Old accuracies of two arms at the highest level on the target that both reach, and that level."""
-    one, other = curve(seed, first), curve(seed, second)
-    level = min(max(target for target, _ in one), max(target for target, _ in other))
-    return at_level(one, level), at_level(other, level), level
+def curve(start: Mapping[str, float], evaluations: Sequence[Evaluation], *, sight: bool = False) -> Curve:
+    """From the start on; with ``sight`` what is kept is what the old reader answers from the new image states."""
+    points = [(point.accuracies[TARGET], point.new_eyes if sight else point.accuracies) for point in evaluations]
+    return [(target, old(kept)) for target, kept in [(start[TARGET], start), *points]]
 
 
 def but_last(ranks: Sequence[VisualRank]) -> Sequence[VisualRank]:
@@ -67,78 +71,184 @@ def drift(ranks: Sequence[VisualRank]) -> float:
     return float(np.mean([reading.drift or 0.0 for reading in but_last(ranks)]))
 
 
-def measures(seeds: Sequence[SeedResult], seconds: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
+def judged_rate(pilot: Mapping[str, Sequence[float]]) -> str:
+    """The rate at which plain fine-tuning learned the pilot's target best: the mean of its last evaluations."""
+    return max(pilot, key=lambda rate: float(np.mean(pilot[rate][-LAST:])))
+
+
+def measures(
+    seeds: Sequence[SeedResult], pilot: Mapping[str, Sequence[float]], seconds: Mapping[str, Sequence[float]]
+) -> dict[str, Interval]:
     """Every measure by name; all intervals are over seeds."""
 
-    def over_seeds(value: Callable[[SeedResult], float]) -> Interval:
-        return across_seeds([value(seed) for seed in seeds])
-
-    def kept_beyond(first: str, second: str) -> Interval:
-        pairs = [matched(seed, first, second) for seed in seeds]
-        return across_seeds([one - other for one, other, _ in pairs])
+    def over_seeds(value: Callable[[SeedResult], float], within: tuple[float, float] | None = None) -> Interval:
+        return across_seeds([value(seed) for seed in seeds], within=within)
 
     measured = {
-        "before/old tasks": over_seeds(_start),
-        "before/above the majority answer": over_seeds(lambda seed: _start(seed) - old(seed.start.majority)),
-        "fine-tuning/target at the end": over_seeds(lambda seed: curve(seed, "fine_tuning")[-1][0]),
-        "fine-tuning/old tasks lost": over_seeds(lambda seed: _lost(seed, "fine_tuning")),
-        "fine-tuning/change of rank": over_seeds(lambda seed: _rank(seed, "fine_tuning")),
-        "fine-tuning/drift": over_seeds(lambda seed: _drift(seed, "fine_tuning")),
-        "ranks/correlation with accuracy kept": over_seeds(lambda seed: _spearman(seed, _rank)),
-        "drift/correlation with accuracy lost": over_seeds(lambda seed: -_spearman(seed, _drift)),
+        "rate/judged": Interval(estimate=float(judged_rate(pilot)), how="chosen on the pilot seed"),
+        "before/old tasks": over_seeds(lambda seed: old(seed.start.accuracies), (0, 1)),
+        "before/above the majority answer": over_seeds(
+            lambda seed: old(seed.start.accuracies) - old(seed.start.majority), (-1, 1)
+        ),
+        "fine_tuning/visual beyond answer forgetting": over_seeds(
+            lambda seed: _end(seed, "fine_tuning", old_eyes=True) - _end(seed, "fine_tuning", new_eyes=True)
+        ),
+        "fine_tuning/lost at the level": over_seeds(lambda seed: _lost(seed, "fine_tuning", "fine_tuning")),
+        **_correlations(seeds),
     }
-    for name in COMPARED:
-        pairs = [matched(seed, name, "fine_tuning") for seed in seeds]
-        lost = [
-            (_start(seed) - ours, _start(seed) - plain) for seed, (ours, plain, _) in zip(seeds, pairs, strict=True)
-        ]
-        ranks = [_rank(seed, name) - _rank(seed, "fine_tuning") for seed in seeds]
+    for rate, targets in pilot.items():
+        measured[f"pilot at {rate}/target"] = Interval(estimate=float(np.mean(targets[-LAST:])), how="one pilot seed")
+    for name in (*ARMS, *AFTERWARDS):
+        measured |= {f"{name}/{what}": over_seeds(value, within) for what, (value, within) in _of_arm(name).items()}
+    for first, others in COMPARED.items():
         measured |= {
-            f"{name}/old tasks lost at equal target": across_seeds([ours for ours, _ in lost]),
-            f"{name}/lost beyond a third of fine-tuning's": across_seeds([ours - plain / 3 for ours, plain in lost]),
-            f"{name}/rank kept beyond fine-tuning's": across_seeds(ranks),
-            f"{name}/target reached": across_seeds([_reached(seed, name) for seed in seeds]),
+            f"{first}/kept beyond {second}": across_seeds([kept_beyond(seed, first, second) for seed in seeds])
+            for second in others
         }
-        measured |= {f"{name}/kept beyond {other}": kept_beyond(name, other) for other in BASELINES}
-    masked = [("masked", other) for other in ("paper", "random_mask", "lora")]
-    for first, second in (*masked, ("full", "random"), ("conflict", "random")):
-        measured[f"{first}/kept beyond {second}"] = kept_beyond(first, second)
-    measured["masked/target beyond paper"] = over_seeds(
-        lambda seed: _reached(seed, "masked") - _reached(seed, "paper")
-    )
-    for kind in ("copy", "cached"):
+    for name in RETAINING:
+        lost = [(_lost(seed, name, "fine_tuning"), _lost(seed, "fine_tuning", name)) for seed in seeds]
+        measured |= {
+            f"{name}/lost at the level": across_seeds([ours for ours, _ in lost]),
+            f"{name}/lost beyond a third of fine_tuning's": across_seeds([ours - plain / 3 for ours, plain in lost]),
+            f"{name}/sight kept beyond fine_tuning": across_seeds(
+                [kept_beyond(seed, name, "fine_tuning", sight=True) for seed in seeds]
+            ),
+            f"{name}/rank kept beyond fine_tuning": over_seeds(
+                lambda seed, name=name: _rank(seed, name) - _rank(seed, "fine_tuning")  # type: ignore[misc]
+            ),
+        }
+    measured["masked/target beyond paper"] = over_seeds(lambda seed: _target(seed, "masked") - _target(seed, "paper"))
+    measured |= _at_every_rate(seeds)
+    for kind in ("copy", "cached", "text_gradient"):
         ratios = [ours / plain for ours, plain in zip(seconds[kind], seconds["plain"], strict=True)]
         measured[f"cost/{kind} over plain"] = across_seeds(ratios, how=f"t interval over {len(ratios)} paired timings")
     return measured
 
 
-def _start(seed: SeedResult) -> float:
-    return old(seed.start.accuracies)
+def _of_arm(name: str) -> dict[str, tuple[Callable[[SeedResult], float], tuple[float, float] | None]]:
+    """What is told of every arm, at its end, with the range that it can have."""
+    share, difference = (0.0, 1.0), (-1.0, 1.0)
+    of_arm: dict[str, tuple[Callable[[SeedResult], float], tuple[float, float] | None]] = {
+        "target": (lambda seed: _target(seed, name), share),
+        "target above the majority answer": (
+            lambda seed: _target(seed, name) - seed.start.majority[TARGET],
+            difference,
+        ),
+        "old tasks lost": (lambda seed: old(seed.start.accuracies) - _curve(seed, name)[-1][1], difference),
+    }
+    if name in ARMS:
+        of_arm |= {
+            "visual forgetting": (lambda seed: -_end(seed, name, new_eyes=True), difference),
+            "answer forgetting": (lambda seed: -_end(seed, name, old_eyes=True), difference),
+            "read-outs lost": (lambda seed: _read_out(seed.start) - _read_out(seed.arms[name]), difference),
+            "cosine": (lambda seed: float(np.mean(_cosines(seed.arms[name]))), difference),
+            "cosine negative": (lambda seed: float(np.mean(np.less(_cosines(seed.arms[name]), 0))), share),
+            "drift": (lambda seed: drift(seed.arms[name].ranks), None),
+            "change of rank": (lambda seed: _rank(seed, name), None),
+        }
+    return of_arm
 
 
-def _lost(seed: SeedResult, name: str) -> float:
-    return _start(seed) - curve(seed, name)[-1][1]
+def _at_every_rate(seeds: Sequence[SeedResult]) -> dict[str, Interval]:
+    """The arms of the sweep, by rate; the lowest and the highest under these names too: presets have others."""
+    rates = list(seeds[0].swept)
+    measured = {}
+    for rate in rates:
+        for first, second in SWEPT_PAIRS:
+            kept = [
+                matched(
+                    *(curve(seed.start.accuracies, seed.swept[rate][name].evaluations) for name in (first, second))
+                )
+                for seed in seeds
+            ]
+            measured[f"{first} at {rate}/kept beyond {second}"] = across_seeds([a - b for a, b, _ in kept])
+        for name in SWEPT:
+            arms = [(seed.start, seed.swept[rate][name]) for seed in seeds]
+            lost = [old(start.accuracies) - old(arm.evaluations[-1].accuracies) for start, arm in arms]
+            measured |= {
+                f"{name} at {rate}/target": across_seeds(
+                    [plateau(curve(start.accuracies, arm.evaluations)) for start, arm in arms], within=(0, 1)
+                ),
+                f"{name} at {rate}/old tasks lost": across_seeds(lost),
+                f"{name} at {rate}/cosine": across_seeds([float(np.mean(_cosines(arm))) for _, arm in arms]),
+                f"{name} at {rate}/drift": across_seeds([arm.evaluations[-1].drift for _, arm in arms]),
+            }
+    return measured | {
+        name.replace(f" at {rate}/", f" at the {words} rate/"): value
+        for rate, words in ((rates[0], "lowest"), (rates[-1], "highest"))
+        for name, value in measured.items()
+        if f" at {rate}/" in name
+    }
 
 
-def _reached(seed: SeedResult, name: str) -> float:
-    return max(target for target, _ in curve(seed, name))
+def kept_beyond(seed: SeedResult, first: str, second: str, *, sight: bool = False) -> float:
+    """Accuracy on the old tasks by one arm minus that by another, at equal accuracy on the target."""
+    ours, theirs, _ = matched(_curve(seed, first, sight=sight), _curve(seed, second, sight=sight))
+    return ours - theirs
+
+
+def _curve(seed: SeedResult, name: str, *, sight: bool = False) -> Curve:
+    if name in AFTERWARDS:
+        points = [seed.start.accuracies, *seed.arms["fine_tuning"].afterwards[name]]
+        return [(accuracies[TARGET], old(accuracies)) for accuracies in points]
+    return curve(seed.start.accuracies, seed.arms[name].evaluations, sight=sight)
+
+
+def _target(seed: SeedResult, name: str) -> float:
+    return plateau(_curve(seed, name))
+
+
+def _lost(seed: SeedResult, name: str, beside: str) -> float:
+    """Points of the old tasks that an arm has lost where it and the other have learned as much."""
+    kept, _, _ = matched(_curve(seed, name), _curve(seed, beside))
+    return old(seed.start.accuracies) - kept
+
+
+def _end(seed: SeedResult, name: str, *, new_eyes: bool = False, old_eyes: bool = False) -> float:
+    """Change of the old tasks' accuracy at an arm's end, or with eyes or reader of before."""
+    point = seed.arms[name].evaluations[-1]
+    accuracies = point.new_eyes if new_eyes else point.old_eyes if old_eyes else point.accuracies
+    return old(accuracies) - old(seed.start.accuracies)
+
+
+def _read_out(model: Start | ArmResult) -> float:
+    return float(np.mean([np.mean(by_layer) for by_layer in model.read_outs.values()]))
+
+
+def _cosines(arm: ArmResult) -> list[float]:
+    return [point.cosine for point in arm.evaluations]
 
 
 def _rank(seed: SeedResult, name: str) -> float:
-    return rank_change(seed.end(name).ranks, seed.start.ranks)
+    return rank_change(seed.arms[name].ranks, seed.start.ranks)
 
 
-def _drift(seed: SeedResult, name: str) -> float:
-    return drift(seed.end(name).ranks)
+def _correlations(seeds: Sequence[SeedResult]) -> dict[str, Interval]:
+    """Over the arms of a seed, at their ends; the null permutes the arms of each seed."""
+    lost = [[-_end(seed, name) for name in ARMS] for seed in seeds]
+    ranks = [[_rank(seed, name) for name in ARMS] for seed in seeds]
+    drifts = [[drift(seed.arms[name].ranks) for name in ARMS] for seed in seeds]
+    draw = np.random.default_rng(0)
+    permuted = [
+        np.mean([-_correlation(draw.permutation(x), y) for x, y in zip(ranks, lost, strict=True)])
+        for _ in range(PERMUTATIONS)
+    ]
+    low, high = np.quantile(permuted, [0.025, 0.975])
+    null = Interval(
+        estimate=float(np.mean(permuted)),
+        low=float(low),
+        high=float(high),
+        n=len(seeds),
+        how=f"{PERMUTATIONS} permutations of the arms of each seed",
+    )
+    pairs = [(ranks, -1, "ranks/correlation with accuracy kept"), (drifts, 1, "drift/correlation with accuracy lost")]
+    return {"ranks/correlation with arms permuted": null} | {
+        name: across_seeds([sign * _correlation(x, y) for x, y in zip(values, lost, strict=True)], within=(-1, 1))
+        for values, sign, name in pairs
+    }
 
 
-def _spearman(seed: SeedResult, of: Callable[[SeedResult, str], float]) -> float:
-    """Over arms of one seed, at their ends: with the accuracy that the old tasks have kept."""
-    names = [*ARMS, *AFTERWARDS]
-    return _correlation([of(seed, name) for name in names], [-_lost(seed, name) for name in names])
-
-
-def _correlation(first: Sequence[float], second: Sequence[float]) -> float:
+def _correlation(first: Sequence[float] | Array, second: Sequence[float] | Array) -> float:
     """Spearman's; 0 where one of the two is the same throughout."""
     from scipy.stats import spearmanr
 

@@ -5,36 +5,28 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from armillary.methods.mdgd import VisualRank
-from armillary.records.sections import Cell, Figure, Heatmap, Lines, Series, Table
-from reproductions.mdgd.measures import but_last, curve
+from armillary.records.sections import Cell, Figure, Heatmap, Lines, Section, Series, Table
+from reproductions.mdgd.measures import curve, old
 from reproductions.mdgd.real.model import RealSeed
-from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, PURELY_VISUAL, REAL_ARMS, TARGET, title
-from reproductions.mdgd.small_models import SeedResult
+from reproductions.mdgd.scale import ARMS, OLD_TASKS, PURELY_VISUAL, REAL_ARMS, SHARES, SWEPT, TARGET, title
+from reproductions.mdgd.small_models import ArmResult, Evaluation, SeedResult
 
-DRAWN = ("fine_tuning", "lower_rate", "align", "full", "conflict", "paper", "recommended")
+DRAWN = ("fine_tuning", "lower_rate", "text_gradient", "align", "full", "conflict", "paper")
 """More lines than these can't be told apart in one figure; the maps show every arm."""
-
-Ranks = Sequence[VisualRank]
 
 
 def figures(seeds: Sequence[SeedResult]) -> dict[str, Figure]:
-    """By claim: what every arm forgets, and rank and drift of the image states over training and by layer."""
+    """By claim: what every arm forgets, whose fault it is, and how it goes with what is learned."""
     return {
         "forgetting-exists": _change_by_task(seeds),
+        "mostly-visual": _grafts(seeds),
         "retains": _old_against_target(seeds),
-        "rank-falls": _by_layer(seeds, "Effective rank by layer over training, relative change", _rank_changes),
-        "rank-tracks-forgetting": _by_layer(
-            seeds, "Drift by layer over training", lambda ranks, _: [reading.drift or 0.0 for reading in ranks]
-        ),
     }
 
 
 def tables(seeds: Sequence[SeedResult]) -> dict[str, list[Table]]:
-    """By claim: what a read-out of the states still tells, and the gradients of the method."""
-    return {
-        "rank-tracks-forgetting": [_probes(seeds)],
-        "projection-contributes": [_gradients(seeds)],
-    }
+    """By claim: what a read-out of the states still tells, and the arms of the sweep by rate."""
+    return {"visual-forgetting": [_read_outs(seeds)], "projection-alone": [_by_rate(seeds)]}
 
 
 def _old_against_target(seeds: Sequence[SeedResult]) -> Figure:
@@ -42,7 +34,8 @@ def _old_against_target(seeds: Sequence[SeedResult]) -> Figure:
     level = np.linspace(0, 1, 21)
     series = []
     for name in DRAWN:
-        points = np.array([curve(seed, name) for seed in seeds]).mean(0)
+        curves = [curve(seed.start.accuracies, seed.arms[name].evaluations) for seed in seeds]
+        points = np.array(curves).mean(0)
         target, kept = np.maximum.accumulate(points[:, 0]), points[:, 1]
         inside = (level >= target[0]) & (level <= target[-1])
         values = zip(np.interp(level, target, kept), inside, strict=True)
@@ -54,55 +47,57 @@ def _old_against_target(seeds: Sequence[SeedResult]) -> Figure:
     )
 
 
+def _ends(seeds: Sequence[SeedResult], name: str) -> list[Evaluation]:
+    return [seed.arms[name].evaluations[-1] for seed in seeds]
+
+
 def _change_by_task(seeds: Sequence[SeedResult]) -> Figure:
-    names, tasks = [*ARMS, *AFTERWARDS], [*OLD_TASKS, TARGET]
-
-    def change(name: str, task: str) -> float:
-        ends = [seed.end(name).accuracies[task] - seed.start.accuracies[task] for seed in seeds]
-        return float(np.mean(ends))
-
-    values: list[list[float | None]] = [[change(name, task) for task in tasks] for name in names]
+    tasks = [*OLD_TASKS, TARGET]
+    values: list[list[float | None]] = [
+        [
+            float(
+                np.mean(
+                    [end.accuracies[task] - seed.start.accuracies[task] for end, seed in zip(ends, seeds, strict=True)]
+                )
+            )
+            for task in tasks
+        ]
+        for ends in (_ends(seeds, name) for name in ARMS)
+    ]
     return Figure(
         title="Change of accuracy",
-        data=Heatmap(rows=[title(name) for name in names], columns=[*tasks], values=values, low=-0.5, high=0.5),
+        data=Heatmap(rows=[title(name) for name in ARMS], columns=[*tasks], values=values, low=-0.5, high=0.5),
         alt="Table of colours: change of accuracy by arm and task.",
     )
 
 
-def _rank_changes(ranks: Ranks, before: Ranks) -> list[float]:
-    return [new.dataset_centred / was.dataset_centred - 1 for new, was in zip(ranks, before, strict=True)]
+def _grafts(seeds: Sequence[SeedResult]) -> Figure:
+    before = float(np.mean([old(seed.start.accuracies) for seed in seeds]))
 
+    def lost(ends: Sequence[Evaluation]) -> list[float | None]:
+        kept = [(old(end.new_eyes), old(end.old_eyes), old(end.accuracies)) for end in ends]
+        return [before - float(value) for value in np.mean(kept, axis=0)]
 
-def _by_layer(seeds: Sequence[SeedResult], words: str, values: Callable[[Ranks, Ranks], list[float]]) -> Figure:
-    """A row for each arm and layer but the last, a column for each reading; means over seeds."""
-    rows: list[str | int | float] = []
-    cells: list[list[float | None]] = []
-    for name in ARMS:
-        read = [
-            [values(but_last(ranks), but_last(seed.start.ranks)) for ranks in seed.arms[name].ranks] for seed in seeds
-        ]
-        for layer, by_step in enumerate(np.mean(read, axis=0).T):
-            rows.append(f"{title(name)}, layer {layer}")
-            cells.append([float(value) for value in by_step])
-    largest = max(abs(value or 0.0) for row in cells for value in row)
-    columns: list[str | int | float] = [str(step) for step in seeds[0].arms["fine_tuning"].steps]
     return Figure(
-        title=words,
-        data=Heatmap(rows=rows, columns=columns, values=cells, low=-largest, high=largest),
-        alt=f"Table of colours: {words.lower()}, by arm and layer (rows) and step (columns).",
+        title="Points lost on the old tasks at each arm's end",
+        data=Heatmap(
+            rows=[title(name) for name in ARMS],
+            columns=["new eyes, old reader", "old eyes, new reader", "both new"],
+            values=[lost(_ends(seeds, name)) for name in ARMS],
+            low=-0.5,
+            high=0.5,
+        ),
+        alt="Table of colours: points lost by arm, with the image states or the reading taken from before.",
     )
 
 
-def _probes(seeds: Sequence[SeedResult]) -> Table:
+def _read_outs(seeds: Sequence[SeedResult]) -> Table:
     """Where a read-out works while the answers fail, the knowledge is there and the way of answering was lost."""
-    readings = {"before": [seed.start.probe for seed in seeds]}
-    for name in ARMS:
-        probes = [seed.arms[name].probe for seed in seeds]
-        if all(probe is not None for probe in probes):
-            readings[title(name)] = [probe for probe in probes if probe is not None]
+    readings = {"before": [seed.start.read_outs for seed in seeds]}
+    readings |= {title(name): [seed.arms[name].read_outs for seed in seeds] for name in ARMS}
     rows: list[list[Cell]] = [
-        [after, *(float(np.mean([probe[task][:-1] or probe[task] for probe in probes])) for task in PURELY_VISUAL)]
-        for after, probes in readings.items()
+        [after, *(float(np.mean([read_outs[task] for read_outs in of_seeds])) for task in PURELY_VISUAL)]
+        for after, of_seeds in readings.items()
     ]
     return Table(
         title="Linear read-out of the image states, fitted anew, mean over layers but the last",
@@ -112,21 +107,80 @@ def _probes(seeds: Sequence[SeedResult]) -> Table:
     )
 
 
-def _gradients(seeds: Sequence[SeedResult]) -> Table:
+def _by_rate(seeds: Sequence[SeedResult]) -> Table:
+    """Means over seeds, at the end of each training."""
     rows: list[list[Cell]] = []
-    for name in ("full", "conflict", "random", "paper", "recommended"):
-        logs = [seed.arms[name].log for seed in seeds]
-        if all(logs):
-            keys = ("gradient_cosine", "gradient_removed")
-            means = [float(np.mean([np.mean([line[key] for line in log]) for log in logs])) for key in keys]
-            rows.append([title(name), *means])
+    for rate in seeds[0].swept:
+        for name in SWEPT:
+            arms = [seed.swept[rate][name] for seed in seeds]
+            ends = [arm.evaluations[-1] for arm in arms]
+            moments = [point for arm in arms for point in arm.evaluations]
+            means: list[list[float]] = [
+                [end.accuracies[TARGET] for end in ends],
+                [old(end.accuracies) for end in ends],
+                [old(end.new_eyes) for end in ends],
+                [point.cosine for point in moments],
+                [float(point.cosine < 0) for point in moments],
+                [arm.evaluations[0].drift for arm in arms],
+                [end.drift for end in ends],
+            ]
+            rows.append([rate, title(name), *(float(np.mean(values)) for values in means)])
     return Table(
-        title="Gradients, mean over training",
-        columns=["arm", "cosine of task and drift gradients", "share removed"],
+        title="Arms by learning rate",
+        columns=["rate", "arm", TARGET, "old tasks", "new eyes, old reader", "cosine", "cosine below 0",
+                 "drift, first moment", "drift, end"],
         rows=rows,
         note="A positive cosine means that the task's own gradient pulls the image states back; the full projection "
-        "removes that too.",
+        "removes that too. Drift is relative, of rows of unit root mean square.",
+    )  # fmt: skip
+
+
+def curves(seeds: Sequence[SeedResult]) -> Section:
+    """Everything that was read while arms were trained, seed by seed, so that each comparison can be made again."""
+    rows: list[list[Cell]] = []
+    for number, seed in enumerate(seeds):
+        before = old(seed.start.accuracies)
+        rows.append(
+            [number, "before", "", "", _numbers([seed.start.accuracies[TARGET]]), _numbers([before]), "", "", ""]
+        )
+        trained = {(rate, name): arm for rate, arms in seed.swept.items() for name, arm in arms.items()}
+        trained |= {("judged", name): arm for name, arm in seed.arms.items() if name not in SWEPT}
+        rows += [[number, title(name), rate, *_read(arm)] for (rate, name), arm in trained.items()]
+        for name, points in seed.arms["fine_tuning"].afterwards.items():
+            shares = " ".join(map(str, SHARES[name]))
+            read = (_numbers([point[TARGET] for point in points]), _numbers([old(point) for point in points]))
+            rows.append([number, title(name), "judged", shares, *read, "", "", ""])
+    return Section(
+        id="curves",
+        title="Every curve",
+        summary="What was read of each arm over its training, by seed.",
+        meaning="The moments of each training: accuracy on the target and, mean over tasks, on the old ones; the same "
+        "by the old reader from new image states and by the new reader from old ones; cosine of both gradients.",
+        caution="One moment of one seed has a standard error of 1 to 2 points.",
+        tables=[
+            Table(
+                title="Curves",
+                columns=["seed", "arm", "rate", "step", TARGET, "old tasks", "new eyes", "old eyes", "cosine"],
+                rows=rows,
+            )
+        ],
     )
+
+
+def _read(arm: ArmResult) -> list[Cell]:
+    points = arm.evaluations
+    return [
+        " ".join(map(str, arm.steps)),
+        _numbers([point.accuracies[TARGET] for point in points]),
+        _numbers([old(point.accuracies) for point in points]),
+        _numbers([old(point.new_eyes) for point in points if point.new_eyes]),
+        _numbers([old(point.old_eyes) for point in points if point.old_eyes]),
+        _numbers([point.cosine for point in points]),
+    ]
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.3f}" for value in values)
 
 
 def real_figures(seeds: Sequence[RealSeed]) -> dict[str, Figure]:

@@ -18,12 +18,12 @@ from armillary.runs.run import Outcome, Run
 from reproductions.images.dataset import ImageDataset
 from reproductions.mdgd import small_models as stages
 from reproductions.mdgd.claims import CLAIMS
-from reproductions.mdgd.measures import measures
+from reproductions.mdgd.measures import judged_rate, measures
 from reproductions.mdgd.real.claims import REAL_CLAIMS
 from reproductions.mdgd.real.measures import real_measures
 from reproductions.mdgd.real.model import GivenModel, RealSeed, RealStart
-from reproductions.mdgd.report import figures, real_figures, tables
-from reproductions.mdgd.scale import ARMS, OLD_TASKS, REAL_ARMS, SCALES, TARGET, Scale
+from reproductions.mdgd.report import curves, figures, real_figures, tables
+from reproductions.mdgd.scale import ARMS, OLD_TASKS, REAL_ARMS, SCALES, SWEPT, TARGET, Scale
 from reproductions.mdgd.small_models import ArmResult, Context, SeedResult, Start
 from reproductions.page import judged_outcome
 from reproductions.stages import counted_stages
@@ -40,29 +40,44 @@ def dataset(scale: Scale, code_seed: int) -> ImageDataset:
     return ImageDataset(emoji, image_states(emoji), tasks, code_seed)
 
 
+PILOT = 1000
+"""What is added to the seed for the one that the rate is chosen on: none that is judged."""
+
+
 def judged(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim judged on small models."""
     config, parts = run.settings, run.parts
     scale = SCALES[config.preset]
-    seeds = range(config.seed, config.seed + scale.seeds)
-    contexts = [Context(dataset(scale, seed), scale, seed, parts) for seed in seeds]
+    rates = {f"{rate:g}": (rate, steps) for rate, steps in scale.rates}
+    stages_of_seed = 1 + len(ARMS) + (len(rates) - 1) * len(SWEPT)
     results: list[SeedResult] = []
-    with counted_stages(parts, "MDGD: stages", len(contexts) * (1 + len(ARMS)) + 1) as stage:
-        for context in contexts:
-            start = stage.run(Start, f"start {context.seed}", partial(stages.start, context))
-            arms = {
-                name: stage.run(ArmResult, f"{name} {context.seed}", partial(stages.arm, context, name))
-                for name in ARMS
+    with counted_stages(parts, "MDGD: stages", scale.seeds * stages_of_seed + 2) as stage:
+        aside = config.seed + PILOT
+        aside_context = Context(dataset(scale, aside), scale, aside, parts)
+        pilot = stage.run(dict[str, list[float]], "pilot", partial(stages.pilot, aside_context))
+        chosen = judged_rate(pilot)
+        for seed in range(config.seed, config.seed + scale.seeds):
+            context = Context(dataset(scale, seed), scale, seed, parts)
+            start = stage.run(Start, f"start {seed}", partial(stages.start, context))
+
+            def arm(name: str, rate: str, context: Context = context) -> ArmResult:
+                compute = partial(stages.arm, context, name, *rates[rate], judged=rate == chosen)
+                return stage.run(ArmResult, f"{name} at {rate}, {context.seed}", compute)
+
+            arms = {name: arm(name, chosen) for name in ARMS}
+            swept = {
+                rate: {name: arms[name] if rate == chosen else arm(name, rate) for name in SWEPT} for rate in rates
             }
-            results.append(SeedResult(start=start, arms=arms))
-        seconds = stage.run(dict[str, list[float]], "cost", partial(stages.cost, contexts[0]))
+            results.append(SeedResult(start=start, arms=arms, swept=swept))
+        seconds = stage.run(dict[str, list[float]], "cost", partial(stages.cost, aside_context))
     return judged_outcome(
         f"MDGD reproduced on small models, {scale.seeds} seeds",
         CLAIMS,
-        measures(results, seconds),
+        measures(results, pilot, seconds),
         figures=figures(results),
         tables=tables(results),
-        data=contexts[0].dataset.emoji.source,
+        more=[curves(results)],
+        data=aside_context.dataset.emoji.source,
     )
 
 

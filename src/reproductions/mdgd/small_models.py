@@ -1,30 +1,28 @@
-"""Small image-text models, pre-trained one a seed, and what becomes of them when they learn the target by each arm.
-
-Shapes: P images, D hidden size.
-"""
+"""Small image-text models, pre-trained one a seed, and what becomes of them when they learn the target by each arm."""
 
 import copy
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from transformers import LlavaForConditionalGeneration, Trainer, TrainingArguments
+from torch import Tensor, nn
+from transformers import Cache, LlavaForConditionalGeneration, Trainer, TrainingArguments
 
-from armillary.data.images.questions import ImageExample
 from armillary.methods.mdgd import (
     MDGDSettings,
     MDGDTrainer,
     VisualRank,
     VisualRankCallback,
+    decouple,
     interpolate_,
     keep_patch_,
+    relative_drift,
     trainable_weights,
     visual_hidden_states,
 )
@@ -32,55 +30,66 @@ from armillary.methods.mdgd.baselines import DistillationTrainer, L2SPTrainer, l
 from armillary.models.quiet import quiet
 from armillary.models.vision import find_vision_anatomy
 from armillary.runs.parts import Parts
-from reproductions.images.dataset import ImageDataset, Shape, WordRow, most_frequent
+from reproductions.images.dataset import ImageDataset, Shape, WordRow
 from reproductions.images.training import Readings, little_to_collect, train, unsaved
-from reproductions.mdgd.scale import AFTERWARDS, ARMS, OLD_TASKS, PLAIN, PURELY_VISUAL, TARGET, Arm, Scale
+from reproductions.mdgd.grafts import Accuracies, Quiz
+from reproductions.mdgd.off_images import OffImagesTrainer, image_spans
+from reproductions.mdgd.scale import ARMS, BOTH, OLD_TASKS, PLAIN, SHARES, TARGET, Arm, Scale
 
 REPLAY_BATCHES = 16
 """Of learning without forgetting, gone through by turns: more would hold more old questions, and take more memory."""
 
-PROBED = ("fine_tuning", "align", "paper", "recommended")
+SPANNED = 256
+"""Training images from whose tokens the span of image inputs is taken: 4,096 rows for some hundred dimensions."""
+
 ROUNDS = 5
 """Timings of each kind, by turns."""
 
-Probe = dict[str, list[float]]
-"""Task -> accuracy of a linear read-out of the image states, by layer."""
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A model at one moment of its training."""
+
+    accuracies: Accuracies
+    new_eyes: Accuracies
+    """Old tasks, image states by this model and answers by the pre-trained one; empty where it was not asked."""
+
+    old_eyes: Accuracies
+    """Old tasks, image states by the pre-trained model and answers by this one; empty where it was not asked."""
+
+    cosine: float = 0.0
+    """Of task and drift gradient, on the same batch in every arm."""
+
+    drift: float = 0.0
+    """``relative_drift`` of the image states, mean over all layers but the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """A model at one moment."""
-
-    accuracies: dict[str, float]
-    """Share of right answers a task."""
-
-    ranks: tuple[VisualRank, ...]
-    """Effective rank and drift of the image states, by layer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start(Reading):
+class Start:
     """A pre-trained model."""
 
-    majority: dict[str, float]
+    accuracies: Accuracies
+    majority: Accuracies
     """What the most frequent answer would score."""
 
-    probe: Probe
+    ranks: tuple[VisualRank, ...]
+    read_outs: dict[str, list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmResult:
-    """One way of learning the target, over its training."""
+    """One way of learning the target, over its training and at its end."""
 
     steps: list[int]
-    accuracies: list[dict[str, float]]
-    ranks: list[tuple[VisualRank, ...]]
-    log: list[dict[str, float]]
-    """What the method logs of its gradients."""
+    evaluations: list[Evaluation]
+    ranks: tuple[VisualRank, ...]
+    """Effective rank of the image states and their drift, by layer; empty at a rate that is not judged."""
 
-    probe: Probe | None = None
-    afterwards: dict[str, Reading] = field(default_factory=dict)
-    """Of fine-tuning: what can be made of the weights that it ends with."""
+    read_outs: dict[str, list[float]]
+    """Empty at a rate that is not judged."""
+
+    afterwards: dict[str, list[Accuracies]] = field(default_factory=dict)
+    """Of fine-tuning: what can be made of the weights that it ends with, over the share of the way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +98,51 @@ class SeedResult:
 
     start: Start
     arms: dict[str, ArmResult]
+    """At the rate that is judged."""
 
-    def end(self, name: str) -> Reading:
-        """The model that an arm ends with."""
-        if name in AFTERWARDS:
-            return self.arms["fine_tuning"].afterwards[name]
-        arm = self.arms[name]
-        return Reading(accuracies=arm.accuracies[-1], ranks=arm.ranks[-1])
+    swept: dict[str, dict[str, ArmResult]]
+    """By rate, the judged one among them: the arms that are trained at every rate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observer:
+    """Reads models while they are tuned, against the pre-trained one that they began as."""
+
+    quiz: Quiz
+    old: nn.Module
+    seen: Cache
+    """What the old model makes of the quiz's images."""
+
+    trainer: MDGDTrainer
+    """Of the model that is read: it only gives the two gradients of a batch."""
+
+    batch: dict[str, Tensor]
+
+    def read(self, model: nn.Module, *, sight: bool = True, answering: bool = True) -> Evaluation:
+        """Answers, the two gradients compared, and the grafts that are wanted."""
+        model.eval()
+        seen = self.quiz.seen(model)
+        return Evaluation(
+            accuracies=self.quiz.answers(model, seen),
+            new_eyes=self.quiz.answers(self.old, seen, OLD_TASKS) if sight else {},
+            old_eyes=self.quiz.answers(model, self.seen, OLD_TASKS) if answering else {},
+            cosine=self._cosine(model),
+            drift=self._drift(model),
+        )
+
+    def _cosine(self, model: nn.Module) -> float:
+        task, visual = self.trainer.gradients(model, dict(self.batch))
+        parameters = self.trainer.trainable()
+        both = [[of_loss.get(parameter) for parameter in parameters] for of_loss in (task, visual)]
+        return float(decouple(*both, mode="none")[1].cosine)
+
+    def _drift(self, model: nn.Module) -> float:
+        prefix = {name: value[: len(self.batch["input_ids"])] for name, value in self.quiz.prefix_of_images.items()}
+        now, before = (
+            visual_hidden_states(which, prefix, self.trainer.layers, find_vision_anatomy(which))
+            for which in (model, self.old)
+        )
+        return float(np.mean([relative_drift(x, y) for x, y in zip(now, before, strict=True)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,30 +155,27 @@ class Context:
     parts: Parts
 
     @cached_property
-    def questions(self) -> dict[str, list[ImageExample]]:
-        """About images of the test split: of the old tasks and of the target."""
-        limit = self.scale.questions
-        tasks = (*OLD_TASKS, TARGET)
-        return {task: self.dataset.examples(task, "test", limit=limit, seed=self.seed) for task in tasks}
+    def quiz(self) -> Quiz:
+        """Questions about test images, of the old tasks and of the target."""
+        return Quiz(self.dataset, self.scale.images, self.seed)
+
+    def ranks(self, model: nn.Module, baseline: nn.Module | None = None) -> tuple[VisualRank, ...]:
+        """Effective ranks of a model's image states, and their drift from another's."""
+        examples = self.quiz.examples[TARGET][: self.scale.ranked]
+        callback = VisualRankCallback([self.quiz.prefix(examples)])
+        if baseline is not None:
+            callback.take_baseline(baseline)
+        return callback.measure(model)
 
     @cached_property
-    def watched(self) -> list[dict[str, torch.Tensor]]:
-        """Batches of test images over which rank and drift are taken, one question for all."""
-        examples = self.dataset.examples("style", "test", limit=self.scale.images, seed=self.seed)
-        rows = [self.dataset.row(example, answered=False) for example in examples]
-        return [inputs_of(self.dataset.collate(rows[start : start + 64])) for start in range(0, len(rows), 64)]
+    def target_rows(self) -> list[WordRow]:
+        """Rows of the target's whole training split."""
+        return self.rows((TARGET,))
 
-    def read(self, model: nn.Module, baseline: nn.Module | None = None) -> Reading:
-        """Right answers and ranks of a model; drift from another."""
-        ranks = VisualRankCallback(self.watched, normalise=False)  # as the paper draws them
-        if baseline is not None:
-            ranks.take_baseline(baseline)
-        readings = ranks.measure(model)
-        return Reading(accuracies=self.accuracies(model), ranks=readings)
-
-    def accuracies(self, model: nn.Module) -> dict[str, float]:
-        """Share of right answers a task."""
-        return {task: float(self.dataset.right(model, some).mean()) for task, some in self.questions.items()}
+    @cached_property
+    def old_rows(self) -> list[WordRow]:
+        """Rows of the old tasks' whole training split."""
+        return self.rows(OLD_TASKS)
 
     def rows(self, tasks: Sequence[Any]) -> list[WordRow]:
         """Rows of the whole training split, task after task."""
@@ -140,12 +184,12 @@ class Context:
 
     def arguments(self, steps: int, batch: int, rate: float, **more: Any) -> TrainingArguments:
         """Of a training that leaves no file."""
-        every = self.scale.evaluate_every
         on_cpu = not torch.cuda.is_available()
-        return unsaved(steps, batch, rate, self.seed, on_cpu=on_cpu, logging_steps=every, **more)
+        return unsaved(steps, batch, rate, self.seed, on_cpu=on_cpu, logging_steps=max(1, steps), **more)
 
+    @cached_property
     def pretrained(self) -> LlavaForConditionalGeneration:
-        """A model that has learned the old tasks."""
+        """A model that has learned the old tasks; to be copied before it is trained."""
         scale = self.scale
         shape = Shape(layers=scale.layers, width=scale.width, heads=scale.heads, inner=scale.inner)
         model = self.dataset.new_model(shape, self.seed)
@@ -161,7 +205,7 @@ class Context:
                     warmup_steps=scale.pretrain_steps // 20,
                     weight_decay=0.01,
                 ),
-                train_dataset=cast(Any, self.rows(OLD_TASKS)),
+                train_dataset=cast(Any, self.old_rows),
                 data_collator=self.dataset.collate,
             )
             train(trainer, f"pre-training, seed {self.seed}", scale.pretrain_steps)
@@ -172,9 +216,8 @@ class Context:
         model.eval()
         return model
 
-    def trainer_of(self, arm: Arm, model: nn.Module) -> Trainer:
-        """A trainer of this arm; the model is changed in place."""
-        scale = self.scale
+    def trainer_of(self, arm: Arm, model: nn.Module, rate: float, steps: int) -> Trainer:
+        """A trainer of this arm at a rate; the model is changed in place."""
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("vision_tower" not in name)
         settings = dict(arm.settings)
@@ -183,17 +226,18 @@ class Context:
             settings = dict(PLAIN)
         given: dict[str, Any] = {
             "model": model,
-            "args": self.arguments(
-                scale.tune_steps, scale.tune_batch, scale.tune_rate * arm.rate, lr_scheduler_type="constant"
-            ),
-            "train_dataset": self.rows((TARGET,)),
+            "args": self.arguments(steps, self.scale.tune_batch, rate * arm.rate, lr_scheduler_type="constant"),
+            "train_dataset": self.old_rows if arm.kind == "old_tasks" else self.target_rows,
             "data_collator": self.dataset.collate,
         }
         if arm.kind == "l2sp":
             return L2SPTrainer(**given, **settings)
         if arm.kind == "lwf":
             return DistillationTrainer(**given, replay=self._replay(), **settings)
-        return MDGDTrainer(**given, settings=MDGDSettings(**settings))
+        if arm.kind == "off_images":
+            examples = self.dataset.examples(TARGET, "train", limit=SPANNED, seed=0)
+            return OffImagesTrainer(**given, spans=image_spans(model, self.quiz.prefix(examples)))
+        return MDGDTrainer(**given, settings=MDGDSettings(**(settings or PLAIN)))
 
     def _adapted(self, arm: Arm, model: nn.Module) -> nn.Module:
         """With PEFT's adapter of this arm, the one part that is then trained."""
@@ -207,144 +251,124 @@ class Context:
 
     def _replay(self) -> list[dict[str, torch.Tensor]]:
         """Old questions about the images of the target's training: the old model answers them."""
-        rows = self.rows(OLD_TASKS)
+        rows, size = self.old_rows, self.scale.tune_batch
         order = np.random.default_rng(self.seed).permutation(len(rows))
-        size = self.scale.tune_batch
         batches = [
             self.dataset.collate([rows[i] for i in order[start : start + size]])
             for start in range(0, REPLAY_BATCHES * size, size)
         ]
         return [{name: value for name, value in batch.items() if name != "image_key"} for batch in batches]
 
-    def tuned(self, name: str, model: LlavaForConditionalGeneration) -> tuple[ArmResult, nn.Module]:
-        """What was read while a copy of the model learned the target by an arm, and the copy."""
-        arm = ARMS[name]
-        trainer = self.trainer_of(arm, copy.deepcopy(model))
-        tuned = cast(nn.Module, trainer.model)
-        readings = Readings(partial(self.accuracies, tuned), self.scale.evaluate_every)
-        ranks = VisualRankCallback(self.watched, every=self.scale.evaluate_every, normalise=False)
-        ranks.take_baseline(model)
-        trainer.add_callback(readings)
-        trainer.add_callback(ranks)
-        train(trainer, f"{arm.title}, seed {self.seed}", self.scale.tune_steps)
-        result = ArmResult(
-            steps=readings.steps,
-            accuracies=readings.values,
-            ranks=[layers for _, layers in ranks.history],
-            log=[
-                {key: float(value) for key, value in line.items() if key.startswith(("gradient_", "visual_drift"))}
-                for line in trainer.state.log_history
-                if "gradient_cosine" in line
-            ],
+    def observer(self, model: nn.Module) -> Observer:
+        """Of a model that begins as the pre-trained one."""
+        rows, size = self.target_rows, self.scale.cosine_rows
+        order = np.random.default_rng(self.seed).permutation(len(rows))
+        batch = self.dataset.collate([rows[i] for i in order[:size]])
+        trainer = MDGDTrainer(
+            model=model,
+            args=self.arguments(1, size, 0.0),
+            data_collator=self.dataset.collate,
+            settings=MDGDSettings(**BOTH),
+            reference_model=self.pretrained,
         )
-        return result, tuned
+        return Observer(self.quiz, self.pretrained, self.quiz.seen(self.pretrained), trainer, batch)
+
+    def tuned(self, arm: Arm, rate: float, steps: int) -> tuple[list[int], list[Evaluation], nn.Module]:
+        """Moments, what was read at them while a copy of the model learned the target by an arm, and the copy."""
+        steps = round(steps * arm.longer)
+        trainer = self.trainer_of(arm, copy.deepcopy(self.pretrained), rate, steps)
+        model = cast(nn.Module, trainer.model)
+        observer = self.observer(model)
+
+        def read() -> Evaluation:
+            # Grafts are half of the work: at the end of every arm, and all along where sight is compared.
+            ended = trainer.state.global_step == steps
+            return observer.read(model, sight=ended or arm.sighted, answering=ended)
+
+        readings = Readings(read, max(1, steps // self.scale.evaluations), first=False)
+        trainer.add_callback(readings)
+        train(trainer, f"{arm.title} at {rate:g}, seed {self.seed}", steps)
+        return readings.steps, readings.values, model
 
 
-def inputs_of(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def inputs_of(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What of a batch a model takes, without labels and keys."""
     return {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
 
 
-# The stages: the start and every arm of one seed, and the cost of a step.
+# The stages: the pilot, the start and every arm of one seed, and the cost of a step.
+
+
+def pilot(context: Context) -> dict[str, list[float]]:
+    """By rate: target accuracy of plain fine-tuning at each moment, on a seed that is not judged."""
+    by_rate = {}
+    for rate, steps in context.scale.rates:
+        _, evaluations, _ = context.tuned(ARMS["fine_tuning"], rate, steps)
+        by_rate[f"{rate:g}"] = [evaluation.accuracies[TARGET] for evaluation in evaluations]
+    return by_rate
 
 
 def start(context: Context) -> Start:
     """What the pre-trained model can do."""
-    model = context.pretrained()
-    reading = context.read(model)
-    majority = {task: most_frequent(examples) for task, examples in context.questions.items()}
-    return Start(accuracies=reading.accuracies, ranks=reading.ranks, majority=majority, probe=probes(context, model))
-
-
-def arm(context: Context, name: str) -> ArmResult:
-    """One arm; from what fine-tuning ends with, also the arms that come afterwards."""
-    model = context.pretrained()
-    result, tuned = context.tuned(name, model)
-    afterwards: dict[str, Reading] = {}
-    if name == "fine_tuning":
-        before = trainable_weights(model)
-        for other in AFTERWARDS:
-            copied = copy.deepcopy(tuned)
-            if other == "wise":
-                interpolate_(copied, before, 0.5)
-            else:
-                keep_patch_(copied, before, ratio=0.1)
-            afterwards[other] = context.read(copied, model)
-    return ArmResult(
-        steps=result.steps,
-        accuracies=result.accuracies,
-        ranks=result.ranks,
-        log=result.log,
-        probe=probes(context, tuned) if name in PROBED else None,
-        afterwards=afterwards,
+    model, quiz = context.pretrained, context.quiz
+    accuracies = quiz.answers(model, quiz.seen(model))
+    return Start(
+        accuracies=accuracies,
+        majority=quiz.majority,
+        ranks=context.ranks(model),
+        read_outs=quiz.read_outs(model),
     )
 
 
-def probes(context: Context, model: nn.Module) -> Probe:
-    """Accuracy of a linear read-out of style and colour from the mean image state of each layer, test images.
+def arm(context: Context, name: str, rate: float, steps: int, *, judged: bool) -> ArmResult:
+    """One arm at one rate; at the ``judged`` one also ranks and read-outs at its end, and what comes afterwards."""
+    moments, evaluations, model = context.tuned(ARMS[name], rate, steps)
+    afterwards = SHARES if judged and name == "fine_tuning" else {}
+    return ArmResult(
+        steps=moments,
+        evaluations=evaluations,
+        ranks=context.ranks(model, context.pretrained) if judged else (),
+        read_outs=context.quiz.read_outs(model) if judged else {},
+        afterwards={other: _shares(context, model, other) for other in afterwards},
+    )
 
-    What the states still tell, whatever the answers have become.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    accuracies: Probe = {}
-    for task in PURELY_VISUAL:
-        examples = context.dataset.examples(task, "train", limit=4 * context.scale.images, seed=context.seed)
-        questions = context.questions[task]
-        train_PD, test_PD = _pooled(context, model, examples), _pooled(context, model, questions)
-        answers, right = [example.answer for example in examples], [example.answer for example in questions]
-        # A smaller C holds the read-out back where a layer has more dimensions than the images can fix.
-        reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.1))
-        accuracies[task] = [
-            float(reader.fit(x_PD, answers).score(y_PD, right)) for x_PD, y_PD in zip(train_PD, test_PD, strict=True)
-        ]
+def _shares(context: Context, tuned: nn.Module, name: str) -> list[Accuracies]:
+    before = trainable_weights(context.pretrained)
+    accuracies = []
+    for share in SHARES[name]:
+        model = copy.deepcopy(tuned)
+        if name == "wise":
+            interpolate_(model, before, share)
+        else:
+            keep_patch_(model, before, ratio=share)
+        accuracies.append(context.quiz.answers(model, context.quiz.seen(model)))
     return accuracies
 
 
-def _pooled(context: Context, model: nn.Module, examples: Sequence[ImageExample]) -> list[NDArray[np.float64]]:
-    """Mean image state of each image, one array ``[P, D]`` a layer."""
-    anatomy = find_vision_anatomy(model)
-    layers = range(anatomy.num_layers)
-    rows = [context.dataset.row(example, answered=False) for example in examples]
-    pooled: list[list[NDArray[np.float64]]] = [[] for _ in layers]
-    for first in range(0, len(rows), 128):
-        batch = context.dataset.collate(rows[first : first + 128])
-        with torch.no_grad():
-            every = visual_hidden_states(model, inputs_of(batch), layers, anatomy)
-        for of_layer, states in zip(pooled, every, strict=True):
-            mean_PD = states.double().view(len(batch["input_ids"]), context.dataset.media_tokens, -1).mean(1)
-            of_layer.append(mean_PD.cpu().numpy())
-    return [np.concatenate(parts) for parts in pooled]
-
-
 def cost(context: Context) -> dict[str, list[float]]:
-    """Seconds of training some steps by each arm, in turn: plain, with a frozen copy, with cached states."""
-    settings = {
-        "plain": MDGDSettings(projection="none", visual_align_weight=0.0),
-        "copy": MDGDSettings(preset="paper", reference="copy"),
-        "cached": MDGDSettings(preset="paper", reference="cache"),
-    }
+    """Seconds of some steps by each arm, in turn: plain, with a frozen copy, with cached states, text only."""
     scale = context.scale
-    rows: Any = context.rows((TARGET,))[: scale.timed_steps * scale.tune_batch]
-    trainers = {
-        name: MDGDTrainer(
-            model=copy.deepcopy(context.pretrained()),
-            args=context.arguments(scale.timed_steps, scale.tune_batch, scale.tune_rate),
-            train_dataset=rows,
-            data_collator=context.dataset.collate,
-            settings=of_arm,
-        )
-        for name, of_arm in settings.items()
+    arms = {
+        "plain": Arm(title="", settings=PLAIN),
+        "copy": Arm(title="", settings={**BOTH, "reference": "copy"}),
+        "cached": Arm(title="", settings={**BOTH, "reference": "cache"}),
+        "text_gradient": ARMS["text_gradient"],
     }
+    rate, steps = scale.rates[0][0], scale.timed_steps
+    trainers = {
+        name: context.trainer_of(of_arm, copy.deepcopy(context.pretrained), rate, steps)
+        for name, of_arm in arms.items()
+    }
+    for trainer in trainers.values():
+        trainer.train_dataset = cast(Any, context.target_rows[: steps * scale.tune_batch])
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
     gc.collect()
     with little_to_collect():  # else the Trainer's garbage collection would make plain and ours more alike
         for turn in range(1 + ROUNDS):
             for name, trainer in trainers.items():
                 started = time.perf_counter()
-                train(trainer, f"timing: {name}", scale.timed_steps)
+                train(trainer, f"timing: {name}", steps)
                 if turn:  # the first turn warms up, and fills the cache
                     seconds[name].append(time.perf_counter() - started)
     return seconds
