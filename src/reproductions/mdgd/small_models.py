@@ -287,7 +287,8 @@ class Context:
 
         readings = Readings(read, max(1, steps // self.scale.evaluations), first=False)
         trainer.add_callback(readings)
-        train(trainer, f"{arm.title} at {rate:g}, seed {self.seed}", steps)
+        with little_to_collect():
+            train(trainer, f"{arm.title} at {rate:g}, seed {self.seed}", steps)
         return readings.steps, readings.values, model
 
 
