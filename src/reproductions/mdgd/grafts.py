@@ -70,15 +70,15 @@ class Quiz:
     @cached_property
     def _asked(self) -> dict[Task, tuple[Tensor, Tensor, Tensor]]:
         """By task: the question's tokens ``[S]``, each choice's first token ``[C]``, the right choice ``[P]``."""
-        asked: dict[Task, tuple[Tensor, Tensor, Tensor]] = {}
+        questions: dict[Task, tuple[Tensor, Tensor, Tensor]] = {}
         for task, examples in self.examples.items():
             question, choices = examples[0].question, examples[0].choices or ()
             if any((example.question, example.choices) != (question, choices) for example in examples):
                 raise ValueError(f"the task {task!r} asks several questions; a quiz has one for all images.")
             first = torch.tensor([self.dataset.tokens(choice)[0] for choice in choices])
             right = torch.tensor([choices.index(example.answer) for example in examples])
-            asked[task] = torch.tensor(self.dataset.tokens(question)), first, right
-        return asked
+            questions[task] = torch.tensor(self.dataset.tokens(question)), first, right
+        return questions
 
     @torch.inference_mode()
     def seen(self, eyes: nn.Module) -> Cache:

@@ -49,9 +49,9 @@ def old(accuracies: Mapping[str, float]) -> float:
     return float(np.mean([accuracies[task] for task in OLD_TASKS]))
 
 
-def curve(start: Mapping[str, float], evaluations: Sequence[Evaluation], *, sight: bool = False) -> Curve:
-    """From the start on; with ``sight`` what is kept is what the old reader answers from the new image states."""
-    points = [(point.accuracies[TARGET], point.new_eyes if sight else point.accuracies) for point in evaluations]
+def curve(start: Mapping[str, float], evaluations: Sequence[Evaluation], *, old_reader: bool = False) -> Curve:
+    """From the start on; with ``old_reader`` what the pre-trained reader answers from the new image states."""
+    points = [(point.accuracies[TARGET], point.new_eyes if old_reader else point.accuracies) for point in evaluations]
     return [(target, old(kept)) for target, kept in [(start[TARGET], start), *points]]
 
 
@@ -111,7 +111,7 @@ def measures(
             f"{name}/lost at the level": across_seeds([ours for ours, _ in lost]),
             f"{name}/lost beyond a third of fine_tuning's": across_seeds([ours - plain / 3 for ours, plain in lost]),
             f"{name}/sight kept beyond fine_tuning": across_seeds(
-                [kept_beyond(seed, name, "fine_tuning", sight=True) for seed in seeds]
+                [kept_beyond(seed, name, "fine_tuning", old_reader=True) for seed in seeds]
             ),
             f"{name}/rank kept beyond fine_tuning": over_seeds(
                 lambda seed, name=name: _rank(seed, name) - _rank(seed, "fine_tuning")  # type: ignore[misc]
@@ -181,17 +181,17 @@ def _at_every_rate(seeds: Sequence[SeedResult]) -> dict[str, Interval]:
     }
 
 
-def kept_beyond(seed: SeedResult, first: str, second: str, *, sight: bool = False) -> float:
+def kept_beyond(seed: SeedResult, first: str, second: str, *, old_reader: bool = False) -> float:
     """Accuracy on the old tasks by one arm minus that by another, at equal accuracy on the target."""
-    ours, theirs, _ = matched(_curve(seed, first, sight=sight), _curve(seed, second, sight=sight))
+    ours, theirs, _ = matched(_curve(seed, first, old_reader=old_reader), _curve(seed, second, old_reader=old_reader))
     return ours - theirs
 
 
-def _curve(seed: SeedResult, name: str, *, sight: bool = False) -> Curve:
+def _curve(seed: SeedResult, name: str, *, old_reader: bool = False) -> Curve:
     if name in AFTERWARDS:
         points = [seed.start.accuracies, *seed.arms["fine_tuning"].afterwards[name]]
         return [(accuracies[TARGET], old(accuracies)) for accuracies in points]
-    return curve(seed.start.accuracies, seed.arms[name].evaluations, sight=sight)
+    return curve(seed.start.accuracies, seed.arms[name].evaluations, old_reader=old_reader)
 
 
 def _target(seed: SeedResult, name: str) -> float:

@@ -118,14 +118,14 @@ class Observer:
 
     batch: dict[str, Tensor]
 
-    def read(self, model: nn.Module, *, sight: bool = True, answering: bool = True) -> Evaluation:
+    def read(self, model: nn.Module, *, old_reader: bool = True, old_eyes: bool = True) -> Evaluation:
         """Answers, the two gradients compared, and the grafts that are wanted."""
         model.eval()
         seen = self.quiz.seen(model)
         return Evaluation(
             accuracies=self.quiz.answers(model, seen),
-            new_eyes=self.quiz.answers(self.old, seen, OLD_TASKS) if sight else {},
-            old_eyes=self.quiz.answers(model, self.seen, OLD_TASKS) if answering else {},
+            new_eyes=self.quiz.answers(self.old, seen, OLD_TASKS) if old_reader else {},
+            old_eyes=self.quiz.answers(model, self.seen, OLD_TASKS) if old_eyes else {},
             cosine=self._cosine(model),
             drift=self._drift(model),
         )
@@ -283,7 +283,7 @@ class Context:
         def read() -> Evaluation:
             # Grafts are half of the work: at the end of every arm, and all along where sight is compared.
             ended = trainer.state.global_step == steps
-            return observer.read(model, sight=ended or arm.sighted, answering=ended)
+            return observer.read(model, old_reader=ended or arm.sighted, old_eyes=ended)
 
         readings = Readings(read, max(1, steps // self.scale.evaluations), first=False)
         trainer.add_callback(readings)
