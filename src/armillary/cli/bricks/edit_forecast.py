@@ -116,19 +116,10 @@ def forecast_section(forecasts: Sequence[Forecast]) -> Section:
     beyond = [forecast for forecast in forecasts if forecast.agreement.estimate > forecast.null.upper]
     better = [row for row in forecasts if row.agreement.estimate > row.same_tokens.estimate]
     rows: list[list[Cell]] = [
-        [
-            row.relation,
-            row.prompt,
-            row.predicted,
-            row.raised,
-            row.measured,
-            row.agreement.estimate,
-            row.null.lower,
-            row.null.upper,
-            row.same_tokens.estimate,
-        ]
+        [row.relation, row.prompt, row.predicted, row.raised, row.measured, row.agreement.estimate, row.null.lower,
+         row.null.upper, row.same_tokens.estimate]
         for row in forecasts
-    ]
+    ]  # fmt: skip
     return Section(
         id="forecast",
         title="Where the edit spills over, and whether that was foretold",
