@@ -17,7 +17,11 @@ def main() -> None:
     tiny = tiny_vision("llava")
     batch = tiny.batch(8)
     rows = [{name: value[i] for name, value in batch.items()} for i in range(8)]
-    arms = {"fine-tuning": {"projection": "none", "visual_align_weight": 0.0}, "MDGD": {"preset": "recommended"}}
+    arms = {
+        "fine-tuning": {"projection": "none", "visual_align_weight": 0.0},
+        "MDGD": {"preset": "paper"},
+        "task gradient through text alone": {"preset": "recommended"},
+    }
     for name, settings in arms.items():
         watch = VisualRankCallback([batch], every=10)
         with tempfile.TemporaryDirectory() as folder:

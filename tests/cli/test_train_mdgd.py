@@ -38,7 +38,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, vlm: Path) -> Path:
     """A finished run, shared by what only reads it."""
     folder = tmp_path_factory.mktemp("whole")
     shutil.copytree(vlm, folder / "vlm")
-    config = write_toml(folder / "run.toml", tables(folder, "mdgd", {"log_erank_steps": 2}))
+    config = write_toml(folder / "run.toml", tables(folder, "mdgd", {"preset": "paper", "log_erank_steps": 2}))
     assert guarded(train_mdgd.run, [str(config)]) == 0
     return folder / "tuned"
 

@@ -54,7 +54,8 @@ def test_every_arm_trains(method: str, arm: str, tmp_path: Path) -> None:
     resting = {
         "feature_cd": {"language_model"},
         "language_cd": {"vision_tower", "projector"},
-        "text_gradient": {"projector"},  # which makes image tokens alone
+        "mdgd": {"projector"},  # the recommended preset; the projector makes image tokens alone
+        "text_gradient": {"projector"},
     }
     fixed = ({"vision_tower"} if method == "mdgd" else set()) | resting.get(arm, set())
     assert learnt == {"vision_tower", "projector", "language_model"} - fixed

@@ -18,12 +18,12 @@ MaskScore = Literal["decoupled_magnitude", "task_magnitude", "ratio", "random"]
 Preset = Literal["paper", "recommended"]
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"projection": "full", "visual_align_weight": 1.0},
-    "recommended": {"projection": "conflict", "visual_align_weight": 1.0},
+    "paper": {"projection": "full", "visual_align_weight": 1.0, "task_gradient": "all"},
+    "recommended": {"projection": "none", "visual_align_weight": 0.0, "task_gradient": "text"},
 }
-"""``paper`` removes the component along the drift whatever its sign, as its text says. ``recommended`` removes it only
-where it would raise the drift: in a small pilot the unsigned removal also deleted what lowered the drift, and forgot
-more than plain fine-tuning where there was no alignment."""
+"""``paper`` removes the component along the drift whatever its sign, and aligns, as its text says. ``recommended`` is
+the simplest way that kept the old tasks in our small models (docs/methods/mdgd.md): the task's gradient reaches the
+weights through text tokens alone, and no drift is measured."""
 
 _WORDS: dict[str, tuple[str, ...]] = {
     "projection": ("full", "conflict", "none"),
@@ -57,9 +57,10 @@ class MDGDSettings:
     projection_of: Literal["gradient", "update"] = "gradient"
     """``update`` projects what the optimiser adds, which Adam's scaling does not bend afterwards."""
 
-    task_gradient: TaskGradient = "all"
+    task_gradient: TaskGradient | None = None
     """Tokens through which the task's gradient reaches the weights: ``all``, or those of the ``text`` alone, for which
-    the keys and values of image tokens are constants. Ours, and the simplest thing that "decoupled" can mean."""
+    the keys and values of image tokens are constants, so that the connector rests. Ours, and the simplest thing that
+    "decoupled" can mean. Where it is left out beside a projection or a weight of one's own, ``all``."""
 
     visual_align_weight: float | None = None
     """Weight of the drift's own gradient, which pulls image states back; 0 for none."""
@@ -108,6 +109,8 @@ class MDGDSettings:
         """Fill in the preset and check every value. UsageError names the value and what is accepted."""
         if self.preset not in PRESETS:
             raise UsageError(f"preset must be 'paper' or 'recommended'; got {self.preset!r}.")
+        if self.task_gradient is None and (self.projection is not None or self.visual_align_weight is not None):
+            self.task_gradient = "all"
         for name, value in PRESETS[self.preset].items():
             if getattr(self, name) is None:
                 setattr(self, name, value)

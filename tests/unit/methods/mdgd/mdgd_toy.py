@@ -61,9 +61,10 @@ def padded(rows: Sequence[Row]) -> Row:
 
 
 def arguments(folder: Path, **changes: Any) -> MDGDConfig:
-    """Three steps of AdamW at a rate that moves the toy a little."""
+    """Three steps of AdamW at a rate that moves the toy a little, with both of the paper's parts."""
     return MDGDConfig(
         **{
+            "preset": "paper",
             "output_dir": str(folder),
             "per_device_train_batch_size": 2,
             "gradient_accumulation_steps": 2,

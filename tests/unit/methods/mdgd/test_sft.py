@@ -71,10 +71,13 @@ def test_the_settings_are_read_from_a_command_line(tmp_path: Path) -> None:
 
 
 def test_presets_fill_in_what_is_not_given() -> None:
-    for preset, projection in (("paper", "full"), ("recommended", "conflict")):
+    for preset, values in (("paper", ("full", 1, "all")), ("recommended", ("none", 0, "text"))):
         settings = MDGDSettings(preset=preset)
         settings.resolve()
-        assert settings.projection == projection and settings.align_weight == 1
+        assert (settings.projection, settings.align_weight, settings.task_gradient) == values
+    half = MDGDSettings(projection="conflict")
+    half.resolve()
+    assert (half.align_weight, half.task_gradient) == (0, "all"), "a projection of one's own means the whole gradient"
     own = MDGDSettings(preset="paper", visual_align_weight=0.0)
     own.resolve()
     assert own.projection == "full" and own.align_weight == 0 and own.reads_images
