@@ -100,13 +100,12 @@ ICN = MethodCard(
     ),
     finding=(
         "The ranks below the top are filled with tokens from the clusters of the top tokens, which are less "
-        "accurate there than others. Explored answers in the context did not move the query away from their keys;"
-        " whether navigation finds more correct answers is undecided."
+        "accurate there than others. Whether navigation finds more correct answers is undecided; that explored answers "
+        "move the query away is not judged yet against a list of the same class, the control that isolates it."
     ),
     evidence=(
         "spread holds",
         "spurious-in-cluster holds",
-        "navigation fails",
         "more-correct-answers undecided",
         "self-consistency undecided",
     ),
