@@ -172,9 +172,9 @@ def _kinship(families: Sequence[FamilyResult]) -> dict[str, Interval]:
         [second - first for first, second, *_ in strangers]
     )
     held_out = [family.held_out for family in families]
-    for worse in ("untrained", "other seed", "trained less"):
-        gaps = [losses[worse] - losses["base"] for losses in held_out]
-        named[f"zoo/held-out loss, {worse} minus base"] = across_seeds(gaps)
+    for first, second in (("base", "the grammar"), ("other seed", "base"), ("trained less", "base")):
+        gaps = [losses[first] - losses[second] for losses in held_out]
+        named[f"zoo/held-out loss, {first} minus {second}"] = across_seeds(gaps)
     tuned = [family.shifted["base"] - family.shifted["fine-tuned"] for family in families]
     named["zoo/shifted loss, base minus fine-tuned"] = across_seeds(tuned)
     return named

@@ -9,9 +9,9 @@ from armillary.cli.reproduce import Preset
 class ZooScale:
     """Size of the character models and of their training."""
 
-    steps: int = 200
+    steps: int = 400
     less: float = 0.25
-    """Share of the steps that "trained less" gets, with a schedule of its own."""
+    """Share of the steps that "trained less" and "other corpus" get, with a schedule of their own."""
 
     further: float = 0.05
     """Share of the steps that the fine-tuned copy gets on shifted text."""
@@ -37,10 +37,10 @@ class ZooScale:
 class Scale:
     """Sizes of one preset. More repeats and samples narrow the intervals and cost time in proportion."""
 
-    pairs: int = 12
+    pairs: int = 10
     """Pairs of tables of each kind, each with its own models: what their intervals rest on."""
 
-    repeats: int = 12
+    repeats: int = 10
     """Repeated runs of each pair, for the coverage of intervals."""
 
     table_samples: int = 2000
@@ -50,7 +50,7 @@ class Scale:
     tempering_pairs: int = 16
     sweeps: int = 400
     chains: int = 64
-    grid_pairs: int = 5
+    grid_pairs: int = 4
     grid_draws: int = 200_000
     replicates: int = 1000
     """Bootstrap resamples."""

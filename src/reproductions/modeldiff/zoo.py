@@ -84,7 +84,8 @@ def train(kind: Kind, seed: int, scale: ZooScale) -> dict[str, NDArray[Any]]:
     if kind not in KINDS:
         raise UsageError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
     rows_NT = corpus(other() if kind == "other corpus" else base(), scale.rows, scale.length, seed=seed)
-    steps = max(1, round(scale.steps * scale.less)) if kind == "trained less" else scale.steps
+    # What is far off is so after a quarter of the steps.
+    steps = max(1, round(scale.steps * scale.less)) if kind in ("trained less", "other corpus") else scale.steps
     own = 1000 * seed + {"base": 0, "trained less": 0, "other seed": 1, "other corpus": 2}[kind]
     with _one_thread():
         model = _untrained(scale, own)
@@ -173,6 +174,12 @@ def held_out(scale: ZooScale, n: int = 512, grammar: Grammar | None = None) -> I
     return corpus(grammar or base(), n, scale.length, seed=_HELD_OUT_SEED)
 
 
+def entropy(scale: ZooScale, n: int = 512) -> float:
+    """Nats per character of the rows of ``held_out`` by the base language itself: the least that a model can reach."""
+    texts = base().sample(n, scale.length, seed=_HELD_OUT_SEED)
+    return -float(np.mean([base().log_prob(text) for text in texts])) / scale.length
+
+
 def ratings(loaded: LoadedModel, ids_NL: NDArray[np.int64], grammar: Grammar) -> NDArray[np.float64]:
     """1.0 for each sequence of token ids (prefix not included) that begins a stream of the grammar, else 0.0."""
     texts: Sequence[str] = loaded.tokenizer.batch_decode(ids_NL.tolist())
@@ -219,7 +226,8 @@ class FamilyResult:
     """The models of one seed as Model-diff sees them."""
 
     held_out: dict[str, float]
-    """Nats per character of held-out text of the base language, by kind; also of an untrained model."""
+    """Nats per character of held-out text of the base language, by kind; also of an untrained model, and the least
+    that is possible, by the grammar."""
 
     shifted: dict[str, float]
     """The same of held-out text of the shifted language: the base model and its fine-tuned copy."""
@@ -283,7 +291,8 @@ def family(seed: int, seeds: Sequence[int], scale: Scale, store: Store) -> Famil
     learners["untrained"] = _opened(_untrained(scale.zoo, seed), "untrained")
     rows_NT, shifted_NT = held_out(scale.zoo), held_out(scale.zoo, grammar=shifted())
     return FamilyResult(
-        held_out={name: nats_per_character(model, rows_NT) for name, model in learners.items()},
+        held_out={name: nats_per_character(model, rows_NT) for name, model in learners.items()}
+        | {"the grammar": entropy(scale.zoo)},
         shifted={
             name: nats_per_character(model, shifted_NT)
             for name, model in (("base", base_model), ("fine-tuned", copies["fine-tuned"]))
