@@ -100,8 +100,8 @@ ICN = MethodCard(
     ),
     finding=(
         "The ranks below the top are filled with tokens from the clusters of the top tokens, which are less "
-        "accurate there than others. Whether navigation finds more correct answers is undecided; that explored answers "
-        "move the query away is not judged yet against a list of the same class, the control that isolates it."
+        "accurate there than others. Whether navigation finds more correct answers is undecided; that explored "
+        "answers move the query away is not judged yet against a list of the same class, the control that isolates it."
     ),
     evidence=(
         "spread holds",
