@@ -156,20 +156,19 @@ BRICKS = MethodCard(
         "in it, adapters are added to it, and parts can be routed, merged, edited and grown without touching the rest."
     ),
     finding=(
-        "Every layer has neurons that tell a capability, their sets are apart, averaging adapters keeps most of "
-        "what each could do and subtracting one takes its ability away. But switching off a capability's neurons "
-        "does not hurt it most, and leaving neurons or experts out costs quality and saves no computation at "
-        "equal quality."
+        "Every layer has neurons that tell a capability, their sets are further apart than chance makes them, and "
+        "neurons that act together collect them; averaging adapters keeps most of what each could do, and "
+        "subtracting one takes its ability away. But leaving out most neurons, or most experts of a partition made "
+        "without training, costs quality."
     ),
     evidence=(
         "functional-neurons holds",
         "sets-are-apart holds",
+        "partitionable holds",
         "merging holds",
         "subtracting holds",
-        "knockout-is-specific fails",
         "masking-is-free fails",
         "routing-keeps-quality fails",
-        "saves-computation fails",
     ),
     commands=(
         "armillary bricks profile smollm2-135m-instruct",

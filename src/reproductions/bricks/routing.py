@@ -60,7 +60,7 @@ def experts(context: Context) -> dict[str, Interval]:
             null.append(np.mean([cell.null_functional_P for cell in drawn], axis=0))
             cells += drawn
         measures[f"experts/functional experts, {kind}"] = across_seeds(
-            numbers, how=f"one partition, {len(numbers)} draws of texts"
+            numbers, within=(0, np.inf), how=f"one partition, {len(numbers)} draws of texts"
         )
         beyond = float(np.mean([cell.p_of_number <= BEYOND for cell in cells]))
         measures[f"experts/capabilities beyond chance, {kind}"] = Interval(
