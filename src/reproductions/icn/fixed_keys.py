@@ -31,7 +31,11 @@ RATES: dict[str, tuple[type[torch.optim.Optimizer], float]] = {
     "SGD 0.001": (torch.optim.SGD, 0.001),
     "SGD 0.01": (torch.optim.SGD, 0.01),
 }
-"""Optimisers with their rates, chosen on pilots of other targets; the first is that of the nearest-key measures."""
+"""Optimisers with their rates; the first is that of the nearest-key measures.
+
+Pilots of other targets reached the target with Adam at 1e-5 (35 steps) and 1e-4 (5), and with SGD at 0.01 (4); 3e-5
+lies between, and 0.001 is a tenth, neither tried on them. The control says whether the target was learned.
+"""
 
 LIKELY = 0.5
 """Training stops once the target has this probability after each training prompt."""
