@@ -7,12 +7,13 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from armillary.cards import CARDS
 from armillary.cli.dispatch import Command
 from armillary.cli.main import COMMANDS
-from armillary.cli.methods import measured, verdict_counts
+from armillary.cli.methods import measured as measured_now, verdict_counts
 from armillary.errors import UsageError
 from armillary.files import read_toml, write_atomic
 from armillary.models.packaged import PACKAGED
@@ -20,6 +21,9 @@ from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
 
 Rows = Sequence[Sequence[str]]
+
+# Each page looks through all records; to read them is most of the work.
+measured = cache(measured_now)
 
 
 def markers(name: str) -> tuple[str, str]:
