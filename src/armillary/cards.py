@@ -127,13 +127,12 @@ MODELDIFF = MethodCard(
         "inputs that at least one of them finds plausible and on which they disagree, by how much, with examples."
     ),
     finding=(
-        "Where the inputs can be enumerated the estimated counts match the exact ones, both directions see the "
-        "same overlap, and the difference spreads with the size of weight noise; but it did not order models by "
-        "descent, nor tell a perturbed copy from a model trained independently."
+        "Where the inputs can be enumerated the estimated counts match the exact ones, and the difference spreads with "
+        "the size of weight noise; but it did not order models by descent, nor tell a perturbed copy from a model "
+        "trained independently: `modeldiff lineage` reads the weights for that."
     ),
     evidence=(
         "exact holds",
-        "one-overlap holds",
         "noise-ladder holds",
         "kinship fails",
         "copies fails",
