@@ -19,11 +19,7 @@ from armillary.records.claims import Verdict
 from armillary.records.record import RunRecord
 
 ROOT = Path(__file__).parents[2]
-<<<<<<< HEAD
-TO_MEND = {"lincorr", "mdgd", "modeldiff", "vector_icl"}
-=======
-TO_MEND = {"bricks", "lincorr", "mdgd", "vector_icl"}
->>>>>>> ee22572 (Model-diff's page and card say that its record is older than its rules, and lean on nothing it could not show)
+TO_MEND = {"lincorr", "mdgd", "vector_icl"}
 """Pages with figures still typed by hand; one that has mended them leaves the list."""
 
 each_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
