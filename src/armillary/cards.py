@@ -191,18 +191,23 @@ MDGD = MethodCard(
         "them."
     ),
     finding=(
-        "Fine-tuning destroys visual skills and lowers the effective rank of the image states; MDGD keeps the "
-        "rank, at less than two plain steps. But taking the drift's direction out does not help by itself, MDGD "
-        "does not keep more than simple ways of forgetting less, and whether it keeps the skills is undecided."
+        "What fine-tuning forgets is sight: image states become illegible to the model as it was, and their effective "
+        "rank falls. MDGD keeps skills and rank at less than two plain steps, but letting no task gradient through "
+        "image tokens, or alignment alone, keeps the skills too. What taking the drift's direction out adds, and "
+        "whether MDGD keeps more than simple ways of forgetting less, is undecided."
     ),
     evidence=(
-        "forgetting-exists holds",
+        "visual-forgetting holds",
+        "mostly-visual holds",
         "rank-falls holds",
+        "retains holds",
         "rank-kept holds",
         "cost holds",
-        "projection-contributes fails",
-        "beats-simple-controls fails",
-        "retains undecided",
+        "text-gradient-retains holds",
+        "align-retains holds",
+        "projection-alone undecided",
+        "projection-beside-alignment undecided",
+        "beats-simple-controls undecided",
     ),
     commands=(
         "armillary train mdgd examples/train_mdgd.toml",
