@@ -7,7 +7,7 @@ import pytest
 
 import reproductions
 from armillary.numerics.intervals import Interval
-from armillary.records.claims import Claim, Rule, judge
+from armillary.records.claims import Claim, judge
 
 
 def claims() -> dict[str, Claim]:
@@ -29,9 +29,9 @@ each_claim = pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS.keys()
 
 @each_claim
 def test_a_claim_names_its_controls_its_null_and_one_condition(claim: Claim) -> None:
-    assert claim.controls and all(control.what.strip() for control in claim.controls)
-    assert claim.null.strip() and claim.rule.strip()
-    assert isinstance(claim.decide, Rule) and claim.decide.single
+    """That there are some, ``Claim`` itself asks; that they say something is asked here."""
+    assert all(len(control.what.split()) > 2 for control in claim.controls)
+    assert len(claim.null.split()) > 1 and claim.rule.strip() and claim.decide.needs
 
 
 @each_claim
@@ -47,7 +47,6 @@ def test_a_claim_is_never_decided_where_a_control_fails(claim: Claim) -> None:
 @each_claim
 def test_a_claim_can_hold_fail_and_be_undecided(claim: Claim) -> None:
     """A condition that intervals of no kind settle, or settle one way only, is no condition."""
-    assert isinstance(claim.decide, Rule)
     values = sorted({limit + shift for limits in claim.decide.limits.values() for limit in limits
                      for shift in (-1.0, -1e-3, 0.0, 1e-3, 1.0)} or {-1.0, 0.0, 1.0})  # fmt: skip
     verdicts = {

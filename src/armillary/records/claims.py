@@ -6,7 +6,7 @@ an effect of nothing would give, and one condition on intervals.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from armillary.numerics.intervals import Interval
 
@@ -21,7 +21,7 @@ Measures = Mapping[str, Interval]
 
 @dataclass(frozen=True)
 class Rule:
-    """One condition on intervals: a claim is settled only where a whole interval is on one side."""
+    """One condition on intervals, or the same on several: settled only where a whole interval is on one side."""
 
     needs: tuple[str, ...]
     """The measures that it reads."""
@@ -30,9 +30,6 @@ class Rule:
 
     limits: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """The numbers that each measure is held against, so that it is shown to the digits that decide."""
-
-    single: bool = True
-    """Whether it is one condition: on one measure, or the same on each of several baselines."""
 
     def __call__(self, measures: Measures) -> Verdict:
         return self.decide(measures)
@@ -74,13 +71,13 @@ class Claim:
     rule: str
     """The rule of ``decide`` in words, with the reason for its number."""
 
-    decide: Callable[[Measures], Verdict]
-    """From the measures that it names to the verdict."""
+    decide: Rule
+    """The one condition that decides."""
 
-    controls: tuple[Control, ...] = ()
+    controls: tuple[Control, ...]
     """What must have succeeded first; ``no_control`` where nothing must."""
 
-    null: str = ""
+    null: str
     """What an effect of nothing would give, and how that was drawn: permuted labels, random weights, a baseline."""
 
     needs: tuple[str, ...] = ()
@@ -89,9 +86,14 @@ class Claim:
     @property
     def names(self) -> tuple[str, ...]:
         """Every measure that decides, stands for a control or is shown, in this order."""
-        own = self.decide.needs if isinstance(self.decide, Rule) else ()
         controls = [name for control in self.controls if control.rule for name in control.rule.needs]
-        return tuple(dict.fromkeys((*own, *controls, *self.needs)))
+        return tuple(dict.fromkeys((*self.decide.needs, *controls, *self.needs)))
+
+    def __post_init__(self) -> None:
+        if not self.controls or not self.null.strip():
+            raise ValueError(
+                f"Claim {self.id!r} must name what had to succeed first (or no_control with the reason) and its null."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +136,7 @@ def judge(claims: Sequence[Claim], measures: Measures, notes: Mapping[str, str] 
     control that does not hold is undecided, whatever its rule would say.
 
     Raises:
-        ValueError: two claims share an id, a note belongs to no claim, or a rule gave no verdict.
+        ValueError: two claims share an id, or a note belongs to no claim.
     """
     notes = notes or {}
     ids = [claim.id for claim in claims]
@@ -169,10 +171,6 @@ def _judge(claim: Claim, measures: Measures, note: str) -> ClaimResult:
         else:
             verdict = claim.decide(measured)
             reason = "interval too wide" if verdict == "undecided" else ""
-        if verdict not in get_args(Verdict):
-            raise ValueError(
-                f"The rule of claim {claim.id!r} gave {verdict!r}; accepted: {', '.join(get_args(Verdict))}."
-            )
     return ClaimResult(
         id=claim.id,
         statement=claim.statement,
@@ -193,7 +191,7 @@ def _limits(claim: Claim) -> dict[str, list[float]]:
     rules = [claim.decide, *(control.rule for control in claim.controls)]
     limits: dict[str, list[float]] = {}
     for rule in rules:
-        for name, numbers in (rule.limits if isinstance(rule, Rule) else {}).items():
+        for name, numbers in (rule.limits if rule else {}).items():
             limits.setdefault(name, []).extend(number for number in numbers if number not in limits[name])
     return limits
 
@@ -277,19 +275,3 @@ def _each(
         return settled(holds=all(map(holds, intervals)), fails=any(map(fails, intervals)))
 
     return Rule(tuple(names), decide, dict.fromkeys(names, limits))
-
-
-def reading(*names: str) -> Callable[[Callable[..., Verdict]], Rule]:
-    """Makes the function below it the rule that is given the intervals of these measures, in this order."""
-    return lambda decide: Rule(names, lambda m: decide(*(m[name] for name in names)), single=len(names) == 1)
-
-
-def every(*rules: Rule) -> Rule:
-    """Fails when one rule does, holds when all do."""
-
-    def decide(m: Measures) -> Verdict:
-        verdicts = {rule(m) for rule in rules}
-        return settled(holds=verdicts == {"holds"}, fails="fails" in verdicts)
-
-    limits = {name: numbers for rule in rules for name, numbers in rule.limits.items()}
-    return Rule(tuple(name for rule in rules for name in rule.needs), decide, limits, single=len(rules) == 1)

@@ -1,7 +1,7 @@
 """A claim is judged by its own rule, and never from measures that are missing."""
 
 import math
-from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -19,24 +19,22 @@ from armillary.records.claims import (
     beyond,
     equal,
     equal_each,
-    every,
     judge,
     no_control,
-    reading,
     settled,
     short_of,
 )
 
 
-def above_half(measures: Mapping[str, Interval]) -> Verdict:
-    low, high = measures["r"].low, measures["r"].high
-    assert low is not None and high is not None
-    return "holds" if low > 0.5 else "fails" if high < 0.5 else "undecided"
-
-
-def claim(name: str = "c") -> Claim:
+def claim(name: str = "c", *controls: Control) -> Claim:
     return Claim(
-        id=name, statement="r is high", quantity="r", rule="low end above 0.5", decide=above_half, needs=("r",)
+        id=name,
+        statement="r is high",
+        quantity="r",
+        rule="above 0.5",
+        decide=above("r", 0.5),
+        controls=controls or no_control("nothing need succeed"),
+        null="0.5",
     )
 
 
@@ -60,20 +58,16 @@ def about(estimate: float, half: float = 0.01) -> Interval:
     return Interval(estimate=estimate, low=estimate - half, high=estimate + half)
 
 
-def controlled(*controls: Control) -> Claim:
-    return Claim(id="c", statement="", quantity="", rule="", decide=above("r", 0.5), controls=controls)
-
-
 @pytest.mark.parametrize("value", [0.1, 0.5, 0.9])
 def test_a_control_that_does_not_hold_decides_before_the_rule(value: float) -> None:
     """Whatever the rule would say; not to have been shown to hold is enough."""
     learned = Control(what="the task was learned", rule=above("target", 0.2))
     for target in (0.1, 0.2):
-        (result,) = judge([controlled(learned)], {"r": about(value), "target": about(target, 0.05)})
+        (result,) = judge([claim("c", learned)], {"r": about(value), "target": about(target, 0.05)})
         assert result.outcome == "undecided: control failed"
         assert result.note == "Not so: the task was learned."
         assert [control.held for control in result.controls] == [False]
-    (result,) = judge([controlled(learned)], {"r": about(value), "target": about(0.9)})
+    (result,) = judge([claim("c", learned)], {"r": about(value), "target": about(0.9)})
     assert result.outcome == {0.1: "fails", 0.5: "undecided: interval too wide", 0.9: "holds"}[value]
 
 
@@ -81,11 +75,11 @@ def test_undecided_says_why_and_a_small_model_comes_first() -> None:
     small = Control(what="the model knows it", rule=above("knows"), otherwise="model too small")
     edit = Control(what="the edit took", rule=above("took"))
     measures = {"r": about(0.9), "knows": about(-1), "took": about(-1)}
-    assert judge([controlled(edit, small)], measures)[0].reason == "model too small"
-    assert judge([controlled(edit)], measures)[0].reason == "control failed"
+    assert judge([claim("c", edit, small)], measures)[0].reason == "model too small"
+    assert judge([claim("c", edit)], measures)[0].reason == "control failed"
     # A control that was not measured is no control.
-    assert judge([controlled(edit)], {"r": about(0.9)})[0].verdict == "not tested"
-    assert judge([controlled(*no_control("a time"))], measures)[0].outcome == "holds"
+    assert judge([claim("c", edit)], {"r": about(0.9)})[0].verdict == "not tested"
+    assert judge([claim("c", *no_control("a time"))], measures)[0].outcome == "holds"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +97,7 @@ def test_a_condition_is_settled_by_a_whole_interval(
 ) -> None:
     for (low, high), verdict in ((holds, "holds"), (fails, "fails"), (wide, "undecided")):
         assert rule({"r": Interval(estimate=(low + high) / 2, low=low, high=high)}) == verdict
-    assert rule.needs == ("r",) and rule.limits["r"] and rule.single
+    assert rule.needs == ("r",) and rule.limits["r"]
 
 
 def test_a_wide_interval_around_equality_decides_nothing() -> None:
@@ -120,16 +114,15 @@ def test_a_drawn_null_is_held_against_its_whole_interval() -> None:
 
 def test_one_condition_on_several_measures_holds_for_all_and_fails_for_one() -> None:
     rule = above_each(["a", "b"])
-    assert rule({"a": about(1), "b": about(1)}) == "holds" and rule.single
+    assert rule({"a": about(1), "b": about(1)}) == "holds"
     assert rule({"a": about(1), "b": about(-1)}) == "fails"
     assert rule({"a": about(1), "b": about(0)}) == "undecided"
     assert below_each(["a", "b"])({"a": about(-1), "b": about(-1)}) == "holds"
     assert equal_each(["a", "b"], 0.1)({"a": about(0), "b": about(1)}) == "fails"
-    assert not every(above("a"), above("b")).single
 
 
 def test_a_result_keeps_the_numbers_that_its_measures_were_held_against() -> None:
-    (result,) = judge([controlled(Control(what="", rule=above("r", 0.2)))], {"r": about(0.9)})
+    (result,) = judge([claim("c", Control(what="", rule=above("r", 0.2)))], {"r": about(0.9)})
     assert result.limits == {"r": [0.5, 0.2]}
 
 
@@ -138,19 +131,12 @@ def test_mistakes_in_the_claims_are_refused() -> None:
         judge([claim(), claim()], {})
     with pytest.raises(ValueError, match="belong to no claim"):
         judge([claim()], {}, {"d": "?"})
-    wrong = Claim(id="w", statement="", quantity="", rule="", decide=lambda _: "maybe", needs=())  # type: ignore[arg-type,return-value]
-    with pytest.raises(ValueError, match="gave 'maybe'; accepted: holds, fails, undecided, not tested"):
-        judge([wrong], {})
+    for wrong in ({"controls": ()}, {"null": " "}):
+        with pytest.raises(ValueError, match="had to succeed first"):
+            replace(claim(), **wrong)
 
 
-def test_a_rule_is_given_the_intervals_that_it_names_in_their_order() -> None:
-    @reading("high", "low")
-    def higher(high: Interval, low: Interval) -> Verdict:
-        return settled(holds=high.lower > low.upper, fails=high.upper <= low.lower)
-
-    claim = Claim(id="a", statement="", quantity="", rule="", decide=higher, needs=("shown",))
-    assert claim.names == ("high", "low", "shown")
-    measures = {"low": Interval(estimate=1), "high": Interval(estimate=2), "shown": Interval(estimate=0)}
-    assert judge([claim], measures)[0].verdict == "holds"
-    assert judge([claim], measures | {"low": Interval(estimate=3)})[0].verdict == "fails"
+def test_a_claim_names_the_measures_that_decide_then_those_of_controls_then_those_shown() -> None:
+    control = Control(what="learned", rule=above("target"))
+    assert replace(claim("c", control), needs=("shown", "r")).names == ("r", "target", "shown")
     assert settled(holds=True, fails=True) == "fails" and settled(holds=False, fails=False) == "undecided"
