@@ -97,7 +97,9 @@ def claims_table(method: str, results: Path) -> str:
             note = f"<br>{claim.note}" if claim.note else ""
             controls = [f"Control: {control.what}." for control in claim.controls]
             rule = "<br>".join([claim.rule, *([f"Null: {claim.null}"] if claim.null else []), *controls])
-            rows.append([claim.statement, claim.paper, model, f"**{claim.outcome}**", numbers + note, rule])
+            # Every claim names its null by now, so one without is of a record that waits to be run again.
+            verdict = f"**{claim.outcome}**" if claim.null else f"{claim.outcome}, by an earlier rule"
+            rows.append([claim.statement, claim.paper, model, verdict, numbers + note, rule])
     return table(["claim", "paper", "model", "verdict", "measured", "rule, null, controls"], rows)
 
 

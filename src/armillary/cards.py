@@ -127,8 +127,8 @@ MODELDIFF = MethodCard(
         "inputs that at least one of them finds plausible and on which they disagree, by how much, with examples."
     ),
     finding=(
-        "Where the inputs can be enumerated the estimated counts match the exact ones, and the difference spreads with "
-        "the size of weight noise; but it did not order models by descent, nor tell a perturbed copy from a model "
+        "Where the inputs can be enumerated the estimated counts match the exact ones, and the difference spreads "
+        "with the size of weight noise; but it did not order models by descent, nor tell a perturbed copy from a model "
         "trained independently: `modeldiff lineage` reads the weights for that."
     ),
     evidence=(

@@ -44,10 +44,12 @@ def measured(method: str, results: Path) -> dict[str, RunRecord]:
 
 
 def verdict_counts(record: RunRecord) -> str:
-    """ "5 hold, 1 fails, 2 undecided" """
+    """ "5 hold, 1 fails, 2 undecided"; "by earlier rules" where the claims have no controls, as in older records."""
     counts = {kind: sum(claim.verdict == kind for claim in record.claims) for kind in get_args(Verdict)}
     plural = {"holds": "hold", "fails": "fail"}
     words = [f"{count} {kind if count == 1 else plural.get(kind, kind)}" for kind, count in counts.items() if count]
+    if record.claims and not any(claim.null for claim in record.claims):
+        words.append("by earlier rules, without controls")
     return ", ".join(words) or "no claims"
 
 
