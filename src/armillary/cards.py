@@ -228,17 +228,19 @@ COMMIT = MethodCard(
         "than the other; measuring this balance on line and setting the two learning rates by it speeds learning up."
     ),
     finding=(
-        "At equal rates one component moves the output more, such imbalance costs loss, and CoMMIT ends lower "
-        "than constant rates and both kinds of coordinate descent. From rates far too low it repairs those of the"
-        " language model, not those of the encoder, and the auxiliary regulariser does not do what the paper "
-        "says."
+        "At equal rates one component moves the output more, such imbalance costs loss, and CoMMIT-CLR ends at a lower "
+        "loss than constant rates and both kinds of coordinate descent; whether with more right answers is undecided. "
+        "From rates far too low it repairs those of the language model by loss, not those of the encoder, and takes "
+        "back only a part of the imbalance. A regulariser of ours in place of the paper's does not help."
     ),
     evidence=(
         "unbalanced-at-equal-rates holds",
         "imbalance-hurts holds",
         "beats-baselines holds",
+        "answers-better undecided",
         "repairs-slow-llm holds",
         "repairs-slow-encoder fails",
+        "mends-the-imbalance fails",
         "regulariser-adds fails",
     ),
     commands=(
