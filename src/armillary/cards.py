@@ -228,9 +228,9 @@ COMMIT = MethodCard(
         "than the other; measuring this balance on line and setting the two learning rates by it speeds learning up."
     ),
     finding=(
-        "At equal rates one component moves the output more, such imbalance costs loss, and CoMMIT-CLR ends at a lower "
-        "loss than constant rates and both kinds of coordinate descent; whether with more right answers is undecided. "
-        "From rates far too low it repairs those of the language model by loss, not those of the encoder, and takes "
+        "At equal rates one component moves the output more, such imbalance costs loss, and CoMMIT-CLR ends at a "
+        "lower loss than constant rates and both kinds of coordinate descent, but whether with more right "
+        "answers is not decided. From rates far too low it repairs those of the language model by loss, not those of the encoder, and takes "
         "back only a part of the imbalance. A regulariser of ours in place of the paper's does not help."
     ),
     evidence=(
