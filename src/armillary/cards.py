@@ -230,7 +230,8 @@ COMMIT = MethodCard(
     finding=(
         "At equal rates one component moves the output more, such imbalance costs loss, and CoMMIT-CLR ends at a "
         "lower loss than constant rates and both kinds of coordinate descent, but whether with more right "
-        "answers is not decided. From rates far too low it repairs those of the language model by loss, not those of the encoder, and takes "
+        "answers is not decided. "
+        "From rates far too low it repairs those of the language model by loss, not those of the encoder, and takes "
         "back only a part of the imbalance. A regulariser of ours in place of the paper's does not help."
     ),
     evidence=(
