@@ -25,7 +25,7 @@ TOLERANCE = 1e-5
 
 TIMED = (
     "saving/time ratio", "claims.saves-computation[0]", "overhead/time ratio", "claims.overhead[0]",
-    "cost/copy over plain", "cost/cached over plain", "claims.cost[0]",
+    "cost/copy over plain", "cost/cached over plain", "cost/text_gradient over plain", "claims.cost[0]",
     "growth/largest logit difference", "growth/logit difference over the model's own rounding",
 )  # fmt: skip
 """What is read from the clock, or is itself rounding, and the verdicts that rest on it: no two machines agree."""
