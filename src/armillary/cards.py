@@ -127,15 +127,19 @@ MODELDIFF = MethodCard(
         "inputs that at least one of them finds plausible and on which they disagree, by how much, with examples."
     ),
     finding=(
-        "Where the inputs can be enumerated the estimated counts match the exact ones, and the difference spreads "
-        "with the size of weight noise; but it did not order models by descent, nor tell a perturbed copy from a model "
-        "trained independently: `modeldiff lineage` reads the weights for that."
+        "Counted against enumeration, samples tell the truth only when each is weighed by what it stands for; then "
+        "both directions see one overlap, and the intervals of default windows cover. Copies are told from models "
+        "trained independently by their weights (`modeldiff lineage`). But by predictions alone they are not, and the "
+        "difference does not order models by descent; whether every count is right within a hundredth is undecided."
     ),
     evidence=(
-        "exact holds",
-        "noise-ladder holds",
+        "weights-matter holds",
+        "one-overlap holds",
+        "default-windows holds",
+        "lineage holds",
         "kinship fails",
         "copies fails",
+        "exact undecided",
     ),
     commands=(
         "armillary modeldiff smollm2-135m-instruct my-tuned-model",

@@ -115,7 +115,7 @@ def _sizes(loaded: LoadedModel) -> tuple[tuple[float, float], tuple[float, float
     sums = {True: [0.0, 0.0], False: [0.0, 0.0]}
     for parameter in loaded.model.parameters():
         part = sums[parameter is loaded.anatomy.head.weight]
-        part[0] += float(parameter.double().square().sum())
+        part[0] += float(parameter.detach().double().square().sum())
         part[1] += parameter.numel()
     (head, blocks) = ((total**0.5, number**0.5) for total, number in (sums[True], sums[False]))
     return head, blocks
@@ -129,7 +129,7 @@ def _taught(context: Context, target: int, optimiser: str, near: Tensor, others:
     moved, size = [0.0, 0.0], [0.0, 0.0]
     for old, new in zip(loaded.model.parameters(), model.parameters(), strict=True):
         part = int(new is not taught.anatomy.head.weight)
-        moved[part] += float((new.detach() - old).double().square().sum())
+        moved[part] += float((new.detach() - old.detach()).double().square().sum())
         size[part] += float(old.detach().double().square().sum())
     swapped = swapped_logits(loaded, taught)
     # Less their mean: a shift of all logits changes no probability.
