@@ -19,9 +19,6 @@ from armillary.records.claims import Verdict
 from armillary.records.record import RunRecord
 
 ROOT = Path(__file__).parents[2]
-TO_MEND = {"lincorr", "mdgd", "vector_icl"}
-"""Pages with figures still typed by hand; one that has mended them leaves the list."""
-
 each_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 
 
@@ -146,7 +143,7 @@ def test_figures_in_the_sentences_of_a_page_come_from_records(card: MethodCard) 
     for name in ("claims", *(f"claims of {name}" for name in card.experiments)):
         text = with_part(text, name, "")
     typed = re.findall(r"[-\d.]+ (?:points? |% )?\[[-+\d., %]+\]", FIGURE.sub("", text))
-    assert card.name in TO_MEND or not typed, typed
+    assert not typed
 
 
 def test_a_figure_is_filled_from_its_record(tmp_path: Path) -> None:
