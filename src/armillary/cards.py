@@ -217,7 +217,7 @@ MDGD = MethodCard(
         "armillary train mdgd examples/train_mdgd.toml",
         "armillary reproduce mdgd --preset laptop",
     ),
-    evidence_models="small models trained here",
+    evidence_models="small models trained here (3 layers of width 96)",
     experiments=("mdgd_real",),
 )
 
@@ -252,7 +252,7 @@ COMMIT = MethodCard(
         "armillary train commit examples/train_commit.toml",
         "armillary reproduce commit --preset laptop",
     ),
-    evidence_models="small models trained here",
+    evidence_models="small models trained here (2 layers of width 64)",
     experiments=("commit_real",),
 )
 

@@ -1,6 +1,7 @@
 """Commands that only read records and cards: report, replay, list, show."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ def record(**changes: Any) -> RunRecord:
 
 
 def claim(id: str, verdict: Any) -> ClaimResult:
-    return ClaimResult(id=id, statement=f"Statement of {id}.", paper="", quantity="q", rule="r", verdict=verdict)
+    return ClaimResult(
+        id=id, statement=f"Statement of {id}.", paper="", quantity="q", rule="r", null="0", verdict=verdict
+    )
 
 
 @pytest.fixture
@@ -147,6 +150,8 @@ def test_show_tells_measured_verdicts(tmp_path: Path, capsys: Capture) -> None:
     assert list(found) == ["m"] and verdict_counts(found["m"]) == "2 hold, 1 fails"
     assert main(["show", "lincorr", "--results", str(tmp_path)]) == 0
     assert "Measured on m: 2 hold, 1 fails." in capsys.readouterr().out
+    old = [replace(judged, null="") for judged in claims]
+    assert verdict_counts(record(claims=old)) == "2 hold, 1 fails, by earlier rules, without controls"
     assert main(["show", "lincorr", "--results", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verdicts"] == {"m": {"one": "holds", "two": "fails", "three": "holds"}}
 

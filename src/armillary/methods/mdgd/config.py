@@ -133,6 +133,8 @@ class MDGDSettings:
             )
         if self.mask_ratio < 1 and self.projection_of == "update":
             raise UsageError("projection_of='update' moves every entry, so it can't be used with mask_ratio below 1.")
+        if self.projection_of == "update" and self.projection == "none":
+            raise UsageError("projection_of='update' needs a projection; accepted: projection='full' or 'conflict'.")
 
     @property
     def align_weight(self) -> float:

@@ -18,7 +18,7 @@ from .mdgd_toy import make, run, weights
         {"reference": "copy", "preset": "paper"},
         {"reference": "cache", "mask_ratio": 0.2, "mask_batches": 2},
         {"reference": "copy", "projection": "full", "projection_direction": "random", "visual_align_weight": 0.5},
-        {"reference": "cache", "projection_of": "update"},
+        {"reference": "cache", "projection_of": "update", "projection": "conflict"},
     ],
     ids=["copy", "cache and mask", "random direction", "update"],
 )

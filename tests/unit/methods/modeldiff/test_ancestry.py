@@ -252,7 +252,7 @@ def test_probability_zero_is_no_copy() -> None:
 
 def test_the_area_under_the_curve_is_the_recorded_one() -> None:
     record = json.loads(Path("results/modeldiff-laptop-smollm2-135m-instruct.json").read_text())
-    assert round(record["measures"]["zoo/AUC of copies against independent models"]["estimate"], 3) == AUC
+    assert round(record["measures"]["zoo/AUC by spread, copies against independent models"]["estimate"], 3) == AUC
 
 
 def test_known_derivations_are_noise_and_rounding() -> None:
