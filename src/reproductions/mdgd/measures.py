@@ -67,8 +67,8 @@ def rank_change(ranks: Sequence[VisualRank], before: Sequence[VisualRank]) -> fl
 
 
 def drift(ranks: Sequence[VisualRank]) -> float:
-    """Relative drift of image states, mean over all layers but the last."""
-    return float(np.mean([reading.drift or 0.0 for reading in but_last(ranks)]))
+    """Relative drift of image states, mean over all layers but the last; NaN where it was not read."""
+    return float(np.mean([np.nan if reading.drift is None else reading.drift for reading in but_last(ranks)]))
 
 
 def judged_rate(pilot: Mapping[str, Sequence[float]]) -> str:
@@ -113,8 +113,8 @@ def measures(
             f"{name}/sight kept beyond fine_tuning": across_seeds(
                 [kept_beyond(seed, name, "fine_tuning", old_reader=True) for seed in seeds]
             ),
-            f"{name}/rank kept beyond fine_tuning": over_seeds(
-                lambda seed, name=name: _rank(seed, name) - _rank(seed, "fine_tuning")  # type: ignore[misc]
+            f"{name}/rank kept beyond fine_tuning": across_seeds(
+                [_rank(seed, name) - _rank(seed, "fine_tuning") for seed in seeds]
             ),
         }
     measured["masked/target beyond paper"] = over_seeds(lambda seed: _target(seed, "masked") - _target(seed, "paper"))

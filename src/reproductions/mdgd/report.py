@@ -186,7 +186,9 @@ def _numbers(values: Sequence[float]) -> str:
 def real_figures(seeds: Sequence[RealSeed]) -> dict[str, Figure]:
     """By claim of the given model: drift and rank of the image states by layer, at the end of each arm."""
     return {
-        "real-drift-follows": _lines(seeds, "Relative drift by layer", lambda reading: reading.drift or 0.0),
+        "real-drift-follows": _lines(
+            seeds, "Relative drift by layer", lambda reading: np.nan if reading.drift is None else reading.drift
+        ),
         "real-retains": _lines(seeds, "Effective rank over images by layer", lambda reading: reading.dataset_centred),
     }
 
