@@ -11,7 +11,7 @@ TASKS = ("code", "german", "mathematics")
 OTHERS = ("code", "knowledge")
 """Old text that a model grown on German is looked at with."""
 
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 """Of adapters and of new neurons: the one that teaches most on a pilot of the same model, on other texts, is taken."""
 
 ACTIVATION_LEVEL, MAGNITUDE_LEVEL = 0.7, 0.8
