@@ -41,9 +41,16 @@ class ReproduceSettings(ModelSettings):
     model: OtherModel = None
     """Model to judge on; by default those of the preset, one record each."""
 
+    image_model: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Of mdgd_real: what `armillary train connector` made of this model (DIR/model), where it already stands."""
+
     def models(self) -> dict[str, str]:
         """The one model that is judged on."""
         return {"model": str(self.model)}
+
+    def files(self) -> dict[str, str]:
+        """The weights of the model with pictures."""
+        return {} if self.image_model is None else {"image_model": f"{self.image_model}/model.safetensors"}
 
     def names(self) -> tuple[str, ...]:
         """Method, preset and model."""
@@ -51,11 +58,13 @@ class ReproduceSettings(ModelSettings):
 
     def check(self) -> None:
         """Refuse a method that is not there, or whose packages and data are not."""
+        if self.image_model is not None and self.method != "mdgd_real":
+            raise UsageError(f"--image-model is read by mdgd_real alone; {self.method} would ignore it.")
         reproduction(self.method).check(self)
 
     def dry(self) -> Self:
         """The quick preset on a tiny model."""
-        return replace(self, preset="quick", model=DRY_MODEL)
+        return replace(self, preset="quick", model=DRY_MODEL, image_model=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What experiments on images stand on: a language model with a vision tower, images, and their stored states."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from armillary.data.images.emoji import Emoji, load_emoji
 from armillary.data.images.synthetic import IMAGE_SIZE, random_tower, synthetic_emoji
 from armillary.data.images.vision_states import image_states
 from armillary.data.sources import DataSource
+from armillary.errors import ModelError
 from armillary.models import LoadedModel
-from armillary.models.image_text import assemble_image_text_model
+from armillary.models.image_text import assemble_image_text_model, open_image_text_model
 from armillary.models.vision import tower_states
 from armillary.training.image_rows import ImageRows
 
@@ -23,7 +24,7 @@ _AT_ONCE = 64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageTextSetup:
-    """A model whose connector is still random, and rows of questions for it."""
+    """An image-text model and rows of questions for it."""
 
     model: LlavaForConditionalGeneration
     processor: LlavaProcessor
@@ -61,6 +62,34 @@ def image_text_setup(text: LoadedModel, images: ImageSet, *, seed: int = 0) -> I
         )
         states = states_of(model, processor, emoji)
     return ImageTextSetup(model=model, processor=processor, rows=ImageRows.of(model, processor, emoji, states=states))
+
+
+def opened_setup(folder: str, text: LoadedModel) -> ImageTextSetup:
+    """The model that ``armillary train connector`` made of ``text`` and left in ``folder``, on the emoji images.
+
+    Raises:
+        ModelError: it can't be opened, its vocabulary is another one than ``text`` has, or its own tower does not give
+            the states that are kept of the images.
+        UsageError: the emoji have not been fetched.
+    """
+    emoji, opened = load_emoji(), open_image_text_model(folder)
+    model, processor = opened.model, opened.processor
+    if not isinstance(model, LlavaForConditionalGeneration) or not isinstance(processor, LlavaProcessor):
+        raise ModelError(f"{folder} is no model that `armillary train connector` leaves.")
+    words, given = text.tokenizer.get_vocab(), processor.tokenizer.get_vocab()
+    # One token may bear another name: an untrained one becomes the image token.
+    if sum(given.get(word) != index for word, index in words.items()) > 1:
+        raise ModelError(f"{folder} was not made of {text.name}: its tokens are others.")
+    states = image_states(emoji)
+    pixels = processor.image_processor(list(emoji.images[0]), return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        (own,) = tower_states(model, [pixels])
+    # Kept in half precision, and read in other batches.
+    if not np.allclose(own.numpy(), states[0].astype(np.float32), rtol=0.05, atol=0.05):
+        raise ModelError(f"{folder} sees by another tower than the kept states of the images come from.")
+    cast(Any, model).to(text.device)
+    rows = ImageRows.of(model, processor, emoji, states=states)
+    return ImageTextSetup(model=model, processor=processor, rows=rows)
 
 
 def states_of(model: LlavaForConditionalGeneration, processor: LlavaProcessor, emoji: Emoji) -> NDArray[np.float16]:

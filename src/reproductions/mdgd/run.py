@@ -2,7 +2,7 @@
 
 Small image-text models, pre-trained here on questions about emoji, carry the claims: the vision tower is DINOv2-small,
 frozen, the language model starts from random weights, and the model given only names the record. ``mdgd_real`` gives
-the model itself images, with two seeds, the arms that matter most, and claims of its own.
+the model itself images, with three seeds, the arms that matter most, and claims of its own.
 """
 
 from functools import partial
@@ -89,7 +89,9 @@ def judged_real(run: Run[ReproduceSettings]) -> Outcome:
     sources: list[DataSource] = []
     with counted("MDGD on real weights", scale.real.seeds * (1 + len(REAL_ARMS))) as bar:
         for seed in range(config.seed, config.seed + scale.real.seeds):
-            given = GivenModel(loaded, scale.real, seed, parts, synthetic=scale.synthetic)
+            given = GivenModel(
+                loaded, scale.real, seed, parts, synthetic=scale.synthetic, image_model=config.image_model
+            )
             with given.seeing():
                 start = parts.decoded(RealStart, f"start {seed}", given.start)
                 bar.advance()

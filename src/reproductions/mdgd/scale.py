@@ -128,9 +128,10 @@ class RealScale:
     layers: int = 6
     """Last layers of the language model that are trained."""
 
-    tune_rate: float = 3e-4
-    """Chosen on a pilot with another seed: of 1e-4 and 3e-4, at which the target was learned alike (55 and 48 % of 40
-    questions, 3 % before), the one at which something was forgotten, since else nothing can be kept."""
+    tune_rate: float = 1e-3
+    """Chosen on a pilot with another seed (1000), of 3e-4 and 1e-3: at both the target was learned in 40 steps (67 and
+    62 % of 48 questions; 8 % before, 27 % by the most frequent answer), and the old tasks fell from 79 % to 62 at the
+    larger, to 78 at the smaller: where nothing is forgotten nothing can be kept."""
 
     evaluate_every: int = 40
     questions: int = 48
@@ -139,7 +140,7 @@ class RealScale:
     images: int = 16
     """Of the test split, over which effective rank and drift are taken."""
 
-    seeds: int = 2
+    seeds: int = 3
     """Few, since trainings of real weights are long: the small models carry the statistics."""
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from armillary.cli.reproduce import JOBS, ReproduceSettings
+from armillary.errors import UsageError
 from armillary.methods.mdgd import VisualRank
 from armillary.models import load
 from armillary.numerics.intervals import Interval
@@ -24,7 +25,7 @@ def about(value: float, width: float = 0.005) -> Interval:
 
 GOOD = {
     "real/above the most frequent answers": about(0.3),
-    "real/fine_tuning, target gained": about(0.3),
+    "real/fine_tuning, target above the most frequent answer": about(0.3),
     "real/fine_tuning, old tasks lost": about(0.3),
     "real/paper, lost beyond a third": about(-0.05),
     "real/paper, target beyond fine-tuning": about(0.0),
@@ -56,7 +57,7 @@ def test_each_verdict_can_be_reached(claim: str) -> None:
     assert outcome(claim, REFUTED[claim]) == "fails"
     blind = {"real/above the most frequent answers": about(0.1)}
     assert outcome(claim, blind | REFUTED[claim]) == "undecided: model too small"
-    untaught = {"real/fine_tuning, target gained": about(0.05)}
+    untaught = {"real/fine_tuning, target above the most frequent answer": about(0.05)}
     assert outcome(claim, untaught | REFUTED[claim]) == "undecided: control failed"
 
 
@@ -115,3 +116,8 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     assert all(f"real/{name}, drift" in record.measures for name in ARMS)
     assert [section.id for section in record.sections] == [claim.id for claim in CLAIMS]
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_model_with_pictures_is_refused_where_nothing_reads_it() -> None:
+    with pytest.raises(UsageError, match="mdgd_real alone"):
+        ReproduceSettings(method="mdgd", model="tiny-llama", image_model="runs/eyes/model").check()

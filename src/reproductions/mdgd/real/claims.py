@@ -1,12 +1,12 @@
 """What MDGD claims, judged on a given model that was given images: rules written before the run.
 
-[derived] Quantities, numbers, controls and nulls are ours. Two trainings, so intervals are over the emoji asked
+[derived] Quantities, numbers, controls and nulls are ours. Few trainings, so intervals are over the emoji asked
 about: verdicts are about these trainings, in which direction they go, while the small models carry the statistics.
 """
 
 from armillary.records.claims import Claim, Control, Rule, above, above_each, at_most, beyond
 
-SEES, LEARNED, LOST = 0.2, 0.2, 0.1
+SEES, LEARNED, LOST = 0.2, 0.1, 0.1
 SAME_TARGET = -0.05
 """Difference of target accuracy down to which two arms have learned as much."""
 
@@ -16,8 +16,8 @@ _SEES = Control(
     otherwise="model too small",
 )
 _LEARNED = Control(
-    what="fine-tuning learned the new task: 20 points more than before",
-    rule=above("real/fine_tuning, target gained", LEARNED),
+    what="fine-tuning learned the new task: 10 points above the most frequent answer",
+    rule=above("real/fine_tuning, target above the most frequent answer", LEARNED),
 )
 _LOST = Control(what="fine-tuning lost something", rule=above("real/fine_tuning, old tasks lost"))
 _FORGETTING = (_SEES, _LEARNED, _LOST)

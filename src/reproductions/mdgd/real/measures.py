@@ -1,8 +1,8 @@
 """The quantities that MDGD's claims on a given model are judged by.
 
-Each seed is a whole training: its own connector, adapters, invented words and order of rows. Two are too few for an
-interval over trainings, so intervals are over the emoji that are asked about (all questions about an emoji, of all
-seeds, are drawn together), and what differs by training is told as a range over the seeds.
+Each seed has its own invented words and order of rows, and where no model that sees was given its own connector and
+adapters. A few are too few for an interval over trainings, so intervals are over the emoji that are asked about (all
+questions about an emoji, of all seeds, are drawn together); what differs by training is told as a range over seeds.
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,7 @@ def real_measures(seeds: Sequence[RealSeed]) -> dict[str, Interval]:
 
     start, plain, paper = (pooled(seeds, name) for name in ("start", "fine_tuning", "paper"))
     most = np.array([right for seed in seeds for task in OLD_TASKS for right in seed.start.majority[task]])
+    common = np.array([right for seed in seeds for right in seed.start.majority[TARGET]])
     measured = {
         "real/old tasks before": mean(start),
         "real/above the most frequent answers": mean(start - most),
@@ -49,7 +50,7 @@ def real_measures(seeds: Sequence[RealSeed]) -> dict[str, Interval]:
         changes = [rank_change(seed.arms[name].ranks, seed.start.ranks) for seed in seeds]
         measured[f"real/{name}, old tasks lost"] = mean(start - pooled(seeds, name))
         measured[f"real/{name}, target"] = mean(target(name), (TARGET,))
-        measured[f"real/{name}, target gained"] = mean(target(name) - target("start"), (TARGET,))
+        measured[f"real/{name}, target above the most frequent answer"] = mean(target(name) - common, (TARGET,))
         measured[f"real/{name}, target beyond fine-tuning"] = mean(target(name) - target("fine_tuning"), (TARGET,))
         measured[f"real/{name}, kept beyond fine-tuning"] = mean(pooled(seeds, name) - plain)
         measured[f"real/{name}, drift"] = range_over_seeds([drift(seed.arms[name].ranks) for seed in seeds])

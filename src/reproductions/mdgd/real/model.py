@@ -21,7 +21,7 @@ from transformers import TrainingArguments
 from armillary.data.images.questions import ImageExample, ImageTask, image_examples
 from armillary.finetuning.config import ConnectorConfig
 from armillary.finetuning.connector.work import see
-from armillary.finetuning.image_setup import ImageTextSetup, image_text_setup
+from armillary.finetuning.image_setup import ImageTextSetup, image_text_setup, opened_setup
 from armillary.methods.mdgd import MDGDTrainer, VisualRank, VisualRankCallback
 from armillary.models import LoadedModel
 from armillary.models.vision import find_vision_anatomy, stored_states
@@ -78,17 +78,21 @@ class RealSeed:
 
 @dataclass(eq=False)
 class GivenModel:
-    """One seed: its connector, its invented words, its order of rows."""
+    """One seed: its connector (where none is given), its invented words, its order of rows."""
 
     loaded: LoadedModel
     scale: RealScale
     seed: int
     parts: Parts
     synthetic: bool = False
+    image_model: str | None = None
+    """Folder of the model that sees already; None trains the seed's own."""
 
     @cached_property
     def setup(self) -> ImageTextSetup:
-        """With the connector of the seed; trained in place."""
+        """With the connector of the seed, which is trained in place, or the model that sees already."""
+        if self.image_model is not None:
+            return opened_setup(self.image_model, self.loaded)
         return image_text_setup(self.loaded, "synthetic" if self.synthetic else "emoji", seed=self.seed)
 
     @cached_property
@@ -108,6 +112,10 @@ class GivenModel:
     @contextmanager
     def seeing(self) -> Iterator[None]:
         """Inside, the model reads stored states and has learned to see."""
+        if self.image_model is not None:
+            with stored_states(self.setup.model):
+                yield
+            return
         scale, folder = self.scale, self.parts.folder
         recipe = ConnectorConfig(
             model=self.loaded.name,
