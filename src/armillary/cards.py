@@ -69,18 +69,18 @@ LINCORR = MethodCard(
         "rightly or wrongly."
     ),
     finding=(
-        "The map is there and its weights partly mirror the real relation; a high correlation alone does not make a "
-        "taught fact carry over rightly. What an edit moves is foretold by the map, but read it beside the simplest "
-        "forecast, the same words' change where the fact was taught. Whether the map survives fine-tuning and grows "
-        "more precise with the model is undecided."
+        "The map is there, graded by the relation, and its weights partly mirror the real relation. It is no forecast "
+        "of an edit: the same words' change where the fact was taught, which needs no map, tells better what moves. "
+        "Whether it survives fine-tuning is undecided, and what it says of wrong generalisation needs a larger model."
     ),
     evidence=(
         "fit-exists holds",
+        "graded holds",
         "mirrors-world holds",
-        "correlation-without-precision holds",
-        "no-transfer-without-precision holds",
+        "causal-transfer fails",
         "resilient undecided",
-        "scaling undecided",
+        "correlation-without-precision undecided",
+        "no-transfer-without-precision undecided",
     ),
     commands=(
         "armillary lincorr smollm2-135m-instruct --relation city-country",
