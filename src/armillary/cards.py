@@ -99,15 +99,19 @@ ICN = MethodCard(
         "explored answers in the context moves the query away from them, to correct answers far down the ranking."
     ),
     finding=(
-        "The ranks below the top are filled with tokens from the clusters of the top tokens, which are less "
-        "accurate there than others. Whether navigation finds more correct answers is undecided; that explored "
-        "answers move the query away is not judged yet against a list of the same class, the control that isolates it."
+        "Keys form clusters of tokens that belong together; the ranks below the top are filled from the clusters of "
+        "the top tokens, which are less accurate there than others. It is not shown that navigation finds more "
+        "correct answers than branches of one prompt do, though it finds more than sampling; nor that listed answers move the "
+        "query away from themselves more than from others of their class."
     ),
     evidence=(
+        "clusters holds",
         "spread holds",
         "spurious-in-cluster holds",
+        "navigation undecided",
         "more-correct-answers undecided",
         "self-consistency undecided",
+        "fixed-keys fails",
     ),
     commands=(
         'armillary icn ask smollm2-135m-instruct --prompt "Please show me some countries." --n 32',
