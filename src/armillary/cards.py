@@ -101,8 +101,8 @@ ICN = MethodCard(
     finding=(
         "Keys form clusters of tokens that belong together; the ranks below the top are filled from the clusters of "
         "the top tokens, which are less accurate there than others. It is not shown that navigation finds more "
-        "correct answers than branches of one prompt do, though it finds more than sampling; nor that listed answers move the "
-        "query away from themselves more than from others of their class."
+        "correct answers than branches of one prompt do, though it finds more than sampling; nor that listed answers "
+        "move the query away from themselves more than from others of their class."
     ),
     evidence=(
         "clusters holds",
