@@ -199,10 +199,11 @@ MDGD = MethodCard(
         "them."
     ),
     finding=(
-        "What fine-tuning forgets is sight: image states become illegible to the model as it was, and their effective "
-        "rank falls. MDGD keeps skills and rank at less than two plain steps, but letting no task gradient through "
-        "image tokens, or alignment alone, keeps the skills too. What taking the drift's direction out adds, and "
-        "whether MDGD keeps more than simple ways of forgetting less, is undecided."
+        "In small models trained here, what fine-tuning forgets is sight: image states become illegible to the model "
+        "as it was. MDGD keeps skills and rank at less than two plain steps, but letting no task gradient through "
+        "image tokens, or alignment alone, keeps the skills too. Of a real model that sees, of which the last layers "
+        "are tuned, it keeps little, and a fifth of the rate keeps far more. What taking the drift's direction out "
+        "adds is undecided."
     ),
     evidence=(
         "visual-forgetting holds",
@@ -216,6 +217,10 @@ MDGD = MethodCard(
         "projection-alone undecided",
         "projection-beside-alignment undecided",
         "beats-simple-controls undecided",
+        "real-forgets holds",
+        "real-retains fails",
+        "real-projection undecided",
+        "real-simple-controls fails",
     ),
     commands=(
         "armillary train mdgd examples/train_mdgd.toml",

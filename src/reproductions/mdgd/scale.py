@@ -95,7 +95,7 @@ REAL_ARMS: dict[str, Arm] = {
     "align": ARMS["align"],
     "full": ARMS["full"],
     "paper": ARMS["paper"],
-    "recommended": ARMS["signed"],
+    "signed": ARMS["signed"],
 }
 """Of the given model: those that its claims read, since its trainings are long."""
 
