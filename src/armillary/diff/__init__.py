@@ -1,0 +1,1 @@
+"""What changed between two language models, and how sure that is."""
