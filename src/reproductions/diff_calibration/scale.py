@@ -1,0 +1,54 @@
+"""How large each preset of the calibration is; importable without torch."""
+
+from dataclasses import dataclass, field, replace
+
+from armillary.cli.reproduce import Preset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How rows are learned."""
+
+    rank: int | None = 4
+    """Of the adapter; None trains every weight."""
+
+    modules: tuple[str, ...] = ("v_proj", "o_proj", "down_proj")
+    """What the adapter stands beside, in the upper half of the layers: the gradient then ends half way up."""
+
+    steps: int = 160
+    batch: int = 4
+    rate: float = 2e-3
+    """The highest; it rises over the first tenth of the steps and falls to zero in a straight line."""
+
+    most_tokens: int = 80
+    """Of a row; what follows is cut."""
+
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Sizes of one preset."""
+
+    noise: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    """Standard deviation of the noise, as a share of each matrix's own."""
+
+    factors: tuple[float, ...] = (0.25, 0.5, 1.0)
+    """By which the adapter of each tune is multiplied: one training gives several sizes."""
+
+    identical: int = 10
+    """Further pages of the base beside itself, each with other seeds: what the rate of false alarms rests on."""
+
+    budget: str = "2m"
+    """Of each page."""
+
+    recipe: Recipe = field(default_factory=lambda: Recipe(steps=120))
+
+
+LAPTOP = Scale()
+
+SCALES: dict[Preset, Scale] = {
+    "quick": replace(LAPTOP, noise=(0.003, 0.1), factors=(1.0,), identical=1, recipe=Recipe(steps=2, batch=2)),
+    "laptop": LAPTOP,
+    "gpu": replace(LAPTOP, identical=60, factors=(0.125, 0.25, 0.5, 1.0), budget="10m", recipe=Recipe(steps=400)),
+}
