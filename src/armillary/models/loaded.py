@@ -8,13 +8,14 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
+from armillary.errors import ModelError
 from armillary.files import digest_of
 from armillary.models.anatomy import Anatomy
 
@@ -24,9 +25,26 @@ def fingerprint_of(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}\n".encode())
-        values = parameter.detach().cpu().contiguous().reshape(-1)
-        digest.update(values.view(torch.uint8).numpy().data)
+        for values in _stored(model, name, parameter):
+            flat = values.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
+
+
+def _stored(model: nn.Module, name: str, parameter: Tensor) -> list[Tensor]:
+    """The tensors that hold a parameter: itself; of a packed one, codes and scales; of one that accelerate keeps
+    elsewhere, what lies there."""
+    if parameter.is_meta:
+        path, _, own = name.rpartition(".")
+        hook = getattr(model.get_submodule(path), "_hf_hook", None)
+        if getattr(hook, "weights_map", None) is None:
+            raise ModelError(f"the weight {name} is not in memory (on the meta device), so the model can't be told.")
+        return [cast(Any, hook).weights_map[own]]
+    if hasattr(parameter, "__tensor_flatten__"):
+        names = cast(Any, parameter).__tensor_flatten__()[0]
+        return [part for inner in names for part in _stored(model, name, getattr(parameter, inner))]
+    scales = [getattr(getattr(parameter, "quant_state", None), "absmax", None), getattr(parameter, "SCB", None)]
+    return [parameter, *(scale for scale in scales if scale is not None)]
 
 
 # Equal tensors are not yet the same model: rope, norms and masks are read from the configuration, prompts from the
@@ -136,9 +154,15 @@ class LoadedModel:
     unread: tuple[str, ...] = ()
     """Heads of another kind (a classifier's, a value head) that lie in the files and are not opened."""
 
+    adapted_from: "tuple[LoadedModel, str] | None" = None
+    """The base in the same memory and the digest of the adapter, where one is switched on and off over it."""
+
     @cached_property
     def fingerprint(self) -> str:
-        """``fingerprint_of`` the model. Kept after the first use: a model trained further needs a new LoadedModel."""
+        """``fingerprint_of`` the model, the adapter included that is switched over it. Kept after the first use: a
+        model trained further needs a new LoadedModel."""
+        if self.adapted_from is not None:
+            return joined_digest([self.adapted_from[0].fingerprint, self.adapted_from[1]])
         return fingerprint_of(self.model)
 
     @cached_property
@@ -185,7 +209,11 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         """Where inputs have to be."""
-        return self.anatomy.embedding.weight.device
+        weight = self.anatomy.embedding.weight
+        # What accelerate keeps out of memory comes to this device for each call.
+        if weight.is_meta:
+            return torch.device(cast(Any, self.anatomy.embedding)._hf_hook.execution_device)
+        return weight.device
 
     @property
     def dtype(self) -> torch.dtype:
