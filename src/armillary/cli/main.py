@@ -10,7 +10,8 @@ from armillary.cli.dispatch import Command, choose, overview
 from armillary.runs.threads import choose_threads
 
 COMMANDS = (
-    Command("checkup", "Look inside a model and leave a report: the main job.", "checkup"),
+    Command("diff", "Say what changed between two models, and how sure that is: the main job.", "diff"),
+    Command("checkup", "Look inside a model and leave a report.", "checkup"),
     Command("lincorr", "Fit the linear map between two relations' next-token logits.", "lincorr"),
     Command("icn", "Explore many answers to one prompt, or the space of the vocabulary's keys.", "icn"),
     Command("modeldiff", "Find the inputs on which two models disagree, and by how much.", "modeldiff"),

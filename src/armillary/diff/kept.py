@@ -8,7 +8,7 @@ Legend: N positions, K kept tokens, V vocabulary, R rows (texts or answers).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from armillary.runs.parts import Arrays
+
+Way = Literal["greedy", "sampled"]
+"""greedy: the likeliest token each time. sampled: drawn at temperature 1, by the same random numbers for base and
+after, so that equal models give equal answers; by others for base a second time."""
+
+WAYS: tuple[Way, ...] = ("greedy", "sampled")
 
 TOP = 64
 """Tokens kept of each position: 512 bytes."""

@@ -32,16 +32,23 @@ class PairedChange:
 
 
 def paired_change(
-    after: ArrayLike, base: ArrayLike, again: ArrayLike | None = None, *, seed: int, level: float = 0.95
+    after: ArrayLike,
+    base: ArrayLike,
+    again: ArrayLike | None = None,
+    *,
+    seed: int,
+    level: float = 0.95,
+    least: float = 0.0,
 ) -> PairedChange:
     """The mean of ``after - base`` over the same things, against what ``again - base`` gives.
 
     ``again`` is the base measured a second time (other samples, other batches): its differences have no change in
-    them, so the quantile of their mean under turned signs is the noise floor. Raises as ``bootstrap_mean``.
+    them, so the quantile of their mean under turned signs is the noise floor, which is ``least`` at least (rounding,
+    where two readings may agree by luck). Raises as ``bootstrap_mean``.
     """
     difference_N = np.asarray(after, np.float64) - np.asarray(base, np.float64)
     null_N = np.zeros(0) if again is None else np.asarray(again, np.float64) - np.asarray(base, np.float64)
-    floor = noise_floor(null_N, seed=seed)
+    floor = max(least, noise_floor(null_N, seed=seed))
     value = bootstrap_mean(
         difference_N, seed=seed, level=level, how=f"paired bootstrap over {len(difference_N):,} pairs"
     )
