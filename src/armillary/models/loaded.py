@@ -57,14 +57,19 @@ _NO_MATTER = frozenset({
 })  # fmt: skip
 
 
-def _settings(value: Any) -> Any:
+def meaningful_settings(value: Any) -> Any:
     """Settings that matter, however deep. None is left out: what a newer transformers adds is None until it is set."""
     if isinstance(value, dict):
         return {
-            str(key): _settings(item) for key, item in value.items() if item is not None and str(key) not in _NO_MATTER
+            str(key): meaningful_settings(item)
+            for key, item in value.items()
+            if item is not None and str(key) not in _NO_MATTER
         }
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_settings(item) for item in (value if isinstance(value, (list, tuple)) else sorted(value, key=str))]
+        return [
+            meaningful_settings(item)
+            for item in (value if isinstance(value, (list, tuple)) else sorted(value, key=str))
+        ]
     if isinstance(value, float) and value.is_integer():
         return int(value)  # 1e4 and 10000 are one setting
     return value if isinstance(value, (str, int, float)) else str(value)
@@ -95,8 +100,8 @@ def configuration_digest(model: PreTrainedModel) -> str:
     return joined_digest({
         "class": kind.__name__,
         "code": code,
-        "settings": _settings(model.config.to_dict()),
-        "generation": {} if generation is None else _settings(generation.to_dict()),
+        "settings": meaningful_settings(model.config.to_dict()),
+        "generation": {} if generation is None else meaningful_settings(generation.to_dict()),
         "buffers": buffers.hexdigest(),
     })  # fmt: skip
 
@@ -117,7 +122,7 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
         ways = {k: v for k, v in json.loads(backend.to_str()).items() if k not in ("truncation", "padding")}
     return joined_digest([
         type(tokenizer).__name__, ways, tokenizer.padding_side, tokenizer.chat_template,
-        _settings({name: str(token) for name, token in tokenizer.special_tokens_map.items()}),
+        meaningful_settings({name: str(token) for name, token in tokenizer.special_tokens_map.items()}),
         *(["split_special_tokens"] if getattr(tokenizer, "split_special_tokens", False) else []),
     ])  # fmt: skip
 
@@ -126,7 +131,7 @@ def processor_digest(processor: ProcessorMixin) -> str:
     """Sixteen hex digits of how text and images become inputs: tokenizer, image processor and chat template."""
     tokenizer = tokenizer_digest(getattr(processor, "tokenizer"))  # noqa: B009  (not every processor declares it)
     template = getattr(processor, "chat_template", None)
-    return joined_digest([type(processor).__name__, tokenizer, _settings(processor.to_dict()), template])
+    return joined_digest([type(processor).__name__, tokenizer, meaningful_settings(processor.to_dict()), template])
 
 
 def known_ids(tokenizer: PreTrainedTokenizerBase, rows: int) -> frozenset[int]:

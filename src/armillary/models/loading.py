@@ -59,7 +59,7 @@ def open_pretrained(
         with quiet():
             config = AutoConfig.from_pretrained(folder, **common)
             refuse_encoder_decoder(config, label)
-            tokenizer = _faithful_tokenizer(folder, label, common)
+            tokenizer = faithful_tokenizer(folder, label, common)
             opened: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,
@@ -98,7 +98,7 @@ _PROBE = " I'll say: Ça va, naïve 12345 DON'T\n\n\tcafe\u0301  x=y_z;  日本 
 """Capitals, apostrophes, digits, accents in two forms and runs of white space: where ways to split a text differ."""
 
 
-def _faithful_tokenizer(folder: Path, label: str, common: dict[str, Any]) -> PreTrainedTokenizerBase:
+def faithful_tokenizer(folder: Path, label: str, common: dict[str, Any]) -> PreTrainedTokenizerBase:
     """The tokenizer that gives the tokens of tokenizer.json.
 
     transformers builds those of some types (qwen2, for one) anew from vocabulary and merges alone, and passes over how
@@ -245,10 +245,28 @@ def adapter_base(name: str | Path, *, revision: str | None = None) -> str | None
 
     UsageError for an adapter that names no base.
     """
+    folder = located(name, revision=revision)
+    return None if folder is None or not is_adapter(folder) else _stated_base(folder, str(name))
+
+
+def located(name: str | Path, *, revision: str | None = None) -> Path | None:
+    """The folder of a model's or adapter's files, fetched or converted where need be; None for a tiny model, which is
+    made in memory. Nothing is opened. Raises as ``load``."""
     source = _on_disk(name) or _fetched(str(name), revision)
-    if source is None or not is_adapter(source.folder):
-        return None
-    return _stated_base(source, str(name))
+    return None if source is None else source.folder
+
+
+def open_tokenizer(folder: Path, label: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder, whose tokens are those of its tokenizer.json. ModelError where it can't be opened."""
+    try:
+        with quiet():
+            return faithful_tokenizer(
+                folder, label, {"trust_remote_code": trust_remote_code, "local_files_only": True}
+            )
+    except ArmillaryError:
+        raise
+    except Exception as error:
+        raise _failure(error, folder, label) from error
 
 
 @dataclass(frozen=True)
@@ -300,7 +318,7 @@ def _opened(name: str | Path, options: _Options, base: str | Path | None = None)
 
 def _with_adapter(source: "_Source", text: str, options: _Options, base: str | Path | None) -> SwitchedModel:
     """The base opened with the same options, and the adapter on it."""
-    named = _stated_base(source, text) if base is None else base
+    named = _stated_base(source.folder, text) if base is None else base
     here = _on_disk(named)
     if here is not None and is_adapter(here.folder):
         raise ModelError(f"{text} names another adapter as its base ({named}); merge that into its own base first.")
@@ -320,8 +338,8 @@ def _with_adapter(source: "_Source", text: str, options: _Options, base: str | P
     return switched
 
 
-def _stated_base(source: "_Source", text: str) -> str:
-    settings = LoraSettings.read(source.folder)
+def _stated_base(folder: Path, text: str) -> str:
+    settings = LoraSettings.read(folder)
     if not settings.base:
         raise UsageError(f"{text} is an adapter that names no base model; give its base before it.")
     there = _on_disk(settings.base) is not None
