@@ -167,15 +167,17 @@ def _rows(source: str) -> list[tuple[str, Mapping[str, Any]]]:
         cells = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if names else []
         if not names and table.rows:
             raise UsageError(f"{path} has the columns {listed_names(table.columns)}; it needs {FIELDS}.")
+        # An empty cell is none, but in a row without any request it is the prompt that is empty.
         return [
-            (f"row {number} of {path}", {name: cell for name, cell in row.items() if cell.strip() or name == "prompt"})
+            (f"row {number} of {path}", {name: cell for name, cell in row.items() if cell.strip()} or {"prompt": ""})
             for number, row in enumerate(cells, 1)
         ]
     if ending == ".parquet":
         if not path.is_file():
             raise UsageError(f"{path} could not be read: there is no file of that name.")
+        parquet = optional("pyarrow.parquet", "trl", "pyarrow")
         try:
-            table_rows = optional("pyarrow.parquet", "trl", "pyarrow").read_table(str(path)).to_pylist()
+            table_rows = parquet.read_table(str(path)).to_pylist()
         except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
             raise UsageError(f"{path} is no parquet file that can be read ({reason(error)}).") from error
         return [(f"row {number} of {path}", row) for number, row in enumerate(table_rows, 1)]
@@ -183,10 +185,9 @@ def _rows(source: str) -> list[tuple[str, Mapping[str, Any]]]:
         return json_rows(path, FIELDS)
     if source.count("/") == 1 and not ending:
         name, _, split = source.partition(":")
+        datasets = optional("datasets", "trl")
         try:
-            data_set = optional("datasets", "trl").load_dataset(name, split=split or "train")
-        except UsageError:
-            raise
+            data_set = datasets.load_dataset(name, split=split or "train")
         except Exception as error:  # whatever the package raises without network, for no such set, or no such split
             raise UsageError(f"the data set {source} could not be loaded ({reason(error)}).") from error
         return [(f"row {number} of {source}", row) for number, row in enumerate(data_set, 1)]

@@ -1,0 +1,1 @@
+"""How answers read: attributes that fixed rules can check, without a judge."""
