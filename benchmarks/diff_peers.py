@@ -1,11 +1,11 @@
 """``armillary diff`` beside other tools that compare two language models: what each names of known changes, its cost.
 
-    python benchmarks/diff_peers.py --peers PYTHON [--model smollm2-135m-instruct] [--pairs identity german] [--quick]
+    python benchmarks/diff_peers.py [--peers PYTHON] [--model NAME] [--pairs identity german] [--quick]
 
 PYTHON is the interpreter of an environment with the peers (``modeldiffr[hf]==0.9.3``, ``finetunecheck==2.0.2``, which
 asks for transformers 4 and runs with 5 all the same). Every tool gets the same two folders with its offline suite at
 default settings, one after the other, in a process of its own whose peak memory the system tells. A peer names a
-change where what it calls changed is the thing that was planted.
+change where what it calls changed is the thing that was planted. Without PYTHON ours runs alone, and nothing is saved.
 """
 
 import argparse
@@ -108,15 +108,13 @@ def main() -> None:
     parser.add_argument("--peers", help="the Python interpreter of an environment with the peers")
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=PAIRS)
-    parser.add_argument("--quick", action="store_true", help="a tiny model and armillary alone: shows that it runs")
+    parser.add_argument("--quick", action="store_true", help="a tiny model and one pair: shows that it runs")
     parser.add_argument("--make", nargs=2, metavar=("PLANT", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     model = "tiny-llama" if options.quick else options.model
     if options.make:
         make(options.make[0], model, Path(options.make[1]), quick=options.quick)
         return
-    if not (options.peers or options.quick):
-        parser.error("give --peers PYTHON, the interpreter of an environment with modeldiffr and finetunecheck")
     said: dict[str, dict[str, Said]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         base = made("base", options, Path(scratch))
@@ -126,13 +124,14 @@ def main() -> None:
                 out = Path(scratch) / "said" / plant / name
                 said.setdefault(name, {})[plant] = measured(tool, str(base), str(after), out)
                 print(f"{plant}, {name}: {said[name][plant]}", flush=True)
-    save(said, _tools(options), model)
+    if options.peers:
+        save(said, _tools(options), model)
 
 
 def _tools(options: argparse.Namespace) -> dict[str, Tool]:
     prompts = Path(__file__).parents[1] / "examples" / "diff_demo" / "tickets.jsonl"
     known = tools(str(options.peers), str(prompts))
-    return {"armillary": known["armillary"]} if options.quick else known
+    return known if options.peers else {"armillary": known["armillary"]}
 
 
 def made(plant: str, options: argparse.Namespace, scratch: Path) -> Path:

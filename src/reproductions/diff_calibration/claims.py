@@ -32,7 +32,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="named",
-        statement="The verdict names what a tune of a model of 135 M parameters gained or lost.",
+        statement="The verdict names what a tune gained or lost.",
         quantity="Of five tunes with adapters (a task learned, German lost, arithmetic lost, more refusals, shorter "
         "answers) those with a line about just that; exact binomial interval over tunes.",
         rule="The interval begins above 0.4, which only five of five give.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from armillary.numerics.intervals import Interval, binomial, bootstrap_mean
+from armillary.numerics.intervals import Interval, binomial
 from reproductions.diff_calibration.claims import CHANCE, FALSE_ALARMS, LARGEST_NOISE, LEARNED, NAMED
 from reproductions.diff_calibration.pages import Comparison, Page
 from reproductions.diff_calibration.plants import TUNES
@@ -23,27 +23,29 @@ NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """One comparison over all pages: how far it was from the base where it was told, and where it was not."""
+    """One comparison over all pages: how large it was where a verdict has it, and where none has."""
 
     id: str
     pages: int
-    told: int
+    seen: int
+    """Pages whose verdict has it."""
+
     alarms: int
-    """Told on pages without a change."""
+    """Of these, pages without a change."""
 
     floor: float
     """The largest."""
 
-    least_told: float | None
-    """Of |change|, in the comparison's unit; None where it was never told."""
+    least_seen: float | None
+    """Of |change|, in the comparison's unit; None where it was never seen."""
 
-    most_untold: float | None
+    most_unseen: float | None
 
 
 def is_named(page: Page) -> bool:
     """Whether a line is about what was planted."""
     pattern = NAMES.get(page.plant.kind, "")
-    return any(re.search(pattern, id, re.IGNORECASE) for id in page.told)
+    return any(re.search(pattern, id, re.IGNORECASE) for id in page.verdict)
 
 
 def limits(pages: Sequence[Page]) -> list[Limit]:
@@ -56,18 +58,17 @@ def limits(pages: Sequence[Page]) -> list[Limit]:
 
 
 def _limit(id: str, entries: Sequence[tuple[Page, Comparison]]) -> Limit:
-    changes = {
-        told: [abs(comparison.change) for _, comparison in entries if comparison.told is told]
-        for told in (True, False)
-    }
+    sizes: dict[bool, list[float]] = {True: [], False: []}
+    for _, comparison in entries:
+        sizes[comparison.in_verdict].append(abs(comparison.change))
     return Limit(
         id=id,
         pages=len(entries),
-        told=len(changes[True]),
-        alarms=sum(comparison.told for page, comparison in entries if page.unchanged),
+        seen=len(sizes[True]),
+        alarms=sum(comparison.in_verdict for page, comparison in entries if page.unchanged),
         floor=max(comparison.floor for _, comparison in entries),
-        least_told=min(changes[True], default=None),
-        most_untold=max(changes[False], default=None),
+        least_seen=min(sizes[True], default=None),
+        most_unseen=max(sizes[False], default=None),
     )
 
 
@@ -86,20 +87,23 @@ def _strength(page: Page) -> float:
     return -page.plant.size if page.plant.kind == "rounded" else page.plant.size
 
 
-def measures(pages: Sequence[Page], losses: Mapping[str, Sequence[float]], seed: int) -> dict[str, Interval]:
-    """Everything that the claims need, what was named of each kind, and what a page costs."""
+def measures(pages: Sequence[Page], losses: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
+    """Everything that the claims need, and what was named of each kind."""
     quiet = [page for page in pages if page.unchanged]
     chances = [min(comparison.p for comparison in page.comparisons) for page in quiet if page.comparisons]
     tunes = [max((page for page in pages if page.plant.kind == kind), key=_strength) for kind in TUNES]
     loudest = max((page for page in pages if page.plant.kind == "noise"), key=_strength)
+    # Nats a token, from the mean of the first tenth of the steps to that of the last.
+    falls = [
+        float(np.mean(values[:tenth]) - np.mean(values[-tenth:]))
+        for values in losses.values()
+        if (tenth := max(1, len(values) // 10))
+    ]
     measured = {
-        FALSE_ALARMS: binomial(sum(bool(page.told) for page in quiet), len(quiet)),
+        FALSE_ALARMS: binomial(sum(bool(page.verdict) for page in quiet), len(quiet)),
         NAMED: binomial(sum(map(is_named, tunes)), len(tunes)),
-        LARGEST_NOISE: Interval(estimate=float(len(loudest.told)), how="one page"),
-        LEARNED: Interval(
-            estimate=min(_fall(values) for values in losses.values()), n=len(losses), how="the least of all tunes"
-        ),
-        "seconds a page": bootstrap_mean([page.seconds for page in pages], seed=seed),
+        LARGEST_NOISE: Interval(estimate=float(len(loudest.verdict)), how="one page"),
+        LEARNED: Interval(estimate=min(falls), n=len(falls), how="the least of all tunes"),
     }
     if chances:
         measured[CHANCE] = Interval(estimate=min(chances), n=len(chances), how="the least of all such pages")
@@ -107,9 +111,3 @@ def measures(pages: Sequence[Page], losses: Mapping[str, Sequence[float]], seed:
         named = [is_named(page) for page in pages if page.plant.kind == kind]
         measured[f"named/{kind}"] = binomial(sum(named), len(named), how=f"{sum(named)} of {len(named)} sizes")
     return measured
-
-
-def _fall(losses: Sequence[float]) -> float:
-    """Nats a token, from the mean of the first tenth of the steps to that of the last."""
-    tenth = max(1, len(losses) // 10)
-    return float(np.mean(losses[:tenth]) - np.mean(losses[-tenth:]))

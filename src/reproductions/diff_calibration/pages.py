@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from armillary.diff.result import DiffResult
 from armillary.records.record import RunRecord
+from armillary.records.sections import Cell
 from reproductions.diff_calibration.plants import UNCHANGED, Plant
 
 
@@ -18,8 +20,7 @@ class Comparison:
     """Corrected for the page."""
 
     floor: float
-    told: bool
-    """Whether the verdict has a line of it."""
+    in_verdict: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +35,9 @@ class Page:
     seconds: float
 
     @property
-    def told(self) -> list[str]:
-        """Ids of the comparisons that the verdict tells."""
-        return [comparison.id for comparison in self.comparisons if comparison.told]
+    def verdict(self) -> list[str]:
+        """Ids of the comparisons that have a line in the verdict."""
+        return [comparison.id for comparison in self.comparisons if comparison.in_verdict]
 
     @property
     def unchanged(self) -> bool:
@@ -44,31 +45,26 @@ class Page:
         return self.plant.kind in UNCHANGED
 
 
-HOW_SURE = "how-sure"
-
-
 def read_page(plant: Plant, record: RunRecord, seconds: float) -> Page:
     """What a record of ``armillary diff`` says of each of its comparisons."""
-    section = next(section for section in record.sections if section.id == HOW_SURE)
-    table = section.tables[0]
-    at = {name: table.columns.index(name) for name in ("comparison", "change", "corrected p", "noise floor")}
-    told = table.columns.index("in the verdict")
     return Page(
         plant=plant,
         comparisons=[
             Comparison(
-                id=str(row[at["comparison"]]),
-                change=_number(row[at["change"]]),
-                p=_number(row[at["corrected p"]]),
-                floor=_number(row[at["noise floor"]]),
-                told=bool(row[told]),
+                id=str(row["comparison"]),
+                change=_number(row["change"]),
+                p=_number(row["corrected p"]),
+                floor=_number(row["noise floor"]),
+                in_verdict=bool(row["in the verdict"]),
             )
-            for row in table.rows
+            for row in DiffResult(record).comparisons()
         ],
         lines=[finding.text for finding in record.findings if finding.label != "not seen"],
         seconds=seconds,
     )
 
 
-def _number(cell: object) -> float:
-    return float(cell) if isinstance(cell, int | float) else float("nan")
+def _number(cell: Cell) -> float:
+    """Figures alone stand in these columns."""
+    assert isinstance(cell, int | float)
+    return float(cell)

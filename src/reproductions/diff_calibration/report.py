@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from armillary.records.sections import Cell, Section, Table
+from armillary.report.wording import duration
 from reproductions.diff_calibration.measures import from_size, is_named, limits
 from reproductions.diff_calibration.pages import Page
 
@@ -12,8 +13,8 @@ def page_table(pages: Sequence[Page]) -> Table:
     rows: list[list[Cell]] = [
         [
             page.plant.name,
-            "false alarm" if page.unchanged and page.told else "" if page.unchanged else _yes(is_named(page)),
-            len(page.told),
+            ("false alarm" if page.verdict else "") if page.unchanged else "yes" if is_named(page) else "no",
+            len(page.verdict),
             len(page.comparisons),
             page.lines[0] if page.lines else "no line",
         ]
@@ -27,23 +28,19 @@ def page_table(pages: Sequence[Page]) -> Table:
     )
 
 
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
-
-
 def limit_table(pages: Sequence[Page]) -> Table:
-    """A row a comparison: how often it was told, how often wrongly, and how large a change had to be."""
+    """A row a comparison: how often it was seen, how often wrongly, and how large a change had to be."""
     quiet = sum(page.unchanged for page in pages)
     rows: list[list[Cell]] = [
-        [limit.id, limit.told, limit.pages, limit.alarms, limit.floor, limit.least_told, limit.most_untold]
+        [limit.id, limit.seen, limit.pages, limit.alarms, limit.floor, limit.least_seen, limit.most_unseen]
         for limit in limits(pages)
     ]
     return Table(
         title="What each comparison can see",
-        columns=["comparison", "told", "of pages", "false alarms", "noise floor", "least told", "most not told"],
+        columns=["comparison", "seen", "of pages", "false alarms", "noise floor", "least seen", "most not seen"],
         rows=rows,
         note=f"Changes in the comparison's own unit, without their sign. False alarms are of {quiet} pages on which "
-        "nothing changed. Least told is the smallest change that got into a verdict, most not told the largest that "
+        "nothing changed. Least seen is the smallest change that got into a verdict, most not seen the largest that "
         "did not.",
     )
 
@@ -68,12 +65,14 @@ def planted_section(pages: Sequence[Page]) -> Section:
     """All of it, behind the claims."""
     changed = [page for page in pages if not page.unchanged]
     named, quiet = sum(map(is_named, changed)), [page for page in pages if page.unchanged]
-    alarms = sum(bool(page.told) for page in quiet)
+    alarms = sum(bool(page.verdict) for page in quiet)
+    # In a sentence and in no table: no two runs take the same time.
+    seconds = sorted(page.seconds for page in pages)
     return Section(
         id="planted",
         title="What was planted and what was said",
         summary=f"{named} of {len(changed)} pages of a known change name it; {alarms} of {len(quiet)} pages without a "
-        "change have a line.",
+        f"change have a line. A page took {duration(seconds[0])} to {duration(seconds[-1])}.",
         meaning="Every page compares the model with a copy of which it is known how it differs. A page without a "
         "change must stay empty, and one with a change should say which.",
         caution="One model, one training a tune: a larger model, or another tune of the same name, may be easier or "

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from armillary.cli.reproduce import Preset
+from armillary.diff.config import Budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,18 @@ class Scale:
     identical: int = 10
     """Further pages of the base beside itself, each with other seeds: what the rate of false alarms rests on."""
 
-    budget: str = "2m"
-    """Of each page."""
+    budget: Budget = "2m"
+    """Of each page; the sizes below go before it."""
+
+    tags: tuple[str, ...] = ("arithmetic", "German", "everyday")
+    """Of the packaged prompts, beside the messages that one tune learns to sort: enough of few kinds, so that each
+    can be told."""
+
+    prompts: int = 64
+    """Of all tags together, evenly."""
+
+    texts: int = 32
+    answer_tokens: int = 16
 
     recipe: Recipe = field(default_factory=lambda: Recipe(steps=120))
 
@@ -48,7 +59,24 @@ class Scale:
 LAPTOP = Scale()
 
 SCALES: dict[Preset, Scale] = {
-    "quick": replace(LAPTOP, noise=(0.003, 0.1), factors=(1.0,), identical=1, recipe=Recipe(steps=2, batch=2)),
+    "quick": replace(
+        LAPTOP,
+        noise=(0.1,),
+        factors=(1.0,),
+        identical=0,
+        prompts=8,
+        texts=8,
+        answer_tokens=4,
+        recipe=Recipe(steps=2, batch=2),
+    ),
     "laptop": LAPTOP,
-    "gpu": replace(LAPTOP, identical=60, factors=(0.125, 0.25, 0.5, 1.0), budget="10m", recipe=Recipe(steps=400)),
+    "gpu": replace(
+        LAPTOP,
+        identical=60,
+        factors=(0.125, 0.25, 0.5, 1.0),
+        budget="10m",
+        prompts=200,
+        texts=60,
+        recipe=Recipe(steps=400),
+    ),
 }

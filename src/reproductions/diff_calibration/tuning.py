@@ -82,7 +82,7 @@ def tune(loaded: LoadedModel, rows: Sequence[Row], recipe: Recipe, folder: Path)
     )
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(recipe.seed)  # of the adapter's first weights
-        adapted = get_peft_model(loaded.model, config)  # type: ignore[arg-type]
+        adapted = get_peft_model(loaded.model, config)
     # Not the folder in this machine's cache, which PEFT puts there.
     adapted.peft_config["default"].base_model_name_or_path = loaded.name
     try:
@@ -90,7 +90,7 @@ def tune(loaded: LoadedModel, rows: Sequence[Row], recipe: Recipe, folder: Path)
         with quiet(), whole_folder(folder, replace=True) as whole:
             adapted.save_pretrained(str(whole), save_embedding_layers=False)
     finally:
-        adapted.unload()  # type: ignore[operator]
+        adapted.unload()
     return losses
 
 
