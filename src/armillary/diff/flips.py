@@ -190,7 +190,7 @@ def describe(result: Flips) -> Described:
         "calls right on one side and wrong on the other; where the answers part is marked.",
         caution="The rule looks for the known answer in the text: it can miss a right answer in other words. Answers "
         "are cut off after the same number of tokens for both.",
-        figures=[figure] if figure.data and differing else [],
+        figures=[figure] if differing else [],
         tables=[table] if by_tag else [],
     )
     measures = {f"flips/{change.tag}": change.value for change in by_tag}

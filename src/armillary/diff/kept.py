@@ -8,7 +8,7 @@ Legend: N positions, K kept tokens, V vocabulary, R rows (texts or answers).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -51,12 +51,14 @@ class _Rows:
     def sums(self, values_N: Floats) -> NDArray[np.float64]:
         """Sum over each row's positions, float64; 0 for a row without any."""
         upto = np.concatenate([[0.0], np.cumsum(np.asarray(values_N, np.float64))])
-        return cast(NDArray[np.float64], upto[self.offsets[1:]] - upto[self.offsets[:-1]])
+        sums: NDArray[np.float64] = upto[self.offsets[1:]] - upto[self.offsets[:-1]]
+        return sums
 
     @property
     def lengths(self) -> Integers:
         """Positions of each row."""
-        return cast(Integers, np.diff(self.offsets))
+        lengths: Integers = np.diff(self.offsets)
+        return lengths
 
     def arrays(self) -> Arrays:
         """By name, for ``Parts``."""
@@ -95,6 +97,13 @@ class Scored(_Rows):
 
     tail: Floats
     """float32 ``[N]``: log of the probability of all other tokens together; -inf where there is none."""
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No rows."""
+        none, pairs = np.zeros(0, np.float32), np.zeros((0, TOP), np.float32)
+        ids = np.zeros(0, np.int32)
+        return cls(np.zeros(1, np.int64), ids, none, np.zeros((0, TOP), np.int32), pairs, none)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,4 +215,5 @@ def _worst_tail(q_NV: Tensor, mass_N: Tensor, last_N: Tensor) -> Tensor:
 
 
 def _array(values: Tensor, dtype: Any = np.float32) -> NDArray[Any]:
-    return cast(NDArray[Any], values.cpu().numpy().astype(dtype))
+    array: NDArray[Any] = values.cpu().numpy().astype(dtype)
+    return array

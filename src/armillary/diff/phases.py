@@ -177,7 +177,9 @@ class Phases:
             self._visit(own, writes=False), authored=self._authored("after", "base", first.same_tokens), expected=()
         )
         scores = self._answers("base", visit, "base reads the answers of after")
-        crossed = {("base", "after", way): Compared.of(group_of(f"{way} crossed", scores)) for way in WAYS}
+        crossed: dict[tuple[Role, Side, Way], Compared] = {
+            ("base", "after", way): Compared.of(group_of(f"{way} crossed", scores)) for way in WAYS
+        }
         self.evidence = replace(first, crossed={**first.crossed, **crossed})
         return self.evidence
 

@@ -8,49 +8,42 @@ A new instrument is plugged in by being listed in ``INSTRUMENTS``; its place the
 import resource
 import sys
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from armillary.diff.attributes.changes import ATTRIBUTE_CHANGES
 from armillary.diff.config import DiffConfig
 from armillary.diff.drift import DRIFT
 from armillary.diff.effect import Described, Instrument, Needs
 from armillary.diff.evidence import Evidence
 from armillary.diff.flips import FLIPS
+from armillary.diff.forgotten import QUESTIONS, TEXTS
 from armillary.diff.page import Circumstances, page
-from armillary.diff.pair import Pair, origin_of
+from armillary.diff.pair import Origin, Pair, origin_of
 from armillary.diff.phases import Phases
 from armillary.diff.plan import Sizes, plan
-from armillary.diff.prompts import (
-    PlainText,
-    Prompt,
-    evenly,
-    packaged_prompts,
-    packaged_texts,
-    read_prompts,
-    read_texts,
-)
+from armillary.diff.prompts import evenly, packaged_prompts, packaged_texts, read_prompts, read_texts
+from armillary.diff.weights import WEIGHTS
 from armillary.progress import counted
+from armillary.records.record import RunRecord
 from armillary.report.wording import duration
 from armillary.runs.run import Job, Outcome, Run
 
-INSTRUMENTS: tuple[Instrument[Any], ...] = (FLIPS, DRIFT)
+INSTRUMENTS: tuple[Instrument[Any], ...] = (FLIPS, DRIFT, ATTRIBUTE_CHANGES, TEXTS, QUESTIONS, WEIGHTS)
 """Everything that a diff looks at, in the order of the page."""
 
 SHOWN = 3
 """Rendered prompts that the page shows."""
 
 
-def compare(
-    run: Run[DiffConfig], prompts: Sequence[Prompt] | None = None, texts: Sequence[PlainText] | None = None
-) -> Outcome:
-    """Every instrument on the two models of the run. ``prompts`` and ``texts`` go before those of the settings.
+def compare(run: Run[DiffConfig]) -> Outcome:
+    """Every instrument on the two models of the run.
 
     Raises:
         ArmillaryError: a model can't be opened or gives unusable numbers, or a prompt can't be asked.
     """
-    evidence = begun(run, prompts, texts)
+    evidence = begun(run)
     measuring = Measuring(evidence)
     steps: list[tuple[str, Needs | None]] = [("files", "files"), ("base", None), ("after", None), ("blocks", "blocks")]
     steps += [("base again", None)] if evidence.sizes.base_again else []
@@ -79,14 +72,14 @@ def compare(
     return page(f"What changed from {names[0]} to {names[1]}", measuring.described(), circumstances)
 
 
-def begun(run: Run[DiffConfig], prompts: Sequence[Prompt] | None, texts: Sequence[PlainText] | None) -> Evidence:
+def begun(run: Run[DiffConfig]) -> Evidence:
     """What is known before any phase: models, sizes, and the prompts and texts that fit into the budget."""
     config = run.settings
-    if prompts is None:
-        prompts = packaged_prompts() if config.prompts is None else read_prompts(config.prompts)
-    if texts is None:
-        texts = read_texts(config.named_texts()) if config.texts else packaged_texts()
-    pair = pair_of(run)
+    prompts = packaged_prompts() if config.prompts is None else read_prompts(config.prompts)
+    texts = read_texts(config.named_texts()) if config.texts else packaged_texts()
+    # They were not opened: see ``job``.
+    origins = cast(dict[str, Origin], run.models)
+    pair = Pair(origins.get("base"), origins["after"], config)
 
     def sizes() -> Sizes:
         base = pair.open("base")
@@ -108,12 +101,6 @@ def begun(run: Run[DiffConfig], prompts: Sequence[Prompt] | None, texts: Sequenc
         prompts=evenly(prompts, chosen.prompts),
         texts=evenly(texts, chosen.texts),
     )
-
-
-def pair_of(run: Run[DiffConfig]) -> Pair:
-    """The two models of the run, none of them open yet."""
-    origins: dict[str, Any] = dict(run.models)
-    return Pair({"base": origins["base"], "after": origins["after"]}, run.settings)
 
 
 class Measuring:
@@ -171,11 +158,9 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def job() -> Job[DiffConfig]:
-    """The run of ``armillary diff``: models are known by their files and opened when their phase begins."""
-    return Job(settings=DiffConfig, work=compare, open_model=origin_of)
+def run_diff(config: DiffConfig, out: Path, *, fresh: bool = False) -> RunRecord:
+    """The record of a diff, also left in ``out`` with its report; a killed run goes on where it stopped.
 
-
-def run_diff(config: DiffConfig, out: Path, *, fresh: bool = False) -> Any:
-    """The record of a diff, also left in ``out`` with its report; resumes as every run does."""
-    return job().run(config, out, fresh=fresh)
+    Models are known by their files and opened when their phase begins. Raises as ``compare``.
+    """
+    return Job(settings=DiffConfig, work=compare, open_model=origin_of).run(config, out, fresh=fresh)
