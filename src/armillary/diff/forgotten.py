@@ -80,6 +80,7 @@ class TextSurvey:
 def measure_texts(evidence: "Evidence") -> TextSurvey:
     """From the log-probabilities that both models left; of different tokens each text is one piece."""
     base, after, again = evidence.text_scores, evidence.text_crossed["after"], evidence.text_crossed["again"]
+    assert base is not None, "texts are read before what needs their scores"
     twice = {int(text): row for row, text in enumerate(evidence.again_texts)}
     columns: dict[str, list[list[float]]] = {}
     texts: dict[str, int] = {}

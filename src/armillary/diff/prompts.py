@@ -84,7 +84,7 @@ def rendered(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
     return prompt.text
 
 
-Item = TypeVar("Item", Prompt, PlainText)
+Item = TypeVar("Item", bound=Prompt | PlainText)
 
 
 def evenly(items: Sequence[Item], most: int) -> list[Item]:

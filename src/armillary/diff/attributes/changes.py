@@ -66,7 +66,7 @@ def survey(answers: Mapping["Role", Sequence[Sequence[Answered]]], seed: int) ->
         columns = [read_off(attribute, answers[role]) for role in ("base", "after", "again")]
         rows = [row for row in zip(*columns, strict=True) if None not in row]
         if len(rows) >= LEAST:
-            base, after, again = (list(map(float, column)) for column in zip(*rows, strict=True))  # type: ignore[arg-type]
+            base, after, again = (list(map(float, column)) for column in zip(*rows, strict=True))
             values.append(AttributeValues(name=attribute.name, base=base, after=after, again=again))
     ways = answers["base"]
     return AttributeSurvey(values=values, prompts=len(ways[0]) if ways else 0, ways=len(ways), seed=seed)
