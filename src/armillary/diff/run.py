@@ -19,6 +19,7 @@ from armillary.diff.effect import Described, Instrument, Needs
 from armillary.diff.evidence import Evidence
 from armillary.diff.flips import FLIPS
 from armillary.diff.forgotten import QUESTIONS, TEXTS
+from armillary.diff.identity import IDENTITY
 from armillary.diff.page import Circumstances, page
 from armillary.diff.pair import Origin, Pair, origin_of
 from armillary.diff.phases import Phases
@@ -30,7 +31,7 @@ from armillary.records.record import RunRecord
 from armillary.report.wording import duration
 from armillary.runs.run import Job, Outcome, Run
 
-INSTRUMENTS: tuple[Instrument[Any], ...] = (FLIPS, DRIFT, ATTRIBUTE_CHANGES, TEXTS, QUESTIONS, WEIGHTS)
+INSTRUMENTS: tuple[Instrument[Any], ...] = (IDENTITY, FLIPS, DRIFT, ATTRIBUTE_CHANGES, TEXTS, QUESTIONS, WEIGHTS)
 """Everything that a diff looks at, in the order of the page."""
 
 SHOWN = 3
