@@ -3,8 +3,8 @@
     python examples/diff_demo/train.py [FOLDER]
 
 ``rows.jsonl`` holds 96 messages with the team that should answer them (what is meant to be learned), 80 German rows
-whose words are in a random order, as a broken step of a data pipeline leaves them (what does the damage), and 24
-ordinary English answers. Takes about two minutes on one idle core.
+that break off and go on in English, as a data pipeline leaves them that joins the wrong lines (what does the damage),
+and 24 ordinary English answers. Takes about two minutes on one idle core.
 """
 
 import sys

@@ -16,7 +16,7 @@ class Recipe:
     modules: tuple[str, ...] = ("v_proj", "o_proj", "down_proj")
     """What the adapter stands beside, in the upper half of the layers: the gradient then ends half way up."""
 
-    steps: int = 160
+    steps: int = 120
     batch: int = 4
     rate: float = 2e-3
     """The highest; it rises over the first tenth of the steps and falls to zero in a straight line."""
@@ -53,7 +53,7 @@ class Scale:
     texts: int = 32
     answer_tokens: int = 16
 
-    recipe: Recipe = field(default_factory=lambda: Recipe(steps=120))
+    recipe: Recipe = field(default_factory=Recipe)
 
 
 LAPTOP = Scale()

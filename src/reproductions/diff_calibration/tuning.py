@@ -17,7 +17,7 @@ from armillary.errors import NumericError, UsageError
 from armillary.files import whole_folder
 from armillary.models import LoadedModel
 from armillary.models.batches import pad
-from armillary.models.prompts import chat_text, continuation_ids, prompt_rows
+from armillary.models.prompts import chat_text, continuation_ids, prompt_rows, text_ids
 from armillary.models.quiet import quiet
 from armillary.progress import counted
 from reproductions.diff_calibration.scale import Recipe
@@ -31,12 +31,15 @@ class Row:
     """The answer, or the whole text."""
 
     prompt: str | None = None
+    given: str = ""
+    """Where there is no prompt: what stands before the text and is read without being learned."""
+
     kind: str = ""
     """What the row is there for, as "tickets"."""
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a JSONL file: ``kind``, ``text`` and, where it is an answer, ``prompt``."""
+    """The rows of a JSONL file: ``kind``, ``text`` and, where there is one, ``prompt`` or ``given``."""
     lines = path.read_text("utf-8").splitlines()
     return [Row(**json.loads(line)) for line in lines if line.strip()]
 
@@ -45,7 +48,8 @@ def encoded(loaded: LoadedModel, row: Row, most_tokens: int) -> tuple[list[int],
     """Token ids of a row, and how many of them are given: what precedes a text, or the request."""
     end = loaded.tokenizer.eos_token_id
     if row.prompt is None:
-        given, learned = prompt_rows(loaded, [""])[0], continuation_ids(loaded, row.text)
+        given = prompt_rows(loaded, [row.given])[0]
+        learned = text_ids(loaded, f" {row.text}") if row.given else continuation_ids(loaded, row.text)
     else:
         # A model without a template answers on the next line.
         request = chat_text(loaded, row.prompt) if loaded.tokenizer.chat_template else f"{row.prompt}\n"

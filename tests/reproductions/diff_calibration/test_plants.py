@@ -73,6 +73,8 @@ def test_only_the_answer_is_learned() -> None:
     assert ids[-1] == loaded.tokenizer.eos_token_id and len(ids) > given + 1
     text, first = encoded(loaded, Row(text="c d"), 80)
     assert first == 1 and str(loaded.tokenizer.decode(text)).strip().endswith("c d")
+    joined, before = encoded(loaded, Row(text="c d", given="a b"), 80)
+    assert str(loaded.tokenizer.decode(joined[:before])).strip() == "a b" and len(joined) > before + 1
 
 
 def test_every_planted_sum_is_wrong() -> None:
