@@ -1,7 +1,7 @@
 """Models read texts and answer prompts, and what comes of it is kept: the forward passes of a diff.
 
 A prompt is read once a model. From its cache both answers are written (the likeliest one, and one that is drawn),
-the expected answers are scored, and so are the answers that another model gave. What all prompts begin with (the
+a question's choices are scored, and so are the answers that another model gave. What all prompts begin with (the
 template's system turn) is read once for all.
 
 Legend: B prompts of a batch, C continuations, T tokens, N scored positions, D hidden size, V vocabulary.

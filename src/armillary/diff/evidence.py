@@ -89,9 +89,11 @@ class Evidence:
     again_texts: Sequence[int] = ()
     """Indices of the texts that base read a second time."""
 
+    questions: Sequence[Prompt] = ()
+    """Prompts with a known answer, in order: more than are answered, as scoring is cheaper than writing."""
+
     expected: Mapping[Side, Sequence[NDArray[np.float64]]] = field(default_factory=dict)
-    """For each prompt the log-probability (nats) of each of its choices, in their order, or of its one answer; an
-    empty array for a prompt without."""
+    """For each question the log-probability (nats) of each of its choices, in their order, or of its one answer."""
 
     @property
     def rounding(self) -> float:

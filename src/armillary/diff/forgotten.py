@@ -42,6 +42,9 @@ class GroupValues:
     noise: list[float]
     """Base a second time minus base, of those that were looked at twice."""
 
+    least: float = 0.0
+    """Least noise floor: what rounding alone may give."""
+
     right: tuple[int, int] = (0, 0)
     """Questions whose right answer is the likeliest choice for base and for after."""
 
@@ -55,7 +58,7 @@ class GroupValues:
 
     def floor(self) -> float:
         """What |change| stays below where base is compared with itself."""
-        return noise_floor(self.noise, seed=0)
+        return max(self.least, noise_floor(self.noise, seed=0))
 
     def effect(self, id: str, kind: Kind, sentence: str, unit: str, section: str) -> Effect:
         """The change as a candidate line."""
@@ -80,10 +83,11 @@ class TextSurvey:
 def measure_texts(evidence: "Evidence") -> TextSurvey:
     """From the log-probabilities that both models left; of different tokens each text is one piece."""
     base, after, again = evidence.text_scores, evidence.text_crossed["after"], evidence.text_crossed["again"]
-    assert base is not None, "texts are read before what needs their scores"
     twice = {int(text): row for row, text in enumerate(evidence.again_texts)}
     columns: dict[str, list[list[float]]] = {}
     texts: dict[str, int] = {}
+    tokens, sizes = base.lengths, evidence.text_bytes["base"]
+    least = evidence.rounding / math.log(2) * float(np.sum(tokens)) / max(1, sum(sizes))
     for index, text in enumerate(evidence.texts):
         size, size_after = (evidence.text_bytes[side][index] for side in ("base", "after"))
         own = base.logprob[base.place(index)]
@@ -106,6 +110,7 @@ def measure_texts(evidence: "Evidence") -> TextSurvey:
                     base=own_bits.tolist(),
                     after=after_bits.tolist(),
                     noise=noise.tolist(),
+                    least=least,
                 )
             )
     return TextSurvey(groups=groups, too_few={name: len(rows) for name, rows in columns.items() if len(rows) < LEAST})
@@ -186,19 +191,20 @@ class QuestionSurvey:
 
 def measure_questions(evidence: "Evidence") -> QuestionSurvey:
     """From the log-probabilities of choices and answers that both models left."""
-    return question_survey(evidence.prompts, evidence.expected["base"], evidence.expected["after"])
+    expected = evidence.expected
+    return question_survey(evidence.questions, expected["base"], expected["after"], evidence.rounding)
 
 
 def question_survey(
     prompts: Sequence[Prompt],
-    base: Sequence[NDArray[np.float64] | None],
-    after: Sequence[NDArray[np.float64] | None],
+    base: Sequence[NDArray[np.float64]],
+    after: Sequence[NDArray[np.float64]],
+    rounding: float = 0.0,
 ) -> QuestionSurvey:
     """``base`` and ``after`` hold the log-probability (nats) of each choice of a prompt, or of its one answer."""
     groups: dict[tuple[Scoring, str], list[tuple[float, float]]] = {}
     for prompt, own, other in zip(prompts, base, after, strict=True):
-        wanted = len(prompt.choices or ()) or 1
-        if prompt.answer is None or own is None or other is None or not len(own) == len(other) == wanted:
+        if prompt.answer is None:
             continue
         if prompt.choices is not None:
             right = prompt.choices.index(prompt.answer)
@@ -212,7 +218,7 @@ def question_survey(
     for (scoring, tag), pairs in groups.items():
         if len(pairs) >= LEAST:
             before, now = map(list, zip(*pairs, strict=True))
-            sides[scoring].append(_questions(tag, before, now, scoring))
+            sides[scoring].append(_questions(tag, before, now, scoring, rounding))
     too_few = {tag: len(pairs) for (_, tag), pairs in groups.items() if len(pairs) < LEAST}
     return QuestionSurvey(chosen=sides["log-odds"], given=sides["bits per byte"], too_few=too_few)
 
@@ -222,7 +228,7 @@ def log_odds(nats: NDArray[np.float64], right: int) -> float:
     return float(nats[right] - np.logaddexp.reduce(np.delete(nats, right)))
 
 
-def _questions(tag: str, base: list[float], after: list[float], scoring: Scoring) -> GroupValues:
+def _questions(tag: str, base: list[float], after: list[float], scoring: Scoring, rounding: float) -> GroupValues:
     right_before, right_now = (np.array(side) > 0 for side in (base, after))
     counted = scoring == "log-odds"
     return GroupValues(
@@ -231,6 +237,7 @@ def _questions(tag: str, base: list[float], after: list[float], scoring: Scoring
         base=base,
         after=after,
         noise=[],
+        least=rounding,
         right=(int(right_before.sum()), int(right_now.sum())) if counted else (0, 0),
         lost=int((right_before & ~right_now).sum()) if counted else 0,
     )

@@ -17,7 +17,7 @@ from armillary.diff.asking import Authored, Visit, gathered, group_of, read_text
 from armillary.diff.evidence import Evidence, Replies, Role
 from armillary.diff.kept import WAYS, Compared, Scored, Way
 from armillary.diff.pair import Side
-from armillary.diff.prompts import PlainText, Prompt, rendered
+from armillary.diff.prompts import rendered
 from armillary.errors import UsageError
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
@@ -46,8 +46,11 @@ class Material:
     rows: list[list[int]]
     """Tokens of each prompt."""
 
+    questions: list[list[int]]
+    """Tokens of each question."""
+
     expected: list[list[list[int]]]
-    """Tokens of each prompt's choices, or of its one answer."""
+    """Tokens of each question's choices, or of its one answer."""
 
     texts: list[list[int]]
     text_bytes: list[int]
@@ -55,11 +58,10 @@ class Material:
     """Token of each id."""
 
 
-def material(
-    loaded: LoadedModel, prompts: Sequence[Prompt], texts: Sequence[PlainText], answer_tokens: int
-) -> Material:
+def material(loaded: LoadedModel, evidence: Evidence) -> Material:
     """UsageError naming a prompt that leaves no room for an answer; others as in ``encode``."""
-    tokenizer = loaded.tokenizer
+    tokenizer, texts, answer_tokens = loaded.tokenizer, evidence.texts, evidence.sizes.answer_tokens
+    prompts = [*evidence.prompts, *evidence.questions]
     asked = [rendered(tokenizer, prompt) for prompt in prompts]
     rows = encode(loaded, asked)
     for prompt, row in zip(prompts, rows, strict=True):
@@ -68,12 +70,13 @@ def material(
                 f"The prompt {prompt.id} has {len(row)} tokens, and {loaded.name} has {loaded.max_positions} "
                 f"positions for it and an answer of {answer_tokens}; give a shorter one."
             )
+    count = len(evidence.prompts)
     expected = []
-    for prompt, text in zip(prompts, asked, strict=True):
+    for question, text in zip(evidence.questions, asked[count:], strict=True):
         # Behind a template the answer begins at once; a bare prompt is gone on with after a blank.
         blank = "" if tokenizer.chat_template or text[-1:].isspace() else " "
-        answers = prompt.choices or ((prompt.answer,) if prompt.answer else ())
-        expected.append([ids for answer in answers if (ids := text_ids(loaded, blank + answer))])
+        answers = question.choices or (str(question.answer),)
+        expected.append([text_ids(loaded, blank + answer) for answer in answers])
     text_rows = encode(loaded, [text.text for text in texts], max_tokens=MAX_TEXT_TOKENS, least=2)
     whole = prompt_rows(loaded, [text.text for text in texts])
     text_bytes = [
@@ -83,7 +86,13 @@ def material(
     names = tokenizer.convert_ids_to_tokens(list(range(loaded.anatomy.vocabulary_size)))
     vocabulary = [name if index in loaded.known_ids else None for index, name in enumerate(names)]
     return Material(
-        rendered=asked, rows=rows, expected=expected, texts=text_rows, text_bytes=text_bytes, vocabulary=vocabulary
+        rendered=asked[:count],
+        rows=rows[:count],
+        questions=rows[count:],
+        expected=expected,
+        texts=text_rows,
+        text_bytes=text_bytes,
+        vocabulary=vocabulary,
     )
 
 
@@ -114,7 +123,6 @@ class Phases:
             self._visit(own, writes=True),
             seed=(first.config.seed, 1),
             keeps=False,
-            expected=(),
             authored=author,
             batch=AGAIN_BATCH,
             reverse=True,
@@ -142,7 +150,7 @@ class Phases:
             replies=_replies("base", answers) | _replies("again", again),
             own={("base", way): scored[way] for way in WAYS},
             crossed={("again", "base", way): Compared.of(group_of(f"{way} crossed", again)) for way in WAYS},
-            expected={"base": _expected(answers)},
+            expected={"base": self._expected("base", own)},
         )
         return self.evidence
 
@@ -165,7 +173,7 @@ class Phases:
                 **first.crossed,
                 **{("after", "base", way): Compared.of(group_of(f"{way} crossed", answers)) for way in WAYS},
             },
-            expected={**first.expected, "after": _expected(answers)},
+            expected={**first.expected, "after": self._expected("after", own)},
         )
         return self.evidence
 
@@ -173,9 +181,7 @@ class Phases:
         """What base says of after's answers."""
         first = self.evidence
         own = self._material("base")
-        visit = replace(
-            self._visit(own, writes=False), authored=self._authored("after", "base", first.same_tokens), expected=()
-        )
+        visit = replace(self._visit(own, writes=False), authored=self._authored("after", "base", first.same_tokens))
         scores = self._answers("base", visit, "base reads the answers of after")
         crossed: dict[tuple[Role, Side, Way], Compared] = {
             ("base", "after", way): Compared.of(group_of(f"{way} crossed", scores)) for way in WAYS
@@ -194,13 +200,21 @@ class Phases:
         return first.parts.decoded(
             Material,
             f"material of {side}",
-            lambda: material(self._open(side), first.prompts, first.texts, first.sizes.answer_tokens),
+            lambda: material(self._open(side), first),
         )
 
     def _visit(self, own: Material, *, writes: bool) -> Visit:
         first = self.evidence
         tokens = first.sizes.answer_tokens if writes else 0
-        return Visit(rows=own.rows, tokens=tokens, seed=(first.config.seed, 0), expected=own.expected)
+        return Visit(rows=own.rows, tokens=tokens, seed=(first.config.seed, 0))
+
+    def _expected(self, side: Side, own: Material) -> list[NDArray[np.float64]]:
+        """Log-probabilities of each question's choices."""
+        if not own.questions:
+            return []
+        answers = self._answers(side, Visit(rows=own.questions, expected=own.expected), f"questions to {side}")
+        nats: NDArray[np.float64] = np.asarray(answers["expected.nats"])
+        return [nats[start:end] for start, end in pairwise(answers["expected.offsets"])]
 
     def _authored(self, author: Side, scorer: Side, same: bool) -> Authored:
         """An author's answers in the scorer's tokens."""
@@ -263,9 +277,3 @@ def _replies(role: Role, answers: Arrays) -> dict[tuple[Role, Way], Replies]:
         ids = [own["ids"][start:end].tolist() for start, end in pairwise(offsets)]
         replies[role, way] = Replies(ids=ids, texts=own["text"].tolist(), ended=own["ended"].tolist())
     return replies
-
-
-def _expected(answers: Arrays) -> list[NDArray[np.float64]]:
-    offsets = answers["expected.offsets"]
-    nats: NDArray[np.float64] = np.asarray(answers["expected.nats"])
-    return [nats[start:end] for start, end in pairwise(offsets)]

@@ -18,8 +18,12 @@ DECODING = 2.0
 SHARE = 0.6
 """Of the budget, for forward passes; the rest is for opening the models, the instruments and the page."""
 
-PROMPT_TOKENS, TEXT_TOKENS, TEXT_SHARE = 32, 140, 0.4
-"""Tokens of a prompt beyond the template that all share, of a text, and texts read for each prompt asked."""
+PROMPT_TOKENS, CHOICES_TOKENS, TEXT_TOKENS = 32, 8, 140
+"""Tokens of a prompt beyond the template that all share, of a question's choices together, and of a text."""
+
+QUESTION_SHARE, TEXT_SHARE = 5.0, 1.5
+"""Questions that are scored and texts that are read for each prompt that is answered: an answer costs six times as
+much as a question, and a test of one capability among fifty comparisons needs a dozen questions or pieces of text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,9 @@ class Sizes:
 
     texts: int
     """Texts that each model reads."""
+
+    questions: int
+    """Prompts with a known answer whose choices each model scores, without writing."""
 
     base_again: bool
     """Whether base is opened a second time, to score after's answers."""
@@ -56,11 +63,21 @@ class Sizes:
         crossed = (2 + self.base_again) * 2 * self.answer_tokens
         prompts = (3 + self.base_again) * PROMPT_TOKENS
         a_prompt = DECODING * written + crossed + prompts
-        return self.seconds_per_token * (self.prompts * a_prompt + 2.25 * self.texts * TEXT_TOKENS)
+        read = 2.25 * self.texts * TEXT_TOKENS + 2 * self.questions * (PROMPT_TOKENS + CHOICES_TOKENS)
+        return self.seconds_per_token * (self.prompts * a_prompt + read)
 
 
-def plan(config: DiffConfig, *, parameters: int, layers: int, prompts: int, texts: int, on_gpu: bool = False) -> Sizes:
-    """Sizes for the budget, of so many prompts and texts that there are; what the settings name is taken as given."""
+def plan(
+    config: DiffConfig,
+    *,
+    parameters: int,
+    layers: int,
+    prompts: int,
+    texts: int,
+    questions: int,
+    on_gpu: bool = False,
+) -> Sizes:
+    """Sizes for the budget, of what there is; what the settings name is taken as given."""
     budget = float(SECONDS[config.budget])
     per_token = 2 * parameters / (GPU if on_gpu else CPU)
     answer_tokens = config.answer_tokens or {"2m": 24, "10m": 32, "30m": 48}[config.budget]
@@ -71,12 +88,13 @@ def plan(config: DiffConfig, *, parameters: int, layers: int, prompts: int, text
             prompts=min(prompts, config.most_prompts or max(8, count)),
             answer_tokens=answer_tokens,
             texts=min(texts, config.most_texts or max(8, round(TEXT_SHARE * count))),
+            questions=min(questions, round(QUESTION_SHARE * (config.most_prompts or max(8, count)))),
             base_again=config.budget != "2m",
             seconds_per_token=per_token,
             parameters=parameters,
             layers=layers,
         )
 
-    # The cost grows with the number; of more prompts than there are, only texts are left to grow.
-    most = max(prompts, round(texts / TEXT_SHARE), 8)
+    # The cost grows with the number; of more prompts than there are, only texts and questions are left to grow.
+    most = max(prompts, round(texts / TEXT_SHARE), round(questions / QUESTION_SHARE), 8)
     return sized(max((count for count in range(8, most + 1) if sized(count).phases <= SHARE * budget), default=8))

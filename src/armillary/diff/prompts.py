@@ -216,7 +216,14 @@ def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
         raise UsageError(f"{where} has the answer {answer!r}, which is not among its choices {listed_names(choices)}.")
     tag = _text(given.get("tag"), "tag", where) or UNTAGGED
     own_id = _text(given.get("id"), "id", where) or id
-    return Prompt(id=own_id, text=text, messages=messages, answer=answer or None, tag=tag, choices=choices)
+    return Prompt(
+        id=own_id,
+        text=text,
+        messages=messages,
+        answer=answer if answer and answer.strip() else None,
+        tag=tag,
+        choices=choices,
+    )
 
 
 def _text(value: Any, name: str, where: str) -> str | None:

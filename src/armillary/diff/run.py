@@ -78,6 +78,9 @@ def begun(run: Run[DiffConfig]) -> Evidence:
     config = run.settings
     prompts = packaged_prompts() if config.prompts is None else read_prompts(config.prompts)
     texts = read_texts(config.named_texts()) if config.texts else packaged_texts()
+    # Where there are choices the comparison with the wrong ones tells more than the answer's own likelihood.
+    choices = [prompt for prompt in prompts if prompt.choices is not None]
+    questions = choices or [prompt for prompt in prompts if prompt.answer is not None]
     # They were not opened: see ``job``.
     origins = cast(dict[str, Origin], run.models)
     pair = Pair(origins.get("base"), origins["after"], config)
@@ -90,6 +93,7 @@ def begun(run: Run[DiffConfig]) -> Evidence:
             layers=base.anatomy.num_layers,
             prompts=len(prompts),
             texts=len(texts),
+            questions=len(questions),
             on_gpu=base.device.type != "cpu",
         )
 
@@ -101,6 +105,7 @@ def begun(run: Run[DiffConfig]) -> Evidence:
         parts=run.parts,
         prompts=evenly(prompts, chosen.prompts),
         texts=evenly(texts, chosen.texts),
+        questions=evenly(questions, chosen.questions),
     )
 
 
