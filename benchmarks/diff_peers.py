@@ -90,9 +90,9 @@ def tools(peers: str, prompts: str) -> dict[str, Tool]:
 
 
 def _lines(out: Path) -> list[str]:
-    """Our verdict."""
+    """Our verdict, but for its last line, which says what was not seen."""
     record = json.loads((out / "record.json").read_text("utf-8"))
-    return [str(finding["text"]) for finding in record["findings"]]
+    return [str(finding["text"]) for finding in record["findings"] if finding["label"] != "not seen"]
 
 
 def _affected(out: Path) -> list[str]:

@@ -37,7 +37,7 @@ class Scale:
     factors: tuple[float, ...] = (0.25, 0.5, 1.0)
     """By which the adapter of each tune is multiplied: one training gives several sizes."""
 
-    identical: int = 10
+    identical: int = 6
     """Further pages of the base beside itself, each with other seeds: what the rate of false alarms rests on."""
 
     budget: Budget = "2m"
@@ -47,10 +47,10 @@ class Scale:
     """Of the packaged prompts, beside the messages that one tune learns to sort: enough of few kinds, so that each
     can be told."""
 
-    prompts: int = 64
+    prompts: int = 48
     """Of all tags together, evenly."""
 
-    texts: int = 32
+    texts: int = 24
     answer_tokens: int = 16
 
     recipe: Recipe = field(default_factory=Recipe)
