@@ -25,13 +25,16 @@ from armillary.diff.pair import Origin, Pair, origin_of
 from armillary.diff.phases import Phases
 from armillary.diff.plan import Sizes, plan
 from armillary.diff.prompts import evenly, packaged_prompts, packaged_texts, read_prompts, read_texts
+from armillary.diff.restoring import RESTORING
 from armillary.diff.weights import WEIGHTS
 from armillary.progress import counted
 from armillary.records.record import RunRecord
 from armillary.report.wording import duration
 from armillary.runs.run import Job, Outcome, Run
 
-INSTRUMENTS: tuple[Instrument[Any], ...] = (IDENTITY, FLIPS, DRIFT, ATTRIBUTE_CHANGES, TEXTS, QUESTIONS, WEIGHTS)
+INSTRUMENTS: tuple[Instrument[Any], ...] = (
+    IDENTITY, FLIPS, DRIFT, ATTRIBUTE_CHANGES, TEXTS, QUESTIONS, WEIGHTS, RESTORING,
+)  # fmt: skip
 """Everything that a diff looks at, in the order of the page."""
 
 SHOWN = 3

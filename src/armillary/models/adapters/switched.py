@@ -94,10 +94,25 @@ class SwitchedModel:
         )
 
     def _add(self, change: LoraChange, module: nn.Module, inputs: tuple[Tensor, ...], result: Tensor) -> Any:
-        if not self._is_on:
+        if not self._is_on or module in _SILENT:
             return None
         low = linear(inputs[0].to(change.a_RI.dtype), change.a_RI)
         return (result + linear(low, change.b_OR) * change.scale).to(result.dtype)
+
+
+_SILENT: set[nn.Module] = set()
+"""Matrices on which no adapter acts at the moment, although it is on."""
+
+
+@contextmanager
+def silenced(block: nn.Module) -> Iterator[None]:
+    """Inside the block of code no switched adapter changes this part of a model."""
+    modules = {module for module in block.modules() if module not in _SILENT}
+    _SILENT.update(modules)
+    try:
+        yield
+    finally:
+        _SILENT.difference_update(modules)
 
 
 def _module(base: LoadedModel, lora: Lora, path: str, folder: Path) -> nn.Module:
