@@ -144,7 +144,7 @@ class Visit:
     """Tokens of each prompt's expected answers, to be scored; none at all where it is empty."""
 
     authored: Authored | None = None
-    batch: int = BATCH
+    batch: int
     reverse: bool = False
     """Longest prompts first."""
 

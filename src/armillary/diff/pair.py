@@ -126,6 +126,8 @@ class Pair:
 
     def free(self) -> None:
         """Let go of what is open; a model that was given open stays its owner's."""
+        if self._open is None and self._switched is None:
+            return
         self._open = self._switched = None
         gc.collect()
         if torch.cuda.is_available():

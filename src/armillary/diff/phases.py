@@ -13,7 +13,16 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from armillary.diff.asking import Authored, Visit, gathered, group_of, read_texts, visit_batch, without_divergence
+from armillary.diff.asking import (
+    BATCH,
+    Authored,
+    Visit,
+    gathered,
+    group_of,
+    read_texts,
+    visit_batch,
+    without_divergence,
+)
 from armillary.diff.evidence import Evidence, Replies, Role
 from armillary.diff.kept import WAYS, Compared, Scored, Way
 from armillary.diff.pair import Side
@@ -206,13 +215,14 @@ class Phases:
     def _visit(self, own: Material, *, writes: bool) -> Visit:
         first = self.evidence
         tokens = first.sizes.answer_tokens if writes else 0
-        return Visit(rows=own.rows, tokens=tokens, seed=(first.config.seed, 0))
+        return Visit(rows=own.rows, tokens=tokens, seed=(first.config.seed, 0), batch=BATCH)
 
     def _expected(self, side: Side, own: Material) -> list[NDArray[np.float64]]:
         """Log-probabilities of each question's choices."""
         if not own.questions:
             return []
-        answers = self._answers(side, Visit(rows=own.questions, expected=own.expected), f"questions to {side}")
+        visit = Visit(rows=own.questions, expected=own.expected, batch=BATCH)
+        answers = self._answers(side, visit, f"questions to {side}")
         nats: NDArray[np.float64] = np.asarray(answers["expected.nats"])
         return [nats[start:end] for start, end in pairwise(answers["expected.offsets"])]
 
