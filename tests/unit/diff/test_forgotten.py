@@ -14,6 +14,8 @@ from armillary.diff.forgotten import (
 )
 from armillary.diff.prompts import Prompt, packaged_prompts
 
+QUESTIONS = [prompt for prompt in packaged_prompts() if prompt.choices]
+
 
 def test_bits_of_pieces_are_those_of_the_text() -> None:
     logprob_N = np.random.default_rng(0).normal(-3, 1, 96)
@@ -29,9 +31,9 @@ def test_log_odds() -> None:
 
 
 def test_a_lost_capability_is_named_and_no_other() -> None:
-    prompts = packaged_prompts()
+    prompts = QUESTIONS
     generator = np.random.default_rng(0)
-    base = [generator.normal(-4, 2, len(prompt.choices)) if prompt.choices else np.zeros(0) for prompt in prompts]
+    base = [generator.normal(-4, 2, len(prompt.choices or ())) for prompt in prompts]
     after = [own + generator.normal(0, 0.05, len(own)) for own in base]
     for prompt, nats in zip(prompts, after, strict=True):
         if prompt.tag == "arithmetic" and prompt.choices is not None:
@@ -61,7 +63,7 @@ def test_answers_without_choices_count_in_bits_per_byte() -> None:
 
 
 def test_equal_models_and_too_few_questions() -> None:
-    prompts = packaged_prompts()
+    prompts = QUESTIONS
     base = [np.zeros(len(prompt.choices or ())) for prompt in prompts]
     told = describe_questions(question_survey(prompts, base, base))
     assert {effect.p for effect in told.effects} == {1.0} and "none has moved" in told.section.summary
