@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from armillary.errors import UsageError
-from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS
 from armillary.runs.settings import DRY_BEFORE, OneModelSettings, OtherModel, at_least
 
-QUICK = ("mathematics", "technical-english", "code")
-"""Capabilities of a check-up of few texts: they need neither a download nor a package."""
+CAPABILITIES = ("code", "mathematics", "technical-english", "knowledge")
+"""What the neurons are asked about: texts that need neither a download nor a package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +40,6 @@ class CheckupConfig(OneModelSettings):
             raise UsageError(
                 f"--before names the same model as the one examined ({self.model}); give the earlier one."
             )
-
-    def capabilities(self) -> tuple[str, ...]:
-        """What the neurons are asked about."""
-        return CAPABILITIES if self.texts >= LEAST_TEXTS else QUICK
 
     def models(self) -> dict[str, str]:
         """The examined model, and the earlier one."""

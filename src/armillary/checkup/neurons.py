@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from armillary.checkup.config import CheckupConfig
+from armillary.checkup.config import CAPABILITIES
 from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnosis, nothing_to_show
 from armillary.data.sources import DataSource
 from armillary.data.texts.capability import capability_source, equal_capability_texts
@@ -36,19 +36,14 @@ class NeuronResult:
     """Of the earlier model: share of each set that it keeps when it reads other texts."""
 
 
-def sources(config: CheckupConfig) -> tuple[DataSource, ...]:
+def sources() -> tuple[DataSource, ...]:
     """Where the texts come from, each source once."""
-    return tuple(dict.fromkeys(capability_source(name) for name in config.capabilities()))
+    return tuple(dict.fromkeys(capability_source(name) for name in CAPABILITIES))
 
 
 def measure(context: Context) -> NeuronResult:
     """The survey of the neurons; of the earlier model also how its sets move with the texts alone."""
-    loaded, store, seed, names = (
-        context.loaded,
-        context.parts.arrays,
-        context.config.seed,
-        context.config.capabilities(),
-    )
+    loaded, store, seed, names = context.loaded, context.parts.arrays, context.config.seed, CAPABILITIES
     try:
         result = survey(
             loaded, capabilities=names, limit=LEAST_TEXTS, ablation_texts=ABLATION_TEXTS, seed=seed, store=store

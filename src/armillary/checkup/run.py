@@ -15,7 +15,6 @@ from armillary.checkup.layers import LAYERS
 from armillary.checkup.neurons import NEURONS
 from armillary.checkup.predictions import PREDICTIONS
 from armillary.checkup.relations import RELATIONS
-from armillary.data.texts.capability import capability_texts
 from armillary.data.texts.corpora import corpus_source
 from armillary.progress import counted
 from armillary.records.record import RunRecord
@@ -34,8 +33,6 @@ Results = dict[str, Any]
 def examine(run: Run[CheckupConfig]) -> Outcome:
     """Every diagnosis of the model, of the earlier one, and of what changed between them."""
     config, models = run.settings, run.models
-    for name in config.capabilities():
-        capability_texts(name, limit=1)  # what can't be had is said now, not behind half an hour of other diagnoses
     contexts = {
         role: Context(loaded=loaded, config=config, parts=run.parts, role=role) for role, loaded in models.items()
     }
@@ -51,7 +48,7 @@ def examine(run: Run[CheckupConfig]) -> Outcome:
         measures={name: value for outcome in diagnosed for name, value in outcome.measures.items()},
         findings=sorted(findings, key=lambda finding: -finding.interest),
         sections=[outcome.section for outcome in diagnosed],
-        data=(*relations.sources(), *map(corpus_source, CORPORA), *neurons.sources(config)),
+        data=(*relations.sources(), *map(corpus_source, CORPORA), *neurons.sources()),
     )
 
 
