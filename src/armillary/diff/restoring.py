@@ -33,7 +33,6 @@ from armillary.models.prompts import given_tokens
 from armillary.numerics.intervals import Interval, bootstrap_weighted
 from armillary.progress import track
 from armillary.records.sections import Cell, Figure, Lines, Section, Series, Table
-from armillary.report.wording import number
 from armillary.scoring.nll import chunked_nll
 
 What = Literal["gain", "loss", "drift"]
@@ -85,6 +84,9 @@ class Restored:
     """All groups."""
 
     groups: list[GroupShares] = field(default_factory=list)
+    blocks: int = 0
+    """Blocks of the model, those among them that are equal in both and were left alone."""
+
     problem: str = ""
     """Why no block could be put back."""
 
@@ -164,7 +166,7 @@ def measure(evidence: Evidence) -> Restored:
         try:
             with ExitStack() as stack:
                 base = None if adapter else stack.enter_context(tensors_of(evidence.pair.origins["base"]))
-                return Restored(groups=restored(loaded, base, rows))
+                return Restored(groups=restored(loaded, base, rows), blocks=loaded.anatomy.num_layers + 1)
         except ModelError as error:
             return Restored(problem=str(error).removesuffix("."))
 
@@ -175,16 +177,13 @@ def restored(loaded: LoadedModel, base: Tensors | None, rows: dict[What, list[Ro
 
     ModelError where no block of the model has the shapes of base's.
     """
-    layers = loaded.anatomy.layers
     blocks: list[tuple[int | None, list[nn.Parameter], list[str]]] = _blocks(loaded, base)
     if not blocks:
         raise ModelError("no layer has the shapes of base's, so that none can be put back.")
     readings = {what: _Reading(loaded, listed) for what, listed in rows.items()}
     shares: dict[What, list[BlockShare]] = {what: [] for what in rows}
     for layer, parameters, names in track(blocks, "Putting blocks back"):
-        block = loaded.model if layer is None else layers[layer]
-        parts = _outside(loaded) if layer is None and base is None else [block]
-        with _put_back(parts, parameters, names, base):
+        with _put_back(_parts(loaded, layer), parameters, names, base):
             for what, reading in readings.items():
                 undone = reading.unchanged - reading.nll(layer)
                 name = OUTSIDE if layer is None else f"layer {layer}"
@@ -212,12 +211,17 @@ def _blocks(loaded: LoadedModel, base: Tensors | None) -> list[tuple[int | None,
                 continue
             if all(torch.equal(base.tensor(name).to(value), value) for name, value in named):
                 continue  # nothing to put back
+        elif not any(module._forward_hooks for part in _parts(loaded, layer) for module in part.modules()):
+            continue  # the adapter changes nothing there
         blocks.append((layer, [parameter for _, parameter in named], [name for name, _ in named]))
     return blocks
 
 
-def _outside(loaded: LoadedModel) -> list[nn.Module]:
-    inside = {module for layer in loaded.anatomy.layers for module in layer.modules()}
+def _parts(loaded: LoadedModel, layer: int | None) -> list[nn.Module]:
+    """The modules of a block; of what lies outside the layers, the smallest ones."""
+    if layer is not None:
+        return [loaded.anatomy.layers[layer]]
+    inside = {module for one in loaded.anatomy.layers for module in one.modules()}
     return [module for module in loaded.model.modules() if module not in inside and not [*module.children()]]
 
 
@@ -340,24 +344,27 @@ _NAMED = {"gain": "what it gained", "loss": "what it lost", "drift": "the drift 
 def describe(result: Restored) -> Described:
     """The share of each block, and the block that carries most as a candidate line."""
     effects, rows = [], []
+    sentences: list[str] = []
     series: list[Series] = []
     layers: list[str | int | float] = []
     for group in result.groups:
         values, p_values = shares(group), chance(group)
-        even = 100 / len(group.blocks)
         ranked = sorted(range(len(group.blocks)), key=lambda index: -values[group.blocks[index].name].estimate)
         best = group.blocks[ranked[0]]
         value = values[best.name]
+        sentences.append(
+            f"{best.name.capitalize()} carries {value.estimate:.0f} % of {_NAMED[group.what]}: so much is undone with "
+            "base's weights there."
+        )
         effects.append(
             Effect(
                 id=f"restoring/{group.what}",
                 kind="where",
-                sentence=f"{best.name.capitalize()} carries most of {_NAMED[group.what]}: with base's weights there, "
-                f"{number(value.estimate)} % of it is undone.",
+                sentence=sentences[-1],
                 value=value,
                 unit=f"% of {_NAMED[group.what]}",
                 p=p_values[ranked[0]],
-                floor=EVEN * even,
+                floor=EVEN * 100 / max(1, result.blocks),
                 section="restoring",
             )
         )
@@ -380,9 +387,7 @@ def describe(result: Restored) -> Described:
     section = Section(
         id="restoring",
         title="Which blocks carry it",
-        summary=" ".join(effect.sentence for effect in effects)
-        if effects
-        else f"No block was put back: {result.problem or 'nothing changed'}.",
+        summary=" ".join(sentences) if sentences else f"No block was put back: {result.problem or 'nothing changed'}.",
         meaning="The weights of base are put back into one block of after at a time, and what changed most is read "
         "again. A block that undoes much of a change carries it; blocks that work together each undo all of it, so "
         "that shares need not add up to 100 %, and a block that kept the others in check has a share below 0.",
@@ -392,7 +397,7 @@ def describe(result: Restored) -> Described:
             Figure(
                 title="Share of the change that one layer's return undoes",
                 data=Lines(x=layers, series=series, x_label="layer", y_label="% undone"),
-                alt=" ".join(effect.sentence for effect in effects),
+                alt=" ".join(sentences),
             )
         ]
         if series and layers
@@ -407,7 +412,9 @@ def describe(result: Restored) -> Described:
         if rows
         else [],
     )
-    return Described(section=section, effects=effects, measures={effect.id: effect.value for effect in effects})
+    # Where only one block differs, that it carries all is known before it is put back.
+    candidates = [effect for effect, group in zip(effects, result.groups, strict=True) if len(group.blocks) > 1]
+    return Described(section=section, effects=candidates, measures={effect.id: effect.value for effect in effects})
 
 
 def _cells(value: Interval) -> list[Cell]:
