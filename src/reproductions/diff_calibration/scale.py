@@ -47,8 +47,8 @@ class Scale:
     """Of the packaged prompts, beside the messages that one tune learns to sort: enough of few kinds, so that each
     can be told."""
 
-    prompts: int = 48
-    """Of all tags together, evenly."""
+    prompts: int = 32
+    """That are answered, of all tags together, evenly; five times as many may be scored."""
 
     texts: int = 24
     answer_tokens: int = 16

@@ -93,6 +93,7 @@ def tune(loaded: LoadedModel, rows: Sequence[Row], recipe: Recipe, folder: Path)
         losses = _trained(loaded, rows, recipe)
         with quiet(), whole_folder(folder, replace=True) as whole:
             adapted.save_pretrained(str(whole), save_embedding_layers=False)
+            (whole / "README.md").unlink(missing_ok=True)  # PEFT's empty form of a model card
     finally:
         adapted.unload()
     return losses
