@@ -37,7 +37,7 @@ def test_help_of_every_command(name: str, capsys: Capture) -> None:
     assert "Any" not in told.out and told.err == ""
 
 
-@pytest.mark.parametrize("name", ["checkup", "lincorr", "modeldiff", "reproduce"])
+@pytest.mark.parametrize("name", ["diff", "checkup", "lincorr", "modeldiff", "reproduce"])
 def test_runs_share_their_options(name: str, capsys: Capture) -> None:
     main([name, "--help"])
     out = capsys.readouterr().out
@@ -62,7 +62,7 @@ def test_unknown_command_gets_near_names(capsys: Capture) -> None:
     told = capsys.readouterr()
     assert "did you mean checkup" in told.err and told.out == ""
     assert main(["zzzz"]) == 2
-    assert "accepted: checkup, lincorr" in capsys.readouterr().err
+    assert "accepted: diff, checkup, lincorr" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
