@@ -18,7 +18,6 @@ from armillary.diff.pair import Origin, Pair, origin_of
 from armillary.diff.phases import Phases, same_tokens
 from armillary.diff.plan import plan
 from armillary.diff.prompts import evenly, packaged_prompts, packaged_texts
-from armillary.errors import UsageError
 from armillary.models import LoadedModel, tiny
 from armillary.runs.parts import Parts
 
@@ -82,14 +81,6 @@ def test_an_adapter_and_its_base_are_one_copy_switched(adapter: Path) -> None:
     assert origin_of(str(adapter), config).identity != identity
     named = Pair(Origin(name=pair.origins["base"].name), origin, CONFIG)
     assert named.is_adapter and named.open("after").model is named.open("base").model
-
-
-def test_an_adapter_needs_a_base_and_stands_behind_it(adapter: Path) -> None:
-    origin = origin_of(str(adapter), CONFIG)
-    with pytest.raises(UsageError, match="is an adapter; give it after"):
-        Pair(origin, Origin(name="tiny-llama"), CONFIG)
-    with pytest.raises(UsageError, match="is a whole model; give the model that it is compared with"):
-        Pair(None, Origin(name="tiny-llama"), CONFIG)
 
 
 def of_bytes(model: LoadedModel) -> LoadedModel:
