@@ -10,6 +10,7 @@ from torch import nn
 
 from armillary.errors import ModelError, UsageError
 from armillary.models import LoadedModel, load, open_adapter, packing, tiny
+from armillary.models.feed_forward import weight_OI
 
 from .conftest import save
 
@@ -44,6 +45,8 @@ def test_that_nothing_was_packed_is_an_error() -> None:
         pass
 
     model[1].weight = Codes(torch.zeros(2, 2))
+    with pytest.raises(ModelError, match="they are packed; open the model without quantize"):
+        weight_OI(model[1])
     assert packing.packed_layers(model, "int4 by x") == "1 of 2 linear layers as int4 by x"
 
 
