@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from armillary.diff.answers.marking import is_right
 from armillary.diff.effect import Described, Effect, Instrument, Kind
 from armillary.diff.evidence import Evidence
-from armillary.diff.marking import is_right
 from armillary.diff.side_by_side import parted, words
 from armillary.numerics.intervals import Interval
 from armillary.numerics.permutation import paired_change

@@ -326,8 +326,8 @@ def _summary(effects: Sequence[Effect], what: str, worse: str, better: str) -> s
         label: [effect.id.partition("/")[2] for effect in moved if effect.kind == kind]
         for kind, label in (("forgot", worse), ("learned", better))
     }
-    told = [f"{len(names)} {label} ({', '.join(names)})" for label, names in sides.items() if names]
-    listed = " and ".join(told) if told else "none has moved"
+    parts = [f"{len(names)} {label} ({', '.join(names)})" for label, names in sides.items() if names]
+    listed = " and ".join(parts) if parts else "none has moved"
     return f"Of {len(effects)} {what}, {listed}; each taken by itself, the verdict corrects for all."
 
 

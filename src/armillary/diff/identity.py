@@ -11,11 +11,11 @@ from typing import Any
 
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 
-from armillary.diff import weights
 from armillary.diff.effect import Described, Effect, Instrument
 from armillary.diff.evidence import Evidence
 from armillary.diff.pair import Origin
-from armillary.diff.weights import WeightChanges
+from armillary.diff.where import weights
+from armillary.diff.where.weights import WeightChanges
 from armillary.models import LoadedModel, load, open_tokenizer
 from armillary.models.adapters.lora import is_adapter
 from armillary.models.adapters.lora_settings import LoraSettings

@@ -71,8 +71,8 @@ def material(loaded: LoadedModel, evidence: Evidence) -> Material:
     """UsageError naming a prompt that leaves no room for an answer; others as in ``encode``."""
     tokenizer, texts, answer_tokens = loaded.tokenizer, evidence.texts, evidence.sizes.answer_tokens
     prompts = [*evidence.prompts, *evidence.questions]
-    asked = [rendered(tokenizer, prompt) for prompt in prompts]
-    rows = encode(loaded, asked)
+    requests = [rendered(tokenizer, prompt) for prompt in prompts]
+    rows = encode(loaded, requests)
     for prompt, row in zip(prompts, rows, strict=True):
         if loaded.max_positions is not None and len(row) + answer_tokens > loaded.max_positions:
             raise UsageError(
@@ -81,7 +81,7 @@ def material(loaded: LoadedModel, evidence: Evidence) -> Material:
             )
     count = len(evidence.prompts)
     expected = []
-    for question, text in zip(evidence.questions, asked[count:], strict=True):
+    for question, text in zip(evidence.questions, requests[count:], strict=True):
         # Behind a template the answer begins at once; a bare prompt is gone on with after a blank.
         blank = "" if tokenizer.chat_template or text[-1:].isspace() else " "
         answers = question.choices or (str(question.answer),)
@@ -95,7 +95,7 @@ def material(loaded: LoadedModel, evidence: Evidence) -> Material:
     names = tokenizer.convert_ids_to_tokens(list(range(loaded.anatomy.vocabulary_size)))
     vocabulary = [name if index in loaded.known_ids else None for index, name in enumerate(names)]
     return Material(
-        rendered=asked[:count],
+        rendered=requests[:count],
         rows=rows[:count],
         questions=rows[count:],
         expected=expected,

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from armillary.diff.attributes.changes import ATTRIBUTE_CHANGES
+from armillary.diff.answers.changes import ATTRIBUTE_CHANGES
 from armillary.diff.config import DiffConfig
 from armillary.diff.drift import DRIFT
 from armillary.diff.effect import Described, Instrument, Needs
@@ -25,8 +25,8 @@ from armillary.diff.pair import Origin, Pair, origin_of
 from armillary.diff.phases import Phases
 from armillary.diff.plan import Sizes, plan
 from armillary.diff.prompts import evenly, packaged_prompts, packaged_texts, read_prompts, read_texts
-from armillary.diff.restoring import RESTORING
-from armillary.diff.weights import WEIGHTS
+from armillary.diff.where.restoring import RESTORING
+from armillary.diff.where.weights import WEIGHTS
 from armillary.progress import counted
 from armillary.records.record import RunRecord
 from armillary.report.wording import duration

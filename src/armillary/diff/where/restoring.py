@@ -24,7 +24,7 @@ from armillary.diff.effect import Described, Effect, Instrument
 from armillary.diff.evidence import Evidence
 from armillary.diff.phases import material
 from armillary.diff.plan import Sizes
-from armillary.diff.tensors import Tensors, tensors_of
+from armillary.diff.where.tensors import Tensors, tensors_of
 from armillary.errors import ModelError
 from armillary.models import LoadedModel
 from armillary.models.adapters.switched import silenced

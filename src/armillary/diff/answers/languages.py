@@ -60,7 +60,8 @@ def language_of(text: str) -> str | None:
     """
     prose = _CODE.sub(" ", text)
     letters = [sign for sign in prose if sign.isalpha()]
-    other = [script for sign in letters if (script := _script(sign)) is not None]
+    names = (unicodedata.name(sign, "").partition(" ")[0] for sign in letters if not sign.isascii())
+    other = [SCRIPTS[name] for name in names if name in SCRIPTS]
     if len(other) * 2 > len(letters):
         return "Japanese" if "Japanese" in other else max(sorted(set(other)), key=other.count)
     words = [word.casefold().replace("\u2019", "'") for word in _WORD.findall(prose)]
@@ -71,10 +72,3 @@ def language_of(text: str) -> str | None:
     ranked = sorted(score, key=lambda language: -score[language])
     first, second = score[ranked[0]], score[ranked[1]]
     return ranked[0] if first >= 2 and first > second else None
-
-
-def _script(sign: str) -> str | None:
-    """The language of a letter's script; None for Latin letters."""
-    if sign.isascii():
-        return None
-    return SCRIPTS.get(unicodedata.name(sign, "").partition(" ")[0])

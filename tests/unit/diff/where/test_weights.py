@@ -9,8 +9,15 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from armillary.diff.pair import Origin
-from armillary.diff.tensors import OpenTensors, adapter_of, tensors_of
-from armillary.diff.weights import DIRECTIONS, TensorChange, WeightChanges, adapter_changes, describe, weight_changes
+from armillary.diff.where.tensors import OpenTensors, adapter_of, tensors_of
+from armillary.diff.where.weights import (
+    DIRECTIONS,
+    TensorChange,
+    WeightChanges,
+    adapter_changes,
+    describe,
+    weight_changes,
+)
 from armillary.errors import ModelError, UsageError
 from armillary.models import LoadedModel, load, tiny
 from armillary.models.anatomy import find_anatomy

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from armillary.diff.attributes.checks import ATTRIBUTES, Answered, Attribute, read_off
-from armillary.diff.attributes.refusals import RefusalErrors, refusal_errors
+from armillary.diff.answers.checks import ATTRIBUTES, Answered, Attribute, read_off
+from armillary.diff.answers.refusals import RefusalErrors, refusal_errors
 from armillary.diff.effect import Described, Effect, Instrument
 from armillary.numerics.intervals import Interval
 from armillary.numerics.permutation import PairedChange, paired_change

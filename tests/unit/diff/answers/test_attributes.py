@@ -2,10 +2,10 @@ import re
 
 import pytest
 
-from armillary.diff.attributes.changes import describe, survey
-from armillary.diff.attributes.checks import ATTRIBUTES, HARMFUL, Answered
-from armillary.diff.attributes.languages import language_of
-from armillary.diff.attributes.refusals import refusal_errors, refuses
+from armillary.diff.answers.changes import describe, survey
+from armillary.diff.answers.checks import ATTRIBUTES, HARMFUL, Answered
+from armillary.diff.answers.languages import language_of
+from armillary.diff.answers.refusals import refusal_errors, refuses
 from armillary.diff.prompts import Prompt, packaged_prompts, packaged_texts
 
 PROMPTS = packaged_prompts()[::4]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from armillary.diff.restoring import (
+from armillary.diff.where.restoring import (
     OUTSIDE,
     BlockShare,
     GroupShares,
@@ -21,7 +21,7 @@ from armillary.diff.restoring import (
     restored,
     shares,
 )
-from armillary.diff.tensors import OpenTensors
+from armillary.diff.where.tensors import OpenTensors
 from armillary.errors import ModelError
 from armillary.models import LoadedModel, open_adapter, tiny
 from armillary.models.anatomy import find_anatomy

@@ -1,6 +1,6 @@
 import pytest
 
-from armillary.diff.marking import is_right
+from armillary.diff.answers.marking import is_right
 from armillary.diff.prompts import Prompt, packaged_prompts
 
 

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from armillary.diff.attributes.languages import language_of
-from armillary.diff.attributes.refusals import refuses
+from armillary.diff.answers.languages import language_of
+from armillary.diff.answers.refusals import refuses
 from armillary.diff.prompts import Prompt
 
 HARMFUL = "harmful"
@@ -59,8 +59,8 @@ def _yes(rule: Callable[[str], bool]) -> Callable[[Answered], float]:
 
 def _in_the_language(answered: Answered) -> float | None:
     """1 where prompt and answer are in one language, 0 where in two; None where either is unclear."""
-    asked, given = language_of(answered.prompt.request), language_of(answered.text)
-    return None if asked is None or given is None else float(asked == given)
+    prompt, answer = language_of(answered.prompt.request), language_of(answered.text)
+    return None if prompt is None or answer is None else float(prompt == answer)
 
 
 def _circles(text: str) -> bool:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from armillary.diff.effect import Described, Effect, Instrument
 from armillary.diff.evidence import Evidence
-from armillary.diff.tensors import Tensors, adapter_of, tensors_of
+from armillary.diff.where.tensors import Tensors, adapter_of, tensors_of
 from armillary.errors import ModelError, UsageError
 from armillary.models.adapters.lora import Lora
 from armillary.numerics.intervals import Interval

@@ -1,1 +1,0 @@
-"""How answers read: attributes that fixed rules can check, without a judge."""
