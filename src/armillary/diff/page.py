@@ -66,24 +66,26 @@ def findings(effects: Sequence[Effect], lines: Sequence[Line]) -> list[Finding]:
             interest=1 - index / (MOST_LINES + 1),
             section=line.section,
             label=line.kind,
-            basis=f"{_change(by_id[line.effect])}, corrected p {_chance(line.p)}, noise floor "
-            f"{number(by_id[line.effect].floor)}",
+            basis=_basis(by_id[line.effect], line.p),
         )
         for index, line in enumerate(lines)
     ]
     return [*told, Finding(text=_not_seen(effects, lines), interest=0.0, section=HOW_SURE, label="not seen")]
 
 
-def _change(effect: Effect) -> str:
-    """ "+0.41 [0.36, 0.47] bits per byte"."""
-    value = effect.value
+def _basis(effect: Effect, p: float) -> str:
+    """ "+0.410 [0.360, 0.470] bits per byte, corrected p below 0.001, noise floor 0.010"."""
+    value, (scale, unit) = effect.value, _scaled(effect.unit)
     known = value.low is not None and value.high is not None
-    ends = f" [{number(value.low)}, {number(value.high)}]" if known else ""
-    return f"{'+' if value.estimate > 0 else ''}{number(value.estimate)}{ends} {effect.unit}"
+    ends = f" [{number(scale * value.lower)}, {number(scale * value.upper)}]" if known else ""
+    change = f"{'+' if value.estimate > 0 else ''}{number(scale * value.estimate)}{ends} {unit}"
+    chance = "below 0.001" if p < 1e-3 else number(p)
+    return f"{change}, corrected p {chance}, noise floor {number(scale * effect.floor)}"
 
 
-def _chance(p: float) -> str:
-    return "below 0.001" if p < 1e-3 else number(p)
+def _scaled(unit: str) -> tuple[float, str]:
+    """By what a value is multiplied for a reader, and the unit then: shares are told in points."""
+    return (100.0, "points") if unit.startswith("share") else (1.0, unit)
 
 
 def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
@@ -96,8 +98,8 @@ def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
     # One of each section, so that the examples are not all of one kind.
     firsts = list({effect.section: effect for effect in reversed(unseen)}.values())[::-1][:NAMED]
     named = ", ".join(
-        f"{_name(effect)} (would show from {number(limit)} {effect.unit})"
-        for effect in firsts
+        f"{_name(effect)} (would show from {number(scale * limit)} {unit})"
+        for effect, (scale, unit) in ((effect, _scaled(effect.unit)) for effect in firsts)
         if (limit := detectable(effect, len(effects))) is not None
     )
     such = f", such as {named}" if named else ""
