@@ -14,11 +14,16 @@ from armillary.cards import CARDS
 from armillary.cli.dispatch import Command
 from armillary.cli.main import COMMANDS
 from armillary.cli.methods import measured as measured_now, verdict_counts
+from armillary.diff.run import INSTRUMENTS
 from armillary.errors import UsageError
 from armillary.files import read_toml, write_atomic
 from armillary.models.packaged import PACKAGED
 from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
+from armillary.report.terminal import summary
+
+OUTPUT_LINES = 6
+"""Of a diff's output, on the README's first screen."""
 
 Rows = Sequence[Sequence[str]]
 
@@ -118,6 +123,30 @@ def benchmarks_table(results: Path) -> str:
     return table(["benchmark", "model", "what", "peer", "ours", "peer / ours", "range"], rows)
 
 
+def instruments_table() -> str:
+    """A row for each thing that a diff looks at, in the order of its page: what its module says of itself first."""
+    rows = []
+    for instrument in INSTRUMENTS:
+        first = (sys.modules[instrument.measure.__module__].__doc__ or "").split("\n\n")[0]
+        words = " ".join(first.split()).rstrip(".").removeprefix("Instrument: ").removeprefix("Instruments: ")
+        rows.append([f"`{instrument.name}`", words])
+    return table(["section", "what it looks at"], rows)
+
+
+def diff_output(results: Path, root: Path) -> str:
+    """The first lines that the committed diff printed, and the picture of its page; nothing before there is one."""
+    paths = sorted(results.glob("diff-*.json"))
+    if not paths:
+        return ""
+    record = RunRecord.load(paths[-1])
+    names = [record.config["base"], record.config.get("after")]
+    command = " ".join(["armillary diff", *(name for name in names if name)])
+    lines = "\n".join(summary(record, width=100)[:OUTPUT_LINES])
+    picture = root / "docs" / "images" / "diff.png"
+    shown = [f"![The top of that page](docs/images/{picture.name})"] if picture.exists() else []
+    return "\n\n".join([f"```text\n$ {command}\n{lines}\n```", *shown])
+
+
 def commands_table() -> str:
     """A row for each command and each of its actions."""
     rows = []
@@ -204,7 +233,8 @@ def pages(root: Path) -> dict[Path, str]:
     """Every page with a generated part, by path, as it should read."""
     docs, results = root / "docs", root / "results"
     parts: dict[Path, dict[str, str]] = {
-        root / "README.md": {"methods": methods_table(results)},
+        root / "README.md": {"methods": methods_table(results), "diff": diff_output(results, root)},
+        docs / "diff.md": {"instruments": instruments_table()},
         docs / "index.md": {"pages": pages_list(docs), "commands": commands_table(), "models": models_table()},
         docs / "benchmarks.md": {"ratios": benchmarks_table(root / "benchmarks" / "results")},
     }

@@ -41,11 +41,11 @@ HELP = frozenset(("-h", "--help"))
 def usage() -> str:
     """Every command in a line, and where to begin."""
     commands = overview(
-        "armillary COMMAND", "Look inside language models, compare them, steer and tune them.", COMMANDS
+        "armillary COMMAND", "Say what changed in a language model; look inside, steer and tune it.", COMMANDS
     )
     return (
         f"{commands}\n\n`armillary COMMAND --help` shows its options. "
-        "Start with `armillary checkup smollm2-135m-instruct`."
+        "Start with `armillary diff BASE AFTER`, or `armillary checkup MODEL`."
     )
 
 

@@ -1,6 +1,7 @@
 """A record for the terminal: findings first, then the verdicts, then the numbers."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -29,19 +30,22 @@ def render_terminal(record: RunRecord) -> Group:
     return Group(*parts)
 
 
-def summary(record: RunRecord) -> list[str]:
+def summary(record: RunRecord, width: int = 110) -> list[str]:
     """The record in a few plain lines: its verdict where its findings have a word of their own, else the first three.
 
-    A verdict's line is its word, its sentence, and below it what the sentence rests on.
+    A verdict's line is its word, its sentence, and below it what the sentence rests on; wrapped to ``width`` columns.
     """
     ranked = _ranked(record)
     if not any(finding.label for finding in ranked):
         return [f"{order}. {visible(finding.text)}" for order, finding in enumerate(ranked[:_FIRST], 1)]
-    width = max(len(finding.label) for finding in ranked) + 2
+    indent = max(len(finding.label) for finding in ranked) + 2
     lines = []
     for finding in ranked:
-        lines.append(f"{finding.label:{width}}{visible(finding.text)}")
-        lines += [f"{'':{width}}{visible(finding.basis)}"] if finding.basis else []
+        below = " " * indent
+        lines += wrap(
+            visible(finding.text), width, initial_indent=f"{finding.label:{indent}}", subsequent_indent=below
+        )
+        lines += wrap(visible(finding.basis), width, initial_indent=below, subsequent_indent=below)
     return lines
 
 
