@@ -63,7 +63,7 @@ def test_there_is_a_python_example_of_ten_lines() -> None:
 def test_python_blocks_run(number: int, tmp_path: Path) -> None:
     # A tiny model in place of the real one, and installed texts: the path is the same, and nothing is fetched.
     code = re.sub(r'"(smollm2-135m-instruct|gemma-3-270m)"', '"tiny-llama"', PYTHON[number])
-    code = code.replace("subjects=100", "subjects=100, texts=16")
+    code = code.replace("most_prompts=40", "most_prompts=4, most_texts=4, answer_tokens=4")
     script = tmp_path / "block.py"
     script.write_text(code, "utf-8")
     exit_code, _, error = run_script(script, [], tmp_path)

@@ -76,6 +76,8 @@ def findings(effects: Sequence[Effect], lines: Sequence[Line]) -> list[Finding]:
 def _basis(effect: Effect, p: float) -> str:
     """ "+0.410 [0.360, 0.470] bits per byte, corrected p below 0.001, noise floor 0.010"."""
     value, (scale, unit) = effect.value, _scaled(effect.unit)
+    if value.low == value.high == value.estimate:
+        return f"{number(scale * value.estimate)} {unit}, counted and not sampled"
     known = value.low is not None and value.high is not None
     ends = f" [{number(scale * value.lower)}, {number(scale * value.upper)}]" if known else ""
     change = f"{'+' if value.estimate > 0 else ''}{number(scale * value.estimate)}{ends} {unit}"
@@ -160,7 +162,7 @@ def how_sure(effects: Sequence[Effect], lines: Sequence[Line], circumstances: Ci
         f"{LEVEL:.0%} of the pages of two identical models would have any line. The budget was {circumstances.budget}"
         + (f": {spent}." if spent else ".")
         + memory
-        + " `armillary replay` on this page's folder runs it again and compares every number.",
+        + " The command armillary replay, given this page's folder, runs it again and compares every number.",
         meaning=f"The noise floor is what each comparison gives where nothing changed: {circumstances.floor}. The "
         "corrected p answers how likely so large a change would be by chance anywhere on this page (Holm's "
         "correction over all comparisons). A change that needs to be larger than this model and budget can show is "

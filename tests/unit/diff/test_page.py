@@ -1,5 +1,7 @@
 """The page: lines link down, what was not seen is told with its limit, every comparison stands in one table."""
 
+from dataclasses import replace
+
 import pytest
 
 from armillary.diff.effect import Described, Effect, verdict
@@ -35,6 +37,15 @@ def test_the_page_is_in_order_and_its_lines_lead_to_sections() -> None:
     assert line.text == "It changed German."
     assert line.basis == "+0.500 [0.400, 0.600] bits per byte, corrected p below 0.001, noise floor 0.020"
     assert list(outcome.measures) == ["kept/German", "kept/code", "flips/sums"]
+
+
+def test_what_was_counted_has_no_chance_and_shares_are_told_in_points() -> None:
+    counted = replace(LOST, value=Interval(estimate=3.0, low=3.0, high=3.0, n=21), unit="tensors")
+    share = replace(WIDE, p=1e-9, unit="share of answers")
+    effects = [counted, share]
+    first, second, _ = findings(effects, verdict(effects))
+    assert first.basis == "3.00 tensors, counted and not sampled"
+    assert second.basis == "+30.0 [20.0, 40.0] points, corrected p below 0.001, noise floor 2.00"
 
 
 def test_what_was_not_seen_is_told_with_the_size_that_would_have_shown() -> None:
