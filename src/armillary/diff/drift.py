@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from armillary.diff.effect import Described, Effect, Instrument
 from armillary.diff.evidence import Evidence
+from armillary.diff.flips import unmoved
 from armillary.diff.kept import Compared, Scored
 from armillary.diff.pair import Side
 from armillary.numerics.intervals import Interval, bootstrap_mean
@@ -142,6 +143,10 @@ def describe(result: Drift) -> Described:
         if hardly is not None:
             measures[f"drift/hardly given, {name}"] = hardly
     figures: list[Figure] = []
+    if result.texts:
+        read = bootstrap_mean(result.texts, seed=seed)
+        measures["drift/KL(base||after) on plain texts, at least"] = read
+        rows.append(["plain texts read by after", None, None, None, read.estimate, None, None, None])
     if result.same_tokens:
         kl = measures["drift/KL(base||after)"]
         again = result.again.estimate if result.again is not None else None
@@ -198,12 +203,13 @@ def _hardly_effect(result: Drift) -> list[Effect]:
     hardly = np.asarray(first.hardly)[chosen]
     again = np.nan_to_num(np.asarray(result.again.hardly))[chosen] if result.again is not None else None
     change = paired_change(hardly, np.zeros(len(hardly)), again, seed=result.seed)
+    value = change.value if change.value.low != change.value.high else unmoved(len(hardly))
     return [
         Effect(
             id="drift/hardly_given",
             kind="drifted",
-            sentence=f"{change.value.estimate:.0%} of the answers that it gave before it would hardly give now.",
-            value=change.value,
+            sentence=f"{value.estimate:.0%} of the answers that it gave before it would hardly give now.",
+            value=value,
             unit="share of answers",
             p=change.p,
             floor=change.floor,

@@ -8,7 +8,7 @@ from armillary.diff.answers.marking import is_right
 from armillary.diff.effect import Described, Effect, Instrument, Kind
 from armillary.diff.evidence import Evidence
 from armillary.diff.side_by_side import parted, words
-from armillary.numerics.intervals import Interval
+from armillary.numerics.intervals import Interval, binomial
 from armillary.numerics.permutation import paired_change
 from armillary.records.sections import AnswerPair, AnswerPairs, Figure, Section, Table
 
@@ -111,18 +111,25 @@ def changes(result: Flips) -> list[_Change]:
     return [_change(tag, rows, result.seed) for tag, rows in groups.items() if len(rows) >= LEAST]
 
 
+def unmoved(count: int) -> Interval:
+    """The change of a share where none of ``count`` things changed: what so few could have missed either way."""
+    missed = binomial(0, count).upper
+    return Interval(estimate=0.0, low=-missed, high=missed, n=count, how=f"exact binomial, none of {count} changed")
+
+
 def _change(tag: str, rows: list[Flip], seed: int) -> _Change:
     was = np.array([bool(row.was_right) for row in rows], float)
     now = np.array([bool(row.is_right) for row in rows], float)
     again = np.array([bool(row.again_right) for row in rows], float)
     change = paired_change(now, was, again, seed=seed)
+    value = change.value if change.value.low != change.value.high else unmoved(len(rows))
     return _Change(
         tag=tag,
         right=int(was.sum()),
         lost=int((was > now).sum()),
         gained=int((now > was).sum()),
         count=len(rows),
-        value=change.value,
+        value=value,
         p=change.p,
         floor=change.floor,
     )
