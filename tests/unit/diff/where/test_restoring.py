@@ -131,7 +131,7 @@ def test_the_carrier_is_named_and_chance_is_not() -> None:
     described = describe(Restored(groups=[carried], blocks=10))
     (effect,) = described.effects
     assert effect.sentence.startswith(
-        "Layer 3 carries most of what it lost"
+        "Layer 3 carries 80 % of what it lost"
     ) and effect.value.estimate == pytest.approx(80)
     assert effect.value.estimate > effect.floor == pytest.approx(30)
     even = describe(Restored(groups=[group(-1)], blocks=10)).effects[0]
