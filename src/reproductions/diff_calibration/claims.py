@@ -9,7 +9,7 @@ FALSE_ALARMS = "false alarms, share of pages"
 CHANCE = "least corrected p of a page without change"
 NAMED = "tunes named at full size"
 LEARNED = "fall of the loss in tuning, the least of all tunes"
-LARGEST_NOISE = "lines at the largest noise"
+LARGEST_NOISE = "lines about behaviour at the largest noise"
 
 _SEEN = Control(
     what="a page can have lines: that of the largest noise has one or more",
@@ -22,7 +22,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="quiet",
         statement="At most 5 % of the pages of two models that compute the same have any line.",
         quantity="Pages of the base beside itself and beside a copy with its neurons in another order, each with "
-        "seeds of its own, that have a line in the verdict; exact binomial interval over pages.",
+        "seeds of its own, that have a line in the verdict (of the copy: one about more than its files); exact "
+        "binomial interval over pages.",
         rule="The interval ends at 0.05 or below. It takes 72 pages without a line; of fewer the verdict is "
         "undecided, unless there are too many lines.",
         decide=at_most(FALSE_ALARMS, 0.05),

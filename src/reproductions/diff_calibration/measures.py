@@ -18,7 +18,8 @@ NAMES: Mapping[str, str] = {
     "refusals": "refus",
     "short answers": "length|words|short",
 }
-"""What stands in the id of a comparison that is about just that plant; any line will do for the others."""
+"""What stands in the id of a comparison that is about just that plant; for the others any line about behaviour will
+do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Limit:
 def is_named(page: Page) -> bool:
     """Whether a line is about what was planted."""
     pattern = NAMES.get(page.plant.kind, "")
-    return any(re.search(pattern, id, re.IGNORECASE) for id in page.verdict)
+    return any(re.search(pattern, id, re.IGNORECASE) for id in page.behaviour)
 
 
 def limits(pages: Sequence[Page]) -> list[Limit]:
@@ -65,7 +66,7 @@ def _limit(id: str, entries: Sequence[tuple[Page, Comparison]]) -> Limit:
         id=id,
         pages=len(entries),
         seen=len(sizes[True]),
-        alarms=sum(comparison.in_verdict for page, comparison in entries if page.unchanged),
+        alarms=sum(id in page.alarms for page, _ in entries),
         floor=max(comparison.floor for _, comparison in entries),
         least_seen=min(sizes[True], default=None),
         most_unseen=max(sizes[False], default=None),
@@ -100,9 +101,9 @@ def measures(pages: Sequence[Page], losses: Mapping[str, Sequence[float]]) -> di
         if (tenth := max(1, len(values) // 10))
     ]
     measured = {
-        FALSE_ALARMS: binomial(sum(bool(page.verdict) for page in quiet), len(quiet)),
+        FALSE_ALARMS: binomial(sum(bool(page.alarms) for page in quiet), len(quiet)),
         NAMED: binomial(sum(map(is_named, tunes)), len(tunes)),
-        LARGEST_NOISE: Interval(estimate=float(len(loudest.verdict)), how="one page"),
+        LARGEST_NOISE: Interval(estimate=float(len(loudest.behaviour)), how="one page"),
         LEARNED: Interval(estimate=min(falls), n=len(falls), how="the least of all tunes"),
     }
     if chances:

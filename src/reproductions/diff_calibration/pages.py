@@ -7,6 +7,9 @@ from armillary.records.record import RunRecord
 from armillary.records.sections import Cell
 from reproductions.diff_calibration.plants import UNCHANGED, Plant
 
+FROM_FILES = ("identity", "weights")
+"""Instruments that read the models' files alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -40,9 +43,21 @@ class Page:
         return [comparison.id for comparison in self.comparisons if comparison.in_verdict]
 
     @property
+    def behaviour(self) -> list[str]:
+        """The same without those that are read off the files, which tell of any change there."""
+        return [id for id in self.verdict if id.partition("/")[0] not in FROM_FILES]
+
+    @property
     def unchanged(self) -> bool:
-        """Whether both sides compute the same, so that each line is a false alarm."""
+        """Whether both sides compute the same."""
         return self.plant.kind in UNCHANGED
+
+    @property
+    def alarms(self) -> list[str]:
+        """False ones: lines where both sides compute the same; of other files those about files are none."""
+        if not self.unchanged:
+            return []
+        return self.verdict if self.plant.kind == "identity" else self.behaviour
 
 
 def read_page(plant: Plant, record: RunRecord, seconds: float) -> Page:

@@ -13,7 +13,7 @@ def page_table(pages: Sequence[Page]) -> Table:
     rows: list[list[Cell]] = [
         [
             page.plant.name,
-            ("false alarm" if page.verdict else "") if page.unchanged else "yes" if is_named(page) else "no",
+            ("false alarm" if page.alarms else "") if page.unchanged else "yes" if is_named(page) else "no",
             len(page.verdict),
             len(page.comparisons),
             page.lines[0] if page.lines else "no line",
@@ -24,7 +24,8 @@ def page_table(pages: Sequence[Page]) -> Table:
         title="What the page of each plant said",
         columns=["planted", "named", "lines", "comparisons", "first line"],
         rows=rows,
-        note="Named: a line is about what was planted; of changes to all of a model any line counts.",
+        note="Named: a line is about what was planted; of changes to all of a model any line about what it does "
+        "counts, not one about its files alone.",
     )
 
 
@@ -65,7 +66,7 @@ def planted_section(pages: Sequence[Page]) -> Section:
     """All of it, behind the claims."""
     changed = [page for page in pages if not page.unchanged]
     named, quiet = sum(map(is_named, changed)), [page for page in pages if page.unchanged]
-    alarms = sum(bool(page.verdict) for page in quiet)
+    alarms = sum(bool(page.alarms) for page in quiet)
     # In a sentence and in no table: no two runs take the same time.
     seconds = sorted(page.seconds for page in pages)
     return Section(

@@ -17,7 +17,14 @@ LOSSES = {"german": [3.0] * 10 + [2.0] * 10}
 
 def page(kind: str, seen: str = "", size: float = 1.0, change: float = 1.0) -> Page:
     unit = "of the tune" if kind in TUNES else ""
-    ids = ("kept/German", "kept/arithmetic", "kept/tickets", "attributes/refusals", "attributes/length")
+    ids = (
+        "kept/German",
+        "kept/arithmetic",
+        "kept/tickets",
+        "attributes/refusals",
+        "attributes/length",
+        "weights/moved",
+    )
     comparisons = [
         Comparison(
             id=id,
@@ -34,6 +41,13 @@ def page(kind: str, seen: str = "", size: float = 1.0, change: float = 1.0) -> P
 def test_a_page_names_what_was_planted_and_no_other_thing() -> None:
     assert is_named(page("german", "kept/German")) and is_named(page("noise", "kept/arithmetic"))
     assert not is_named(page("german", "kept/arithmetic")) and not is_named(page("noise"))
+    assert not is_named(page("noise", "weights/moved"))
+
+
+def test_of_the_same_function_in_other_files_only_a_line_about_behaviour_is_false() -> None:
+    assert page("identity", "weights/moved").alarms == ["weights/moved"]
+    assert page("neurons permuted", "weights/moved").alarms == [] == page("noise", "kept/German").alarms
+    assert page("neurons permuted", "kept/German").alarms == ["kept/German"]
 
 
 def test_a_limit_is_the_least_change_seen_and_the_largest_that_was_not() -> None:
