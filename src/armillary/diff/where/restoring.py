@@ -177,6 +177,8 @@ def restored(loaded: LoadedModel, base: Tensors | None, rows: dict[What, list[Ro
 
     ModelError where no block of the model has the shapes of base's.
     """
+    if base is not None and any(type(parameter) is not nn.Parameter for parameter in loaded.model.parameters()):
+        raise ModelError("the weights are packed, so that none can be put back.")
     blocks: list[tuple[int | None, list[nn.Parameter], list[str]]] = _blocks(loaded, base)
     if not blocks:
         raise ModelError("no layer has the shapes of base's, so that none can be put back.")
