@@ -22,6 +22,7 @@ _FIRST_PERSON = re.compile(
     r"\b(?:i|i'm|i've|i'd|i'll|myself|my|mine|ich|mich|mir|mein\w*|je|moi|mon|mes|yo|mí|mis)\b|\bj'"
 )
 _END = re.compile("[.!?…:;)\\]}\"'»”\u2019`*|。\uff01\uff1f]\\Z")
+SHARE = "share of answers"
 RUN, TIMES = 4, 3
 """An answer goes round in circles where a run of so many words stands in it so often."""
 
@@ -47,10 +48,13 @@ class Attribute:
     read: Callable[[Answered], float | None]
     """None where the attribute says nothing about an answer to this prompt."""
 
-    share: bool = True
-    """A share of answers (0 or 1 for each); else a number in ``unit``."""
+    unit: str = SHARE
+    """``SHARE`` where 0 or 1 is read off each answer."""
 
-    unit: str = "of answers"
+    @property
+    def share(self) -> bool:
+        """Whether each answer has it or has it not."""
+        return self.unit == SHARE
 
 
 def _yes(rule: Callable[[str], bool]) -> Callable[[Answered], float]:
@@ -88,7 +92,6 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         name="length",
         sentence="Its answers have {after} words on average, before {base}.",
         read=lambda answered: float(len(answered.text.split())),
-        share=False,
         unit="words",
     ),
     Attribute(
