@@ -37,8 +37,9 @@ from armillary.scoring.nll import chunked_nll
 
 What = Literal["gain", "loss", "drift"]
 
-ROW_TOKENS = 48
-"""Tokens of a text that are read again, and those that an answer may have together with its prompt, twice as many."""
+ROW_TOKENS, LONGEST = 32, 96
+"""Tokens of a text that are read again, and of an answer together with its prompt at most: a template takes some
+dozens."""
 
 LEAST = 0.02
 """Nats a token by which rows must have changed on average, so that a share of the change means something."""
@@ -121,13 +122,13 @@ def rows_of(evidence: Evidence, loaded: LoadedModel) -> dict[What, list[Row]]:
         right = choices.index(str(question.answer)) if question.answer in choices else 0
         known = [evidence.expected[side][index] for side in ("base", "after")]
         ids = answers[right]
-        if ids and len(before_answer) + len(ids) <= 2 * ROW_TOKENS:
+        if ids and len(before_answer) + len(ids) <= LONGEST:
             rows.append(_row([*before_answer, *ids], len(before_answer), [value[right] for value in known], len(ids)))
     drifted = []
     answers_of_base, read = evidence.own["base", "sampled"], evidence.crossed["after", "base", "sampled"]
     for index, prompt_ids in enumerate(own.rows):
         place = answers_of_base.place(index)
-        room = 2 * ROW_TOKENS - len(prompt_ids)
+        room = LONGEST - len(prompt_ids)
         ids = [int(token) for token in answers_of_base.ids[place]][: max(0, room)]
         pieces = [np.asarray(kept.logprob[place][: len(ids)]) for kept in (answers_of_base, read)]
         if ids:
@@ -151,7 +152,7 @@ def _row(ids: Sequence[int], start: int, logprob: Sequence[Any], tokens: int | N
 
 def _rows(sizes: Sizes) -> int:
     """Rows of each group, by the budget: from 12 on the signs of rows can tell a share from chance."""
-    return 6 if sizes.budget <= 120 else 12 if sizes.budget <= 600 else 18
+    return 4 if sizes.budget <= 120 else 14 if sizes.budget <= 600 else 24
 
 
 def measure(evidence: Evidence) -> Restored:
@@ -425,7 +426,7 @@ def _cells(value: Interval) -> list[Cell]:
 
 def _cost(sizes: Sizes) -> float:
     """Three groups of rows, each read once for every block; layers before it are skipped."""
-    tokens = 3 * _rows(sizes) * 1.5 * ROW_TOKENS
+    tokens = 3 * _rows(sizes) * (ROW_TOKENS + LONGEST) / 2
     return sizes.seconds_per_token * tokens * (sizes.layers / 2 + 1)
 
 
