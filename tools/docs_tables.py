@@ -12,7 +12,7 @@ from pathlib import Path
 
 from armillary.cards import CARDS
 from armillary.cli.dispatch import Command
-from armillary.cli.main import COMMANDS
+from armillary.cli.main import COMMANDS, VERBS
 from armillary.cli.methods import measured as measured_now, verdict_counts
 from armillary.diff.run import INSTRUMENTS
 from armillary.errors import UsageError
@@ -139,8 +139,10 @@ def diff_output(results: Path, root: Path) -> str:
     if not paths:
         return ""
     record = RunRecord.load(paths[-1])
-    names = [record.config["base"], record.config.get("after")]
-    command = " ".join(["armillary diff", *(name for name in names if name)])
+    given = [record.config["base"], record.config["after"], *record.config["texts"]]
+    command = " ".join(["armillary diff", *(name for name in given[:2] if name)])
+    command += f" --prompts {record.config['prompts']}" if record.config["prompts"] else ""
+    command += f" --texts {' '.join(given[2:])}" if given[2:] else ""
     lines = "\n".join(summary(record, width=100)[:OUTPUT_LINES])
     picture = root / "docs" / "images" / "diff.png"
     shown = [f"![The top of that page](docs/images/{picture.name})"] if picture.exists() else []
@@ -148,9 +150,14 @@ def diff_output(results: Path, root: Path) -> str:
 
 
 def commands_table() -> str:
-    """A row for each command and each of its actions."""
+    """A row for each verb, beside the method's own words for it, and for each other command and its actions."""
+    methods = {verb.words.split()[0] for verb in VERBS}
+    others = [command for command in COMMANDS if command.name not in methods]
     rows = []
-    for command in COMMANDS:
+    for command in others[:2]:
+        rows.append([f"`armillary {command.name}`", command.summary])
+    rows += [[f"`armillary {verb.name}`, or `armillary {verb.words}`", verb.summary] for verb in VERBS]
+    for command in others[2:]:
         rows.append([f"`armillary {command.name}`", command.summary])
         actions: Sequence[Command] = getattr(command.load(), "ACTIONS", ())
         rows += [[f"`armillary {command.name} {action.name}`", action.summary] for action in actions]

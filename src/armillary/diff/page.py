@@ -60,7 +60,7 @@ def page(
 def findings(effects: Sequence[Effect], lines: Sequence[Line]) -> list[Finding]:
     """The verdict as a reader meets it first: its lines in their order, then what was looked at and not seen."""
     by_id = {effect.id: effect for effect in effects}
-    told = [
+    changes = [
         Finding(
             text=line.text,
             interest=1 - index / (MOST_LINES + 1),
@@ -70,7 +70,7 @@ def findings(effects: Sequence[Effect], lines: Sequence[Line]) -> list[Finding]:
         )
         for index, line in enumerate(lines)
     ]
-    return [*told, Finding(text=_not_seen(effects, lines), interest=0.0, section=HOW_SURE, label="not seen")]
+    return [*changes, Finding(text=_not_seen(effects, lines), interest=0.0, section=HOW_SURE, label="not seen")]
 
 
 def _basis(effect: Effect, p: float) -> str:
@@ -100,7 +100,7 @@ def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
     # One of each section, so that the examples are not all of one kind.
     firsts = list({effect.section: effect for effect in reversed(unseen)}.values())[::-1][:NAMED]
     named = ", ".join(
-        f"{_name(effect)} (would show from {number(scale * limit)} {unit})"
+        f"{effect.id.rpartition('/')[2]} (would show from {number(scale * limit)} {unit})"
         for effect, (scale, unit) in ((effect, _scaled(effect.unit)) for effect in firsts)
         if (limit := detectable(effect, len(effects))) is not None
     )
@@ -108,10 +108,6 @@ def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
     if not lines:
         return f"No change was seen in anything that was compared ({len(effects)}){such}."
     return f"No change was seen in what else was compared ({len(unseen)}){such}."
-
-
-def _name(effect: Effect) -> str:
-    return effect.id.rpartition("/")[2].replace("_", " ")
 
 
 def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: float = 0.8) -> float | None:
