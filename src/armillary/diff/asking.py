@@ -48,7 +48,7 @@ def read_texts(
     """What the model keeps of texts, given as rows of tokens; or, with an author, what it says where that one was.
 
     ``theirs`` are the author's rows of these texts, by default all in order. The columns of ``Scored`` or of
-    ``Compared``. Raises NumericError for logits that are not finite.
+    ``Crossed``. Raises NumericError for logits that are not finite.
     """
     given = given_tokens(loaded, rows)
     lengths = [len(row) - before for row, before in zip(rows, given, strict=True)]
@@ -200,7 +200,10 @@ def _share_beginning(prompts: CachedPrompts, rows: Sequence[Sequence[int]], begi
 def _written(prompts: CachedPrompts, hidden_BD: Tensor, visit: Visit, batch: Sequence[int]) -> Arrays:
     """Both answers to each prompt: the first half of the rows takes the likeliest token, the second half draws."""
     loaded, count = prompts.loaded, len(batch)
-    uniforms = torch.stack([_uniforms(visit.seed, index, visit.tokens) for index in batch]).to(loaded.device)
+    seeds = [np.random.SeedSequence([*visit.seed, index]).generate_state(1, np.uint64)[0] >> 1 for index in batch]
+    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    drawn = [torch.rand(visit.tokens, generator=generator, dtype=torch.float64) for generator in generators]
+    uniforms = torch.stack(drawn).to(loaded.device)
     stops = torch.tensor(end_tokens(loaded), dtype=torch.long, device=loaded.device)
     rows = prompts.decoding([*range(count), *range(count)], hidden_BD, stops)
     pieces: list[Arrays] = []
@@ -242,11 +245,6 @@ def _step(loaded: LoadedModel, rows: DecodingRows, uniform_B: Tensor, keeps: boo
     return {"row": rows.held[alive].cpu().numpy(), **kept, "token": token_N.cpu().numpy()}
 
 
-def _uniforms(seed: Sequence[int], prompt: int, tokens: int) -> Tensor:
-    state = int(np.random.SeedSequence([*seed, prompt]).generate_state(1, np.uint64)[0] >> 1)
-    return torch.rand(tokens, generator=torch.Generator().manual_seed(state), dtype=torch.float64)
-
-
 def _continued(
     prompts: CachedPrompts, hidden_BD: Tensor, owners: Sequence[int], answers: Sequence[Sequence[int]]
 ) -> tuple[Tensor, Tensor]:
@@ -285,7 +283,7 @@ def _crossed(
     author: Scored | None,
     batch: Sequence[int],
 ) -> Arrays:
-    """The columns of ``Compared`` of one answer to each prompt; an empty answer has no positions."""
+    """The columns of ``Crossed`` of one answer to each prompt; an empty answer has no positions."""
     offsets = np.cumsum([0, *map(len, answers)])
     owners = [row for row, answer in enumerate(answers) if answer]
     if not owners:
@@ -301,7 +299,7 @@ def _crossed(
 
 
 def without_divergence(logprob_N: NDArray[np.float32]) -> Arrays:
-    """The columns of ``Compared`` where the author has other tokens."""
+    """The columns of ``Crossed`` where the author has other tokens."""
     nothing = np.full(len(logprob_N), np.nan, np.float32)
     return {"logprob": logprob_N, "estimate": nothing, "lower": nothing, "upper": nothing, "agrees": nothing}
 

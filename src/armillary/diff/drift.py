@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from armillary.diff.effect import Described, Effect, Instrument
 from armillary.diff.evidence import Evidence
 from armillary.diff.flips import unmoved
-from armillary.diff.kept import Compared, Scored
+from armillary.diff.kept import Crossed, Scored
 from armillary.diff.pair import Side
 from armillary.numerics.intervals import Interval, bootstrap_mean
 from armillary.numerics.permutation import paired_change
@@ -27,7 +27,7 @@ LEAST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Direction:
+class DriftDirection:
     """One model's drawn answers, read by the other: a number a prompt."""
 
     author: str
@@ -51,8 +51,8 @@ class Direction:
 class Drift:
     """Both directions, and base against its second reading."""
 
-    directions: list[Direction]
-    again: Direction | None
+    directions: list[DriftDirection]
+    again: DriftDirection | None
     tags: list[str]
     rounding: float
     window: float
@@ -67,7 +67,8 @@ class Drift:
 
 def measure(evidence: Evidence) -> Drift:
     """Numbers a prompt for each direction that was scored."""
-    surprise = {side: _per_token(evidence.own[side, "sampled"]) for side in ("base", "after")}
+    answers = {side: evidence.own[side, "sampled"] for side in ("base", "after")}
+    surprise = {side: -own.sums(own.logprob) / np.maximum(1, own.lengths) for side, own in answers.items()}
     # Wider by what may be rounding: the answer at the very end must not leave the window of the same model.
     window = float(np.quantile(np.concatenate([*surprise.values()]), HARDLY)) + evidence.rounding
     reads: list[tuple[Side, Side]] = [("base", "after"), ("after", "base")]
@@ -98,13 +99,9 @@ def measure(evidence: Evidence) -> Drift:
     )
 
 
-def _per_token(own: Scored) -> NDArray[np.float64]:
-    return -own.sums(own.logprob) / np.maximum(1, own.lengths)
-
-
 def _direction(
-    author: str, reader: str, surprise: NDArray[np.float64], own: Scored, read: Compared, window: float
-) -> Direction:
+    author: str, reader: str, surprise: NDArray[np.float64], own: Scored, read: Crossed, window: float
+) -> DriftDirection:
     def mean(values: NDArray[np.floating]) -> list[float]:
         return [float(value) for value in read.sums(values) / np.maximum(1, read.lengths)]
 
@@ -112,7 +109,7 @@ def _direction(
     others = -read.sums(read.logprob) / np.maximum(1, own.lengths)
     beyond = others > window
     hardly = np.where(surprise <= window, beyond.astype(float), np.where(beyond, np.nan, 0.0))
-    return Direction(
+    return DriftDirection(
         author=author,
         reader=reader,
         estimate=mean(read.estimate),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.diff.config import DiffConfig
-from armillary.diff.kept import Compared, Scored, Way
+from armillary.diff.kept import Crossed, Scored, Way
 from armillary.diff.pair import Pair, Side
 from armillary.diff.plan import Sizes
 from armillary.diff.prompts import PlainText, Prompt
@@ -73,14 +73,14 @@ class Evidence:
     own: Mapping[tuple[Side, Way], Scored] = field(default_factory=dict)
     """What each of the two kept of its own answers: a row a prompt."""
 
-    crossed: Mapping[tuple[Role, Side, Way], Compared] = field(default_factory=dict)
+    crossed: Mapping[tuple[Role, Side, Way], Crossed] = field(default_factory=dict)
     """By scorer, author and way, a row a prompt: (after, base) and (again, base) on base's answers; (base, after) on
     after's, which is there with a budget that opens base twice."""
 
     text_scores: Scored = field(default_factory=Scored.empty)
     """What base kept of ``texts``: a row a text."""
 
-    text_crossed: Mapping[Role, Compared] = field(default_factory=dict)
+    text_crossed: Mapping[Role, Crossed] = field(default_factory=dict)
     """What the others say there: after, a row a text; again, a row for each of ``again_texts``."""
 
     text_bytes: Mapping[Side, Sequence[int]] = field(default_factory=dict)

@@ -71,11 +71,11 @@ def measure(evidence: Evidence) -> Flips:
     again = evidence.replies["again", "greedy"]
     crossed = evidence.crossed["after", "base", "greedy"]
     mean = crossed.sums(crossed.estimate) / np.maximum(1, crossed.lengths)
-    pieces = _pieces(evidence)
     rows = []
     for index, prompt in enumerate(evidence.prompts):
         texts = before.texts[index], after.texts[index]
-        shared_text, one, other, shared = parted(*pieces[index])
+        # In words: they do not depend on either tokenizer.
+        shared_text, one, other, shared = parted(*map(words, texts))
         rows.append(
             Flip(
                 prompt=prompt.request,
@@ -93,12 +93,6 @@ def measure(evidence: Evidence) -> Flips:
         )
     names = {side: origin.name for side, origin in evidence.pair.origins.items()}
     return Flips(rows=rows, before_name=names["base"], after_name=names["after"], seed=evidence.config.seed)
-
-
-def _pieces(evidence: Evidence) -> list[tuple[list[str], list[str]]]:
-    """Both answers to each prompt as words, which do not depend on either tokenizer."""
-    before, after = evidence.replies["base", "greedy"], evidence.replies["after", "greedy"]
-    return [(words(one), words(other)) for one, other in zip(before.texts, after.texts, strict=True)]
 
 
 def changes(result: Flips) -> list[_Change]:

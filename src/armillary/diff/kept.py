@@ -107,7 +107,7 @@ class Scored(_Rows):
 
 
 @dataclass(frozen=True, eq=False)
-class Compared(_Rows):
+class Crossed(_Rows):
     """What a model says at positions where another one, the author, has kept its own distribution.
 
     Where the two have different vocabularies only ``logprob`` means something: its positions are then the tokens
@@ -150,7 +150,7 @@ def keep(logits_NV: Float[Tensor, "n v"], ids_N: Int[Tensor, " n"], top: int = T
 
 
 def compare(logits_NV: Float[Tensor, "n v"], author: Scored, place: Integers) -> Arrays:
-    """The columns of ``Compared`` but for the offsets: the logits (float32; overwritten) are those at the author's
+    """The columns of ``Crossed`` but for the offsets: the logits (float32; overwritten) are those at the author's
     positions ``place`` ``[n]``."""
     device, size = logits_NV.device, logits_NV.shape[1]
     best_N = logits_NV.argmax(dim=-1)

@@ -8,7 +8,7 @@ opened for a phase that is finished, so that a killed run goes on at the batch w
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from armillary.diff.asking import (
     without_divergence,
 )
 from armillary.diff.evidence import Evidence, Replies, Role
-from armillary.diff.kept import WAYS, Compared, Scored, Way
+from armillary.diff.kept import WAYS, Crossed, Scored, Way
 from armillary.diff.pair import Side
 from armillary.diff.prompts import rendered
 from armillary.errors import UsageError
@@ -155,10 +155,10 @@ class Phases:
             text_scores=text_scores,
             text_bytes={"base": own.text_bytes},
             again_texts=chosen,
-            text_crossed={"again": Compared.of(reread)},
+            text_crossed={"again": Crossed.of(reread)},
             replies=_replies("base", answers) | _replies("again", again),
             own={("base", way): scored[way] for way in WAYS},
-            crossed={("again", "base", way): Compared.of(group_of(f"{way} crossed", again)) for way in WAYS},
+            crossed={("again", "base", way): Crossed.of(group_of(f"{way} crossed", again)) for way in WAYS},
             expected={"base": self._expected("base", own)},
         )
         return self.evidence
@@ -174,13 +174,13 @@ class Phases:
         self.evidence = replace(
             first,
             same_tokens=same,
-            text_crossed={**first.text_crossed, "after": Compared.of(texts)},
+            text_crossed={**first.text_crossed, "after": Crossed.of(texts)},
             text_bytes={**first.text_bytes, "after": own.text_bytes},
             replies={**first.replies, **_replies("after", answers)},
             own={**first.own, **{("after", way): Scored.of(group_of(way, answers)) for way in WAYS}},
             crossed={
                 **first.crossed,
-                **{("after", "base", way): Compared.of(group_of(f"{way} crossed", answers)) for way in WAYS},
+                **{("after", "base", way): Crossed.of(group_of(f"{way} crossed", answers)) for way in WAYS},
             },
             expected={**first.expected, "after": self._expected("after", own)},
         )
@@ -192,8 +192,8 @@ class Phases:
         own = self._material("base")
         visit = replace(self._visit(own, writes=False), authored=self._authored("after", "base", first.same_tokens))
         scores = self._answers("base", visit, "base reads the answers of after")
-        crossed: dict[tuple[Role, Side, Way], Compared] = {
-            ("base", "after", way): Compared.of(group_of(f"{way} crossed", scores)) for way in WAYS
+        crossed: dict[tuple[Role, Side, Way], Crossed] = {
+            ("base", "after", way): Crossed.of(group_of(f"{way} crossed", scores)) for way in WAYS
         }
         self.evidence = replace(first, crossed={**first.crossed, **crossed})
         return self.evidence
@@ -239,7 +239,9 @@ class Phases:
             return Authored(ids=ids, scored=None)
         known = {index for index, name in enumerate(self._material(scorer).vocabulary) if name is not None}
         scored = {way: first.own[author, way] for way in WAYS}
-        return Authored(ids={way: [_known(row, known) for row in _rows(scored[way])] for way in WAYS}, scored=scored)
+        # An answer ends, for the scorer, before the first token that it does not have.
+        ids = {way: [[*takewhile(known.__contains__, row)] for row in _rows(scored[way])] for way in WAYS}
+        return Authored(ids=ids, scored=scored)
 
     def _texts_of_after(self, own: Material, same: bool) -> Arrays:
         if same:
@@ -271,12 +273,6 @@ class Phases:
 
 def _rows(scored: Scored) -> list[list[int]]:
     return [scored.ids[scored.place(row)].tolist() for row in range(len(scored))]
-
-
-def _known(ids: Sequence[int], known: set[int]) -> list[int]:
-    """The answer up to the first token that the scorer does not have."""
-    first = next((index for index, token in enumerate(ids) if token not in known), len(ids))
-    return list(ids[:first])
 
 
 def _replies(role: Role, answers: Arrays) -> dict[tuple[Role, Way], Replies]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from armillary.diff.asking import WAYS, Authored, Visit, gathered, group_of, read_texts, visit_batch
-from armillary.diff.kept import Compared, Scored
+from armillary.diff.kept import Crossed, Scored
 from armillary.errors import NumericError
 from armillary.models import LoadedModel, tiny
 from armillary.models.batches import encode
@@ -98,7 +98,7 @@ def test_anothers_answers_are_compared_where_it_gave_them(model: LoadedModel, vi
     ids["sampled"][2] = []  # an answer of which the reader knows no token
     reads = replace(visit, tokens=0, expected=(), authored=Authored(ids=ids, scored=own))
     for way in WAYS:
-        crossed = Compared.of(group_of(f"{way} crossed", visited(reader, reads)))
+        crossed = Crossed.of(group_of(f"{way} crossed", visited(reader, reads)))
         for index, row in enumerate(visit.rows):
             answer = ids[way][index]
             assert crossed.lengths[index] == len(answer)
@@ -114,8 +114,8 @@ def test_anothers_answers_are_compared_where_it_gave_them(model: LoadedModel, vi
             agree = (theirs.argmax(-1) == ours.argmax(-1)).float().tolist()
             assert crossed.agrees[crossed.place(index)].tolist() == agree
     sums = replace(reads, authored=Authored(ids=ids, scored=None))
-    alone = Compared.of(group_of("greedy crossed", visited(reader, sums)))
-    first = Compared.of(group_of("greedy crossed", visited(reader, reads)))
+    alone = Crossed.of(group_of("greedy crossed", visited(reader, sums)))
+    first = Crossed.of(group_of("greedy crossed", visited(reader, reads)))
     np.testing.assert_allclose(alone.logprob, first.logprob, atol=1e-4)
     assert np.isnan(alone.estimate).all()
 
@@ -126,7 +126,7 @@ def test_texts_are_scored_as_alone_and_a_model_agrees_with_itself(model: LoadedM
     for index, row in enumerate(rows):
         truth = plain(model, row)[range(len(row) - 1), row[1:]]
         np.testing.assert_allclose(scored.logprob[scored.place(index)], truth, atol=1e-4)
-    again = Compared.of(read_texts(model, [rows[2], rows[0]], scored, theirs=[2, 0], tokens_per_batch=8))
+    again = Crossed.of(read_texts(model, [rows[2], rows[0]], scored, theirs=[2, 0], tokens_per_batch=8))
     np.testing.assert_allclose(again.sums(again.logprob), scored.sums(scored.logprob)[[2, 0]], atol=1e-3)
     np.testing.assert_allclose(again.upper - again.lower, 0, atol=10)
     assert np.abs(again.lower).max() < 1e-5 and again.agrees.all()

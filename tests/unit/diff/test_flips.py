@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from armillary.diff.drift import Direction, Drift, describe as describe_drift
+from armillary.diff.drift import Drift, DriftDirection, describe as describe_drift
 from armillary.diff.flips import Flip, Flips, changes, describe
 from armillary.records.sections import AnswerPairs
 
@@ -45,9 +45,9 @@ def test_what_base_does_to_itself_is_no_flip() -> None:
     assert change.floor > 3 / 13 and change.p == 1
 
 
-def direction(estimate: list[float], hardly: list[float]) -> Direction:
+def direction(estimate: list[float], hardly: list[float]) -> DriftDirection:
     same = [0.9] * len(estimate)
-    return Direction(
+    return DriftDirection(
         author="base", reader="after", estimate=estimate, lower=estimate, upper=estimate, agrees=same, hardly=hardly
     )
 

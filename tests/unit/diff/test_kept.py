@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from armillary.diff.kept import LEAST, Compared, Scored, compare, keep
+from armillary.diff.kept import LEAST, Crossed, Scored, compare, keep
 from armillary.runs.parts import Parts
 
 
@@ -92,13 +92,13 @@ def test_a_tail_of_nothing_is_no_trouble() -> None:
 
 
 def test_rows_are_joined_summed_and_kept_on_disk(tmp_path: Path) -> None:
-    def block(lengths: list[int], first: float) -> Compared:
+    def block(lengths: list[int], first: float) -> Crossed:
         n = sum(lengths)
         values = np.arange(n, dtype=np.float32) + np.float32(first)
         offsets = np.cumsum([0, *lengths])
-        return Compared(offsets=offsets, logprob=values, estimate=values, lower=values, upper=values, agrees=values)
+        return Crossed(offsets=offsets, logprob=values, estimate=values, lower=values, upper=values, agrees=values)
 
-    joined = Compared.joined([block([2, 0, 1], 0.0), block([1, 2], 3.0)])
+    joined = Crossed.joined([block([2, 0, 1], 0.0), block([1, 2], 3.0)])
     assert joined.sums(joined.logprob).tolist() == [1.0, 0.0, 2.0, 3.0, 9.0] and len(joined) == 5
     parts = Parts(tmp_path, "f")
     calls: list[int] = []
@@ -108,10 +108,10 @@ def test_rows_are_joined_summed_and_kept_on_disk(tmp_path: Path) -> None:
         return joined.arrays()
 
     for _ in range(2):
-        again = Compared.of(parts.mapped("x", made))
+        again = Crossed.of(parts.mapped("x", made))
         assert isinstance(again.logprob, np.memmap) and again.logprob.tolist() == joined.logprob.tolist()
     assert len(calls) == 1
     (file,) = tmp_path.rglob("logprob.npy")
     del again
     file.write_bytes(file.read_bytes()[:-1] + b"x")
-    assert Compared.of(parts.mapped("x", made)).logprob.tolist() == joined.logprob.tolist() and len(calls) == 2
+    assert Crossed.of(parts.mapped("x", made)).logprob.tolist() == joined.logprob.tolist() and len(calls) == 2
