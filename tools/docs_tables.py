@@ -241,7 +241,10 @@ def pages(root: Path) -> dict[Path, str]:
     docs, results = root / "docs", root / "results"
     parts: dict[Path, dict[str, str]] = {
         root / "README.md": {"methods": methods_table(results), "diff": diff_output(results, root)},
-        docs / "diff.md": {"instruments": instruments_table()},
+        docs / "diff.md": {
+            "instruments": instruments_table(),
+            "claims of diff_calibration": claims_table("diff_calibration", results),
+        },
         docs / "index.md": {"pages": pages_list(docs), "commands": commands_table(), "models": models_table()},
         docs / "benchmarks.md": {"ratios": benchmarks_table(root / "benchmarks" / "results")},
     }

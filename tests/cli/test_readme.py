@@ -3,13 +3,16 @@
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tools.docs_tables import OUTPUT_LINES, diff_output
 
 from armillary.cli.main import main
 from armillary.records.record import RunRecord
+from armillary.records.sections import Finding
 from armillary.runs.run import Job
 from processes import run_script
 
@@ -73,3 +76,16 @@ def test_python_blocks_run(number: int, tmp_path: Path) -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_output_on_the_first_screen_is_that_of_the_record(tmp_path: Path, checked: Path) -> None:
+    assert diff_output(tmp_path, tmp_path) == ""
+    lines = [Finding(text="word " * 40, interest=1 - index / 9, section="", label="forgot") for index in range(4)]
+    config = {"base": "adapter", "after": None, "prompts": "p.jsonl", "texts": ["German=de.txt"]}
+    replace(RunRecord.load(checked), findings=lines, config=config).save(tmp_path / "diff-demo.json")
+    shown = diff_output(tmp_path, tmp_path).splitlines()
+    assert shown[1] == "$ armillary diff adapter --prompts p.jsonl --texts German=de.txt"
+    assert len(shown) == 3 + OUTPUT_LINES and shown[2].startswith("forgot  word word") and "png" not in str(shown)
+    (tmp_path / "docs" / "images").mkdir(parents=True)
+    (tmp_path / "docs" / "images" / "diff.png").touch()
+    assert diff_output(tmp_path, tmp_path).endswith("(docs/images/diff.png)")
