@@ -1,4 +1,4 @@
-"""Armillary: one instrument of many rings for looking inside language models.
+"""Armillary: `git diff` for language models, and published methods for looking inside, steering and tuning them.
 
 Public names resolve on first use, so that ``import armillary`` (and ``armillary --help``) loads no torch.
 """
