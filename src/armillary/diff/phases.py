@@ -63,8 +63,6 @@ class Material:
 
     texts: list[list[int]]
     text_bytes: list[int]
-    vocabulary: list[str | None]
-    """Token of each id."""
 
 
 def material(loaded: LoadedModel, evidence: Evidence) -> Material:
@@ -92,8 +90,6 @@ def material(loaded: LoadedModel, evidence: Evidence) -> Material:
         len((text.text if row == ids else str(tokenizer.decode(row, skip_special_tokens=True))).encode())
         for text, row, ids in zip(texts, text_rows, whole, strict=True)
     ]
-    names = tokenizer.convert_ids_to_tokens(list(range(loaded.anatomy.vocabulary_size)))
-    vocabulary = [name if index in loaded.known_ids else None for index, name in enumerate(names)]
     return Material(
         rendered=requests[:count],
         rows=rows[:count],
@@ -101,8 +97,13 @@ def material(loaded: LoadedModel, evidence: Evidence) -> Material:
         expected=expected,
         texts=text_rows,
         text_bytes=text_bytes,
-        vocabulary=vocabulary,
     )
+
+
+def vocabulary(loaded: LoadedModel) -> list[str | None]:
+    """The token of each id; None for a row that is no token."""
+    names = loaded.tokenizer.convert_ids_to_tokens(list(range(loaded.anatomy.vocabulary_size)))
+    return [name if index in loaded.known_ids else None for index, name in enumerate(names)]
 
 
 def same_tokens(first: Sequence[str | None], second: Sequence[str | None]) -> bool:
@@ -117,11 +118,15 @@ class Phases:
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
+        # Read back once: a vocabulary is large.
+        self._read: dict[Side, Material] = {}
+        self._tokens: dict[Side, list[str | None]] = {}
 
     def base(self) -> Evidence:
         """Base's answers and scores, and those of its second reading."""
         first = self.evidence
         own = self._material("base")
+        self._vocabulary("base")  # while base is open: after is compared with it
         texts = self._kept("texts of base", lambda: read_texts(self._open("base"), own.texts))
         visit = self._visit(own, writes=True)
         answers = self._answers("base", visit, "base answers")
@@ -166,8 +171,8 @@ class Phases:
     def after(self) -> Evidence:
         """After's answers and scores, and what it says of base's."""
         first = self.evidence
-        base, own = self._material("base"), self._material("after")
-        same = same_tokens(base.vocabulary, own.vocabulary)
+        own = self._material("after")
+        same = same_tokens(self._vocabulary("base"), self._vocabulary("after"))
         texts = self._kept("texts of after", lambda: self._texts_of_after(own, same))
         visit = replace(self._visit(own, writes=True), authored=self._authored("base", "after", same))
         answers = self._answers("after", visit, "after answers")
@@ -205,12 +210,19 @@ class Phases:
         return self.evidence.parts.mapped(name, compute)
 
     def _material(self, side: Side) -> Material:
-        first = self.evidence
-        return first.parts.decoded(
-            Material,
-            f"material of {side}",
-            lambda: material(self._open(side), first),
-        )
+        if side not in self._read:
+            first = self.evidence
+            self._read[side] = first.parts.decoded(
+                Material, f"material of {side}", lambda: material(self._open(side), first)
+            )
+        return self._read[side]
+
+    def _vocabulary(self, side: Side) -> list[str | None]:
+        if side not in self._tokens:
+            self._tokens[side] = self.evidence.parts.json(
+                f"vocabulary of {side}", lambda: vocabulary(self._open(side))
+            )
+        return self._tokens[side]
 
     def _visit(self, own: Material, *, writes: bool) -> Visit:
         first = self.evidence
@@ -237,7 +249,7 @@ class Phases:
                 lambda: {way: [text_ids(self._open(scorer), text) for text in texts[way]] for way in WAYS},
             )
             return Authored(ids=ids, scored=None)
-        known = {index for index, name in enumerate(self._material(scorer).vocabulary) if name is not None}
+        known = {index for index, name in enumerate(self._vocabulary(scorer)) if name is not None}
         scored = {way: first.own[author, way] for way in WAYS}
         # An answer ends, for the scorer, before the first token that it does not have.
         ids = {way: [[*takewhile(known.__contains__, row)] for row in _rows(scored[way])] for way in WAYS}
