@@ -98,11 +98,13 @@ def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
     if not unseen:
         return f"Everything that was compared ({len(effects)}) is told above."
     # One of each section, so that the examples are not all of one kind.
-    firsts = list({effect.section: effect for effect in reversed(unseen)}.values())[::-1][:NAMED]
+    limits = {effect.id: detectable(effect, len(effects)) for effect in unseen}
+    limited = [effect for effect in unseen if limits[effect.id] is not None]
+    firsts = list({effect.section: effect for effect in reversed(limited)}.values())[::-1][:NAMED]
     named = ", ".join(
-        f"{effect.id.rpartition('/')[2]} (would show from {number(scale * limit)} {unit})"
+        f"{effect.id.replace('/', ': ')} (would show from {number(scale * limit)} {unit})"
         for effect, (scale, unit) in ((effect, _scaled(effect.unit)) for effect in firsts)
-        if (limit := detectable(effect, len(effects))) is not None
+        if (limit := limits[effect.id]) is not None
     )
     such = f", such as {named}" if named else ""
     if not lines:
@@ -111,7 +113,7 @@ def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
 
 
 def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: float = 0.8) -> float | None:
-    """The change that would get into the verdict in 8 of 10 such runs, in the effect's unit; None without an interval.
+    """The change that would be in the verdict in 8 of 10 such runs, in the effect's unit; None without an interval.
 
     floor + (z(1 - level / 2m) + z(power)) s, with s from the interval's half width, m the comparisons of the page: the
     strictest step of Holm's correction, which a lone change has to pass. Intervals of few or lopsided values make it
@@ -120,7 +122,8 @@ def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: fl
     from scipy.stats import norm
 
     value = effect.value
-    if value.low is None or value.high is None:
+    # Where not one of few things moved, resampling them gives no width, which is no certainty.
+    if value.low is None or value.high is None or value.low == value.high:
         return None
     spread = (value.high - value.low) / 2 / norm.ppf((1 + value.level) / 2)
     return float(effect.floor + (norm.ppf(1 - level / 2 / max(comparisons, 1)) + norm.ppf(power)) * spread)

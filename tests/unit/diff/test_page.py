@@ -52,8 +52,8 @@ def test_what_was_not_seen_is_told_with_the_size_that_would_have_shown() -> None
     effects = [LOST, SAME, WIDE]
     last = findings(effects, verdict(effects))[-1]
     assert last.text == (
-        "No change was seen in what else was compared (2), such as code (would show from 0.185 bits per byte), "
-        "sums (would show from 0.185 bits per byte)."
+        "No change was seen in what else was compared (2), such as kept: code (would show from 0.185 bits per byte), "
+        "flips: sums (would show from 0.185 bits per byte)."
     )
     assert findings([SAME], [])[0].text.startswith("No change was seen in anything that was compared (1), ")
     assert "sections below say why" in findings([], [])[0].text
@@ -74,6 +74,9 @@ def test_the_limit_of_detection_is_that_of_a_normal_estimate() -> None:
     first, second = detectable(SAME, 1), detectable(SAME, 50)
     assert first is not None and second is not None and second > first
     assert detectable(effect("x", 1.0, 0.5, half=None), 1) is None
+    still = effect("still", 0.0, 1.0, half=0.0)
+    assert detectable(still, 1) is None, "none of few things moved: that says nothing of how few would have shown"
+    assert "still" not in findings([still, SAME], [])[0].text
 
 
 def test_every_comparison_stands_in_one_table_and_no_time_in_any() -> None:
