@@ -38,7 +38,7 @@ _SNAPSHOT = re.compile(r"snapshots[/\\]([0-9a-f]{40})")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fact:
+class IdentityFact:
     """One thing that two models may have alike."""
 
     what: str
@@ -53,7 +53,7 @@ class Fact:
 class Identity:
     """All facts, in the order of the page."""
 
-    facts: list[Fact]
+    facts: list[IdentityFact]
     changed: int
     """Tensors of which any number differs."""
 
@@ -79,7 +79,9 @@ def identity(base: Origin, after: Origin, changes: WeightChanges) -> Identity:
     """The facts of two models; an adapter has those of its base but for what its folder says."""
     lora = after.folder if after.ready is None and after.folder is not None and is_adapter(after.folder) else None
     facts = [
-        Fact(what="revision", base=_revision(base), after=_revision(after), same=_revision(base) == _revision(after))
+        IdentityFact(
+            what="revision", base=_revision(base), after=_revision(after), same=_revision(base) == _revision(after)
+        )
     ]
     if lora is not None:
         facts += _adapter_facts(lora, base)
@@ -88,7 +90,9 @@ def identity(base: Origin, after: Origin, changes: WeightChanges) -> Identity:
         facts += [*_tokens(first, second), *_settings(first, second)]
     dtypes = [", ".join(changes.dtypes.get(side, [])) for side in ("base", "after")]
     if all(dtypes):
-        facts.append(Fact(what="numbers in the files", base=dtypes[0], after=dtypes[1], same=dtypes[0] == dtypes[1]))
+        facts.append(
+            IdentityFact(what="numbers in the files", base=dtypes[0], after=dtypes[1], same=dtypes[0] == dtypes[1])
+        )
     return Identity(
         facts=facts,
         changed=sum(one.change > 0 for one in changes.tensors),
@@ -139,7 +143,7 @@ _UNFAIR = {
 }
 
 
-def _tokens(first: _Parts, second: _Parts) -> list[Fact]:
+def _tokens(first: _Parts, second: _Parts) -> list[IdentityFact]:
     vocabularies = [parts.tokenizer.get_vocab() for parts in (first, second)]
     alike = sum(vocabularies[1].get(token) == index for token, index in vocabularies[0].items())
     only = [len(vocabulary) - alike for vocabulary in vocabularies]
@@ -178,7 +182,7 @@ def _way(tokenizer: PreTrainedTokenizerBase) -> str:
 _TOLD = ("vocab_size", "quantization_config", "eos_token_id", "bos_token_id", "pad_token_id")
 
 
-def _settings(first: _Parts, second: _Parts) -> list[Fact]:
+def _settings(first: _Parts, second: _Parts) -> list[IdentityFact]:
     facts = []
     for what, pair, matters in (
         ("settings", (first.settings, second.settings), True),
@@ -193,7 +197,7 @@ def _settings(first: _Parts, second: _Parts) -> list[Fact]:
         values = [", ".join(f"{name} {settings.get(name, 'not set')}" for name in names) for settings in flat]
         same = [values[0] or f"{len(flat[0])} alike", values[1] or f"{len(flat[1])} alike"]
         facts.append(
-            Fact(
+            IdentityFact(
                 what=what, base=same[0], after=same[1], same=not names, matters=_UNFAIR["settings"] if matters else ""
             )
         )
@@ -210,13 +214,13 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
     return values
 
 
-def _adapter_facts(folder: Path, base: Origin) -> list[Fact]:
+def _adapter_facts(folder: Path, base: Origin) -> list[IdentityFact]:
     """What an adapter's folder says of its base, and a template that it brings along."""
     settings = LoraSettings.read(folder)
     stated = f"{settings.base}{f' at {settings.revision}' if settings.revision else ''}" or "none"
     verdict = same_model(settings.base, settings.revision, base.name) if settings.base else "not verifiable"
     facts = [
-        Fact(
+        IdentityFact(
             what="base that the adapter names",
             base=base.name,
             after=stated,
@@ -228,7 +232,7 @@ def _adapter_facts(folder: Path, base: Origin) -> list[Fact]:
         own = open_tokenizer(folder, str(folder))
         before = _Parts.of(base).tokenizer
         facts.append(
-            Fact(
+            IdentityFact(
                 what="template in the adapter's folder",
                 base="that of base",
                 after="another one" if own.chat_template not in (None, before.chat_template) else "that of base",
@@ -240,8 +244,8 @@ def _adapter_facts(folder: Path, base: Origin) -> list[Fact]:
     return facts
 
 
-def _fact(what: str, base: str, after: str, same: bool) -> Fact:
-    return Fact(what=what, base=base, after=after, same=same, matters=_UNFAIR[what])
+def _fact(what: str, base: str, after: str, same: bool) -> IdentityFact:
+    return IdentityFact(what=what, base=base, after=after, same=same, matters=_UNFAIR[what])
 
 
 def _revision(origin: Origin) -> str:

@@ -93,7 +93,7 @@ class Restored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ReadAgain:
     """Something that is read again."""
 
     ids: list[int]
@@ -105,7 +105,7 @@ class Row:
     """Nats a token of the scored ones, as the phases have them."""
 
 
-def rows_of(evidence: Evidence, loaded: LoadedModel) -> dict[What, list[Row]]:
+def rows_of(evidence: Evidence, loaded: LoadedModel) -> dict[What, list[ReadAgain]]:
     """The rows that changed most each way; only of models that have the same tokens."""
     most = _rows(evidence.sizes)
     own, scored = material(loaded, evidence), evidence.text_scores
@@ -136,7 +136,7 @@ def rows_of(evidence: Evidence, loaded: LoadedModel) -> dict[What, list[Row]]:
     gained = sorted((row for row in rows if row.after < row.base), key=lambda row: row.after - row.base)
     lost = sorted((row for row in rows if row.after > row.base), key=lambda row: row.base - row.after)
     drifted.sort(key=lambda row: row.base - row.after)
-    chosen: dict[What, list[Row]] = {"gain": gained[:most], "loss": lost[:most], "drift": drifted[:most]}
+    chosen: dict[What, list[ReadAgain]] = {"gain": gained[:most], "loss": lost[:most], "drift": drifted[:most]}
     return {
         what: listed
         for what, listed in chosen.items()
@@ -144,10 +144,10 @@ def rows_of(evidence: Evidence, loaded: LoadedModel) -> dict[What, list[Row]]:
     }
 
 
-def _row(ids: Sequence[int], start: int, logprob: Sequence[Any], tokens: int | None = None) -> Row:
+def _row(ids: Sequence[int], start: int, logprob: Sequence[Any], tokens: int | None = None) -> ReadAgain:
     count = tokens or len(logprob[0])
     base, after = (-float(np.sum(values)) / count for values in logprob)
-    return Row(ids=[*ids], start=start, base=base, after=after)
+    return ReadAgain(ids=[*ids], start=start, base=base, after=after)
 
 
 def _rows(sizes: Sizes) -> int:
@@ -173,7 +173,7 @@ def measure(evidence: Evidence) -> Restored:
 
 
 @torch.no_grad()
-def restored(loaded: LoadedModel, base: Tensors | None, rows: dict[What, list[Row]]) -> list[GroupShares]:
+def restored(loaded: LoadedModel, base: Tensors | None, rows: dict[What, list[ReadAgain]]) -> list[GroupShares]:
     """What each block's return to ``base`` does to the rows; without base a switched adapter is silenced in it.
 
     ModelError where no block of the model has the shapes of base's.
@@ -252,7 +252,7 @@ def _put_back(
 class _Reading:
     """Rows that are read again and again, from a layer on whose input is kept."""
 
-    def __init__(self, loaded: LoadedModel, rows: Sequence[Row]) -> None:
+    def __init__(self, loaded: LoadedModel, rows: Sequence[ReadAgain]) -> None:
         self._loaded, self._rows = loaded, rows
         self._ids_RT, mask_RT = pad([row.ids for row in rows], device=loaded.device)
         self._mask_RT = None if bool(mask_RT.all()) else mask_RT
@@ -372,8 +372,10 @@ def describe(result: Restored) -> Described:
             )
         )
         cells: list[list[Cell]] = [
-            [_NAMED[group.what], group.blocks[index].name, *_cells(values[group.blocks[index].name]), p_values[index]]
+            [_NAMED[group.what], name, value.estimate, value.low, value.high, p_values[index]]
             for index in ranked[:SHOWN]
+            for name in [group.blocks[index].name]
+            for value in [values[name]]
         ]
         rows += cells
         layers = [block.layer for block in group.blocks if block.layer is not None]
@@ -418,10 +420,6 @@ def describe(result: Restored) -> Described:
     # Where only one block differs, that it carries all is known before it is put back.
     candidates = [effect for effect, group in zip(effects, result.groups, strict=True) if len(group.blocks) > 1]
     return Described(section=section, effects=candidates, measures={effect.id: effect.value for effect in effects})
-
-
-def _cells(value: Interval) -> list[Cell]:
-    return [value.estimate, value.low, value.high]
 
 
 def _cost(sizes: Sizes) -> float:

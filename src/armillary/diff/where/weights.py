@@ -212,7 +212,15 @@ def _change(name: str, before: Tensor, now: Tensor, seed: int) -> TensorChange:
         return TensorChange(name=name, layer=layer, kind=kind, norm=float(before.norm()), change=0.0)
     delta = now - before
     same = TensorChange(name=name, layer=layer, kind=kind, norm=float(before.norm()), change=float(delta.norm()))
-    rounded = next((str(dtype)[6:] for dtype in (torch.bfloat16, torch.float16) if _rounds(before, now, dtype)), "")
+    # One of them is the other in fewer digits.
+    rounded = next(
+        (
+            str(dtype)[6:]
+            for dtype in (torch.bfloat16, torch.float16)
+            if torch.equal(before.to(dtype).float(), now) or torch.equal(now.to(dtype).float(), before)
+        ),
+        "",
+    )
     if before.ndim < 2 or rounded:
         return replace(same, rounded=rounded)
     delta_OI, before_OI = delta.flatten(0, -2), before.flatten(0, -2)
@@ -220,10 +228,6 @@ def _change(name: str, before: Tensor, now: Tensor, seed: int) -> TensorChange:
     directions_OK, largest = _leading(delta_OI, count, seed)
     overlap, chance = _overlap(directions_OK, before_OI, count, seed)
     return replace(same, stable_rank=(same.change / largest) ** 2, overlap=overlap, chance=chance)
-
-
-def _rounds(before: Tensor, now: Tensor, dtype: torch.dtype) -> bool:
-    return torch.equal(before.to(dtype).float(), now) or torch.equal(now.to(dtype).float(), before)
 
 
 def _leading(matrix_OI: Tensor, count: int, seed: int) -> tuple[Tensor, float]:
@@ -299,7 +303,12 @@ def _reordering(base: Tensors, after: Tensors, members: list[str]) -> Mapping[st
         pair = [side.tensor(probe).float() for side in (base, after)]
         if float((pair[1] - pair[0]).norm()) < REORDERED * float(pair[0].norm()):
             continue
-        rows_a, rows_b = (_neurons(side, along, shapes) for side in (base, after))
+        # A row for each neuron: what it reads and writes.
+        matrices = [name for name in along if len(shapes[name]) == 2]
+        rows_a, rows_b = (
+            torch.cat([side.tensor(name).float().movedim(along[name], 0) for name in matrices], dim=1)
+            for side in (base, after)
+        )
         likeness = torch.nn.functional.normalize(rows_a, dim=1) @ torch.nn.functional.normalize(rows_b, dim=1).T
         best = likeness.max(dim=1)
         order = best.indices
@@ -317,12 +326,6 @@ def _blocks(base: Tensors, members: list[str]) -> dict[str, list[str]]:
         if base.shapes[name] and len(parts) > 2:
             blocks.setdefault(".".join(parts[:-2]), []).append(name)
     return blocks
-
-
-def _neurons(side: Tensors, along: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]) -> Tensor:
-    """A row for each neuron: what it reads and writes."""
-    matrices = [name for name in along if len(shapes[name]) == 2]
-    return torch.cat([side.tensor(name).float().movedim(along[name], 0) for name in matrices], dim=1)
 
 
 def total(tensors: Iterable[TensorChange]) -> tuple[float, float]:

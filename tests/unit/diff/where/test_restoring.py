@@ -14,8 +14,8 @@ from armillary.diff.where.restoring import (
     OUTSIDE,
     BlockShare,
     GroupShares,
+    ReadAgain,
     Restored,
-    Row,
     chance,
     describe,
     restored,
@@ -49,12 +49,12 @@ def nll(loaded: LoadedModel, row: list[int], start: int) -> float:
     return -float(np.mean([float(logprob[index - 1, row[index]]) for index in range(start, len(row))]))
 
 
-def rows_for(base: LoadedModel, after: LoadedModel) -> list[Row]:
+def rows_for(base: LoadedModel, after: LoadedModel) -> list[ReadAgain]:
     generator = np.random.default_rng(0)
     rows = []
     for length in (9, 12, 7, 12, 10, 8):
         ids = [int(token) for token in generator.choice(base.token_ids, length)]
-        rows.append(Row(ids=ids, start=3, base=nll(base, ids, 3), after=nll(after, ids, 3)))
+        rows.append(ReadAgain(ids=ids, start=3, base=nll(base, ids, 3), after=nll(after, ids, 3)))
     return rows
 
 
