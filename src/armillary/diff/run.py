@@ -8,6 +8,7 @@ A new instrument is plugged in by being listed in ``INSTRUMENTS``; its place the
 import resource
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -47,8 +48,8 @@ def compare(run: Run[DiffConfig]) -> Outcome:
     Raises:
         ArmillaryError: a model can't be opened or gives unusable numbers, or a prompt can't be asked.
     """
-    evidence = begun(run)
-    measuring = Measuring(evidence)
+    evidence, left_out = begun(run)
+    measuring = Measuring(evidence, left_out)
     steps: list[tuple[str, Needs | None]] = [("files", "files"), ("base", None), ("after", None), ("blocks", "blocks")]
     steps += [("base again", None)] if evidence.sizes.base_again else []
     phases = Phases(evidence)
@@ -76,8 +77,9 @@ def compare(run: Run[DiffConfig]) -> Outcome:
     return page(f"What changed from {names[0]} to {names[1]}", measuring.described(), circumstances)
 
 
-def begun(run: Run[DiffConfig]) -> Evidence:
-    """What is known before any phase: models, sizes, and the prompts and texts that fit into the budget."""
+def begun(run: Run[DiffConfig]) -> tuple[Evidence, dict[str, str]]:
+    """What is known before any phase: models, sizes, the prompts and texts that fit into the budget; and what does
+    not, with the reason."""
     config = run.settings
     prompts = packaged_prompts() if config.prompts is None else read_prompts(config.prompts)
     texts = read_texts(config.named_texts()) if config.texts else packaged_texts()
@@ -101,7 +103,7 @@ def begun(run: Run[DiffConfig]) -> Evidence:
         )
 
     chosen = run.parts.decoded(Sizes, "sizes", sizes)
-    return Evidence(
+    evidence = Evidence(
         config=config,
         sizes=chosen,
         pair=pair,
@@ -110,15 +112,29 @@ def begun(run: Run[DiffConfig]) -> Evidence:
         texts=evenly(texts, chosen.texts),
         questions=evenly(questions, chosen.questions),
     )
+    reason = f"More do not fit into the budget of {config.budget}, or into what was asked for."
+    counts: dict[str, tuple[Sequence[object], Sequence[object]]] = {
+        "prompts": (prompts, evidence.prompts),
+        "texts": (texts, evidence.texts),
+        "questions": (questions, evidence.questions),
+    }
+    left_out = {
+        f"{len(given) - len(taken)} of {len(given)} {name}": reason
+        for name, (given, taken) in counts.items()
+        if len(taken) < len(given)
+    }
+    if not chosen.base_again:
+        left_out["after's answers read by base"] = "Base is opened a second time from a budget of 10m on."
+    return evidence, left_out
 
 
 class Measuring:
     """Measures instruments as what they need comes to be there; each result is kept."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: Evidence, left_out: Mapping[str, str]) -> None:
         self.evidence = evidence
         self.results: dict[str, Any] = {}
-        self.left_out: dict[str, str] = {}
+        self.left_out = dict(left_out)
         self.seconds: dict[str, float] = {}
         self._spent = evidence.sizes.phases
 
@@ -131,7 +147,7 @@ class Measuring:
             cost = instrument.cost(sizes)
             if cost and self._spent + cost > sizes.budget:
                 self.left_out[instrument.name] = (
-                    f"would take about {duration(cost)} more; the budget of {self.evidence.config.budget} is spent."
+                    f"It would take about {duration(cost)} more, beyond the budget of {self.evidence.config.budget}."
                 )
                 continue
             self._spent += cost
