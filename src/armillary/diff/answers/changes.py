@@ -84,8 +84,9 @@ def describe(survey: AttributeSurvey) -> Described:
     effects = [_effect(attributes[values.name], values, changes[values.name]) for values in differing]
     moved = [effect for effect in effects if effect.p <= 0.05]
     summary = (
-        f"Of {len(survey.values)} attributes of the answers to {survey.prompts:,} prompts, {len(moved)} differ by "
-        "more than base differs from itself at a second try (each taken by itself; the verdict corrects for all)."
+        f"Of {len(survey.values)} attributes of the answers to {survey.prompts:,} prompts, {len(moved)} "
+        f"{'differs' if len(moved) == 1 else 'differ'} by more than base differs from itself at a second try (each "
+        "taken by itself; the verdict corrects for all)."
         if survey.values
         else "There were too few answers to compare."
     )
@@ -156,10 +157,10 @@ def _table(attributes: Mapping[str, Attribute], survey: AttributeSurvey, changes
 
 
 def _interval(attribute: Attribute, value: Interval) -> str:
-    scale, sign = (100, " %") if attribute.share else (1, "")
+    scale, unit = (100, " points") if attribute.share else (1, "")
     ends = [value.estimate * scale, value.lower * scale, value.upper * scale]
     estimate, low, high = (f"{end:+.0f}" if attribute.share else f"{end:+.1f}" for end in ends)
-    return f"{estimate} [{low}, {high}]{sign}"
+    return f"{estimate} [{low}, {high}]{unit}"
 
 
 def _caution(errors: RefusalErrors) -> str:
