@@ -199,7 +199,7 @@ def _hardly_effect(result: Drift) -> list[Effect]:
         return []
     hardly = np.asarray(first.hardly)[chosen]
     again = np.nan_to_num(np.asarray(result.again.hardly))[chosen] if result.again is not None else None
-    change = paired_change(hardly, np.zeros(len(hardly)), again, seed=result.seed)
+    change = paired_change(hardly, np.zeros(len(hardly)), again, seed=result.seed, least=1 / len(hardly))
     value = change.value if change.value.low != change.value.high else unmoved(len(hardly))
     return [
         Effect(

@@ -115,7 +115,8 @@ def _change(tag: str, rows: list[Flip], seed: int) -> _Change:
     was = np.array([bool(row.was_right) for row in rows], float)
     now = np.array([bool(row.is_right) for row in rows], float)
     again = np.array([bool(row.again_right) for row in rows], float)
-    change = paired_change(now, was, again, seed=seed)
+    # One answer is the least that can differ.
+    change = paired_change(now, was, again, seed=seed, least=1 / len(rows))
     value = change.value if change.value.low != change.value.high else unmoved(len(rows))
     return _Change(
         tag=tag,

@@ -47,7 +47,7 @@ def page(
 ) -> Outcome:
     """What a record holds of a diff; ``described`` comes in the order of the page."""
     effects = [effect for part in described for effect in part.effects]
-    lines = verdict(effects, LEVEL, MOST_LINES - 1)
+    lines = verdict(effects, LEVEL, len(effects))
     return Outcome(
         title=title,
         measures={name: value for part in described for name, value in part.measures.items()},
@@ -58,7 +58,7 @@ def page(
 
 
 def findings(effects: Sequence[Effect], lines: Sequence[Line]) -> list[Finding]:
-    """The verdict as a reader meets it first: its lines in their order, then what was looked at and not seen."""
+    """The verdict as a reader meets it first: its first lines, then what else changed and what was not seen."""
     by_id = {effect.id: effect for effect in effects}
     changes = [
         Finding(
@@ -68,7 +68,7 @@ def findings(effects: Sequence[Effect], lines: Sequence[Line]) -> list[Finding]:
             label=line.kind,
             basis=_basis(by_id[line.effect], line.p),
         )
-        for index, line in enumerate(lines)
+        for index, line in enumerate(lines[: MOST_LINES - 1])
     ]
     return [*changes, Finding(text=_not_seen(effects, lines), interest=0.0, section=HOW_SURE, label="not seen")]
 
@@ -95,8 +95,10 @@ def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
         return "Nothing was compared from which a change could be told; the sections below say why."
     seen = {line.effect for line in lines}
     unseen = [effect for effect in effects if effect.id not in seen]
+    further = [line.effect.replace("/", ": ") for line in lines[MOST_LINES - 1 :]]
+    more = f"{len(further)} more changed ({', '.join(further)}). " if further else ""
     if not unseen:
-        return f"Everything that was compared ({len(effects)}) is told above."
+        return more + f"Everything {'else ' if further else ''}that was compared ({len(effects)}) is told above."
     # One of each section, so that the examples are not all of one kind.
     limits = {effect.id: detectable(effect, len(effects)) for effect in unseen}
     limited = [effect for effect in unseen if limits[effect.id] is not None]
@@ -109,7 +111,7 @@ def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
     such = f", such as {named}" if named else ""
     if not lines:
         return f"No change was seen in anything that was compared ({len(effects)}){such}."
-    return f"No change was seen in what else was compared ({len(unseen)}){such}."
+    return f"{more}No change was seen in what else was compared ({len(unseen)}){such}."
 
 
 def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: float = 0.8) -> float | None:
@@ -143,7 +145,7 @@ def how_sure(effects: Sequence[Effect], lines: Sequence[Line], circumstances: Ci
             columns=EFFECTS,
             rows=rows,
             note="A change is in the verdict where its corrected p is at most 0.05 and it is larger than its noise "
-            "floor. Seen from: the change that would be in the verdict in about 8 of 10 such runs.",
+            "floor; it tells the first seven. Seen from: the change that would be in it in about 8 of 10 such runs.",
         )
     ]
     if circumstances.left_out:
@@ -157,7 +159,7 @@ def how_sure(effects: Sequence[Effect], lines: Sequence[Line], circumstances: Ci
     return Section(
         id=HOW_SURE,
         title="How sure",
-        summary=f"{len(seen)} of {len(effects)} comparisons are in the verdict, chosen so that at most "
+        summary=f"{len(seen)} of {len(effects)} comparisons changed enough for the verdict, chosen so that at most "
         f"{LEVEL:.0%} of the pages of two identical models would have any line. The budget was {circumstances.budget}"
         + (f": {spent}." if spent else ".")
         + memory

@@ -75,16 +75,19 @@ def sign_flip_p(differences: ArrayLike, *, beyond: float = 0.0, seed: int) -> fl
     mean = float(difference_N.mean()) if len(difference_N) else 0.0
     if abs(mean) <= beyond or mean == 0:
         return 1.0
-    shifted_N = difference_N - np.sign(mean) * beyond
-    turned_N = shifted_N[shifted_N != 0]
+    if beyond > 0:
+        # Shifted, equal sizes part, and p may fall below that of no change at all, which it must not.
+        shifted_N = difference_N - np.sign(mean) * beyond
+        return max(sign_flip_p(difference_N, seed=seed), sign_flip_p(shifted_N, seed=seed))
+    turned_N = difference_N[difference_N != 0]
     if np.ptp(np.abs(turned_N)) == 0:
         from scipy.stats import binom
 
         fewer = int(min((turned_N > 0).sum(), (turned_N < 0).sum()))
         return float(min(1.0, 2 * binom.cdf(fewer, len(turned_N), 0.5)))
-    seen = abs(float(shifted_N.mean()))
+    seen = abs(mean)
     # Rounding of the sums must not make the pattern that was seen rarer than itself.
-    extreme = np.abs(_means(shifted_N, seed)) >= seen * (1 - 1e-9)
+    extreme = np.abs(_means(difference_N, seed)) >= seen * (1 - 1e-9)
     if len(turned_N) <= COUNTED:
         return float(extreme.mean())
     return float((extreme.sum() + 1) / (len(extreme) + 1))
