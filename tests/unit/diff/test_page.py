@@ -64,7 +64,7 @@ def test_there_are_eight_lines_at_most() -> None:
     many = [effect(f"n{index}", 0.5, 1e-9) for index in range(12)]
     outcome = page("t", [described(*many)], Circumstances(budget="2m"))
     assert len(outcome.findings) == 8 and outcome.findings[-1].label == "not seen"
-    assert outcome.findings[-1].text.startswith("5 more changed (n7, n8, n9, n10, n11). Everything else that was")
+    assert outcome.findings[-1].text.startswith("5 more changed (kept: n7, kept: n8, ")
     interests = [finding.interest for finding in outcome.findings]
     assert interests == sorted(interests, reverse=True) and len(set(interests)) == 8
 
