@@ -14,8 +14,7 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 from armillary.diff.effect import Described, Effect, Instrument
 from armillary.diff.evidence import Evidence
 from armillary.diff.pair import Origin
-from armillary.diff.where import weights
-from armillary.diff.where.weights import WeightChanges
+from armillary.diff.where.changes import WeightChanges, measure as measured_changes
 from armillary.models import LoadedModel, load, open_tokenizer
 from armillary.models.adapters.lora import is_adapter
 from armillary.models.adapters.lora_settings import LoraSettings
@@ -71,7 +70,7 @@ class Identity:
 def measure(evidence: Evidence) -> Identity:
     """What both models' files say. ModelError for weights that are not finite."""
     pair = [evidence.pair.origins[side] for side in ("base", "after")]
-    changes = weights.measure(evidence)
+    changes = measured_changes(evidence)
     return identity(pair[0], pair[1], changes)
 
 

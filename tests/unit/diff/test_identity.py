@@ -9,8 +9,8 @@ import pytest
 
 from armillary.diff.identity import Identity, describe, identity
 from armillary.diff.pair import Origin
+from armillary.diff.where.changes import WeightChanges, weight_changes
 from armillary.diff.where.tensors import tensors_of
-from armillary.diff.where.weights import WeightChanges, weight_changes
 from armillary.models import tiny
 
 

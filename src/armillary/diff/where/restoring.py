@@ -24,7 +24,7 @@ from armillary.diff.effect import Described, Effect, Instrument
 from armillary.diff.evidence import Evidence
 from armillary.diff.phases import material
 from armillary.diff.plan import Sizes
-from armillary.diff.where.tensors import Tensors, tensors_of
+from armillary.diff.where.tensors import Tensors, depth_of, tensors_of
 from armillary.errors import ModelError
 from armillary.models import LoadedModel
 from armillary.models.adapters.switched import silenced
@@ -178,8 +178,12 @@ def restored(loaded: LoadedModel, base: Tensors | None, rows: dict[What, list[Re
 
     ModelError where no block of the model has the shapes of base's.
     """
-    if base is not None and any(type(parameter) is not nn.Parameter for parameter in loaded.model.parameters()):
-        raise ModelError("the weights are packed, so that none can be put back.")
+    if base is not None:
+        own = list(loaded.model.parameters())
+        if any(type(parameter) is not nn.Parameter or parameter.is_meta for parameter in own):
+            raise ModelError("the weights are packed or out of memory, so that none can be put back.")
+        if depth_of(base) != loaded.anatomy.num_layers:
+            raise ModelError("the two have different numbers of layers, so that none has its place in the other.")
     blocks: list[tuple[int | None, list[nn.Parameter], list[str]]] = _blocks(loaded, base)
     if not blocks:
         raise ModelError("no layer has the shapes of base's, so that none can be put back.")

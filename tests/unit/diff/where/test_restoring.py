@@ -90,8 +90,10 @@ def test_what_skipping_layers_gives_is_what_whole_passes_give() -> None:
 
 def test_a_model_of_other_shapes_is_refused() -> None:
     _, after = planted("llama", 2)
+    with pytest.raises(ModelError, match="different numbers of layers"):
+        restored(after, OpenTensors(tiny()), {"drift": []})
     with pytest.raises(ModelError, match="no layer has the shapes of base's"):
-        restored(after, OpenTensors(tiny("llama", hidden=16)), {"drift": []})
+        restored(after, OpenTensors(tiny("llama", hidden=16, layers=LAYERS)), {"drift": []})
 
 
 def test_an_adapter_is_silenced_in_a_block(tmp_path: Path) -> None:

@@ -9,15 +9,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from armillary.diff.pair import Origin
+from armillary.diff.where.changes import DIRECTIONS, TensorChange, WeightChanges, adapter_changes, weight_changes
 from armillary.diff.where.tensors import OpenTensors, adapter_of, tensors_of
-from armillary.diff.where.weights import (
-    DIRECTIONS,
-    TensorChange,
-    WeightChanges,
-    adapter_changes,
-    describe,
-    weight_changes,
-)
+from armillary.diff.where.weights import describe
 from armillary.errors import ModelError, UsageError
 from armillary.models import LoadedModel, load, tiny
 from armillary.models.anatomy import find_anatomy
@@ -101,14 +95,24 @@ def test_another_dtype_is_rounding_and_no_change() -> None:
     assert described.effects == [] and "bfloat16" in described.section.summary
 
 
-def test_what_one_model_lacks() -> None:
+@pytest.mark.parametrize("gone", [0, 2, 3])
+def test_a_layer_that_was_taken_out_is_named_and_the_others_are_compared_with_themselves(gone: int) -> None:
+    base, made = tiny(layers=4), tiny(layers=4)
+    del made.model.model.layers[gone]
+    result = compared(made, base)
+    assert result.missing == [gone] and all(one.change == 0 for one in result.tensors)
+    assert all(f"layers.{gone}." in name for name in result.removed) and result.added == []
+    (effect,) = describe(result).effects
+    assert effect.sentence == f"It lacks layer {gone}."
+    back = compared(base, made)
+    assert back.extra == [gone] and back.missing == [] and all(one.change == 0 for one in back.tensors)
+
+
+def test_rows_of_a_larger_vocabulary() -> None:
     made = tiny()
-    del made.model.model.layers[1]
     made.model.resize_token_embeddings(made.anatomy.vocabulary_size + 3)
     result = compared(made)
-    assert "model.layers.1.mlp.up_proj.weight" in result.removed and result.added == []
     assert result.reshaped and by_name(result)[result.reshaped[0]].change == 0
-    assert compared(tiny(), made).added == result.removed
 
 
 def test_numbers_that_are_not_finite_are_one_sentence() -> None:
@@ -173,4 +177,4 @@ def test_the_region_of_a_change_is_named() -> None:
             after.get_parameter(name.replace("__", ".")).add_(0.05)
     result = compared(LoadedModel(after, base.tokenizer, find_anatomy(after), "x", "x"), base)
     (effect,) = describe(result).effects
-    assert effect.kind == "where" and "in layers 4 to 5" in effect.sentence and "2 of " in effect.sentence
+    assert effect.kind == "where" and "in layers 4 and 5" in effect.sentence and "2 of " in effect.sentence
