@@ -359,10 +359,12 @@ def describe(result: Restored) -> Described:
         ranked = sorted(range(len(group.blocks)), key=lambda index: -values[group.blocks[index].name].estimate)
         best = group.blocks[ranked[0]]
         value = values[best.name]
-        sentences.append(
-            f"{best.name.capitalize()} carries {value.estimate:.0f} % of {_NAMED[group.what]}: so much is undone with "
-            "base's weights there."
-        )
+        floor = EVEN * 100 / max(1, result.blocks)
+        share = f"{value.estimate:.0f} % of {_NAMED[group.what]}"
+        if value.estimate > floor:
+            sentences.append(f"{best.name.capitalize()} carries {share}: so much is undone with base's weights there.")
+        else:
+            sentences.append(f"No block by itself carries much: {best.name} undoes {share}, and no other more.")
         effects.append(
             Effect(
                 id=f"restoring/{group.what}",
@@ -371,7 +373,7 @@ def describe(result: Restored) -> Described:
                 value=value,
                 unit=f"% of {_NAMED[group.what]}",
                 p=p_values[ranked[0]],
-                floor=EVEN * 100 / max(1, result.blocks),
+                floor=floor,
                 section="restoring",
             )
         )

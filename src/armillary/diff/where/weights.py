@@ -1,4 +1,7 @@
-"""Instrument: where the weights moved, told from what ``changes`` read of the models' files."""
+"""Instrument: where the weights moved, tensor by tensor, from the models' files before any forward pass.
+
+``changes`` reads the files; here is what they tell.
+"""
 
 import math
 import statistics

@@ -138,6 +138,7 @@ def test_the_carrier_is_named_and_chance_is_not() -> None:
     assert effect.value.estimate > effect.floor == pytest.approx(30)
     even = describe(Restored(groups=[group(-1)], blocks=10)).effects[0]
     assert even.p > 0.2 and abs(even.value.estimate) < even.floor
+    assert even.sentence.startswith("No block by itself carries much")
     assert chance(group(3, rows=16))[3] < 0.001
     nothing = describe(Restored(problem="nothing that was read changed enough to be traced"))
     assert (
