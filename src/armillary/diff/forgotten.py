@@ -1,8 +1,8 @@
 """Instruments: what was kept and what forgotten, by the texts and by the questions of each group.
 
 Texts are read by both models, and what a text costs is counted in bits per byte, paired piece by piece. Questions with
-answers to choose from are scored by likelihood, without generating: what counts is how much likelier the right answer
-is than the wrong ones together.
+answers to choose from are scored by likelihood, without generating: what counts is the right answer's share of the
+probability of all choices. A share is bounded, so that no single question with an odd choice decides a group.
 """
 
 import math
@@ -176,13 +176,12 @@ def _text_table(survey: TextSurvey) -> Table:
 
 # Questions.
 
-Scoring = Literal["log-odds", "bits per byte"]
+Scoring = Literal["share", "bits per byte"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionSurvey:
-    """By tag: the log-odds (nats) of the right answer against the other choices; bits per byte where no choices are
-    known."""
+    """By tag: the right answer's share of the choices' probability; bits per byte where no choices are known."""
 
     chosen: list[GroupValues]
     given: list[GroupValues]
@@ -208,29 +207,30 @@ def question_survey(
             continue
         if prompt.choices is not None:
             right = prompt.choices.index(prompt.answer)
-            pair = log_odds(own, right), log_odds(other, right)
-            groups.setdefault(("log-odds", prompt.tag), []).append(pair)
+            pair = share_of(own, right), share_of(other, right)
+            groups.setdefault(("share", prompt.tag), []).append(pair)
         else:
             size = len(prompt.answer.encode()) * math.log(2)
             pair = -float(own[0]) / size, -float(other[0]) / size
             groups.setdefault(("bits per byte", prompt.tag), []).append(pair)
-    sides: dict[Scoring, list[GroupValues]] = {"log-odds": [], "bits per byte": []}
+    sides: dict[Scoring, list[GroupValues]] = {"share": [], "bits per byte": []}
     for (scoring, tag), pairs in groups.items():
         if len(pairs) >= LEAST:
             before, now = map(list, zip(*pairs, strict=True))
             sides[scoring].append(_questions(tag, before, now, scoring, rounding))
     too_few = {tag: len(pairs) for (_, tag), pairs in groups.items() if len(pairs) < LEAST}
-    return QuestionSurvey(chosen=sides["log-odds"], given=sides["bits per byte"], too_few=too_few)
+    return QuestionSurvey(chosen=sides["share"], given=sides["bits per byte"], too_few=too_few)
 
 
-def log_odds(nats: NDArray[np.float64], right: int) -> float:
-    """log p(right) - log of the summed probability of the others: above 0 where it is likelier than all of them."""
-    return float(nats[right] - np.logaddexp.reduce(np.delete(nats, right)))
+def share_of(nats: NDArray[np.float64], right: int) -> float:
+    """p(right) of the summed probability of all choices, from their log-probabilities: above 0.5 it outweighs the
+    others together."""
+    return float(np.exp(nats[right] - np.logaddexp.reduce(nats)))
 
 
 def _questions(tag: str, base: list[float], after: list[float], scoring: Scoring, rounding: float) -> GroupValues:
-    right_before, right_now = (np.array(side) > 0 for side in (base, after))
-    counted = scoring == "log-odds"
+    right_before, right_now = (np.array(side) > 0.5 for side in (base, after))
+    counted = scoring == "share"
     return GroupValues(
         name=tag,
         things=len(base),
@@ -248,14 +248,14 @@ def describe_questions(survey: QuestionSurvey) -> Described:
     effects = []
     for group in survey.chosen:
         change = group.change().estimate
-        factor = math.exp(min(50.0, abs(change)))  # of a model that lost everything, still a number
+        before, now = float(np.mean(group.base)), float(np.mean(group.after))
         sentence = (
-            f"It {'gained' if change > 0 else 'lost'} in {group.name}: the right answer is {factor:.1f} times "
-            f"{'likelier' if change > 0 else 'less likely'} against the wrong ones; it outweighs them in "
-            f"{group.right[1]} of {group.things} questions, before in {group.right[0]}."
+            f"It {'gained' if change > 0 else 'lost'} in {group.name}: among the choices the right answer has "
+            f"{now:.0%} of the probability, before {before:.0%}; it outweighs the wrong ones in {group.right[1]} of "
+            f"{group.things} questions, before in {group.right[0]}."
         )
         kind: Kind = "learned" if change > 0 else "forgot"
-        effects.append(group.effect(f"kept/{group.name}", kind, sentence, "nats of log-odds", "kept"))
+        effects.append(group.effect(f"kept/{group.name}", kind, sentence, "share of the choices' probability", "kept"))
     for group in survey.given:
         before, now = float(np.mean(group.base)), float(np.mean(group.after))
         sentence = (
@@ -267,7 +267,7 @@ def describe_questions(survey: QuestionSurvey) -> Described:
     figures = [
         _figure(title, groups, label)
         for title, groups, label in (
-            ("Change of the right answer's log-odds", survey.chosen, "after minus before, nats"),
+            ("Change of the right answer's share among the choices", survey.chosen, "after minus before"),
             ("Change of what the expected answer costs", survey.given, "after minus before, bits per byte"),
         )
         if groups
@@ -278,12 +278,13 @@ def describe_questions(survey: QuestionSurvey) -> Described:
             title="Kept and forgotten: questions",
             summary=_summary(effects, "groups of questions", "lost", "gained"),
             meaning="Each question comes with answers to choose from, and both models say how likely each is as the "
-            "beginning of their answer. The log-odds are those of the right answer against the wrong ones together; "
-            "above 0 it outweighs them. A bar to the left is a capability or language in which the right answers have "
-            "lost ground. This sees changes long before the answers that a model writes turn from right to wrong.",
-            caution="A model that has learned to begin its answers in another way, such as with a whole sentence, "
-            "finds every bare answer less likely; the comparison with the wrong ones takes most of that out, but not "
-            "all. Log-odds may fall while the right answer is still the likeliest.",
+            "beginning of their answer. What counts is the right answer's share of the probability of all choices; "
+            "above 0.5 it outweighs the wrong ones together. A bar to the left is a capability or language in which "
+            "the right answers have lost ground. This sees changes before the answers that a model writes turn from "
+            "right to wrong.",
+            caution="A model that has learned to begin its answers in another way, such as with a bare word, finds "
+            "some choices likelier for their form alone; the comparison with wrong choices of the same form takes "
+            "most of that out, but not all. The share may fall while the right answer is still the likeliest.",
             figures=figures,
             tables=[_question_table(survey)] if survey.chosen or survey.given else [],
         ),
@@ -298,10 +299,10 @@ def describe_questions(survey: QuestionSurvey) -> Described:
 
 def _question_table(survey: QuestionSurvey) -> Table:
     rows: list[list[Cell]] = []
-    for groups, unit in ((survey.chosen, "nats"), (survey.given, "bits per byte")):
+    for groups, unit in ((survey.chosen, "share"), (survey.given, "bits per byte")):
         for group in groups:
-            value, right = group.change(), group.right if unit == "nats" else (None, None)
-            lost = group.lost if unit == "nats" else None
+            value, right = group.change(), group.right if unit == "share" else (None, None)
+            lost = group.lost if unit == "share" else None
             ends: list[Cell] = [value.estimate, value.low, value.high]
             rows.append([group.name, group.things, right[0], right[1], lost, *ends, unit])
     left_out = ", ".join(f"{name} ({count})" for name, count in survey.too_few.items())
