@@ -58,12 +58,12 @@ open(sys.argv[3], "w").write(results.model_dump_json())
 """
 
 
-def tools(peers: str, prompts: str) -> dict[str, Tool]:
+def tools(peers: str) -> dict[str, Tool]:
     """Ours first."""
     return {
         "armillary": Tool(
             command=lambda base, after, out: [
-                *(sys.executable, "-m", "armillary", "diff", base, after, "--prompts", prompts, "--out", str(out))
+                *(sys.executable, "-m", "armillary", "diff", base, after, "--out", str(out))
             ],
             changed=_lines,
             names={
@@ -90,9 +90,13 @@ def tools(peers: str, prompts: str) -> dict[str, Tool]:
 
 
 def _lines(out: Path) -> list[str]:
-    """Our verdict, but for its last line, which says what was not seen."""
+    """The comparisons of our verdict, by id; those that are read off the files alone are no claim of behaviour."""
     record = json.loads((out / "record.json").read_text("utf-8"))
-    return [str(finding["text"]) for finding in record["findings"] if finding["label"] != "not seen"]
+    section = next(section for section in record["sections"] if section["id"] == "how-sure")
+    table = section["tables"][0]
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    ids = [str(row["comparison"]) for row in rows if row["in the verdict"]]
+    return [id for id in ids if id.partition("/")[0] not in ("identity", "weights")]
 
 
 def _affected(out: Path) -> list[str]:
@@ -129,8 +133,7 @@ def main() -> None:
 
 
 def _tools(options: argparse.Namespace) -> dict[str, Tool]:
-    prompts = Path(__file__).parents[1] / "examples" / "diff_demo" / "tickets.jsonl"
-    known = tools(str(options.peers), str(prompts))
+    known = tools(str(options.peers))
     return known if options.peers else {"armillary": known["armillary"]}
 
 
