@@ -177,8 +177,11 @@ def _way(tokenizer: PreTrainedTokenizerBase) -> str:
     return f"{ways['model'].get('type')}, {kind}, {joined_digest([model, *(ways.get(name) for name in names)])[:8]}"
 
 
-# Their sizes follow from the tokens and layers, which have rows of their own.
-_TOLD = ("vocab_size", "quantization_config", "eos_token_id", "bos_token_id", "pad_token_id")
+# Sizes that follow from the tokens and the layers, which the page tells by themselves.
+_TOLD = (
+    "vocab_size", "quantization_config", "eos_token_id", "bos_token_id", "pad_token_id",
+    "num_hidden_layers", "n_layer", "num_layers", "layer_types",
+)  # fmt: skip
 
 
 def _settings(first: _Parts, second: _Parts) -> list[IdentityFact]:

@@ -48,6 +48,7 @@ CHANGES: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "nothing": (lambda folder: None, set()),
     "another version": (setting("transformers_version", "4.0.0"), set()),
     "rope": (setting("rope_parameters", {"rope_theta": 77.0, "rope_type": "default"}), {"settings"}),
+    "a layer less": (setting("num_hidden_layers", 1), set()),
     "template": (template, {"template"}),
     "a token more": (tokens, set()),
 }
