@@ -141,8 +141,8 @@ def diff_output(results: Path, root: Path) -> str:
     record = RunRecord.load(paths[-1])
     given = [record.config["base"], record.config["after"], *record.config["texts"]]
     command = " ".join(["armillary diff", *(name for name in given[:2] if name)])
-    command += f" --prompts {record.config['prompts']}" if record.config["prompts"] else ""
-    command += f" --texts {' '.join(given[2:])}" if given[2:] else ""
+    command += f" \\\n    --prompts {record.config['prompts']}" if record.config["prompts"] else ""
+    command += f" \\\n    --texts {' '.join(given[2:])}" if given[2:] else ""
     lines = "\n".join(summary(record, width=100)[:OUTPUT_LINES])
     picture = root / "docs" / "images" / "diff.png"
     shown = [f"![The top of that page](docs/images/{picture.name})"] if picture.exists() else []
