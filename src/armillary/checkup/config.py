@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from armillary.errors import UsageError
-from armillary.methods.bricks.neurons.config import LEAST_TEXTS
 from armillary.runs.settings import OneModelSettings, at_least
 
-CAPABILITIES = ("mathematics", "technical-english", "code", "knowledge")
+CAPABILITIES = ("code", "mathematics", "technical-english", "knowledge")
 """What the neurons are asked about: texts that need neither a download nor a package."""
 
 
@@ -35,10 +34,6 @@ class CheckupConfig(OneModelSettings):
 
     def __post_init__(self) -> None:
         at_least(self, subjects=40, texts=8, text_tokens=8, clusters=2)
-
-    def capabilities(self) -> tuple[str, ...]:
-        """What the neurons are asked about; of few texts only the first three, which are read fast."""
-        return CAPABILITIES if self.texts >= LEAST_TEXTS else CAPABILITIES[:3]
 
     def dry(self) -> Self:
         """A tiny model and the fewest words and texts with which every diagnosis has something to show."""

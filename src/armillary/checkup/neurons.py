@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from armillary.checkup.config import CheckupConfig
+from armillary.checkup.config import CAPABILITIES
 from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, nothing_to_show
 from armillary.data.sources import DataSource
 from armillary.data.texts.capability import capability_source
@@ -26,22 +26,17 @@ class NeuronResult:
     reason: str = ""
 
 
-def sources(config: CheckupConfig) -> tuple[DataSource, ...]:
+def sources() -> tuple[DataSource, ...]:
     """Where the texts come from, each source once."""
-    return tuple(dict.fromkeys(capability_source(name) for name in config.capabilities()))
+    return tuple(dict.fromkeys(capability_source(name) for name in CAPABILITIES))
 
 
 def measure(context: Context) -> NeuronResult:
     """The survey of the neurons."""
-    loaded, store, config = context.loaded, context.parts.arrays, context.config
+    loaded, store, seed, names = context.loaded, context.parts.arrays, context.config.seed, CAPABILITIES
     try:
         measured = survey(
-            loaded,
-            capabilities=config.capabilities(),
-            limit=LEAST_TEXTS,
-            ablation_texts=ABLATION_TEXTS,
-            seed=config.seed,
-            store=store,
+            loaded, capabilities=names, limit=LEAST_TEXTS, ablation_texts=ABLATION_TEXTS, seed=seed, store=store
         )
     except ModelError as error:
         # Nothing is wrong with such a model: the check-up goes on and its report says what could not be done.

@@ -35,7 +35,7 @@ def examine(run: Run[CheckupConfig]) -> Outcome:
         measures={name: value for outcome in diagnosed for name, value in outcome.measures.items()},
         findings=sorted(findings, key=lambda finding: -finding.interest),
         sections=[outcome.section for outcome in diagnosed],
-        data=(*relations.sources(), *map(corpus_source, CORPORA), *neurons.sources(run.settings)),
+        data=(*relations.sources(), *map(corpus_source, CORPORA), *neurons.sources()),
     )
 
 
