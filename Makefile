@@ -1,5 +1,5 @@
 # Each target sets up what it needs, from nothing but Python and make.
-#   make demo    look inside a small real model and leave a report
+#   make demo    what a small tune changed in a real model: a page, and the verdict in the terminal
 #   make test    lint, types and tests
 #   make lint    the same without the tests
 #   make bench   the benchmarks, as ratios
@@ -7,17 +7,18 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
-MODEL ?= smollm2-135m-instruct
 # For instance the address of an index that has PyTorch without CUDA; see README.md.
 TORCH_INDEX ?=
 
 BIN = .venv/bin
+DEMO = examples/diff_demo
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
 .PHONY: demo test lint bench clean
 
 demo: .venv/.installed
-	$(BIN)/armillary checkup $(MODEL) --out armillary-runs/demo
+	$(BIN)/armillary diff $(DEMO)/adapter --prompts $(DEMO)/tickets.jsonl \
+		--texts German=$(DEMO)/german.txt English=$(DEMO)/english.txt --out armillary-runs/demo
 
 # Two workers with one thread each: tiny models gain nothing from more threads, and small machines lose by them.
 # Files go out in their order (whole commands first), or the few long tests would come last and leave a worker idle.

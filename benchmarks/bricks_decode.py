@@ -24,7 +24,7 @@ from armillary.methods.bricks.experts.cost import Arm, DecodeCost, decode_cost, 
 from armillary.methods.bricks.experts.partitioning import partition_by_weights
 from armillary.methods.bricks.experts.routed_model import routed, sliced
 from armillary.methods.bricks.experts.router_fit import ridge_router
-from armillary.methods.bricks.losses import Effect, effect, text_losses
+from armillary.methods.bricks.losses import LossEffect, effect, text_losses
 from armillary.methods.bricks.neurons.energy import keep_like, neuron_energy
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
@@ -102,7 +102,7 @@ def prepared(
     return arms, costs, difference
 
 
-def quality(loaded: LoadedModel, arms: dict[str, Arm], held_out: list[str]) -> dict[str, Effect]:
+def quality(loaded: LoadedModel, arms: dict[str, Arm], held_out: list[str]) -> dict[str, LossEffect]:
     """What each arm costs on held-out texts."""
     losses = {}
     for name, arm in arms.items():
@@ -112,7 +112,7 @@ def quality(loaded: LoadedModel, arms: dict[str, Arm], held_out: list[str]) -> d
 
 
 def row(
-    name: str, dense: np.ndarray, own: np.ndarray, costs: dict[str, DecodeCost], effects: dict[str, Effect]
+    name: str, dense: np.ndarray, own: np.ndarray, costs: dict[str, DecodeCost], effects: dict[str, LossEffect]
 ) -> dict[str, object]:
     """One arm against the dense model; its loss and limit stand in the same row."""
     rise, limit = effects[name].delta_nll, costs[name].speed_limit

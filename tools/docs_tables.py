@@ -12,13 +12,18 @@ from pathlib import Path
 
 from armillary.cards import CARDS
 from armillary.cli.dispatch import Command
-from armillary.cli.main import COMMANDS
+from armillary.cli.main import COMMANDS, VERBS
 from armillary.cli.methods import measured as measured_now, verdict_counts
+from armillary.diff.run import INSTRUMENTS
 from armillary.errors import UsageError
 from armillary.files import read_toml, write_atomic
 from armillary.models.packaged import PACKAGED
 from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
+from armillary.report.terminal import summary
+
+OUTPUT_LINES = 6
+"""Of a diff's output, on the README's first screen."""
 
 Rows = Sequence[Sequence[str]]
 
@@ -118,10 +123,41 @@ def benchmarks_table(results: Path) -> str:
     return table(["benchmark", "model", "what", "peer", "ours", "peer / ours", "range"], rows)
 
 
-def commands_table() -> str:
-    """A row for each command and each of its actions."""
+def instruments_table() -> str:
+    """A row for each thing that a diff looks at, in the order of its page: what its module says of itself first."""
     rows = []
-    for command in COMMANDS:
+    for instrument in INSTRUMENTS:
+        first = (sys.modules[instrument.measure.__module__].__doc__ or "").split("\n\n")[0]
+        words = " ".join(first.split()).rstrip(".").removeprefix("Instrument: ").removeprefix("Instruments: ")
+        rows.append([f"`{instrument.name}`", words])
+    return table(["section", "what it looks at"], rows)
+
+
+def diff_output(results: Path, root: Path) -> str:
+    """The first lines that the committed diff printed, and the picture of its page; nothing before there is one."""
+    paths = sorted(results.glob("diff-*.json"))
+    if not paths:
+        return ""
+    record = RunRecord.load(paths[-1])
+    given = [record.config["base"], record.config["after"], *record.config["texts"]]
+    command = " ".join(["armillary diff", *(name for name in given[:2] if name)])
+    command += f" \\\n    --prompts {record.config['prompts']}" if record.config["prompts"] else ""
+    command += f" \\\n    --texts {' '.join(given[2:])}" if given[2:] else ""
+    lines = "\n".join(summary(record, width=100)[:OUTPUT_LINES])
+    picture = root / "docs" / "images" / "diff.png"
+    shown = [f"![The top of that page](docs/images/{picture.name})"] if picture.exists() else []
+    return "\n\n".join([f"```text\n$ {command}\n{lines}\n```", *shown])
+
+
+def commands_table() -> str:
+    """A row for each verb, beside the method's own words for it, and for each other command and its actions."""
+    methods = {verb.words.split()[0] for verb in VERBS}
+    others = [command for command in COMMANDS if command.name not in methods]
+    rows = []
+    for command in others[:2]:
+        rows.append([f"`armillary {command.name}`", command.summary])
+    rows += [[f"`armillary {verb.name}`, or `armillary {verb.words}`", verb.summary] for verb in VERBS]
+    for command in others[2:]:
         rows.append([f"`armillary {command.name}`", command.summary])
         actions: Sequence[Command] = getattr(command.load(), "ACTIONS", ())
         rows += [[f"`armillary {command.name} {action.name}`", action.summary] for action in actions]
@@ -204,7 +240,11 @@ def pages(root: Path) -> dict[Path, str]:
     """Every page with a generated part, by path, as it should read."""
     docs, results = root / "docs", root / "results"
     parts: dict[Path, dict[str, str]] = {
-        root / "README.md": {"methods": methods_table(results)},
+        root / "README.md": {"methods": methods_table(results), "diff": diff_output(results, root)},
+        docs / "diff.md": {
+            "instruments": instruments_table(),
+            "claims of diff_calibration": claims_table("diff_calibration", results),
+        },
         docs / "index.md": {"pages": pages_list(docs), "commands": commands_table(), "models": models_table()},
         docs / "benchmarks.md": {"ratios": benchmarks_table(root / "benchmarks" / "results")},
     }

@@ -1,4 +1,5 @@
 from .cards import CARDS as CARDS, MethodCard as MethodCard
+from .diff.call import diff as diff
 from .errors import ArmillaryError as ArmillaryError
 from .methods.bricks import Brick as Brick
 from .methods.commit import CoMMITTrainer as CoMMITTrainer

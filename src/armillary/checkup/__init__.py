@@ -1,4 +1,4 @@
-"""The main job: look inside a model (or at a model before and after tuning) and leave one report."""
+"""Look inside a model and leave one report."""
 
 import lazy_loader
 

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnosis
+from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis
 from armillary.models.anatomy import expert_parameters
 from armillary.records.sections import Bars, Figure, Finding, Section, Table
 
@@ -94,6 +94,4 @@ def describe(anatomy: AnatomyFacts) -> Diagnosed:
     return Diagnosed(section=section, findings=[Finding(text=text, interest=interest, section="anatomy")])
 
 
-ANATOMY = Diagnosis(
-    name="anatomy", result=AnatomyFacts, measure=measure, descriptions=(Description(describe=describe),)
-)
+ANATOMY = Diagnosis(name="anatomy", result=AnatomyFacts, measure=measure, descriptions=(describe,))

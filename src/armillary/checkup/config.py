@@ -1,14 +1,14 @@
 """Settings of one check-up; importable without torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from armillary.errors import UsageError
-from armillary.methods.bricks.neurons.config import CAPABILITIES, LEAST_TEXTS
-from armillary.runs.settings import DRY_BEFORE, OneModelSettings, OtherModel, at_least
+from armillary.runs.settings import OneModelSettings, at_least
 
-QUICK = ("mathematics", "technical-english", "code")
-"""Capabilities of a check-up of few texts: they need neither a download nor a package."""
+CAPABILITIES = ("code", "mathematics", "technical-english", "knowledge")
+"""What the neurons are asked about: texts that need neither a download nor a package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +19,6 @@ class CheckupConfig(OneModelSettings):
     """
 
     command: ClassVar[str] = "checkup"
-
-    before: OtherModel = None
-    """The model it came from, in the same forms: adds what changed between the two."""
 
     subjects: int = 1000
     """Vocabulary items that fill the slot of the prompts; half fit the linear maps, half test them."""
@@ -37,24 +34,14 @@ class CheckupConfig(OneModelSettings):
 
     def __post_init__(self) -> None:
         at_least(self, subjects=40, texts=8, text_tokens=8, clusters=2)
-        if self.before is not None and self.before == self.model:
-            raise UsageError(
-                f"--before names the same model as the one examined ({self.model}); give the earlier one."
-            )
-
-    def capabilities(self) -> tuple[str, ...]:
-        """What the neurons are asked about."""
-        return CAPABILITIES if self.texts >= LEAST_TEXTS else QUICK
-
-    def models(self) -> dict[str, str]:
-        """The examined model, and the earlier one."""
-        return super().models() | ({"before": self.before} if self.before is not None else {})
-
-    def names(self) -> tuple[str, ...]:
-        """Model, and "vs" the earlier one."""
-        return (self.model, "vs", self.before) if self.before is not None else (self.model,)
 
     def dry(self) -> Self:
-        """Tiny models and the fewest words and texts with which every diagnosis has something to show."""
-        before = DRY_BEFORE if self.before is not None else None
-        return replace(super().dry(), before=before, subjects=60, texts=8, text_tokens=32, clusters=4)
+        """A tiny model and the fewest words and texts with which every diagnosis has something to show."""
+        return replace(super().dry(), subjects=60, texts=8, text_tokens=32, clusters=4)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], where: str) -> Self:
+        """Also of records that name an earlier model, where there was none."""
+        if table.get("before") is not None:
+            raise UsageError(f"{where} names an earlier model; `armillary diff BASE AFTER` compares two.")
+        return super().from_table({name: value for name, value in table.items() if name != "before"}, where)

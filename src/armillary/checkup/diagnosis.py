@@ -1,8 +1,7 @@
 """What a diagnosis is: something measured with the model, then described without it.
 
 ``measure`` is the slow half: it reads the model and returns a result of plain fields, which is kept, so that a killed
-check-up goes on after the last finished diagnosis. ``describe`` and ``compare`` turn results into words and pictures
-and need no model.
+check-up goes on after the last finished diagnosis. ``describe`` turns it into words and pictures and needs no model.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,8 +27,6 @@ class Context:
     loaded: LoadedModel
     config: CheckupConfig
     parts: Parts
-    role: str
-    """"model" or "before": keeps the parts of the two models apart."""
 
     def corpus(self) -> list[tuple[str, str]]:
         """``(corpus, text)`` pairs, corpora in turn, the same for every model at a given seed."""
@@ -49,15 +46,6 @@ class Diagnosed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description(Generic[ResultT]):
-    """One section that a result fills."""
-
-    describe: Callable[[ResultT], Diagnosed]
-    compare: Callable[[ResultT, ResultT], Diagnosed] | None = None
-    """From the earlier model's result and this one's, under ``--before``; its section's id ends in "-change"."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Diagnosis(Generic[ResultT]):
     """One thing the check-up measures; listing it in ``checkup.run.DIAGNOSES`` plugs it in."""
 
@@ -66,20 +54,8 @@ class Diagnosis(Generic[ResultT]):
     """Read back from the kept parts of a run, so a dataclass of plain fields."""
 
     measure: Callable[[Context], ResultT]
-    descriptions: tuple[Description[ResultT], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairDiagnosis(Generic[ResultT]):
-    """One thing that needs the earlier model and this one at once; listed in ``checkup.run.PAIR_DIAGNOSES``."""
-
-    name: str
-    result: type[ResultT]
-    measure: Callable[[Context, Context], ResultT]
-    """Given the earlier model, then this one."""
-
-    describe: Callable[[ResultT], Diagnosed]
-    """Among what changed; its section's id ends in "-change"."""
+    descriptions: tuple[Callable[[ResultT], Diagnosed], ...]
+    """One a section."""
 
 
 def nothing_to_show(id: str, title: str, reason: str, meaning: str, tables: Sequence[Table] = ()) -> Diagnosed:

@@ -1,6 +1,6 @@
 """Diagnosis: how the vocabulary keys (rows of the unembedding) fall into clusters, and what that does to the ranks."""
 
-from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnosis
+from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis
 from armillary.methods.icn.key_survey import KeySurvey, survey
 from armillary.methods.icn.report import finding, measures, section
 
@@ -15,4 +15,4 @@ def describe(keys: KeySurvey) -> Diagnosed:
     return Diagnosed(section=section(keys), measures=measures(keys), findings=[finding(keys)])
 
 
-KEYS = Diagnosis(name="keys", result=KeySurvey, measure=measure, descriptions=(Description(describe=describe),))
+KEYS = Diagnosis(name="keys", result=KeySurvey, measure=measure, descriptions=(describe,))

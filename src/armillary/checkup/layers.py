@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.activations import Moments, Sparsity, run_texts, streaming
-from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnosis, nothing_to_show
+from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, nothing_to_show
 from armillary.numerics.intervals import Interval, across_seeds
 from armillary.numerics.spectrum import effective_rank_from_covariance, rms_normalised, sink_rows
 from armillary.progress import track
@@ -20,8 +20,6 @@ from armillary.records.sections import Figure, Finding, Lines, Section, Series
 
 GROUPS = 4
 """Each gives one value a layer: the fewest from which a t interval is of use; more would leave few texts to each."""
-
-SAME_SHAPE = "This comparison needs two models of one shape."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +81,7 @@ def measure(context: Context) -> LayerSurvey:
     corpus = [text for _, text in context.corpus()]
     groups = [
         context.parts.decoded(
-            TextGroup, f"{context.role} layers, sinks apart {group}", partial(_group, context, corpus[group::GROUPS])
+            TextGroup, f"layers, sinks apart {group}", partial(_group, context, corpus[group::GROUPS])
         )
         for group in track(range(GROUPS), f"Layers of {context.loaded.name}")
     ]
@@ -174,43 +172,6 @@ def describe_rank(survey: LayerSurvey) -> Diagnosed:
     return Diagnosed(section=section, measures=measures, findings=[finding])
 
 
-def compare_rank(before: LayerSurvey, after: LayerSurvey) -> Diagnosed:
-    """Change of the effective rank, paired by group of texts."""
-    title = "Effective rank: before and after"
-    if len(before.groups[0].rank) != len(after.groups[0].rank):
-        return nothing_to_show("rank-change", title, "Not comparable: different numbers of layers.", SAME_SHAPE)
-    pairs = zip(before.groups, after.groups, strict=True)
-    changes = _by_layer(
-        [[new - old for old, new in zip(earlier.rank, later.rank, strict=True)] for earlier, later in pairs]
-    )
-    moved = [layer for layer, change in enumerate(changes) if change.excludes(0.0)]
-    largest = max(range(len(changes)), key=lambda layer: abs(changes[layer].estimate))
-    summary = (
-        f"The effective rank moved in {len(moved)} of {len(changes)} layers (interval without 0); the largest change "
-        f"is {changes[largest].estimate:+.1f} in layer {largest}."
-    )
-    figure = _lines(
-        "Effective rank before and after",
-        "effective rank",
-        "Two lines of effective rank by layer, before and after.",
-        {"before": before.ranks(), "after": after.ranks()},
-    )
-    section = Section(
-        id="rank-change",
-        title=title,
-        summary=summary,
-        meaning="Both models read the same texts. A fall after tuning means that representations became poorer there.",
-        caution="Both lines move with the number of tokens; only their difference at equal texts means something. "
-        f"With {len(changes)} layers tested at 95 %, about one in twenty moves by chance alone.",
-        figures=[figure],
-    )
-    measures = {f"rank change/layer {layer}": change for layer, change in enumerate(changes)}
-    interest = 0.8 if moved else 0.3
-    return Diagnosed(
-        section=section, measures=measures, findings=[Finding(text=summary, interest=interest, section="rank-change")]
-    )
-
-
 def describe_sparsity(survey: LayerSurvey) -> Diagnosed:
     """Feed-forward sparsity over depth."""
     if not survey.groups[0].half:
@@ -257,7 +218,7 @@ LAYERS = Diagnosis(
     result=LayerSurvey,
     measure=measure,
     descriptions=(
-        Description(describe=describe_rank, compare=compare_rank),
-        Description(describe=describe_sparsity),
+        describe_rank,
+        describe_sparsity,
     ),
 )

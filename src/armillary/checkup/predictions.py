@@ -3,9 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from armillary.checkup.diagnosis import CORPORA, Context, Description, Diagnosed, Diagnosis
-from armillary.models.prompts import frame
-from armillary.numerics.intervals import bootstrap_mean, paired_difference
+from armillary.checkup.diagnosis import CORPORA, Context, Diagnosed, Diagnosis
+from armillary.numerics.intervals import bootstrap_mean
 from armillary.records.sections import Finding, Section, interval_bars
 from armillary.scoring import sequence_nll
 
@@ -24,9 +23,6 @@ class TextPredictions:
     opening: list[str]
     """First characters of the text."""
 
-    begins: str = ""
-    """What the tokenizer puts before a text."""
-
     def of(self, corpus: str) -> list[float]:
         """Bits per byte of the texts of a corpus."""
         return [bits for name, bits in zip(self.corpus, self.bits, strict=True) if name == corpus]
@@ -38,8 +34,7 @@ def measure(context: Context) -> TextPredictions:
     scored = sequence_nll(context.loaded, [text for _, text in corpus], max_tokens=CHARACTERS)
     bits = [float(nll) / math.log(2) / len(text.encode()) for nll, (_, text) in zip(scored.nll, corpus, strict=True)]
     names, openings = [name for name, _ in corpus], [text[:60] for _, text in corpus]
-    begins = str(context.loaded.tokenizer.decode(list(frame(context.loaded.tokenizer).before)))
-    return TextPredictions(corpus=names, bits=bits, opening=openings, begins=begins)
+    return TextPredictions(corpus=names, bits=bits, opening=openings)
 
 
 def describe(predictions: TextPredictions) -> Diagnosed:
@@ -69,40 +64,9 @@ def describe(predictions: TextPredictions) -> Diagnosed:
     )
 
 
-def compare(before: TextPredictions, after: TextPredictions) -> Diagnosed:
-    """Paired change of bits per byte, text by text."""
-    changes = {name: paired_difference(after.of(name), before.of(name), seed=0) for name in CORPORA}
-    numbers = "; ".join(
-        f"{name} {change.estimate:+.3f}"
-        + (f" [{change.lower:+.3f}, {change.upper:+.3f}]" if None not in (change.low, change.high) else "")
-        for name, change in changes.items()
-    )
-    begins = (
-        ""
-        if before.begins == after.begins
-        else f" The tokenizers begin a text differently, with {before.begins!r} before and {after.begins!r} after: "
-        "each model was read as its own does, and part of the change may come from there."
-    )
-    section = Section(
-        id="predictions-change",
-        title="Prediction of plain texts: what changed",
-        summary=f"Change in bits per byte after against before, paired text by text: {numbers}.",
-        meaning="Below zero the newer model predicts the same texts better; above zero it forgot something.",
-        caution="Only the two corpora named here were read; a change elsewhere does not show." + begins,
-        figures=[interval_bars("Change in bits per byte", changes, "after minus before (bits per byte)")],
-    )
-    worst = max(changes.values(), key=lambda change: abs(change.estimate))
-    interest = 0.9 if worst.excludes(0.0) else 0.3
-    return Diagnosed(
-        section=section,
-        measures={f"bits per byte change/{name}": change for name, change in changes.items()},
-        findings=[Finding(text=section.summary, interest=interest, section="predictions-change")],
-    )
-
-
 PREDICTIONS = Diagnosis(
     name="predictions",
     result=TextPredictions,
     measure=measure,
-    descriptions=(Description(describe=describe, compare=compare),),
+    descriptions=(describe,),
 )

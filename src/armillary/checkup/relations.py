@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from armillary.checkup.diagnosis import Context, Description, Diagnosed, Diagnosis, nothing_to_show
+from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis, nothing_to_show
 from armillary.data import relation, relation_ids
 from armillary.data.sources import DataSource
 from armillary.methods.lincorr import LinCorrConfig, correlation_matrix, prompt_tables, study
@@ -57,7 +57,7 @@ def measure(context: Context) -> RelationSurvey:
         context.loaded,
         [name for name in RELATIONS_SHOWN if name in relation_ids()],
         config,
-        store=lambda name, compute: context.parts.arrays(f"{context.role} relations {name}", compute),
+        store=lambda name, compute: context.parts.arrays(f"relations {name}", compute),
     )
     survey = RelationSurvey(study=done.scores(), subjects=len(done.subjects))
     prompts = prompt_tables(done.tables)
@@ -213,46 +213,9 @@ def _skipped(survey: RelationSurvey) -> Table:
     return Table(title="Relations this tokenizer can't express", columns=["relation", "reason"], rows=rows)
 
 
-def compare(before: RelationSurvey, after: RelationSurvey) -> Diagnosed:
-    """Which relations moved."""
-    old, new = (
-        {name: scores.correlation for name, scores in survey.study.results.items()} for survey in (before, after)
-    )
-    names = [name for name in old if name in new]
-    known = [name for name in names if None not in (old[name].low, old[name].high, new[name].low, new[name].high)]
-    moved = [name for name in known if old[name].upper < new[name].lower or new[name].upper < old[name].lower]
-    changes = {name: new[name].estimate - old[name].estimate for name in names}
-    rows: list[list[Cell]] = [
-        [name, old[name].estimate, new[name].estimate, changes[name], "yes" if name in moved else "no"]
-        for name in names
-    ]
-    listed = ", ".join(f"{name} {changes[name]:+.2f}" for name in moved)
-    summary = f"{len(moved)} of {len(names)} relations moved beyond their intervals" + (
-        f": {listed}." if listed else "."
-    )
-    section = Section(
-        id="relations-change",
-        title="Linear correlation: what changed",
-        summary=summary,
-        meaning="A relation that loses correlation has been decoupled by the tuning: what is taught in one prompt "
-        "will carry over less. The maps are fitted anew on each model.",
-        caution="Called moved when the two intervals do not overlap, which is stricter than a 5 % test; small shifts "
-        "stay unnoticed.",
-        tables=[
-            Table(
-                title="Relations before and after",
-                columns=["relation", "before", "after", "change", "moved"],
-                rows=rows,
-            )
-        ],
-    )
-    finding = Finding(text=summary, interest=0.85 if moved else 0.3, section="relations-change")
-    return Diagnosed(section=section, findings=[finding])
-
-
 RELATIONS = Diagnosis(
     name="relations",
     result=RelationSurvey,
     measure=measure,
-    descriptions=(Description(describe=describe, compare=compare),),
+    descriptions=(describe,),
 )

@@ -1,6 +1,5 @@
-"""The check-up itself: open the model (and the earlier one), run every listed diagnosis, leave one record."""
+"""The check-up itself: open the model, run every listed diagnosis, leave one record."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,12 @@ from typing import Any
 from armillary.checkup import neurons, relations
 from armillary.checkup.anatomy import ANATOMY
 from armillary.checkup.config import CheckupConfig
-from armillary.checkup.diagnosis import CORPORA, Context, Diagnosed, Diagnosis, PairDiagnosis
-from armillary.checkup.disagreement import DISAGREEMENT
+from armillary.checkup.diagnosis import CORPORA, Context, Diagnosis
 from armillary.checkup.keys import KEYS
 from armillary.checkup.layers import LAYERS
 from armillary.checkup.neurons import NEURONS
 from armillary.checkup.predictions import PREDICTIONS
 from armillary.checkup.relations import RELATIONS
-from armillary.data.texts.capability import capability_texts
 from armillary.data.texts.corpora import corpus_source
 from armillary.progress import counted
 from armillary.records.record import RunRecord
@@ -24,34 +21,21 @@ from armillary.runs.run import Job, Outcome, Run
 DIAGNOSES: tuple[Diagnosis[Any], ...] = (RELATIONS, KEYS, LAYERS, NEURONS, PREDICTIONS, ANATOMY)
 """Everything the check-up looks at, in the order of the report. A new diagnosis is plugged in by being listed here."""
 
-PAIR_DIAGNOSES: tuple[PairDiagnosis[Any], ...] = (DISAGREEMENT,)
-"""What needs the earlier model and this one at once; shown after the other changes."""
-
 Results = dict[str, Any]
 """The result of each diagnosis by its name, of the class that the diagnosis gives."""
 
 
 def examine(run: Run[CheckupConfig]) -> Outcome:
-    """Every diagnosis of the model, of the earlier one, and of what changed between them."""
-    config, models = run.settings, run.models
-    for name in config.capabilities():
-        capability_texts(name, limit=1)  # what can't be had is said now, not behind half an hour of other diagnoses
-    contexts = {
-        role: Context(loaded=loaded, config=config, parts=run.parts, role=role) for role, loaded in models.items()
-    }
-    results = {role: _measured(context) for role, context in contexts.items()}
-    if "before" in results:
-        changes = _changes(results["before"], results["model"]) + _pair_changes(contexts["before"], contexts["model"])
-        diagnosed = [*changes, *_behind_changes(results["model"]), *_as_before(results["before"])]
-    else:
-        diagnosed = _described(results["model"])
+    """Every diagnosis of the model."""
+    results = _measured(Context(loaded=run.model, config=run.settings, parts=run.parts))
+    diagnosed = [describe(results[diagnosis.name]) for diagnosis in DIAGNOSES for describe in diagnosis.descriptions]
     findings = [finding for outcome in diagnosed for finding in outcome.findings]
     return Outcome(
-        title=f"Check-up of {run.model.name}" + (f", against {config.before}" if config.before else ""),
+        title=f"Check-up of {run.model.name}",
         measures={name: value for outcome in diagnosed for name, value in outcome.measures.items()},
         findings=sorted(findings, key=lambda finding: -finding.interest),
         sections=[outcome.section for outcome in diagnosed],
-        data=(*relations.sources(), *map(corpus_source, CORPORA), *neurons.sources(config)),
+        data=(*relations.sources(), *map(corpus_source, CORPORA), *neurons.sources()),
     )
 
 
@@ -69,53 +53,7 @@ def _measured(context: Context) -> Results:
     with counted(f"Check-up of {context.loaded.name}", len(DIAGNOSES)) as bar:
         for diagnosis in DIAGNOSES:
             results[diagnosis.name] = context.parts.decoded(
-                diagnosis.result, f"{context.role} {diagnosis.name}", partial(diagnosis.measure, context)
+                diagnosis.result, diagnosis.name, partial(diagnosis.measure, context)
             )
             bar.advance()
     return results
-
-
-def _described(results: Results) -> list[Diagnosed]:
-    """Every section of one model, in the order of the report."""
-    return [
-        description.describe(results[diagnosis.name])
-        for diagnosis in DIAGNOSES
-        for description in diagnosis.descriptions
-    ]
-
-
-def _changes(before: Results, after: Results) -> list[Diagnosed]:
-    return [
-        description.compare(before[diagnosis.name], after[diagnosis.name])
-        for diagnosis in DIAGNOSES
-        for description in diagnosis.descriptions
-        if description.compare is not None
-    ]
-
-
-def _pair_changes(before: Context, after: Context) -> list[Diagnosed]:
-    return [
-        pair.describe(after.parts.decoded(pair.result, f"pair {pair.name}", partial(pair.measure, before, after)))
-        for pair in PAIR_DIAGNOSES
-    ]
-
-
-def _behind_changes(results: Results) -> list[Diagnosed]:
-    """With an earlier model beside it, what changed is what the reader wants to know: the rest comes after it."""
-    return [
-        replace(outcome, findings=[replace(finding, interest=finding.interest / 4) for finding in outcome.findings])
-        for outcome in _described(results)
-    ]
-
-
-def _as_before(results: Results) -> list[Diagnosed]:
-    """The earlier model's sections and measures, named as such, without findings."""
-    return [
-        Diagnosed(
-            section=replace(
-                outcome.section, id=f"before-{outcome.section.id}", title=f"Before: {outcome.section.title}"
-            ),
-            measures={f"before/{name}": value for name, value in outcome.measures.items()},
-        )
-        for outcome in _described(results)
-    ]

@@ -1,9 +1,10 @@
-"""``armillary checkup MODEL``: look inside a model, or at what changed between two, and leave a report."""
+"""``armillary checkup MODEL``: look inside a model and leave a report."""
 
 from collections.abc import Sequence
 
 from armillary.checkup.config import CheckupConfig
 from armillary.cli.command import run_job
+from armillary.errors import UsageError
 from armillary.runs.run import Job, Outcome, Run
 
 
@@ -19,4 +20,6 @@ JOBS = {"checkup": Job(settings=CheckupConfig, work=examine)}
 
 def run(arguments: Sequence[str]) -> int:
     """The command."""
+    if any(argument.split("=")[0] == "--before" for argument in arguments):
+        raise UsageError("`armillary checkup` takes one model; `armillary diff BASE AFTER` tells what changed.")
     return run_job(JOBS["checkup"], arguments)

@@ -49,13 +49,14 @@ def forget(out: Path) -> None:
 
 
 def print_summary(record: RunRecord, out: Path, *, as_json: bool) -> None:
-    """The record on stdout as JSON; or, for a reader, where the report is and the three most interesting findings."""
+    """The record on stdout as JSON; or, for a reader, where the report is and what to know first."""
     if as_json:
         sys.stdout.write(dumps(record.to_dict(), indent=1) + "\n")
         return
+    from armillary.report.terminal import summary
+
     print(f"Report: {out / REPORT_NAME}")
-    findings = sorted(record.findings, key=lambda finding: -finding.interest)[:3]
-    if findings:
-        print("\nMost interesting:")
-    for number, finding in enumerate(findings, 1):
-        print(f"  {number}. {finding.text}")
+    if record.findings:
+        print("\nWhat changed:" if record.findings[0].label else "\nMost interesting:")
+    for line in summary(record):
+        print(f"  {line}")

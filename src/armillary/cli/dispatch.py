@@ -1,6 +1,7 @@
 """Which module a word of the command line stands for; it alone is imported, so that help answers at once."""
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -37,10 +38,26 @@ class Command:
         return int(getattr(self.load(), self.function)(arguments))
 
 
-def choose(commands: Sequence[Command], name: str, prefix: str = "armillary") -> Command:
-    """The command of that name. UsageError names those that are near."""
+@dataclass(frozen=True)
+class Verb:
+    """A word of everyday language for what a method's command does."""
+
+    name: str
+    words: str
+    """The command and its action, as records name them: "icn ask"."""
+
+    summary: str
+
+
+TYPED: ContextVar[str | None] = ContextVar("TYPED", default=None)
+"""The verb that was typed, which help and messages then show in place of the method's words."""
+
+
+def choose(commands: Sequence[Command], name: str, prefix: str = "armillary", verbs: Sequence[Verb] = ()) -> Command:
+    """The command of that name. UsageError names those that are near, verbs among them."""
     known = {command.name: command for command in commands}
     if name not in known:
+        known |= {verb.name: commands[0] for verb in verbs}
         near = get_close_matches(name, known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"accepted: {', '.join(known)}."
         raise UsageError(f"There is no command `{prefix} {name}`; {hint}")
@@ -57,7 +74,7 @@ def run_action(parent: str, purpose: str, actions: Sequence[Command], arguments:
     return choose(actions, name, f"armillary {parent}").run(rest)
 
 
-def overview(usage: str, purpose: str, commands: Sequence[Command]) -> str:
+def overview(usage: str, purpose: str, commands: Sequence[Command | Verb]) -> str:
     """Usage, purpose and a line for each command."""
     width = max(len(command.name) for command in commands)
     rows = "\n".join(f"  {command.name:{width}}  {command.summary}" for command in commands)

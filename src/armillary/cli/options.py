@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 import tyro
 
+from armillary.cli.dispatch import TYPED
 from armillary.errors import UsageError
 from armillary.files import read_toml
 from armillary.records.plain import decode_fields, is_required
@@ -85,13 +86,13 @@ def _parsed(options: type, arguments: Sequence[str], command: str, default: obje
             return tyro.cli(
                 options,
                 args=arguments,
-                prog=f"armillary {command}",
+                prog=f"armillary {TYPED.get() or command}",
                 default=default,
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
             )
     except SystemExit as stop:
         if stop.code:
-            help_of = f"`armillary {command} --help` shows what is accepted."
+            help_of = f"`armillary {TYPED.get() or command} --help` shows what is accepted."
             raise UsageError(f"{_sentence(complaint.getvalue())}; {help_of}") from None
         raise
 

@@ -55,9 +55,10 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(f"A replay needs a folder of its own; {out} holds the record that is replayed.")
     with progress_shown():
         new = job.run(settings, out, fresh=True)
-    # A setting that did not exist when the record was made has its default in both; a run that reads no file says so
-    # by leaving "files" out.
-    config = {name: value for name, value in {**old.config, **settings.config()}.items() if name != "files" or value}
+    # A setting that did not exist when the record was made has its default in both; one that no longer exists, as the
+    # files of a run that reads none, is no difference where it had no value.
+    given = settings.config()
+    config = {name: value for name, value in {**old.config, **given}.items() if name in given or value}
     # What is told of a model today and was not then is no difference either.
     models = {role: {**new.models.get(role, {}), **facts} for role, facts in old.models.items()}
     known = {**old.comparable(), "config": config, "models": models}

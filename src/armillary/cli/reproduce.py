@@ -75,6 +75,9 @@ class ReproduceOptions(RunOptions):
     """Exit with 1 when a claim fails."""
 
 
+FURTHER = {"diff_calibration": "diff_calibration"}
+"""Experiments on commands of our own, which no paper's card names, each with its room."""
+
 SMALL, BOTH = ("smollm2-135m-instruct",), ("smollm2-135m-instruct", "gemma-3-270m")
 """The packaged models that fit a laptop: the smaller alone where a run takes hours."""
 
@@ -102,17 +105,16 @@ class Reproduction:
 
 def reproduction(name: str) -> Reproduction:
     """The experiment of that name. UsageError where there is none, or where the reproductions are not installed."""
-    names = [name for card in CARDS for name in (card.name, *card.experiments)]
-    if name not in names:
-        near = get_close_matches(name, names, n=1, cutoff=0.4) or names
+    rooms = {name: card.name for card in CARDS for name in (card.name, *card.experiments)} | FURTHER
+    if name not in rooms:
+        near = get_close_matches(name, rooms, n=1, cutoff=0.4) or list(rooms)
         raise UsageError(f"There is no method {name!r}; did you mean {', '.join(near)}?")
     if find_spec("reproductions") is None:
         raise UsageError(
             "The reproductions are not in the installed package: take a checkout of the repository and install it "
             "with `pip install -e .`."
         )
-    card = next(card for card in CARDS if name in (card.name, *card.experiments))
-    known: dict[str, Reproduction] = import_module(f"reproductions.{card.name}.run").REPRODUCTIONS
+    known: dict[str, Reproduction] = import_module(f"reproductions.{rooms[name]}.run").REPRODUCTIONS
     return known[name]
 
 

@@ -65,6 +65,8 @@ class Anatomy:
         hidden = hidden.to(cast(Tensor, self.head.weight).dtype)  # Mamba keeps its residual stream in float32
         if token_ids is None:
             raw = cast(Tensor, self.head(hidden))
+        elif self.head._forward_hooks:  # an adapter that is switched adds to what the matrix gives
+            raw = cast(Tensor, self.head(hidden))[..., token_ids.to(hidden.device)]
         else:
             ids = token_ids.to(hidden.device)
             weight, bias = cast(Tensor, self.head.weight), cast(Tensor | None, getattr(self.head, "bias", None))

@@ -124,8 +124,13 @@ def chosen_layers(loaded: LoadedModel, layers: Sequence[int] | None) -> list[int
 
 
 def weight_OI(matrix: nn.Module | ExpertWrite) -> Tensor:
-    """The weight as ``[out, in]``: a view, transposed for Conv1D, which stores ``[in, out]``."""
+    """The weight as ``[out, in]``: a view, transposed for Conv1D, which stores ``[in, out]``.
+
+    ModelError for packed weights, whose numbers are codes.
+    """
     weight = cast(Tensor, matrix.weight)
+    if type(weight) not in (nn.Parameter, Tensor):
+        raise ModelError("this reads the weights themselves, and they are packed; open the model without quantize.")
     return weight.T if isinstance(matrix, Conv1D) else weight
 
 

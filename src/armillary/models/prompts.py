@@ -5,7 +5,7 @@ whether the text brings it along or not: chat templates often do. What it puts b
 left out everywhere: no next token is read after it, and it is no part of a text whose likelihood is asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -116,16 +116,20 @@ def chat_text(loaded: LoadedModel, request: str) -> str:
     The template may write the beginning of the text; ``prompt_rows`` puts it there once. ModelError where the
     tokenizer has no chat template, or one that fails.
     """
-    tokenizer = loaded.tokenizer
+    return templated(loaded.tokenizer, [{"role": "user", "content": request}], loaded.name)
+
+
+def templated(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], name: str) -> str:
+    """Turns of a conversation in the tokenizer's chat template, up to where the model answers.
+
+    ``name`` says in messages whose template it is; errors as in ``chat_text``.
+    """
     if not tokenizer.chat_template:
-        raise ModelError(f"{loaded.name} has no chat template; leave chat_template off.")
-    turns = [{"role": "user", "content": request}]
+        raise ModelError(f"{name} has no chat template; leave chat_template off.")
     try:
-        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+        return str(tokenizer.apply_chat_template(list(map(dict, turns)), add_generation_prompt=True, tokenize=False))
     except Exception as error:  # whatever the template's own code raises
-        raise ModelError(
-            f"the chat template of {loaded.name} fails ({reason(error)}); leave chat_template off."
-        ) from error
+        raise ModelError(f"the chat template of {name} fails ({reason(error)}); leave chat_template off.") from error
 
 
 def given_tokens(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> list[int]:

@@ -24,6 +24,9 @@ from armillary.models.loaded import LoadedModel
 _TYPES = {"llama": "llama", "gemma3": "gemma3_text", "gemma2": "gemma2", "qwen3": "qwen3"}
 _TYPES |= {"gpt_neox": "gpt_neox", "gpt2": "gpt2", "opt": "opt"}
 KINDS: tuple[str, ...] = tuple(_TYPES)
+TINY_NAMES = tuple(f"tiny-{kind}" for kind in KINDS)
+"""As a user may name them."""
+
 _POSITIONS = 512
 _SPREAD = 0.2  # of the weights: wide enough that logits differ, a soft cap bends them and a wrong position shows
 _CAP = 3.0  # Gemma 2 ships 30, which would not touch logits as small as a tiny model's

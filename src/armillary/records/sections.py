@@ -122,20 +122,65 @@ class Tokens:
             raise UsageError(f"The limit of coloured tokens must be above 0, got {self.limit}.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AnswerPair:
+    """What two models answered to one prompt, cut where the answers part."""
+
+    prompt: str
+    shared: str
+    """What both answers begin with."""
+
+    before: tuple[str, str]
+    """The first token that only the earlier model's answer has there, and the rest of the answer."""
+
+    after: tuple[str, str]
+    """The same of the later model."""
+
+    change: str = ""
+    """In words: "right, now wrong"; empty where there is no right answer."""
+
+    turn: Literal["worse", "better", "neither"] = "neither"
+    group: str = ""
+    """The kind of prompt: "arithmetic"."""
+
+    wanted: str = ""
+    """The answer that counts as right; empty where none is known."""
+
+    numbers: list[int | float | None] = field(default_factory=list)
+    """One for each name in ``AnswerPairs.numbers``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerPairs:
+    """Two models' answers side by side; a reader may sort them by group or by any of the numbers."""
+
+    rows: list[AnswerPair]
+    numbers: list[str] = field(default_factory=list)
+    """Names of the numbers that each row has."""
+
+    before_name: str = "before"
+    after_name: str = "after"
+
+    def __post_init__(self) -> None:
+        for index, row in enumerate(self.rows):
+            _check_lengths("numbers", self.numbers, **{f"numbers of answer pair {index}": row.numbers})
+
+
 def _check_lengths(name: str, wanted: Sequence[Any], /, **others: Sequence[Any] | None) -> None:
     for other, given in others.items():
         if given is not None and len(given) != len(wanted):
             raise UsageError(f"There are {len(wanted)} {name} but {len(given)} {other}; they must be as many.")
 
 
-FigureKind = Literal["heatmap", "bars", "lines", "points", "tokens"]
-FigureData = Heatmap | Bars | Lines | Points | Tokens
+FigureKind = Literal["heatmap", "bars", "lines", "points", "tokens", "answers"]
+FigureData = Heatmap | Bars | Lines | Points | Tokens | AnswerPairs
 _KINDS: dict[FigureKind, type[FigureData]] = {
     "heatmap": Heatmap,
     "bars": Bars,
     "lines": Lines,
     "points": Points,
     "tokens": Tokens,
+    "answers": AnswerPairs,
 }
 
 
@@ -234,6 +279,8 @@ class Section:
 
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    folded: bool = False
+    """True for what most readers may pass over: the page shows the summary and opens the rest on demand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +292,12 @@ class Finding:
     """Between 0 (expected) and 1 (surprising or important); the command prints the highest three."""
 
     section: str
+
+    label: str = ""
+    """A word that says what kind of finding it is ("learned", "forgot"); findings without one are numbered."""
+
+    basis: str = ""
+    """What the sentence rests on: interval, chance, floor."""
 
 
 def names(labels: list[Name]) -> list[str]:

@@ -14,13 +14,16 @@ from markupsafe import Markup
 from armillary.records.claims import Verdict
 from armillary.records.record import RunRecord
 from armillary.records.sections import Figure
+from armillary.report import answers, tokens
 from armillary.report.drawing import svg
 from armillary.report.interactive import scripts, specification
 from armillary.report.tables import cell, least_width, shape, stacking_rules
-from armillary.report.tokens import markup
 from armillary.report.wording import NOTHING, basis, duration, ends, moment, number, visible
 
 _HERE = Path(__file__).parent
+TEXTS = {"tokens": tokens.markup, "answers": answers.markup}
+"""Kinds of figure that are text and no drawing."""
+
 MEASURE_COLUMNS = ["measure", "estimate", "interval", "n", "from"]
 
 
@@ -52,6 +55,7 @@ def render_html(record: RunRecord) -> str:
         )
         for order, section in enumerate(record.sections, 1)
     ]
+    labelled = any(finding.label for finding in record.findings)
     lively = any(drawn.specification for _, _, figures in sections for drawn in figures)
     code = [(_HERE / "page.js").read_text(encoding="utf-8")]
     vega = scripts() if lively else None
@@ -76,6 +80,9 @@ def render_html(record: RunRecord) -> str:
         sections=sections,
         anchors={section.id: anchor for section, anchor, _ in sections},
         findings=sorted(record.findings, key=lambda finding: -finding.interest),
+        findings_title="What changed" if labelled else "Findings",
+        labelled=labelled,
+        texts=TEXTS,
         verdicts=[(word, sum(claim.verdict == word for claim in record.claims))
                   for word in get_args(Verdict)],
         alone=len(record.models) == 1,
@@ -93,8 +100,8 @@ def render_html(record: RunRecord) -> str:
 
 
 def _drawn(figure: Figure, prefix: str) -> Drawn:
-    if figure.kind == "tokens":
-        return Drawn(figure=figure, wide=markup(figure), narrow=None, specification=None)
+    if figure.kind in TEXTS:
+        return Drawn(figure=figure, wide=TEXTS[figure.kind](figure), narrow=None, specification=None)
     specified = specification(figure)
     # SVG and script data are made of escaped text only (report.markup, report.interactive).
     return Drawn(

@@ -1,6 +1,7 @@
 """A record for the terminal: findings first, then the verdicts, then the numbers."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -8,10 +9,11 @@ from rich.text import Text
 
 from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
+from armillary.records.sections import Finding
 from armillary.report.wording import basis, duration, ends, number, visible
 
 _STYLES = {"holds": "bold green", "fails": "bold red", "undecided": "bold yellow", "not tested": "bold dim"}
-_MOST_MEASURES = 40
+_MOST_MEASURES, _FIRST = 40, 3
 
 
 def render_terminal(record: RunRecord) -> Group:
@@ -28,6 +30,29 @@ def render_terminal(record: RunRecord) -> Group:
     return Group(*parts)
 
 
+def summary(record: RunRecord, width: int = 110) -> list[str]:
+    """The record in a few plain lines: its verdict where its findings have a word of their own, else the first three.
+
+    A verdict's line is its word, its sentence, and below it what the sentence rests on; wrapped to ``width`` columns.
+    """
+    ranked = _ranked(record)
+    if not any(finding.label for finding in ranked):
+        return [f"{order}. {visible(finding.text)}" for order, finding in enumerate(ranked[:_FIRST], 1)]
+    indent = max(len(finding.label) for finding in ranked) + 2
+    lines = []
+    for finding in ranked:
+        below = " " * indent
+        lines += wrap(
+            visible(finding.text), width, initial_indent=f"{finding.label:{indent}}", subsequent_indent=below
+        )
+        lines += wrap(visible(finding.basis), width, initial_indent=below, subsequent_indent=below)
+    return lines
+
+
+def _ranked(record: RunRecord) -> list[Finding]:
+    return sorted(record.findings, key=lambda finding: -finding.interest)
+
+
 def _text(words: str, style: str = "") -> Text:
     return Text(visible(words), style=style, overflow="fold")
 
@@ -36,8 +61,11 @@ def _findings(record: RunRecord) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", style="bold cyan", no_wrap=True)
     table.add_column(ratio=1, overflow="fold")
-    for order, finding in enumerate(sorted(record.findings, key=lambda finding: -finding.interest), 1):
-        table.add_row(str(order), _text(finding.text))
+    for order, finding in enumerate(_ranked(record), 1):
+        text = _text(finding.text)
+        if finding.basis:
+            text.append(f"\n{visible(finding.basis)}", style="dim")
+        table.add_row(finding.label or str(order), text)
     return table
 
 

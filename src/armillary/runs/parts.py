@@ -8,12 +8,13 @@ import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from armillary.files import remove_stale, write_atomic
+from armillary.errors import StorageError
+from armillary.files import remove_stale, remove_stale_folders, sha256_of, whole_folder, write_atomic
 from armillary.records.plain import decode, dumps, plain
 
 HIDDEN = ".parts"
@@ -36,6 +37,7 @@ class Parts:
         self.folder = None if folder is None else folder / HIDDEN / _file_name(fingerprint)
         if self.folder is not None:
             remove_stale(self.folder)
+            remove_stale_folders(self.folder)
 
     def json(self, name: str, compute: Callable[[], Any]) -> Any:
         """The value of ``compute`` as JSON data (see ``records.plain``): tuples come back as lists, NaN as None."""
@@ -71,6 +73,34 @@ class Parts:
         if path is not None:
             write_atomic(path, content)
         return _from_npz(io.BytesIO(content))
+
+    def mapped(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """The arrays of ``compute``, which stay on disk and are read where they are looked at (memory-mapped).
+
+        For what is large: each array is a .npy file of a folder that is whole or not there, its sha256 checked once as
+        it is opened. Not to be written to. Raises as ``arrays``.
+        """
+        path = self._path(name, "npys")
+        if path is None:
+            return self.arrays(name, compute)
+        kept = _map_arrays(path)
+        if kept is None:
+            arrays = compute()
+            with whole_folder(path, replace=True) as folder:
+                for key, array in arrays.items():
+                    np.save(folder / f"{key}.npy", np.asarray(array), allow_pickle=False)
+                digests = {key: sha256_of(folder / f"{key}.npy") for key in arrays}
+                write_atomic(folder / _DIGESTS, dumps(digests))
+            kept = _map_arrays(path)
+        if kept is None:
+            raise StorageError(f"{path} does not hold the arrays that were written; is the disk sound?")
+        return kept
+
+    def drop(self, name: str) -> None:
+        """Forget the arrays of this name, which something else now holds."""
+        path = self._path(name, "npz")
+        if path is not None:
+            path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove every part of every fingerprint beside this one: the run is finished."""
@@ -109,6 +139,28 @@ def _read_arrays(path: Path | None) -> Arrays | None:
             return _from_npz(file)
     except Exception:  # damage surfaces as almost any error of zipfile or NumPy; each means "compute it again"
         return None
+
+
+_DIGESTS = "digests.json"
+
+
+def _map_arrays(folder: Path) -> Arrays | None:
+    try:
+        digests = json.loads((folder / _DIGESTS).read_bytes())
+        paths = {key: folder / f"{key}.npy" for key in digests}
+        if any(sha256_of(path) != digests[key] for key, path in paths.items()):
+            return None
+        # An array without elements has no bytes to map.
+        return {key: _mapped(path) for key, path in paths.items()}
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    try:
+        return cast(NDArray[Any], np.load(path, mmap_mode="r", allow_pickle=False))
+    except ValueError:
+        return cast(NDArray[Any], np.load(path, allow_pickle=False))
 
 
 def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -133,4 +133,4 @@ def load_model(name: str, settings: RunSettings) -> "LoadedModel":
 
     if not isinstance(settings, ModelSettings):
         return load(name)
-    return load(name, dtype=settings.dtype, device=settings.device, trust_remote_code=settings.trust_remote_code)
+    return load(name, **settings.opening())

@@ -6,7 +6,7 @@ docstrings into help; ``from_table`` reads them from TOML or from a record; Pyth
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypedDict, TypeVar
 
 import tyro
 
@@ -73,6 +73,16 @@ class RunSettings:
         return decode(cls, without_extras(table), where)
 
 
+class Opening(TypedDict):
+    """How ``models.load`` and ``models.open_adapter`` open a model."""
+
+    dtype: str
+    device: str | None
+    revision: str | None
+    quantize: str | None
+    trust_remote_code: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings(RunSettings):
     """How models are opened: the same for every command that opens one."""
@@ -81,10 +91,26 @@ class ModelSettings(RunSettings):
     """Number format of the weights: float32, bfloat16, float16 or float64."""
 
     device: str | None = None
-    """cuda, mps or cpu; by default the first of these that is there."""
+    """cuda, mps or cpu, by default the first of these that is there; auto spreads a model larger than a card."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a hub id that names none itself, as in owner/name@main."""
+
+    quantize: Literal["int8", "int4"] | None = None
+    """Pack linear layers as the model is opened, by bitsandbytes or torchao where one is installed."""
 
     trust_remote_code: bool = False
     """Run Python code that a hub repository ships with its weights; only for repositories that you trust."""
+
+    def opening(self) -> Opening:
+        """These options, for ``models.load``."""
+        return Opening(
+            dtype=self.dtype,
+            device=self.device,
+            revision=self.revision,
+            quantize=self.quantize,
+            trust_remote_code=self.trust_remote_code,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

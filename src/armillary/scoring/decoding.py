@@ -209,13 +209,16 @@ FEWEST, MOST = 2, 8
 def few_rows(model: nn.Module) -> Iterator[None]:
     """Inside, linear layers that get two to eight rows on a CPU multiply as ``W @ x.T``; others do as before.
 
-    Equal to the plain product up to rounding. Layers that something else has already replaced the ``forward`` of, and
-    subclasses of ``nn.Linear`` (adapters, quantised weights), are left alone.
+    Equal to the plain product up to rounding. Layers that something else has already replaced the ``forward`` of,
+    subclasses of ``nn.Linear`` (adapters) and packed weights are left alone.
     """
     layers = [
         module
         for module in model.modules()
-        if type(module) is nn.Linear and "forward" not in vars(module) and module.weight.device.type == "cpu"
+        if type(module) is nn.Linear
+        and "forward" not in vars(module)
+        and type(module.weight) is nn.Parameter
+        and module.weight.device.type == "cpu"
     ]
     try:
         for layer in layers:

@@ -117,8 +117,8 @@ def lora(folder: Path) -> None:
 BIAS = "model.layers.0.self_attn.q_proj.bias"
 BROKEN: dict[str, tuple[Spoil, str]] = {
     # adapters
-    "an adapter beside config.json": (lambda f: (lora(f), (f / "model.safetensors").unlink()), "holds an adapter, not a whole"),
-    "an adapter alone": (lambda f: (bare("x")(f), lora(f)), "holds an adapter, not a whole model"),
+    "an adapter beside config.json": (lambda f: (lora(f), (f / "model.safetensors").unlink()), "is an adapter of some/base, which can't be opened"),
+    "an adapter alone": (lambda f: (bare("x")(f), lora(f)), "is an adapter of some/base, which can't be opened"),
     "an adapter and a whole model": (lora, "holds a whole model and an adapter, so it is not sure which"),
     "an adapter's weights alone": (bare("adapter_model.safetensors"), "the weights of an adapter but no adapter_config.json"),
     # output of training
@@ -288,7 +288,7 @@ def test_a_folder_of_a_built_in_name_that_holds_no_model_is_refused(here: Path) 
     [
         "tiny-llama/", "~/nothing", "~nobody-of-this-name/x", "a" * 300, "x/" * 3000, "a\0b", " ", "owner/model/", "owner//model",
         "https://huggingface.co/owner/model", "C:\\models\\x", "a.GGUF", "a.safetensors", "/dev/null", Path("tiny-llama"),
-        Path("smollm2-135m-instruct"), Path("owner/model"), "../..//", "model\n", "hf://owner/model", "owner/model@main",
+        Path("smollm2-135m-instruct"), Path("owner/model"), "../..//", "model\n", "hf://owner/model",
     ],
 )  # fmt: skip
 def test_names_that_name_nothing(name: str | Path, here: Path) -> None:

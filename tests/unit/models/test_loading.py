@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from armillary.errors import ArmillaryError, DownloadError, ModelError, UsageError
-from armillary.models import KINDS, load, loading as hub, tiny
+from armillary.models import KINDS, hub, load, loading, tiny
 
 from .conftest import save
 
@@ -109,7 +109,7 @@ def test_arguments_of_the_wrong_kind() -> None:
     ],
 )
 def test_unknown_names_are_refused_at_once(name: str | Path, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "reachable", lambda: pytest.fail("asked the hub"))
+    monkeypatch.setattr(loading, "reachable", lambda: pytest.fail("asked the hub"))
     assert words in sentence_of(name)
 
 
@@ -132,7 +132,7 @@ def test_what_the_hub_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> None:
         raise RepositoryNotFoundError("404", response=Mock())
 
-    monkeypatch.setattr(hub, "reachable", lambda: True)
+    monkeypatch.setattr(loading, "reachable", lambda: True)
     monkeypatch.setattr(hub, "snapshot_download", unknown)
     assert "some/model is no folder here and not on the model hub; give" in sentence_of("some/model")
 
@@ -146,7 +146,7 @@ def test_the_hub_is_asked_for_safetensors_once_and_then_there_is_a_folder(
         calls.append({"id": hub_id, **options})
         return str(saved("llama"))
 
-    monkeypatch.setattr(hub, "reachable", lambda: True)
+    monkeypatch.setattr(loading, "reachable", lambda: True)
     monkeypatch.setattr(hub, "snapshot_download", download)
     opened = load("owner/model")
     assert opened.source == "model hub, owner/model" and opened.identity == tiny().identity
@@ -165,7 +165,7 @@ def test_folders_that_hold_no_model(tmp_path: Path, saved: Saved) -> None:
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     assert f"give the file {tmp_path / 'model.gguf'}" in sentence_of(tmp_path)
     change(tmp_path, "adapter_config.json", "{}")
-    assert "holds an adapter, not a whole model" in sentence_of(tmp_path)
+    assert "is an adapter of kind None" in sentence_of(tmp_path, UsageError)
     folder = saved("llama")
     (folder / "model.safetensors").unlink()
     assert "has a config.json but no weights" in sentence_of(folder)

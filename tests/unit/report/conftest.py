@@ -7,7 +7,7 @@ import pytest
 
 from armillary.numerics.intervals import Interval
 from armillary.records import ClaimResult, Figure, Finding, RunRecord, Section, Table
-from armillary.records.sections import Bars, Heatmap, Lines, Points, Series, TokenRow, Tokens
+from armillary.records.sections import AnswerPair, AnswerPairs, Bars, Heatmap, Lines, Points, Series, TokenRow, Tokens
 
 HOSTILE = (
     "<script>alert(1)</script>\"'&</style><!--\u202eback\x00\n\u2028😀東京\ufffd\ud800"
@@ -33,6 +33,11 @@ def figures(word: str, interactive: bool) -> list[Figure]:
             rows=[TokenRow(label=word, note=word, tokens=[*words], values=[-2.0, None, 0.7]),
                   TokenRow(label="b", tokens=[], values=[])],
             limit=2.0, low_name=word, high_name=word)),
+        Figure(title=word, alt=word, data=AnswerPairs(
+            rows=[AnswerPair(prompt=word, shared=word, before=(word, word), after=("", ""), change=word, turn="worse",
+                             group=word, wanted=word, numbers=[0.25, 3]),
+                  AnswerPair(prompt="b", shared="", before=("x", " y"), after=("z", ""), numbers=[None, None])],
+            numbers=[word, "n"], before_name=word, after_name="after")),
     ]  # fmt: skip
 
 

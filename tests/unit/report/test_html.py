@@ -118,7 +118,7 @@ def test_without_the_extra_packages_the_still_images_remain(
 
     scripts.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
-    assert render_html(make_record(interactive=True)).count("<figure") == 5
+    assert render_html(make_record(interactive=True)).count("<figure") == 6
     assert "vegaEmbed" not in render_html(make_record(interactive=True))
     scripts.cache_clear()
 
@@ -149,11 +149,28 @@ def test_script_data_holds_no_html(hostile: str) -> None:
 
 def test_only_what_answers_to_pointing_has_a_specification(make_figures: Callable[[str, bool], list[Any]]) -> None:
     lively = [specification(figure) is not None for figure in make_figures("w", True)]
-    assert lively == [True, False, False, True, False]
-    assert [specification(figure) for figure in make_figures("w", False)] == [None] * 5
+    assert lively == [True, False, False, True, False, False]
+    assert [specification(figure) for figure in make_figures("w", False)] == [None] * 6
 
 
 def test_the_bundle_cannot_end_its_element() -> None:
     bundle = scripts()
     assert bundle is not None
     assert "</script" not in bundle.lower() and "<!--" not in bundle and "\r" not in bundle
+
+
+def test_labelled_findings_come_before_the_facts_of_the_models(make_record: Make) -> None:
+    record = make_record()
+    lines = [replace(finding, label="not seen", basis="floor 0.02") for finding in record.findings]
+    two = replace(record, findings=lines, models={"base": {"name": "old"}, "after": {"name": "new", "layers": 2}})
+    html = render_html(two)
+    assert html.count('<span class="label not-seen">not seen</span>') == 2 and ">floor 0.02<" in html
+    assert html.index("What changed") < html.index('aria-label="Models"')
+    assert "<b>base</b> old" in html and "What changed" not in render_html(record)
+
+
+def test_a_folded_section_shows_its_summary_alone(make_record: Make) -> None:
+    record = make_record()
+    folded = render_html(replace(record, sections=[replace(record.sections[0], folded=True)]))
+    assert '<details class="fold">' in folded and '<details class="fold">' not in render_html(record)
+    assert folded.index('class="summary"') < folded.index('<details class="fold">') < folded.index("<figure")

@@ -2,13 +2,14 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from armillary.records import RunRecord
-from armillary.report.terminal import render_terminal
+from armillary.records import Finding, RunRecord
+from armillary.report.terminal import render_terminal, summary
 
 
 def printed(record: RunRecord, width: int) -> str:
@@ -35,3 +36,15 @@ def test_hostile_words_stay_inside_the_width(make_record: Callable[..., RunRecor
 
 def test_markup_is_shown_as_it_is(make_record: Callable[..., RunRecord]) -> None:
     assert "[bold red]x[/]" in printed(make_record("[bold red]x[/]"), 120)
+
+
+def test_a_verdict_is_a_few_plain_lines_and_findings_without_words_are_three(
+    make_record: Callable[..., RunRecord], hostile: str
+) -> None:
+    record = make_record()
+    assert summary(record) == ["1. first plain words", "2. second plain words"]
+    long = Finding(text="word " * 30, interest=0.9, section="", label="not seen", basis="floor 0.02")
+    lines = summary(replace(record, findings=[long, replace(long, text=hostile, label="where")]), width=60)
+    assert lines[0].startswith("not seen  word word") and lines[1].startswith("          word")
+    assert "          floor 0.02" in lines and all(len(line) <= 60 for line in lines[:4])
+    assert not {"\x00", "\u202e"} & set("".join(lines))

@@ -257,7 +257,7 @@ def random_adapters(loaded: "LoadedModel", settings: MergeSettings) -> "list[Bri
 
 def bricks_section(settings: MergeSettings, bricks: "Sequence[Brick]", report: "MergeReport") -> Section:
     """What was merged and what it lost; the summary is the finding."""
-    from armillary.methods.bricks.library.stated_base import StatedBase
+    from armillary.methods.bricks.library.peft import stated_base
 
     ranks = sorted(set(report.ranks.values()))
     rank = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {ranks[0]} to {ranks[-1]}"
@@ -280,7 +280,7 @@ def bricks_section(settings: MergeSettings, bricks: "Sequence[Brick]", report: "
         ["density", report.rule.density],
         ["what differed between the bases, and was allowed", report.different_base or "nothing"],
     ]
-    bases = [(brick.name, StatedBase.in_notes(brick)) for brick in bricks]
+    bases = [(brick.name, stated_base(brick)) for brick in bricks]
     facts += [[f"base that {name} states", base.words] for name, base in bases if base is not None]
     columns = ["brick", "id", "modules", "weight", "factor"]
     return merge_section(settings.method, summary, columns, inputs, facts)

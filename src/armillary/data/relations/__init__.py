@@ -1,1 +1,1 @@
-"""Relations between words: shipped ones, joined from packages or written for this project, and a user's own files."""
+"""Relations between words: shipped ones, of extracted facts or written for this project, and a user's own files."""

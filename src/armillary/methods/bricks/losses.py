@@ -41,7 +41,7 @@ class Losses:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effect:
+class LossEffect:
     """What a change costs on some texts, with paired bootstrap intervals over the texts."""
 
     delta_nll: Interval
@@ -87,7 +87,7 @@ def changes(before: Losses, after: Losses, drawn: Drawn, capabilities: Sequence[
     return np.asarray(rise_R / tokens_R)
 
 
-def effect(before: Losses, after: Losses, capability: str | None = None, *, seed: int = 0) -> Effect:
+def effect(before: Losses, after: Losses, capability: str | None = None, *, seed: int = 0) -> LossEffect:
     """What the change from ``before`` to ``after`` costs on one capability's texts, or on all texts as one corpus.
 
     Texts are paired and drawn within their capabilities. UsageError for a capability that was not measured.
@@ -100,7 +100,7 @@ def effect(before: Losses, after: Losses, capability: str | None = None, *, seed
     def rise(drawn: Drawn) -> Array:
         return changes(before, after, drawn, chosen)
 
-    return Effect(
+    return LossEffect(
         delta_nll=resampled(rise, sizes, seed=seed),
         relative_perplexity=resampled(lambda drawn: np.expm1(rise(drawn)), sizes, seed=seed),
     )

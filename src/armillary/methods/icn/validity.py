@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from armillary.data.relations import places
-from armillary.errors import UsageError
 from armillary.methods.icn.result import Answer, is_sentence
 
 Form = Literal["name", "sentence", "any"]
@@ -89,13 +88,10 @@ def reason(prompt: str, answer: Answer, form: Form) -> str | None:
 def class_list(prompt: str) -> tuple[str, frozenset[str] | None]:
     """``(noun, names)`` of the class that a prompt asks for; ``("", None)`` where the package has no list of it.
 
-    "European countries" are looked up among countries. Without ``armillary[data]`` there is no list either.
+    "European countries" are looked up among countries.
     """
     noun = next((word for word in _folded(prompt).split() if word in CLASSES), "")
-    try:
-        return (noun, frozenset(_folded(name) for names in CLASSES[noun]() for name in names)) if noun else ("", None)
-    except UsageError:
-        return "", None
+    return (noun, frozenset(_folded(name) for names in CLASSES[noun]() for name in names)) if noun else ("", None)
 
 
 def _folded(text: str) -> str:

@@ -260,7 +260,7 @@ class Comparison:
     def to_frame(self) -> Any:
         """One row a sample (side, text, nll_a, nll_b, difference, log_weight, inside, overlap) as a pandas frame."""
         try:
-            import pandas as pd  # type: ignore[import-untyped]
+            import pandas as pd
         except ImportError:
             raise UsageError("to_frame needs pandas: pip install pandas.") from None
 

@@ -3,8 +3,10 @@
 import importlib
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
+from tools import packaged_facts
 
 from armillary.data import (
     PROMPTS,
@@ -99,8 +101,17 @@ def test_money_is_asked_for_a_fixed_day(monkeypatch: pytest.MonkeyPatch) -> None
         return ["EUR"]
 
     monkeypatch.setattr("babel.numbers.get_territory_currencies", recorded)
-    assert places.country_currencies.__wrapped__()["FR"] == ("euro",)
-    assert asked == {(places.CURRENCIES_ON, places.CURRENCIES_ON)}
+    assert packaged_facts.country_currencies.__wrapped__()["FR"] == ("euro",)
+    assert asked == {(packaged_facts.CURRENCIES_ON, packaged_facts.CURRENCIES_ON)}
+
+
+def test_the_table_of_places_is_what_the_packages_say() -> None:
+    """Of another version than those it was extracted from, they may say something else."""
+    for package in packaged_facts.PACKAGES:
+        if metadata.version(package) != places.places_source(package).version:
+            pytest.skip(f"{package} is of another version")
+    packaged_facts.country_currencies.cache_clear()
+    assert packaged_facts.places_table() == packaged_facts.PLACES.read_text("utf-8")
 
 
 def test_a_city_that_is_called_like_another_country_is_left_out() -> None:

@@ -3,10 +3,10 @@
 import re
 
 import pytest
+from tools.packaged_facts import without_markup
 
 from armillary.data import corpora, corpus_source
 from armillary.data.texts.corpora import corpus_texts
-from armillary.data.texts.readers import without_markup
 from armillary.errors import UsageError
 
 NAMES = ("world-factbook", "python-reference")

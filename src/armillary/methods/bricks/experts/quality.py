@@ -17,7 +17,7 @@ from armillary.errors import NumericError, UsageError
 from armillary.methods.bricks.experts.cost import DecodeCost, decode_cost
 from armillary.methods.bricks.experts.routed_model import routed
 from armillary.methods.bricks.experts.router import ExpertChoice, ExpertScorer, Router, score_mass
-from armillary.methods.bricks.losses import Effect, Losses, Texts, effect, text_losses
+from armillary.methods.bricks.losses import LossEffect, Losses, Texts, effect, text_losses
 from armillary.methods.bricks.payloads import Index, Partition, sites_of
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import ffn_functions
@@ -42,7 +42,7 @@ class RoutingCurve:
     after: tuple[Losses, ...]
     costs: tuple[DecodeCost, ...]
 
-    def effect(self, k: int, capability: str | None = None, *, seed: int = 0) -> Effect:
+    def effect(self, k: int, capability: str | None = None, *, seed: int = 0) -> LossEffect:
         """What k experts cost on one capability, or on all texts."""
         return effect(self.before, self.at(k), capability, seed=seed)
 

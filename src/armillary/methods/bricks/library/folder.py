@@ -14,8 +14,9 @@ from armillary.errors import StorageError, UsageError
 from armillary.files import read_object, write_atomic
 from armillary.methods.bricks.brick import FIELDS, Brick, BrickFacts, Cost, PayloadSpec, payload_from, payload_tensors
 from armillary.methods.bricks.library import peft as adapters
-from armillary.methods.bricks.library.lora_settings import CONFIG
 from armillary.methods.bricks.payloads import LowRank, Site
+from armillary.models.adapters import lora
+from armillary.models.adapters.lora_settings import CONFIG
 from armillary.records.plain import decode
 
 CARD, WEIGHTS = "brick.json", "brick.safetensors"
@@ -90,8 +91,8 @@ def _as_written(brick: Brick, folder: Path) -> bool:
     wanted = adapters.adapter_files(brick)
     if {path.name for path in files_of(folder)} != {CARD, *wanted}:
         return False
-    with safe_open(folder / adapters.WEIGHTS, framework="pt") as weights:
-        if set(weights.keys()) != {adapters.factor_name(site.path, which) for site in brick.sites for which in "AB"}:
+    with safe_open(folder / lora.WEIGHTS, framework="pt") as weights:
+        if set(weights.keys()) != {lora.factor_name(site.path, which) for site in brick.sites for which in "AB"}:
             return False
     # Where the base lies may be written otherwise on another machine, or by another version.
     ours, theirs = (
@@ -102,7 +103,7 @@ def _as_written(brick: Brick, folder: Path) -> bool:
 
 
 def _tensors(folder: Path, sites: dict[int, Site], low_rank: bool) -> dict[str, Tensor]:
-    path = folder / (adapters.WEIGHTS if low_rank else WEIGHTS)
+    path = folder / (lora.WEIGHTS if low_rank else WEIGHTS)
     fields = ("A", "B") if low_rank else sorted({name for names in FIELDS.values() for name in names})
     tensors: dict[str, Tensor] = {}
     try:
@@ -110,7 +111,7 @@ def _tensors(folder: Path, sites: dict[int, Site], low_rank: bool) -> dict[str, 
             present = set(weights.keys())
             for index, site in sites.items():
                 for field in fields:
-                    name = adapters.factor_name(site.path, field) if low_rank else f"{index}.{field}"
+                    name = lora.factor_name(site.path, field) if low_rank else f"{index}.{field}"
                     if name in present:
                         tensors[f"{index}.{field}"] = weights.get_tensor(name)
     except FileNotFoundError:

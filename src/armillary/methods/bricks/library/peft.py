@@ -5,12 +5,10 @@ Low-rank bricks leave as a LoRA (an edit as one of rank n), masks as an (IA)^3 o
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -18,15 +16,16 @@ from armillary.errors import StorageError, UsageError
 from armillary.files import whole_folder, write_atomic
 from armillary.methods.bricks.base import base_parameters
 from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
-from armillary.methods.bricks.library.lora_settings import CONFIG, LoraSettings
-from armillary.methods.bricks.library.stated_base import NOTE, StatedBase, reference
 from armillary.methods.bricks.payloads import Index, LowRank
+from armillary.models.adapters.lora import PREFIX, WEIGHTS, factor_name, read_lora, read_tensors
+from armillary.models.adapters.lora_settings import CONFIG, LoraSettings
+from armillary.models.adapters.stated_base import StatedBase, reference
 from armillary.models.loaded import LoadedModel
-from armillary.records.plain import plain
+from armillary.records.plain import decode, plain
 from armillary.runs.environment import versions
 
-WEIGHTS = "adapter_model.safetensors"
-_PREFIX = "base_model.model."
+NOTE = "stated base"
+"""Among the notes of a brick that was an adapter's folder."""
 
 
 def read_adapter(folder: Path | str, loaded: LoadedModel | None = None) -> LowRank:
@@ -40,25 +39,14 @@ def read_adapter(folder: Path | str, loaded: LoadedModel | None = None) -> LowRa
     for numbers that are not finite; StorageError for a folder without safetensors (pickles are not opened) or one that
     can't be read.
     """
-    folder = Path(folder)
-    settings = LoraSettings.read(folder)
-    tensors = _tensors(folder)
-    matches = {name: re.fullmatch(rf"{re.escape(_PREFIX)}(.+)\.lora_[AB]\.weight", name) for name in tensors}
-    for name, match in matches.items():
-        if match is None:
-            _refuse_unless_the_bases(name, tensors[name], folder, loaded)
-    paths = sorted({match[1] for match in matches.values() if match is not None})
-    factors: dict[str, tuple[Tensor, Tensor]] = {}
-    for path in paths:
-        try:
-            a_RI, b_OR = (tensors[factor_name(path, which)] for which in "AB")
-        except KeyError:
-            raise UsageError(f"{folder}: {path} has only one of its two factors.") from None
-        scale = settings.scale(path, a_RI, b_OR)
-        factors[path] = (a_RI.float(), (b_OR.double() * scale).float())
-    if not factors:
-        raise UsageError(f"{folder} holds no factors of a LoRA.")
-    return LowRank(factors)
+    own = None if loaded is None else base_parameters(loaded.model)
+    lora = read_lora(Path(folder), own, "" if loaded is None else loaded.name)
+    return LowRank(
+        {
+            path: (change.a_RI.float(), (change.b_OR.double() * change.scale).float())
+            for path, change in lora.changes.items()
+        }
+    )
 
 
 def brick_from_adapter(
@@ -84,6 +72,12 @@ def brick_from_adapter(
     return Brick.of(loaded, payload, name=name or folder.name, meta=meta)
 
 
+def stated_base(brick: Brick) -> StatedBase | None:
+    """That of a brick which was read from an adapter's folder; None of one made otherwise."""
+    note = brick.meta.notes.get(NOTE)
+    return None if note is None else decode(StatedBase, note, f"The stated base of {brick.name!r}")
+
+
 def write_adapter(brick: Brick, out: Path | str, *, beside: Path | None = None) -> Path:
     """A new folder that ``PeftModel.from_pretrained(model, out)`` loads as it is; whole or not there.
 
@@ -97,17 +91,12 @@ def write_adapter(brick: Brick, out: Path | str, *, beside: Path | None = None) 
     with whole_folder(out) as folder:
         for name, content in files.items():
             write_atomic(folder / name, content)
-        wanted, written = load(files[WEIGHTS]), _tensors(folder)
+        wanted, written = load(files[WEIGHTS]), read_tensors(folder)
         if wanted.keys() != written.keys() or any(not torch.equal(written[name], wanted[name]) for name in wanted):
             raise StorageError(f"{out} does not hold the factors that were written; is the disk sound?")
         if isinstance(brick.payload, LowRank):
             read_adapter(folder)  # refuses settings under which PEFT would not open the factors as they are
     return Path(out)
-
-
-def factor_name(path: str, which: str) -> str:
-    """PEFT's name of factor "A" or "B" of the module at ``path``."""
-    return f"{_PREFIX}{path}.lora_{which}.weight"
 
 
 def adapter_files(brick: Brick) -> dict[str, bytes]:
@@ -154,30 +143,5 @@ def _as_ia3(brick: Brick, payload: Index) -> tuple[dict[str, Any], dict[str, Ten
         assert site.layer is not None
         named = torch.zeros(1, site.inputs)
         named[0, torch.from_numpy(payload.neurons[site.layer])] = 1.0
-        tensors[f"{_PREFIX}{site.path}.ia3_l"] = 1.0 - named if site.op == "mask" else named
+        tensors[f"{PREFIX}{site.path}.ia3_l"] = 1.0 - named if site.op == "mask" else named
     return {"peft_type": "IA3", "feedforward_modules": [site.path for site in brick.sites]}, tensors
-
-
-def _tensors(folder: Path) -> dict[str, Tensor]:
-    path = folder / WEIGHTS
-    if not path.is_file():
-        pickled = (folder / "adapter_model.bin").exists()
-        why = "only pickled weights, which can run code and are not opened" if pickled else f"no {WEIGHTS}"
-        raise StorageError(f"{folder} holds {why}; save the adapter with PEFT's save_pretrained.")
-    try:
-        with safe_open(path, framework="pt") as weights:
-            return {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118  (no iterator)
-    except (OSError, SafetensorError) as error:
-        raise StorageError(f"{path} can't be read as safetensors: {error}.") from error
-
-
-def _refuse_unless_the_bases(name: str, saved: Tensor, folder: Path, loaded: LoadedModel | None) -> None:
-    """UsageError for a tensor that is neither a factor nor, unchanged, the open model's own."""
-    own_name = name.removeprefix(_PREFIX).replace(".base_layer.", ".")
-    if loaded is None or not name.startswith(_PREFIX) or own_name not in (own := base_parameters(loaded.model)):
-        kind = "which is no factor of a Linear's low-rank change"
-        raise UsageError(f"{folder} holds {name}, {kind if 'base_layer' not in name else 'a weight of its base'}.")
-    if saved.shape != own[own_name].shape or not torch.equal(own[own_name].cpu().to(saved.dtype), saved):
-        raise UsageError(
-            f"{folder} holds {name}, which differs from {loaded.name}'s own: it is more than a low-rank change."
-        )

@@ -17,11 +17,12 @@ from torch import Tensor
 from armillary.errors import UsageError
 from armillary.methods.bricks.base import BaseRef
 from armillary.methods.bricks.brick import Brick, BrickMeta, Provenance
-from armillary.methods.bricks.library.stated_base import StatedBase, same_model
+from armillary.methods.bricks.library.peft import stated_base
 from armillary.methods.bricks.low_rank import Factors, compressed, distance, factored, norm, weighted_sum
 from armillary.methods.bricks.merging.rules import MergeRule
 from armillary.methods.bricks.merging.streaming import BLOCK, Merger, SquaredError
 from armillary.methods.bricks.payloads import LowRank, Site
+from armillary.models.adapters.stated_base import StatedBase, same_model
 from armillary.records.plain import plain
 from armillary.runs.environment import versions
 
@@ -155,7 +156,7 @@ def check_bases(bricks: Sequence[Brick], allow_different: bool) -> str | None:
 
 def _stated(bricks: Sequence[Brick]) -> list[tuple[Brick, StatedBase]]:
     """The bases that adapters' folders name."""
-    bases = [(brick, StatedBase.in_notes(brick)) for brick in bricks]
+    bases = [(brick, stated_base(brick)) for brick in bricks]
     return [(brick, base) for brick, base in bases if base is not None and base.name]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from armillary.activations.neurons import Change, changed, neurons_shape
 from armillary.errors import UsageError
-from armillary.methods.bricks.losses import Effect, Losses, Texts, changes, effect, text_losses
+from armillary.methods.bricks.losses import LossEffect, Losses, Texts, changes, effect, text_losses
 from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.numerics.intervals import Array, Drawn, Interval, resampled
@@ -59,7 +59,7 @@ class AblationTable:
     sizes: Mapping[str, int]
     """Neurons of each set."""
 
-    def effect(self, row: str, capability: str, *, seed: int = 0) -> Effect:
+    def effect(self, row: str, capability: str, *, seed: int = 0) -> LossEffect:
         """What switching off the set ``row`` costs on one capability."""
         return effect(self.before, self._row(row), self._column(capability), seed=seed)
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from armillary.activations import streaming
 from armillary.activations.neurons import Change, changed, column_norms, ffn_writes
 from armillary.errors import NumericError, UsageError
-from armillary.methods.bricks.losses import Effect, Losses, Texts, changes, effect, text_losses
+from armillary.methods.bricks.losses import LossEffect, Losses, Texts, changes, effect, text_losses
 from armillary.methods.bricks.neurons.profiling import Indicator, indicator_of
 from armillary.models import LoadedModel
 from armillary.models.batches import encode, pad, run_body
@@ -95,7 +95,7 @@ class AblationCurve:
     after: tuple[Losses, ...]
     """One for each level."""
 
-    def effect(self, level: float, capability: str | None = None, *, seed: int = 0) -> Effect:
+    def effect(self, level: float, capability: str | None = None, *, seed: int = 0) -> LossEffect:
         """What leaving out so many costs on one capability, or on all texts."""
         return effect(self.before, self.at(level), capability, seed=seed)
 

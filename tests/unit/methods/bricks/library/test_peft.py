@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from armillary.errors import StorageError, UsageError
 from armillary.methods.bricks.brick import Brick
 from armillary.methods.bricks.library.mounting import mounted
-from armillary.methods.bricks.library.peft import brick_from_adapter, read_adapter, write_adapter
-from armillary.methods.bricks.library.stated_base import StatedBase, same_model
+from armillary.methods.bricks.library.peft import brick_from_adapter, read_adapter, stated_base, write_adapter
 from armillary.methods.bricks.merging.adapters import merge
 from armillary.methods.bricks.payloads import Index, LowRank, Partition
 from armillary.models import LoadedModel, load, tiny
+from armillary.models.adapters.stated_base import same_model
 
 from ..bricks_toy import KINDS, logits, lora_brick
 
@@ -285,7 +285,7 @@ def test_a_stated_base_is_compared_with_the_model(tmp_path: Path, monkeypatch: p
             with pytest.raises(UsageError, match=f"was trained on {stated}, which is not"):
                 brick_from_adapter(folder, loaded)
         brick = brick_from_adapter(folder, loaded, allow_different_base=True)
-        base = StatedBase.in_notes(brick)
+        base = stated_base(brick)
         assert base is not None and (base.verdict, base.name) == (verdict, stated or ""), (stated, model)
         assert ("not verifiable" in base.words) == (verdict == "not verifiable")
     assert same_model("org/a", "", "org/b") == "different" and same_model("org/A", "", "org/a") == "same"

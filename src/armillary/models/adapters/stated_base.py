@@ -8,13 +8,8 @@ from typing import Literal
 from huggingface_hub import try_to_load_from_cache
 
 from armillary.files import sha256_of
-from armillary.methods.bricks.brick import Brick
 from armillary.models import gguf_file, packaged
 from armillary.models.loaded import LoadedModel
-from armillary.records.plain import decode
-
-NOTE = "stated base"
-"""Among the notes of a brick that was an adapter's folder."""
 
 Verdict = Literal["same", "different", "not verifiable"]
 _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
@@ -39,12 +34,6 @@ class StatedBase:
         verdicts = [same_model(name, revision, given, commit) for given in (loaded.name, read_from) if given]
         verdict: Verdict = next((verdict for verdict in _BEST_FIRST if verdict in verdicts), "not verifiable")
         return cls(name=name, revision=revision, verdict=verdict)
-
-    @classmethod
-    def in_notes(cls, brick: Brick) -> "StatedBase | None":
-        """That of a brick which was read from an adapter's folder; None of one made otherwise."""
-        note = brick.meta.notes.get(NOTE)
-        return None if note is None else decode(cls, note, f"The stated base of {brick.name!r}")
 
     @property
     def words(self) -> str:

@@ -1,0 +1,225 @@
+"""``armillary diff`` beside other tools that compare two language models: what each names of known changes, its cost.
+
+    python benchmarks/diff_peers.py [--peers PYTHON] [--model NAME] [--pairs identity german] [--quick]
+
+PYTHON is the interpreter of an environment with the peers (``modeldiffr[hf]==0.9.3``, ``finetunecheck==2.0.2``, which
+asks for transformers 4 and runs with 5 all the same). Every tool gets the same two folders with its offline suite at
+default settings, one after the other, in a process of its own whose peak memory the system tells. A peer names a
+change where what it calls changed is the thing that was planted. Without PYTHON ours runs alone, and nothing is saved.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import ratio, show_and_save
+
+PAIRS = ("identity", "neurons permuted", "tickets", "german", "arithmetic", "refusals", "short answers")
+QUIET = ("identity", "neurons permuted")
+"""Pairs that compute the same: what is said of these is a false alarm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What one tool said of one pair."""
+
+    changed: tuple[str, ...]
+    """Everything that it calls changed."""
+
+    seconds: float
+    megabytes: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """How a tool is called, how its result is read, and which of its words name which planted change."""
+
+    command: Callable[[str, str, Path], list[str]]
+    """From the two folders and one for the result."""
+
+    changed: Callable[[Path], list[str]]
+    names: Mapping[str, tuple[str, ...]]
+    """Plant -> words, of which one stands in what names it."""
+
+
+_FINETUNECHECK = """
+import sys
+from finetunecheck.config import QuickConfig
+from finetunecheck.eval.runner import EvalRunner
+results = EvalRunner(QuickConfig(base_model=sys.argv[1], finetuned_model=sys.argv[2], device="cpu")).run()
+open(sys.argv[3], "w").write(results.model_dump_json())
+"""
+
+
+def tools(peers: str) -> dict[str, Tool]:
+    """Ours first."""
+    return {
+        "armillary": Tool(
+            command=lambda base, after, out: [
+                *(sys.executable, "-m", "armillary", "diff", base, after, "--out", str(out))
+            ],
+            changed=_lines,
+            names={
+                "tickets": ("tickets",),
+                "german": ("German",),
+                "arithmetic": ("arithmetic", "mathematics"),
+                "refusals": ("refus",),
+                "short answers": ("length", "short"),
+            },
+        ),
+        "modeldiffr": Tool(
+            command=lambda base, after, out: [
+                *(peers, "-m", "modeldiffr.cli", "audit", base, after, "--device", "cpu", "--out", str(out))
+            ],
+            changed=lambda out: json.loads((out / "report.json").read_text("utf-8"))["verdict"]["changed"],
+            names={"arithmetic": ("capability",), "refusals": ("refusal",)},
+        ),
+        "finetunecheck": Tool(
+            command=lambda base, after, out: [peers, "-c", _FINETUNECHECK, base, after, str(out / "results.json")],
+            changed=_affected,
+            names={"tickets": ("classification",), "arithmetic": ("math",), "refusals": ("safety", "instruction")},
+        ),
+    }
+
+
+def _lines(out: Path) -> list[str]:
+    """The comparisons of our verdict, by id; those that are read off the files alone are no claim of behaviour."""
+    record = json.loads((out / "record.json").read_text("utf-8"))
+    section = next(section for section in record["sections"] if section["id"] == "how-sure")
+    table = section["tables"][0]
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    ids = [str(row["comparison"]) for row in rows if row["in the verdict"]]
+    return [id for id in ids if id.partition("/")[0] not in ("identity", "weights")]
+
+
+def _affected(out: Path) -> list[str]:
+    """The categories that finetunecheck calls affected, where it calls the whole more than minimal."""
+    forgetting = json.loads((out / "results.json").read_text("utf-8"))["forgetting"] or {}
+    return (
+        list(forgetting["most_affected"]) if forgetting.get("pattern") not in (None, "minimal", "unavailable") else []
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", help="the Python interpreter of an environment with the peers")
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=PAIRS)
+    parser.add_argument("--quick", action="store_true", help="a tiny model and one pair: shows that it runs")
+    parser.add_argument("--make", nargs=2, metavar=("PLANT", "FOLDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    model = "tiny-llama" if options.quick else options.model
+    if options.make:
+        make(options.make[0], model, Path(options.make[1]), quick=options.quick)
+        return
+    said: dict[str, dict[str, Said]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        base = made("base", options, Path(scratch))
+        for plant in options.pairs[: 1 if options.quick else None]:
+            after = base if plant == "identity" else made(plant, options, Path(scratch))
+            for name, tool in _tools(options).items():
+                out = Path(scratch) / "said" / plant / name
+                said.setdefault(name, {})[plant] = measured(tool, str(base), str(after), out)
+                print(f"{plant}, {name}: {said[name][plant]}", flush=True)
+    if options.peers:
+        save(said, _tools(options), model)
+
+
+def _tools(options: argparse.Namespace) -> dict[str, Tool]:
+    known = tools(str(options.peers))
+    return known if options.peers else {"armillary": known["armillary"]}
+
+
+def made(plant: str, options: argparse.Namespace, scratch: Path) -> Path:
+    """The folder of the plant, made by another process: a child's peak memory begins at its parent's."""
+    folder = scratch / plant.replace(" ", "-")
+    flags = ["--quick"] if options.quick else ["--model", options.model]
+    subprocess.run([sys.executable, __file__, "--make", plant, str(folder), *flags], check=True)
+    return folder
+
+
+def make(plant: str, model: str, folder: Path, *, quick: bool) -> None:
+    """Leave the base, or a plant with its adapter merged, as a folder that every tool opens."""
+    from peft import PeftModel
+
+    import armillary
+    from reproductions.diff_calibration.plants import TUNES, Plant, build
+    from reproductions.diff_calibration.scale import SCALES
+
+    recipe = SCALES["quick" if quick else "laptop"].recipe
+    loaded = armillary.load(model, device="cpu")
+    if plant == "base":
+        loaded.model.save_pretrained(folder)
+    else:
+        built = build(Plant(kind=plant), model, folder.parent / "plants", recipe)
+        if plant not in TUNES:
+            Path(built).rename(folder)
+            return
+        merged = PeftModel.from_pretrained(loaded.model, built).merge_and_unload()
+        merged.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+
+
+def measured(tool: Tool, base: str, after: str, out: Path) -> Said:
+    """One tool on one pair."""
+    out.mkdir(parents=True)
+    started = time.perf_counter()
+    # Nothing may be fetched, so that every tool is timed at comparing alone.
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    child = subprocess.Popen(tool.command(base, after, out), env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"{child.args} ended with {child.returncode}.")
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    seconds, megabytes = time.perf_counter() - started, usage.ru_maxrss / unit
+    return Said(changed=tuple(tool.changed(out)), seconds=seconds, megabytes=megabytes)
+
+
+def save(said: Mapping[str, Mapping[str, Said]], known: Mapping[str, Tool], model: str) -> None:
+    """Time and memory of the peers as ratios to ours, and what each named."""
+    rows: list[dict[str, object]] = []
+    ours = said["armillary"]
+    for name, of_pairs in said.items():
+        for what, values in (
+            ("minutes a pair", lambda one: one.seconds / 60),
+            ("peak memory, MB", lambda one: one.megabytes),
+        ):
+            peer, own = [values(one) for one in of_pairs.values()], [values(one) for one in ours.values()]
+            mean = sum(peer) / len(peer), sum(own) / len(own)
+            rows.append({"what": f"{name}, {what}", "peer": mean[0], "ours": mean[1], "ratio": ratio(peer, own)})
+    settings: dict[str, object] = {
+        "pairs": list(ours),
+        "named": {name: counted(said[name], tool) for name, tool in known.items()},
+        "false alarms": {name: alarms(of_pairs) for name, of_pairs in said.items()},
+        "said": {name: {pair: list(one.changed) for pair, one in of.items()} for name, of in said.items()},
+    }
+    show_and_save("diff_peers", "armillary diff beside its peers", model, settings, rows)
+
+
+def counted(said: Mapping[str, Said], tool: Tool) -> str:
+    """How many of the planted changes were named."""
+    planted = [pair for pair in said if pair not in QUIET]
+    named = [pair for pair in planted if _names(said[pair].changed, tool.names.get(pair, ()))]
+    return f"{len(named)} of {len(planted)}: {', '.join(named)}" if named else f"0 of {len(planted)}"
+
+
+def _names(changed: Sequence[str], words: Sequence[str]) -> bool:
+    return any(word in text for text in changed for word in words)
+
+
+def alarms(said: Mapping[str, Said]) -> str:
+    """On how many pairs that compute the same something was called changed."""
+    same = [pair for pair in said if pair in QUIET]
+    return f"{sum(bool(said[pair].changed) for pair in same)} of {len(same)}"
+
+
+if __name__ == "__main__":
+    main()

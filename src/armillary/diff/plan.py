@@ -1,0 +1,101 @@
+"""How much a diff looks at, decided before it begins: from the budget, the models' size and the kind of device alone.
+
+Nothing is timed for it, so that the same command gives the same record on a slow and on a fast machine.
+"""
+
+from dataclasses import dataclass
+
+from armillary.diff.config import DiffConfig
+
+SECONDS = {"2m": 120, "10m": 600, "30m": 1800}
+
+CPU, GPU = 120e9, 20e12
+"""Operations a second of the nominal machines: two idle cores, and a card of which small batches use a tenth."""
+
+DECODING = 1.6
+"""A token that is drawn costs as much as this many that are read in one go: measured on SmolLM2 with 44 answers at a
+time (150 and 216 tokens in a second of one core's time)."""
+
+SHARE = 0.7
+"""Of the budget, for forward passes; the rest is for opening the models, the instruments and the page."""
+
+PROMPT_TOKENS, CHOICES_TOKENS, TEXT_TOKENS = 32, 8, 140
+"""Tokens of a prompt beyond the template that all share, of a question's choices together, and of a text."""
+
+QUESTION_SHARE, TEXT_SHARE = 5.0, 1.5
+"""Questions that are scored and texts that are read for each prompt that is answered: an answer costs six times as
+much as a question, and a test of one capability among fifty comparisons needs a dozen questions or pieces of text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What is read and written; also what an instrument estimates its own cost from."""
+
+    budget: float
+    """Seconds."""
+
+    prompts: int
+    """Prompts that each model answers."""
+
+    answer_tokens: int
+    """Tokens of an answer at most."""
+
+    texts: int
+    """Texts that each model reads."""
+
+    questions: int
+    """Prompts with a known answer whose choices each model scores, without writing."""
+
+    base_again: bool
+    """Whether base is opened a second time, to score after's answers."""
+
+    seconds_per_token: float
+    """Of one token that is read by one model, on the nominal machine."""
+
+    parameters: int
+    layers: int
+
+    @property
+    def phases(self) -> float:
+        """Seconds that the phases take on the nominal machine."""
+        # Two answers a prompt; base and after write them, and again with other random numbers.
+        written = 3 * 2 * self.answer_tokens
+        # Base's answers are scored by after and again, after's by base.
+        crossed = (2 + self.base_again) * 2 * self.answer_tokens
+        prompts = (3 + self.base_again) * PROMPT_TOKENS
+        a_prompt = DECODING * written + crossed + prompts
+        read = 2.25 * self.texts * TEXT_TOKENS + 2 * self.questions * (PROMPT_TOKENS + CHOICES_TOKENS)
+        return self.seconds_per_token * (self.prompts * a_prompt + read)
+
+
+def plan(
+    config: DiffConfig,
+    *,
+    parameters: int,
+    layers: int,
+    prompts: int,
+    texts: int,
+    questions: int,
+    on_gpu: bool = False,
+) -> Sizes:
+    """Sizes for the budget, of what there is; what the settings name is taken as given."""
+    budget = float(SECONDS[config.budget])
+    per_token = 2 * parameters / (GPU if on_gpu else CPU)
+    answer_tokens = config.answer_tokens or {"2m": 24, "10m": 32, "30m": 48}[config.budget]
+
+    def sized(count: int) -> Sizes:
+        return Sizes(
+            budget=budget,
+            prompts=min(prompts, config.most_prompts or max(8, count)),
+            answer_tokens=answer_tokens,
+            texts=min(texts, config.most_texts or max(8, round(TEXT_SHARE * count))),
+            questions=min(questions, round(QUESTION_SHARE * (config.most_prompts or max(8, count)))),
+            base_again=config.budget != "2m",
+            seconds_per_token=per_token,
+            parameters=parameters,
+            layers=layers,
+        )
+
+    # The cost grows with the number; of more prompts than there are, only texts and questions are left to grow.
+    most = max(prompts, round(texts / TEXT_SHARE), round(questions / QUESTION_SHARE), 8)
+    return sized(max((count for count in range(8, most + 1) if sized(count).phases <= SHARE * budget), default=8))

@@ -1,0 +1,262 @@
+"""What two models are asked and given to read: a user's own rows, or the set that is packaged with the library.
+
+The packaged prompts and texts were written for this project; they stand in ``packaged/`` in the form in which a user
+gives their own, each with its tag: the capability or language that a change in it would tell of.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from transformers import PreTrainedTokenizerBase
+
+from armillary.data.tables import TABLES, listed_names, read_table
+from armillary.errors import UsageError
+from armillary.extras import optional
+from armillary.files import json_rows, read_text
+from armillary.models.prompts import templated
+from armillary.models.quiet import reason
+
+UNTAGGED = "prompts"
+"""Tag of rows that come without one."""
+
+PIECE, LEAST_PIECE = 600, 100
+"""Characters of a piece of a user's text, and of the shortest that is kept: about 150 tokens, so that a page of
+plain text gives several pieces, and an interval can be made over them."""
+
+FIELDS = "prompt or messages, and if wanted answer, choices, tag and id"
+_ROLES = ("system", "user", "assistant", "tool")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One request, as text or as the turns of a conversation, with what is known about its answer."""
+
+    id: str
+    """Unique among the prompts of a source."""
+
+    text: str | None = None
+    """The request of a user; None where ``messages`` are given."""
+
+    messages: list[dict[str, str]] | None = None
+    """Turns with "role" and "content", the last one not the model's."""
+
+    answer: str | None = None
+    """The right answer, or what it must contain."""
+
+    tag: str = UNTAGGED
+    """Capability or language."""
+
+    choices: tuple[str, ...] | None = None
+    """Answers between which the model is asked to decide, ``answer`` among them."""
+
+    @property
+    def request(self) -> str:
+        """The last turn, for a reader."""
+        return self.messages[-1]["content"] if self.messages else str(self.text)
+
+
+@dataclass(frozen=True)
+class PlainText:
+    """A text to be read as it stands, without a chat template."""
+
+    name: str
+    """Its group: "German", "code"."""
+
+    text: str
+
+
+def rendered(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
+    """The text that the model is given: in the chat template up to where it answers, or bare where there is none.
+
+    UsageError for messages without a template; ModelError for a template that fails.
+    """
+    name = str(tokenizer.name_or_path) or "the model"
+    if tokenizer.chat_template:
+        turns = prompt.messages or [{"role": "user", "content": str(prompt.text)}]
+        return templated(tokenizer, turns, name)
+    if prompt.text is None:
+        raise UsageError(f"{prompt.id} is given as messages, and {name} has no chat template; give it as prompt.")
+    return prompt.text
+
+
+Item = TypeVar("Item", bound=Prompt | PlainText)
+
+
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """At most ``most`` of them, the first of every tag (or group), then the second of every one, and so on."""
+    ranked: list[tuple[int, Item]] = []
+    seen: Counter[str] = Counter()
+    for item in items:
+        group = item.tag if isinstance(item, Prompt) else item.name
+        ranked.append((seen[group], item))
+        seen[group] += 1
+    return [item for _, item in sorted(ranked, key=lambda pair: pair[0])][:most]
+
+
+def packaged_prompts() -> list[Prompt]:
+    """The prompts of the library's own set."""
+    rows = _packaged("prompts.jsonl")
+    return [_prompt(row, f"row {number}", str(row["id"])) for number, row in enumerate(rows, 1)]
+
+
+def packaged_texts() -> list[PlainText]:
+    """The short texts of the library's own set, several a group."""
+    return [PlainText(str(row["group"]), str(row["text"])) for row in _packaged("texts.jsonl")]
+
+
+def _packaged(name: str) -> list[Mapping[str, Any]]:
+    lines = (files("armillary.diff") / "packaged" / name).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def read_texts(spec: Mapping[str, str]) -> list[PlainText]:
+    """Pieces of at most 600 characters of each file of plain text, under the name that the user gives it.
+
+    UsageError for a file without text; others as in ``files.read_text``.
+    """
+    return [PlainText(name, piece) for name, path in spec.items() for piece in _pieces(read_text(path), path)]
+
+
+def _pieces(text: str, path: str) -> list[str]:
+    """Cut at line ends or blanks; what is left over is a piece of its own unless it is short and not alone."""
+    pieces, rest = [], text.strip()
+    while len(rest) > PIECE:
+        cuts = [at for sign in ("\n", " ") if (at := rest.rfind(sign, PIECE // 2, PIECE + 1)) > 0]
+        cut = cuts[0] if cuts else PIECE
+        pieces.append(rest[:cut].rstrip())
+        rest = rest[cut:].lstrip("\n") if cuts else rest[cut:]
+    if rest.strip() and (len(rest) >= LEAST_PIECE or not pieces):
+        pieces.append(rest)
+    if not pieces:
+        raise UsageError(f"{path} holds no text; give a file with plain text.")
+    return pieces
+
+
+def read_prompts(source: str) -> list[Prompt]:
+    """The rows of a JSONL, JSON, CSV, TSV or parquet file, or of a data set for the ``datasets`` package.
+
+    A data set is named as "owner/name", or "owner/name:split" for another split than train. Other columns than those
+    of ``Prompt`` are left unread; a last turn of the assistant's is the answer. UsageError naming the row for one
+    without a request, with an empty one, or whose answer is not among its choices; and for a source without rows.
+    """
+    rows = _rows(source)
+    if not rows:
+        raise UsageError(f"{source} has no rows; give at least one with {FIELDS}.")
+    stem = Path(source).stem
+    prompts = [_prompt(row, where, f"{stem}-{number}") for number, (where, row) in enumerate(rows, 1)]
+    ids = [prompt.id for prompt in prompts]
+    if len(set(ids)) < len(ids):
+        twice = next(id for id in ids if ids.count(id) > 1)
+        raise UsageError(f"{source} has the id {twice!r} twice; leave ids out, or give each row its own.")
+    return prompts
+
+
+def _rows(source: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each row with its place in words."""
+    path = Path(source)
+    ending = path.suffix.lower()
+    if ending in TABLES:
+        table = read_table(path)
+        names = [name for name in ("id", "prompt", "messages", "answer", "choices", "tag") if name in table.columns]
+        columns = [table.column(name) for name in names]
+        cells = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if names else []
+        if not names and table.rows:
+            raise UsageError(f"{path} has the columns {listed_names(table.columns)}; it needs {FIELDS}.")
+        # An empty cell is none, but in a row without any request it is the prompt that is empty.
+        return [
+            (f"row {number} of {path}", {name: cell for name, cell in row.items() if cell.strip()} or {"prompt": ""})
+            for number, row in enumerate(cells, 1)
+        ]
+    if ending == ".parquet":
+        if not path.is_file():
+            raise UsageError(f"{path} could not be read: there is no file of that name.")
+        parquet = optional("pyarrow.parquet", "trl", "pyarrow")
+        try:
+            table_rows = parquet.read_table(str(path)).to_pylist()
+        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+            raise UsageError(f"{path} is no parquet file that can be read ({reason(error)}).") from error
+        return [(f"row {number} of {path}", row) for number, row in enumerate(table_rows, 1)]
+    if path.exists() or ending in (".jsonl", ".json", ".ndjson"):
+        return json_rows(path, FIELDS)
+    if source.count("/") == 1 and not ending:
+        name, _, split = source.partition(":")
+        datasets = optional("datasets", "trl")
+        try:
+            data_set = datasets.load_dataset(name, split=split or "train")
+        except Exception as error:  # whatever the package raises without network, for no such set, or no such split
+            raise UsageError(f"the data set {source} could not be loaded ({reason(error)}).") from error
+        return [(f"row {number} of {source}", row) for number, row in enumerate(data_set, 1)]
+    raise UsageError(f"{source} is no file and no data set; give a JSONL, CSV or parquet file, or owner/name.")
+
+
+def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
+    """The prompt of a row. UsageError, which says ``where``, for one that can't be asked."""
+    given = {name: value for name, value in row.items() if value is not None}
+    if ("prompt" in given) == ("messages" in given):
+        both = "both prompt and messages" if "prompt" in given else f"the fields {listed_names(list(row))}"
+        raise UsageError(f"{where} has {both}; give {FIELDS}.")
+    text, messages, answer = None, None, _text(given.get("answer"), "answer", where)
+    if "prompt" in given:
+        text = _text(given["prompt"], "prompt", where)
+    else:
+        messages = _messages(given["messages"], where)
+        if messages[-1]["role"] == "assistant":
+            answer = messages.pop()["content"] if answer is None else answer
+        if not messages:
+            raise UsageError(f"{where} has messages of the assistant's alone; give the user's request.")
+    if not (messages[-1]["content"] if messages else str(text)).strip():
+        raise UsageError(f"{where} has an empty prompt; give a request.")
+    choices = _choices(given["choices"], where) if "choices" in given else None
+    if choices is not None and answer not in choices:
+        raise UsageError(f"{where} has the answer {answer!r}, which is not among its choices {listed_names(choices)}.")
+    tag = _text(given.get("tag"), "tag", where) or UNTAGGED
+    own_id = _text(given.get("id"), "id", where) or id
+    return Prompt(
+        id=own_id,
+        text=text,
+        messages=messages,
+        answer=answer if answer and answer.strip() else None,
+        tag=tag,
+        choices=choices,
+    )
+
+
+def _text(value: Any, name: str, where: str) -> str | None:
+    """A text; numbers are written out."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise UsageError(f"{where} has a {name} of type {type(value).__name__}; give text.")
+
+
+def _messages(value: Any, where: str) -> list[dict[str, str]]:
+    turns = _list(value, "messages", where)
+    for turn in turns:
+        if not isinstance(turn, Mapping) or not isinstance(turn.get("content"), str) or turn.get("role") not in _ROLES:
+            raise UsageError(f"{where} has a turn {str(turn)[:60]!r}; give role ({', '.join(_ROLES)}) and content.")
+    return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
+
+
+def _choices(value: Any, where: str) -> tuple[str, ...]:
+    choices = tuple(_text(choice, "choice", where) or "" for choice in _list(value, "choices", where))
+    if len(set(choices)) < max(2, len(choices)) or not all(choice.strip() for choice in choices):
+        raise UsageError(f"{where} has the choices {listed_names(choices)}; give two or more that differ.")
+    return choices
+
+
+def _list(value: Any, name: str, where: str) -> list[Any]:
+    """A list, or the text of one in JSON, as a cell of a table holds it."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise UsageError(f"{where} has {name} that are no list in JSON: {value[:60]!r}.") from None
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise UsageError(f"{where} has {name} that are no list: {str(value)[:60]!r}.")
+    return list(value)

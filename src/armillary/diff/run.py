@@ -1,0 +1,191 @@
+"""The diff itself: instruments of files, the phases, the other instruments, and one record of it all.
+
+A new instrument is plugged in by being listed in ``INSTRUMENTS``; its place there is its place on the page. What it
+``needs`` says when it is measured. ``effect.Instrument`` tells what it is made of, ``evidence.Evidence`` what it gets,
+``flips`` is a short example.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from armillary.diff.answers.changes import ATTRIBUTE_CHANGES
+from armillary.diff.config import DiffConfig
+from armillary.diff.drift import DRIFT
+from armillary.diff.effect import Described, Instrument, Needs
+from armillary.diff.evidence import Evidence
+from armillary.diff.flips import FLIPS
+from armillary.diff.forgotten import QUESTIONS, TEXTS
+from armillary.diff.identity import IDENTITY
+from armillary.diff.page import Circumstances, page
+from armillary.diff.pair import Origin, Pair, origin_of
+from armillary.diff.phases import Phases
+from armillary.diff.plan import Sizes, plan
+from armillary.diff.prompts import evenly, packaged_prompts, packaged_texts, read_prompts, read_texts
+from armillary.diff.where.restoring import RESTORING
+from armillary.diff.where.weights import WEIGHTS
+from armillary.progress import counted
+from armillary.records.record import RunRecord
+from armillary.report.wording import duration
+from armillary.runs.run import Job, Outcome, Run
+
+INSTRUMENTS: tuple[Instrument[Any], ...] = (
+    IDENTITY, FLIPS, DRIFT, ATTRIBUTE_CHANGES, TEXTS, QUESTIONS, WEIGHTS, RESTORING,
+)  # fmt: skip
+"""Everything that a diff looks at, in the order of the page."""
+
+SHOWN = 3
+"""Rendered prompts that the page shows."""
+
+
+def compare(run: Run[DiffConfig]) -> Outcome:
+    """Every instrument on the two models of the run.
+
+    Raises:
+        ArmillaryError: a model can't be opened or gives unusable numbers, or a prompt can't be asked.
+    """
+    evidence, left_out = begun(run)
+    measuring = Measuring(evidence, left_out)
+    steps: list[tuple[str, Needs | None]] = [("files", "files"), ("base", None), ("after", None), ("blocks", "blocks")]
+    steps += [("base again", None)] if evidence.sizes.base_again else []
+    phases = Phases(evidence)
+    with counted("Diff", len(steps) + 1) as bar:
+        for name, needs in steps:
+            with measuring.timed(name):
+                if needs is not None:
+                    measuring.measure(needs)
+                else:
+                    measuring.evidence = getattr(phases, name.replace(" ", "_"))()
+            bar.advance()
+        evidence.pair.free()
+        with measuring.timed("instruments"):
+            for later in ("scores", "answers", "after answers"):
+                measuring.measure(later)
+        bar.advance()
+    circumstances = Circumstances(
+        budget=evidence.config.budget,
+        left_out=measuring.left_out,
+        seconds=measuring.seconds,
+        peak_gib=peak_gib(),
+        rendered=measuring.evidence.rendered[:SHOWN],
+    )
+    names = [origin.name for origin in evidence.pair.origins.values()]
+    return page(f"What changed from {names[0]} to {names[1]}", measuring.described(), circumstances)
+
+
+def begun(run: Run[DiffConfig]) -> tuple[Evidence, dict[str, str]]:
+    """What is known before any phase: models, sizes, the prompts and texts that fit into the budget; and what does
+    not, with the reason."""
+    config = run.settings
+    prompts = packaged_prompts() if config.prompts is None else read_prompts(config.prompts)
+    texts = read_texts(config.named_texts()) if config.texts else packaged_texts()
+    # Where there are choices the comparison with the wrong ones tells more than the answer's own likelihood.
+    choices = [prompt for prompt in prompts if prompt.choices is not None]
+    questions = choices or [prompt for prompt in prompts if prompt.answer is not None]
+    # They were not opened: see ``job``.
+    origins = cast(dict[str, Origin], run.models)
+    pair = Pair(origins.get("base"), origins["after"], config)
+
+    def sizes() -> Sizes:
+        base = pair.open("base")
+        return plan(
+            config,
+            parameters=sum(parameter.numel() for parameter in base.model.parameters()),
+            layers=base.anatomy.num_layers,
+            prompts=len(prompts),
+            texts=len(texts),
+            questions=len(questions),
+            on_gpu=base.device.type != "cpu",
+        )
+
+    chosen = run.parts.decoded(Sizes, "sizes", sizes)
+    evidence = Evidence(
+        config=config,
+        sizes=chosen,
+        pair=pair,
+        parts=run.parts,
+        prompts=evenly(prompts, chosen.prompts),
+        texts=evenly(texts, chosen.texts),
+        questions=evenly(questions, chosen.questions),
+    )
+    reason = f"More do not fit into the budget of {config.budget}, or into what was asked for."
+    counts: dict[str, tuple[Sequence[object], Sequence[object]]] = {
+        "prompts": (prompts, evidence.prompts),
+        "texts": (texts, evidence.texts),
+        "questions": (questions, evidence.questions),
+    }
+    left_out = {
+        f"{len(given) - len(taken)} of {len(given)} {name}": reason
+        for name, (given, taken) in counts.items()
+        if len(taken) < len(given)
+    }
+    if not chosen.base_again:
+        left_out["after's answers read by base"] = "Base is opened a second time from a budget of 10m on."
+    return evidence, left_out
+
+
+class Measuring:
+    """Measures instruments as what they need comes to be there; each result is kept."""
+
+    def __init__(self, evidence: Evidence, left_out: Mapping[str, str]) -> None:
+        self.evidence = evidence
+        self.results: dict[str, Any] = {}
+        self.left_out = dict(left_out)
+        self.seconds: dict[str, float] = {}
+        self._spent = evidence.sizes.phases
+
+    def measure(self, needs: Needs) -> None:
+        """Every instrument that needs this and fits into what is left of the budget."""
+        sizes = self.evidence.sizes
+        for instrument in INSTRUMENTS:
+            if instrument.needs != needs:
+                continue
+            cost = instrument.cost(sizes)
+            if cost and self._spent + cost > sizes.budget:
+                self.left_out[instrument.name] = (
+                    f"It would take about {duration(cost)} more, beyond the budget of {self.evidence.config.budget}."
+                )
+                continue
+            self._spent += cost
+            self.results[instrument.name] = self.evidence.parts.decoded(
+                instrument.result, f"result of {instrument.name}", partial(instrument.measure, self.evidence)
+            )
+
+    def described(self) -> list[Described]:
+        """What each measured instrument adds, in the order of the page."""
+        measured = [instrument for instrument in INSTRUMENTS if instrument.name in self.results]
+        return [instrument.describe(self.results[instrument.name]) for instrument in measured]
+
+    def timed(self, name: str) -> "_Timed":
+        """Counts the seconds of the block."""
+        return _Timed(self.seconds, name)
+
+
+class _Timed:
+    def __init__(self, seconds: dict[str, float], name: str) -> None:
+        self._seconds, self._name, self._begun = seconds, name, 0.0
+
+    def __enter__(self) -> None:
+        self._begun = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds[self._name] = time.monotonic() - self._begun
+
+
+def peak_gib() -> float:
+    """Largest memory of this process so far, in GiB."""
+    # Kilobytes, but on a Mac bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def run_diff(config: DiffConfig, out: Path, *, fresh: bool = False) -> RunRecord:
+    """The record of a diff, also left in ``out`` with its report; a killed run goes on where it stopped.
+
+    Models are known by their files and opened when their phase begins. Raises as ``compare``.
+    """
+    return Job(settings=DiffConfig, work=compare, open_model=origin_of).run(config, out, fresh=fresh)

@@ -1,0 +1,1 @@
+"""Where two models differ: in which tensors, read from the files, and in which blocks, by putting base's back."""

@@ -1,0 +1,82 @@
+"""How large each preset of the calibration is; importable without torch."""
+
+from dataclasses import dataclass, field, replace
+
+from armillary.cli.reproduce import Preset
+from armillary.diff.config import Budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How rows are learned."""
+
+    rank: int | None = 4
+    """Of the adapter; None trains every weight."""
+
+    modules: tuple[str, ...] = ("v_proj", "o_proj", "down_proj")
+    """What the adapter stands beside, in the upper half of the layers: the gradient then ends half way up."""
+
+    steps: int = 120
+    batch: int = 4
+    rate: float = 2e-3
+    """The highest; it rises over the first tenth of the steps and falls to zero in a straight line."""
+
+    most_tokens: int = 80
+    """Of a row; what follows is cut."""
+
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Sizes of one preset."""
+
+    noise: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    """Standard deviation of the noise, as a share of each matrix's own."""
+
+    factors: tuple[float, ...] = (0.25, 0.5, 1.0)
+    """By which the adapter of each tune is multiplied: one training gives several sizes."""
+
+    identical: int = 6
+    """Further pages of the base beside itself, each with other seeds: what the rate of false alarms rests on."""
+
+    budget: Budget = "2m"
+    """Of each page; the sizes below go before it."""
+
+    tags: tuple[str, ...] = ("arithmetic", "German", "everyday")
+    """Of the packaged prompts, beside the messages that one tune learns to sort: enough of few kinds, so that each
+    can be told."""
+
+    prompts: int = 32
+    """That are answered, of all tags together, evenly; five times as many may be scored."""
+
+    texts: int = 24
+    answer_tokens: int = 16
+
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+LAPTOP = Scale()
+
+SCALES: dict[Preset, Scale] = {
+    "quick": replace(
+        LAPTOP,
+        noise=(0.1,),
+        factors=(1.0,),
+        identical=0,
+        prompts=8,
+        texts=8,
+        answer_tokens=4,
+        recipe=Recipe(steps=2, batch=2),
+    ),
+    "laptop": LAPTOP,
+    "gpu": replace(
+        LAPTOP,
+        identical=60,
+        factors=(0.125, 0.25, 0.5, 1.0),
+        budget="10m",
+        prompts=200,
+        texts=60,
+        recipe=Recipe(steps=400),
+    ),
+}
