@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from armillary.records.record import RunRecord
 from armillary.report.terminal import summary
 
 OUTPUT_LINES = 6
-"""Of a diff's output, on the README's first screen."""
+"""Of a diff's output, on the README's first screen; more where the last finding is not at its end."""
 
 Rows = Sequence[Sequence[str]]
 
@@ -143,7 +144,10 @@ def diff_output(results: Path, root: Path) -> str:
     command = " ".join(["armillary diff", *(name for name in given[:2] if name)])
     command += f" \\\n    --prompts {record.config['prompts']}" if record.config["prompts"] else ""
     command += f" \\\n    --texts {' '.join(given[2:])}" if given[2:] else ""
-    lines = "\n".join(summary(record, width=100)[:OUTPUT_LINES])
+    ranked = sorted(record.findings, key=lambda finding: -finding.interest)
+    # Whole sentences with what they rest on, of as few findings as fill the lines.
+    blocks = [summary(replace(record, findings=ranked[:count]), width=100) for count in range(1, len(ranked) + 1)]
+    lines = "\n".join([*next((block for block in blocks if len(block) >= OUTPUT_LINES), blocks[-1]), "..."])
     picture = root / "docs" / "images" / "diff.png"
     shown = [f"![The top of that page](docs/images/{picture.name})"] if picture.exists() else []
     return "\n\n".join([f"```text\n$ {command}\n{lines}\n```", *shown])

@@ -85,7 +85,8 @@ def test_the_output_on_the_first_screen_is_that_of_the_record(tmp_path: Path, ch
     replace(RunRecord.load(checked), findings=lines, config=config).save(tmp_path / "diff-demo.json")
     shown = diff_output(tmp_path, tmp_path).splitlines()
     assert shown[1:4] == ["$ armillary diff adapter \\", "    --prompts p.jsonl \\", "    --texts German=de.txt"]
-    assert len(shown) == 5 + OUTPUT_LINES and shown[4].startswith("forgot  word word") and "png" not in str(shown)
+    assert len(shown) >= 6 + OUTPUT_LINES and shown[4].startswith("forgot  word word") and "png" not in str(shown)
+    assert shown[-3].endswith("word") and shown[-2:] == ["...", "```"]
     (tmp_path / "docs" / "images").mkdir(parents=True)
     (tmp_path / "docs" / "images" / "diff.png").touch()
     assert diff_output(tmp_path, tmp_path).endswith("(docs/images/diff.png)")
