@@ -56,8 +56,11 @@ def methods_table(results: Path) -> str:
     """A row a method: what was found here and on what it was judged, then what the paper claims."""
     rows = []
     for card in CARDS:
-        records = measured(card.name, results)
-        counts = "; ".join(f"{sized(name, record)}: {verdict_counts(record)}" for name, record in records.items())
+        counts = "; ".join(
+            f"{sized(model, record)}{'' if name == card.name else f', `{name}`'}: {verdict_counts(record)}"
+            for name in (card.name, *card.experiments)
+            for model, record in measured(name, results).items()
+        )
         paper = f"{card.claim} ([{card.authors}]({card.link}))"
         rows.append([f"[`{card.name}`](docs/methods/{card.name}.md)", card.finding, counts or "not yet", paper])
     return table(["method", "what holds here", "judged on: claims that", "what the paper claims"], rows)

@@ -241,21 +241,26 @@ COMMIT = MethodCard(
         "than the other; measuring this balance on line and setting the two learning rates by it speeds learning up."
     ),
     finding=(
-        "At equal rates one component moves the output more, such imbalance costs loss, and CoMMIT-CLR ends at a "
-        "lower loss than constant rates and both kinds of coordinate descent, but whether with more right "
-        "answers is not decided. "
-        "From rates far too low it repairs those of the language model by loss, not those of the encoder, and takes "
-        "back only a part of the imbalance. A regulariser of ours in place of the paper's does not help."
+        "At equal rates one component moves the output more; slowing one further costs loss, though at the same mean "
+        "rate a slow encoder ends lower. CoMMIT-CLR ends at a lower loss than constant rates and both kinds of "
+        "coordinate descent, but whether with more right answers is not decided. From rates far too low it repairs "
+        "those of the language model by loss, not those of the encoder, and takes back only a part of the imbalance. "
+        "With sounds its mean rates from the first step do as well, and on a real model it mends the balance and "
+        "gains no loss. A regulariser of ours in place of the paper's does not help."
     ),
     evidence=(
         "unbalanced-at-equal-rates holds",
         "imbalance-hurts holds",
+        "ratio-has-an-optimum fails",
         "beats-baselines holds",
         "answers-better undecided",
         "repairs-slow-llm holds",
         "repairs-slow-encoder fails",
         "mends-the-imbalance fails",
         "regulariser-adds fails",
+        "sounds-more-than-larger-rates fails",
+        "real-rebalances holds",
+        "real-repairs-slow-encoder fails",
     ),
     commands=(
         "armillary train commit examples/train_commit.toml",
@@ -278,8 +283,8 @@ VECTOR_ICL = MethodCard(
     finding=(
         "From a projector trained on functions of two numbers, values are told better by digit vectors than by digits "
         "as text, and better with more points; the demonstrations' labels are read, and a better encoder gives better "
-        "answers. Vectors of topics have not been shown to beat their texts, and on series and molecules they trail "
-        "text that was given the same training, where the model learned little."
+        "answers. Vectors of topics have not been shown to beat their texts; on series and molecules they trail "
+        "simple rivals that read the text, and captions were not surely learned."
     ),
     evidence=(
         "regression holds",
