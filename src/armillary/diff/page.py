@@ -115,7 +115,8 @@ def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
 
 
 def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: float = 0.8) -> float | None:
-    """The change that would be in the verdict in 8 of 10 such runs, in the effect's unit; None without an interval.
+    """The change that would be in the verdict in 8 of 10 such runs, in the effect's unit; None without an interval, or
+    where a share would have to change by more than a share can: there nothing could have been seen.
 
     floor + (z(1 - level / 2m) + z(power)) s, with s from the interval's half width, m the comparisons of the page: the
     strictest step of Holm's correction, which a lone change has to pass. Intervals of few or lopsided values make it
@@ -128,7 +129,8 @@ def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: fl
     if value.low is None or value.high is None or value.low == value.high:
         return None
     spread = (value.high - value.low) / 2 / norm.ppf((1 + value.level) / 2)
-    return float(effect.floor + (norm.ppf(1 - level / 2 / max(comparisons, 1)) + norm.ppf(power)) * spread)
+    limit = float(effect.floor + (norm.ppf(1 - level / 2 / max(comparisons, 1)) + norm.ppf(power)) * spread)
+    return None if effect.unit.startswith("share") and limit > 1 else limit
 
 
 def how_sure(effects: Sequence[Effect], lines: Sequence[Line], circumstances: Circumstances) -> Section:

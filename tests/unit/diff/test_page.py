@@ -78,6 +78,8 @@ def test_the_limit_of_detection_is_that_of_a_normal_estimate() -> None:
     still = effect("still", 0.0, 1.0, half=0.0)
     assert detectable(still, 1) is None, "none of few things moved: that says nothing of how few would have shown"
     assert "still" not in findings([still, SAME], [])[0].text
+    few = replace(effect("few", 0.0, 1.0, half=0.8), unit="share of answers")
+    assert detectable(few, 1) is None, "no share changes by more than 1"
 
 
 def test_every_comparison_stands_in_one_table_and_no_time_in_any() -> None:
