@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "progress", "cards", "files", "extras"),
     ("numerics", "fetch"),
     ("records", "models"),
-    ("report", "scoring", "activations", "data"),
+    ("report", "scoring", "activations", "data", "attributes", "chat"),
     ("runs", "training"),
     ("methods",),
     ("checkup", "diff", "finetuning"),
