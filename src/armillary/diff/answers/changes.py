@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from armillary.diff.answers.checks import ATTRIBUTES, Answered, Attribute, read_off
-from armillary.diff.answers.refusals import RefusalErrors, refusal_errors
+from armillary.attributes.refusals import RefusalErrors, refusal_errors
+from armillary.diff.answers.checks import ATTRIBUTES, AnswerAttribute, Answered, read_off
 from armillary.diff.effect import Described, Effect, Instrument
 from armillary.numerics.intervals import Interval
 from armillary.numerics.permutation import PairedChange, paired_change
@@ -106,7 +106,7 @@ def describe(survey: AttributeSurvey) -> Described:
     return Described(section=section, effects=effects, measures=measures)
 
 
-def _effect(attribute: Attribute, values: AttributeValues, change: PairedChange) -> Effect:
+def _effect(attribute: AnswerAttribute, values: AttributeValues, change: PairedChange) -> Effect:
     base, after = (_shown(attribute, float(np.mean(side))) for side in (values.base, values.after))
     return Effect(
         id=f"attributes/{attribute.name}",
@@ -120,11 +120,11 @@ def _effect(attribute: Attribute, values: AttributeValues, change: PairedChange)
     )
 
 
-def _shown(attribute: Attribute, value: float) -> str:
+def _shown(attribute: AnswerAttribute, value: float) -> str:
     return f"{value:.0%}" if attribute.share else f"{value:.1f}"
 
 
-def _figure(attributes: Mapping[str, Attribute], changes: Mapping[str, PairedChange]) -> Figure:
+def _figure(attributes: Mapping[str, AnswerAttribute], changes: Mapping[str, PairedChange]) -> Figure:
     """The changes of shares; numbers in other units are in the table."""
     shares = {name: change for name, change in changes.items() if attributes[name].share}
     return Figure(
@@ -142,7 +142,9 @@ def _figure(attributes: Mapping[str, Attribute], changes: Mapping[str, PairedCha
     )
 
 
-def _table(attributes: Mapping[str, Attribute], survey: AttributeSurvey, changes: Mapping[str, PairedChange]) -> Table:
+def _table(
+    attributes: Mapping[str, AnswerAttribute], survey: AttributeSurvey, changes: Mapping[str, PairedChange]
+) -> Table:
     rows: list[list[Cell]] = []
     for values in survey.values:
         attribute, value = attributes[values.name], changes[values.name].value
@@ -156,7 +158,7 @@ def _table(attributes: Mapping[str, Attribute], survey: AttributeSurvey, changes
     )
 
 
-def _interval(attribute: Attribute, value: Interval) -> str:
+def _interval(attribute: AnswerAttribute, value: Interval) -> str:
     scale, unit = (100, " points") if attribute.share else (1, "")
     ends = [value.estimate * scale, value.lower * scale, value.upper * scale]
     estimate, low, high = (f"{end:+.0f}" if attribute.share else f"{end:+.1f}" for end in ends)
