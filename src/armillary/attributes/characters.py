@@ -1,0 +1,33 @@
+"""Characters that the patterns of ``re`` don't name: combining marks, and scripts that write no spaces."""
+
+import re
+import unicodedata
+from functools import cache
+
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Thai, Lao, Burmese, Khmer, Japanese syllables and Chinese characters, as ranges of a character class."""
+
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+
+SHARE = 0.2
+"""Of the letters: with fewer of such a script among them, the words between spaces are still most of the text."""
+
+
+@cache
+def combining() -> re.Pattern[str]:
+    """Marks that belong to the letter before them, and the joiners that stand within words of some scripts."""
+    # Beyond the first two planes stand only variation selectors.
+    codes = [code for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M"]
+    ranges: list[list[int]] = []
+    for code in [*codes, 0x200C, 0x200D]:
+        if ranges and code == ranges[-1][1] + 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges) + "\U000e0100-\U000e01ef]")
+
+
+def unspaced(text: str) -> bool:
+    """Whether more than ``SHARE`` of the letters is of a script that writes no spaces between words."""
+    letters = len(_UNSPACED.findall(text))
+    return letters > 0 and letters > SHARE * sum(map(str.isalpha, text))
