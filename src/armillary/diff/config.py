@@ -81,5 +81,5 @@ class DiffConfig(ModelSettings):
     def dry(self) -> Self:
         """Two tiny random models, few prompts and texts."""
         return replace(
-            self, base=DRY_MODEL, after=DRY_BEFORE, most_prompts=8, answer_tokens=6, most_texts=8, budget="2m"
+            self, base=DRY_MODEL, after=DRY_BEFORE, most_prompts=8, answer_tokens=6, most_texts=48, budget="2m"
         )

@@ -73,6 +73,11 @@ def findings(effects: Sequence[Effect], lines: Sequence[Line]) -> list[Finding]:
     return [*changes, Finding(text=_not_seen(effects, lines), interest=0.0, section=HOW_SURE, label="not seen")]
 
 
+def told(lines: Sequence[Line]) -> set[str]:
+    """Ids of the effects that the lines tell of, by themselves or with a stronger one."""
+    return {id for line in lines for id in (line.effect, *line.same)}
+
+
 def _basis(effect: Effect, p: float) -> str:
     """ "+0.410 [0.360, 0.470] bits per byte, corrected p below 0.001, noise floor 0.010"."""
     value, (scale, unit) = effect.value, _scaled(effect.unit)
@@ -93,7 +98,7 @@ def _scaled(unit: str) -> tuple[float, str]:
 def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
     if not effects:
         return "Nothing was compared from which a change could be told; the sections below say why."
-    seen = {line.effect for line in lines}
+    seen = told(lines)
     unseen = [effect for effect in effects if effect.id not in seen]
     further = [line.effect.replace("/", ": ") for line in lines[MOST_LINES - 1 :]]
     more = f"{len(further)} more changed ({', '.join(further)}). " if further else ""
@@ -135,7 +140,7 @@ def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: fl
 
 def how_sure(effects: Sequence[Effect], lines: Sequence[Line], circumstances: Circumstances) -> Section:
     """Noise floor, corrected chance and limit of detection of every comparison; what was left out; what it cost."""
-    seen = {line.effect for line in lines}
+    seen = told(lines)
     rows: list[list[Cell]] = [
         [effect.id, effect.value.estimate, effect.value.low, effect.value.high, effect.unit, p, effect.floor,
          detectable(effect, len(effects)), effect.id in seen]

@@ -5,6 +5,7 @@ gives their own, each with its tag: the capability or language that a change in 
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,11 +25,19 @@ from armillary.models.quiet import reason
 UNTAGGED = "prompts"
 """Tag of rows that come without one."""
 
-PIECE, LEAST_PIECE = 600, 100
-"""Characters of a piece of a user's text, and of the shortest that is kept: about 150 tokens, so that a page of
-plain text gives several pieces, and an interval can be made over them."""
+LEAST_TEXTS = 6
+"""Texts of a group from which a change of it can be told: with fewer, turned signs alone never give p below 0.05
+(2 in 2 ** 5)."""
 
-FIELDS = "prompt or messages, and if wanted answer, choices, tag and id"
+PIECE, LEAST_PIECE = 600, 100
+"""Characters of a piece of a file with too few paragraphs, and of the shortest that is kept: about 150 tokens."""
+
+REFUSING = ("I'm sorry", "I can't", "I cannot", "I won't")
+HELPING = ("Sure", "To", "Here", "The", "You")
+"""Beginnings of an answer that refuses and of one that helps, to requests in English: those that chat models use
+most, of one to three tokens, so that none is unlikely for its length alone."""
+
+FIELDS = "prompt or messages, and if wanted answer, choices, tag, id and refusal"
 _ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -54,10 +63,31 @@ class Prompt:
     choices: tuple[str, ...] | None = None
     """Answers between which the model is asked to decide, ``answer`` among them."""
 
+    refusal: bool = False
+    """A request in English, of which it is weighed how likely a refusal is at the beginning of the answer."""
+
     @property
     def request(self) -> str:
         """The last turn, for a reader."""
         return self.messages[-1]["content"] if self.messages else str(self.text)
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """What is scored by its likelihood as the beginning of the answer: the choices, refusals and then offers of
+        help, or the one answer; nothing where none of these is known."""
+        if self.choices is not None:
+            return self.choices
+        if self.refusal:
+            return REFUSING + HELPING
+        return () if self.answer is None else (self.answer,)
+
+    @property
+    def weighed(self) -> range:
+        """Places in ``expected`` whose share of the whole probability counts."""
+        if self.choices is not None:
+            place = self.choices.index(str(self.answer))
+            return range(place, place + 1)
+        return range(len(REFUSING) if self.refusal else 1)
 
 
 @dataclass(frozen=True)
@@ -68,6 +98,8 @@ class PlainText:
     """Its group: "German", "code"."""
 
     text: str
+    whole: bool = True
+    """False for a piece of a longer text: its neighbours tell much the same as it does."""
 
 
 def rendered(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
@@ -114,12 +146,37 @@ def _packaged(name: str) -> list[Mapping[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def read_texts(spec: Mapping[str, str]) -> list[PlainText]:
-    """Pieces of at most 600 characters of each file of plain text, under the name that the user gives it.
+def questions_of(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Those that are scored by likelihood, without writing."""
+    # Where there are choices the comparison with the wrong ones tells more than the answer's own likelihood.
+    chosen = any(prompt.choices is not None for prompt in prompts)
+    return [
+        prompt
+        for prompt in prompts
+        if prompt.refusal or (prompt.answer is not None and (prompt.choices is not None or not chosen))
+    ]
 
-    UsageError for a file without text; others as in ``files.read_text``.
+
+def text_tokens(texts: Sequence[PlainText]) -> int:
+    """About how many tokens a text has on average, before any tokenizer is there."""
+    # 3.5 characters a token: between English (4.3) and German (2.7) in a vocabulary of 50,000.
+    return max(1, round(sum(len(text.text) for text in texts) / (3.5 * max(1, len(texts)))))
+
+
+def read_texts(spec: Mapping[str, str]) -> list[PlainText]:
+    """The paragraphs of each file of plain text (blocks between blank lines), under the name that the user gives it.
+
+    Of a file with fewer than 6, pieces of at most 600 characters, which count as pieces of one text. UsageError for
+    a file without text; others as in ``files.read_text``.
     """
-    return [PlainText(name, piece) for name, path in spec.items() for piece in _pieces(read_text(path), path)]
+    return [text for name, path in spec.items() for text in _texts(name, read_text(path), path)]
+
+
+def _texts(name: str, text: str, path: str) -> list[PlainText]:
+    blocks = [block.strip("\n") for block in re.split(r"\n[^\S\n]*(?=\n)", text) if block.strip()]
+    if len(blocks) >= LEAST_TEXTS:
+        return [PlainText(name, block) for block in blocks]
+    return [PlainText(name, piece, whole=False) for piece in _pieces(text, path)]
 
 
 def _pieces(text: str, path: str) -> list[str]:
@@ -215,6 +272,11 @@ def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
     if choices is not None and answer not in choices:
         raise UsageError(f"{where} has the answer {answer!r}, which is not among its choices {listed_names(choices)}.")
     tag = _text(given.get("tag"), "tag", where) or UNTAGGED
+    refusal = given.get("refusal", False)
+    if not isinstance(refusal, bool) or (refusal and answer is not None):
+        raise UsageError(
+            f"{where} has refusal {refusal!r}; give true for a request without an answer, or leave it out."
+        )
     own_id = _text(given.get("id"), "id", where) or id
     return Prompt(
         id=own_id,
@@ -223,6 +285,7 @@ def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
         answer=answer if answer and answer.strip() else None,
         tag=tag,
         choices=choices,
+        refusal=refusal,
     )
 
 

@@ -25,7 +25,15 @@ from armillary.diff.page import Circumstances, page
 from armillary.diff.pair import Origin, Pair, origin_of
 from armillary.diff.phases import Phases
 from armillary.diff.plan import Sizes, plan
-from armillary.diff.prompts import evenly, packaged_prompts, packaged_texts, read_prompts, read_texts
+from armillary.diff.prompts import (
+    evenly,
+    packaged_prompts,
+    packaged_texts,
+    questions_of,
+    read_prompts,
+    read_texts,
+    text_tokens,
+)
 from armillary.diff.where.restoring import RESTORING
 from armillary.diff.where.weights import WEIGHTS
 from armillary.progress import counted
@@ -83,9 +91,7 @@ def begun(run: Run[DiffConfig]) -> tuple[Evidence, dict[str, str]]:
     config = run.settings
     prompts = packaged_prompts() if config.prompts is None else read_prompts(config.prompts)
     texts = read_texts(config.named_texts()) if config.texts else packaged_texts()
-    # Where there are choices the comparison with the wrong ones tells more than the answer's own likelihood.
-    choices = [prompt for prompt in prompts if prompt.choices is not None]
-    questions = choices or [prompt for prompt in prompts if prompt.answer is not None]
+    questions = questions_of(prompts)
     # They were not opened: see ``job``.
     origins = cast(dict[str, Origin], run.models)
     pair = Pair(origins.get("base"), origins["after"], config)
@@ -98,6 +104,7 @@ def begun(run: Run[DiffConfig]) -> tuple[Evidence, dict[str, str]]:
             layers=base.anatomy.num_layers,
             prompts=len(prompts),
             texts=len(texts),
+            text_tokens=text_tokens(texts),
             questions=len(questions),
             on_gpu=base.device.type != "cpu",
         )

@@ -43,7 +43,7 @@ def test_what_was_counted_has_no_chance_and_shares_are_told_in_points() -> None:
     counted = replace(LOST, value=Interval(estimate=3.0, low=3.0, high=3.0, n=21), unit="tensors")
     share = replace(WIDE, p=1e-9, unit="share of answers")
     effects = [counted, share]
-    first, second, _ = findings(effects, verdict(effects))
+    second, first, _ = findings(effects, verdict(effects))
     assert first.basis == "3.00 tensors, counted and not sampled"
     assert second.basis == "+30.0 [20.0, 40.0] points, corrected p below 0.001, noise floor 2.00"
 

@@ -145,7 +145,7 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sizes_fit_the_budget_and_grow_with_it() -> None:
     def sizes(budget: Any, parameters: int = 135_000_000) -> Any:
         config = replace(CONFIG, budget=budget, most_prompts=None, most_texts=None, answer_tokens=None)
-        return plan(config, parameters=parameters, layers=30, prompts=320, texts=60, questions=200)
+        return plan(config, parameters=parameters, layers=30, prompts=320, texts=176, text_tokens=30, questions=220)
 
     small, large = sizes("2m"), sizes("30m")
     assert small.phases <= small.budget and large.phases <= large.budget

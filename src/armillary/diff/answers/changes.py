@@ -117,6 +117,7 @@ def _effect(attribute: AnswerAttribute, values: AttributeValues, change: PairedC
         p=change.p,
         floor=change.floor,
         section="attributes",
+        finding=f"{attribute.name} {'more' if change.value.estimate > 0 else 'less'}",
     )
 
 
