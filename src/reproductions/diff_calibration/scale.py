@@ -50,7 +50,9 @@ class Scale:
     prompts: int = 32
     """That are answered, of all tags together, evenly; five times as many may be scored."""
 
-    texts: int = 24
+    texts: int = 176
+    """Packaged texts: all, as a text counts once and a group needs a dozen to be told."""
+
     answer_tokens: int = 16
 
     recipe: Recipe = field(default_factory=Recipe)
@@ -76,7 +78,6 @@ SCALES: dict[Preset, Scale] = {
         factors=(0.125, 0.25, 0.5, 1.0),
         budget="10m",
         prompts=200,
-        texts=60,
         recipe=Recipe(steps=400),
     ),
 }
