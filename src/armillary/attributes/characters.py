@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from functools import cache
 
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -25,6 +26,14 @@ def combining() -> re.Pattern[str]:
         else:
             ranges.append([code, code])
     return re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges) + "\U000e0100-\U000e01ef]")
+
+
+def script_of(text: str) -> str:
+    """The script of most of its letters, by the first word of their Unicode names: "LATIN"; "" without letters."""
+    if text.isascii():
+        return "LATIN"
+    names = Counter(unicodedata.name(letter, "").partition(" ")[0] for letter in filter(str.isalpha, text))
+    return max(names, key=lambda name: (names[name], name), default="")
 
 
 def unspaced(text: str) -> bool:

@@ -3,6 +3,7 @@
 The text is normalised (NFC, line ends to one newline, outer white space gone); places are told in the text as given.
 """
 
+import json
 import re
 import unicodedata
 from bisect import bisect_left
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from armillary.attributes.characters import combining, unspaced
+from armillary.attributes.characters import combining, script_of, unspaced
 from armillary.attributes.languages import language_of
 from armillary.attributes.sentences import sentence_spans
 from armillary.attributes.syllables import syllables_of
@@ -36,7 +37,11 @@ _PATTERNS = {
     "whitespace": re.compile(r"\S+"),
     "ifeval": re.compile(r"\w+"),
 }
+_FENCED = re.compile(r"^[^\S\n]*```[^\n]*\n(?:.*?\n)??[^\S\n]*```[^\S\n]*$", re.DOTALL | re.MULTILINE)
+_ONE_FENCE = re.compile(r"```[^\n`]*\n(.*)\n[^\S\n]*```", re.DOTALL)
+NOT_JSON = object()
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
+_NOT_LINE_END = re.compile(r"[^\n]")
 _SPACE = re.compile(r"\s+")
 _CURLY = str.maketrans("\u2019\u2010\u2011", "'--")
 
@@ -69,6 +74,8 @@ class TextStats:
         self.text = self._whole.strip()
         self.is_empty = not self.text
         self._places: dict[str, list[Pair]] = {}
+        self.shared: dict[object, object] = {}
+        """What several kinds read off the text and only they understand."""
 
     @cached_property
     def is_ascii(self) -> bool:
@@ -123,6 +130,11 @@ class TextStats:
         return None if detected == "English" else detected
 
     @cached_property
+    def script(self) -> str:
+        """The script of most of its letters; see ``characters.script_of``."""
+        return script_of(self.text)
+
+    @cached_property
     def _pattern(self) -> re.Pattern[str]:
         if self._mode == "plain" and not self.is_ascii and combining().search(self.text):
             return _marked_words()
@@ -147,6 +159,10 @@ class TextStats:
         """Sentences that hold a letter or a digit; see ``sentences.sentence_spans``."""
         return sentence_spans(self.text)
 
+    def words_of(self, phrase: str) -> list[str]:
+        """The folded words of another text, found as those of this one are."""
+        return TextStats(phrase, words=self._mode, tokenizer=self._tokenizer).folded
+
     def words_within(self, pair: Pair) -> range:
         """Places of the words that begin within these characters."""
         starts = self._word_starts
@@ -161,6 +177,35 @@ class TextStats:
         """Words of each sentence."""
         return [len(self.words_within(pair)) for pair in self.sentences]
 
+    # Forms
+
+    @cached_property
+    def unfenced(self) -> str:
+        """The text with what stands in fenced code made blanks: places stay, and lines of code are no headings."""
+        return _FENCED.sub(_blanked, self.text) if "```" in self.text else self.text
+
+    @cached_property
+    def fences(self) -> list[Pair]:
+        """Where fenced blocks of code stand."""
+        return [match.span() for match in _FENCED.finditer(self.text)] if "```" in self.text else []
+
+    @cached_property
+    def json(self) -> object:
+        """What the text is as JSON (one fence around it is taken off; control characters pass); else ``NOT_JSON``."""
+        fenced = _ONE_FENCE.fullmatch(self.text)
+        body = fenced[1] if fenced else self.text
+        if not body.strip() or body.strip()[0] not in '{["-0123456789tfnIN':
+            return NOT_JSON
+        try:
+            return json.loads(body, strict=False)
+        except (ValueError, RecursionError):
+            return NOT_JSON
+
+    @property
+    def is_document(self) -> bool:
+        """Whether the text is an object or a list of JSON, of which words and lines are no prose."""
+        return isinstance(self.json, dict | list)
+
     # Characters
 
     @cached_property
@@ -169,9 +214,9 @@ class TextStats:
         return Counter(self.text.lower() if self.is_ascii else self.text.casefold())
 
     @cached_property
-    def letters(self) -> str:
-        """The letters, in order, as written."""
-        return "".join(filter(str.isalpha, self.text))
+    def letters(self) -> int:
+        """How many letters there are."""
+        return sum(count for sign, count in self.characters.items() if sign.isalpha())
 
     @cached_property
     def syllables(self) -> int:
@@ -183,7 +228,7 @@ class TextStats:
     def find(self, keyword: str) -> list[Pair]:
         """Where the keyword stands as whole words, without regard to case, its words apart by any white space."""
         if keyword not in self._places:
-            self._places[keyword] = self._found(keyword)
+            self._places[keyword] = self._matches(keyword)
         return self._places[keyword]
 
     def count(self, keyword: str) -> int:
@@ -192,7 +237,7 @@ class TextStats:
             return self.counts[keyword.lower()]
         return len(self.find(keyword))
 
-    def _found(self, keyword: str) -> list[Pair]:
+    def _matches(self, keyword: str) -> list[Pair]:
         keyword = unicodedata.normalize("NFC", keyword).strip()
         parts = TextStats(keyword, words=self._mode, tokenizer=self._tokenizer)
         pieces = _SPACE.split(keyword)
@@ -233,6 +278,10 @@ class TextStats:
 def fold(word: str) -> str:
     """The word without regard to case and to the form of apostrophes and hyphens."""
     return unicodedata.normalize("NFC", word.casefold()).translate(_CURLY)
+
+
+def _blanked(match: re.Match[str]) -> str:
+    return _NOT_LINE_END.sub(" ", match[0])
 
 
 def _composed(cluster: str) -> str:
