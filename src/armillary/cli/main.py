@@ -17,7 +17,7 @@ COMMANDS = (
     Command("modeldiff", "Find the inputs on which two models disagree, and by how much.", "modeldiff"),
     Command("bricks", "Find, split, route, merge, edit and grow a model's functional parts.", "bricks"),
     Command("vector-icl", "Let a language model learn in context from your vectors, and predict.", "vector_icl"),
-    Command("train", "Train image-text models: a connector, or a tuning meant to forget less.", "train"),
+    Command("train", "Tune a language model on rows of text; train image-text models.", "train"),
     Command("reproduce", "Run a paper's claims at a preset and judge each.", "reproduce"),
     Command("models", "List the packaged models, or fetch one.", "models"),
     Command("data", "List the image and text data, or fetch the emoji images.", "data"),

@@ -15,12 +15,11 @@ from typing import Any, TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
-from armillary.data.tables import TABLES, listed_names, read_table
+from armillary.data.rows import list_of, read_rows, text_of, turns_of
+from armillary.data.tables import listed_names
 from armillary.errors import UsageError
-from armillary.extras import optional
-from armillary.files import json_rows, read_text
+from armillary.files import read_text
 from armillary.models.prompts import templated
-from armillary.models.quiet import reason
 
 UNTAGGED = "prompts"
 """Tag of rows that come without one."""
@@ -38,7 +37,8 @@ HELPING = ("Sure", "To", "Here", "The", "You")
 most, of one to three tokens, so that none is unlikely for its length alone."""
 
 FIELDS = "prompt or messages, and if wanted answer, choices, tag, id and refusal"
-_ROLES = ("system", "user", "assistant", "tool")
+COLUMNS = ("id", "prompt", "messages", "answer", "choices", "tag")
+"""Names of a table's columns; others are left unread, and so is refusal, which is true or false and no text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +201,7 @@ def read_prompts(source: str) -> list[Prompt]:
     of ``Prompt`` are left unread; a last turn of the assistant's is the answer. UsageError naming the row for one
     without a request, with an empty one, or whose answer is not among its choices; and for a source without rows.
     """
-    rows = _rows(source)
-    if not rows:
-        raise UsageError(f"{source} has no rows; give at least one with {FIELDS}.")
+    rows = read_rows(source, COLUMNS, FIELDS)
     stem = Path(source).stem
     prompts = [_prompt(row, where, f"{stem}-{number}") for number, (where, row) in enumerate(rows, 1)]
     ids = [prompt.id for prompt in prompts]
@@ -213,55 +211,19 @@ def read_prompts(source: str) -> list[Prompt]:
     return prompts
 
 
-def _rows(source: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """Each row with its place in words."""
-    path = Path(source)
-    ending = path.suffix.lower()
-    if ending in TABLES:
-        table = read_table(path)
-        names = [name for name in ("id", "prompt", "messages", "answer", "choices", "tag") if name in table.columns]
-        columns = [table.column(name) for name in names]
-        cells = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if names else []
-        if not names and table.rows:
-            raise UsageError(f"{path} has the columns {listed_names(table.columns)}; it needs {FIELDS}.")
-        # An empty cell is none, but in a row without any request it is the prompt that is empty.
-        return [
-            (f"row {number} of {path}", {name: cell for name, cell in row.items() if cell.strip()} or {"prompt": ""})
-            for number, row in enumerate(cells, 1)
-        ]
-    if ending == ".parquet":
-        if not path.is_file():
-            raise UsageError(f"{path} could not be read: there is no file of that name.")
-        parquet = optional("pyarrow.parquet", "trl", "pyarrow")
-        try:
-            table_rows = parquet.read_table(str(path)).to_pylist()
-        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-            raise UsageError(f"{path} is no parquet file that can be read ({reason(error)}).") from error
-        return [(f"row {number} of {path}", row) for number, row in enumerate(table_rows, 1)]
-    if path.exists() or ending in (".jsonl", ".json", ".ndjson"):
-        return json_rows(path, FIELDS)
-    if source.count("/") == 1 and not ending:
-        name, _, split = source.partition(":")
-        datasets = optional("datasets", "trl")
-        try:
-            data_set = datasets.load_dataset(name, split=split or "train")
-        except Exception as error:  # whatever the package raises without network, for no such set, or no such split
-            raise UsageError(f"the data set {source} could not be loaded ({reason(error)}).") from error
-        return [(f"row {number} of {source}", row) for number, row in enumerate(data_set, 1)]
-    raise UsageError(f"{source} is no file and no data set; give a JSONL, CSV or parquet file, or owner/name.")
-
-
 def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
     """The prompt of a row. UsageError, which says ``where``, for one that can't be asked."""
     given = {name: value for name, value in row.items() if value is not None}
+    if not given:  # a row of empty cells, of which each is none
+        raise UsageError(f"{where} has an empty prompt; give a request.")
     if ("prompt" in given) == ("messages" in given):
         both = "both prompt and messages" if "prompt" in given else f"the fields {listed_names(list(row))}"
         raise UsageError(f"{where} has {both}; give {FIELDS}.")
-    text, messages, answer = None, None, _text(given.get("answer"), "answer", where)
+    text, messages, answer = None, None, text_of(given.get("answer"), "answer", where)
     if "prompt" in given:
-        text = _text(given["prompt"], "prompt", where)
+        text = text_of(given["prompt"], "prompt", where)
     else:
-        messages = _messages(given["messages"], where)
+        messages = turns_of(given["messages"], where)
         if messages[-1]["role"] == "assistant":
             answer = messages.pop()["content"] if answer is None else answer
         if not messages:
@@ -271,13 +233,13 @@ def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
     choices = _choices(given["choices"], where) if "choices" in given else None
     if choices is not None and answer not in choices:
         raise UsageError(f"{where} has the answer {answer!r}, which is not among its choices {listed_names(choices)}.")
-    tag = _text(given.get("tag"), "tag", where) or UNTAGGED
+    tag = text_of(given.get("tag"), "tag", where) or UNTAGGED
     refusal = given.get("refusal", False)
     if not isinstance(refusal, bool) or (refusal and answer is not None):
         raise UsageError(
             f"{where} has refusal {refusal!r}; give true for a request without an answer, or leave it out."
         )
-    own_id = _text(given.get("id"), "id", where) or id
+    own_id = text_of(given.get("id"), "id", where) or id
     return Prompt(
         id=own_id,
         text=text,
@@ -289,37 +251,8 @@ def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
     )
 
 
-def _text(value: Any, name: str, where: str) -> str | None:
-    """A text; numbers are written out."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    raise UsageError(f"{where} has a {name} of type {type(value).__name__}; give text.")
-
-
-def _messages(value: Any, where: str) -> list[dict[str, str]]:
-    turns = _list(value, "messages", where)
-    for turn in turns:
-        if not isinstance(turn, Mapping) or not isinstance(turn.get("content"), str) or turn.get("role") not in _ROLES:
-            raise UsageError(f"{where} has a turn {str(turn)[:60]!r}; give role ({', '.join(_ROLES)}) and content.")
-    return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
-
-
 def _choices(value: Any, where: str) -> tuple[str, ...]:
-    choices = tuple(_text(choice, "choice", where) or "" for choice in _list(value, "choices", where))
+    choices = tuple(text_of(choice, "choice", where) or "" for choice in list_of(value, "choices", where))
     if len(set(choices)) < max(2, len(choices)) or not all(choice.strip() for choice in choices):
         raise UsageError(f"{where} has the choices {listed_names(choices)}; give two or more that differ.")
     return choices
-
-
-def _list(value: Any, name: str, where: str) -> list[Any]:
-    """A list, or the text of one in JSON, as a cell of a table holds it."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise UsageError(f"{where} has {name} that are no list in JSON: {value[:60]!r}.") from None
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise UsageError(f"{where} has {name} that are no list: {str(value)[:60]!r}.")
-    return list(value)

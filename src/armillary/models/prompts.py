@@ -119,15 +119,19 @@ def chat_text(loaded: LoadedModel, request: str) -> str:
     return templated(loaded.tokenizer, [{"role": "user", "content": request}], loaded.name)
 
 
-def templated(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], name: str) -> str:
+def templated(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], name: str, *, answered: bool = False
+) -> str:
     """Turns of a conversation in the tokenizer's chat template, up to where the model answers.
 
-    ``name`` says in messages whose template it is; errors as in ``chat_text``.
+    ``answered`` where the last turn is the model's own: nothing follows it. ``name`` says in messages whose template
+    it is; errors as in ``chat_text``.
     """
     if not tokenizer.chat_template:
         raise ModelError(f"{name} has no chat template; leave chat_template off.")
     try:
-        return str(tokenizer.apply_chat_template(list(map(dict, turns)), add_generation_prompt=True, tokenize=False))
+        plain = list(map(dict, turns))
+        return str(tokenizer.apply_chat_template(plain, add_generation_prompt=not answered, tokenize=False))
     except Exception as error:  # whatever the template's own code raises
         raise ModelError(f"the chat template of {name} fails ({reason(error)}); leave chat_template off.") from error
 
