@@ -301,5 +301,29 @@ VECTOR_ICL = MethodCard(
     ),
 )
 
+ULTRAGEN = MethodCard(
+    name="ultragen",
+    title="Text under tens of attributes at once",
+    paper=(
+        "UltraGen: Extremely Fine-grained Controllable Generation via Attribute Reconstruction and Global Preference "
+        "Optimization"
+    ),
+    authors="Yun et al., 2025",
+    arxiv="2502.12375",
+    claim=(
+        "A language model tuned to reconstruct texts from about 45 of their own attributes, and then to prefer what "
+        "satisfies combinations that no text had, satisfies more of them, wherever in the prompt they stand."
+    ),
+    finding="Not judged yet.",
+    evidence=(),
+    commands=(
+        "armillary ultragen derive texts.jsonl",
+        "armillary ultragen check answers.jsonl",
+        "armillary ultragen build texts.jsonl",
+        "armillary ultragen train armillary-runs/ultragen-build-texts smollm2-135m-instruct",
+        "armillary reproduce ultragen --preset laptop",
+    ),
+)
+
 CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS, MDGD, COMMIT, VECTOR_ICL)
 """Every method, in the order in which the tables show them."""
