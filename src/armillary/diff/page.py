@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from armillary.data.sources import DataSource
+from armillary.diff.calibration import calibration, card_table
 from armillary.diff.effect import Described, Effect, Line, verdict
 from armillary.numerics.permutation import holm
 from armillary.records.sections import Cell, Finding, Section, Table
@@ -40,6 +41,9 @@ class Circumstances:
 
     rendered: Sequence[str] = ()
     """The first prompts as the models read them, template and all."""
+
+    instruments: Sequence[str] = ()
+    """Names of those that were run: of each the page tells how it did on known changes, or that nobody knows."""
 
 
 def page(
@@ -155,6 +159,8 @@ def how_sure(effects: Sequence[Effect], lines: Sequence[Line], circumstances: Ci
             "floor; it tells the first seven. Seen from: the change that would be in it in about 8 of 10 such runs.",
         )
     ]
+    if circumstances.instruments:
+        tables.append(card_table(calibration(), circumstances.instruments))
     if circumstances.left_out:
         rows = [[what, why] for what, why in circumstances.left_out.items()]
         tables.append(Table(title="What was not run", columns=["what", "why"], rows=rows))

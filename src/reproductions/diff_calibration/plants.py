@@ -50,13 +50,16 @@ class Plant:
 UNCHANGED = ("identity", "neurons permuted")
 """Kinds that compute what the base computes: whatever a page says of these is a false alarm."""
 
+SAVED = "saved in bfloat16"
+"""A kind that computes the same where base's numbers have no more digits than that."""
+
 
 def plants(noise: Sequence[float], scales: Sequence[float]) -> list[Plant]:
     """Every plant in the order of the page: nothing, the weights alone, then what was learned."""
     return [
         Plant(kind="identity"),
         Plant(kind="neurons permuted"),
-        Plant(kind="saved in bfloat16"),
+        Plant(kind=SAVED),
         *(Plant(kind="noise", size=size, unit="of a matrix's rms") for size in noise),
         *(Plant(kind="rounded", size=bits, unit="bits") for bits in (8, 4)),
         Plant(kind="layer removed"),
