@@ -34,9 +34,10 @@ def diff(
     """What changed from ``base`` to ``after``, and how sure that is: ``print(armillary.diff("a", "b"))``.
 
     A model is a name (folder, hub id, packaged, .gguf) or ready: what ``load`` gives, or (model, tokenizer). One name
-    alone is an adapter. ``prompts`` are a file's name, or texts and rows with the fields of such a file; ``texts`` are
-    files by name; ``settings`` the other fields of ``DiffConfig`` (``budget="10m"``). With ``out`` the run leaves its
-    record and page there, and goes on there if it was stopped; else nothing is left on disk.
+    alone is an adapter; after a ready base, its folder is one on that. ``prompts`` are a file's name, or texts and
+    rows with the fields of such a file; ``texts`` are files by name; ``settings`` the other fields of ``DiffConfig``
+    (``budget="10m"``). With ``out`` the run leaves its record and page there, and goes on there if it was stopped;
+    else nothing is left on disk.
 
     Raises:
         ArmillaryError: as ``compare``; UsageError for an unknown setting.
