@@ -1,3 +1,6 @@
 from .attribute import Attribute as Attribute, AttributeKind as AttributeKind, Span as Span, Verdict as Verdict
+from .attribute_set import AttributeSet as AttributeSet, SetReport as SetReport
+from .candidates import CorpusWords as CorpusWords
+from .conflicts import Conflict as Conflict, repaired as repaired
 from .kinds.catalogue import Catalogue as Catalogue, CatalogueSettings as CatalogueSettings
 from .text_stats import TextStats as TextStats

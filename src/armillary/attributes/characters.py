@@ -29,11 +29,14 @@ def combining() -> re.Pattern[str]:
 
 
 def script_of(text: str) -> str:
-    """The script of most of its letters, by the first word of their Unicode names: "LATIN"; "" without letters."""
+    """The script of more than half its letters, by the first word of their Unicode names: "LATIN"; "" if of none."""
     if text.isascii():
         return "LATIN"
-    names = Counter(unicodedata.name(letter, "").partition(" ")[0] for letter in filter(str.isalpha, text))
-    return max(names, key=lambda name: (names[name], name), default="")
+    letters = [letter for letter in text if letter.isalpha()]
+    names = Counter(unicodedata.name(letter, "").partition(" ")[0] for letter in letters)
+    # Japanese is written in three scripts, one of which is that of Chinese.
+    names["CJK"] += names.pop("HIRAGANA", 0) + names.pop("KATAKANA", 0)
+    return next((name for name, count in names.items() if count * 2 > len(letters)), "")
 
 
 def unspaced(text: str) -> bool:

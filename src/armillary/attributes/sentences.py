@@ -13,7 +13,7 @@ NUMBERED = frozenset({"no", "nos", "nr", "fig", "figs", "eq", "vol", "vols", "ch
 """Words that are short for something numbered: a full stop behind them ends no sentence if a digit follows."""
 
 _END = re.compile(
-    r"(?P<mark>[.!?\u2026\u061f\u0964\u0965]+)[\"'\u201d\u2019\u00bb)\]*_]*\s+|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09\u201d]*\s*|\n"
+    r"(?P<mark>[.!?\u2026\u061f\u0964\u0965]+)[\"'\u201d\u2019\u00bb)\]*_]*\s+|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09\u201d]*\s*|\n\s*"
 )
 _LAST_WORD = re.compile(r"[^\W\d_][\w.]*\Z|\d+\Z")
 _INITIALS = re.compile(r"[^\W\d_](?:\.[^\W\d_])*\Z")
@@ -50,7 +50,7 @@ def _ends(text: str, match: re.Match[str]) -> bool:
     if "\n" in match[0]:
         gap = match[0][match[0].index("\n") :]
         line = text.rfind("\n", 0, match.start() + match[0].index("\n")) + 1
-        if gap.count("\n") > 1 or text[match.end() - 1 : match.end() + 1] == "\n\n":
+        if gap.count("\n") > 1:
             return True
         if _BLOCK_LINE.match(text, line) or _BLOCK_LINE.match(text, text.rfind("\n", 0, match.end()) + 1):
             return True

@@ -37,6 +37,8 @@ def _is_cased(case: str, stats: TextStats) -> bool:
 
 
 def _casing(stats: TextStats, draw: random.Random) -> Iterable[Params]:
+    if stats.is_document:
+        return
     case = next((case for case in ("upper", "lower", "title_headings") if _is_cased(case, stats)), None)
     if case is not None:
         yield {"case": case}

@@ -3,7 +3,7 @@
 import hashlib
 import random
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -89,16 +89,20 @@ class Catalogue:
         if stats.is_empty:
             warnings.warn("the text is blank: nothing can be derived from it.", stacklevel=2)
             return []
+        derived = []
+        for attribute in self.proposed(stats, seed, kinds):
+            if self.kinds[attribute.kind].check(attribute, stats).satisfied:
+                derived.append(attribute)
+            else:
+                warnings.warn(f"left out, since its own text has it not: {attribute.text}", stacklevel=2)
+        return derived
+
+    def proposed(self, stats: TextStats, seed: int = 0, kinds: Collection[str] | None = None) -> Iterator[Attribute]:
+        """What the kinds say of the text, not yet checked on it."""
         chosen = self.kinds.values() if kinds is None else [self.kind(name) for name in kinds]
         origin = hashlib.blake2b(stats.given.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        derived = []
         for kind in chosen:
-            for attribute in kind.derive(stats, random.Random(f"{seed} {kind.id} {origin}")):
-                if kind.check(attribute, stats).satisfied:
-                    derived.append(attribute)
-                else:
-                    warnings.warn(f"left out, since its own text has it not: {attribute.text}", stacklevel=2)
-        return derived
+            yield from kind.derive(stats, random.Random(f"{seed} {kind.id} {origin}"))
 
     def check(self, attribute: Attribute, response: str | TextStats) -> Verdict:
         """Whether the response has the attribute; None where only a judge can say. UsageError for an unknown kind."""

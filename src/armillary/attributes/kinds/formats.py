@@ -187,6 +187,8 @@ def _marked_sections(stats: TextStats, label: str) -> list[tuple[int, Pair]]:
 
 
 def _sections(stats: TextStats, draw: random.Random) -> Iterable[Params]:
+    if stats.is_document:
+        return
     labels = dict.fromkeys(match[1].casefold() for match in SECTION.finditer(stats.unfenced))
     for label in labels:
         numbers = [number for number, _ in _marked_sections(stats, label)]

@@ -1,12 +1,15 @@
 """Lengths: of the text, its sentences and its paragraphs (catalogue 1 to 7)."""
 
 import random
+import re
 from collections.abc import Iterable
 
 from armillary.attributes.attribute import AttributeKind, Verdict
 from armillary.attributes.kinds.verdicts import around, bounded, counted, text_of, whole_of
 from armillary.attributes.text_stats import TextStats
 from armillary.attributes.wording import NUMBER, TEXT, Params, Wording, whole
+
+_HAS_WORD = re.compile(r"[^\W_]")
 
 # UltraGen's released code sorts words into hundreds and sentences into tens.
 WORD_BIN, SENTENCE_BIN = 100, 10
@@ -50,6 +53,12 @@ def _check_sentences(params: Params, stats: TextStats) -> Verdict:
     if "k" in params:
         params = {"lo": params["k"], "hi": params["k"]}
     return bounded(count, params, counted(count, "sentence"))
+
+
+def _paragraphs(stats: TextStats, draw: random.Random) -> Iterable[Params]:
+    # A row of stars between blank lines is a paragraph by the rule, but none that a writer would count.
+    if all(_HAS_WORD.search(stats.text, *pair) for pair in stats.paragraphs):
+        yield {"k": len(stats.paragraphs)}
 
 
 def _check_paragraphs(params: Params, stats: TextStats) -> Verdict:
@@ -152,7 +161,7 @@ KINDS = (
             "Write exactly {k}, with the separator {separator} between paragraphs.",
             k=whole(1, "paragraph", "paragraphs"), separator=TEXT,
         ),
-        derived=lambda stats, draw: [{"k": len(stats.paragraphs)}],
+        derived=_paragraphs,
         checked=_check_paragraphs,
     ),
     AttributeKind(
