@@ -34,17 +34,17 @@ class NullSizes:
     pages: int = 72
     """As many without a line as the exact interval of their share needs to end at 0.05."""
 
-    tags: int = 3
+    tags: int = 2
     """Kinds of questions, and of texts, drawn for each page."""
 
-    questions: int = 10
+    questions: int = 8
     """Of each kind; the same test as on a large page, over fewer of them."""
 
-    prompts: int = 10
+    prompts: int = 6
     """Of the questions, that are answered."""
 
-    answer_tokens: int = 8
-    texts: int = 12
+    answer_tokens: int = 6
+    texts: int = 8
     """Of each kind."""
 
     dtype: str = "bfloat16"
@@ -62,7 +62,7 @@ class Scale:
     noise: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
     """Standard deviation of the noise, as a share of each matrix's own."""
 
-    factors: tuple[float, ...] = (0.25, 0.5, 1.0)
+    factors: tuple[float, ...] = (0.25, 1.0)
     """By which the adapter of each tune is multiplied: one training gives several sizes."""
 
     nulls: NullSizes = field(default_factory=NullSizes)
@@ -75,11 +75,11 @@ class Scale:
     """Of the packaged prompts, beside the messages that one tune learns to sort: enough of few kinds, so that each
     can be told."""
 
-    prompts: int = 32
-    """That are answered, of all tags together, evenly; five times as many may be scored."""
+    prompts: int = 24
+    """That are answered, of all tags together, evenly; seven times as many may be scored."""
 
-    texts: int = 176
-    """Packaged texts: all, as a text counts once and a group needs a dozen to be told."""
+    texts: int = 96
+    """Packaged texts: a dozen of each group, as a text counts once and of fewer hardly any change could be told."""
 
     answer_tokens: int = 16
 
