@@ -95,7 +95,7 @@ SCALES: dict[Preset, Scale] = {
         factors=(1.0,),
         nulls=NullSizes(pages=2, tags=2, questions=4, prompts=4, answer_tokens=2, texts=6, exchanges=1),
         prompts=8,
-        texts=8,
+        texts=48,
         answer_tokens=4,
         recipe=Recipe(steps=2, batch=2),
     ),
