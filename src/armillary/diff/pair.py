@@ -133,6 +133,12 @@ class Pair:
         self._open = (side, load(origin.name, **self._opening.opening()))
         return self._open[1]
 
+    def __enter__(self) -> "Pair":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
+
     def free(self) -> None:
         """Let go of what is open; a model that was given open stays its owner's, without the adapter."""
         if self._open is None and self._switched is None:

@@ -68,7 +68,7 @@ def measured(config: DiffConfig, origins: Mapping[str, Origin], parts: Parts) ->
     steps: list[tuple[str, Needs | None]] = [("files", "files"), ("base", None), ("after", None), ("blocks", "blocks")]
     steps += [("base again", None)] if evidence.sizes.base_again else []
     phases = Phases(evidence)
-    with counted("Diff", len(steps) + 1) as bar:
+    with evidence.pair, counted("Diff", len(steps) + 1) as bar:
         for name, needs in steps:
             with measuring.timed(name):
                 if needs is not None:
