@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from typing import cast
 
@@ -49,15 +50,14 @@ def repaired(attributes: Sequence[Attribute]) -> tuple[Attribute, ...]:
     Priorities: format, structure, position, content, style. The same list gives the same result.
     """
     kinds = Catalogue.default().kinds
+    if not conflicts(attributes):
+        return tuple(attributes)
     rank = {name: PRIORITIES.index(kind.priority) for name, kind in kinds.items()}
-    kept = list(attributes)
-    while pairs := conflicts(kept):
-        # The one of lowest priority goes first: it may be in the way of several.
-        places = {id(attribute): at for at, attribute in enumerate(kept)}
-        losers = [max((pair.a, pair.b), key=lambda each: (rank[each.kind], places[id(each)])) for pair in pairs]
-        loser = max(losers, key=lambda each: (rank[each.kind], places[id(each)]))
-        del kept[places[id(loser)]]
-    return tuple(kept)
+    kept: list[int] = []
+    for at in sorted(range(len(attributes)), key=lambda at: (rank.get(attributes[at].kind, 0), at)):
+        if not conflicts([attributes[other] for other in (*kept, at)]):
+            kept.append(at)
+    return tuple(attributes[at] for at in sorted(kept))
 
 
 Clashes = Iterator[tuple[Attribute, Attribute, str]]
@@ -67,6 +67,13 @@ def _of(hard: Iterable[Attribute], *kinds: str) -> list[Attribute]:
     return [attribute for attribute in hard if attribute.kind in kinds]
 
 
+# Every rule asks for the words of the same few phrases.
+@lru_cache(maxsize=4096)
+def _words(phrase: str) -> tuple[str, ...]:
+    return tuple(TextStats(phrase).folded)
+
+
+@lru_cache(maxsize=4096)
 def _key(keyword: str) -> str:
     stats = TextStats(keyword)
     return " ".join(stats.folded) if stats.words == keyword.split() else " ".join(keyword.casefold().split())
@@ -219,7 +226,7 @@ def _index_beyond_the_end(hard: Sequence[Attribute]) -> Clashes:
     ):
         for count, (_, most) in _bounds_of(hard, whole):
             for attribute in _of(hard, *kinds):
-                if _number(attribute, "i", 0) > most:
+                if attribute is not count and _number(attribute, "i", 0) > most:
                     yield count, attribute, f"there are not so many {whole}"
 
 
@@ -229,7 +236,7 @@ def _too_many_words(hard: Sequence[Attribute]) -> Clashes:
     weight: dict[int, float] = {}
     for attribute in hard:
         times = int(_related(attribute)[0]) if attribute.kind == "keyword_count" else 1
-        words = {word for phrase in required(attribute) for word in TextStats(phrase).folded}
+        words = {word for phrase in required(attribute) for word in _words(phrase)}
         for word in words:
             needs[word] = max(needs[word], times)
         if words:
@@ -242,20 +249,19 @@ def _too_many_words(hard: Sequence[Attribute]) -> Clashes:
 
 def _excluded_but_needed(hard: Sequence[Attribute]) -> Clashes:
     needed = [
-        (attribute, {stem(word) for phrase in required(attribute) for word in TextStats(phrase).folded})
-        for attribute in hard
+        (attribute, {stem(word) for phrase in required(attribute) for word in _words(phrase)}) for attribute in hard
     ]
     needed = [(attribute, stems) for attribute, stems in needed if stems]
     for forbidding in _of(hard, "keyword_exclude"):
         for word in _texts(forbidding, "words"):
-            own = {stem(part) for part in TextStats(word).folded}
+            own = {stem(part) for part in _words(word)}
             for attribute, stems in needed:
                 if len(own) == 1 and own <= stems:
                     yield forbidding, attribute, f'"{word}" is excluded and needed'
     for person in _of(hard, "person"):
         if person.params["use"] == "none":
             for attribute in hard:
-                words = {word for phrase in required(attribute) for word in TextStats(phrase).folded}
+                words = {word for phrase in required(attribute) for word in _words(phrase)}
                 if both := sorted(words & PRONOUNS[str(person.params["person"])]):
                     yield person, attribute, f'"{both[0]}" is excluded and needed'
 
@@ -303,14 +309,14 @@ def _form(hard: Sequence[Attribute]) -> Clashes:
 
 
 def _ends(hard: Sequence[Attribute]) -> Clashes:
-    starts: list[tuple[Attribute, list[str]]] = []
+    starts: list[tuple[Attribute, tuple[str, ...]]] = []
     for attribute in hard:
         if attribute.kind in ("starts_with", "repeat_prompt"):
             text = attribute.params["phrase" if attribute.kind == "starts_with" else "prompt"]
-            starts.append((attribute, TextStats(str(text)).folded))
+            starts.append((attribute, _words(str(text))))
         elif attribute.kind == "paragraph_starts" and attribute.params["i"] == 1:
-            starts.append((attribute, TextStats(str(attribute.params["w"])).folded))
-    ends = [(each, TextStats(str(each.params["phrase"])).folded[::-1]) for each in _of(hard, "ends_with")]
+            starts.append((attribute, _words(str(attribute.params["w"]))))
+    ends = [(each, _words(str(each.params["phrase"]))[::-1]) for each in _of(hard, "ends_with")]
     for where, entries in (("starts", starts), ("ends", ends)):
         for (first, words), (second, others) in combinations(entries, 2):
             if any(one != other for one, other in zip(words, others, strict=False)):

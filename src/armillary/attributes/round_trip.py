@@ -60,7 +60,9 @@ def round_trip(texts: Iterable[str], catalogue: Catalogue | None = None, seed: i
         count += 1
         attributes = list(known.proposed(stats, seed))
         derived.update(attribute.kind for attribute in attributes)
-        unmet += [(text, each) for each in attributes if not known.check(each, known.stats(text)).satisfied]
+        # Analysed anew, so that nothing which deriving kept can make a check right.
+        anew = known.stats(text)
+        unmet += [(text, each) for each in attributes if not known.check(each, anew).satisfied]
         misread += [each for each in attributes if known.parse(known.render(each)) != each]
         conflicting += conflicts(attributes)
     return RoundTrip(

@@ -66,7 +66,10 @@ def _ends(text: str, match: re.Match[str]) -> bool:
     last = word[0].casefold()
     if last.isdigit():
         # "1. First" at the start of a line numbers it.
-        return bool(text[text.rfind("\n", 0, here) + 1 : word.start()].strip())
+        before = word.start()
+        while before and text[before - 1] in " \t":
+            before -= 1
+        return before > 0 and text[before - 1] != "\n"
     if _INITIALS.fullmatch(word[0]) and last != "i":
         return False
     return last not in ABBREVIATIONS and not (last in NUMBERED and follows.isdigit())

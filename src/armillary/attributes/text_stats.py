@@ -126,8 +126,12 @@ class TextStats:
     @cached_property
     def foreign(self) -> str | None:
         """The language it is clearly written in, if that is not English and the caller named none."""
-        detected = language_of(self.text) if self.language is None else None
-        return None if detected == "English" else detected
+        return self.detected if self.language is None and self.detected != "English" else None
+
+    @cached_property
+    def detected(self) -> str | None:
+        """The language that the rule of ``languages.language_of`` sees."""
+        return language_of(self.text)
 
     @cached_property
     def script(self) -> str:

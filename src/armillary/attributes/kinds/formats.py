@@ -17,14 +17,13 @@ BULLET = re.compile(rf"^{_RULE}[^\S\n]*[-*+\u2022][^\S\n]+(?=[^\n]*[^\W_])[^\n]+
 NUMBERED = re.compile(r"^[^\S\n]*(\d{1,4})[.)][^\S\n]+(?=[^\n]*[^\W_])[^\n]+", re.MULTILINE)
 HEADING = re.compile(r"^[^\S\n]{0,3}(#{1,6})[^\S\n]+(?=[^\n]*[^\W_])[^\n]+", re.MULTILINE)
 TITLE = re.compile(r"<<[^<>\n]*[^<>\s][^<>\n]*>>")
-HIGHLIGHT = re.compile(r"(?<![\w*\\])(\*{1,3})(?![\s*])(?:[^\n]*?[^\s*])\1(?![\w*])")
+HIGHLIGHT = re.compile(
+    r"(?<![\w*\\])(?:\*{2,3}(?![\s*])(?:[^*\n]|\*(?!\*))+?(?<!\s)\*{2,3}|\*(?![\s*])[^*\n]+(?<!\s)\*)(?![\w*])"
+)
 """Text between one to three stars on either side: bold with something slanted within is one."""
 
-TABLE = re.compile(
-    r"^[^\S\n]*\|?[^\n|]*\|[^\n]*\n[^\S\n]*\|?[^\S\n]*:?-{2,}:?[^\S\n]*(?:\|[^\S\n]*:?-{2,}:?[^\S\n]*)*\|?[^\S\n]*$",
-    re.MULTILINE,
-)
-"""A row with a bar, and under it a row of dashes."""
+TABLE = re.compile(r"^[^\n|]*\|[^\n]*\n(?=[^\n]*-)(?=[^\n]*\|)[-:|\t ]+$", re.MULTILINE)
+"""A row with a bar, and under it one of dashes and bars."""
 
 URL = re.compile(r"\bhttps?://(?:[\w-]+(?:\.[\w-]+)+|localhost)(?::\d{1,5})?(?:/[^\s<>\"'\[\](){}]*)?", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"(?<![\]!\\])\[(?=[^\[\]\n]*[^\W\d_][^\[\]\n]*\])(?![xX]\])[^\[\]\n]+\](?![(\[:])")
@@ -271,7 +270,7 @@ KINDS = (
     _kind(
         "code_or_table",
         Wording(
-            "Include at least {k} {what}.", k=whole(1),
+            "Include {what}, at least {k}.", k=whole(1),
             what=one_of({"code": "blocks of code between ``` lines", "table": "tables in Markdown"}),
         ),
         _code_or_table,

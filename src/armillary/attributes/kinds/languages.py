@@ -83,7 +83,8 @@ def kinds(tagger: Tagger | None, detector: Detector) -> tuple[AttributeKind, ...
 
     def detected(stats: TextStats) -> str | None:
         if "language" not in stats.shared:
-            stats.shared["language"] = detector(stats.text)
+            own = detector is packaged_detector
+            stats.shared["language"] = CODES.get(stats.detected or "") if own else detector(stats.text)
         kept = stats.shared["language"]
         return kept if isinstance(kept, str) else None
 
