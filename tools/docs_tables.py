@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from tools.diff_docs import calibration_parts, peers_part
+
 from armillary.cards import CARDS
 from armillary.cli.dispatch import Command
 from armillary.cli.main import COMMANDS, VERBS
@@ -251,6 +253,8 @@ def pages(root: Path) -> dict[Path, str]:
         docs / "diff.md": {
             "instruments": instruments_table(),
             "claims of diff_calibration": claims_table("diff_calibration", results),
+            **calibration_parts(results),
+            "peers": peers_part(root / "benchmarks" / "results"),
         },
         docs / "index.md": {"pages": pages_list(docs), "commands": commands_table(), "models": models_table()},
         docs / "benchmarks.md": {"ratios": benchmarks_table(root / "benchmarks" / "results")},
