@@ -48,6 +48,7 @@ def test_nothing_below_imports_the_reproductions() -> None:
 ASKS_BY_ITSELF = {
     "armillary/models/prompts.py",  # the one place
     "armillary/methods/modeldiff/reading.py",  # pieces of words, and many texts with nothing around them
+    "armillary/methods/ultragen/encoders.py",  # sentence encoders, not language models
     "reproductions/vector_icl/data/text_encoder.py",  # a sentence encoder, not a language model
 }
 SPECIAL = {"bos_token", "bos_token_id", "cls_token_id", "sep_token_id", "build_inputs_with_special_tokens"}

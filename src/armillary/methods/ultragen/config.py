@@ -10,7 +10,6 @@ from typing import Literal, get_args
 from armillary.errors import UsageError
 from armillary.runs.settings import at_least
 
-Order = Literal["shuffled", "soft_first", "hard_first"]
 Strategy = Literal["random", "high_correlation", "low_similarity", "hclr"]
 Diversity = Literal["farthest", "released"]
 
@@ -35,7 +34,7 @@ def listed(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceConfig:
-    """How the space is tuned in which attributes of one document lie close together (released, but for ``seed``)."""
+    """How the space is tuned in which attributes of one document lie close together (released, where not told)."""
 
     triplets: int = 100_000
     """Triplets in all, as many of each of the eight patterns of soft and hard."""
@@ -48,13 +47,15 @@ class SpaceConfig:
 
     epochs: int = 3
     batch_size: int = 16
-    learning_rate: float = 2e-5
+    learning_rate: float | None = None
+    """None takes the encoder's own: 2e-5 for a pretrained transformer (released), 1e-2 for hashed words."""
+
     weight_decay: float = 0.01
     seed: int = 0
 
     def __post_init__(self) -> None:
         at_least(self, triplets=2, epochs=0, batch_size=1)
-        within(self, ("margin", "learning_rate"), 0)
+        within(self, ("margin", *(("learning_rate",) if self.learning_rate is not None else ())), 0)
         within(self, ("validation",), 0, 0.5)
 
 

@@ -36,11 +36,6 @@ def word_f1(text: str, reference: str) -> float:
     return 2 * shared / (own.total() + wanted.total()) if shared else 0.0
 
 
-def shares_ngram(attribute: str, text: str, n: int = 6) -> bool:
-    """Whether the attribute repeats ``n`` words of the text in a row: then to reconstruct the text is to copy it."""
-    return not set(_grams(attribute, n)).isdisjoint(_grams(text, n))
-
-
 @dataclass(frozen=True, kw_only=True)
 class TextQuality:
     """One text's numbers, each between 0 and 1."""

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from armillary.attributes.attribute import Verdict
-from armillary.attributes.attribute_set import AttributeSet
+from armillary.attributes.attribute_set import AttributeSet, Order
 from armillary.errors import InsufficientSamplesError, ModelError, UsageError
-from armillary.methods.ultragen.config import Order
 from armillary.methods.ultragen.sampling import prompt_text
 from armillary.models.anatomy import evaluating
 from armillary.models.batches import run_body
@@ -117,10 +116,11 @@ def _line_tokens(loaded: LoadedModel, attributes: AttributeSet, prompt: str, ord
     columns = {id(attribute): column for column, attribute in enumerate(attributes.attributes)}
     at = 0
     for attribute in attributes.ordered(order, seed):
-        start = prompt.find(attribute.text, at)
+        line = " ".join(attribute.text.split("\n"))  # as it is rendered
+        start = prompt.find(line, at)
         if start < 0:
-            raise UsageError(f"the attribute {attribute.text!r:.80} does not stand in its prompt as it is written.")
-        at = start + len(attribute.text)
+            raise UsageError(f"the attribute {line!r:.80} does not stand in its prompt as it is written.")
+        at = start + len(line)
         for token, (first, last) in enumerate(spans):
             if first < at and last > start:
                 lines_SN[token, columns[id(attribute)]] = 1.0
@@ -218,25 +218,32 @@ def attention_dilution(
     With a set's own text as its response every attribute is realised, so that two models are compared on the same
     tokens. InsufficientSamplesError without responses; else as ``attention_to_attributes``.
     """
-    if not responses:
-        raise InsufficientSamplesError("attention dilution needs at least one set with a response; got none.")
-    by_count: dict[int, list[AttributeAttention]] = {}
+    reads = []
     with counted(label, len(responses)) as bar:
         for attributes, response in responses:
-            read = attention_to_attributes(loaded, attributes, response, order=order, seed=seed)
-            by_count.setdefault(len(attributes.attributes), []).append(read)
+            reads.append(attention_to_attributes(loaded, attributes, response, order=order, seed=seed))
             bar.advance()
+    return dilution_of(reads, seed=seed)
+
+
+def dilution_of(reads: Sequence[AttributeAttention], *, seed: int = 0) -> AttentionDilution:
+    """What was read of some responses, by number of attributes. InsufficientSamplesError without any."""
+    if not reads:
+        raise InsufficientSamplesError("attention dilution needs at least one set with a response; got none.")
+    by_count: dict[int, list[AttributeAttention]] = {}
+    for read in reads:
+        by_count.setdefault(len(read.shares), []).append(read)
     shares, even, selectivity = {}, {}, {}
-    for count, reads in sorted(by_count.items()):
-        how = f"bootstrap over {len(reads):,} responses"
-        shares[count] = bootstrap_mean([float(np.mean(read.shares)) for read in reads], seed=seed, how=how)
-        even[count] = float(np.mean([np.mean(read.even) for read in reads]))
-        ratios = [ratio for read in reads if (ratio := read.selectivity) is not None]
+    for count, alike in sorted(by_count.items()):
+        how = f"bootstrap over {len(alike):,} responses"
+        shares[count] = bootstrap_mean([float(np.mean(read.shares)) for read in alike], seed=seed, how=how)
+        even[count] = float(np.mean([np.mean(read.even) for read in alike]))
+        ratios = [ratio for read in alike if (ratio := read.selectivity) is not None]
         if ratios:
             selectivity[count] = bootstrap_mean(ratios, seed=seed, how=f"bootstrap over {len(ratios):,} responses")
     return AttentionDilution(
         share=shares,
         even=even,
         selectivity=selectivity,
-        responses={count: len(reads) for count, reads in sorted(by_count.items())},
+        responses={count: len(alike) for count, alike in sorted(by_count.items())},
     )

@@ -74,7 +74,12 @@ def position_bias(reports: Sequence[PlacedVerdicts], *, seed: int = 0, replicate
     """
     if replicates < 2:
         raise UsageError(f"a bootstrap needs at least 2 replicates, got {replicates}.")
-    rows = [(*row, sample) for sample, report in enumerate(reports) for row in _rows(report)]
+    rows = [
+        (rank / (len(report.kinds) - 1), kind, passed, sample)
+        for sample, report in enumerate(reports)
+        for rank, (kind, passed) in enumerate(zip(report.kinds, report.satisfied, strict=True))
+        if len(report.kinds) > 1 and passed is not None
+    ]
     places_O = np.array([row[0] for row in rows], np.float64)
     passed_O = np.array([row[2] for row in rows], np.float64)
     names, kinds_O = np.unique([row[1] for row in rows], return_inverse=True)
@@ -114,12 +119,6 @@ def position_bias(reports: Sequence[PlacedVerdicts], *, seed: int = 0, replicate
         samples=len(owners),
         verdicts=len(rows),
     )
-
-
-def _rows(report: PlacedVerdicts) -> list[tuple[float, str, bool]]:
-    last = len(report.kinds) - 1
-    pairs = enumerate(zip(report.kinds, report.satisfied, strict=True))
-    return [(rank / last, kind, passed) for rank, (kind, passed) in pairs if passed is not None] if last else []
 
 
 def _sums(owners_O: NDArray[np.int64], fifths_O: NDArray[np.int64], values_O: Array, samples: int) -> Array:
