@@ -17,6 +17,7 @@ COMMANDS = (
     Command("modeldiff", "Find the inputs on which two models disagree, and by how much.", "modeldiff"),
     Command("bricks", "Find, split, route, merge, edit and grow a model's functional parts.", "bricks"),
     Command("vector-icl", "Let a language model learn in context from your vectors, and predict.", "vector_icl"),
+    Command("ultragen", "Texts under tens of attributes at once: derive them, check responses, train.", "ultragen"),
     Command("train", "Tune a language model on rows of text; train image-text models.", "train"),
     Command("reproduce", "Run a paper's claims at a preset and judge each.", "reproduce"),
     Command("models", "List the packaged models, or fetch one.", "models"),
