@@ -130,15 +130,12 @@ def next_tokens(
 ) -> "Int[Tensor, 'b']":
     """The likeliest token of each row at temperature 0; else one drawn among the likeliest that have ``top_p``.
 
-    The set is the smallest one, likeliest first, whose probability at this temperature reaches ``top_p``.
+    The logits are overwritten.
     """
-    from armillary.scoring.sampling import draw
+    from armillary.scoring.sampling import draw, nucleus_
 
     if settings.temperature == 0:
         return logits_BV.argmax(dim=-1)
     if settings.top_p < 1:
-        sorted_BV, order_BV = (logits_BV / settings.temperature).softmax(dim=-1).sort(dim=-1, descending=True)
-        # A token is left out where those before it have enough already, so that one is always kept.
-        outside_BV = sorted_BV.cumsum(dim=-1) - sorted_BV >= settings.top_p
-        logits_BV = logits_BV.masked_fill(outside_BV.scatter(1, order_BV, outside_BV), float("-inf"))
+        logits_BV = nucleus_(logits_BV, settings.top_p, settings.temperature)
     return draw(logits_BV, uniform_B, settings.temperature)[0]
