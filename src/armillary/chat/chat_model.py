@@ -94,9 +94,9 @@ class TokenCount:
     """Answers of which an endpoint did not say how many tokens they took."""
 
     def __str__(self) -> str:
-        told = f"{self.prompt:,} prompt and {self.completion:,} completion tokens in {self.requests:,} answers"
+        counts = f"{self.prompt:,} prompt and {self.completion:,} completion tokens in {self.requests:,} answers"
         read = f", {self.cached:,} more read from the disk" if self.cached else ""
-        return told + read + (f"; of {self.untold:,} the endpoint told no tokens" if self.untold else "")
+        return counts + read + (f"; of {self.untold:,} the endpoint told no tokens" if self.untold else "")
 
     def plus(self, completion: Completion) -> "TokenCount":
         """With one more answer."""

@@ -185,8 +185,8 @@ class Endpoint:
         except httpx.TransportError as error:
             raise _AskAgain(f"{type(error).__name__}: {error}") from None
         if response.status_code in AGAIN:
-            told = _shortened(response.text)
-            raise _AskAgain(f"status {response.status_code} {told}", _asked_wait(response.headers.get("retry-after")))
+            why = f"status {response.status_code} {_shortened(response.text)}"
+            raise _AskAgain(why, _asked_wait(response.headers.get("retry-after")))
         if response.status_code >= 400:
             hint = f"; the key is read from {KEY}" if response.status_code in (401, 403) else ""
             raise UsageError(

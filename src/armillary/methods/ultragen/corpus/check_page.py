@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from armillary.methods.ultragen.corpus.tally import TENTHS, Pairs, Tally, WorstResponse, mean_rate, pooled_rate
+from armillary.methods.ultragen.corpus.tally import FIFTHS, Pairs, Tally, WorstResponse, mean_rate, pooled_rate
 from armillary.numerics.intervals import Interval, binomial
 from armillary.records.sections import (
     Bars,
@@ -40,14 +40,15 @@ class CheckPage:
 
 def check_page(tally: Tally, name: str, seed: int) -> CheckPage:
     """The page of the responses in the file ``name``. ``tally`` must have counted at least one."""
+    kinds = {kind: _known(pooled_rate(pairs, seed)) for kind, pairs in sorted(tally.by_kind.items())}
     rates = _Rates(
         all=_known(mean_rate(tally.all, seed)),
         hard=mean_rate(tally.hard, seed),
         soft=mean_rate(tally.soft, seed),
         asking=mean_rate(tally.asking, seed),
         joint=binomial(tally.all_met, tally.responses),
-        kinds=_by_rate(tally.by_kind, seed),
-        tenths={int(tenth): _known(pooled_rate(pairs, seed)) for tenth, pairs in tally.by_tenth.items()},
+        kinds=dict(sorted(kinds.items(), key=lambda item: item[1].estimate)),
+        fifths={int(fifth): _known(pooled_rate(pairs, seed)) for fifth, pairs in tally.by_fifth.items()},
     )
     sections = [_kinds(tally, rates), _positions(tally, rates)]
     numbers = _numbers(tally, seed)
@@ -77,19 +78,15 @@ class _Rates:
     asking: Interval | None
     joint: Interval
     kinds: dict[str, Interval]
-    tenths: dict[int, Interval]
+    """The least first."""
+
+    fifths: dict[int, Interval]
 
 
 def _known(interval: Interval | None) -> Interval:
     if interval is None:
         raise ValueError("Nothing was judged, so that there is nothing to tell.")
     return interval
-
-
-def _by_rate(by_kind: Mapping[str, Pairs], seed: int) -> dict[str, Interval]:
-    """The share met by kind, the least first."""
-    rates = {kind: _known(pooled_rate(pairs, seed)) for kind, pairs in sorted(by_kind.items())}
-    return dict(sorted(rates.items(), key=lambda item: item[1].estimate))
 
 
 def _words(kind: str) -> str:
@@ -114,11 +111,11 @@ def _findings(tally: Tally, rates: _Rates) -> list[Finding]:
             interest=1.0, section="kinds", basis=rates.all.how,
         )
     ]  # fmt: skip
-    told = {kind: rate for kind, rate in rates.kinds.items() if _verdicts(tally.by_kind[kind]) >= LEAST}
-    if len(told) >= 4:
-        kinds = list(told)
+    frequent = {kind: rate for kind, rate in rates.kinds.items() if _verdicts(tally.by_kind[kind]) >= LEAST}
+    if len(frequent) >= 4:
+        kinds = list(frequent)
         worst, best = (
-            [f"{_words(kind)} ({_percent(told[kind])})" for kind in some] for some in (kinds[:3], kinds[:-4:-1])
+            [f"{_words(kind)} ({_percent(frequent[kind])})" for kind in some] for some in (kinds[:3], kinds[:-4:-1])
         )
         findings.append(
             Finding(
@@ -126,12 +123,12 @@ def _findings(tally: Tally, rates: _Rates) -> list[Finding]:
                 section="kinds", basis="bootstrap over responses, each kind by itself",
             )
         )  # fmt: skip
-    first, last = rates.tenths.get(0), rates.tenths.get(TENTHS - 1)
+    first, last = rates.fifths.get(0), rates.fifths.get(FIFTHS - 1)
     if first is not None and last is not None:
         apart = first.lower > last.upper or last.lower > first.upper
         turn = "more often" if first.estimate > last.estimate else "less often"
-        text = f"Attributes in the first tenth of the list are met {turn} than those in the last tenth"
-        text = text if apart else "The first and the last tenth of the list are met about as often"
+        text = f"Attributes in the first fifth of the list are met {turn} than those in the last fifth"
+        text = text if apart else "The first and the last fifth of the list are met about as often"
         findings.append(
             Finding(text=f"{text}: {_percent(first)} against {_percent(last)}.", interest=0.6 if apart else 0.3,
                     section="positions", basis=first.how)
@@ -211,56 +208,57 @@ def _kinds(tally: Tally, rates: _Rates) -> Section:
 
 
 def _positions(tally: Tally, rates: _Rates) -> Section:
-    kinds = [*rates.kinds]
-    cells = [[tally.cells.get(f"{kind}/{tenth}", [0, 0]) for tenth in range(TENTHS)] for kind in kinds]
+    counts = {kind: [tally.cells.get(f"{kind}/{fifth}", [0, 0]) for fifth in range(FIFTHS)] for kind in rates.kinds}
+    # A kind that is too rare for any cell would be an empty row.
+    cells = {kind: row for kind, row in counts.items() if any(judged >= LEAST for _, judged in row)}
     heatmap = Heatmap(
-        rows=[_words(kind) for kind in kinds],
-        columns=list(range(1, TENTHS + 1)),
-        values=[[met / judged if judged >= LEAST else None for met, judged in row] for row in cells],
+        rows=[_words(kind) for kind in cells],
+        columns=list(range(1, FIFTHS + 1)),
+        values=[[met / judged if judged >= LEAST else None for met, judged in row] for row in cells.values()],
         low=0.0,
         high=1.0,
-        unit="share met, by tenth of the list",
+        unit="share met, by fifth of the list",
     )
-    order = sorted(rates.tenths)
+    order = sorted(rates.fifths)
     curve = Lines(
-        x=[tenth + 1 for tenth in order],
+        x=[fifth + 1 for fifth in order],
         series=[
             Series(
                 name="share met",
-                y=[rates.tenths[tenth].estimate for tenth in order],
-                low=[rates.tenths[tenth].low for tenth in order],
-                high=[rates.tenths[tenth].high for tenth in order],
+                y=[rates.fifths[fifth].estimate for fifth in order],
+                low=[rates.fifths[fifth].low for fifth in order],
+                high=[rates.fifths[fifth].high for fifth in order],
             )
         ],
-        x_label="tenth of the list in which the attribute stands",
+        x_label="fifth of the list in which the attribute stands",
         y_label="share met",
     )
-    estimates = [rates.tenths[tenth].estimate for tenth in order]
-    # The name of a tenth is its number: 1 holds the attributes that are read first.
+    estimates = [rates.fifths[fifth].estimate for fifth in order]
+    # The name of a fifth is its number: 1 holds the attributes that are read first.
     highest, lowest = (order[estimates.index(pick(estimates))] for pick in (max, min))
     return Section(
         id="positions",
         title="Where in the list they stand",
-        summary=f"The share met lies between {_percent(rates.tenths[lowest])} (tenth {lowest + 1} of the list) and "
-        f"{_percent(rates.tenths[highest])} (tenth {highest + 1}).",
-        meaning="The list of attributes of each prompt is cut into ten parts of equal length. The heat map shows for "
+        summary=f"The share met lies between {_percent(rates.fifths[lowest])} (fifth {lowest + 1} of the list) and "
+        f"{_percent(rates.fifths[highest])} (fifth {highest + 1}).",
+        meaning="The list of attributes of each prompt is cut into five parts of equal length. The heat map shows for "
         "each kind, most often missed first, how often it is met where it stands in that part; the curve shows all "
         "kinds together.",
-        caution=f"A cell tells a share of at least {LEAST} verdicts, else it is hatched; of so few the share is "
+        caution=f"A cell tells a share of at least {LEAST} verdicts, else it is left empty; of so few the share is "
         "rough. Where lists are not shuffled a position stands for its kinds, and the curve says little: compare "
         "along a row.",
         figures=[
             Figure(
                 title="Kind against position",
                 data=heatmap,
-                alt="Heat map: share met for each kind of attribute (rows) and each tenth of the list (columns).",
+                alt="Heat map: share met for each kind of attribute (rows) and each fifth of the list (columns).",
                 interactive=True,
             ),
             Figure(
                 title="All kinds together",
                 data=curve,
-                alt="Line: share met by tenth of the list, "
-                + ", ".join(f"{rates.tenths[tenth].estimate:.2f}" for tenth in order) + ".",
+                alt="Line: share met by fifth of the list, "
+                + ", ".join(f"{rates.fifths[fifth].estimate:.2f}" for fifth in order) + ".",
             ),
         ],
     )  # fmt: skip

@@ -11,7 +11,7 @@ from armillary.attributes.attribute_set import AttributeSet
 from armillary.attributes.kinds.catalogue import Catalogue
 from armillary.errors import UsageError
 from armillary.methods.ultragen.corpus.pieces import Piece, Row, rows
-from armillary.methods.ultragen.corpus.tally import Checked, CheckedAttribute, Tally
+from armillary.methods.ultragen.corpus.tally import CheckedAttribute, CheckedResponse, Tally
 from armillary.methods.ultragen.soft.judges import JudgeChoice, opened_judge
 
 RESPONSES = ("response", "completion", "output", "generation", "answer")
@@ -105,7 +105,7 @@ def default_catalogue() -> Catalogue:
 
 def check_rows(
     located_rows: Iterator[tuple[str, Row]], judge_choice: JudgeChoice, limit: int | None = None
-) -> Iterator[Checked]:
+) -> Iterator[CheckedResponse]:
     """Each row checked, at most ``limit`` of them; their soft attributes are judged together."""
     catalogue = default_catalogue()
     judge = opened_judge(judge_choice)
@@ -131,7 +131,7 @@ def check_rows(
                     negative=negative, rank=rank, met=met, measured=verdict.measured, spans=spans,
                 )
             )  # fmt: skip
-        yield Checked(
+        yield CheckedResponse(
             where=response.where, prompt=response.prompt, response=response.response, verdicts=verdicts,
             unparsed=unparsed, imported=response.imported,
         )  # fmt: skip

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from armillary.numerics.intervals import Interval, binomial, bootstrap_of_counts
 
-TENTHS = 10
-"""Stretches into which the list of attributes is cut, whatever its length."""
+FIFTHS = 5
+"""Stretches into which the list of attributes is cut, whatever its length so that enough verdicts fall into each."""
 
 Pairs = dict[str, int]
 """How often a response met so many of so many: "12/45" to a count."""
@@ -35,7 +35,7 @@ class WorstResponse:
     """A response with what it fails at."""
 
     where: str
-    """Its place: "line 12 of answers.jsonl"."""
+    """Its place in the file: "line 12"."""
 
     prompt: str
     response: str
@@ -77,11 +77,11 @@ class Tally:
     """By the number of attributes in the list."""
 
     by_kind: dict[str, Pairs] = field(default_factory=dict)
-    by_tenth: dict[str, Pairs] = field(default_factory=dict)
-    """By the tenth of the list in which the attribute stands, "0" to "9"."""
+    by_fifth: dict[str, Pairs] = field(default_factory=dict)
+    """By the fifth of the list in which the attribute stands, "0" to "4"."""
 
     cells: dict[str, list[int]] = field(default_factory=dict)
-    """Met and checked by kind and tenth: "word_count/3"."""
+    """Met and checked by kind and fifth: "word_count/3"."""
 
     worst: list[WorstResponse] = field(default_factory=list)
     """The first ones with the smallest share, at most ``keep`` of ``add``."""
@@ -92,7 +92,7 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("all", "hard", "soft", "asking"):
             _add(getattr(self, name), getattr(other, name))
-        for name in ("by_number", "by_kind", "by_tenth"):
+        for name in ("by_number", "by_kind", "by_fifth"):
             mine: dict[str, Pairs] = getattr(self, name)
             for key, pairs in getattr(other, name).items():
                 _add(mine.setdefault(key, {}), pairs)
@@ -102,7 +102,7 @@ class Tally:
         # Sorting is stable: of equal shares the earlier response stays.
         self.worst = sorted([*self.worst, *other.worst], key=lambda response: response.rate)[:keep]
 
-    def add(self, response: "Checked", keep: int) -> None:
+    def add(self, response: "CheckedResponse", keep: int) -> None:
         """Count one response."""
         self.responses += 1
         self.empty += response.empty
@@ -114,28 +114,29 @@ class Tally:
         self.all_met += len(judged) == len(verdicts) and all(verdict.met for verdict in verdicts)
         groups: dict[str, list[bool]] = {"all": [], "hard": [], "soft": [], "asking": []}
         kinds: dict[str, list[bool]] = {}
-        tenths: dict[str, list[bool]] = {}
+        fifths: dict[str, list[bool]] = {}
         for verdict in judged:
             met = bool(verdict.met)
-            tenth = str(tenth_of(verdict.rank, len(verdicts)))
+            fifth = str(fifth_of(verdict.rank, len(verdicts)))
             groups["all"].append(met)
             groups["hard" if verdict.hard else "soft"].append(met)
             if verdict.hard and not verdict.negative:
                 groups["asking"].append(met)
             kinds.setdefault(verdict.kind, []).append(met)
-            tenths.setdefault(tenth, []).append(met)
-            cell = self.cells.setdefault(f"{verdict.kind}/{tenth}", [0, 0])
+            fifths.setdefault(fifth, []).append(met)
+            cell = self.cells.setdefault(f"{verdict.kind}/{fifth}", [0, 0])
             cell[0], cell[1] = cell[0] + met, cell[1] + 1
         for name, met_list in groups.items():
             _count(getattr(self, name), met_list)
         _count(self.by_number.setdefault(str(len(verdicts)), {}), groups["all"])
-        for counted, lists in ((self.by_kind, kinds), (self.by_tenth, tenths)):
+        for counted, lists in ((self.by_kind, kinds), (self.by_fifth, fifths)):
             for key, met_list in lists.items():
                 _count(counted.setdefault(key, {}), met_list)
         self._keep_if_bad(response, sum(groups["all"]), len(judged), keep)
 
-    def _keep_if_bad(self, response: "Checked", satisfied: int, judged: int, keep: int) -> None:
-        if not judged or satisfied == judged:
+    def _keep_if_bad(self, response: "CheckedResponse", satisfied: int, judged: int, keep: int) -> None:
+        # Of an empty response there is nothing to show.
+        if not judged or satisfied == judged or response.empty:
             return
         if len(self.worst) >= keep and (not keep or self.worst[-1].rate <= satisfied / judged):
             return
@@ -146,8 +147,8 @@ class Tally:
         ]
         self.worst.append(
             WorstResponse(
-                where=response.where, prompt=response.prompt, response=response.response, satisfied=satisfied,
-                judged=judged, failed=failed,
+                where=response.where.partition(" of ")[0], prompt=response.prompt, response=response.response,
+                satisfied=satisfied, judged=judged, failed=failed,
             )
         )  # fmt: skip
         self.worst = sorted(self.worst, key=lambda worst: worst.rate)[:keep]
@@ -170,7 +171,7 @@ class CheckedAttribute:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class CheckedResponse:
     """One response with the verdicts on all its attributes."""
 
     where: str
@@ -186,9 +187,9 @@ class Checked:
         return not self.response.strip()
 
 
-def tenth_of(rank: int, attributes: int) -> int:
-    """The tenth of the list, 0 to 9, in which the attribute of that rank stands: ten times u = rank / (N - 1)."""
-    return 0 if attributes < 2 else min(TENTHS - 1, rank * TENTHS // (attributes - 1))
+def fifth_of(rank: int, attributes: int) -> int:
+    """The fifth of the list, 0 to 4, in which the attribute of that rank stands: five times u = rank / (N - 1)."""
+    return 0 if attributes < 2 else min(FIFTHS - 1, rank * FIFTHS // (attributes - 1))
 
 
 def mean_rate(pairs: Mapping[str, int], seed: int) -> Interval | None:

@@ -4,7 +4,7 @@ How close is close enough must be read off labelled pairs, and how far the verdi
 for many attributes (of tone, of form) vectors hardly tell anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -45,7 +45,7 @@ class LabelledPair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class JudgeCalibration:
     """What labelled pairs say about verdicts by vectors."""
 
     threshold: float
@@ -79,7 +79,7 @@ class EmbeddingJudge:
     """Judges by cosine; refuses to before it was calibrated, and where the calibration shows that it tells nothing."""
 
     encoder: SentenceEncoder
-    calibration: Calibration | None = field(default=None)
+    calibration: JudgeCalibration | None = field(default=None)
 
     def scores(self, questions: Sequence[tuple[str, Sequence[str]]]) -> list[Array]:
         """For each response the closeness of each sentence: the largest cosine to the whole or to one of its
@@ -104,7 +104,7 @@ class EmbeddingJudge:
             closeness.append((wanted @ given.T).max(axis=1) if own else np.full(len(sentences), -1.0))
         return closeness
 
-    def calibrate(self, pairs: Sequence[LabelledPair], seed: int = 0) -> Calibration:
+    def calibrate(self, pairs: Sequence[LabelledPair], seed: int = 0) -> JudgeCalibration:
         """The threshold of these pairs, from now on that of the judge, with what it can be trusted for.
 
         The interval of the AUC is by bootstrap over the pairs of either sort; ``right`` is by cross-validation.
@@ -130,16 +130,18 @@ class EmbeddingJudge:
             cut = best_threshold(scores[others & labels], scores[others & ~labels])
             right[held] = (scores[held] >= cut) == labels[held]
 
-        def of_pairs(indices_RN: NDArray[np.int64]) -> Array:
-            return np.array([_auc_of(scores[row], labels[row]) for row in indices_RN])
+        def replicated(measure: Callable[[NDArray[np.int64]], float]) -> Callable[[NDArray[np.int64]], Array]:
+            # A replicate may hold one sort alone, of which nothing can be said: that is what a half says.
+            return lambda indices_RN: np.array(
+                [measure(row) if labels[row].any() and not labels[row].all() else 0.5 for row in indices_RN]
+            )
 
-        def share(indices_RN: NDArray[np.int64]) -> Array:
-            return np.array([_balanced(right[row], labels[row]) for row in indices_RN])
-
+        auc = replicated(lambda row: area_under_curve(scores[row][labels[row]], scores[row][~labels[row]]))
+        share = replicated(lambda row: float(right[row][labels[row]].mean() + right[row][~labels[row]].mean()) / 2)
         how = f"bootstrap over {len(pairs):,} labelled pairs"
-        self.calibration = Calibration(
+        self.calibration = JudgeCalibration(
             threshold=best_threshold(scores[labels], scores[~labels]),
-            auc=bootstrap(of_pairs, len(pairs), seed=seed, replicates=1000, how=how),
+            auc=bootstrap(auc, len(pairs), seed=seed, replicates=1000, how=how),
             right=bootstrap(share, len(pairs), seed=seed, replicates=1000, how=f"{FOLDS}-fold, {how}"),
         )
         return self.calibration
@@ -161,12 +163,3 @@ class EmbeddingJudge:
         threshold = self.calibration.threshold
         rows = self.scores([(response, [attribute.text for attribute in own]) for response, own in questions])
         return [[bool(score >= threshold) for score in row] for row in rows]
-
-
-def _auc_of(scores: Array, labels: NDArray[np.bool_]) -> float:
-    # A replicate may hold one sort alone, of which nothing can be told.
-    return area_under_curve(scores[labels], scores[~labels]) if labels.any() and not labels.all() else 0.5
-
-
-def _balanced(right: Array, labels: NDArray[np.bool_]) -> float:
-    return float(right[labels].mean() + right[~labels].mean()) / 2 if labels.any() and not labels.all() else 0.5

@@ -110,10 +110,8 @@ def rewritten(model: ChatModel, text: str, attribute: Attribute, settings: ChatS
 
 def leaks(sentence: str, text: str, words: int = LEAK) -> bool:
     """Whether a sentence shares a run of ``words`` words with the text, letters' case and punctuation aside."""
-    own, theirs = (_runs(given, words) for given in (sentence, text))
-    return not own.isdisjoint(theirs)
-
-
-def _runs(text: str, length: int) -> set[tuple[str, ...]]:
-    words = _WORD.findall(text.casefold())
-    return {tuple(words[at : at + length]) for at in range(len(words) - length + 1)}
+    runs = []
+    for given in (sentence, text):
+        tokens = _WORD.findall(given.casefold())
+        runs.append({tuple(tokens[at : at + words]) for at in range(len(tokens) - words + 1)})
+    return not runs[0].isdisjoint(runs[1])

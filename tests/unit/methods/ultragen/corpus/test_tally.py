@@ -5,12 +5,12 @@ import pytest
 
 from armillary.methods.ultragen.corpus.check_page import GROUPS, check_page
 from armillary.methods.ultragen.corpus.tally import (
-    Checked,
     CheckedAttribute,
+    CheckedResponse,
     Tally,
+    fifth_of,
     mean_rate,
     pooled_rate,
-    tenth_of,
 )
 from armillary.numerics.intervals import bootstrap_mean
 from armillary.records.plain import decode, plain
@@ -19,7 +19,7 @@ from armillary.records.sections import Heatmap, Lines, MarkedTexts
 KINDS = ("word_count", "keyword_include", "keyword_exclude", "soft/tone")
 
 
-def response(number: int, generator: np.random.Generator, attributes: int) -> Checked:
+def response(number: int, generator: np.random.Generator, attributes: int) -> CheckedResponse:
     verdicts = []
     for rank in range(attributes):
         kind = KINDS[int(generator.integers(4))]
@@ -29,15 +29,15 @@ def response(number: int, generator: np.random.Generator, attributes: int) -> Ch
                              negative=kind == "keyword_exclude", rank=rank, met=met, measured=f"seen {rank}",
                              spans=[(0, 4)] if rank == 0 else [])
         )  # fmt: skip
-    return Checked(where=f"line {number}", prompt="p", response="some words", verdicts=verdicts, unparsed=0)
+    return CheckedResponse(where=f"line {number}", prompt="p", response="some words", verdicts=verdicts, unparsed=0)
 
 
-def responses(n: int, seed: int = 0) -> list[Checked]:
+def responses(n: int, seed: int = 0) -> list[CheckedResponse]:
     generator = np.random.default_rng(seed)
     return [response(number, generator, int(generator.integers(1, 30))) for number in range(n)]
 
 
-def counted(rows: list[Checked], keep: int = 5) -> Tally:
+def counted(rows: list[CheckedResponse], keep: int = 5) -> Tally:
     tally = Tally()
     for row in rows:
         tally.add(row, keep)
@@ -70,9 +70,9 @@ def test_shares_are_those_of_the_responses() -> None:
         met = [verdict.met for verdict, _ in flat if verdict.kind == kind]
         rate = pooled_rate(tally.by_kind[kind], 0)
         assert rate is not None and rate.estimate == pytest.approx(np.mean(met))
-        for tenth in (0, 9):
-            cell = [verdict.met for verdict, n in flat if verdict.kind == kind and tenth_of(verdict.rank, n) == tenth]
-            assert tally.cells[f"{kind}/{tenth}"] == [sum(map(bool, cell)), len(cell)]
+        for fifth in (0, 4):
+            cell = [verdict.met for verdict, n in flat if verdict.kind == kind and fifth_of(verdict.rank, n) == fifth]
+            assert tally.cells[f"{kind}/{fifth}"] == [sum(map(bool, cell)), len(cell)]
     assert tally.all_met == sum(all(verdict.met for verdict in row.verdicts) for row in rows)
     assert tally.unjudged == sum(verdict.met is None for row in rows for verdict in row.verdicts)
     assert sum(map(sum, tally.cells.values())) == sum(bool(v.met) for v, _ in flat) + len(flat)
@@ -89,10 +89,10 @@ def test_the_worst_are_kept_the_earlier_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rank", "n", "tenth"), [(0, 1, 0), (0, 45, 0), (44, 45, 9), (22, 45, 5), (1, 2, 9), (0, 2, 0)]
+    ("rank", "n", "fifth"), [(0, 1, 0), (0, 45, 0), (44, 45, 4), (22, 45, 2), (1, 2, 4), (0, 2, 0)]
 )
-def test_tenths_of_a_list(rank: int, n: int, tenth: int) -> None:
-    assert tenth_of(rank, n) == tenth
+def test_fifths_of_a_list(rank: int, n: int, fifth: int) -> None:
+    assert fifth_of(rank, n) == fifth
 
 
 def test_of_responses_that_are_all_alike_the_interval_is_exact() -> None:
@@ -110,7 +110,7 @@ def test_the_page_tells_what_was_counted() -> None:
     sections = {section.id: section for section in page.sections}
     assert [*sections] == ["kinds", "positions", "numbers", "worst"]
     cells = sections["positions"].figures[0].data
-    assert isinstance(cells, Heatmap) and len(cells.rows) == 4 and len(cells.columns) == 10
+    assert isinstance(cells, Heatmap) and len(cells.rows) == 4 and len(cells.columns) == 5
     curve = sections["numbers"].figures[0].data
     assert isinstance(curve, Lines) and 2 <= len(curve.x) <= GROUPS
     assert sum(row[1] for row in sections["numbers"].tables[0].rows) == sum(tally.all.values())  # type: ignore[misc]

@@ -5,7 +5,7 @@ import pytest
 
 from armillary.attributes.attribute import Attribute
 from armillary.errors import UsageError
-from armillary.methods.ultragen.correction.never_met import SetOutcomes, never_met, pass_rates
+from armillary.methods.ultragen.correction.unmet import SetOutcomes, never_met, pass_rates
 
 K = 8
 """Samples of a set, as the note's test has it."""
