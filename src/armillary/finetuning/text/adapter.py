@@ -57,9 +57,10 @@ def lora_config(loaded: LoadedModel, config: TextConfig) -> "LoraConfig":
     numbered = {path for path in named if (number := _NUMBER.match(path)) and int(number[1]) in layers}
     # Names and numbers of layers as long as they say it; where a tower of images has the same names, every path.
     short = chosen in (named, numbered)
+    alpha = float(2 * config.rank if config.alpha is None else config.alpha)
     return LoraConfig(
         r=config.rank,
-        lora_alpha=cast(Any, 2 * config.rank if config.alpha is None else config.alpha),
+        lora_alpha=cast(Any, int(alpha) if alpha.is_integer() else alpha),
         target_modules=names if short else sorted(chosen),
         layers_to_transform=layers if short and chosen != named else None,
         task_type="CAUSAL_LM",
@@ -90,6 +91,7 @@ def with_adapter(loaded: LoadedModel, config: TextConfig) -> Iterator["PeftModel
     name, _, revision = loaded.name.partition("@")
     # Not the folder in this machine's cache, which PEFT puts there; of a user's folder the whole path.
     settings.base_model_name_or_path = str(Path(name).resolve()) if Path(name).exists() else name
+    settings.target_modules = sorted(settings.target_modules or ())  # of PEFT a set, in another order every time
     settings.revision = config.revision or revision or None
     try:
         yield adapted

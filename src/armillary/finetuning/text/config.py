@@ -68,7 +68,7 @@ class TextConfig(ModelSettings):
     """Tokens of a row at most, as many as the model reads by default; what follows is cut, and told."""
 
     held_out: float = 0.1
-    """Share of the rows that are not learned and tell before and after what the tune did to others like them."""
+    """Share of the rows, five or more, that are not learned: their loss before and after is that of rows like them."""
 
     def __post_init__(self) -> None:
         at_least(self, rank=0, steps=1, batch_size=1, most_tokens=2)

@@ -18,6 +18,9 @@ from armillary.runs.run import Outcome, Run
 _READ = 200
 """Rows whose loss is read before and after, at most: enough for an interval, a small part of a training's time."""
 
+_LEAST = 5
+"""Rows held out at least: fewer give no interval worth the name, and are better learned."""
+
 
 def open_model(name: str, config: TextConfig) -> LoadedModel:
     """The model in the number format of the settings, or in the one that ``auto`` stands for."""
@@ -83,9 +86,9 @@ def tune_text(run: Run[TextConfig]) -> Outcome:
 
 
 def split(rows: Sequence[Encoding], share: float, seed: int) -> tuple[list[Encoding], list[Encoding]]:
-    """Rows to learn and rows held out, drawn by the seed, each in their order; none held out of which one is alone."""
+    """Rows to learn and rows held out, drawn by the seed, each in their order; none is held out where it is too few."""
     count = round(share * len(rows))
-    if count < 2 or count == len(rows):
+    if count < _LEAST or count == len(rows):
         return list(rows), []
     drawn = {*random.Random(f"held out {seed}").sample(range(len(rows)), count)}
     return (
