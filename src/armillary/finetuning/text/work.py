@@ -86,7 +86,7 @@ def tune_text(run: Run[TextConfig]) -> Outcome:
 
 
 def split(rows: Sequence[Encoding], share: float, seed: int) -> tuple[list[Encoding], list[Encoding]]:
-    """Rows to learn and rows held out, drawn by the seed, each in their order; none is held out where it is too few."""
+    """Rows to learn and rows held out, drawn by the seed, each in their order; none held out of too few."""
     count = round(share * len(rows))
     if count < _LEAST or count == len(rows):
         return list(rows), []
