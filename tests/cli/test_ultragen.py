@@ -132,6 +132,7 @@ def test_a_list_that_is_imported_is_told(tmp_path: Path) -> None:
     assert record.measures["CSR"].estimate == pytest.approx(1 / 3)
 
 
+@pytest.mark.filterwarnings("ignore")  # Ray warns about its own settings
 def test_two_workers_of_ray_give_the_same(
     answers: Path,
     tmp_path: Path,
