@@ -27,8 +27,9 @@ _TEMPLATE = _ENVIRONMENT.from_string(
 <details><summary>Prompt</summary><p class="asked" dir="auto">{{ row.prompt | lines }}</p></details>
 {% endif %}
 <p class="text" dir="auto">
-{%- for text, numbers in row.stretches -%}
-{% if numbers %}<mark>{{ text | lines }}<sup>{{ numbers }}</sup></mark>{% else %}{{ text | lines }}{% endif %}
+{%- for text, marked, numbers in row.stretches -%}
+{% if marked %}<mark>{{ text | lines }}{% if numbers %}<sup>{{ numbers }}</sup>{% endif %}</mark>
+{%- else %}{{ text | lines }}{% endif %}
 {%- endfor -%}
 {% if row.empty %}<span class="nothing">(no text)</span>{% endif %}</p>
 {% if row.placed %}
@@ -77,7 +78,7 @@ def _row(row: MarkedText) -> dict[str, object]:
         following = row.pieces[index + 1].notes if index + 1 < len(row.pieces) else []
         # The number stands once, where the mark ends, though other marks may have cut the stretch into pieces.
         ended = [numbers[note] for note in piece.notes if note not in following]
-        stretches.append((piece.text, ", ".join(map(str, sorted(ended))) or ("\u2026" if piece.notes else "")))
+        stretches.append((piece.text, bool(piece.notes), ", ".join(map(str, sorted(ended)))))
     others = [note for index, note in enumerate(row.notes) if index not in numbers]
     # One note alone is not worth a fold.
     cut = WITHOUT_PLACE if len(others) > WITHOUT_PLACE + 1 else len(others)

@@ -49,8 +49,8 @@ def test_marks_are_numbered_as_they_stand_and_the_rest_is_told_below() -> None:
     shown = markup(figure("one two three", [(8, 13, 0), (0, 7, 2), (4, 7, 1)], 10, prompt="do\nthis"))
     text = re.search(r'<p class="text" dir="auto">(.*?)</p>', shown, re.DOTALL)
     assert text is not None and re.sub(r"<sup>.*?</sup>|<.*?>", "", text[1]) == "one two three"
-    assert re.findall(r"<mark>(.*?)<sup>(.*?)</sup></mark>", text[1]) == [
-        ("one ", "\u2026"), ("two", "1, 2"), ("three", "3"),
+    assert re.findall(r"<mark>(.*?)(?:<sup>(.*?)</sup>)?</mark>", text[1]) == [
+        ("one ", ""), ("two", "1, 2"), ("three", "3"),
     ]  # fmt: skip
     placed = re.findall(r"<li><b>(\d)</b><span>\s*(note \d)", shown)
     assert placed == [("1", "note 2"), ("2", "note 1"), ("3", "note 0")]

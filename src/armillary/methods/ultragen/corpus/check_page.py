@@ -24,6 +24,9 @@ from armillary.records.sections import (
 LEAST = 5
 """Verdicts of which a cell of the heat map tells a share; of fewer it would tell chance."""
 
+MOST_MARKED = 0.4
+"""Share of a response beyond which a mark says no more than that it fails somewhere: it is told below the text."""
+
 GROUPS = 10
 """Points of the curve against the number of attributes at most: neighbouring numbers are taken together."""
 
@@ -336,10 +339,10 @@ def _worst(worst: list[WorstResponse]) -> Section:
     rows = []
     for response in worst:
         marks = [
-            (start, min(end, len(response.response)), index)
+            (start, end, index)
             for index, failed in enumerate(response.failed)
             for start, end in failed.spans
-            if start <= end and start <= len(response.response)
+            if start <= end <= len(response.response) and end - start <= MOST_MARKED * len(response.response)
         ]
         rows.append(
             MarkedText(
