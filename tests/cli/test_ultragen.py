@@ -2,11 +2,12 @@
 "on."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
+from armillary.attributes.attribute import Attribute
 from armillary.cli.main import main
 from armillary.errors import UsageError
 from armillary.methods.ultragen.corpus import checking, engines, pieces as module
@@ -178,3 +179,25 @@ def test_settings_out_of_range() -> None:
 
     with pytest.raises(UsageError, match="limit"):
         UltragenCheckSettings(responses="a.jsonl", limit=0)
+
+
+def test_a_judge_is_asked_once_a_piece_and_what_it_does_not_say_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for: list[int] = []
+
+    class Judge:
+        def judge(self, questions: Sequence[tuple[str, Sequence[Attribute]]]) -> list[list[bool | None]]:
+            asked_for.append(len(questions))
+            return [[{"y": True, "n": False}.get(response) for _ in own] for response, own in questions]
+
+    monkeypatch.setattr(checking, "opened_judge", lambda choice: Judge())
+    rows = [
+        {"prompt": "p", "response": r, "attributes": ['Include "y".', "Sing of it."]} for r in ("y", "n", "?", " ")
+    ]
+    record = check(write(tmp_path / "a.jsonl", rows), tmp_path / "out")
+    assert asked_for == [4]
+    assert record.measures["CSR soft"].estimate == pytest.approx(1 / 3), "of y, n and the empty one"
+    assert record.measures["CSR"].estimate == pytest.approx(1 / 4)
+    summary = record.sections[0].summary
+    assert "1 answer of the judge could not be read" in summary and "not judged" not in summary
