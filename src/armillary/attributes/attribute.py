@@ -67,7 +67,13 @@ class Attribute:
             else:
                 raise UsageError(f"{kind}: {name} is {value!r:.80}; accepted are texts, numbers and lists of texts.")
         source: Source = "imported" if row.get("source") == "imported" else "derived"
-        return cls(kind=kind, params=values, text=text, hard=bool(row.get("hard", True)), source=source)
+        return cls(
+            kind=kind,
+            params=values,
+            text=text,
+            hard=bool(row.get("hard", kind.partition("/")[0] != SOFT)),
+            source=source,
+        )
 
 
 def soft(text: str, slot: str = "", source: Source = "derived") -> Attribute:

@@ -176,8 +176,13 @@ def _report(attributes: Sequence[Attribute], verdicts: tuple[Verdict, ...], blan
 def _capped(derived: Sequence[Attribute], room: int, others: int, catalogue: Catalogue) -> list[Attribute]:
     """The first of them that fit into the room, so that neither share is exceeded in the set with ``others`` more."""
     keyword = [attribute for attribute in derived if catalogue.kinds[attribute.kind].keyword]
-    negative = [attribute for attribute in derived if _is_negative(attribute, catalogue) and attribute not in keyword]
-    capped = {id(attribute) for attribute in (*keyword, *negative)}
+    capped = {id(attribute) for attribute in keyword}
+    negative = [
+        attribute
+        for attribute in derived
+        if catalogue.kinds[attribute.kind].negative(attribute.params) and id(attribute) not in capped
+    ]
+    capped |= {id(attribute) for attribute in negative}
     free = [attribute for attribute in derived if id(attribute) not in capped][:room]
     keywords = keyword[: int(KEYWORD_SHARE * (room + others))]
     negatives = negative[: int(NEGATIVE_SHARE * (room + others))]
@@ -192,7 +197,3 @@ def _capped(derived: Sequence[Attribute], room: int, others: int, catalogue: Cat
     place = {id(attribute): at for at, attribute in enumerate(derived)}
     chosen = sorted([*keywords, *negatives, *free], key=lambda attribute: place[id(attribute)])
     return chosen[:room]
-
-
-def _is_negative(attribute: Attribute, catalogue: Catalogue) -> bool:
-    return catalogue.kinds[attribute.kind].negative(attribute.params)

@@ -97,7 +97,9 @@ def candidates(stats: TextStats, corpus: CorpusWords = NO_CORPUS, most: int = 60
     for words, place in runs.items():
         keyword = " ".join(stats.words[place : place + len(words)])
         keyword = keyword if stats.count(keyword.lower()) == 0 else keyword.lower()
-        if (count := stats.count(keyword)) and _in_its_script(keyword, stats):
+        # In other letters than Latin and those of most of the text it is no word of the text's language.
+        own = keyword.isascii() or script_of(keyword) in ("LATIN", stats.script)
+        if (count := stats.count(keyword)) and own:
             weight = sum(map(corpus.weight, words)) / len(words) * math.log1p(count)
             weighed.append((-weight, -len(words), place, words, keyword, count))
     holders: dict[tuple[str, int], list[tuple[str, ...]]] = {}
@@ -106,7 +108,9 @@ def candidates(stats: TextStats, corpus: CorpusWords = NO_CORPUS, most: int = 60
     kept = []
     for entry in sorted(weighed, key=lambda entry: (entry[1], entry[2])):
         words, count = entry[3], entry[5]
-        if any(_holds(other, words) for other in holders.get((words[0], count), ())):
+        run = len(words)
+        longer = holders.get((words[0], count), ())
+        if any(words == other[at : at + run] for other in longer for at in range(len(other) - run + 1)):
             continue
         kept.append(entry)
         for word in words:
@@ -132,13 +136,3 @@ def _runs(stats: TextStats) -> list[tuple[int, int]]:
             start = place
         end = pair[1]
     return runs if start is None else [*runs, (start, len(pairs))]
-
-
-def _holds(longer: tuple[str, ...], words: tuple[str, ...]) -> bool:
-    run = len(words)
-    return any(longer[at : at + run] == words for at in range(len(longer) - run + 1))
-
-
-def _in_its_script(keyword: str, stats: TextStats) -> bool:
-    """Whether it is in Latin letters or in the script of most of the text: others are no words of its language."""
-    return keyword.isascii() or script_of(keyword) in ("LATIN", stats.script)

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from armillary.attributes.characters import combining, script_of, unspaced
@@ -42,6 +42,7 @@ _ONE_FENCE = re.compile(r"```[^\n`]*\n(.*)\n[^\S\n]*```", re.DOTALL)
 NOT_JSON = object()
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 _NOT_LINE_END = re.compile(r"[^\n]")
+_LINE_END = re.compile("\r\n?")
 _SPACE = re.compile(r"\s+")
 _CURLY = str.maketrans("\u2019\u2010\u2011", "'--")
 
@@ -69,7 +70,7 @@ class TextStats:
             raise TypeError(f"a text is a str, not {type(text).__name__}.")
         self.given = text
         self.language = language
-        self._mode, self._tokenizer = words, tokenizer
+        self._mode, self._cut = words, tokenizer
         self._whole = text if text.isascii() and "\r" not in text else _normalised(text)
         self.text = self._whole.strip()
         self.is_empty = not self.text
@@ -87,21 +88,21 @@ class TextStats:
     @cached_property
     def pairs(self) -> list[Pair]:
         """Where each word stands."""
-        if self._tokenizer is not None:
-            return _located(self._tokenizer(self.text), self.text)
+        if self._cut is not None:
+            return _located(self._cut(self.text), self.text)
         return [match.span() for match in self._pattern.finditer(self.text)]
 
     @cached_property
     def words(self) -> list[str]:
         """The words as written, in order."""
-        if self._tokenizer is not None:
+        if self._cut is not None:
             return [self.text[start:end] for start, end in self.pairs]
         return self._pattern.findall(self.text)
 
     @cached_property
     def folded(self) -> list[str]:
         """The words without regard to case and to the form of apostrophes and hyphens, in order."""
-        if self.is_ascii and self._tokenizer is None:
+        if self.is_ascii and self._cut is None:
             return self._pattern.findall(self.text.lower())
         return [fold(word) for word in self.words]
 
@@ -121,7 +122,7 @@ class TextStats:
     @cached_property
     def words_unknown(self) -> bool:
         """Whether a good part of the letters is of a script without spaces and no tokenizer is given."""
-        return self._tokenizer is None and not self.is_ascii and unspaced(self.text)
+        return self._cut is None and not self.is_ascii and unspaced(self.text)
 
     @cached_property
     def foreign(self) -> str | None:
@@ -141,7 +142,8 @@ class TextStats:
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         if self._mode == "plain" and not self.is_ascii and combining().search(self.text):
-            return _marked_words()
+            letter = rf"[^\W_](?:[^\W_]|{combining().pattern})*"
+            return re.compile(rf"{letter}(?:[{_JOINERS}]{letter})*")
         return _PATTERNS[self._mode]
 
     # Larger pieces
@@ -165,7 +167,7 @@ class TextStats:
 
     def words_of(self, phrase: str) -> list[str]:
         """The folded words of another text, found as those of this one are."""
-        return TextStats(phrase, words=self._mode, tokenizer=self._tokenizer).folded
+        return TextStats(phrase, words=self._mode, tokenizer=self._cut).folded
 
     def words_within(self, pair: Pair) -> range:
         """Places of the words that begin within these characters."""
@@ -237,30 +239,28 @@ class TextStats:
 
     def count(self, keyword: str) -> int:
         """How often the keyword stands there: ``len(find(keyword))``, looked up where it is one word."""
-        if keyword.isascii() and keyword.isalpha():
+        if self._cut is None and keyword.isascii() and keyword.isalpha():
             return self.counts[keyword.lower()]
         return len(self.find(keyword))
 
     def _matches(self, keyword: str) -> list[Pair]:
-        keyword = unicodedata.normalize("NFC", keyword).strip()
-        parts = TextStats(keyword, words=self._mode, tokenizer=self._tokenizer)
-        pieces = _SPACE.split(keyword)
-        if self.words_unknown or parts.words_unknown or parts.words != pieces:
+        pieces, words = _cut_up(keyword, self._mode, self._cut)
+        if self.words_unknown or not words:
             return [match.span() for match in _sought(pieces).finditer(self.text)]
-        run, pairs, folded = len(pieces), self.pairs, self.folded
+        run, pairs, folded = len(words), self.pairs, self.folded
         if run == 1:
-            return [pairs[place] for place in self.positions.get(parts.folded[0], ())]
+            return [pairs[place] for place in self.positions.get(words[0], ())]
         return [
             (pairs[place][0], pairs[place + run - 1][1])
-            for place in self.positions.get(parts.folded[0], ())
-            if folded[place : place + run] == parts.folded
+            for place in self.positions.get(words[0], ())
+            if folded[place : place + run] == words
             and all(self.text[pairs[at][1] : pairs[at + 1][0]].isspace() for at in range(place, place + run - 1))
         ]
 
     def spans(self, pairs: Iterable[Pair]) -> tuple[Span, ...]:
         """The first ``MOST_SPANS`` of these places, in the text as given."""
         kept = [pair for pair, _ in zip(pairs, range(MOST_SPANS), strict=False)]
-        if self._whole is self.given or self._whole == self.given:
+        if self._whole is self.given:
             lead = self._lead
             return tuple(Span(start=start + lead, end=end + lead) for start, end in kept)
         begins = self._origins
@@ -293,8 +293,8 @@ def _composed(cluster: str) -> str:
 
 
 def _normalised(text: str) -> str:
-    if "\r" not in text and unicodedata.is_normalized("NFC", text):
-        return text
+    if unicodedata.is_normalized("NFC", text):
+        return _LINE_END.sub("\n", text) if "\r" in text else text
     # Cluster by cluster, so that each character's origin is known.
     return "".join(_composed(match[0]) for match in _clusters().finditer(text))
 
@@ -304,9 +304,14 @@ def _clusters() -> re.Pattern[str]:
     return re.compile(f"\r\n?|[^\r][{marks}\u1160-\u11ff]*", re.DOTALL)
 
 
-def _marked_words() -> re.Pattern[str]:
-    letter = rf"[^\W_](?:[^\W_]|{combining().pattern})*"
-    return re.compile(rf"{letter}(?:[{_JOINERS}]{letter})*")
+# The keywords of a set are looked for in many responses; more sets than these hold are hardly in use at once.
+@lru_cache(maxsize=16_384)
+def _cut_up(keyword: str, mode: WordMode, tokenizer: Tokenizer | None) -> tuple[list[str], list[str]]:
+    """The pieces of a keyword between white space, and its folded words; none where the two are not the same."""
+    stats = TextStats(unicodedata.normalize("NFC", keyword).strip(), words=mode, tokenizer=tokenizer)
+    pieces = _SPACE.split(stats.text)
+    plain = not stats.words_unknown and stats.words == pieces
+    return pieces, stats.folded if plain else []
 
 
 def _sought(pieces: Sequence[str]) -> re.Pattern[str]:

@@ -36,8 +36,7 @@ def _is_text(value: Value) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _quoted(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def whole(least: int = 0, one: str = "", more: str = "") -> Form:
@@ -53,11 +52,11 @@ def whole(least: int = 0, one: str = "", more: str = "") -> Form:
 
 def one_of(words: Mapping[str, str]) -> Form:
     """One of the keys, each with the words that stand for it in the sentence (no two alike)."""
-    keys = {said: key for key, said in words.items()}
+    keys = {phrase: key for key, phrase in words.items()}
     return Form(
         f"one of {', '.join(words)}",
         lambda value: isinstance(value, str) and value in words,
-        "|".join(re.escape(said) for said in sorted(keys, key=len, reverse=True)),
+        "|".join(re.escape(phrase) for phrase in sorted(keys, key=len, reverse=True)),
         lambda value: words[str(value)],
         keys.__getitem__,
     )
@@ -89,6 +88,7 @@ class Wording:
         self.templates = {frozenset(_SLOT.findall(template)): template for template in templates}
         if len(self.templates) < len(templates) or set().union(*self.templates) - set(forms):
             raise ValueError(f"two templates take the same parameters, or one takes an unknown one: {templates}")
+        self._pieces = {names: tuple(_SLOT.split(template)) for names, template in self.templates.items()}
         self._patterns = {names: self._compiled(template) for names, template in self.templates.items()}
 
     def _compiled(self, template: str) -> re.Pattern[str]:
@@ -111,8 +111,11 @@ class Wording:
 
     def render(self, params: Params) -> str:
         """The sentence of validated parameters."""
-        template = self.templates[frozenset(params)]
-        return _SLOT.sub(lambda slot: self.forms[slot[1]].write(params[slot[1]]), template)
+        pieces = self._pieces[frozenset(params)]
+        # Literal text and slots take turns, the first and last being text.
+        return "".join(
+            self.forms[piece].write(params[piece]) if place % 2 else piece for place, piece in enumerate(pieces)
+        )
 
     def parse(self, text: str) -> dict[str, Value] | None:
         """The parameters of which ``render`` writes this sentence; None where there are none."""

@@ -135,7 +135,7 @@ def docstrings() -> list[str]:
     members = [value for module in modules for value in (module, *vars(module).values())]
     texts = [inspect.cleandoc(doc) for member in members if isinstance(doc := getattr(member, "__doc__", None), str)]
     # Long ones take long; those of a few sentences have every form too.
-    return list(dict.fromkeys(text for text in texts if 40 < len(text) < 400))[:200]
+    return list(dict.fromkeys(text for text in texts if 40 < len(text) < 250))[:200]
 
 
 def test_real_texts_go_round() -> None:

@@ -5,7 +5,6 @@ import random
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from types import MappingProxyType
 
 from armillary.attributes.attribute import Attribute, AttributeKind, Verdict
@@ -64,7 +63,12 @@ class Catalogue:
     @classmethod
     def default(cls, settings: CatalogueSettings | None = None) -> "Catalogue":
         """The whole catalogue; the same object each time where nothing is given."""
-        return _default() if settings is None else cls(settings)
+        if settings is not None:
+            return cls(settings)
+        global _standard
+        if _standard is None:
+            _standard = cls(CatalogueSettings())
+        return _standard
 
     def stats(self, text: str) -> TextStats:
         """The analysis of a text that all its checks share."""
@@ -123,6 +127,4 @@ class Catalogue:
         return None
 
 
-@lru_cache(maxsize=1)
-def _default() -> Catalogue:
-    return Catalogue(CatalogueSettings())
+_standard: Catalogue | None = None

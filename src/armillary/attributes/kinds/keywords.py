@@ -3,7 +3,7 @@
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from armillary.attributes.attribute import AttributeKind, Verdict
@@ -46,23 +46,20 @@ def _check_include(params: Params, stats: TextStats) -> Verdict:
     return Verdict(satisfied=True, measured=counted(len(spans), "match", "matches"), spans=spans)
 
 
-def _count_params(candidate: Candidate) -> Params:
-    relation = "=" if candidate.count <= EXACT else ">="
-    return {"w": candidate.keyword, "rel": relation, "k": candidate.count}
-
-
 def _check_count(params: Params, stats: TextStats) -> Verdict:
     pairs = stats.find(text_of(params, "w"))
     return related(len(pairs), params, counted(len(pairs), "match", "matches"), stats, pairs)
 
 
-def _excluded(stats: TextStats, draw: random.Random, frequent: Sequence[str]) -> Iterable[Params]:
+def _excluded(stats: TextStats, draw: random.Random, frequent: Mapping[str, str]) -> Iterable[Params]:
+    """``frequent``: words that may be forbidden, each with its stem."""
     if stats.words_unknown:
         return
     stems = {stem(word) for word in stats.counts}
-    absent = [word for word in frequent if stem(word) not in stems]
+    absent = [word for word, own in frequent.items() if own not in stems]
     # Hyphens join words, so that "time" is no word of "real-time": but who reads it would say that it stands there.
-    absent = [word for word in absent if not any(word in joined for joined in stats.counts if "-" in joined)]
+    joined = " ".join(word for word in stats.counts if "-" in word)
+    absent = [word for word in absent if word not in joined]
     drawn = draw.sample(absent, min(sum(EXCLUDED), len(absent)))
     for size in EXCLUDED:
         if len(drawn) >= size:
@@ -143,7 +140,7 @@ def _check_sentences_shown(params: Params, stats: TextStats) -> Verdict:
 
 def kinds(corpus: CorpusWords) -> tuple[AttributeKind, ...]:
     """The kinds of this family, their keywords weighed and their forbidden words drawn by this corpus."""
-    frequent = corpus.frequent()
+    frequent = {word: stem(word) for word in corpus.frequent()}
     return (
         AttributeKind(
             id="keyword_include",
@@ -164,7 +161,9 @@ def kinds(corpus: CorpusWords) -> tuple[AttributeKind, ...]:
             negative=lambda params: params["rel"] == "<=" or (params["rel"] == "=" and params["k"] == 0),
             wording=Wording("Use {w} {rel} {k}.", w=TEXT, rel=RELATION, k=whole(0, "time", "times")),
             derived=lambda stats, draw: [
-                _count_params(candidate) for candidate in _best(stats, corpus) if candidate.count > 1
+                {"w": each.keyword, "rel": "=" if each.count <= EXACT else ">=", "k": each.count}
+                for each in _best(stats, corpus)
+                if each.count > 1
             ],
             checked=_check_count,
         ),

@@ -50,6 +50,13 @@ def packaged_detector(text: str) -> str | None:
     return None if detected is None else CODES.get(detected)
 
 
+def _missing(kind: str, tagger: Tagger | None) -> Callable[[], str | None]:
+    lacks = (
+        f"{kind} needs a tagger: give Catalogue.default(CatalogueSettings(tagger=...)), for example one from spaCy."
+    )
+    return lambda: lacks if tagger is None else None
+
+
 def kinds(tagger: Tagger | None, detector: Detector) -> tuple[AttributeKind, ...]:
     """The kinds of this family; without a tagger two of them only say that it is missing."""
 
@@ -98,10 +105,6 @@ def kinds(tagger: Tagger | None, detector: Detector) -> tuple[AttributeKind, ...
             return Verdict(satisfied=None, measured=f"not judged: {wanted} needs detector=")
         return Verdict(satisfied=code == wanted, measured=f"is {code}" if code else "language unclear")
 
-    def missing(kind: str) -> Callable[[], str | None]:
-        lacks = f"{kind} needs a tagger: give Catalogue.default(tagger=...), for example one made from spaCy."
-        return lambda: lacks if tagger is None else None
-
     return (
         AttributeKind(
             id="pos_ratio",
@@ -113,7 +116,7 @@ def kinds(tagger: Tagger | None, detector: Detector) -> tuple[AttributeKind, ...
             ),
             derived=shares,
             checked=check_share,
-            missing=missing("pos_ratio"),
+            missing=_missing("pos_ratio", tagger),
         ),
         AttributeKind(
             id="language",
@@ -130,6 +133,6 @@ def kinds(tagger: Tagger | None, detector: Detector) -> tuple[AttributeKind, ...
             wording=Wording("Name {type}.", type=one_of(ENTITIES)),
             derived=entities,
             checked=check_entity,
-            missing=missing("named_entity"),
+            missing=_missing("named_entity", tagger),
         ),
     )  # fmt: skip

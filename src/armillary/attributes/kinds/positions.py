@@ -13,8 +13,16 @@ LONGEST_START, LONGEST_END = 3, 4
 """Words of a phrase at the start and at the end, at most."""
 
 
+def _literally(stats: TextStats, phrase: str, *, at_end: bool) -> Verdict:
+    """Character by character: of phrases without words, and of scripts in which words are not known."""
+    text, wanted = stats.text.casefold(), TextStats(phrase).text.casefold()
+    shown = stats.text[-len(wanted) :] if at_end else stats.text[: len(wanted)]
+    met = text.endswith(wanted) if at_end else text.startswith(wanted)
+    return Verdict(satisfied=met, measured=f'{"ends" if at_end else "starts"} with "{shown}"')
+
+
 def _starts(stats: TextStats, draw: random.Random) -> Iterable[Params]:
-    if not stats.words or stats.is_document:
+    if not stats.words or stats.words_unknown or stats.is_document:
         return
     size = draw.randint(1, min(LONGEST_START, len(stats.words)))
     phrase = " ".join(stats.text[stats.pairs[0][0] : stats.pairs[size - 1][1]].split())
@@ -23,16 +31,19 @@ def _starts(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 
 def _check_starts(params: Params, stats: TextStats) -> Verdict:
-    words = stats.words_of(text_of(params, "phrase"))
-    size = max(1, len(words))
+    phrase = text_of(params, "phrase")
+    words = stats.words_of(phrase)
+    if stats.words_unknown or not words:
+        return _literally(stats, phrase, at_end=False)
+    size = len(words)
     first = stats.pairs[:size]
     span = [(first[0][0], first[-1][1])] if first else []
     shown = f'starts with "{" ".join(stats.words[:size])}"'
-    return Verdict(satisfied=bool(words) and stats.folded[:size] == words, measured=shown, spans=stats.spans(span))
+    return Verdict(satisfied=stats.folded[:size] == words, measured=shown, spans=stats.spans(span))
 
 
 def _ends(stats: TextStats, draw: random.Random) -> Iterable[Params]:
-    if not stats.words or stats.is_document:
+    if not stats.words or stats.words_unknown or stats.is_document:
         return
     size = draw.randint(1, min(LONGEST_END, len(stats.words)))
     phrase = " ".join(stats.text[stats.pairs[-size][0] : stats.pairs[-1][1]].split())
@@ -42,12 +53,15 @@ def _ends(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 
 def _check_ends(params: Params, stats: TextStats) -> Verdict:
-    words = stats.words_of(text_of(params, "phrase"))
-    size = max(1, len(words))
+    phrase = text_of(params, "phrase")
+    words = stats.words_of(phrase)
+    if stats.words_unknown or not words:
+        return _literally(stats, phrase, at_end=True)
+    size = len(words)
     last = stats.pairs[-size:]
     span = [(last[0][0], last[-1][1])] if last else []
     shown = f'ends with "{" ".join(stats.words[-size:])}"'
-    return Verdict(satisfied=bool(words) and stats.folded[-size:] == words, measured=shown, spans=stats.spans(span))
+    return Verdict(satisfied=stats.folded[-size:] == words, measured=shown, spans=stats.spans(span))
 
 
 def _paragraph_starts(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -90,7 +104,6 @@ KINDS = (
         wording=Wording("Start with {phrase}.", phrase=TEXT),
         derived=_starts,
         checked=_check_starts,
-        needs_words=True,
     ),
     AttributeKind(
         id="ends_with",
@@ -99,7 +112,6 @@ KINDS = (
         wording=Wording("End with {phrase}.", phrase=TEXT),
         derived=_ends,
         checked=_check_ends,
-        needs_words=True,
     ),
     AttributeKind(
         id="paragraph_starts",

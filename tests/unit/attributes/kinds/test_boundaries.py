@@ -43,6 +43,8 @@ CASES: list[tuple[str, dict[str, Value], str, str]] = [
     ("number_include", {"n": 12}, "It has 12 parts.", "It has 12.5 parts, x12, and 1,012."),
     ("starts_with", {"phrase": "One Two"}, '"one two" three', "One. Three"),
     ("ends_with", {"phrase": "four five"}, FIVE.upper(), FIVE + " six"),
+    ("ends_with", {"phrase": "!!!"}, "So it is!!!", "So it is!"),
+    ("starts_with", {"phrase": "\u4f60\u597d"}, "\u4f60\u597d\u4e16\u754c", "\u4e16\u754c\u4f60\u597d"),
     ("paragraph_starts", {"i": 2, "w": "Blue"}, PARAGRAPHS, "Blue\n\nRed"),
     ("paragraph_starts", {"i": 2, "w": "blue", "k": 3}, PARAGRAPHS, "Red.\n\nBlue."),
     ("sentence_contains", {"i": 2, "w": "five"}, FIVE, "Five one. Four."),
