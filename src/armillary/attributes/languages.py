@@ -66,7 +66,8 @@ def language_of(text: str) -> str | None:
         names = (unicodedata.name(sign, "").partition(" ")[0] for sign in letters if not sign.isascii())
         other = [SCRIPTS[name] for name in names if name in SCRIPTS]
         if len(other) * 2 > len(letters):
-            return "Japanese" if "Japanese" in other else max(sorted(set(other)), key=other.count)
+            most = max(sorted(set(other)), key=other.count)
+            return "Japanese" if most == "Chinese" and "Japanese" in other else most
     folded = prose.casefold()
     counts = Counter(_WORD.findall(folded.replace("\u2019", "'")))
     score = {language: sum(counts[word] for word in common & counts.keys()) for language, common in WORDS.items()}

@@ -69,6 +69,7 @@ TEXTS_OF_PIECES = st.lists(PIECES | st.text(max_size=3), min_size=1, max_size=40
 @given(st.text(max_size=80) | TEXTS_OF_PIECES, st.integers(0, 3))
 @example('{"\\u0041": 1, "b": [true]}', 0)
 @example('"Quoted as a whole?"', 0)
+@example("A\u0386\u0386\u0386\u3041", 0)
 @example("***\n\nOne.\n\n***", 0)
 @example("\u0130\u0130 \u0130\u0130 i\u0307i\u0307", 0)
 def test_derived_holds_is_read_back_and_never_conflicts(text: str, seed: int) -> None:

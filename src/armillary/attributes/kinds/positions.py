@@ -49,7 +49,8 @@ def _ends(stats: TextStats, draw: random.Random) -> Iterable[Params]:
     phrase = " ".join(stats.text[stats.pairs[-size][0] : stats.pairs[-1][1]].split())
     if stats.words_of(phrase) == stats.folded[-size:]:
         # So that it says no other than that the text ends with a question.
-        yield {"phrase": phrase + (stats.text[-1] if stats.text[-1] in ALIASES["?"] else "")}
+        last = stats.text[-1]
+        yield {"phrase": phrase + (last if last in ALIASES["?"] and phrase[-1] != last else "")}
 
 
 def _check_ends(params: Params, stats: TextStats) -> Verdict:
