@@ -123,6 +123,23 @@ def test_tables_and_wrong_rows(answers: Path, tmp_path: Path, capsys: pytest.Cap
         assert words in capsys.readouterr().err
 
 
+def test_rows_of_ifeval_and_ultrabench_are_read_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = ["punctuation:no_comma", "keywords:existence"]
+    ifeval = {"key": 3, "prompt": "p", "instruction_id_list": ids, "kwargs": [{}, {"keywords": ["fog", "rail"]}]}
+    hard = {"instruction_id_list": ["linguistic:no_comma"], "kwargs": [{}], "prompt": ["Use no comma."]}
+    ultrabench = {"key": 4, "hard_constraints": hard, "soft_constraints": {"prompt": ["Keep it calm."]}}
+    rows = [{**row, "response": text} for row in (ifeval, ultrabench) for text in ("fog, rail", "Fog and rail.")]
+    record = check(write(tmp_path / "a.jsonl", rows), tmp_path / "out")
+    assert "2 attributes were not judged" in record.sections[0].summary, "what only a judge can say"
+    assert record.measures["met/punctuation exclude"].estimate == 0.5
+    assert record.measures["all attributes met"].estimate == 0.25
+    wrong = write(tmp_path / "b.jsonl", [{**ifeval, "instruction_id_list": ["a:b", "c:d"], "response": "x"}])
+    assert main(["ultragen", "check", str(wrong), "--out", str(tmp_path / "wrong")]) == 2
+    assert "'a:b'" in capsys.readouterr().err
+
+
 def test_a_list_that_is_imported_is_told(tmp_path: Path) -> None:
     asked_for = ['Include "good".', "Sing of it."]
     rows = [{"prompt": "p", "response": response, "attributes": asked_for} for response in ("good", "", "x")]

@@ -1,6 +1,7 @@
 from .benchmarks import (
     read_ifbench as read_ifbench,
     read_ifeval as read_ifeval,
+    read_row as read_row,
     read_ultrabench as read_ultrabench,
     ultrabench_row as ultrabench_row,
 )

@@ -42,15 +42,29 @@ def read_ifbench(path: Path | str, *, on_unknown: OnUnknown = "error") -> Iterat
     return _plain_rows(path, "ifbench", _ifbench, on_unknown)
 
 
+def read_row(row: Mapping[str, object], where: str, *, on_unknown: OnUnknown = "error") -> ImportedPrompt:
+    """The prompt of one row, which may hold more (a response): ultrabench's where it has hard_constraints, else
+    IFEval's or IFBench's. UsageError naming the place ``where`` of what can't be read."""
+    if "hard_constraints" in row:
+        return _ultrabench_row(row, where, on_unknown)
+    return _plain_row(row, where, "ifbench", _ifbench, on_unknown)
+
+
 def _plain_rows(
     path: Path | str, benchmark: Benchmark, mapped: Mapped, on_unknown: OnUnknown
 ) -> Iterator[ImportedPrompt]:
     for where, row in json_rows(path, "key, prompt, instruction_id_list and kwargs"):
-        key, prompt = row.get("key"), row.get("prompt")
-        if not isinstance(key, int | str) or not isinstance(prompt, str):
-            raise UsageError(f"{where}: a row needs key and prompt; it has {', '.join(map(str, row)) or 'nothing'}.")
-        instructions = instructions_of(row.get("instruction_id_list"), row.get("kwargs"), mapped, where, on_unknown)
-        yield ImportedPrompt(key=key, prompt=prompt, instructions=instructions, benchmark=benchmark)
+        yield _plain_row(row, where, benchmark, mapped, on_unknown)
+
+
+def _plain_row(
+    row: Mapping[str, object], where: str, benchmark: Benchmark, mapped: Mapped, on_unknown: OnUnknown
+) -> ImportedPrompt:
+    key, prompt = row.get("key"), row.get("prompt")
+    if not isinstance(key, int | str) or not isinstance(prompt, str):
+        raise UsageError(f"{where}: a row needs key and prompt; it has {', '.join(map(str, row)) or 'nothing'}.")
+    instructions = instructions_of(row.get("instruction_id_list"), row.get("kwargs"), mapped, where, on_unknown)
+    return ImportedPrompt(key=key, prompt=prompt, instructions=instructions, benchmark=benchmark)
 
 
 def _ifbench(name: str, given: Arguments) -> list[Attribute] | None:
@@ -123,23 +137,27 @@ def _ultrabench(name: str, given: Arguments) -> list[Attribute] | None:
 def read_ultrabench(path: Path | str, *, on_unknown: OnUnknown = "error") -> Iterator[ImportedPrompt]:
     """The prompts of an ultrabench file, whose 27 instructions are all kinds of the catalogue."""
     for where, row in json_rows(path, "key, hard_constraints and soft_constraints"):
-        key, hard, judged = row.get("key"), row.get("hard_constraints"), row.get("soft_constraints", {})
-        if not isinstance(key, int | str) or not isinstance(hard, Mapping) or not isinstance(judged, Mapping):
-            raise UsageError(f"{where}: a row needs key, hard_constraints and soft_constraints.")
-        ids, arguments = hard.get("instruction_id_list"), hard.get("kwargs")
-        instructions = instructions_of(ids, arguments, _ultrabench, where, on_unknown)
-        try:
-            sentences, requirements = texts(hard.get("prompt", [])), texts(judged.get("prompt", []))
-        except TypeError as error:
-            raise UsageError(f"{where}: prompt must be a list of sentences: {error}") from error
-        yield ImportedPrompt(
-            key=key,
-            prompt=str(row.get("prompt") or "\n".join([*requirements, *sentences])),
-            instructions=instructions,
-            soft=tuple(soft(sentence, source="imported") for sentence in requirements if sentence.strip()),
-            sentences=tuple(sentences),
-            benchmark="ultrabench",
-        )
+        yield _ultrabench_row(row, where, on_unknown)
+
+
+def _ultrabench_row(row: Mapping[str, object], where: str, on_unknown: OnUnknown) -> ImportedPrompt:
+    key, hard, judged = row.get("key"), row.get("hard_constraints"), row.get("soft_constraints", {})
+    if not isinstance(key, int | str) or not isinstance(hard, Mapping) or not isinstance(judged, Mapping):
+        raise UsageError(f"{where}: a row needs key, hard_constraints and soft_constraints.")
+    ids, arguments = hard.get("instruction_id_list"), hard.get("kwargs")
+    instructions = instructions_of(ids, arguments, _ultrabench, where, on_unknown)
+    try:
+        sentences, requirements = texts(hard.get("prompt", [])), texts(judged.get("prompt", []))
+    except TypeError as error:
+        raise UsageError(f"{where}: prompt must be a list of sentences: {error}") from error
+    return ImportedPrompt(
+        key=key,
+        prompt=str(row.get("prompt") or "\n".join([*requirements, *sentences])),
+        instructions=instructions,
+        soft=tuple(soft(sentence, source="imported") for sentence in requirements if sentence.strip()),
+        sentences=tuple(sentences),
+        benchmark="ultrabench",
+    )
 
 
 NEW = {

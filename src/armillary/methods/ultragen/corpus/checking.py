@@ -8,6 +8,7 @@ from itertools import islice
 
 from armillary.attributes.attribute import Attribute, soft
 from armillary.attributes.attribute_set import AttributeSet
+from armillary.attributes.interchange.benchmarks import read_row
 from armillary.attributes.kinds.catalogue import Catalogue
 from armillary.errors import UsageError
 from armillary.methods.ultragen.corpus.pieces import Piece, Row, rows
@@ -78,6 +79,9 @@ def _attributes(where: str, row: Row, prompt: str, catalogue: Catalogue) -> tupl
         items = [item for item in given if not isinstance(item, str) or item.strip()]
         read = [_attribute(where, item, catalogue) for item in items]
         return tuple(attribute for attribute, _ in read), sum(unknown for _, unknown in read)
+    if "instruction_id_list" in row or "hard_constraints" in row:
+        # Rows of responses often come without the key of their prompt, which is not needed here.
+        return read_row({"key": "", **row, "prompt": prompt}, where).attributes, 0
     parsed = (catalogue.parse(line) for line in prompt.split("\n") if line.strip())
     return tuple(attribute for attribute in parsed if attribute is not None), 0
 
