@@ -37,8 +37,8 @@ HELPING = ("Sure", "To", "Here", "The", "You")
 most, of one to three tokens, so that none is unlikely for its length alone."""
 
 FIELDS = "prompt or messages, and if wanted answer, choices, tag, id and refusal"
-COLUMNS = ("id", "prompt", "messages", "answer", "choices", "tag")
-"""Names of a table's columns; others are left unread, and so is refusal, which is true or false and no text."""
+COLUMNS = ("id", "prompt", "messages", "answer", "choices", "tag", "refusal")
+"""Names of a table's columns; others are left unread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ def evenly(items: Sequence[Item], most: int) -> list[Item]:
 def packaged_prompts() -> list[Prompt]:
     """The prompts of the library's own set."""
     rows = _packaged("prompts.jsonl")
-    return [_prompt(row, f"row {number}", str(row["id"])) for number, row in enumerate(rows, 1)]
+    return [prompt_of(row, f"row {number}", str(row["id"])) for number, row in enumerate(rows, 1)]
 
 
 def packaged_texts() -> list[PlainText]:
@@ -203,7 +203,7 @@ def read_prompts(source: str) -> list[Prompt]:
     """
     rows = read_rows(source, COLUMNS, FIELDS)
     stem = Path(source).stem
-    prompts = [_prompt(row, where, f"{stem}-{number}") for number, (where, row) in enumerate(rows, 1)]
+    prompts = [prompt_of(row, where, f"{stem}-{number}") for number, (where, row) in enumerate(rows, 1)]
     ids = [prompt.id for prompt in prompts]
     if len(set(ids)) < len(ids):
         twice = next(id for id in ids if ids.count(id) > 1)
@@ -211,8 +211,9 @@ def read_prompts(source: str) -> list[Prompt]:
     return prompts
 
 
-def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
-    """The prompt of a row. UsageError, which says ``where``, for one that can't be asked."""
+def prompt_of(row: Mapping[str, Any], where: str, id: str) -> Prompt:
+    """The prompt of a row, which gets ``id`` where it has none of its own. UsageError, which says ``where``, for one
+    that can't be asked."""
     given = {name: value for name, value in row.items() if value is not None}
     if not given:  # a row of empty cells, of which each is none
         raise UsageError(f"{where} has an empty prompt; give a request.")
@@ -235,6 +236,8 @@ def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
         raise UsageError(f"{where} has the answer {answer!r}, which is not among its choices {listed_names(choices)}.")
     tag = text_of(given.get("tag"), "tag", where) or UNTAGGED
     refusal = given.get("refusal", False)
+    if isinstance(refusal, str):  # a cell of a table
+        refusal = {"true": True, "false": False}.get(refusal.strip().lower(), refusal)
     if not isinstance(refusal, bool) or (refusal and answer is not None):
         raise UsageError(
             f"{where} has refusal {refusal!r}; give true for a request without an answer, or leave it out."

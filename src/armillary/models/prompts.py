@@ -61,13 +61,16 @@ def bare_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[l
     if isinstance(texts, str):
         raise UsageError(f"Give a list of texts; {texts[:60]!r} alone would be read letter by letter.")
     for text in texts:
+        if not isinstance(text, str):
+            raise UsageError(f"Give a list of texts; {text!r:.60} is of type {type(text).__name__}.")
         try:
             text.encode()
-        except (AttributeError, UnicodeEncodeError):
+        except UnicodeEncodeError:
             raise UsageError(f"{text!r:.80} is no text in Unicode; in a shell, give it in UTF-8.") from None
     if not texts:
         return []
-    rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    # Of a text that is too long the caller tells in a sentence of its own.
+    rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
     first, last = frame(tokenizer).kept
     return [row[first : len(row) - last] for row in rows]
 
@@ -133,7 +136,7 @@ def templated(
         plain = list(map(dict, turns))
         return str(tokenizer.apply_chat_template(plain, add_generation_prompt=not answered, tokenize=False))
     except Exception as error:  # whatever the template's own code raises
-        raise ModelError(f"the chat template of {name} fails ({reason(error)}); leave chat_template off.") from error
+        raise ModelError(f"the chat template of {name} fails ({reason(error)}); mend or remove it.") from error
 
 
 def given_tokens(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> list[int]:

@@ -79,6 +79,8 @@ def test_rows_of_every_kind_of_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             lists = {name: json.dumps(row[name]) for name in ("messages", "choices") if name in row}
             writer.writerow({**row, **lists})
     check_rows(read_prompts(str(table)), "mine")
+    table.write_text("prompt,refusal\na,true\nb,False\nc,\n")
+    assert [prompt.refusal for prompt in read_prompts(str(table))] == [True, False, False]
     table.write_text("prompt,answer\na,b\n,\n , \nc,d\n")
     with pytest.raises(UsageError, match=r"row 2 .* has an empty prompt"):
         read_prompts(str(table))

@@ -136,6 +136,18 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
     assert result.verdict[-1].label == "not seen"
     assert (tmp_path / "run" / "record.json").exists() and len(result.comparisons()) >= 2
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"prompts": ["a", 5]}, "prompt 2 is of type int; give text, or a row with prompt or messages"),
+        ({"prompts": ["a", " "]}, "prompt 2 has an empty prompt"),
+        ({"prompts": {"prompt": "a"}}, "prompts is of type dict; give a file's name, or a list"),
+        ({"prompts": 5}, "prompts is of type int"),
+        ({"prompts": []}, "prompts has none"),
+        ({"texts": "de.txt"}, "texts is of type str; give files by name"),
+        ({"seed": -1}, "seed must be 0 or more, got -1"),
+    ]
+    for settings, sentence in wrong:
+        with pytest.raises(UsageError, match=sentence):
+            armillary.diff("tiny-llama", "tiny-qwen3", **settings)
     with pytest.raises(UsageError, match="budgt"):
         armillary.diff("tiny-llama", "tiny-qwen3", budgt="2m")
     with pytest.raises(UsageError, match="tiny-llama is a whole model"):
