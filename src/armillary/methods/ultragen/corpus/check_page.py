@@ -25,7 +25,7 @@ LEAST = 5
 """Verdicts of which a cell of the heat map tells a share; of fewer it would tell chance."""
 
 MOST_MARKED = 0.4
-"""Share of a response beyond which a mark says no more than that it fails somewhere: it is told below the text."""
+"""Share of a response beyond which the marks of one attribute say only that it fails: it stands below the text."""
 
 GROUPS = 10
 """Points of the curve against the number of attributes at most: neighbouring numbers are taken together."""
@@ -338,11 +338,13 @@ def _grouped(by_number: Mapping[int, Pairs]) -> dict[str, Pairs]:
 def _worst(worst: list[WorstResponse]) -> Section:
     rows = []
     for response in worst:
+        most = MOST_MARKED * len(response.response)
         marks = [
             (start, end, index)
             for index, failed in enumerate(response.failed)
+            if sum(end - start for start, end in failed.spans) <= most
             for start, end in failed.spans
-            if start <= end <= len(response.response) and end - start <= MOST_MARKED * len(response.response)
+            if start <= end <= len(response.response)
         ]
         rows.append(
             MarkedText(
