@@ -95,6 +95,9 @@ def test_in_pieces_and_killed_it_is_the_same(answers: Path, tmp_path: Path, monk
     record = check(answers, tmp_path / "cut")
     assert worked[3:5] == [2, 3] and len(worked) > 5, "what was finished is not done again"
     assert record.comparable() == whole.comparable()
+    monkeypatch.setattr(checking, "check_piece", check_piece)
+    some = check(answers, tmp_path / "some", "--limit", "9")
+    assert some.title.startswith("9 responses"), "a limit counts over pieces"
 
 
 def test_tables_and_wrong_rows(answers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,12 +95,17 @@ def check_responses(run: Run[UltragenCheckSettings], engine: Engine = Engine()) 
         cache=settings.judge_cache or str(cache_folder() / "answers"),
     )  # fmt: skip
     tally = Tally()
+    work = partial(check_piece, judge_choice=choice, keep=settings.worst)
     cut = pieces(settings.responses)
-    # A limit is counted from the first row, so that it is worked on by itself.
-    some = [next(cut)] if settings.limit is not None else cut
-    work = partial(check_piece, judge_choice=choice, limit=settings.limit, keep=settings.worst)
-    for piece in engine.results(Tally, some, work, run.parts, "check responses"):
-        tally.merge(piece, settings.worst)
+    if settings.limit is None:
+        for counts in engine.results(Tally, cut, work, run.parts, "check responses"):
+            tally.merge(counts, settings.worst)
+    else:
+        # A limit is counted from the first row on, so that one piece has to be done before the next.
+        while tally.responses < settings.limit and (piece := next(cut, None)) is not None:
+            rest = partial(work, limit=settings.limit - tally.responses)
+            for counts in engine.results(Tally, [piece], rest, run.parts, "check responses"):
+                tally.merge(counts, settings.worst)
     if not tally.all:
         raise UsageError(f"{settings.responses} holds no response with an attribute that can be judged.")
     page = check_page(tally, Path(settings.responses).name, settings.seed)
