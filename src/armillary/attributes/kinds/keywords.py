@@ -61,6 +61,8 @@ def _excluded(stats: TextStats, draw: random.Random, frequent: Mapping[str, str]
     joined = " ".join(word for word in stats.counts if "-" in word)
     absent = [word for word in absent if word not in joined]
     drawn = draw.sample(absent, min(sum(EXCLUDED), len(absent)))
+    # A tokenizer may cut a word in two that still stands there.
+    drawn = [word for word in drawn if not stats.count(word)]
     for size in EXCLUDED:
         if len(drawn) >= size:
             yield {"words": tuple(drawn[:size])}
