@@ -1,5 +1,6 @@
 """What a reader is told of checked responses: sections, figures, findings and measures, from the counts alone."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,9 +55,7 @@ def check_page(tally: Tally, name: str, seed: int) -> CheckPage:
         fifths={int(fifth): _known(pooled_rate(pairs, seed)) for fifth, pairs in tally.by_fifth.items()},
     )
     sections = [_kinds(tally, rates), _positions(tally, rates)]
-    numbers = _numbers(tally, seed)
-    if numbers is not None:
-        sections.append(numbers)
+    sections.append(_numbers(tally, seed) or _at_once(tally))
     if tally.worst:
         sections.append(_worst(tally.worst))
     measures = {"CSR": rates.all, "all attributes met": rates.joint}
@@ -307,6 +306,45 @@ def _numbers(tally: Tally, seed: int) -> Section | None:
                 title="By the number of attributes",
                 columns=["attributes", "responses", "share met", "low", "high"],
                 rows=[[label, rate.n, rate.estimate, rate.low, rate.high] for label, rate in rates.items()],
+            )
+        ],
+    )
+
+
+def _at_once(tally: Tally) -> Section:
+    """How many attributes of a list are met together, where all lists are of one length."""
+    [(number, pairs)] = [(int(number), pairs) for number, pairs in tally.by_number.items() if pairs]
+    met = Counter[int]()
+    for pair, times in pairs.items():
+        met[int(pair.split("/")[0])] += times
+    least = list(range(min(met), max(max(met), min(met) + 1) + 1))
+    reached = [sum(times for count, times in met.items() if count >= k) for k in least]
+    shares = [binomial(times, met.total()) for times in reached]
+    median = max(k for k, times in zip(least, reached, strict=True) if 2 * times >= met.total())
+    return Section(
+        id="numbers",
+        title="How many at once",
+        summary=f"Of {number} attributes half of the responses meet {median} or more, the best one {max(met)}.",
+        meaning="All lists are of one length, so that no curve against it can be drawn. Shown is the share of the "
+        "responses that meet at least so many of their attributes.",
+        caution="Two responses that meet as many may meet quite different ones: some kinds are met by any text.",
+        figures=[
+            Figure(
+                title="Attributes that are met together",
+                data=Lines(
+                    x=[*least],
+                    series=[
+                        Series(
+                            name="share of responses",
+                            y=[share.estimate for share in shares],
+                            low=[share.low for share in shares],
+                            high=[share.high for share in shares],
+                        )
+                    ],
+                    x_label=f"attributes met, of {number}, at least",
+                    y_label="share of responses",
+                ),
+                alt=f"Falling line: share of responses that meet at least {least[0]} to {least[-1]} of {number}.",
             )
         ],
     )

@@ -123,6 +123,16 @@ def test_the_page_tells_what_was_counted() -> None:
 def test_of_one_response_there_is_a_page_as_well() -> None:
     generator = np.random.default_rng(0)
     page = check_page(counted([response(0, generator, 9)]), "a.jsonl", 0)
-    assert page.title == "1 response of a.jsonl, checked" and "numbers" not in [
-        section.id for section in page.sections
-    ]
+    assert page.title == "1 response of a.jsonl, checked"
+    assert next(section for section in page.sections if section.id == "numbers").title == "How many at once"
+
+
+def test_where_all_lists_are_of_one_length_it_is_told_how_many_are_met_together() -> None:
+    generator = np.random.default_rng(3)
+    rows = [response(number, generator, 12) for number in range(100)]
+    section = next(part for part in check_page(counted(rows), "a.jsonl", 0).sections if part.id == "numbers")
+    curve = section.figures[0].data
+    assert isinstance(curve, Lines)
+    met = np.array([sum(verdict.met is True for verdict in row.verdicts) for row in rows])
+    assert curve.series[0].y == [pytest.approx((met >= k).mean()) for k in curve.x] and curve.series[0].y[0] == 1
+    assert f"half of the responses meet {np.sort(met)[50]} or more, the best one {met.max()}" in section.summary
