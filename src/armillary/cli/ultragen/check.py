@@ -27,9 +27,9 @@ DRY = 20
 class UltragenCheckSettings(RunSettings):
     """Check responses against the attributes of their prompts, and leave a page that shows where they fail.
 
-    RESPONSES is a file of JSON lines, CSV or Parquet: a response a row, with its prompt and its attributes (as
-    objects, as sentences, or as IFEval and ultrabench write them); without attributes the lines of the prompt are
-    read. docs/methods/ultragen.md shows each form.
+    RESPONSES is a file of JSON lines, CSV or Parquet with a text a row under response, and what it must have under
+    attributes: objects as `armillary ultragen derive` writes them, sentences, or sentences one a line. Rows of IFEval,
+    IFBench and ultrabench are read as they are. Without attributes the lines of prompt are read as sentences.
     """
 
     command: ClassVar[str] = "ultragen check"
