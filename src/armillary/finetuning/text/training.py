@@ -117,6 +117,8 @@ def train_rows(
     arguments = _arguments(config, steps, max(1, steps // points), checkpoints, on_cpu=on_cpu)
     if arguments.world_size > 1:
         raise UsageError(f"armillary train text is for one process; {arguments.world_size} were started.")
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # else the Trainer takes a batch a card, which are more rows a step than the settings say
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
     with counted("Tuning (steps)", steps) as bar:
         trainer = _TextTrainer(
