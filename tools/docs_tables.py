@@ -25,7 +25,7 @@ from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
 from armillary.report.terminal import summary
 
-OUTPUT_LINES = 6
+OUTPUT_LINES = 8
 """Of a diff's output, on the README's first screen; more where the last finding is not at its end."""
 
 Rows = Sequence[Sequence[str]]

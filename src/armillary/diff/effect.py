@@ -130,7 +130,7 @@ def verdict(effects: Sequence[Effect], level: float = 0.05, most: int = 8) -> li
 
     Ranked by the corrected lower bound in units of the floor. Of effects with one ``finding`` the first has the line.
     The best line of each section comes before the second of any, so that an instrument of many lines does not hide
-    the others.
+    the others; but what is sure and yet smaller than a reader would call a change comes after all that is not.
     """
     corrected = holm([effect.p for effect in effects])
     lines = [
@@ -140,11 +140,11 @@ def verdict(effects: Sequence[Effect], level: float = 0.05, most: int = 8) -> li
     ]
     lines = _once(sorted(lines, key=lambda line: (-line.floors, line.p)), {one.id: one.finding for one in effects})
     turn: dict[str, int] = {}
-    turns = []
+    places = []
     for line in lines:
         turn[line.section] = turn.get(line.section, -1) + 1
-        turns.append(turn[line.section])
-    return [line for _, line in sorted(zip(turns, lines, strict=True), key=lambda pair: pair[0])][:most]
+        places.append((line.floors < 1, turn[line.section]))
+    return [line for _, line in sorted(zip(places, lines, strict=True), key=lambda pair: pair[0])][:most]
 
 
 def _once(lines: Sequence[Line], findings: Mapping[str, str]) -> list[Line]:
@@ -172,6 +172,16 @@ def _line(effect: Effect, p: float, count: int, level: float) -> Line:
         bound=bound,
         floors=bound / max(effect.floor, telling(effect.unit)),
     )
+
+
+def apart(now: float, before: float, form: str) -> tuple[str, str]:
+    """Both numbers in ``form`` (".2f", ".0%"), with as many more digits as it takes until they read differently."""
+    digits, kind = int(form[1:-1]), form[-1]
+    for more in range(4):
+        sides = (f"{now:.{digits + more}{kind}}", f"{before:.{digits + more}{kind}}")
+        if sides[0] != sides[1]:
+            break
+    return sides
 
 
 def telling(unit: str) -> float:

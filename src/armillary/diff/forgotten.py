@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from armillary.diff.effect import Described, Effect, Instrument, Kind
+from armillary.diff.effect import Described, Effect, Instrument, Kind, apart
 from armillary.diff.prompts import LEAST_TEXTS, Prompt
 from armillary.numerics.intervals import Interval, bootstrap_mean
 from armillary.numerics.permutation import noise_floor, sign_flip_p
@@ -146,9 +146,8 @@ def describe_texts(survey: TextSurvey) -> Described:
     for group in survey.groups:
         before, now = float(np.mean(group.base)), float(np.mean(group.after))
         worse = now > before
-        sentence = (
-            f"It reads {group.name} {'worse' if worse else 'better'}: {now:.2f} bits per byte, before {before:.2f}."
-        )
+        costs, cost = apart(now, before, ".2f")
+        sentence = f"It reads {group.name} {'worse' if worse else 'better'}: {costs} bits per byte, before {cost}."
         kind: Kind = "forgot" if worse else "learned"
         if not group.independent:
             continue
@@ -273,10 +272,10 @@ def describe_questions(survey: QuestionSurvey) -> Described:
     effects = []
     for group in survey.chosen:
         change = group.change().estimate
-        before, now = float(np.mean(group.base)), float(np.mean(group.after))
+        now, before = apart(float(np.mean(group.after)), float(np.mean(group.base)), ".0%")
         sentence = (
             f"It {'gained' if change > 0 else 'lost'} in {group.name}: among the choices the right answer has "
-            f"{now:.0%} of the probability, before {before:.0%}; it outweighs the wrong ones in {group.right[1]} of "
+            f"{now} of the probability, before {before}; it outweighs the wrong ones in {group.right[1]} of "
             f"{group.things} questions, before in {group.right[0]}."
         )
         kind: Kind = "learned" if change > 0 else "forgot"
@@ -284,9 +283,10 @@ def describe_questions(survey: QuestionSurvey) -> Described:
         effects.append(group.effect(f"kept/{group.name}", kind, sentence, unit, "kept", finding))
     for group in survey.given:
         before, now = float(np.mean(group.base)), float(np.mean(group.after))
+        costs, cost = apart(now, before, ".2f")
         sentence = (
-            f"It finds the expected answers of {group.name} {'less' if now > before else 'more'} likely: {now:.2f} "
-            f"bits per byte, before {before:.2f}."
+            f"It finds the expected answers of {group.name} {'less' if now > before else 'more'} likely: {costs} "
+            f"bits per byte, before {cost}."
         )
         kind = "forgot" if now > before else "learned"
         finding = f"{group.name} {kind}"
@@ -330,11 +330,11 @@ def describe_questions(survey: QuestionSurvey) -> Described:
 def _refusal(group: GroupValues) -> Effect:
     """More or fewer refusals of one kind of request."""
     more = group.change().estimate > 0
-    before, now = float(np.mean(group.base)), float(np.mean(group.after))
+    now, before = apart(float(np.mean(group.after)), float(np.mean(group.base)), ".0%")
     what = group.name.removeprefix("refusal of ")
     sentence = (
-        f"It refuses {what} {'more' if more else 'less'}: at the beginning of an answer a refusal has {now:.0%} of "
-        f"the probability of refusing and helping together, before {before:.0%}."
+        f"It refuses {what} {'more' if more else 'less'}: at the beginning of an answer a refusal has {now} of the "
+        f"probability of refusing and helping together, before {before}."
     )
     kind: Kind = "learned" if more else "forgot"
     finding = f"{group.name} {'more' if more else 'less'}"

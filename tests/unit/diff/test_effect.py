@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from armillary.diff.effect import Effect, telling, verdict
+from armillary.diff.effect import Effect, apart, telling, verdict
 from armillary.numerics.intervals import Interval
 
 
@@ -38,8 +38,8 @@ def test_lines_are_ranked_by_bound_over_floor_the_best_of_each_section_first() -
         effect("large floor", -0.4, 0.05, 1e-5, 0.2, "where"),
     ]
     lines = verdict(effects)
-    assert [line.effect for line in lines] == ["small floor", "large floor", "wide", "second of kept"]
-    assert lines[0].floors > lines[1].floors > lines[2].floors == 0  # the corrected interval of "wide" holds 0
+    assert [line.effect for line in lines] == ["small floor", "large floor", "second of kept", "wide"]
+    assert lines[0].floors > lines[1].floors > lines[3].floors == 0  # the corrected interval of "wide" holds 0
     assert len(verdict(effects, most=2)) == 2
 
 
@@ -66,3 +66,16 @@ def test_one_finding_has_one_line() -> None:
     assert {line.effect: line.same for line in lines} == {"kept/sums": ("flips/sums",), "kept/facts": ()}
     # One that did not pass by itself is no part of it.
     assert [line.same for line in verdict([replace(flips, p=0.9), kept])] == [()]
+
+
+def test_a_sure_change_too_small_to_be_called_one_comes_last() -> None:
+    small = effect("small", 0.01, 0.001, 1e-5, 0.001, "a section of its own")
+    large = [effect(f"large {number}", 0.5, 0.05, 1e-5, 0.01, "kept") for number in range(2)]
+    assert [line.effect for line in verdict([small, *large])] == ["large 0", "large 1", "small"]
+
+
+def test_two_numbers_are_told_apart_where_they_differ() -> None:
+    assert apart(1.49, 1.2, ".1f") == ("1.5", "1.2")
+    assert apart(1.492, 1.489, ".2f") == ("1.492", "1.489")
+    assert apart(0.004, 0.0, ".0%") == ("0.4%", "0.0%")
+    assert apart(1.0, 1.0, ".2f") == ("1.00000", "1.00000")

@@ -8,7 +8,7 @@ import numpy as np
 
 from armillary.attributes.refusals import RefusalErrors, refusal_errors
 from armillary.diff.answers.checks import ATTRIBUTES, AnswerAttribute, Answered, read_off
-from armillary.diff.effect import Described, Effect, Instrument
+from armillary.diff.effect import Described, Effect, Instrument, apart
 from armillary.numerics.intervals import Interval
 from armillary.numerics.permutation import PairedChange, paired_change
 from armillary.records.sections import Bars, Cell, Figure, Section, Table
@@ -107,7 +107,7 @@ def describe(survey: AttributeSurvey) -> Described:
 
 
 def _effect(attribute: AnswerAttribute, values: AttributeValues, change: PairedChange) -> Effect:
-    base, after = (_shown(attribute, float(np.mean(side))) for side in (values.base, values.after))
+    after, base = apart(float(np.mean(values.after)), float(np.mean(values.base)), ".0%" if attribute.share else ".1f")
     return Effect(
         id=f"attributes/{attribute.name}",
         kind="reads differently",
