@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from armillary.attributes.attribute import Attribute
+from armillary.attributes.attribute import Attribute, soft
 from armillary.cli.main import main
 from armillary.errors import UsageError
-from armillary.methods.ultragen.corpus import checking, engines, pieces as module
+from armillary.methods.ultragen.corpus import checking, deriving, engines, pieces as module
 from armillary.methods.ultragen.corpus.pieces import Piece
+from armillary.methods.ultragen.soft.extraction import Extraction
 from armillary.records.record import RunRecord
 from armillary.records.sections import MarkedTexts
 from armillary.report.marked_texts import markup
@@ -221,3 +222,22 @@ def test_a_judge_is_asked_once_a_piece_and_what_it_does_not_say_is_counted(
     assert record.measures["CSR"].estimate == pytest.approx(1 / 4)
     summary = record.sections[0].summary
     assert "1 answer of the judge could not be read" in summary and "not judged" not in summary
+
+
+def test_soft_attributes_are_stated_for_a_piece_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leak = "Say that nobody waved from the rail; the bell rang on."
+
+    class Extractor:
+        def extract(self, texts: Sequence[str]) -> list[Extraction]:
+            return [Extraction(attributes=[soft(f"Be about {len(text)}.", "tone")], leaked=[leak], unparsed=1)
+                    for text in texts]  # fmt: skip
+
+    monkeypatch.setattr(deriving, "opened_extractor", lambda choice: Extractor())
+    texts = write(tmp_path / "texts.jsonl", [{"text": text} for text in TEXTS])
+    out = tmp_path / "derived"
+    assert main(["ultragen", "derive", str(texts), "--out", str(out), "--n", "12", "--order", "soft_first"]) == 0
+    rows = [json.loads(line) for line in (out / "attributes.jsonl").read_text().splitlines()]
+    assert [row["attributes"][0]["text"] for row in rows] == [f"Be about {len(text)}." for text in TEXTS]
+    assert all(len(row["attributes"]) == 12 for row in rows)
+    assert "12 were left out since they hand over their text, and 12 replies" in RunRecord.load(out).findings[0].text
+    assert main(["ultragen", "derive", str(texts), "--extractor-url", "http://localhost:1"]) == 2

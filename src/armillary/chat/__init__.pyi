@@ -8,3 +8,4 @@ from .chat_model import (
 )
 from .endpoint import Endpoint as Endpoint, Patience as Patience
 from .local import LocalChat as LocalChat
+from .opening import open_chat as open_chat

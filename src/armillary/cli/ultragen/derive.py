@@ -53,8 +53,19 @@ class UltragenDeriveSettings(RunSettings):
     order: Literal["shuffled", "soft_first", "hard_first"] = "shuffled"
     """Order of the attributes in a prompt; shuffled draws one for each text."""
 
+    extractor: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
+    """Chat model that states soft attributes: a local one, or with --extractor-url the endpoint's; by default none."""
+
+    extractor_url: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
+    """Endpoint that speaks OpenAI's chat completions; the key is read from ARMILLARY_CHAT_KEY."""
+
+    extractor_style: Literal["open", "slots"] = "open"
+    """open: up to eight sentences; slots: content, situation, style, tone and example, one sentence each."""
+
     def __post_init__(self) -> None:
         at_least(self, n=1)
+        if self.extractor_url is not None and self.extractor is None:
+            raise UsageError("an endpoint needs the name of its model; give --extractor MODEL with --extractor-url.")
 
     def files(self) -> dict[str, str]:
         """The texts."""
@@ -75,6 +86,7 @@ class UltragenDeriveSettings(RunSettings):
 
 def derive_prompts(run: Run[UltragenDeriveSettings], engine: Engine = Engine()) -> Outcome:  # noqa: B008
     """All texts of the file, piece by piece; the rows are written whole or not at all."""
+    from armillary.fetch.cache import cache_folder
     from armillary.methods.ultragen.corpus.deriving import (
         SHOWN,
         DeriveChoice,
@@ -83,9 +95,16 @@ def derive_prompts(run: Run[UltragenDeriveSettings], engine: Engine = Engine()) 
         derive_piece,
         derived_section,
     )
+    from armillary.methods.ultragen.soft.extraction import ExtractorChoice
 
     settings = run.settings
-    choice = DeriveChoice(n=settings.n, order=settings.order, seed=settings.seed, field=settings.field)
+    extractor = ExtractorChoice(
+        model=settings.extractor, url=settings.extractor_url, style=settings.extractor_style,
+        cache=str(cache_folder() / "answers"),
+    )  # fmt: skip
+    choice = DeriveChoice(
+        n=settings.n, order=settings.order, seed=settings.seed, field=settings.field, extractor=extractor
+    )
     total, examples = DerivedPiece(), list[str]()
     work = partial(derive_piece, choice=choice)
     results = engine.results(DerivedPiece, pieces(settings.texts), work, run.parts, "derive attributes")

@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
+from armillary.attributes.attribute import Attribute
 from armillary.attributes.attribute_set import AttributeSet
 from armillary.errors import UsageError
 from armillary.methods.ultragen.corpus.checking import default_catalogue
 from armillary.methods.ultragen.corpus.pieces import Piece, Row, rows
-from armillary.methods.ultragen.soft.extraction import Extractor
+from armillary.methods.ultragen.soft.extraction import Extraction, ExtractorChoice, opened_extractor
 from armillary.numerics.intervals import Interval, bootstrap_of_counts
 from armillary.records.plain import digest, dumps
 from armillary.records.sections import Bars, Cell, Figure, Finding, Section, Table
@@ -30,6 +32,8 @@ class DeriveChoice:
     field: str | None = None
     """Name under which a row holds its text; None for the first of ``TEXTS``."""
 
+    extractor: ExtractorChoice = ExtractorChoice()  # noqa: RUF009
+
 
 @dataclass(kw_only=True)
 class DerivedPiece:
@@ -47,6 +51,12 @@ class DerivedPiece:
     empty: int = 0
     """Texts without a word, which give no row."""
 
+    leaked: int = 0
+    """Soft attributes that were left out since they hand over their text."""
+
+    unread: int = 0
+    """Replies of the extractor that had not the form that was asked for."""
+
 
 def text_of(where: str, row: Row, name: str | None) -> str:
     """The text of a row. UsageError where it has none."""
@@ -57,31 +67,38 @@ def text_of(where: str, row: Row, name: str | None) -> str:
     return text
 
 
-def derive_rows(located_rows: Iterator[tuple[str, Row]], choice: DeriveChoice, soft: Extractor | None) -> DerivedPiece:
-    """The rows of a piece. A text's draws hang on the seed and on the text alone, not on where it stands."""
+def derive_rows(located_rows: Iterator[tuple[str, Row]], choice: DeriveChoice) -> DerivedPiece:
+    """The rows of a piece. A text's draws hang on the seed and on the text alone, not on where it stands.
+
+    Soft attributes are stated for all texts together, where an extractor was chosen.
+    """
+    given = [(row, text_of(where, row, choice.field)) for where, row in located_rows]
+    extractor = opened_extractor(choice.extractor)
+    nothing = Extraction(attributes=[], leaked=[], unparsed=0)
+    stated = extractor.extract([text for _, text in given]) if extractor is not None else [nothing] * len(given)
     piece = DerivedPiece()
     numbers: Counter[int] = Counter()
     kinds: Counter[str] = Counter()
-    for where, row in located_rows:
-        text = text_of(where, row, choice.field)
+    for (row, text), extraction in zip(given, stated, strict=True):
+        piece.leaked += len(extraction.leaked)
+        piece.unread += extraction.unparsed
         if not text.strip():
             piece.empty += 1
             continue
         name = str(row["id"]) if row.get("id") is not None else digest(text)[:16]
         seed = int(digest([choice.seed, text])[:8], 16)
+        softs = partial(_as_stated, extraction.attributes) if extraction.attributes else None
         try:
-            attributes = AttributeSet.from_text(text, hard=default_catalogue(), soft=soft, n=choice.n, seed=seed)
+            attributes = AttributeSet.from_text(text, hard=default_catalogue(), soft=softs, n=choice.n, seed=seed)
         except UsageError:  # signs, but no word
             piece.empty += 1
             continue
         ordered = attributes.ordered(choice.order, seed)  # type: ignore[arg-type]
-        prompt = attributes.render(choice.order, seed)  # type: ignore[arg-type]
-        piece.lines.append(
-            dumps(
-                {"id": name, "prompt": prompt, "response": text,
-                 "attributes": [attribute.to_json() for attribute in ordered]}
-            )
-        )  # fmt: skip
+        row_out = {
+            "id": name, "prompt": attributes.render(choice.order, seed), "response": text,  # type: ignore[arg-type]
+            "attributes": [attribute.to_json() for attribute in ordered],
+        }  # fmt: skip
+        piece.lines.append(dumps(row_out))
         numbers[len(ordered)] += 1
         kinds.update({attribute.kind for attribute in ordered})
     piece.numbers = {str(number): times for number, times in sorted(numbers.items())}
@@ -89,9 +106,14 @@ def derive_rows(located_rows: Iterator[tuple[str, Row]], choice: DeriveChoice, s
     return piece
 
 
+def _as_stated(attributes: list[Attribute], text: str) -> list[Attribute]:
+    """An extractor that has stated its attributes already."""
+    return attributes
+
+
 def derive_piece(piece: Piece, choice: DeriveChoice) -> DerivedPiece:
-    """What comes of one piece of a file; hard attributes only."""
-    return derive_rows(rows(piece), choice, None)
+    """What comes of one piece of a file."""
+    return derive_rows(rows(piece), choice)
 
 
 def merged(total: DerivedPiece, piece: DerivedPiece) -> None:
@@ -99,7 +121,8 @@ def merged(total: DerivedPiece, piece: DerivedPiece) -> None:
     for mine, theirs in ((total.numbers, piece.numbers), (total.kinds, piece.kinds)):
         for key, times in theirs.items():
             mine[key] = mine.get(key, 0) + times
-    total.empty += piece.empty
+    for name in ("empty", "leaked", "unread"):
+        setattr(total, name, getattr(total, name) + getattr(piece, name))
 
 
 def attributes_a_text(total: DerivedPiece, seed: int) -> Interval:
@@ -128,6 +151,9 @@ def derived_section(
     if total.empty:
         left_out = "text without a word was" if total.empty == 1 else "texts without a word were"
         text += f" {total.empty:,} {left_out} left out."
+    if total.leaked or total.unread:
+        text += f" Of the soft ones {total.leaked:,} were left out since they hand over their text, and "
+        text += f"{total.unread:,} replies could not be read."
     shown: list[list[Cell]] = [[number, prompt] for number, prompt in enumerate(examples, 1)]
     section = Section(
         id="derived",

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal, get_args
 
 from armillary.attributes.attribute import Attribute, soft
 from armillary.chat.chat_model import ChatModel, ChatSettings, user
+from armillary.chat.opening import open_chat
 from armillary.errors import UsageError
 from armillary.methods.ultragen.soft import prompts
 from armillary.methods.ultragen.soft.replies import read_lines, read_slots
@@ -97,6 +99,26 @@ class Extractor:
             return [("", line) for line in read_lines(reply)] or None
         slots = read_slots(reply, prompts.SLOTS)
         return None if slots is None else [*slots.items()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorChoice:
+    """Which chat model states soft attributes, in words that a command line and another process can carry."""
+
+    model: str | None = None
+    """Name of the endpoint's model, or of a local one; None for hard attributes alone."""
+
+    url: str | None = None
+    style: Style = "open"
+    cache: str | None = None
+
+
+@cache
+def opened_extractor(choice: ExtractorChoice) -> Extractor | None:
+    """The extractor, opened once a process; None where none was chosen. Raises as ``open_chat``."""
+    if choice.model is None:
+        return None
+    return Extractor(model=open_chat(choice.model, choice.url, choice.cache), style=choice.style)
 
 
 def rewritten(model: ChatModel, text: str, attribute: Attribute, settings: ChatSettings) -> Attribute | None:

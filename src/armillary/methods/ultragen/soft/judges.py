@@ -7,6 +7,7 @@ from typing import Literal, Protocol, get_args
 
 from armillary.attributes.attribute import Attribute
 from armillary.chat.chat_model import ChatModel, ChatSettings, user
+from armillary.chat.opening import open_chat
 from armillary.errors import UsageError
 from armillary.methods.ultragen.soft import prompts
 from armillary.methods.ultragen.soft.replies import read_verdicts
@@ -127,16 +128,10 @@ class JudgeChoice:
 
 @cache
 def opened_judge(choice: JudgeChoice) -> ChatJudge | None:
-    """The judge, opened once a process; None where none was chosen. Raises as ``Endpoint`` and ``LocalChat``."""
+    """The judge, opened once a process; None where none was chosen. Raises as ``open_chat``."""
     if choice.model is None:
         if choice.url is not None:
             raise UsageError("an endpoint needs the name of its model; give --judge MODEL with --judge-url.")
         return None
-    from armillary.chat import Endpoint, LocalChat
-
-    model: ChatModel = (
-        LocalChat(choice.model, cache=choice.cache)
-        if choice.url is None
-        else Endpoint(choice.url, choice.model, cache=choice.cache)
-    )
+    model = open_chat(choice.model, choice.url, choice.cache)
     return ChatJudge(model=model, strict=choice.strict, compat=choice.compat)
