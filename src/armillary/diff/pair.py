@@ -139,9 +139,14 @@ class Pair:
     def __exit__(self, *_: object) -> None:
         self.free()
 
+    @property
+    def holds(self) -> bool:
+        """True while a model that was opened here is in memory."""
+        return self._open is not None or self._switched is not None
+
     def free(self) -> None:
         """Let go of what is open; a model that was given open stays its owner's, without the adapter."""
-        if self._open is None and self._switched is None:
+        if not self.holds:
             return
         if self._switched is not None:
             self._switched.remove()

@@ -68,6 +68,9 @@ def measured(config: DiffConfig, origins: Mapping[str, Origin], parts: Parts) ->
     steps: list[tuple[str, Needs | None]] = [("files", "files"), ("base", None), ("after", None), ("blocks", "blocks")]
     steps += [("base again", None)] if evidence.sizes.base_again else []
     phases = Phases(evidence)
+    if not evidence.pair.is_adapter:
+        # Both models' files are read next, which count as memory while they are: base is not there besides.
+        evidence.pair.free()
     with evidence.pair, counted("Diff", len(steps) + 1) as bar:
         for name, needs in steps:
             with measuring.timed(name):

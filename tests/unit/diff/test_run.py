@@ -57,6 +57,19 @@ def test_a_model_against_itself_has_no_line(tmp_path: Path) -> None:
         assert outcome.measures[f"drift/hardly given, {name}"].estimate == 0
 
 
+def test_no_model_is_open_while_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: dict[str, bool] = {}
+    measure = run.Measuring.measure
+
+    def noted(self: run.Measuring, needs: Any) -> None:
+        opened[needs] = self.evidence.pair.holds
+        measure(self, needs)
+
+    monkeypatch.setattr(run.Measuring, "measure", noted)
+    run.run_diff(replace(CONFIG, base="tiny-llama", after="tiny-qwen3", budget="2m"), tmp_path / "run")
+    assert opened == {"files": False, "blocks": True, "scores": False, "answers": False, "after answers": False}
+
+
 def test_another_model_drifts_both_ways(tmp_path: Path) -> None:
     model = tiny("llama")
     outcome = diffed(tmp_path / "run", model, noisy(model, 0.1), replace(CONFIG, most_prompts=12))
