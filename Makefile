@@ -16,7 +16,7 @@ DEMO = examples/diff_demo
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint style bench clean
 
 demo: .venv/.installed
 	$(BIN)/armillary diff $(DEMO)/adapter --prompts $(DEMO)/tickets.jsonl \
@@ -24,13 +24,16 @@ demo: .venv/.installed
 
 # Two workers with one thread each: tiny models gain nothing from more threads, and small machines lose by them.
 # Files go out in their order (whole commands first), or the few long tests would come last and leave a worker idle.
-test: lint
+# mypy has but one thread: it is one of the tests (test_faces.py), so that others run meanwhile.
+test: style
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not weights and not gpu" -q
 
-lint: .venv/.installed-dev
+lint: style
+	$(BIN)/mypy
+
+style: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 
 bench: .venv/.installed-dev
 	@for script in benchmarks/[a-z]*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
