@@ -121,10 +121,6 @@ def _effect(attribute: AnswerAttribute, values: AttributeValues, change: PairedC
     )
 
 
-def _shown(attribute: AnswerAttribute, value: float) -> str:
-    return f"{value:.0%}" if attribute.share else f"{value:.1f}"
-
-
 def _figure(attributes: Mapping[str, AnswerAttribute], changes: Mapping[str, PairedChange]) -> Figure:
     """The changes of shares; numbers in other units are in the table."""
     shares = {name: change for name, change in changes.items() if attributes[name].share}
@@ -149,7 +145,8 @@ def _table(
     rows: list[list[Cell]] = []
     for values in survey.values:
         attribute, value = attributes[values.name], changes[values.name].value
-        base, after = (_shown(attribute, float(np.mean(side))) for side in (values.base, values.after))
+        form = ".0%" if attribute.share else ".1f"
+        base, after = (format(float(np.mean(side)), form) for side in (values.base, values.after))
         rows.append([values.name, base, after, _interval(attribute, value), len(values.base)])
     return Table(
         title="Attributes of the answers",
