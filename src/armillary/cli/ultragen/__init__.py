@@ -1,4 +1,4 @@
-"""``armillary ultragen ACTION``: texts to prompts of many attributes, and responses checked against them."""
+"""``armillary ultragen ACTION``: texts to prompts of many attributes, responses checked, models trained on them."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,13 @@ ACTIONS = (
     Command("derive", "Read off each text what it has, and write prompts that state it.", "ultragen.derive"),
     Command("check", "Check responses against the attributes of their prompts, and show where they fail.",
             "ultragen.check"),
+    Command("build", "Make training data: texts behind their attributes, and sets that no text had.",
+            "ultragen.build"),
+    Command("train", "Tune a model to reconstruct texts, then to prefer its better responses.", "ultragen.train"),
+    Command("evaluate", "Measure how much of its prompts a model satisfies, beside the best of several.",
+            "ultragen.evaluate"),
+    Command("analyse", "Tell where satisfaction falls: by place, by number, and what attention does.",
+            "ultragen.analyse"),
 )  # fmt: skip
 
 

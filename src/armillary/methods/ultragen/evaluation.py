@@ -1,8 +1,7 @@
 """How much of its instructions a model satisfies: K responses a set, checked, with the best of K beside the mean."""
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,65 +106,47 @@ def summarised(sets: Sequence[EvaluatedSet], *, seed: int = 0) -> SatisfactionSu
     """The evaluation over these sets. InsufficientSamplesError without any."""
     if not sets:
         raise InsufficientSamplesError("an evaluation needs at least one set with a response; got none.")
-    scores_SK = np.array([[response.csr for response in own.responses] for own in sets])
-    repeated, distinct_2, words, f1 = (
-        _mean([[getattr(response.quality, name) for response in own.responses] for own in sets], seed)
-        for name in ("repeated", "distinct_2", "words", "f1")
-    )
-    csr, joint = (
-        _mean(scores_SK.tolist(), seed),
-        _mean(
-            [
-                [float(all(met for met in response.satisfied if met is not None)) for response in own.responses]
-                for own in sets
-            ],
-            seed,
-        ),
-    )
-    # Of a response the CSR, whether all is met, and the numbers of its text are known; only the source text may lack.
-    assert csr and joint and repeated and distinct_2 and words
+
+    def mean(of: Callable[[ScoredResponse], float | None]) -> Interval | None:
+        """Over a set's responses, then over sets, of what is known; None where nothing is."""
+        known = [[value for one in own.responses if (value := of(one)) is not None] for own in sets]
+        means = [float(np.mean(row)) for row in known if row]
+        return bootstrap_mean(means, seed=seed, how=f"bootstrap over {len(means):,} sets") if means else None
+
+    csr, joint = mean(lambda one: one.csr), mean(lambda one: float(False not in one.satisfied))
+    repeated, distinct_2 = mean(lambda one: one.quality.repeated), mean(lambda one: one.quality.distinct_2)
+    words = mean(lambda one: one.quality.words)
+    assert csr and joint and repeated and distinct_2 and words  # these are known of every response
+    kinds = {
+        kind
+        for own in sets
+        for one in own.responses
+        for kind, met in zip(one.kinds, one.satisfied, strict=True)
+        if met is not None
+    }
     return SatisfactionSummary(
         csr=csr,
-        asking=_mean(
-            [[_share(one, [not negative for negative in one.negative]) for one in own.responses] for own in sets], seed
-        ),
-        hard=_mean([[_share(one, one.hard) for one in own.responses] for own in sets], seed),
-        soft=_mean([[_share(one, [not hard for hard in one.hard]) for one in own.responses] for own in sets], seed),
+        asking=mean(lambda one: _share(one, [not negative for negative in one.negative])),
+        hard=mean(lambda one: _share(one, one.hard)),
+        soft=mean(lambda one: _share(one, [not hard for hard in one.hard])),
         micro=_pooled(sets, None, seed),
         joint=joint,
-        best_of=best_of_curve(scores_SK, seed=seed),
-        by_kind={kind: _pooled(sets, kind, seed) for kind in sorted(_kinds(sets))},
+        best_of=best_of_curve(np.array([[one.csr for one in own.responses] for own in sets]), seed=seed),
+        by_kind={kind: _pooled(sets, kind, seed) for kind in sorted(kinds)},
         repeated=repeated,
         distinct_2=distinct_2,
         words=words,
-        f1=f1,
-        unjudged=sum(met is None for own in sets for response in own.responses for met in response.satisfied),
+        f1=mean(lambda one: one.quality.f1),
+        unjudged=sum(one.satisfied.count(None) for own in sets for one in own.responses),
         sets=len(sets),
         attributes=float(np.mean([len(own.responses[0].kinds) for own in sets])),
     )
-
-
-def _mean(values: Sequence[Sequence[float | None]], seed: int) -> Interval | None:
-    """Mean over a set's responses, then over sets, of what is known; None where nothing is."""
-    known = [[value for value in row if value is not None] for row in values]
-    means = [float(np.mean(row)) for row in known if row]
-    return bootstrap_mean(means, seed=seed, how=f"bootstrap over {len(means):,} sets") if means else None
 
 
 def _share(response: ScoredResponse, chosen: Sequence[bool]) -> float | None:
     """Satisfied share of the chosen attributes; None where none of them was judged."""
     judged = [met for met, kept in zip(response.satisfied, chosen, strict=True) if kept and met is not None]
     return sum(judged) / len(judged) if judged else None
-
-
-def _kinds(sets: Sequence[EvaluatedSet]) -> set[str]:
-    """Kinds of which any attribute was judged."""
-    counts: defaultdict[str, int] = defaultdict(int)
-    for own in sets:
-        for response in own.responses:
-            for kind, met in zip(response.kinds, response.satisfied, strict=True):
-                counts[kind] += met is not None
-    return {kind for kind, count in counts.items() if count}
 
 
 def _pooled(sets: Sequence[EvaluatedSet], kind: str | None, seed: int) -> Interval:

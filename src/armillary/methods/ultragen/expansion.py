@@ -29,7 +29,8 @@ class Quota:
 def unit(vectors_PD: NDArray[np.float32]) -> Vectors:
     """The vectors at unit length, those of length 0 as they are."""
     lengths = np.linalg.norm(vectors_PD, axis=1, keepdims=True)
-    return (vectors_PD / np.maximum(lengths, 1e-12)).astype(np.float32)
+    scaled: Vectors = (vectors_PD / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return scaled
 
 
 def nearest(vectors_PD: Vectors, seeds: Indices, count: int) -> list[Indices]:

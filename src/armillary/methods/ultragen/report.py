@@ -131,7 +131,8 @@ def train_page(
     stages: Mapping[str, StageSummary], left_out: Mapping[str, int], notes: Sequence[str] = ()
 ) -> UltragenPage:
     """A curve a stage; ``stages`` by "reconstruction" and "preferences"."""
-    measures, sections = {}, []
+    measures: dict[str, Interval] = {}
+    sections: list[Section] = []
     for name, stage in stages.items():
         losses = stage.losses
         measures[f"{name}/last loss"] = number(losses[-1] if losses else float("nan"), "mean since the line before")

@@ -67,8 +67,9 @@ def completion_text(completion: Completion) -> str:
     """What the model wrote: the text, or the content of the last message. UsageError for anything else."""
     if isinstance(completion, str):
         return completion
-    if completion and isinstance(completion[-1], Mapping) and isinstance(completion[-1].get("content"), str):
-        return completion[-1]["content"]
+    last: object = completion[-1] if completion else None  # a caller may give anything
+    if isinstance(last, Mapping) and isinstance(last.get("content"), str):
+        return str(last["content"])
     raise UsageError(f"a completion is a text or a list of messages; got {completion!r:.80}.")
 
 

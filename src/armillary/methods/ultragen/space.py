@@ -267,9 +267,10 @@ def tune_encoder(
             order = draw.sample(range(len(training)), len(training))
             for start in range(0, len(order), config.batch_size):
                 batch = [training[index] for index in order[start : start + config.batch_size]]
-                loss = triplet_loss(*_vectors(encoder, batch), margin=config.margin)
+                anchor, same, other = _vectors(encoder, batch)
+                loss = triplet_loss(anchor, same, other, config.margin)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 nn.utils.clip_grad_norm_(encoder.parameters(), CLIP)
                 optimizer.step()
                 schedule.step()
@@ -281,10 +282,11 @@ def tune_encoder(
     return encoder, accuracy
 
 
-def _vectors(encoder: nn.Module, batch: Sequence[Triplet]) -> tuple[torch.Tensor, ...]:
+def _vectors(encoder: nn.Module, batch: Sequence[Triplet]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Vectors of anchors, of those of the same document and of the others, from one pass."""
     texts = [getattr(triplet, name).text for name in ("anchor", "same", "other") for triplet in batch]
-    return tuple(encoder(texts).float().chunk(3))
+    anchor, same, other = encoder(texts).float().chunk(3)
+    return anchor, same, other
 
 
 @torch.inference_mode()
@@ -293,5 +295,6 @@ def _accuracy(encoder: nn.Module, triplets: Sequence[Triplet]) -> float:
     total = 0.0
     for start in range(0, len(triplets), 128):  # three texts each, as many as an index takes at once
         batch = triplets[start : start + 128]
-        total += len(batch) * float(triplet_accuracy(*_vectors(encoder, batch)))
+        anchor, same, other = _vectors(encoder, batch)
+        total += len(batch) * float(triplet_accuracy(anchor, same, other))
     return total / len(triplets)

@@ -55,9 +55,9 @@ def test_the_regression_is_scikit_learns() -> None:
     from sklearn.linear_model import LogisticRegression
 
     generator = np.random.default_rng(0)
-    kinds, places = generator.integers(4, size=600), generator.random(600)
-    passed = (generator.random(600) < 1 / (1 + np.exp(-(kinds - 1.5 + 0.7 * places)))).astype(float)
-    weights = np.stack([np.ones(600), generator.integers(0, 3, size=600).astype(float)])
+    kinds, places = generator.integers(4, size=300), generator.random(300)
+    passed = (generator.random(300) < 1 / (1 + np.exp(-(kinds - 1.5 + 0.7 * places)))).astype(float)
+    weights = np.stack([np.ones(300), generator.integers(0, 3, size=300).astype(float)])
     ours = logistic_slopes(places, passed, kinds, weights)
     columns = np.column_stack([np.eye(4)[kinds], places])
     for slope, weight in zip(ours, weights, strict=True):
