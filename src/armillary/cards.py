@@ -320,7 +320,7 @@ ULTRAGEN = MethodCard(
         "armillary ultragen derive texts.jsonl",
         "armillary ultragen check answers.jsonl",
         "armillary ultragen build texts.jsonl",
-        "armillary ultragen train armillary-runs/ultragen-build-texts smollm2-135m-instruct",
+        "armillary ultragen train smollm2-135m-instruct armillary-runs/ultragen-build-texts",
         "armillary reproduce ultragen --preset laptop",
     ),
 )

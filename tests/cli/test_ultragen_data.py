@@ -1,7 +1,7 @@
 """``armillary ultragen build|train|evaluate|analyse``: what they leave, how killed runs end, what is refused."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,11 +30,14 @@ PAIRED = ["--model", "tiny-llama", "--k", "6", "--margin", "0", "--max-new-token
 
 
 @pytest.fixture(scope="module")
-def data(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished build with pairs."""
+def data(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a finished build with pairs, made in small parts."""
     out = tmp_path_factory.mktemp("built") / "data"
-    assert guarded(build.run, [str(texts), *SMALL, *PAIRED, "--out", str(out)]) == 0
-    return out
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(building, "SETS_AT_ONCE", 3)
+        patched.setattr(building, "TEXTS_AT_ONCE", 6)
+        assert guarded(build.run, [str(texts), *SMALL, *PAIRED, "--out", str(out)]) == 0
+        yield out
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -88,26 +91,20 @@ def test_what_is_built_holds(data: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "call"), [("reconstructions", 2), ("preferences", 2)])
-def test_a_killed_build_ends_alike(
-    texts: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: int
-) -> None:
-    monkeypatch.setattr(building, "SETS_AT_ONCE", 3)
-    monkeypatch.setattr(building, "TEXTS_AT_ONCE", 6)
-    whole = tmp_path / "whole"
-    assert guarded(build.run, [str(texts), *SMALL, *PAIRED, "--out", str(whole)]) == 0
+def test_a_killed_build_ends_alike(texts: Path, data: Path, tmp_path: Path, name: str, call: int) -> None:
     killed_and_finished(build.run, [str(texts), *SMALL, *PAIRED], tmp_path / "killed", building, name, call)
-    assert files(tmp_path / "killed") == files(whole)
-    assert content(RunRecord.load(tmp_path / "killed")) == content(RunRecord.load(whole))
+    assert files(tmp_path / "killed") == files(data)
+    assert content(RunRecord.load(tmp_path / "killed")) == content(RunRecord.load(data))
 
 
-ASKED = ["tiny-llama", "--max-new-tokens", "6", "--json"]
+ASKED = ["--max-new-tokens", "6", "--json"]
 
 
 def test_an_evaluation_tells_the_best_of_k_and_ends_alike(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asking, "SETS_AT_ONCE", 1)
-    arguments = [str(data / "test.jsonl"), *ASKED, "--k", "2", "--outline"]
+    arguments = ["tiny-llama", str(data / "test.jsonl"), *ASKED, "--k", "2", "--outline"]
     monkeypatch.setattr("armillary.methods.ultragen.sampling.OUTLINE", "Plan.")
     assert guarded(evaluate.run, [*arguments, "--out", str(tmp_path / "whole")]) == 0
     killed_and_finished(evaluate.run, arguments, tmp_path / "killed", asking, "scored_response", 3)
@@ -121,7 +118,7 @@ def test_an_evaluation_tells_the_best_of_k_and_ends_alike(
 
 
 def test_an_analysis_tells_place_number_and_attention(data: Path, tmp_path: Path) -> None:
-    arguments = [str(data / "test.jsonl"), *ASKED, "--counts", "1", "4", "--attention", "2"]
+    arguments = ["tiny-llama", str(data / "test.jsonl"), *ASKED, "--counts", "1", "4", "--attention", "2"]
     assert guarded(analyse.run, [*arguments, "--out", str(tmp_path / "run")]) == 0
     record = RunRecord.load(tmp_path / "run")
     assert [section.id for section in record.sections] == ["position", "counts", "attention"]
@@ -136,15 +133,15 @@ def test_what_is_wrong_is_told_in_one_sentence(
         return capsys.readouterr().err
 
     assert "with 500 new ones that is more than the 512 positions of tiny-llama" in refused(
-        evaluate.run, str(data / "test.jsonl"), "tiny-llama", "--max-new-tokens", "500"
+        evaluate.run, "tiny-llama", str(data / "test.jsonl"), "--max-new-tokens", "500"
     )
-    assert "there is no file of that name" in refused(evaluate.run, str(tmp_path / "none.jsonl"), "tiny-llama")
+    assert "there is no file of that name" in refused(evaluate.run, "tiny-llama", str(tmp_path / "none.jsonl"))
     assert "test_share must be 0 or more and below 1" in refused(build.run, str(texts), "--test-share", "1")
     assert "size must be (least, most) of 1 or more, got (3, 2)" in refused(
         build.run, str(texts), "--set-size", "3", "2"
     )
     assert "counts must be different numbers" in refused(
-        analyse.run, str(data / "test.jsonl"), "tiny-llama", "--counts", "5", "5"
+        analyse.run, "tiny-llama", str(data / "test.jsonl"), "--counts", "5", "5"
     )
     empty = tmp_path / "empty.jsonl"
     empty.write_text('{"text": " "}\n')
@@ -155,7 +152,7 @@ def test_training_leaves_a_model_and_a_killed_one_ends_alike(data: Path, tmp_pat
     pytest.importorskip("trl", exc_type=ImportError)
     from armillary.methods.ultragen import tuning
 
-    arguments = [str(data), "any-model", "--dry-run", "--json"]
+    arguments = ["any-model", str(data), "--dry-run", "--json"]
     assert guarded(train.run, [*arguments, "--out", str(tmp_path / "whole")]) == 0
     weights = [(tmp_path / "whole" / "model" / "model.safetensors").read_bytes()]
     for name in ("prefer", "load"):

@@ -1,4 +1,4 @@
-"""``armillary ultragen analyse SETS MODEL``: where satisfaction falls: by place, by number, and by attention."""
+"""``armillary ultragen analyse MODEL SETS``: where satisfaction falls: by place, by number, and by attention."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""``armillary ultragen evaluate SETS MODEL``: how much of its prompts a model satisfies, with the best of several."""
+"""``armillary ultragen evaluate MODEL SETS``: how much of its prompts a model satisfies, with the best of several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

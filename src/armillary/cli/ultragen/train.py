@@ -1,4 +1,4 @@
-"""``armillary ultragen train DATA MODEL``: a model tuned to satisfy tens of attributes at once."""
+"""``armillary ultragen train MODEL DATA``: a model tuned to satisfy tens of attributes at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -186,5 +186,5 @@ def run(arguments: Sequence[str]) -> int:
     print_summary(record, out, as_json=options.json)
     if not options.json:
         held_out = Path(settings.data) / "test.jsonl"
-        print(f"\nModel: {out / MODEL}\nNext: armillary ultragen evaluate {held_out} {out / MODEL}")
+        print(f"\nModel: {out / MODEL}\nNext: armillary ultragen evaluate {out / MODEL} {held_out}")
     return 0

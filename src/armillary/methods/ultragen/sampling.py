@@ -102,11 +102,12 @@ def outline_then_write(
 ) -> list[str]:
     """One response to each request, written behind an outline that the same model made first: prompting alone.
 
-    ``outline_tokens`` bounds the outline (about 120 words). Errors as ``responses``.
+    The outline has at most ``outline_tokens`` (about 120 words), and no more than the text may have. Errors as
+    ``responses``.
     """
     config = config or SamplingConfig()
     plans = SamplingConfig(
-        max_new_tokens=outline_tokens,
+        max_new_tokens=min(outline_tokens, config.max_new_tokens),
         temperature=config.temperature,
         top_p=config.top_p,
         batch_size=config.batch_size,
