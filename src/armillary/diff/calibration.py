@@ -77,9 +77,10 @@ def card_table(known: Calibration | None, instruments: Sequence[str]) -> Table:
     """A row for each instrument of a page: what is known of it, or that nothing is."""
     cards = {card.instrument: card for card in known.cards} if known else {}
     measured = (
-        f"Measured on {known.model} ({known.pages}), not on these models: another model, other prompts or another "
-        "budget may be easier or harder. Alarms: pages of models that compute the same on which it had a line; the "
-        "interval is exact. Exchanged: the same where two models differ and their numbers were exchanged at random. "
+        f"Measured on {known.model} ({known.pages}); another model, other prompts or another budget may be easier or "
+        "harder. Alarms: pages of models that compute the same on which it had a line, of those on which it had "
+        "anything to compare; the interval is exact. Exchanged: the same where two models differ and their numbers "
+        "were exchanged at random. "
         if known
         else ""
     )
@@ -97,7 +98,7 @@ def _row(name: str, card: CalibrationCard | None) -> list[Cell]:
     known = card.quiet_low is not None and card.quiet_high is not None
     return [
         name,
-        f"{card.quiet_alarms} of {card.quiet_pages}",
+        f"{card.quiet_alarms} of {card.quiet_pages}" if card.quiet_pages else "nothing to compare",
         f"{number(100 * (card.quiet_low or 0))} to {number(100 * (card.quiet_high or 0))} %" if known else None,
         f"{card.exchanged_alarms} of {card.exchanged_pages}" if card.exchanged_pages else None,
         f"{card.changed_seen} of {card.changed_pages}",
