@@ -86,7 +86,16 @@ def card_table(known: Calibration | None, instruments: Sequence[str]) -> Table:
     )
     return Table(
         title="How often each instrument was right on known changes",
-        columns=["instrument", "alarms", "interval", "exchanged", "seen", "least seen", "most not seen", "named"],
+        columns=[
+            "instrument",
+            "alarms",
+            "interval",
+            "exchanged",
+            "seen",
+            "least seen",
+            "most not seen",
+            "with a line on",
+        ],
         rows=[_row(name, cards.get(name)) for name in instruments],
         note=f"{measured}An instrument that is {NOT_TRIED} has no such rate: read its lines with care.",
     )

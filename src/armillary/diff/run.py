@@ -96,7 +96,7 @@ def told(measuring: "Measuring") -> Outcome:
         seconds=measuring.seconds,
         peak_gib=peak_gib(),
         rendered=evidence.rendered[:SHOWN],
-        instruments=[*measuring.results],
+        instruments=[one.name for one in INSTRUMENTS if one.name in measuring.results],
     )
     names = [origin.name for origin in evidence.pair.origins.values()]
     return page(f"What changed from {names[0]} to {names[1]}", measuring.described(), circumstances)

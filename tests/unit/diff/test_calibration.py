@@ -34,7 +34,9 @@ def test_an_instrument_is_told_with_its_card_or_as_not_tried() -> None:
     table = card_table(KNOWN, ["kept", "new"])
     first, second = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
     assert first["alarms"] == "1 of 73" and first["interval"] == "0.030 to 7.40 %"
-    assert first["exchanged"] == "2 of 190" and first["seen"] == "12 of 19" and first["named"] == "noise, german"
+    assert (
+        first["exchanged"] == "2 of 190" and first["seen"] == "12 of 19" and first["with a line on"] == "noise, german"
+    )
     assert first["most not seen"] is None
     assert second["alarms"] == NOT_TRIED and second["seen"] is None
     assert "small" in table.note and "budget 2m" in table.note
