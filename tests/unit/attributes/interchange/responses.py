@@ -73,42 +73,41 @@ def arguments(draw: random.Random, name: str, text: str) -> dict[str, object]:
     nth = draw.randint(1, len(paragraphs))
     first = (re.findall(r"\w+", paragraphs[nth - 1]) or ["word"])[0]
     letter = draw.choice("aeotz")
-    near_ = lambda count: near(draw, count)  # noqa: E731
     made: dict[str, Callable[[], dict[str, object]]] = {
         "keywords:existence": lambda: {"keywords": [part, draw.choice(words)]},
         "keywords:frequency": lambda: {
-            "keyword": part, "frequency": near_(text.lower().count(part.lower())), "relation": relation(draw),
+            "keyword": part, "frequency": near(draw, text.lower().count(part.lower())), "relation": relation(draw),
         },
         "keywords:forbidden_words": lambda: {"forbidden_words": [part, draw.choice(("zebra", word))]},
         "keywords:letter_frequency": lambda: {
-            "letter": letter, "let_frequency": near_(text.lower().count(letter)), "let_relation": relation(draw),
+            "letter": letter, "let_frequency": near(draw, text.lower().count(letter)), "let_relation": relation(draw),
         },
         "language:response_language": lambda: {"language": draw.choice(("en", "de"))},
         "length_constraints:number_sentences": lambda: {
-            "num_sentences": near_(len(re.findall(r"[.!?]\s", text + " "))), "relation": relation(draw),
+            "num_sentences": near(draw, len(re.findall(r"[.!?]\s", text + " "))), "relation": relation(draw),
         },
-        "length_constraints:number_paragraphs": lambda: {"num_paragraphs": near_(text.count("***") + 1)},
+        "length_constraints:number_paragraphs": lambda: {"num_paragraphs": near(draw, text.count("***") + 1)},
         "length_constraints:number_words": lambda: {
-            "num_words": near_(len(re.findall(r"\w+", text))), "relation": relation(draw),
+            "num_words": near(draw, len(re.findall(r"\w+", text))), "relation": relation(draw),
         },
         "length_constraints:nth_paragraph_first_word": lambda: {
             "num_paragraphs": len(paragraphs), "nth_paragraph": nth, "first_word": draw.choice((first, word)),
         },
-        "detectable_content:number_placeholders": lambda: {"num_placeholders": near_(text.count("["))},
+        "detectable_content:number_placeholders": lambda: {"num_placeholders": near(draw, text.count("["))},
         "detectable_content:postscript": lambda: {"postscript_marker": draw.choice(("P.S.", "P.P.S"))},
         "detectable_format:number_bullet_lists": lambda: {
-            "num_bullets": near_(len(re.findall(r"^[*+-] ", text, re.MULTILINE))),
+            "num_bullets": near(draw, len(re.findall(r"^[*+-] ", text, re.MULTILINE))),
         },
-        "detectable_format:number_highlighted_sections": lambda: {"num_highlights": near_(text.count("*") // 2)},
+        "detectable_format:number_highlighted_sections": lambda: {"num_highlights": near(draw, text.count("*") // 2)},
         "detectable_format:multiple_sections": lambda: {
-            "section_spliter": draw.choice(("Section", "SECTION")), "num_sections": near_(text.count("Section")),
+            "section_spliter": draw.choice(("Section", "SECTION")), "num_sections": near(draw, text.count("Section")),
         },
         "combination:repeat_prompt": lambda: {"prompt_to_repeat": draw.choice((text[:12], "Say it"))},
         "startend:end_checker": lambda: {
             "end_phrase": draw.choice(("Any other questions?", " ".join(text.split()[-2:]), word)),
         },
         "change_case:capital_word_frequency": lambda: {
-            "capital_frequency": near_(sum(map(str.isupper, words))), "capital_relation": relation(draw),
+            "capital_frequency": near(draw, sum(map(str.isupper, words))), "capital_relation": relation(draw),
         },
     }  # fmt: skip
     given = made.get(name, dict)()

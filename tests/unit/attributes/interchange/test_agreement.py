@@ -9,6 +9,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,16 @@ PAGE = Path(__file__).parents[4] / "docs" / "methods" / "ultragen.md"
 @pytest.fixture(scope="module")
 def checkers() -> Iterator[dict[str, Any]]:
     """lm-eval's classes by id; the package's own start would load metrics that they don't need."""
-    from nltk.tokenize.destructive import NLTKWordTokenizer
-    from nltk.tokenize.punkt import PunktSentenceTokenizer
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nltk, "download", lambda *args, **kwargs: False)
         for name in ("tasks", "tasks.ifeval"):
             module = types.ModuleType(f"lm_eval.{name}")
             module.__path__ = [str(Path(lm_eval.__path__[0], *name.split(".")))]
             patch.setitem(sys.modules, f"lm_eval.{name}", module)
-        from lm_eval.tasks.ifeval import instructions_registry, instructions_util  # type: ignore[import-not-found]
-
-        sentences, words = PunktSentenceTokenizer(), NLTKWordTokenizer()
+        instructions_util = import_module("lm_eval.tasks.ifeval.instructions_util")
+        instructions_registry = import_module("lm_eval.tasks.ifeval.instructions_registry")
+        sentences = import_module("nltk.tokenize.punkt").PunktSentenceTokenizer()
+        words = import_module("nltk.tokenize.destructive").NLTKWordTokenizer()
 
         def tokens(text: str) -> list[str]:
             return [word for sentence in sentences.tokenize(text) for word in words.tokenize(sentence)]
@@ -53,7 +52,8 @@ def checkers() -> Iterator[dict[str, Any]]:
         patch.setattr(instructions_util, "_get_sentence_tokenizer", lambda: sentences)
         patch.setattr(instructions_util.nltk, "word_tokenize", tokens)
         patch.setattr(strict, "sentence_tokenizer", lambda: sentences)
-        yield instructions_registry.INSTRUCTION_DICT
+        registry: dict[str, Any] = instructions_registry.INSTRUCTION_DICT
+        yield registry
 
 
 @pytest.fixture(scope="module")

@@ -175,6 +175,6 @@ def test_ultrabench_is_read_and_written_back(tmp_path: Path) -> None:
 
 def test_what_a_benchmark_has_no_words_for_is_refused() -> None:
     attribute: Attribute = Catalogue.default().kinds["readability"].attribute({"lo": 1.0, "hi": 3.0})
-    for write in (lambda: ifeval_row([attribute]), lambda: ultrabench_row([attribute])):
+    for write in (ifeval_row, ultrabench_row):
         with pytest.raises(UsageError, match=r"has no instruction for .*readability"):
-            write()
+            write([attribute])
