@@ -15,17 +15,27 @@ SHARE = 0.2
 
 
 @cache
-def combining() -> re.Pattern[str]:
-    """Marks that belong to the letter before them, and the joiners that stand within words of some scripts."""
+def _marks() -> frozenset[str]:
     # Beyond the first two planes stand only variation selectors.
     codes = [code for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M"]
+    return frozenset(map(chr, (*codes, 0x200C, 0x200D, *range(0xE0100, 0xE01F0))))
+
+
+@cache
+def combining() -> re.Pattern[str]:
+    """Marks that belong to the letter before them, and the joiners that stand within words of some scripts."""
     ranges: list[list[int]] = []
-    for code in [*codes, 0x200C, 0x200D]:
+    for code in sorted(map(ord, _marks())):
         if ranges and code == ranges[-1][1] + 1:
             ranges[-1][1] = code
         else:
             ranges.append([code, code])
-    return re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges) + "\U000e0100-\U000e01ef]")
+    return re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges) + "]")
+
+
+def holds_combining(text: str) -> bool:
+    """Whether a character of ``combining`` stands there: one look a character, where a search tries every range."""
+    return not _marks().isdisjoint(text)
 
 
 def script_of(text: str) -> str:

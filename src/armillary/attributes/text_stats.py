@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
 
-from armillary.attributes.characters import combining, script_of, unspaced
+from armillary.attributes.characters import combining, holds_combining, script_of, unspaced
 from armillary.attributes.languages import language_of
 from armillary.attributes.sentences import sentence_spans
 from armillary.attributes.syllables import syllables_of
@@ -141,7 +141,7 @@ class TextStats:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        if self._mode == "plain" and not self.is_ascii and combining().search(self.text):
+        if self._mode == "plain" and not self.is_ascii and holds_combining(self.text):
             letter = rf"[^\W_](?:[^\W_]|{combining().pattern})*"
             return re.compile(rf"{letter}(?:[{_JOINERS}]{letter})*")
         return _PATTERNS[self._mode]

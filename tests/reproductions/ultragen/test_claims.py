@@ -12,7 +12,7 @@ from armillary.cli import reproduce
 from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
-from reproductions.ultragen import decoder, small_models
+from reproductions.ultragen import decoder
 from reproductions.ultragen.claims import CLAIMS
 from reproductions.ultragen.decoder import Batch, Decoder, Pair, Shape, answer_logprobs
 from reproductions.ultragen.real.claims import REAL_CLAIMS
@@ -100,7 +100,6 @@ def test_docstrings_keep_paragraphs_and_lists() -> None:
 
 def test_the_quick_scale_runs_through_and_judges_every_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(decoder, "LONGEST_TEXT", 3)
-    monkeypatch.setattr(small_models, "COUNTS", (5, 16, 24))
     monkeypatch.setattr(reproduce, "CARDS", (*(card for card in CARDS if card.name != "ultragen"), ULTRAGEN))
     settings = ReproduceSettings(method="ultragen", preset="quick", model="tiny-llama")
     record = JOBS["reproduce"].run(settings, tmp_path / "out")

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from armillary.attributes.candidates import CorpusWords, candidates, stem
+from armillary.attributes.characters import combining, holds_combining
 from armillary.attributes.kinds.catalogue import Catalogue, CatalogueSettings
 from armillary.attributes.kinds.languages import Tagged
 from armillary.attributes.kinds.style import flesch_kincaid, mattr
@@ -125,3 +126,9 @@ def test_no_pattern_tries_every_split(piece: str) -> None:
     started = time.process_time()
     Catalogue.default().derive(text, kinds=PATTERNED)
     assert time.process_time() - started < 0.5
+
+
+def test_marks_are_found_by_look_up_as_by_the_pattern() -> None:
+    signs = "".join(map(chr, [*range(0x20, 0x3000), 0x1D165, 0xE0100, 0xE01EF, 0xE01F0, 0xFE00]))
+    assert {sign for sign in signs if holds_combining(sign)} == set(combining().findall(signs))
+    assert not holds_combining("caf\u00e9 \u201cx\u201d") and holds_combining("cafe\u0301")
