@@ -79,7 +79,7 @@ def _limit(id: str, entries: Sequence[tuple[Page, Comparison]]) -> Limit:
     sizes: dict[bool, list[float]] = {True: [], False: []}
     for _, comparison in entries:
         sizes[comparison.in_verdict].append(abs(comparison.change))
-    told = [comparison.limit for _, comparison in entries if comparison.limit is not None]
+    stated = [comparison.limit for _, comparison in entries if comparison.limit is not None]
     return Limit(
         id=id,
         unit=entries[0][1].unit,
@@ -87,7 +87,7 @@ def _limit(id: str, entries: Sequence[tuple[Page, Comparison]]) -> Limit:
         seen=len(sizes[True]),
         alarms=sum(id in page.alarms for page, _ in entries),
         floor=max(comparison.floor for _, comparison in entries),
-        limit=float(np.median(told)) if told else None,
+        limit=float(np.median(stated)) if stated else None,
         least_seen=min(sizes[True], default=None),
         most_unseen=max(sizes[False], default=None),
     )

@@ -121,13 +121,13 @@ def lines_figure(pages: Sequence[Page]) -> Figure:
     values: list[list[float | None]] = [
         [float(sum(id.partition("/")[0] == name for id in page.verdict)) for name in names] for page in pages
     ]
-    found = sum(any(row) for row in values)
+    with_lines = sum(any(row) for row in values)
     return Figure(
         title="Comparisons in the verdict, by plant and instrument",
         data=Heatmap(
             rows=[page.plant.name for page in pages], columns=[*names], values=values, low=0.0, unit="comparisons"
         ),
-        alt=f"{found} of {len(pages)} plants have any comparison in the verdict.",
+        alt=f"{with_lines} of {len(pages)} plants have any comparison in the verdict.",
         interactive=True,
     )
 
