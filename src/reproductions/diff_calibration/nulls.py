@@ -26,7 +26,7 @@ from armillary.diff.page import LEVEL, told
 from armillary.diff.pair import Origin, Pair
 from armillary.diff.phases import Phases
 from armillary.diff.plan import plan
-from armillary.diff.prompts import PlainText, Prompt, packaged_prompts, packaged_texts, text_tokens
+from armillary.diff.prompts import Prompt, packaged_prompts, packaged_texts, text_tokens
 from armillary.diff.run import INSTRUMENTS, Measuring
 from armillary.models import LoadedModel
 from armillary.numerics.permutation import holm
@@ -74,7 +74,9 @@ def rounding_page(base: LoadedModel, after: LoadedModel, sizes: NullSizes, seed:
     generator = random.Random(seed)
     weighed = _by(packaged_prompts(), lambda prompt: prompt.tag if prompt.choices or prompt.refusal else "")
     questions = _drawn(weighed, sizes, generator)
-    texts = _drawn_texts(sizes, generator)
+    groups = _by(packaged_texts(), lambda text: text.name)
+    names = generator.sample(sorted(groups), sizes.tags)
+    texts = [text for name in names for text in generator.sample(groups[name], sizes.texts)]
     prompts = questions[: sizes.prompts]
     config = DiffConfig(
         base=base.name, dtype=sizes.dtype, answer_tokens=sizes.answer_tokens, most_prompts=len(prompts), seed=seed
@@ -120,12 +122,6 @@ def _drawn(groups: Mapping[str, list[Prompt]], sizes: NullSizes, generator: rand
     drawn = [prompt for tag in tags for prompt in generator.sample(groups[tag], sizes.questions)]
     generator.shuffle(drawn)
     return drawn
-
-
-def _drawn_texts(sizes: NullSizes, generator: random.Random) -> list[PlainText]:
-    groups = _by(packaged_texts(), lambda text: text.name)
-    names = generator.sample(sorted(groups), sizes.tags)
-    return [text for name in names for text in generator.sample(groups[name], sizes.texts)]
 
 
 def exchanged(evidence: Evidence, seed: int) -> Evidence:
