@@ -118,14 +118,25 @@ def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
         if (limit := limits[effect.id]) is not None
     )
     such = f", such as {named}" if named else ""
+    few = sum(too_few(effect, len(effects)) for effect in unseen)
+    such += f"; {few} of these rest on too few prompts, texts or rows to show any" if few else ""
     if not lines:
         return f"No change was seen in anything that was compared ({len(effects)}){such}."
     return f"{more}No change was seen in what else was compared ({len(unseen)}){such}."
 
 
+def too_few(effect: Effect, comparisons: int, level: float = LEVEL) -> bool:
+    """Whether a change by itself could not get into the verdict, however large: where all of n things change in one
+    direction, 2 of their 2 ** n patterns of signs are as extreme, and that is the least p there is."""
+    value = effect.value
+    sampled = value.low is not None and value.low != value.high
+    return sampled and comparisons * 2.0 ** (1 - value.n) > level
+
+
 def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: float = 0.8) -> float | None:
-    """The change that would be in the verdict in 8 of 10 such runs, in the effect's unit; None without an interval, or
-    where a share would have to change by more than a share can: there nothing could have been seen.
+    """The change that would be in the verdict in 8 of 10 such runs, in the effect's unit; None without an interval,
+    where a share would have to change by more than a share can, or where ``too_few`` things were looked at: there
+    nothing could have been seen.
 
     floor + (z(1 - level / 2m) + z(power)) s, with s from the interval's half width, m the comparisons of the page: the
     strictest step of Holm's correction, which a lone change has to pass. Intervals of few or lopsided values make it
@@ -135,7 +146,7 @@ def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: fl
 
     value = effect.value
     # Where not one of few things moved, resampling them gives no width, which is no certainty.
-    if value.low is None or value.high is None or value.low == value.high:
+    if value.low is None or value.high is None or value.low == value.high or too_few(effect, comparisons, level):
         return None
     spread = (value.high - value.low) / 2 / norm.ppf((1 + value.level) / 2)
     limit = float(effect.floor + (norm.ppf(1 - level / 2 / max(comparisons, 1)) + norm.ppf(power)) * spread)
@@ -180,7 +191,8 @@ def how_sure(effects: Sequence[Effect], lines: Sequence[Line], circumstances: Ci
         meaning=f"The noise floor is what each comparison gives where nothing changed: {circumstances.floor}. The "
         "corrected p answers how likely so large a change would be by chance anywhere on this page (Holm's "
         "correction over all comparisons). A change that needs to be larger than this model and budget can show is "
-        "not ruled out: the column 'seen from' says how large it would have to be.",
+        "not ruled out: the column 'seen from' says how large it would have to be, and is empty where so little was "
+        "read that no change could have been in the verdict by itself.",
         caution="What no prompt and no text asks about is not seen at any size. A larger budget reads more and lowers "
         "the limits; your own prompts move them to where you look.",
         tables=tables,

@@ -82,6 +82,16 @@ def test_the_limit_of_detection_is_that_of_a_normal_estimate() -> None:
     assert detectable(few, 1) is None, "no share changes by more than 1"
 
 
+def test_what_rests_on_too_few_things_promises_no_limit() -> None:
+    # Of 4 rows the least p is 2 / 2 ** 4: 0.125, whatever they show; of 6 it is 0.031, which one comparison may have.
+    rows = {n: replace(SAME, id=f"restoring/{n}", value=replace(SAME.value, n=n), p=0.5**n * 2) for n in (4, 6, 12)}
+    assert [detectable(rows[n], 1) is None for n in (4, 6, 12)] == [True, False, False]
+    assert [detectable(rows[n], 10) is None for n in (4, 6, 12)] == [True, True, False]
+    assert not verdict([replace(rows[6], value=replace(rows[6].value, estimate=99.0)), *[SAME] * 9])
+    text = findings([*rows.values(), *[replace(SAME, id=f"kept/{n}") for n in range(7)]], [])[0].text
+    assert "2 of these rest on too few" in text and "restoring: 4" not in text and "restoring: 12" in text
+
+
 def test_every_comparison_stands_in_one_table_and_no_time_in_any() -> None:
     circumstances = Circumstances(budget="2m", left_out={"restoring": "would take 4 min"}, seconds={"base": 12.0},
                                   peak_gib=0.75, rendered=["<|im_start|>user"])  # fmt: skip
