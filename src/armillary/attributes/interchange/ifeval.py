@@ -24,11 +24,11 @@ Read = Callable[[Arguments], list[tuple[str, Params]]]
 def _relation(given: Arguments, relation: str, threshold: str) -> Params:
     """``rel`` and ``k``."""
     k = number(given[threshold])
-    said = given[relation]
-    if said == "at least":
+    stated = given[relation]
+    if stated == "at least":
         return {"rel": ">=", "k": k}
-    if said != "less than":
-        raise UsageError(f"{relation} is {said!r:.40}; accepted are 'at least' and 'less than'.")
+    if stated != "less than":
+        raise UsageError(f"{relation} is {stated!r:.40}; accepted are 'at least' and 'less than'.")
     if k == 0:
         raise UsageError(f"{threshold} is 0 and the relation 'less than', which nothing meets.")
     return {"rel": "<=", "k": k - 1}

@@ -83,10 +83,11 @@ def sentence_tokenizer() -> _SentenceTokenizer:
     return tokenizer
 
 
-def _tokens(response: str) -> list[str]:
-    """Words and marks as nltk's word_tokenize cuts them: sentences first, then the Treebank's rules."""
+def _capitals(arguments: Arguments, response: str) -> bool:
+    # Words and marks as nltk's word_tokenize cuts them: sentences first, then the Treebank's rules.
     treebank = _package("nltk.tokenize.destructive").NLTKWordTokenizer()
-    return [token for sentence in sentence_tokenizer().tokenize(response) for token in treebank.tokenize(sentence)]
+    tokens = [token for sentence in sentence_tokenizer().tokenize(response) for token in treebank.tokenize(sentence)]
+    return _met(sum(map(str.isupper, tokens)), arguments["capital_relation"], arguments["capital_frequency"])
 
 
 def _divided(response: str, pattern: str, wanted: int) -> bool:
@@ -97,10 +98,10 @@ def _divided(response: str, pattern: str, wanted: int) -> bool:
     return sum(map(bool, pieces)) == wanted
 
 
-def _highlights(response: str) -> int:
+def _highlights(arguments: Arguments, response: str) -> bool:
     single = [match[1:-1].strip("*").strip() for match in re.findall(r"\*[^\n*]*\*", response)]
     double = [match[2:-2].strip() for match in re.findall(r"\*\*[^\n*]*\*\*", response)]
-    return sum(map(bool, [*single, *double]))
+    return sum(map(bool, [*single, *double])) >= _number(arguments["num_highlights"])
 
 
 def _first_word(arguments: Arguments, response: str) -> bool:
@@ -130,7 +131,7 @@ def _json(response: str) -> bool:
     return True
 
 
-def _two_responses(response: str) -> bool:
+def _two_responses(arguments: Arguments, response: str) -> bool:
     pieces = [piece.strip() for piece in response.split("******")]
     full = [piece for piece in pieces if piece]
     return all(pieces[1:-1]) and len(full) == 2 and full[0] != full[1]
@@ -186,11 +187,9 @@ RULES: dict[str, tuple[tuple[str, ...], Rule]] = {
         == a["num_bullets"],
     ),
     "detectable_format:constrained_response": (
-        (), lambda a, r: any(f"My answer is {said}." in r for said in ("yes", "no", "maybe")),
+        (), lambda a, r: any(f"My answer is {answer}." in r for answer in ("yes", "no", "maybe")),
     ),
-    "detectable_format:number_highlighted_sections": (
-        ("num_highlights",), lambda a, r: _highlights(r) >= _number(a["num_highlights"]),
-    ),
+    "detectable_format:number_highlighted_sections": (("num_highlights",), _highlights),
     "detectable_format:multiple_sections": (
         ("section_spliter", "num_sections"),
         lambda a, r: len(re.findall(rf"\s?{str(a['section_spliter']).strip()}\s?\d+\s?", r)) >= _number(
@@ -201,7 +200,7 @@ RULES: dict[str, tuple[tuple[str, ...], Rule]] = {
     "detectable_format:title": (
         (), lambda a, r: any(title.lstrip("<").rstrip(">").strip() for title in re.findall(r"<<[^\n]+>>", r)),
     ),
-    "combination:two_responses": ((), lambda a, r: _two_responses(r)),
+    "combination:two_responses": ((), _two_responses),
     "combination:repeat_prompt": (
         ("prompt_to_repeat",), lambda a, r: r.strip().lower().startswith(str(a["prompt_to_repeat"]).strip().lower()),
     ),
@@ -211,10 +210,7 @@ RULES: dict[str, tuple[tuple[str, ...], Rule]] = {
     "startend:quotation": (
         (), lambda a, r: len(r.strip()) > 1 and r.strip()[0] == r.strip()[-1] == '"',
     ),
-    "change_case:capital_word_frequency": (
-        ("capital_frequency", "capital_relation"),
-        lambda a, r: _met(sum(map(str.isupper, _tokens(r))), a["capital_relation"], a["capital_frequency"]),
-    ),
+    "change_case:capital_word_frequency": (("capital_frequency", "capital_relation"), _capitals),
     "change_case:english_capital": ((), lambda a, r: _cased(r, r.isupper())),
     "change_case:english_lowercase": ((), lambda a, r: _cased(r, r.islower())),
     "punctuation:no_comma": ((), lambda a, r: "," not in r),
