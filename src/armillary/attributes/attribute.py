@@ -55,6 +55,8 @@ class Attribute:
     @classmethod
     def from_json(cls, row: Mapping[str, object]) -> "Attribute":
         """The attribute that ``to_json`` wrote; UsageError where a field is missing or of another type."""
+        if not isinstance(row, Mapping):
+            raise UsageError(f"an attribute is an object with kind, params and text, not {row!r:.200}.")
         kind, params, text = row.get("kind"), row.get("params", {}), row.get("text")
         if not isinstance(kind, str) or not isinstance(text, str) or not isinstance(params, Mapping):
             raise UsageError(f"an attribute is an object with kind, params and text, not {dict(row)!r:.200}.")
@@ -146,14 +148,16 @@ class AttributeKind:
         return None if params is None else self.attribute(params, "imported")
 
     def check(self, attribute: Attribute, stats: TextStats) -> Verdict:
-        """Whether the text has the attribute. UsageError where the kind lacks its plug-in."""
+        """Whether the text has the attribute. UsageError where the kind lacks its plug-in, or a parameter is not of
+        its form."""
         if (reason := self.missing()) is not None:
             raise UsageError(reason)
+        params = self.wording.validated(self.id, attribute.params)
         if stats.is_empty:
-            return Verdict(satisfied=self.negative(attribute.params), measured="the text is empty")
+            return Verdict(satisfied=self.negative(params), measured="the text is empty")
         if (why := self._unread(stats)) is not None:
             return Verdict(satisfied=None, measured=why)
-        return self.checked(attribute.params, stats)
+        return self.checked(params, stats)
 
     def _unread(self, stats: TextStats) -> str | None:
         if (self.needs_words or self.needs_language) and stats.words_unknown:

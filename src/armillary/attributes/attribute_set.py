@@ -2,7 +2,6 @@
 
 import hashlib
 import random
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -52,6 +51,11 @@ class SetReport:
     per_kind: Mapping[str, tuple[int, int]]
     """For each kind, how many are satisfied and how many were judged."""
 
+    def __str__(self) -> str:
+        share = f" ({self.csr:.0%})" if self.judged else ""
+        unparsed = f"; {self.unparsed} not judged" if self.unparsed else ""
+        return f"{self.satisfied} of {self.judged} attributes met{share}{unparsed}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeSet:
@@ -80,14 +84,17 @@ class AttributeSet:
         Of n, 8 in 45 are soft where an extractor is given. Keywords are at most ``KEYWORD_SHARE`` of the set and those
         that forbid ``NEGATIVE_SHARE``; a short text gives a smaller set. UsageError where it gives none.
         """
-        if n < 1:
-            raise UsageError(f"n is {n}; a set has at least 1 attribute.")
+        if n < 1 or not isinstance(n, int):
+            raise UsageError(f"n is {n!r}; it is a whole number of at least 1, the attributes of a set at most.")
         catalogue = hard or Catalogue.default()
+        stats = catalogue.stats(text)
+        if stats.is_empty:
+            raise UsageError("no attribute can be derived from this text: it is blank.")
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         draw = random.Random(f"{seed} set {digest}")
         softs = list(soft(text)) if soft is not None else []
         softs = draw.sample(softs, min(len(softs), round(n * SOFT_SHARE)))
-        derived = catalogue.derive(text, seed)
+        derived = catalogue.derive(stats, seed)
         draw.shuffle(derived)
         hards = _capped(derived, n - len(softs), len(softs), catalogue)
         if not softs and not hards:
@@ -150,17 +157,16 @@ def _judged(answer: bool | None, blank: bool, asked_for: bool) -> Verdict:
 
 
 def _report(attributes: Sequence[Attribute], verdicts: tuple[Verdict, ...], blank: bool) -> SetReport:
-    passed: Counter[str] = Counter()
-    judged: Counter[str] = Counter()
+    per_kind: dict[str, tuple[int, int]] = {}
     totals = {True: [0, 0], False: [0, 0]}
     for attribute, verdict in zip(attributes, verdicts, strict=True):
         if verdict.satisfied is not None:
             met = verdict.satisfied and not blank
-            passed[attribute.kind] += met
-            judged[attribute.kind] += 1
+            passed, judged = per_kind.get(attribute.kind, (0, 0))
+            per_kind[attribute.kind] = passed + met, judged + 1
             totals[attribute.hard][0] += met
             totals[attribute.hard][1] += 1
-    satisfied, counted = passed.total(), judged.total()
+    satisfied, counted = totals[True][0] + totals[False][0], totals[True][1] + totals[False][1]
     return SetReport(
         verdicts=verdicts,
         csr=satisfied / counted if counted else float("nan"),
@@ -169,7 +175,7 @@ def _report(attributes: Sequence[Attribute], verdicts: tuple[Verdict, ...], blan
         satisfied=satisfied,
         judged=counted,
         unparsed=len(verdicts) - counted,
-        per_kind={kind: (passed[kind], count) for kind, count in judged.items()},
+        per_kind=per_kind,
     )
 
 

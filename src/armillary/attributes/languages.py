@@ -40,6 +40,12 @@ WORDS: dict[str, frozenset[str]] = {
 }
 """Commonest words: what most sentences of the language have several of."""
 
+_TOLD_BY = {
+    word: tuple(language for language, common in WORDS.items() if word in common)
+    for word in frozenset().union(*WORDS.values())
+}
+"""The languages of which a word is one of the commonest."""
+
 LETTERS = {"German": "äöüß", "French": "çèêëîïœûù", "Spanish": "ñ¿¡", "Portuguese": "ãõ", "Italian": "ìò"}
 """Letters and marks that the others of these languages have not, or hardly."""
 
@@ -70,7 +76,10 @@ def language_of(text: str) -> str | None:
             return "Japanese" if most == "Chinese" and "Japanese" in other else most
     folded = prose.casefold()
     counts = Counter(_WORD.findall(folded.replace("\u2019", "'")))
-    score = {language: sum(counts[word] for word in common & counts.keys()) for language, common in WORDS.items()}
+    score = dict.fromkeys(WORDS, 0)
+    for word in counts.keys() & _TOLD_BY.keys():
+        for language in _TOLD_BY[word]:
+            score[language] += counts[word]
     marked = [] if ascii_only else [word for word in folded.split() if not word.isascii()]
     for language, signs in LETTERS.items():
         # A word with such a letter tells as much as a common word; one text full of them is no stronger proof.

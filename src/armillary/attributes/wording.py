@@ -98,13 +98,16 @@ class Wording:
         return re.compile("".join(piece for pair in zip(literal, [*slots, ""], strict=True) for piece in pair))
 
     def validated(self, kind: str, params: Params) -> dict[str, Value]:
-        """The parameters; UsageError naming the first that is unknown, missing or not accepted."""
+        """The parameters, lists as tuples; UsageError naming the first that is unknown, missing or not accepted."""
         if frozenset(params) not in self.templates:
             raise UsageError(f"{kind} takes {self._sets()}; the given parameters were {_listed(params)}.")
+        values = dict(params)
         for name, value in params.items():
+            if isinstance(value, list):
+                values[name] = value = tuple(value)
             if not self.forms[name].accepts(value):
                 raise UsageError(f"{kind}: {name} is {value!r:.80}; accepted is {self.forms[name].accepted}.")
-        return dict(params)
+        return values
 
     def _sets(self) -> str:
         return " or ".join(_listed(names) for names in sorted(self.templates, key=sorted))

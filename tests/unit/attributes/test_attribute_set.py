@@ -37,6 +37,7 @@ def test_three_of_four_hard_and_one_of_two_soft() -> None:
     assert (report.hard, report.soft, report.csr) == (3 / 4, 1 / 2, 4 / 6)
     assert (report.satisfied, report.judged, report.unparsed) == (4, 6, 0)
     assert report.per_kind["keyword_include"] == (2, 2)
+    assert str(report) == "4 of 6 attributes met (67%)"
     assert [verdict.satisfied for verdict in report.verdicts] == [True, True, True, True, False, False]
 
 
@@ -46,7 +47,9 @@ def test_what_nobody_judged_is_counted_and_never_false() -> None:
     assert (report.csr, report.soft, report.unparsed) == (3 / 4, None, 2)
     report = attributes.check("Red, blue.", lambda response, softs: [None, True])
     assert (report.csr, report.soft, report.unparsed) == (4 / 5, 1.0, 1)
-    assert math.isnan(AttributeSet(attributes=SOFT).check("Red.").csr)
+    unjudged = AttributeSet(attributes=SOFT).check("Red.")
+    assert math.isnan(unjudged.csr)
+    assert str(unjudged) == "0 of 0 attributes met; 2 not judged"
     with pytest.raises(UsageError, match="1 answers to 2 attributes"):
         attributes.check("Red.", lambda response, softs: [True])
 
@@ -64,10 +67,6 @@ def test_bad_input_is_told() -> None:
         AttributeSet(attributes=())
     with pytest.raises(UsageError, match="n is 0"):
         AttributeSet.from_text(TEXT, n=0)
-    with pytest.warns(UserWarning, match="blank"), pytest.raises(UsageError, match="no words"):
-        AttributeSet.from_text(" \n")
-    with pytest.raises(TypeError, match="a text is a str, not int"):
-        CATALOGUE.derive(3)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="accepted are shuffled"):
         AttributeSet(attributes=HARD).ordered("sorted")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="only soft ones are not"):

@@ -75,6 +75,9 @@ class Catalogue:
         settings = self.settings
         return TextStats(text, words=settings.words, tokenizer=settings.tokenizer, language=settings.language)
 
+    def _analysed(self, text: str | TextStats) -> TextStats:
+        return text if isinstance(text, TextStats) else self.stats(text)
+
     def kind(self, name: str) -> AttributeKind:
         """The kind of this id; UsageError where there is none."""
         if name not in self.kinds:
@@ -87,9 +90,7 @@ class Catalogue:
         What is drawn at random depends on the seed, the kind and the text alone, never on what else was asked for or
         on the process. A blank text gives none, with a warning.
         """
-        stats = self.stats(text) if isinstance(text, str) else text
-        if not isinstance(stats, TextStats):
-            raise TypeError(f"a text is a str, not {type(stats).__name__}.")
+        stats = self._analysed(text)
         if stats.is_empty:
             warnings.warn("the text is blank: nothing can be derived from it.", stacklevel=2)
             return []
@@ -103,6 +104,8 @@ class Catalogue:
 
     def proposed(self, stats: TextStats, seed: int = 0, kinds: Collection[str] | None = None) -> Iterator[Attribute]:
         """What the kinds say of the text, not yet checked on it."""
+        if isinstance(kinds, str):
+            raise UsageError(f"kinds is {kinds!r}; it is a list of ids, as [{kinds!r}].")
         chosen = self.kinds.values() if kinds is None else [self.kind(name) for name in kinds]
         origin = hashlib.blake2b(stats.given.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
         for kind in chosen:
@@ -112,7 +115,7 @@ class Catalogue:
         """Whether the response has the attribute; None where only a judge can say. UsageError for an unknown kind."""
         if not attribute.hard:
             return Verdict(satisfied=None, measured="not judged: needs a judge")
-        stats = self.stats(response) if isinstance(response, str) else response
+        stats = self._analysed(response)
         return self.kind(attribute.kind).check(attribute, stats)
 
     def render(self, attribute: Attribute) -> str:
