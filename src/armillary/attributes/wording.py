@@ -103,8 +103,9 @@ class Wording:
             raise UsageError(f"{kind} takes {self._sets()}; the given parameters were {_listed(params)}.")
         values = dict(params)
         for name, value in params.items():
-            if isinstance(value, list):
-                values[name] = value = tuple(value)
+            given: object = value
+            if isinstance(given, list):
+                values[name] = value = tuple(given)
             if not self.forms[name].accepts(value):
                 raise UsageError(f"{kind}: {name} is {value!r:.80}; accepted is {self.forms[name].accepted}.")
         return values
