@@ -176,11 +176,10 @@ def _line(effect: Effect, p: float, count: int, level: float) -> Line:
 
 def apart(now: float, before: float, form: str) -> tuple[str, str]:
     """Both numbers in ``form`` (".2f", ".0%"), with as many more digits as it takes until they read differently."""
-    digits, kind = int(form[1:-1]), form[-1]
-    for more in range(4):
-        sides = (f"{now:.{digits + more}{kind}}", f"{before:.{digits + more}{kind}}")
-        if sides[0] != sides[1]:
-            break
+    sides = format(now, form), format(before, form)
+    for digits in range(int(form[1:-1]) + 1, int(form[1:-1]) + 4):
+        if sides[0] == sides[1]:
+            sides = format(now, f".{digits}{form[-1]}"), format(before, f".{digits}{form[-1]}")
     return sides
 
 

@@ -272,10 +272,10 @@ def describe_questions(survey: QuestionSurvey) -> Described:
     effects = []
     for group in survey.chosen:
         change = group.change().estimate
-        now, before = apart(float(np.mean(group.after)), float(np.mean(group.base)), ".0%")
+        share, share_before = apart(float(np.mean(group.after)), float(np.mean(group.base)), ".0%")
         sentence = (
             f"It {'gained' if change > 0 else 'lost'} in {group.name}: among the choices the right answer has "
-            f"{now} of the probability, before {before}; it outweighs the wrong ones in {group.right[1]} of "
+            f"{share} of the probability, before {share_before}; it outweighs the wrong ones in {group.right[1]} of "
             f"{group.things} questions, before in {group.right[0]}."
         )
         kind: Kind = "learned" if change > 0 else "forgot"
