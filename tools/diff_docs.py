@@ -16,6 +16,13 @@ PEERS = "diff_peers.json"
 GOAL_MEMORY = 0.5
 """Of a peer's peak memory, that the goal allows."""
 
+SAME = ("identity", "neurons permuted")
+"""Pairs of the comparison that compute the same."""
+
+
+Spread = tuple[float, float, float]
+"""Least, median and most over pairs."""
+
 
 def recorded(results: Path) -> RunRecord | None:
     """The committed record of the calibration."""
@@ -74,33 +81,57 @@ def peers_part(results: Path) -> str:
     record: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
     settings = record["settings"]
     by_what = {row["what"]: row for row in record["rows"]}
-    rows = []
+    rows: list[list[str]] = []
+    costs_of: dict[str, tuple[Spread, Spread]] = {}
     for tool, named in settings["named"].items():
         minutes, memory = by_what[f"{tool}, processor minutes a pair"], by_what[f"{tool}, peak memory, MB"]
-        share = memory["ours"] / memory["peer"]
-        rows.append(
-            [tool, named, settings["false alarms"][tool], number(minutes["peer"]), number(memory["peer"]),
-             number(minutes["ours"] / minutes["peer"]), number(share)]
-        )  # fmt: skip
-    columns = ["tool", "named", "false alarms", "processor minutes a pair", "peak memory, MB", "ours / its: time",
-               "ours / its: memory"]  # fmt: skip
+        costs_of[tool] = (_ours_over_its(minutes["ratio"]), _ours_over_its(memory["ratio"]))
+        times, space = (_spread(one) for one in costs_of[tool])
+        rows.append([tool, named, _called_changed(settings, tool), settings["false alarms"][tool],
+                     number(minutes["peer"]), number(memory["peer"]), times, space])  # fmt: skip
+    columns = ["tool", "named", "said that something changed", "false alarms", "processor minutes a pair, mean",
+               "peak memory, MB, mean", "ours / its by pair: time", "ours / its by pair: memory"]  # fmt: skip
     lines = [f"| {' | '.join(row)} |" for row in (columns, *rows)]
     text = "\n".join([lines[0], "|" + "---|" * len(columns), *lines[1:]])
-    return f"{text}\n\n{goal(rows)}\n\nPairs: {', '.join(settings['pairs'])}; {record['model']}, one core."
+    return (
+        f"{text}\n\n{goal(rows, costs_of)}\n\nPairs: {', '.join(settings['pairs'])}; {record['model']}, one core. "
+        "By pair: least, median and most. Less time and half the memory count as met where every pair meets them."
+    )
 
 
-def goal(rows: Sequence[Sequence[str]]) -> str:
-    """In what ours is ahead of each: more named, no more false alarms, less time, half the memory; in what not."""
+def _called_changed(settings: Mapping[str, Any], tool: str) -> str:
+    """Of the pairs that differ, on how many the tool called anything changed, whatever it was: "2 of 2"."""
+    said: Mapping[str, Sequence[str]] = settings["said"][tool]
+    planted = [pair for pair in said if pair not in SAME]
+    return f"{sum(bool(said[pair]) for pair in planted)} of {len(planted)}"
+
+
+def _ours_over_its(ratio: Mapping[str, float]) -> Spread:
+    """Least, median and most of what ours needs over what the peer needs; the file has the peer over ours."""
+    return 1 / ratio["high"], 1 / ratio["median"], 1 / ratio["low"]
+
+
+def _spread(values: Spread) -> str:
+    return ", ".join(number(value) for value in values)
+
+
+def goal(rows: Sequence[Sequence[str]], costs_of: Mapping[str, tuple[Spread, Spread]]) -> str:
+    """In what ours is ahead of each: more named, no more false alarms, less time, half the memory; in what not.
+
+    Rows are those of the table; ``costs_of`` has ours over its by tool, of time and of memory. These count where the
+    worst pair meets the goal: a mean over pairs would let one slow pair of a peer stand for all.
+    """
     ours, *others = rows
     sentences = []
     for peer in others:
         named, own = (int(row[1].split(" ")[0]) for row in (peer, ours))
-        alarms, own_alarms = (int(row[2].split(" ")[0]) for row in (peer, ours))
+        alarms, own_alarms = (int(row[3].split(" ")[0]) for row in (peer, ours))
+        (_, _, slowest), (_, _, largest) = costs_of[peer[0]]
         held = {
             "more named": own > named,
             "no more false alarms": own_alarms <= alarms,
-            "less time": float(peer[5].replace(",", "")) < 1,
-            "half the memory": float(peer[6].replace(",", "")) <= GOAL_MEMORY,
+            "less time": slowest < 1,
+            "half the memory": largest <= GOAL_MEMORY,
         }
         met = ", ".join(what for what, so in held.items() if so) or "nothing"
         unmet = ", ".join(what for what, so in held.items() if not so)
