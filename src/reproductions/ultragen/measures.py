@@ -151,9 +151,12 @@ def _positions(seeds: Sequence[SeedResult]) -> dict[str, Interval]:
     """Slopes and ranges of the reference model and of AR, and by how much they shrink."""
     by_arm = {arm: [placed(seed, arm) for seed in seeds] for arm in ("few", "ar")}
     sizes = {arm: [abs(bias.slope.estimate) for bias in biases] for arm, biases in by_arm.items()}
+    # What each slope's interval leaves of its size: 0 where it holds 0.
+    slopes = [bias.slope for bias in by_arm["few"]]
+    surely = [min(abs(slope.lower), abs(slope.upper)) if slope.excludes(0) else 0.0 for slope in slopes]
     pairs = list(zip(by_arm["few"], by_arm["ar"], strict=True))
     measured = {
-        "position/few, size of the slope, surely": range_over_seeds([_sure(bias.slope) for bias in by_arm["few"]]),
+        "position/few, size of the slope, surely": range_over_seeds(surely),
         "position/smaller slope by ar": range_over_seeds(
             [a - b for a, b in zip(sizes["few"], sizes["ar"], strict=True)]
         ),
@@ -167,11 +170,6 @@ def _positions(seeds: Sequence[SeedResult]) -> dict[str, Interval]:
             shares = [bias.fifths[fifth].estimate for bias in biases]
             measured[f"position/{arm}, fifth {fifth + 1}"] = range_over_seeds(shares)
     return measured
-
-
-def _sure(slope: Interval) -> float:
-    """What its interval leaves of a slope's size: 0 where it holds 0."""
-    return min(abs(slope.lower), abs(slope.upper)) if slope.excludes(0) else 0.0
 
 
 def _pairs(seeds: Sequence[SeedResult]) -> dict[str, Interval]:
@@ -192,16 +190,16 @@ def _noise(seeds: Sequence[SeedResult]) -> dict[str, Interval]:
 
     lost = [dense(seed, "ar") - dense(seed, "noisy") for seed in seeds]
     back = [dense(seed, "corrected") - dense(seed, "noisy") for seed in seeds]
-    found, plants = [seed.detection for seed in seeds], [seed.planted for seed in seeds]
+    detections, plants = [seed.detection for seed in seeds], [seed.planted for seed in seeds]
     return {
         "noise/lost by false attributes": range_over_seeds(lost),
         "noise/won back by correction": range_over_seeds(back),
         "noise/won back beyond half": range_over_seeds([b - a / 2 for a, b in zip(lost, back, strict=True)]),
-        "flagged/precision, all": range_over_seeds([f.right / max(1, f.flagged) for f in found]),
-        "flagged/recall, all": range_over_seeds([f.right / max(1, f.injected) for f in found]),
-        "flagged/precision, soft": range_over_seeds([f.right_soft / max(1, f.flagged_soft) for f in found]),
-        "flagged/recall, soft": range_over_seeds([f.right_soft / max(1, f.injected_soft) for f in found]),
-        "flagged/soft attributes judged": range_over_seeds([f.judged / max(1, f.soft) for f in found]),
+        "flagged/precision, all": range_over_seeds([f.right / max(1, f.flagged) for f in detections]),
+        "flagged/recall, all": range_over_seeds([f.right / max(1, f.injected) for f in detections]),
+        "flagged/precision, soft": range_over_seeds([f.right_soft / max(1, f.flagged_soft) for f in detections]),
+        "flagged/recall, soft": range_over_seeds([f.right_soft / max(1, f.injected_soft) for f in detections]),
+        "flagged/soft attributes judged": range_over_seeds([f.judged / max(1, f.soft) for f in detections]),
         "never met/precision": range_over_seeds([p.right / max(1, p.flagged) for p in plants]),
         "never met/recall": range_over_seeds([p.right / max(1, p.planted) for p in plants]),
         "never met/suspected of those that can be met": range_over_seeds(

@@ -32,7 +32,7 @@ class Answers:
     """Word F1 with the source text; empty for sets without one."""
 
     repeated: list[float]
-    """Share of words that were said before in the same answer's pairs: 0 where none is repeated."""
+    """Share of the 4-grams of each answer that stood in it before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,10 +312,11 @@ def answered(model: Decoder, sets: Sequence[Sequence[Attribute]], seed: int, sou
     answers = decoder.sample(
         model, [prompt(attributes) for attributes in sets], temperature=JUDGED_TEMPERATURE, seed=seed
     )
+    grams = [[tuple(answer[i : i + 4]) for i in range(len(answer) - 3)] for answer in answers]
     return Answers(
         verdicts=[rates(attributes, answer) for attributes, answer in zip(sets, answers, strict=True)],
         overlap=[overlap(answer, source) for answer, source in zip(answers, sources, strict=True)] if sources else [],
-        repeated=[_repeated(answer) for answer in answers],
+        repeated=[1 - len(set(row)) / len(row) if row else 0.0 for row in grams],
     )
 
 
@@ -399,9 +400,3 @@ def never_satisfied(context: Context) -> Planted:
 def _counted(pairs: Sequence[Pair]) -> PairCounts:
     kept = [pair.margin for pair in pairs if pair.margin >= MARGIN]
     return PairCounts(all_pairs=len(pairs), kept=len(kept), margin=float(np.mean(kept or [0.0])))
-
-
-def _repeated(answer: Sequence[int]) -> float:
-    """Share of the 4-grams of an answer that stood in it before."""
-    grams = [tuple(answer[i : i + 4]) for i in range(len(answer) - 3)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0

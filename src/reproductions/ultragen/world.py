@@ -208,8 +208,8 @@ def conflict(a: Attribute, b: Attribute) -> bool:
         return a.args[0] == b.args[0]
     for first, second in ((a, b), (b, a)):
         if first.kind == "exclude" and second.kind in ("include", "count", "bigram", "starts", "ends"):
-            asked = second.args if second.kind == "bigram" else second.args[:1]
-            if first.args[0] in asked:
+            words = second.args if second.kind == "bigram" else second.args[:1]
+            if first.args[0] in words:
                 return True
         if first.kind == "count" and second.kind in ("count", "include") and first.args[0] == second.args[0]:
             return True
