@@ -23,6 +23,9 @@ TIMED = (
 )  # fmt: skip
 """What is read from the clock, or is itself rounding, and the verdicts that rest on it: no two machines agree."""
 
+ELSEWHERE = {"ultragen train"}
+"""It needs the extra trl, without which most run these tests: ``test_ultragen_data`` runs it where that is."""
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_earlier_record_comes_out_again(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -33,7 +36,7 @@ def test_an_earlier_record_comes_out_again(name: str, tmp_path_factory: pytest.T
 def test_every_command_with_records_has_one_here() -> None:
     """A new command brings a record of its own."""
     commands = {str(RunRecord.load(RECORDS / f"{name}.json").config["command"]) for name in NAMES}
-    assert commands == set(_jobs())
+    assert commands == set(_jobs()) - ELSEWHERE
 
 
 def _jobs() -> list[str]:
