@@ -156,7 +156,7 @@ def describe_texts(survey: TextSurvey) -> Described:
         section=Section(
             id="texts",
             title="Kept and forgotten: texts",
-            summary=_summary(effects, "groups of texts", "are read worse", "are read better"),
+            summary=_summary(effects, "texts", "read worse", "read better"),
             meaning="Both models read the same texts, and each token costs as many bits as it surprises them. A bar "
             "to the right is a group of texts that cost more bits per byte than before: the model has become worse "
             "at predicting them. Bytes make texts and tokenizers comparable.",
@@ -305,7 +305,7 @@ def describe_questions(survey: QuestionSurvey) -> Described:
         section=Section(
             id="kept",
             title="Kept and forgotten: questions",
-            summary=_summary(effects, "groups of questions", "lost", "gained"),
+            summary=_summary(effects, "questions", "lost", "gained"),
             meaning="Each question comes with answers to choose from, and both models say how likely each is as the "
             "beginning of their answer. What counts is the right answer's share of the probability of all choices; "
             "above 0.5 it outweighs the wrong ones together. A bar to the left is a capability or language in which "
@@ -365,15 +365,16 @@ def _question_table(survey: QuestionSurvey) -> Table:
 def _summary(effects: Sequence[Effect], what: str, worse: str, better: str) -> str:
     """How many groups moved each way, each taken by itself."""
     if not effects:
-        return f"There were no {what} with enough of them to compare."
+        return f"There were no groups of {what} with enough of them to compare."
     moved = [effect for effect in effects if effect.p <= 0.05]
     sides: Mapping[str, list[str]] = {
         label: [effect.id.partition("/")[2] for effect in moved if effect.kind == kind]
         for kind, label in (("forgot", worse), ("learned", better))
     }
-    parts = [f"{len(names)} {label} ({', '.join(names)})" for label, names in sides.items() if names]
-    listed = " and ".join(parts) if parts else "none has moved"
-    return f"Of {len(effects)} {what}, {listed}; each taken by itself, the verdict corrects for all."
+    parts = [f"{label} {', '.join(names)}" for label, names in sides.items() if names]
+    listed = "; ".join(parts) if parts else "none has moved"
+    groups = "group" if len(effects) == 1 else "groups"
+    return f"Of {len(effects)} {groups} of {what}: {listed}; each taken by itself, the verdict corrects for all."
 
 
 def _figure(title: str, groups: Sequence[GroupValues], x_label: str) -> Figure:
