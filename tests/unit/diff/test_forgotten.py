@@ -149,4 +149,4 @@ def test_texts_by_group() -> None:
     assert (german.kind, code.kind) == ("forgot", "learned") and max(german.p, code.p) < 1e-3 < chat.p
     assert german.sentence.startswith("It reads German worse: 1.") and german.floor < 1e-5
     assert "mine (2)" in told.section.tables[0].note
-    assert "1 are read worse (German) and 1 are read better (code)" in told.section.summary
+    assert "Of 3 groups of texts: read worse German; read better code;" in told.section.summary
