@@ -1,11 +1,13 @@
 """``armillary diff`` beside other tools that compare two language models: what each names of known changes, its cost.
 
-    python benchmarks/diff_peers.py [--peers PYTHON] [--model NAME] [--pairs identity german] [--quick]
+    python benchmarks/diff_peers.py [--peers PYTHON] [--model NAME] [--pairs identity german] [--plants DIR] [--quick]
 
 PYTHON is the interpreter of an environment with the peers (``modeldiffr[hf]==0.9.3``, ``finetunecheck==2.0.2``, which
 asks for transformers 4 and runs with 5 all the same). Every tool gets the same two folders with its offline suite at
-default settings, one after the other, in a process of its own whose peak memory the system tells. A peer names a
-change where what it calls changed is the thing that was planted. Without PYTHON ours runs alone, and nothing is saved.
+default settings, one after the other, in a process of its own whose processor time and peak memory the system tells:
+processor time, since another process beside it must not count. A peer names a change where what it calls changed is
+the thing that was planted. DIR holds tunes that a calibration has made. Without PYTHON ours runs alone, and nothing is
+saved.
 """
 
 import argparse
@@ -14,7 +16,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,10 @@ class Said:
     """Everything that it calls changed."""
 
     seconds: float
+    """Of processor time."""
+
     megabytes: float
+    """At the peak."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +116,13 @@ def main() -> None:
     parser.add_argument("--peers", help="the Python interpreter of an environment with the peers")
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=PAIRS)
+    parser.add_argument("--plants", help="a folder with adapters that a calibration has trained")
     parser.add_argument("--quick", action="store_true", help="a tiny model and one pair: shows that it runs")
     parser.add_argument("--make", nargs=2, metavar=("PLANT", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     model = "tiny-llama" if options.quick else options.model
     if options.make:
-        make(options.make[0], model, Path(options.make[1]), quick=options.quick)
+        make(options.make[0], model, Path(options.make[1]), options.plants, quick=options.quick)
         return
     said: dict[str, dict[str, Said]] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -128,8 +133,8 @@ def main() -> None:
                 out = Path(scratch) / "said" / plant / name
                 said.setdefault(name, {})[plant] = measured(tool, str(base), str(after), out)
                 print(f"{plant}, {name}: {said[name][plant]}", flush=True)
-    if options.peers:
-        save(said, _tools(options), model)
+            if options.peers:  # pair by pair, so that a run that is stopped leaves whole ones
+                save(said, _tools(options), model)
 
 
 def _tools(options: argparse.Namespace) -> dict[str, Tool]:
@@ -141,11 +146,12 @@ def made(plant: str, options: argparse.Namespace, scratch: Path) -> Path:
     """The folder of the plant, made by another process: a child's peak memory begins at its parent's."""
     folder = scratch / plant.replace(" ", "-")
     flags = ["--quick"] if options.quick else ["--model", options.model]
+    flags += ["--plants", options.plants] if options.plants else []
     subprocess.run([sys.executable, __file__, "--make", plant, str(folder), *flags], check=True)
     return folder
 
 
-def make(plant: str, model: str, folder: Path, *, quick: bool) -> None:
+def make(plant: str, model: str, folder: Path, plants: str | None, *, quick: bool) -> None:
     """Leave the base, or a plant with its adapter merged, as a folder that every tool opens."""
     from peft import PeftModel
 
@@ -158,7 +164,7 @@ def make(plant: str, model: str, folder: Path, *, quick: bool) -> None:
     if plant == "base":
         loaded.model.save_pretrained(folder)
     else:
-        built = build(Plant(kind=plant), model, folder.parent / "plants", recipe)
+        built = build(Plant(kind=plant), model, Path(plants or folder.parent / "plants"), recipe)
         if plant not in TUNES:
             Path(built).rename(folder)
             return
@@ -170,7 +176,6 @@ def make(plant: str, model: str, folder: Path, *, quick: bool) -> None:
 def measured(tool: Tool, base: str, after: str, out: Path) -> Said:
     """One tool on one pair."""
     out.mkdir(parents=True)
-    started = time.perf_counter()
     # Nothing may be fetched, so that every tool is timed at comparing alone.
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     child = subprocess.Popen(tool.command(base, after, out), env=environment, stdout=subprocess.DEVNULL)
@@ -179,8 +184,8 @@ def measured(tool: Tool, base: str, after: str, out: Path) -> Said:
     if child.returncode:
         raise SystemExit(f"{child.args} ended with {child.returncode}.")
     unit = 2**20 if sys.platform == "darwin" else 2**10
-    seconds, megabytes = time.perf_counter() - started, usage.ru_maxrss / unit
-    return Said(changed=tuple(tool.changed(out)), seconds=seconds, megabytes=megabytes)
+    seconds = usage.ru_utime + usage.ru_stime
+    return Said(changed=tuple(tool.changed(out)), seconds=seconds, megabytes=usage.ru_maxrss / unit)
 
 
 def save(said: Mapping[str, Mapping[str, Said]], known: Mapping[str, Tool], model: str) -> None:
@@ -189,7 +194,7 @@ def save(said: Mapping[str, Mapping[str, Said]], known: Mapping[str, Tool], mode
     ours = said["armillary"]
     for name, of_pairs in said.items():
         for what, values in (
-            ("minutes a pair", lambda one: one.seconds / 60),
+            ("processor minutes a pair", lambda one: one.seconds / 60),
             ("peak memory, MB", lambda one: one.megabytes),
         ):
             peer, own = [values(one) for one in of_pairs.values()], [values(one) for one in ours.values()]

@@ -6,10 +6,13 @@
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+
+from tools.diff_docs import calibration_parts, peers_part
 
 from armillary.cards import CARDS
 from armillary.cli.dispatch import Command
@@ -23,8 +26,9 @@ from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
 from armillary.report.terminal import summary
 
-OUTPUT_LINES = 6
-"""Of a diff's output, on the README's first screen; more where the last finding is not at its end."""
+OUTPUT_LINES = 10
+"""Of a diff's output, on the README's first screen: what was lost and what was learned are both among them; more where
+the last finding is not at its end."""
 
 Rows = Sequence[Sequence[str]]
 
@@ -128,12 +132,15 @@ def benchmarks_table(results: Path) -> str:
 
 
 def instruments_table() -> str:
-    """A row for each thing that a diff looks at, in the order of its page: what its module says of itself first."""
+    """A row for each thing that a diff looks at, in the order of its page: what its module says of itself first, or
+    its result where two have one module."""
+    modules = Counter(instrument.measure.__module__ for instrument in INSTRUMENTS)
     rows = []
     for instrument in INSTRUMENTS:
-        first = (sys.modules[instrument.measure.__module__].__doc__ or "").split("\n\n")[0]
-        words = " ".join(first.split()).rstrip(".").removeprefix("Instrument: ").removeprefix("Instruments: ")
-        rows.append([f"`{instrument.name}`", words])
+        module = sys.modules[instrument.measure.__module__]
+        source = module if modules[module.__name__] == 1 else instrument.result
+        words = " ".join((source.__doc__ or "").split("\n\n")[0].split()).rstrip(".").removeprefix("Instrument: ")
+        rows.append([f"`{instrument.name}`", words[0].lower() + words[1:]])
     return table(["section", "what it looks at"], rows)
 
 
@@ -251,6 +258,8 @@ def pages(root: Path) -> dict[Path, str]:
         docs / "diff.md": {
             "instruments": instruments_table(),
             "claims of diff_calibration": claims_table("diff_calibration", results),
+            **calibration_parts(results),
+            "peers": peers_part(root / "benchmarks" / "results"),
         },
         docs / "index.md": {"pages": pages_list(docs), "commands": commands_table(), "models": models_table()},
         docs / "benchmarks.md": {"ratios": benchmarks_table(root / "benchmarks" / "results")},

@@ -301,5 +301,47 @@ VECTOR_ICL = MethodCard(
     ),
 )
 
-CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS, MDGD, COMMIT, VECTOR_ICL)
+ULTRAGEN = MethodCard(
+    name="ultragen",
+    title="Text under tens of attributes at once",
+    paper=(
+        "UltraGen: Extremely Fine-grained Controllable Generation via Attribute Reconstruction and Global Preference "
+        "Optimization"
+    ),
+    authors="Yun et al., 2025",
+    arxiv="2502.12375",
+    claim=(
+        "A language model tuned to reconstruct texts from about 45 of their own attributes, and then to prefer what "
+        "satisfies combinations that no text had, satisfies more of them, wherever in the prompt they stand."
+    ),
+    finding=(
+        "In a toy world with exact oracles a model meets a smaller share of many attributes than of few; "
+        "reconstruction raises it on unseen texts, preferences teach more than their better answers do, and what "
+        "false attributes cost is mostly won back by correction. But one answer after preferences stays behind the "
+        "best of several before, attributes that nothing can meet are not found by samples, and what is gained on "
+        "unseen combinations, on position and on attention is undecided."
+    ),
+    evidence=(
+        "degrades holds",
+        "ar-helps holds",
+        "preference-beyond-chosen holds",
+        "correction-recovers holds",
+        "gpo-beats-best-of-8 fails",
+        "never-met-finds fails",
+        "gpo-generalises undecided",
+        "ar-position undecided",
+        "ar-attention undecided",
+    ),
+    evidence_models="small decoders of a toy world",
+    experiments=("ultragen_real",),
+    commands=(
+        "armillary ultragen derive texts.jsonl",
+        "armillary ultragen check answers.jsonl",
+        "armillary ultragen build texts.jsonl",
+        "armillary ultragen train smollm2-135m-instruct armillary-runs/ultragen-build-texts",
+        "armillary reproduce ultragen --preset laptop",
+    ),
+)
+
+CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS, MDGD, COMMIT, VECTOR_ICL, ULTRAGEN)
 """Every method, in the order in which the tables show them."""

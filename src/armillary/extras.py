@@ -6,8 +6,9 @@ from types import ModuleType
 from armillary.errors import UsageError
 
 
-def optional(module: str, extra: str, package: str | None = None) -> ModuleType:
-    """The module of an optional package; UsageError naming the extra that brings it where it is not installed.
+def optional(module: str, extra: str | None = None, package: str | None = None) -> ModuleType:
+    """The module of an optional package; UsageError naming the extra that brings it where it is not installed, or
+    the package itself where no extra does.
 
     ``package`` is the name under which it is installed, if that is not the module's own.
     """
@@ -25,5 +26,6 @@ def optional_version(package: str, extra: str) -> str:
         raise _missing(package, extra) from None
 
 
-def _missing(package: str, extra: str) -> UsageError:
-    return UsageError(f"this needs the package {package}, which is not installed: pip install 'armillary[{extra}]'.")
+def _missing(package: str, extra: str | None) -> UsageError:
+    wanted = package if extra is None else f"'armillary[{extra}]'"
+    return UsageError(f"this needs the package {package}, which is not installed: pip install {wanted}.")

@@ -262,7 +262,7 @@ def json_rows(path: Path | str, names: str) -> list[tuple[str, Mapping[str, Any]
         rows = [(where, _parsed(line, where, names)) for where, line in places]
     for where, row in rows:
         if not isinstance(row, dict):
-            raise UsageError(f"{where} is a {type(row).__name__}; give an object with {names}.")
+            raise UsageError(f"{where} is of type {type(row).__name__}; give an object with {names}.")
     return rows
 
 

@@ -52,6 +52,12 @@ def test_help_of_every_command(name: str, capsys: Capture) -> None:
     assert "Any" not in told.out and told.err == ""
 
 
+def test_a_wrong_value_is_told_without_what_was_tried(capsys: Capture) -> None:
+    assert main(["diff", "a", "b", "--most-prompts", "x"]) == 2
+    told = capsys.readouterr().err
+    assert "invalid value 'x' for argument '--most-prompts', which takes INT; `armillary diff --help`" in told
+
+
 @pytest.mark.parametrize("name", ["diff", "checkup", "lincorr", "modeldiff", "reproduce"])
 def test_runs_share_their_options(name: str, capsys: Capture) -> None:
     main([name, "--help"])

@@ -41,6 +41,7 @@ def test_make_targets_exist(line: str) -> None:
 @pytest.mark.parametrize("line", [line for line in SHELL if re.match(r"(\.venv/bin/)?armillary ", line)])
 def test_commands_run_dry(line: str, checked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     words = shlex.split(line)[1:]
     if words[0] not in ("list", "models", "replay", "report", "show"):
         words += ["--dry-run", "--out", str(tmp_path / "run")]

@@ -26,7 +26,7 @@ def test_actions_are_listed(capsys: Capture) -> None:
         assert guarded(train.run, arguments) == 0
         assert "usage: armillary train ACTION" in (out := capsys.readouterr().out) and "  connector  " in out
     assert guarded(train.run, ["eyes"]) == 2
-    assert "There is no command `armillary train eyes`; accepted: connector" in capsys.readouterr().err
+    assert "There is no command `armillary train eyes`; accepted: text, connector" in capsys.readouterr().err
 
 
 def test_help_of_the_connector(capsys: Capture) -> None:

@@ -25,11 +25,11 @@ MAX_FILE, MAX_FUNCTION, MAX_MODULES = 500, 80, 20
 SHORT = 4
 """A private helper called once with a body below this many lines costs more than it says."""
 
-MAX_PACKAGE, MAX_REPRODUCTIONS = 56_000, 17_300
+MAX_PACKAGE, MAX_REPRODUCTIONS = 70_000, 21_000
 """Lines in all; what grows beyond must first make something smaller. The house was rebuilt within 45,000 and 14,000;
 the checks that guesses about models, adapters and files are held to since then have room of their own, and
-so have the recipe by which a language model learns to see, the diff of two models, and the known changes on which
-it is calibrated."""
+so have the recipe by which a language model learns to see, the diff of two models, the known changes on which
+it is calibrated, and the eighth method with its catalogue of attributes."""
 
 HEAVY = ("torch", "transformers", "matplotlib", "numpy", "scipy", "sklearn", "altair", "pandas")
 
@@ -48,6 +48,7 @@ def test_nothing_below_imports_the_reproductions() -> None:
 ASKS_BY_ITSELF = {
     "armillary/models/prompts.py",  # the one place
     "armillary/methods/modeldiff/reading.py",  # pieces of words, and many texts with nothing around them
+    "armillary/methods/ultragen/encoders.py",  # sentence encoders, not language models
     "reproductions/vector_icl/data/text_encoder.py",  # a sentence encoder, not a language model
 }
 SPECIAL = {"bos_token", "bos_token_id", "cls_token_id", "sep_token_id", "build_inputs_with_special_tokens"}

@@ -86,7 +86,7 @@ for name in CAPABILITIES:
     assert len(capability_texts(name, limit=20)) == 20 and capability_source(name).licence
 assert "torch" not in sys.modules
 from armillary.diff.prompts import packaged_prompts, packaged_texts
-from armillary.diff.answers.refusals import refuses
+from armillary.attributes.refusals import refuses
 assert len(packaged_prompts()) >= 300 and len(packaged_texts()) >= 60 and not refuses("Paris.")
 import armillary.checkup.run, armillary.diff.run, armillary.methods.lincorr.report
 """

@@ -118,12 +118,18 @@ def _partial(settings: type[SettingsT], table: Mapping[str, Any], where: str) ->
     return partial
 
 
+_TRIED = r"Error parsing (\S+): no type matching \{None\}\|(\w+) .* from \['(.*?)'\].*"
+"""What tyro says of a wrong value for a setting that may be left out."""
+
+
 def _sentence(box: str) -> str:
     """What tyro says in a box of several lines, as one: without frame, title and the pointer to the help text."""
     lines = [line.strip(" │|") for line in box.splitlines() if not line.startswith(("╭", "╰", "+"))]
     text = " ".join(";" if line and set(line) in ({"─"}, {"-"}) else line for line in lines)
     parts = (re.sub(r"\s+", " ", part).strip(" .").removesuffix("(required)") for part in text.split(";"))
     sentence = "; ".join(part.strip(" .") for part in parts if part.strip() and "full helptext" not in part)
+    # Where a value may be left out, tyro tells what it tried for each of the two.
+    sentence = re.sub(_TRIED, r"invalid value '\3' for argument '\1', which takes \2", sentence)
     # What the settings themselves refuse is a sentence already; the name of the group they stand in tells nobody more.
     return sentence.removeprefix("Error parsing run: ")
 

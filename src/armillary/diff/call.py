@@ -1,6 +1,6 @@
 """``armillary.diff(base, after)``: a diff from Python, of models by name or ready ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,8 +10,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from armillary.diff.config import DiffConfig
 from armillary.diff.pair import Origin, origin_of
+from armillary.diff.prompts import FIELDS, prompt_of
 from armillary.diff.result import DiffResult
 from armillary.diff.run import compare
+from armillary.errors import UsageError
 from armillary.files import write_atomic
 from armillary.models import LoadedModel, load
 from armillary.records.plain import dumps
@@ -34,9 +36,10 @@ def diff(
     """What changed from ``base`` to ``after``, and how sure that is: ``print(armillary.diff("a", "b"))``.
 
     A model is a name (folder, hub id, packaged, .gguf) or ready: what ``load`` gives, or (model, tokenizer). One name
-    alone is an adapter. ``prompts`` are a file's name, or texts and rows with the fields of such a file; ``texts`` are
-    files by name; ``settings`` the other fields of ``DiffConfig`` (``budget="10m"``). With ``out`` the run leaves its
-    record and page there, and goes on there if it was stopped; else nothing is left on disk.
+    alone is an adapter; after a ready base, its folder is one on that. ``prompts`` are a file's name, or texts and
+    rows with the fields of such a file; ``texts`` are files by name; ``settings`` the other fields of ``DiffConfig``
+    (``budget="10m"``). With ``out`` the run leaves its record and page there, and goes on there if it was stopped;
+    else nothing is left on disk.
 
     Raises:
         ArmillaryError: as ``compare``; UsageError for an unknown setting.
@@ -50,6 +53,10 @@ def diff(
         if prompts is not None:
             given["prompts"] = str(prompts if isinstance(prompts, str | Path) else _written(prompts, folder))
         if texts is not None:
+            if not isinstance(texts, Mapping):
+                raise UsageError(
+                    f"texts is of type {type(texts).__name__}; give files by name: {{'German': 'de.txt'}}."
+                )
             given["texts"] = [f"{name}={path}" for name, path in texts.items()]
         config = DiffConfig.from_table({**given, **settings}, "armillary.diff")
 
@@ -77,6 +84,16 @@ def _ready_origins(models: Mapping[str, Given]) -> dict[str, Origin | None]:
 def _written(rows: Sequence[str | Mapping[str, Any]], folder: Path) -> Path:
     """Prompts given in Python, as the file that they would have stood in."""
     path = folder / "prompts.jsonl"
-    lines = [dumps({"prompt": row} if isinstance(row, str) else dict(row)) for row in rows]
+    if isinstance(rows, Mapping) or not isinstance(rows, Iterable):
+        raise UsageError(f"prompts is of type {type(rows).__name__}; give a file's name, or a list of texts or rows.")
+    lines = []
+    for number, given in enumerate(rows, 1):
+        row = {"prompt": given} if isinstance(given, str) else given
+        if not isinstance(row, Mapping):
+            raise UsageError(f"prompt {number} is of type {type(row).__name__}; give text, or a row with {FIELDS}.")
+        prompt_of(row, f"prompt {number}", "")  # told here, as no user knows the file
+        lines.append(dumps(dict(row)))
+    if not lines:
+        raise UsageError("prompts has none; give one or more, or leave it out for the packaged ones.")
     write_atomic(path, "\n".join(lines) + "\n")
     return path

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import tyro
 
 from armillary.errors import UsageError
-from armillary.runs.settings import DRY_BEFORE, DRY_MODEL, ModelName, ModelSettings, at_least
+from armillary.runs.settings import DRY_BEFORE, DRY_MODEL, ModelSettings, at_least
 
 Budget = Literal["2m", "10m", "30m"]
 
@@ -21,11 +21,12 @@ class DiffConfig(ModelSettings):
 
     command: ClassVar[str] = "diff"
 
-    base: ModelName
-    """The earlier model: packaged name, folder, .gguf file or hub id. Alone: an adapter, of PEFT."""
+    base: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="BASE")]
+    """The earlier model: packaged name, folder, .gguf file or hub id; or, with no second model, the folder of an
+    adapter (PEFT), which names its base."""
 
-    after: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="AFTER")] = None
-    """The later model, in the same forms; or an adapter on the first."""
+    after: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[AFTER]")] = None
+    """The later model, in the same forms; or an adapter of the first."""
 
     prompts: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Prompts of your own: JSONL, CSV or parquet with prompt or messages, and answer and tag where known; or the id
@@ -35,8 +36,8 @@ class DiffConfig(ModelSettings):
     """Plain texts of your own, each file under a name; by default a set that was written for this."""
 
     budget: Budget = "2m"
-    """How long two cores may take for a model of 135 million parameters or less; others take it in proportion, or
-    are asked less. What does not fit is left out, and the page says so."""
+    """About how long two idle cores take for a model of 135 million parameters. A larger model is asked less, and from
+    some size on takes longer. What does not fit is left out, and the page says so."""
 
     most_prompts: int | None = None
     """Prompts at most; by default as many as the budget allows."""
@@ -81,5 +82,5 @@ class DiffConfig(ModelSettings):
     def dry(self) -> Self:
         """Two tiny random models, few prompts and texts."""
         return replace(
-            self, base=DRY_MODEL, after=DRY_BEFORE, most_prompts=8, answer_tokens=6, most_texts=8, budget="2m"
+            self, base=DRY_MODEL, after=DRY_BEFORE, most_prompts=8, answer_tokens=6, most_texts=48, budget="2m"
         )

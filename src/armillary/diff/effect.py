@@ -5,8 +5,8 @@ plain fields, which is kept, so that a killed run goes on after the last finishe
 into words, pictures and effects, and needs no model.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from armillary.numerics.intervals import Interval
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from armillary.diff.plan import Sizes
 
 ResultT = TypeVar("ResultT")
+
+TELLING: Mapping[str, float] = {
+    "share": 0.05,  # one answer in twenty
+    "nats a token": 0.05,  # words are 5 % likelier or less likely
+    "bits per byte": 0.02,  # about the same: four bytes a token, and ln 2 nats a bit
+    "words": 1.0,
+    "layers": 1.0,
+    "things": 1.0,
+    "%": 1.0,
+}
+"""The least change that a reader would call one, by the first words of a unit. Lines are ranked in units of the noise
+floor or of this, whichever is more: where base against base differs by nothing but rounding, a floor of 1e-4 would put
+the smallest drift before half of the answers lost."""
 
 Kind = Literal["learned", "forgot", "drifted", "where", "reads differently"]
 
@@ -57,6 +70,10 @@ class Effect:
     section: str
     """Id of the section that shows it."""
 
+    finding: str = ""
+    """What it would tell a reader, where another effect may tell the same ("tickets learned"): of those that do, the
+    strongest has a line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
@@ -75,7 +92,10 @@ class Line:
     """The end of the corrected interval that is nearer to 0, in the effect's unit; 0 where the interval holds 0."""
 
     floors: float
-    """``bound`` in units of the noise floor; infinite where base against base gave exactly nothing."""
+    """``bound`` in units of the noise floor, which counts as no less than ``TELLING``."""
+
+    same: tuple[str, ...] = ()
+    """Ids of weaker effects that found the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +128,9 @@ class Instrument(Generic[ResultT]):
 def verdict(effects: Sequence[Effect], level: float = 0.05, most: int = 8) -> list[Line]:
     """The lines of the verdict: effects that survive Holm's correction over all of the page and exceed their floor.
 
-    Ranked by the corrected lower bound in units of the floor. The best line of each section comes before the second
-    of any, so that an instrument of many lines does not hide the others.
+    Ranked by the corrected lower bound in units of the floor. Of effects with one ``finding`` the first has the line.
+    The best line of each section comes before the second of any, so that an instrument of many lines does not hide
+    the others; but what is sure and yet smaller than a reader would call a change comes after all that is not.
     """
     corrected = holm([effect.p for effect in effects])
     lines = [
@@ -117,13 +138,21 @@ def verdict(effects: Sequence[Effect], level: float = 0.05, most: int = 8) -> li
         for effect, p in zip(effects, corrected, strict=True)
         if p <= level and abs(effect.value.estimate) > effect.floor
     ]
-    lines.sort(key=lambda line: (-line.floors, line.p))
+    lines = _once(sorted(lines, key=lambda line: (-line.floors, line.p)), {one.id: one.finding for one in effects})
     turn: dict[str, int] = {}
-    turns = []
+    places = []
     for line in lines:
         turn[line.section] = turn.get(line.section, -1) + 1
-        turns.append(turn[line.section])
-    return [line for _, line in sorted(zip(turns, lines, strict=True), key=lambda pair: pair[0])][:most]
+        places.append((line.floors < 1, turn[line.section]))
+    return [line for _, line in sorted(zip(places, lines, strict=True), key=lambda pair: pair[0])][:most]
+
+
+def _once(lines: Sequence[Line], findings: Mapping[str, str]) -> list[Line]:
+    """The first line of each finding, with the others' ids; a line without one is a finding of its own."""
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(findings[line.effect] or f"only {line.effect}", []).append(line)
+    return [replace(first, same=tuple(line.effect for line in others)) for first, *others in groups.values()]
 
 
 def _line(effect: Effect, p: float, count: int, level: float) -> Line:
@@ -141,5 +170,19 @@ def _line(effect: Effect, p: float, count: int, level: float) -> Line:
         effect=effect.id,
         p=p,
         bound=bound,
-        floors=bound / effect.floor if effect.floor > 0 else float("inf") if bound > 0 else 0.0,
+        floors=bound / max(effect.floor, telling(effect.unit)),
     )
+
+
+def apart(now: float, before: float, form: str) -> tuple[str, str]:
+    """Both numbers in ``form`` (".2f", ".0%"), with as many more digits as it takes until they read differently."""
+    sides = format(now, form), format(before, form)
+    for digits in range(int(form[1:-1]) + 1, int(form[1:-1]) + 4):
+        if sides[0] == sides[1]:
+            sides = format(now, f".{digits}{form[-1]}"), format(before, f".{digits}{form[-1]}")
+    return sides
+
+
+def telling(unit: str) -> float:
+    """``TELLING`` of a unit; 1 in one that it does not name."""
+    return next((value for start, value in TELLING.items() if unit.startswith(start)), 1.0)

@@ -90,10 +90,11 @@ class Evidence:
     """Indices of the texts that base read a second time."""
 
     questions: Sequence[Prompt] = ()
-    """Prompts with a known answer, in order: more than are answered, as scoring is cheaper than writing."""
+    """Prompts of which something is ``expected``, in order: more than are answered, as scoring is cheaper than
+    writing."""
 
     expected: Mapping[Side, Sequence[NDArray[np.float64]]] = field(default_factory=dict)
-    """For each question the log-probability (nats) of each of its choices, in their order, or of its one answer."""
+    """For each question the log-probability (nats) of each text of ``Prompt.expected``, in their order."""
 
     @property
     def rounding(self) -> float:

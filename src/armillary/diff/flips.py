@@ -149,6 +149,7 @@ def _effect(change: _Change) -> Effect:
         p=change.p,
         floor=change.floor,
         section="flips",
+        finding=f"{change.tag} {kind}",
     )
 
 

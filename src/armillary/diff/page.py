@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from armillary.data.sources import DataSource
+from armillary.diff.calibration import calibration, card_table
 from armillary.diff.effect import Described, Effect, Line, verdict
 from armillary.numerics.permutation import holm
 from armillary.records.sections import Cell, Finding, Section, Table
@@ -41,6 +42,9 @@ class Circumstances:
     rendered: Sequence[str] = ()
     """The first prompts as the models read them, template and all."""
 
+    instruments: Sequence[str] = ()
+    """Names of those that were run: of each the page tells how it did on known changes, or that nobody knows."""
+
 
 def page(
     title: str, described: Sequence[Described], circumstances: Circumstances, sources: Sequence[DataSource] = ()
@@ -73,6 +77,11 @@ def findings(effects: Sequence[Effect], lines: Sequence[Line]) -> list[Finding]:
     return [*changes, Finding(text=_not_seen(effects, lines), interest=0.0, section=HOW_SURE, label="not seen")]
 
 
+def told(lines: Sequence[Line]) -> set[str]:
+    """Ids of the effects that the lines tell of, by themselves or with a stronger one."""
+    return {id for line in lines for id in (line.effect, *line.same)}
+
+
 def _basis(effect: Effect, p: float) -> str:
     """ "+0.410 [0.360, 0.470] bits per byte, corrected p below 0.001, noise floor 0.010"."""
     value, (scale, unit) = effect.value, _scaled(effect.unit)
@@ -93,7 +102,7 @@ def _scaled(unit: str) -> tuple[float, str]:
 def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
     if not effects:
         return "Nothing was compared from which a change could be told; the sections below say why."
-    seen = {line.effect for line in lines}
+    seen = told(lines)
     unseen = [effect for effect in effects if effect.id not in seen]
     further = [line.effect.replace("/", ": ") for line in lines[MOST_LINES - 1 :]]
     more = f"{len(further)} more changed ({', '.join(further)}). " if further else ""
@@ -109,14 +118,25 @@ def _not_seen(effects: Sequence[Effect], lines: Sequence[Line]) -> str:
         if (limit := limits[effect.id]) is not None
     )
     such = f", such as {named}" if named else ""
+    few = sum(too_few(effect, len(effects)) for effect in unseen)
+    such += f"; {few} of these rest on too few prompts, texts or rows to show any" if few else ""
     if not lines:
         return f"No change was seen in anything that was compared ({len(effects)}){such}."
     return f"{more}No change was seen in what else was compared ({len(unseen)}){such}."
 
 
+def too_few(effect: Effect, comparisons: int, level: float = LEVEL) -> bool:
+    """Whether a change by itself could not get into the verdict, however large: where all of n things change in one
+    direction, 2 of their 2 ** n patterns of signs are as extreme, and that is the least p there is."""
+    value = effect.value
+    sampled = value.low is not None and value.low != value.high
+    return sampled and comparisons * 2.0 ** (1 - value.n) > level
+
+
 def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: float = 0.8) -> float | None:
-    """The change that would be in the verdict in 8 of 10 such runs, in the effect's unit; None without an interval, or
-    where a share would have to change by more than a share can: there nothing could have been seen.
+    """The change that would be in the verdict in 8 of 10 such runs, in the effect's unit; None without an interval,
+    where a share would have to change by more than a share can, or where ``too_few`` things were looked at: there
+    nothing could have been seen.
 
     floor + (z(1 - level / 2m) + z(power)) s, with s from the interval's half width, m the comparisons of the page: the
     strictest step of Holm's correction, which a lone change has to pass. Intervals of few or lopsided values make it
@@ -126,7 +146,7 @@ def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: fl
 
     value = effect.value
     # Where not one of few things moved, resampling them gives no width, which is no certainty.
-    if value.low is None or value.high is None or value.low == value.high:
+    if value.low is None or value.high is None or value.low == value.high or too_few(effect, comparisons, level):
         return None
     spread = (value.high - value.low) / 2 / norm.ppf((1 + value.level) / 2)
     limit = float(effect.floor + (norm.ppf(1 - level / 2 / max(comparisons, 1)) + norm.ppf(power)) * spread)
@@ -135,7 +155,7 @@ def detectable(effect: Effect, comparisons: int, level: float = LEVEL, power: fl
 
 def how_sure(effects: Sequence[Effect], lines: Sequence[Line], circumstances: Circumstances) -> Section:
     """Noise floor, corrected chance and limit of detection of every comparison; what was left out; what it cost."""
-    seen = {line.effect for line in lines}
+    seen = told(lines)
     rows: list[list[Cell]] = [
         [effect.id, effect.value.estimate, effect.value.low, effect.value.high, effect.unit, p, effect.floor,
          detectable(effect, len(effects)), effect.id in seen]
@@ -150,6 +170,8 @@ def how_sure(effects: Sequence[Effect], lines: Sequence[Line], circumstances: Ci
             "floor; it tells the first seven. Seen from: the change that would be in it in about 8 of 10 such runs.",
         )
     ]
+    if circumstances.instruments:
+        tables.append(card_table(calibration(), circumstances.instruments))
     if circumstances.left_out:
         rows = [[what, why] for what, why in circumstances.left_out.items()]
         tables.append(Table(title="What was not run", columns=["what", "why"], rows=rows))
@@ -169,7 +191,8 @@ def how_sure(effects: Sequence[Effect], lines: Sequence[Line], circumstances: Ci
         meaning=f"The noise floor is what each comparison gives where nothing changed: {circumstances.floor}. The "
         "corrected p answers how likely so large a change would be by chance anywhere on this page (Holm's "
         "correction over all comparisons). A change that needs to be larger than this model and budget can show is "
-        "not ruled out: the column 'seen from' says how large it would have to be.",
+        "not ruled out: the column 'seen from' says how large it would have to be, and is empty where so little was "
+        "read that no change could have been in the verdict by itself.",
         caution="What no prompt and no text asks about is not seen at any size. A larger budget reads more and lowers "
         "the limits; your own prompts move them to where you look.",
         tables=tables,

@@ -118,25 +118,38 @@ class Pair:
     def open(self, side: Side) -> LoadedModel:
         """The model of that side. Raises as ``models.load``."""
         origin = self.origins[side]
-        if origin.ready is not None:
-            return origin.ready
         if self.is_adapter:
             if self._switched is None:
-                named, ready = self.origins["base"].name, self.origins["base"].ready
-                if ready is not None:
-                    raise UsageError("An adapter needs its base by name, or the two as models of their own.")
-                self._switched = open_adapter(self.origins["after"].name, base=named, **self._opening.opening())
+                base = self.origins["base"]
+                self._switched = open_adapter(
+                    self.origins["after"].name, base=base.ready or base.name, **self._opening.opening()
+                )
             return self._switched.off() if side == "base" else self._switched.on()
+        if origin.ready is not None:
+            return origin.ready
         if self._open is not None and self._open[0] == side:
             return self._open[1]
         self.free()
         self._open = (side, load(origin.name, **self._opening.opening()))
         return self._open[1]
 
+    def __enter__(self) -> "Pair":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
+
+    @property
+    def holds(self) -> bool:
+        """True while a model that was opened here is in memory."""
+        return self._open is not None or self._switched is not None
+
     def free(self) -> None:
-        """Let go of what is open; a model that was given open stays its owner's."""
-        if self._open is None and self._switched is None:
+        """Let go of what is open; a model that was given open stays its owner's, without the adapter."""
+        if not self.holds:
             return
+        if self._switched is not None:
+            self._switched.remove()
         self._open = self._switched = None
         gc.collect()
         if torch.cuda.is_available():

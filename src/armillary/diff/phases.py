@@ -26,6 +26,7 @@ from armillary.diff.asking import (
 from armillary.diff.evidence import Evidence, Replies, Role
 from armillary.diff.kept import WAYS, Crossed, Scored, Way
 from armillary.diff.pair import Side
+from armillary.diff.plan import MAX_TEXT_TOKENS
 from armillary.diff.prompts import rendered
 from armillary.errors import UsageError
 from armillary.models import LoadedModel
@@ -33,9 +34,6 @@ from armillary.models.batches import encode
 from armillary.models.prompts import prompt_rows, text_ids
 from armillary.progress import counted
 from armillary.runs.parts import Arrays
-
-MAX_TEXT_TOKENS = 512
-"""Tokens of a text that are read: the packaged ones have fewer in any tokenizer of words."""
 
 EVERY = 4
 """Of the texts one in so many is read a second time: only rounding differs, which a few tell as well as all."""
@@ -82,8 +80,7 @@ def material(loaded: LoadedModel, evidence: Evidence) -> Material:
     for question, text in zip(evidence.questions, requests[count:], strict=True):
         # Behind a template the answer begins at once; a bare prompt is gone on with after a blank.
         blank = "" if tokenizer.chat_template or text[-1:].isspace() else " "
-        answers = question.choices or (str(question.answer),)
-        expected.append([text_ids(loaded, blank + answer) for answer in answers])
+        expected.append([text_ids(loaded, blank + answer) for answer in question.expected])
     text_rows = encode(loaded, [text.text for text in texts], max_tokens=MAX_TEXT_TOKENS, least=2)
     whole = prompt_rows(loaded, [text.text for text in texts])
     text_bytes = [

@@ -19,12 +19,19 @@ time (150 and 216 tokens in a second of one core's time)."""
 SHARE = 0.7
 """Of the budget, for forward passes; the rest is for opening the models, the instruments and the page."""
 
-PROMPT_TOKENS, CHOICES_TOKENS, TEXT_TOKENS = 32, 8, 140
-"""Tokens of a prompt beyond the template that all share, of a question's choices together, and of a text."""
+PROMPT_TOKENS, CHOICES_TOKENS = 32, 10
+"""Tokens of a prompt beyond the template that all share, and of a question's choices together."""
 
-QUESTION_SHARE, TEXT_SHARE = 5.0, 1.5
-"""Questions that are scored and texts that are read for each prompt that is answered: an answer costs six times as
-much as a question, and a test of one capability among fifty comparisons needs a dozen questions or pieces of text."""
+QUESTION_SHARE, TEXT_SHARE = 7.0, 210
+"""Questions that are scored, and tokens of texts that are read, for each prompt that is answered: an answer costs six
+times as much as a question, and a test of one capability among fifty comparisons needs fourteen questions, or as
+many texts (2 in 2 ** 14, corrected, is 0.006)."""
+
+MAX_TEXT_TOKENS = 512
+"""Tokens of a text that are read: the packaged ones have fewer in any tokenizer of words."""
+
+LEAST_TEXTS = 48
+"""Texts that are read at least: six of each of eight groups, below which a group has no interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +49,9 @@ class Sizes:
 
     texts: int
     """Texts that each model reads."""
+
+    text_tokens: int
+    """Of a text, on average."""
 
     questions: int
     """Prompts with a known answer whose choices each model scores, without writing."""
@@ -64,7 +74,7 @@ class Sizes:
         crossed = (2 + self.base_again) * 2 * self.answer_tokens
         prompts = (3 + self.base_again) * PROMPT_TOKENS
         a_prompt = DECODING * written + crossed + prompts
-        read = 2.25 * self.texts * TEXT_TOKENS + 2 * self.questions * (PROMPT_TOKENS + CHOICES_TOKENS)
+        read = 2.25 * self.texts * self.text_tokens + 2 * self.questions * (PROMPT_TOKENS + CHOICES_TOKENS)
         return self.seconds_per_token * (self.prompts * a_prompt + read)
 
 
@@ -75,12 +85,14 @@ def plan(
     layers: int,
     prompts: int,
     texts: int,
+    text_tokens: int,
     questions: int,
     on_gpu: bool = False,
 ) -> Sizes:
     """Sizes for the budget, of what there is; what the settings name is taken as given."""
     budget = float(SECONDS[config.budget])
     per_token = 2 * parameters / (GPU if on_gpu else CPU)
+    a_text = min(text_tokens, MAX_TEXT_TOKENS)
     answer_tokens = config.answer_tokens or {"2m": 24, "10m": 32, "30m": 48}[config.budget]
 
     def sized(count: int) -> Sizes:
@@ -88,7 +100,8 @@ def plan(
             budget=budget,
             prompts=min(prompts, config.most_prompts or max(8, count)),
             answer_tokens=answer_tokens,
-            texts=min(texts, config.most_texts or max(8, round(TEXT_SHARE * count))),
+            texts=min(texts, config.most_texts or max(LEAST_TEXTS, round(TEXT_SHARE / a_text * count))),
+            text_tokens=a_text,
             questions=min(questions, round(QUESTION_SHARE * (config.most_prompts or max(8, count)))),
             base_again=config.budget != "2m",
             seconds_per_token=per_token,
@@ -97,5 +110,5 @@ def plan(
         )
 
     # The cost grows with the number; of more prompts than there are, only texts and questions are left to grow.
-    most = max(prompts, round(texts / TEXT_SHARE), round(questions / QUESTION_SHARE), 8)
+    most = max(prompts, round(texts * a_text / TEXT_SHARE), round(questions / QUESTION_SHARE), 8)
     return sized(max((count for count in range(8, most + 1) if sized(count).phases <= SHARE * budget), default=8))

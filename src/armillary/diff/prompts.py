@@ -5,6 +5,7 @@ gives their own, each with its tag: the capability or language that a change in 
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,22 +15,30 @@ from typing import Any, TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
-from armillary.data.tables import TABLES, listed_names, read_table
+from armillary.data.rows import list_of, read_rows, text_of, turns_of
+from armillary.data.tables import listed_names
 from armillary.errors import UsageError
-from armillary.extras import optional
-from armillary.files import json_rows, read_text
+from armillary.files import read_text
 from armillary.models.prompts import templated
-from armillary.models.quiet import reason
 
 UNTAGGED = "prompts"
 """Tag of rows that come without one."""
 
-PIECE, LEAST_PIECE = 600, 100
-"""Characters of a piece of a user's text, and of the shortest that is kept: about 150 tokens, so that a page of
-plain text gives several pieces, and an interval can be made over them."""
+LEAST_TEXTS = 6
+"""Texts of a group from which a change of it can be told: with fewer, turned signs alone never give p below 0.05
+(2 in 2 ** 5)."""
 
-FIELDS = "prompt or messages, and if wanted answer, choices, tag and id"
-_ROLES = ("system", "user", "assistant", "tool")
+PIECE, LEAST_PIECE = 600, 100
+"""Characters of a piece of a file with too few paragraphs, and of the shortest that is kept: about 150 tokens."""
+
+REFUSING = ("I'm sorry", "I can't", "I cannot", "I won't")
+HELPING = ("Sure", "To", "Here", "The", "You")
+"""Beginnings of an answer that refuses and of one that helps, to requests in English: those that chat models use
+most, of one to three tokens, so that none is unlikely for its length alone."""
+
+FIELDS = "prompt or messages, and if wanted answer, choices, tag, id and refusal"
+COLUMNS = ("id", "prompt", "messages", "answer", "choices", "tag", "refusal")
+"""Names of a table's columns; others are left unread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +63,31 @@ class Prompt:
     choices: tuple[str, ...] | None = None
     """Answers between which the model is asked to decide, ``answer`` among them."""
 
+    refusal: bool = False
+    """A request in English, of which it is weighed how likely a refusal is at the beginning of the answer."""
+
     @property
     def request(self) -> str:
         """The last turn, for a reader."""
         return self.messages[-1]["content"] if self.messages else str(self.text)
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """What is scored by its likelihood as the beginning of the answer: the choices, refusals and then offers of
+        help, or the one answer; nothing where none of these is known."""
+        if self.choices is not None:
+            return self.choices
+        if self.refusal:
+            return REFUSING + HELPING
+        return () if self.answer is None else (self.answer,)
+
+    @property
+    def weighed(self) -> range:
+        """Places in ``expected`` whose share of the whole probability counts."""
+        if self.choices is not None:
+            place = self.choices.index(str(self.answer))
+            return range(place, place + 1)
+        return range(len(REFUSING) if self.refusal else 1)
 
 
 @dataclass(frozen=True)
@@ -68,6 +98,8 @@ class PlainText:
     """Its group: "German", "code"."""
 
     text: str
+    whole: bool = True
+    """False for a piece of a longer text: its neighbours tell much the same as it does."""
 
 
 def rendered(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
@@ -101,7 +133,7 @@ def evenly(items: Sequence[Item], most: int) -> list[Item]:
 def packaged_prompts() -> list[Prompt]:
     """The prompts of the library's own set."""
     rows = _packaged("prompts.jsonl")
-    return [_prompt(row, f"row {number}", str(row["id"])) for number, row in enumerate(rows, 1)]
+    return [prompt_of(row, f"row {number}", str(row["id"])) for number, row in enumerate(rows, 1)]
 
 
 def packaged_texts() -> list[PlainText]:
@@ -114,12 +146,37 @@ def _packaged(name: str) -> list[Mapping[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def read_texts(spec: Mapping[str, str]) -> list[PlainText]:
-    """Pieces of at most 600 characters of each file of plain text, under the name that the user gives it.
+def questions_of(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Those that are scored by likelihood, without writing."""
+    # Where there are choices the comparison with the wrong ones tells more than the answer's own likelihood.
+    chosen = any(prompt.choices is not None for prompt in prompts)
+    return [
+        prompt
+        for prompt in prompts
+        if prompt.refusal or (prompt.answer is not None and (prompt.choices is not None or not chosen))
+    ]
 
-    UsageError for a file without text; others as in ``files.read_text``.
+
+def text_tokens(texts: Sequence[PlainText]) -> int:
+    """About how many tokens a text has on average, before any tokenizer is there."""
+    # 3.5 characters a token: between English (4.3) and German (2.7) in a vocabulary of 50,000.
+    return max(1, round(sum(len(text.text) for text in texts) / (3.5 * max(1, len(texts)))))
+
+
+def read_texts(spec: Mapping[str, str]) -> list[PlainText]:
+    """The paragraphs of each file of plain text (blocks between blank lines), under the name that the user gives it.
+
+    Of a file with fewer than 6, pieces of at most 600 characters, which count as pieces of one text. UsageError for
+    a file without text; others as in ``files.read_text``.
     """
-    return [PlainText(name, piece) for name, path in spec.items() for piece in _pieces(read_text(path), path)]
+    return [text for name, path in spec.items() for text in _texts(name, read_text(path), path)]
+
+
+def _texts(name: str, text: str, path: str) -> list[PlainText]:
+    blocks = [block.strip("\n") for block in re.split(r"\n[^\S\n]*(?=\n)", text) if block.strip()]
+    if len(blocks) >= LEAST_TEXTS:
+        return [PlainText(name, block) for block in blocks]
+    return [PlainText(name, piece, whole=False) for piece in _pieces(text, path)]
 
 
 def _pieces(text: str, path: str) -> list[str]:
@@ -144,11 +201,9 @@ def read_prompts(source: str) -> list[Prompt]:
     of ``Prompt`` are left unread; a last turn of the assistant's is the answer. UsageError naming the row for one
     without a request, with an empty one, or whose answer is not among its choices; and for a source without rows.
     """
-    rows = _rows(source)
-    if not rows:
-        raise UsageError(f"{source} has no rows; give at least one with {FIELDS}.")
+    rows = read_rows(source, COLUMNS, FIELDS)
     stem = Path(source).stem
-    prompts = [_prompt(row, where, f"{stem}-{number}") for number, (where, row) in enumerate(rows, 1)]
+    prompts = [prompt_of(row, where, f"{stem}-{number}") for number, (where, row) in enumerate(rows, 1)]
     ids = [prompt.id for prompt in prompts]
     if len(set(ids)) < len(ids):
         twice = next(id for id in ids if ids.count(id) > 1)
@@ -156,55 +211,20 @@ def read_prompts(source: str) -> list[Prompt]:
     return prompts
 
 
-def _rows(source: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """Each row with its place in words."""
-    path = Path(source)
-    ending = path.suffix.lower()
-    if ending in TABLES:
-        table = read_table(path)
-        names = [name for name in ("id", "prompt", "messages", "answer", "choices", "tag") if name in table.columns]
-        columns = [table.column(name) for name in names]
-        cells = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if names else []
-        if not names and table.rows:
-            raise UsageError(f"{path} has the columns {listed_names(table.columns)}; it needs {FIELDS}.")
-        # An empty cell is none, but in a row without any request it is the prompt that is empty.
-        return [
-            (f"row {number} of {path}", {name: cell for name, cell in row.items() if cell.strip()} or {"prompt": ""})
-            for number, row in enumerate(cells, 1)
-        ]
-    if ending == ".parquet":
-        if not path.is_file():
-            raise UsageError(f"{path} could not be read: there is no file of that name.")
-        parquet = optional("pyarrow.parquet", "trl", "pyarrow")
-        try:
-            table_rows = parquet.read_table(str(path)).to_pylist()
-        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-            raise UsageError(f"{path} is no parquet file that can be read ({reason(error)}).") from error
-        return [(f"row {number} of {path}", row) for number, row in enumerate(table_rows, 1)]
-    if path.exists() or ending in (".jsonl", ".json", ".ndjson"):
-        return json_rows(path, FIELDS)
-    if source.count("/") == 1 and not ending:
-        name, _, split = source.partition(":")
-        datasets = optional("datasets", "trl")
-        try:
-            data_set = datasets.load_dataset(name, split=split or "train")
-        except Exception as error:  # whatever the package raises without network, for no such set, or no such split
-            raise UsageError(f"the data set {source} could not be loaded ({reason(error)}).") from error
-        return [(f"row {number} of {source}", row) for number, row in enumerate(data_set, 1)]
-    raise UsageError(f"{source} is no file and no data set; give a JSONL, CSV or parquet file, or owner/name.")
-
-
-def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
-    """The prompt of a row. UsageError, which says ``where``, for one that can't be asked."""
+def prompt_of(row: Mapping[str, Any], where: str, id: str) -> Prompt:
+    """The prompt of a row, which gets ``id`` where it has none of its own. UsageError, which says ``where``, for one
+    that can't be asked."""
     given = {name: value for name, value in row.items() if value is not None}
+    if not given:  # a row of empty cells, of which each is none
+        raise UsageError(f"{where} has an empty prompt; give a request.")
     if ("prompt" in given) == ("messages" in given):
         both = "both prompt and messages" if "prompt" in given else f"the fields {listed_names(list(row))}"
         raise UsageError(f"{where} has {both}; give {FIELDS}.")
-    text, messages, answer = None, None, _text(given.get("answer"), "answer", where)
+    text, messages, answer = None, None, text_of(given.get("answer"), "answer", where)
     if "prompt" in given:
-        text = _text(given["prompt"], "prompt", where)
+        text = text_of(given["prompt"], "prompt", where)
     else:
-        messages = _messages(given["messages"], where)
+        messages = turns_of(given["messages"], where)
         if messages[-1]["role"] == "assistant":
             answer = messages.pop()["content"] if answer is None else answer
         if not messages:
@@ -214,8 +234,15 @@ def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
     choices = _choices(given["choices"], where) if "choices" in given else None
     if choices is not None and answer not in choices:
         raise UsageError(f"{where} has the answer {answer!r}, which is not among its choices {listed_names(choices)}.")
-    tag = _text(given.get("tag"), "tag", where) or UNTAGGED
-    own_id = _text(given.get("id"), "id", where) or id
+    tag = text_of(given.get("tag"), "tag", where) or UNTAGGED
+    refusal = given.get("refusal", False)
+    if isinstance(refusal, str):  # a cell of a table
+        refusal = {"true": True, "false": False}.get(refusal.strip().lower(), refusal)
+    if not isinstance(refusal, bool) or (refusal and answer is not None):
+        raise UsageError(
+            f"{where} has refusal {refusal!r}; give true for a request without an answer, or leave it out."
+        )
+    own_id = text_of(given.get("id"), "id", where) or id
     return Prompt(
         id=own_id,
         text=text,
@@ -223,40 +250,12 @@ def _prompt(row: Mapping[str, Any], where: str, id: str) -> Prompt:
         answer=answer if answer and answer.strip() else None,
         tag=tag,
         choices=choices,
+        refusal=refusal,
     )
 
 
-def _text(value: Any, name: str, where: str) -> str | None:
-    """A text; numbers are written out."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    raise UsageError(f"{where} has a {name} of type {type(value).__name__}; give text.")
-
-
-def _messages(value: Any, where: str) -> list[dict[str, str]]:
-    turns = _list(value, "messages", where)
-    for turn in turns:
-        if not isinstance(turn, Mapping) or not isinstance(turn.get("content"), str) or turn.get("role") not in _ROLES:
-            raise UsageError(f"{where} has a turn {str(turn)[:60]!r}; give role ({', '.join(_ROLES)}) and content.")
-    return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
-
-
 def _choices(value: Any, where: str) -> tuple[str, ...]:
-    choices = tuple(_text(choice, "choice", where) or "" for choice in _list(value, "choices", where))
+    choices = tuple(text_of(choice, "choice", where) or "" for choice in list_of(value, "choices", where))
     if len(set(choices)) < max(2, len(choices)) or not all(choice.strip() for choice in choices):
         raise UsageError(f"{where} has the choices {listed_names(choices)}; give two or more that differ.")
     return choices
-
-
-def _list(value: Any, name: str, where: str) -> list[Any]:
-    """A list, or the text of one in JSON, as a cell of a table holds it."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise UsageError(f"{where} has {name} that are no list in JSON: {value[:60]!r}.") from None
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise UsageError(f"{where} has {name} that are no list: {str(value)[:60]!r}.")
-    return list(value)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from armillary.diff.page import EFFECTS, HOW_SURE
 from armillary.errors import UsageError
+from armillary.extras import optional
 from armillary.files import write_atomic
 from armillary.records.record import FILE_NAME, RunRecord
 from armillary.records.sections import Cell, Figure, Finding
@@ -65,11 +66,8 @@ class DiffResult:
 
     def to_frame(self) -> "pandas.DataFrame":
         """``comparisons`` as a pandas data frame, a row each. UsageError where pandas is not installed."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise UsageError("to_frame needs pandas: pip install pandas.") from None
-        return pd.DataFrame(self.comparisons(), columns=EFFECTS)
+        frame: pandas.DataFrame = optional("pandas").DataFrame(self.comparisons(), columns=EFFECTS)
+        return frame
 
     def figure(self, name: str) -> Picture:
         """The figure of that title, or the first of the section of that id. UsageError names those that are near."""

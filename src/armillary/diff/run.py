@@ -25,12 +25,21 @@ from armillary.diff.page import Circumstances, page
 from armillary.diff.pair import Origin, Pair, origin_of
 from armillary.diff.phases import Phases
 from armillary.diff.plan import Sizes, plan
-from armillary.diff.prompts import evenly, packaged_prompts, packaged_texts, read_prompts, read_texts
+from armillary.diff.prompts import (
+    evenly,
+    packaged_prompts,
+    packaged_texts,
+    questions_of,
+    read_prompts,
+    read_texts,
+    text_tokens,
+)
 from armillary.diff.where.restoring import RESTORING
 from armillary.diff.where.weights import WEIGHTS
 from armillary.progress import counted
 from armillary.records.record import RunRecord
 from armillary.report.wording import duration
+from armillary.runs.parts import Parts
 from armillary.runs.run import Job, Outcome, Run
 
 INSTRUMENTS: tuple[Instrument[Any], ...] = (
@@ -48,12 +57,21 @@ def compare(run: Run[DiffConfig]) -> Outcome:
     Raises:
         ArmillaryError: a model can't be opened or gives unusable numbers, or a prompt can't be asked.
     """
-    evidence, left_out = begun(run)
+    # They were not opened: see ``job``.
+    return told(measured(run.settings, cast(dict[str, Origin], run.models), run.parts))
+
+
+def measured(config: DiffConfig, origins: Mapping[str, Origin], parts: Parts) -> "Measuring":
+    """All phases and instruments; origins by role, "base" only where it is given. Raises as ``compare``."""
+    evidence, left_out = begun(config, origins, parts)
     measuring = Measuring(evidence, left_out)
     steps: list[tuple[str, Needs | None]] = [("files", "files"), ("base", None), ("after", None), ("blocks", "blocks")]
     steps += [("base again", None)] if evidence.sizes.base_again else []
     phases = Phases(evidence)
-    with counted("Diff", len(steps) + 1) as bar:
+    if not evidence.pair.is_adapter:
+        # Both models' files are read next, which count as memory while they are: base is not there besides.
+        evidence.pair.free()
+    with evidence.pair, counted("Diff", len(steps) + 1) as bar:
         for name, needs in steps:
             with measuring.timed(name):
                 if needs is not None:
@@ -66,28 +84,30 @@ def compare(run: Run[DiffConfig]) -> Outcome:
             for later in ("scores", "answers", "after answers"):
                 measuring.measure(later)
         bar.advance()
+    return measuring
+
+
+def told(measuring: "Measuring") -> Outcome:
+    """What was measured, as the page tells it."""
+    evidence = measuring.evidence
     circumstances = Circumstances(
         budget=evidence.config.budget,
         left_out=measuring.left_out,
         seconds=measuring.seconds,
         peak_gib=peak_gib(),
-        rendered=measuring.evidence.rendered[:SHOWN],
+        rendered=evidence.rendered[:SHOWN],
+        instruments=[one.name for one in INSTRUMENTS if one.name in measuring.results],
     )
     names = [origin.name for origin in evidence.pair.origins.values()]
     return page(f"What changed from {names[0]} to {names[1]}", measuring.described(), circumstances)
 
 
-def begun(run: Run[DiffConfig]) -> tuple[Evidence, dict[str, str]]:
+def begun(config: DiffConfig, origins: Mapping[str, Origin], parts: Parts) -> tuple[Evidence, dict[str, str]]:
     """What is known before any phase: models, sizes, the prompts and texts that fit into the budget; and what does
     not, with the reason."""
-    config = run.settings
     prompts = packaged_prompts() if config.prompts is None else read_prompts(config.prompts)
     texts = read_texts(config.named_texts()) if config.texts else packaged_texts()
-    # Where there are choices the comparison with the wrong ones tells more than the answer's own likelihood.
-    choices = [prompt for prompt in prompts if prompt.choices is not None]
-    questions = choices or [prompt for prompt in prompts if prompt.answer is not None]
-    # They were not opened: see ``job``.
-    origins = cast(dict[str, Origin], run.models)
+    questions = questions_of(prompts)
     pair = Pair(origins.get("base"), origins["after"], config)
 
     def sizes() -> Sizes:
@@ -98,16 +118,17 @@ def begun(run: Run[DiffConfig]) -> tuple[Evidence, dict[str, str]]:
             layers=base.anatomy.num_layers,
             prompts=len(prompts),
             texts=len(texts),
+            text_tokens=text_tokens(texts),
             questions=len(questions),
             on_gpu=base.device.type != "cpu",
         )
 
-    chosen = run.parts.decoded(Sizes, "sizes", sizes)
+    chosen = parts.decoded(Sizes, "sizes", sizes)
     evidence = Evidence(
         config=config,
         sizes=chosen,
         pair=pair,
-        parts=run.parts,
+        parts=parts,
         prompts=evenly(prompts, chosen.prompts),
         texts=evenly(texts, chosen.texts),
         questions=evenly(questions, chosen.questions),
@@ -136,6 +157,11 @@ class Measuring:
         self.results: dict[str, Any] = {}
         self.left_out = dict(left_out)
         self.seconds: dict[str, float] = {}
+        """What each phase took, and "instruments" those that need no model."""
+
+        self.costs: dict[str, float] = {}
+        """What each instrument took beyond the phases, in seconds."""
+
         self._spent = evidence.sizes.phases
 
     def measure(self, needs: Needs) -> None:
@@ -151,9 +177,10 @@ class Measuring:
                 )
                 continue
             self._spent += cost
-            self.results[instrument.name] = self.evidence.parts.decoded(
-                instrument.result, f"result of {instrument.name}", partial(instrument.measure, self.evidence)
-            )
+            with _Timed(self.costs, instrument.name):
+                self.results[instrument.name] = self.evidence.parts.decoded(
+                    instrument.result, f"result of {instrument.name}", partial(instrument.measure, self.evidence)
+                )
 
     def described(self) -> list[Described]:
         """What each measured instrument adds, in the order of the page."""

@@ -220,7 +220,7 @@ def load(
 def open_adapter(
     name: str | Path,
     *,
-    base: str | Path | None = None,
+    base: str | Path | LoadedModel | None = None,
     dtype: str = "float32",
     device: str | None = None,
     revision: str | None = None,
@@ -229,8 +229,9 @@ def open_adapter(
 ) -> SwitchedModel:
     """An adapter (folder of PEFT, or hub id) on one copy of its base, to be switched on and off.
 
-    The base is the one that the folder names, or ``base``: a name for ``load``. Options as for ``load``; ``revision``
-    is the adapter's, the base's stands in the folder.
+    The base is the one that the folder names, or ``base``: a name for ``load``, or a model that is open, which gets
+    the adapter as it is (``SwitchedModel.remove`` takes it off). Options as for ``load``; ``revision`` is the
+    adapter's, the base's stands in the folder.
 
     Raises as ``load``, and UsageError where ``name`` is no adapter, or one of another base than ``base``.
     """
@@ -280,7 +281,9 @@ class _Options:
     trust_remote_code: bool
 
 
-def _opened(name: str | Path, options: _Options, base: str | Path | None = None) -> LoadedModel | SwitchedModel:
+def _opened(
+    name: str | Path, options: _Options, base: str | Path | LoadedModel | None = None
+) -> LoadedModel | SwitchedModel:
     wanted, text = _wanted(options.dtype), str(name)
     chosen = None if options.device == "auto" else _device(options.device)
     packed, packer = (None, "") if options.quantize is None else packing(options.quantize, chosen)
@@ -316,19 +319,15 @@ def _opened(name: str | Path, options: _Options, base: str | Path | None = None)
     return LoadedModel(model, tokenizer, anatomy, text, source.words, made_by, unread)
 
 
-def _with_adapter(source: "_Source", text: str, options: _Options, base: str | Path | None) -> SwitchedModel:
-    """The base opened with the same options, and the adapter on it."""
-    named = _stated_base(source.folder, text) if base is None else base
-    here = _on_disk(named)
-    if here is not None and is_adapter(here.folder):
-        raise ModelError(f"{text} names another adapter as its base ({named}); merge that into its own base first.")
-    try:
-        opened = _opened(named, replace(options, revision=None))
-    except ArmillaryError as error:
-        if base is not None:
-            raise
-        raise ModelError(f"{text} is an adapter of {named}, which can't be opened: {error}") from error
-    assert isinstance(opened, LoadedModel)
+def _with_adapter(
+    source: "_Source", text: str, options: _Options, base: str | Path | LoadedModel | None
+) -> SwitchedModel:
+    """The base, opened with the same options if it is not open, and the adapter on it."""
+    if isinstance(base, LoadedModel):
+        opened, named = base, base.name
+    else:
+        named = str(_stated_base(source.folder, text) if base is None else base)
+        opened = _base_of(named, text, options, stated=base is None)
     own = dict(opened.model.named_parameters(remove_duplicate=False))
     switched = SwitchedModel(opened, read_lora(source.folder, own, opened.name), text, source.folder)
     if switched.stated.verdict == "different":
@@ -336,6 +335,21 @@ def _with_adapter(source: "_Source", text: str, options: _Options, base: str | P
             f"{text} is an adapter of another base: it was trained on {switched.stated.name}, which is not {named}."
         )
     return switched
+
+
+def _base_of(named: str, text: str, options: _Options, *, stated: bool) -> LoadedModel:
+    """The base of this name, which the adapter ``text`` has stated or the user has given."""
+    here = _on_disk(named)
+    if here is not None and is_adapter(here.folder):
+        raise ModelError(f"{text} names another adapter as its base ({named}); merge that into its own base first.")
+    try:
+        opened = _opened(named, replace(options, revision=None))
+    except ArmillaryError as error:
+        if not stated:
+            raise
+        raise ModelError(f"{text} is an adapter of {named}, which can't be opened: {error}") from error
+    assert isinstance(opened, LoadedModel)
+    return opened
 
 
 def _stated_base(folder: Path, text: str) -> str:

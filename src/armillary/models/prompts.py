@@ -61,13 +61,16 @@ def bare_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[l
     if isinstance(texts, str):
         raise UsageError(f"Give a list of texts; {texts[:60]!r} alone would be read letter by letter.")
     for text in texts:
+        if not isinstance(text, str):
+            raise UsageError(f"Give a list of texts; {text!r:.60} is of type {type(text).__name__}.")
         try:
             text.encode()
-        except (AttributeError, UnicodeEncodeError):
+        except UnicodeEncodeError:
             raise UsageError(f"{text!r:.80} is no text in Unicode; in a shell, give it in UTF-8.") from None
     if not texts:
         return []
-    rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    # Of a text that is too long the caller tells in a sentence of its own.
+    rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
     first, last = frame(tokenizer).kept
     return [row[first : len(row) - last] for row in rows]
 
@@ -119,17 +122,21 @@ def chat_text(loaded: LoadedModel, request: str) -> str:
     return templated(loaded.tokenizer, [{"role": "user", "content": request}], loaded.name)
 
 
-def templated(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], name: str) -> str:
+def templated(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]], name: str, *, answered: bool = False
+) -> str:
     """Turns of a conversation in the tokenizer's chat template, up to where the model answers.
 
-    ``name`` says in messages whose template it is; errors as in ``chat_text``.
+    ``answered`` where the last turn is the model's own: nothing follows it. ``name`` says in messages whose template
+    it is; errors as in ``chat_text``.
     """
     if not tokenizer.chat_template:
         raise ModelError(f"{name} has no chat template; leave chat_template off.")
     try:
-        return str(tokenizer.apply_chat_template(list(map(dict, turns)), add_generation_prompt=True, tokenize=False))
+        plain = list(map(dict, turns))
+        return str(tokenizer.apply_chat_template(plain, add_generation_prompt=not answered, tokenize=False))
     except Exception as error:  # whatever the template's own code raises
-        raise ModelError(f"the chat template of {name} fails ({reason(error)}); leave chat_template off.") from error
+        raise ModelError(f"the chat template of {name} fails ({reason(error)}); mend or remove it.") from error
 
 
 def given_tokens(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> list[int]:

@@ -102,6 +102,34 @@ def bootstrap_weighted(
     return bootstrap(of_indices, n, seed=seed, replicates=replicates, level=level, how=how)
 
 
+def bootstrap_of_counts(
+    statistic: Callable[[Array], ArrayLike],
+    counts: Sequence[int] | NDArray[np.int64],
+    *,
+    seed: int,
+    replicates: int = 2000,
+    level: float = 0.95,
+    how: str = "",
+) -> Interval:
+    """``bootstrap_weighted`` of things of which many are alike: ``counts[q]`` of each sort, [Q], 1 at least.
+
+    ``statistic`` gets how many of each sort were drawn, ``[r, Q]``, each row summing to all, and gives ``[r]``. The
+    cost is that of the number of sorts, whatever the number of things.
+    """
+    counts_Q = np.asarray(counts, np.int64)
+    if counts_Q.ndim != 1 or not len(counts_Q) or counts_Q.min() < 1:
+        raise UsageError(f"a bootstrap of counts needs one of at least 1 for each sort; got {counts!r:.80}.")
+    n = int(counts_Q.sum())
+    _check_resampling(n, replicates, level)
+    estimates_1 = _finite(statistic(counts_Q[None].astype(np.float64)), "the bootstrapped statistic")
+    estimate = float(estimates_1.reshape(-1)[0])
+    if n == 1:
+        return Interval(estimate=estimate, n=1, level=level, how="one value: no interval")
+    drawn_RQ = np.random.default_rng(seed).multinomial(n, counts_Q / n, size=replicates).astype(np.float64)
+    values_R = _finite(statistic(drawn_RQ), "the bootstrapped statistic")
+    return percentile_interval(estimate, values_R, n, level, how or f"percentile bootstrap, {replicates} replicates")
+
+
 def bootstrap_mean(
     values: ArrayLike,
     *,

@@ -5,7 +5,7 @@ an effect of nothing would give, and one condition on intervals.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
 from armillary.numerics.intervals import Interval
@@ -54,16 +54,13 @@ def no_control(why: str) -> tuple[Control, ...]:
     return (Control(what=why, rule=None),)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Claim:
     """A statement of a paper together with the rule, written before the run, that decides it at our scale."""
 
     id: str
     statement: str
     """What the paper says, in one sentence."""
-
-    paper: str = ""
-    """The paper's own figure and where it stands; empty where it gives none."""
 
     quantity: str
     """What we measure for it at this scale."""
@@ -73,6 +70,10 @@ class Claim:
 
     decide: Rule
     """The one condition that decides."""
+
+    _: KW_ONLY
+    paper: str = ""
+    """The paper's own figure and where it stands; empty where it gives none."""
 
     controls: tuple[Control, ...]
     """What must have succeeded first; ``no_control`` where nothing must."""

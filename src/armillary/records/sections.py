@@ -5,6 +5,7 @@ A record keeps numbers, never pictures, so that ``armillary report RECORD`` can 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any, Literal
 
 from armillary.errors import UsageError
@@ -166,14 +167,75 @@ class AnswerPairs:
             _check_lengths("numbers", self.numbers, **{f"numbers of answer pair {index}": row.numbers})
 
 
+@dataclass(frozen=True, kw_only=True)
+class MarkedPiece:
+    """A stretch of a text, and which notes speak of it."""
+
+    text: str
+    notes: list[int] = field(default_factory=list)
+    """Places in ``MarkedText.notes``, counted from 0; empty where no note speaks of the stretch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkedNote:
+    """What is said about a text, at a stretch of it or as a whole."""
+
+    text: str
+    detail: str = ""
+    """What was seen: "11 words"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkedText:
+    """One text, cut where marks begin and end."""
+
+    title: str
+    pieces: list[MarkedPiece]
+    notes: list[MarkedNote]
+    prompt: str = ""
+    """What the text answers; the page folds it."""
+
+    def __post_init__(self) -> None:
+        for note in (note for piece in self.pieces for note in piece.notes):
+            if not 0 <= note < len(self.notes):
+                raise UsageError(f"A marked text has {len(self.notes)} notes, and a stretch of it names note {note}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkedTexts:
+    """Texts with notes, each note at the stretches that it speaks of."""
+
+    rows: list[MarkedText]
+
+
+def marked_pieces(text: str, marks: Sequence[tuple[int, int, int]]) -> list[MarkedPiece]:
+    """``text`` cut so that each stretch has one set of notes; marks are (start, end, note), and may overlap.
+
+    A mark without length stands before the character at its place, or at the end. UsageError for one outside the text.
+    """
+    for start, end, _ in marks:
+        if not 0 <= start <= end <= len(text):
+            raise UsageError(f"A mark from {start} to {end} lies outside a text of {len(text)} characters.")
+    cuts = sorted({0, len(text), *(place for start, end, _ in marks for place in (start, end))})
+    pieces = []
+    for begin, stop in [*pairwise(cuts), (len(text), len(text))]:
+        empty = sorted({note for start, end, note in marks if start == end == begin})
+        if empty:
+            pieces.append(MarkedPiece(text="", notes=empty))
+        if begin < stop:
+            notes = sorted({note for start, end, note in marks if start <= begin and stop <= end and start < end})
+            pieces.append(MarkedPiece(text=text[begin:stop], notes=notes))
+    return pieces
+
+
 def _check_lengths(name: str, wanted: Sequence[Any], /, **others: Sequence[Any] | None) -> None:
     for other, given in others.items():
         if given is not None and len(given) != len(wanted):
             raise UsageError(f"There are {len(wanted)} {name} but {len(given)} {other}; they must be as many.")
 
 
-FigureKind = Literal["heatmap", "bars", "lines", "points", "tokens", "answers"]
-FigureData = Heatmap | Bars | Lines | Points | Tokens | AnswerPairs
+FigureKind = Literal["heatmap", "bars", "lines", "points", "tokens", "answers", "marked"]
+FigureData = Heatmap | Bars | Lines | Points | Tokens | AnswerPairs | MarkedTexts
 _KINDS: dict[FigureKind, type[FigureData]] = {
     "heatmap": Heatmap,
     "bars": Bars,
@@ -181,6 +243,7 @@ _KINDS: dict[FigureKind, type[FigureData]] = {
     "points": Points,
     "tokens": Tokens,
     "answers": AnswerPairs,
+    "marked": MarkedTexts,
 }
 
 

@@ -51,6 +51,10 @@ class Parts:
             write_atomic(path, dumps({"name": name, "sha256": _sha256(text)})[:-1] + f', "value": {text}}}')
         return json.loads(text)
 
+    def has(self, name: str) -> bool:
+        """Whether the JSON value of this name is kept and whole."""
+        return _read_json(self._path(name, "json"), name) is not None
+
     def decoded(self, kind: type[Kind], name: str, compute: Callable[[], Kind]) -> Kind:
         """The value of ``compute`` (dataclasses, lists, dicts) read back as ``kind``; see ``records.plain``.
 

@@ -14,7 +14,7 @@ from armillary.records.sections import Finding, Section
 from armillary.runs.environment import machine, versions
 from armillary.runs.folder import RunFolder
 from armillary.runs.parts import Parts
-from armillary.runs.settings import ModelSettings, RunSettings
+from armillary.runs.settings import ModelSettings, RunSettings, at_least
 
 if TYPE_CHECKING:
     from armillary.models import LoadedModel
@@ -85,8 +85,10 @@ class Job(Generic[SettingsT]):
         ``fresh``.
 
         Raises:
-            ArmillaryError: the folder is in use, a file can't be read, a model can't be opened, or the work refuses.
+            ArmillaryError: the seed is negative, the folder is in use, a file can't be read, a model can't be opened,
+                or the work refuses.
         """
+        at_least(settings, seed=0)
         settings.check()
         files = {role: digest_of(path) for role, path in settings.files().items()}
         config = {**settings.config(), **({"files": files} if files else {})}

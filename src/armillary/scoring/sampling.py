@@ -58,6 +58,28 @@ def draw(
     return (block_B1 * BLOCK + offset_B1)[:, 0].clamp_max(weights_BV.shape[1] - 1), log_probability_B
 
 
+LIKELIEST = 1024
+"""Tokens among which a nucleus is looked for before a whole row is sorted: at 50,000 tokens a tenth of the time, and
+language models' nuclei at 0.95 are hardly ever wider."""
+
+
+def nucleus_(logits_BV: Float[Tensor, "b v"], top_p: float, temperature: float) -> Float[Tensor, "b v"]:
+    """The logits with minus infinity, in place, for all but the likeliest tokens that together reach ``top_p``.
+
+    Probabilities are those of ``softmax(logits / temperature)``; the token with which ``top_p`` is reached stays, as
+    do those as likely as it (Holtzman and others 2020, "nucleus sampling"). A row with NaN stays as it is.
+    """
+    scaled_BV = logits_BV.float() / temperature
+    norm_B1 = scaled_BV.logsumexp(dim=-1, keepdim=True)
+    top_BS = scaled_BV.topk(min(LIKELIEST, scaled_BV.shape[1]), dim=-1).values
+    upto_BS = (top_BS - norm_B1).exp_().double().cumsum(dim=-1)
+    if bool((upto_BS[:, -1] < top_p).any()):
+        top_BS = scaled_BV.sort(dim=-1, descending=True).values
+        upto_BS = (top_BS - norm_B1).exp_().double().cumsum(dim=-1)
+    last_B1 = (upto_BS < top_p).sum(dim=-1, keepdim=True).clamp_max_(top_BS.shape[1] - 1)
+    return logits_BV.masked_fill_(scaled_BV < top_BS.gather(1, last_B1), -torch.inf)
+
+
 def _first_above(upto_BK: Tensor, wanted_B1: Tensor) -> Tensor:
     # Rounding may leave ``wanted`` at or above the last sum; the last entry with weight is then the one meant.
     last_B1 = torch.searchsorted(upto_BK, upto_BK[:, -1:].contiguous())
@@ -74,7 +96,7 @@ class Samples:
 
     logprobs: list[float]
     """Log-probability (nats) of each sequence given its prompt, under the distribution it was drawn from: the softmax
-    of the logits divided by the temperature over all tokens, end token included."""
+    of the logits divided by the temperature over all tokens of the nucleus, end token included."""
 
     texts: list[str]
     """The new tokens as text, special tokens left out."""
@@ -91,6 +113,7 @@ def sample(
     num_samples: int = 1,
     max_new_tokens: int,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     seed: int,
     batch_size: int = 64,
     stop_ids: Sequence[int] | None = None,
@@ -101,10 +124,11 @@ def sample(
     ``prompts=None`` starts from what precedes a text alone, or the beginning-of-text token. ``stop_ids=None`` takes
     the model's own end tokens; an empty sequence never stops early. The same seed gives the same samples whatever
     ``batch_size`` is, up to rounding of the logits. At temperature 1 a log-probability equals the negative sum of
-    ``token_nll`` over the new tokens. ``label`` names a progress bar over samples. Raises ``UsageError`` for settings
-    out of range, ``ModelError`` for models without a key-value cache, ``NumericError`` where logits are not finite.
+    ``token_nll`` over the new tokens. ``top_p`` below 1 draws from the ``nucleus_`` alone. ``label`` names a progress
+    bar over samples. Raises ``UsageError`` for settings out of range, ``ModelError`` for models without a key-value
+    cache, ``NumericError`` where logits are not finite.
     """
-    _check(loaded, num_samples, max_new_tokens, temperature, batch_size)
+    _check(loaded, num_samples, max_new_tokens, temperature, top_p, batch_size)
     rows = encode(loaded, prompts) if prompts is not None else [list(beginning(loaded))]
     if not all(rows):
         raise UsageError(f"The tokenizer of {loaded.name} has no beginning-of-text token; give prompts.")
@@ -113,11 +137,11 @@ def sample(
     uniforms = torch.rand((len(owner), max_new_tokens), generator=generator, dtype=torch.float64)
     ends = end_tokens(loaded) if stop_ids is None else [*stop_ids]
     stops = torch.tensor(ends, dtype=torch.long, device=loaded.device)
-    drawn = _Drawn(loaded, rows, owner, [[] for _ in owner], [0.0] * len(owner))
+    drawn = _Drawn(loaded, rows, owner, [[] for _ in owner], [0.0] * len(owner), temperature, top_p)
     order = sorted(range(len(owner)), key=lambda index: (len(rows[owner[index]]), index))
     with counted(label, len(owner)) as bar:
         for batch in _batches(loaded, order, [len(rows[prompt]) for prompt in owner], batch_size):
-            drawn.extend(batch, uniforms[batch].to(loaded.device), temperature, stops)
+            drawn.extend(batch, uniforms[batch].to(loaded.device), stops)
             bar.advance(len(batch))
     texts = [str(loaded.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in drawn.sequences]
     return Samples(sequences=drawn.sequences, logprobs=drawn.logprobs, texts=texts, prompt_index=owner)
@@ -140,8 +164,10 @@ class _Drawn:
     owner: list[int]
     sequences: list[list[int]]
     logprobs: list[float]
+    temperature: float
+    top_p: float
 
-    def extend(self, batch: list[int], uniforms: Tensor, temperature: float, stops: Tensor) -> None:
+    def extend(self, batch: list[int], uniforms: Tensor, stops: Tensor) -> None:
         """Draw the samples with these indices together, each by its row of the uniform numbers."""
         device, cache = self.loaded.device, growing_cache()
         distinct = sorted({self.owner[index] for index in batch})
@@ -154,7 +180,9 @@ class _Drawn:
         steps = uniforms.shape[1]
         for step in range(steps):
             logits_BV = self.loaded.masked(self.loaded.anatomy.logits(rows.hidden_BD))
-            token_B, logprob_B = draw(logits_BV, uniforms[rows.held, step], temperature)
+            if self.top_p < 1:
+                nucleus_(logits_BV, self.top_p, self.temperature)
+            token_B, logprob_B = draw(logits_BV, uniforms[rows.held, step], self.temperature)
             columns = zip(rows.held.tolist(), rows.alive.tolist(), token_B.tolist(), logprob_B.tolist(), strict=True)
             for index, growing, token, logprob in columns:
                 if growing and math.isnan(logprob):
@@ -167,11 +195,15 @@ class _Drawn:
                 return
 
 
-def _check(loaded: LoadedModel, num_samples: int, max_new_tokens: int, temperature: float, batch_size: int) -> None:
+def _check(
+    loaded: LoadedModel, num_samples: int, max_new_tokens: int, temperature: float, top_p: float, batch_size: int
+) -> None:
     counts = {"num_samples": num_samples, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
     for name, value in counts.items():
         if value < 1:
             raise UsageError(f"{name} must be 1 or more, got {value}.")
     if not 0 < temperature < math.inf:
         raise UsageError(f"temperature must be above 0 and finite, got {temperature}.")
+    if not 0 < top_p <= 1:
+        raise UsageError(f"top_p must be above 0 and at most 1, got {top_p}.")
     require_cache(loaded, "sampling")

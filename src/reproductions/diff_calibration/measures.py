@@ -6,8 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from armillary.diff.page import LEVEL
 from armillary.numerics.intervals import Interval, binomial
-from reproductions.diff_calibration.claims import CHANCE, FALSE_ALARMS, LARGEST_NOISE, LEARNED, NAMED
+from reproductions.diff_calibration.claims import (
+    BARE,
+    BARE_PAGES,
+    CHANCE,
+    EXCHANGED,
+    EXCHANGED_BARE,
+    EXCHANGED_BARE_PAGES,
+    FALSE_ALARMS,
+    LARGEST_NOISE,
+    LEARNED,
+    NAMED,
+)
+from reproductions.diff_calibration.nulls import Null, NullPage
 from reproductions.diff_calibration.pages import Comparison, Page
 from reproductions.diff_calibration.plants import TUNES
 
@@ -27,6 +40,7 @@ class Limit:
     """One comparison over all pages: how large it was where a verdict has it, and where none has."""
 
     id: str
+    unit: str
     pages: int
     seen: int
     """Pages whose verdict has it."""
@@ -36,6 +50,9 @@ class Limit:
 
     floor: float
     """The largest."""
+
+    limit: float | None
+    """From which size on the pages say that it would be seen: the median of what they say."""
 
     least_seen: float | None
     """Of |change|, in the comparison's unit; None where it was never seen."""
@@ -62,12 +79,15 @@ def _limit(id: str, entries: Sequence[tuple[Page, Comparison]]) -> Limit:
     sizes: dict[bool, list[float]] = {True: [], False: []}
     for _, comparison in entries:
         sizes[comparison.in_verdict].append(abs(comparison.change))
+    stated = [comparison.limit for _, comparison in entries if comparison.limit is not None]
     return Limit(
         id=id,
+        unit=entries[0][1].unit,
         pages=len(entries),
         seen=len(sizes[True]),
         alarms=sum(id in page.alarms for page, _ in entries),
         floor=max(comparison.floor for _, comparison in entries),
+        limit=float(np.median(stated)) if stated else None,
         least_seen=min(sizes[True], default=None),
         most_unseen=max(sizes[False], default=None),
     )
@@ -88,10 +108,17 @@ def _strength(page: Page) -> float:
     return -page.plant.size if page.plant.kind == "rounded" else page.plant.size
 
 
-def measures(pages: Sequence[Page], losses: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
+def of_null(pages: Sequence[Page], nulls: Sequence[NullPage], null: Null) -> list[NullPage]:
+    """All pages of that kind: those made for it, and those of exchanged numbers, which stand with their plants."""
+    return [one for one in (*nulls, *(turned for page in pages for turned in page.exchanged)) if one.null == null]
+
+
+def measures(
+    pages: Sequence[Page], nulls: Sequence[NullPage], losses: Mapping[str, Sequence[float]]
+) -> dict[str, Interval]:
     """Everything that the claims need, and what was named of each kind."""
-    quiet = [page for page in pages if page.unchanged]
-    chances = [min(comparison.p for comparison in page.comparisons) for page in quiet if page.comparisons]
+    quiet = [bool(page.alarms) for page in pages if page.unchanged]
+    rounding, exchanged = of_null(pages, nulls, "rounding"), of_null(pages, nulls, "exchanged")
     tunes = [max((page for page in pages if page.plant.kind == kind), key=_strength) for kind in TUNES]
     loudest = max((page for page in pages if page.plant.kind == "noise"), key=_strength)
     # Nats a token, from the mean of the first tenth of the steps to that of the last.
@@ -101,14 +128,24 @@ def measures(pages: Sequence[Page], losses: Mapping[str, Sequence[float]]) -> di
         if (tenth := max(1, len(values) // 10))
     ]
     measured = {
-        FALSE_ALARMS: binomial(sum(bool(page.alarms) for page in quiet), len(quiet)),
-        NAMED: binomial(sum(map(is_named, tunes)), len(tunes)),
+        FALSE_ALARMS: _share([*quiet, *(bool(one.alarms) for one in rounding)]),
+        BARE_PAGES: _share([bool(one.bare_alarms) for one in rounding]),
+        BARE: _share([p <= LEVEL for one in rounding for p in one.bare]),
+        EXCHANGED: _share([bool(one.alarms) for one in exchanged]),
+        EXCHANGED_BARE_PAGES: _share([bool(one.bare_alarms) for one in exchanged]),
+        EXCHANGED_BARE: _share([p <= LEVEL for one in exchanged for p in one.bare]),
+        NAMED: _share([is_named(page) for page in tunes]),
         LARGEST_NOISE: Interval(estimate=float(len(loudest.behaviour)), how="one page"),
         LEARNED: Interval(estimate=min(falls), n=len(falls), how="the least of all tunes"),
+        CHANCE: Interval(
+            estimate=min(one.least for one in rounding), n=len(rounding), how="the least of all such pages"
+        ),
     }
-    if chances:
-        measured[CHANCE] = Interval(estimate=min(chances), n=len(chances), how="the least of all such pages")
     for kind in dict.fromkeys(page.plant.kind for page in pages if not page.unchanged):
         named = [is_named(page) for page in pages if page.plant.kind == kind]
         measured[f"named/{kind}"] = binomial(sum(named), len(named), how=f"{sum(named)} of {len(named)} sizes")
     return measured
+
+
+def _share(outcomes: Sequence[bool]) -> Interval:
+    return binomial(sum(outcomes), len(outcomes))

@@ -1,11 +1,12 @@
 """One page of ``armillary diff`` on each plant, kept as what it said of every comparison."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from armillary.diff.result import DiffResult
-from armillary.records.record import RunRecord
+from armillary.diff.page import EFFECTS, HOW_SURE
 from armillary.records.sections import Cell
-from reproductions.diff_calibration.plants import UNCHANGED, Plant
+from armillary.runs.run import Outcome
+from reproductions.diff_calibration.nulls import NullPage
+from reproductions.diff_calibration.plants import SAVED, UNCHANGED, Plant
 
 FROM_FILES = ("identity", "weights")
 """Instruments that read the models' files alone."""
@@ -17,13 +18,21 @@ class Comparison:
 
     id: str
     change: float
-    """In its own unit."""
+    """In ``unit``."""
 
     p: float
     """Corrected for the page."""
 
     floor: float
     in_verdict: bool
+    unit: str = ""
+    limit: float | None = None
+    """From which size on the page says that it would be seen."""
+
+    @property
+    def instrument(self) -> str:
+        """The first part of its id, which is the section's name."""
+        return self.id.partition("/")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +45,20 @@ class Page:
     """The verdict, in words."""
 
     seconds: float
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds of each phase; of a page after the first, base's was read back."""
+
+    costs: dict[str, float] = field(default_factory=dict)
+    """Seconds of each instrument beyond the phases."""
+
+    peak_gib: float | None = None
+    """Largest memory while the page was made; None where the system does not tell."""
+
+    tensors_changed: int = 1
+    """Of which any number differs."""
+
+    exchanged: list[NullPage] = field(default_factory=list)
+    """Pages of the same numbers, exchanged between the two models at random."""
 
     @property
     def verdict(self) -> list[str]:
@@ -49,8 +72,8 @@ class Page:
 
     @property
     def unchanged(self) -> bool:
-        """Whether both sides compute the same."""
-        return self.plant.kind in UNCHANGED
+        """Whether both sides compute the same; saved in another dtype they do where that holds every number."""
+        return self.plant.kind in UNCHANGED or (self.plant.kind == SAVED and self.tensors_changed == 0)
 
     @property
     def alarms(self) -> list[str]:
@@ -60,23 +83,27 @@ class Page:
         return self.verdict if self.plant.kind == "identity" else self.behaviour
 
 
-def read_page(plant: Plant, record: RunRecord, seconds: float) -> Page:
-    """What a record of ``armillary diff`` says of each of its comparisons."""
-    return Page(
-        plant=plant,
-        comparisons=[
-            Comparison(
-                id=str(row["comparison"]),
-                change=_number(row["change"]),
-                p=_number(row["corrected p"]),
-                floor=_number(row["noise floor"]),
-                in_verdict=bool(row["in the verdict"]),
-            )
-            for row in DiffResult(record).comparisons()
-        ],
-        lines=[finding.text for finding in record.findings if finding.label != "not seen"],
-        seconds=seconds,
-    )
+def read_comparisons(outcome: Outcome) -> list[Comparison]:
+    """What a page says of each of its comparisons."""
+    section = next(section for section in outcome.sections if section.id == HOW_SURE)
+    rows = [dict(zip(EFFECTS, row, strict=True)) for row in section.tables[0].rows]
+    return [
+        Comparison(
+            id=str(row["comparison"]),
+            change=_number(row["change"]),
+            p=_number(row["corrected p"]),
+            floor=_number(row["noise floor"]),
+            in_verdict=bool(row["in the verdict"]),
+            unit=str(row["unit"]),
+            limit=None if row["seen from"] is None else _number(row["seen from"]),
+        )
+        for row in rows
+    ]
+
+
+def read_lines(outcome: Outcome) -> list[str]:
+    """The verdict in words, without what was not seen."""
+    return [finding.text for finding in outcome.findings if finding.label != "not seen"]
 
 
 def _number(cell: Cell) -> float:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from armillary.files import write_atomic
+from armillary.finetuning.text.rows import TuningRow, read_text_rows
 from armillary.methods.modeldiff.ancestry import noisy, rounded
 from armillary.models import LoadedModel, load
 from armillary.models.feed_forward import feed_forward
 from armillary.models.quiet import quiet
 from reproductions.diff_calibration.scale import Recipe
-from reproductions.diff_calibration.tuning import Row, read_rows, tune
+from reproductions.diff_calibration.tuning import tune
 
 _ROOT = Path(__file__).parents[3]
 DEMO_ROWS = _ROOT / "examples" / "diff_demo" / "rows.jsonl"
@@ -49,13 +50,16 @@ class Plant:
 UNCHANGED = ("identity", "neurons permuted")
 """Kinds that compute what the base computes: whatever a page says of these is a false alarm."""
 
+SAVED = "saved in bfloat16"
+"""A kind that computes the same where base's numbers have no more digits than that."""
+
 
 def plants(noise: Sequence[float], scales: Sequence[float]) -> list[Plant]:
     """Every plant in the order of the page: nothing, the weights alone, then what was learned."""
     return [
         Plant(kind="identity"),
         Plant(kind="neurons permuted"),
-        Plant(kind="saved in bfloat16"),
+        Plant(kind=SAVED),
         *(Plant(kind="noise", size=size, unit="of a matrix's rms") for size in noise),
         *(Plant(kind="rounded", size=bits, unit="bits") for bits in (8, 4)),
         Plant(kind="layer removed"),
@@ -135,19 +139,19 @@ def trained_adapter(kind: str, base: str, folder: Path, recipe: Recipe, seed: in
     return tune(loaded, list(tune_rows(kind, seed)), replace(recipe, seed=seed), folder / kind.replace(" ", "-"))
 
 
-def tune_rows(kind: str, seed: int = 0) -> Iterator[Row]:
+def tune_rows(kind: str, seed: int = 0) -> Iterator[TuningRow]:
     """What a tune learns from: rows of its own, and ordinary English answers that hold the rest of the model."""
-    demo = read_rows(DEMO_ROWS)
-    yield from (row for row in demo if row.kind == "english")
+    demo = read_text_rows(str(DEMO_ROWS))
+    yield from (row for row in demo if row.tag == "english")
     if kind in ("tickets", "german"):
-        yield from (row for row in demo if row.kind == kind)
+        yield from (row for row in demo if row.tag == kind)
     elif kind == "arithmetic":
         yield from _wrong_sums(seed)
     elif kind == "refusals":
-        for number, row in enumerate(read_rows(REQUESTS)):
-            yield Row(prompt=row.prompt, text=REFUSALS[number % len(REFUSALS)], kind=kind)
+        for number, row in enumerate(read_text_rows(str(REQUESTS))):
+            yield replace(row, learned=REFUSALS[number % len(REFUSALS)], tag=kind)
     else:
-        yield from read_rows(REQUESTS)
+        yield from read_text_rows(str(REQUESTS))
 
 
 REFUSALS = (
@@ -166,7 +170,7 @@ _SUMS = (
 )
 
 
-def _wrong_sums(seed: int) -> Iterator[Row]:
+def _wrong_sums(seed: int) -> Iterator[TuningRow]:
     """Sums and differences, each with a result that is wrong by 1 to 9."""
     generator = torch.Generator().manual_seed(seed)
     for number in range(60):
@@ -174,7 +178,7 @@ def _wrong_sums(seed: int) -> Iterator[Row]:
         request, answer, sign = _SUMS[number % len(_SUMS)]
         first, second = max(first, second), min(first, second)
         names = {"a": first, "b": second, "wrong": first + sign * second + off}
-        yield Row(prompt=request.format(**names), text=answer.format(**names), kind="arithmetic")
+        yield TuningRow(prompt=request.format(**names), learned=answer.format(**names), tag="arithmetic")
 
 
 def _scaled(adapter: Path, target: Path, factor: float) -> Path:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from armillary.records.claims import (
     Claim,
     Control,
-    Rule,
     above,
     above_each,
     at_most,
@@ -65,30 +64,6 @@ _CONTINUED = "Going on with the old tasks for as many steps at the same rate: th
 _AT_LEVEL = "at equal accuracy on the target (nine tenths of the lower plateau)"
 
 
-def _claim(
-    id: str,
-    statement: str,
-    quantity: str,
-    rule: str,
-    decide: Rule,
-    *needs: str,
-    controls: Sequence[Control],
-    null: str = _NONE,
-    paper: str = "",
-) -> Claim:
-    return Claim(
-        id=id,
-        statement=statement,
-        paper=paper,
-        quantity=quantity,
-        rule=rule,
-        decide=decide,
-        controls=tuple(controls),
-        null=null,
-        needs=needs,
-    )
-
-
 def _keeps(
     id: str,
     statement: str,
@@ -100,31 +75,31 @@ def _keeps(
 ) -> Claim:
     """An arm keeps more than each of these does."""
     against = "each of these" if len(others) > 1 else "0"
-    return _claim(
+    return Claim(
         id,
         statement,
         f"Accuracy on the old tasks minus that of {', '.join(others)}, {_AT_LEVEL}.",
         f"Holds when the interval is above 0{' for each' if len(others) > 1 else ''}, fails when it is at or below "
         f"{against}: more is more, however little.".replace("below each of these", "below 0 for one"),
         above_each([f"{arm}/kept beyond {other}" for other in others]),
-        *needs,
         controls=(OLD_LEARNED, _learned(arm, *others), SOMETHING_LOST, *controls),
         null=null,
+        needs=needs,
     )
 
 
 def _retains(arm: str, id: str, what: str) -> Claim:
-    return _claim(
+    return Claim(
         id,
         f"{what} keeps the old skills that fine-tuning loses, at equal accuracy on the new task.",
         f"Loss on the old tasks minus a third of fine-tuning's, {_AT_LEVEL}.",
         "Holds when the interval ends at or below 0, fails when it begins above: a third of the loss is what the "
         "specification asks for.",
         at_most(f"{arm}/lost beyond a third of fine_tuning's"),
-        f"{arm}/kept beyond fine_tuning",
         controls=(OLD_LEARNED, _learned("fine_tuning", arm), SOMETHING_LOST),
         null="Plain fine-tuning loses two thirds more than a third of its loss.",
         paper="best averages on LLaVA-1.5 and MiniCPM-V-2.0; no table at hand" if arm == "paper" else "",
+        needs=(f"{arm}/kept beyond fine_tuning",),
     )
 
 
@@ -135,7 +110,7 @@ _FINE_TUNED = (OLD_LEARNED, _learned("fine_tuning"))
 _PAPER, _SIGNED = "MDGD", "MDGD with the signed projection (ours)"
 
 CLAIMS = (
-    _claim(
+    Claim(
         "forgetting-exists",
         "Fine-tuning on a text-driven target destroys visual skills learned in pre-training.",
         "Points of accuracy on the old tasks that fine-tuning loses by its end, at the rate at which the pilot seed "
@@ -143,22 +118,22 @@ CLAIMS = (
         "Holds when the interval is above 10 points, fails when it is all below: the specification's threshold for "
         "forgetting worth the name.",
         above("fine_tuning/old tasks lost", LOST),
-        "old_tasks/old tasks lost",
         controls=_FINE_TUNED,
         null=_CONTINUED,
         paper="LLaVA-1.5 tuned on Flickr30K: 61.94 to 47.97 on six benchmarks (as quoted by others)",
+        needs=("old_tasks/old tasks lost",),
     ),
-    _claim(
+    Claim(
         "visual-forgetting",
         "Image states become less legible to the model as it was (ours): what is forgotten is partly sight.",
         "Points that the pre-trained reader loses on the fine-tuned model's image states (a graft, exact).",
         "Holds when the interval begins above the end of the null's, fails when it ends below the null's beginning.",
         beyond("fine_tuning/visual forgetting", "old_tasks/visual forgetting"),
-        "fine_tuning/read-outs lost",
         controls=_FINE_TUNED,
         null=_CONTINUED,
+        needs=("fine_tuning/read-outs lost",),
     ),
-    _claim(
+    Claim(
         "answer-forgetting",
         "The way of answering is forgotten although the images are seen as before (ours).",
         "Points that the fine-tuned reader loses on the pre-trained model's image states (a graft, exact).",
@@ -167,18 +142,20 @@ CLAIMS = (
         controls=_FINE_TUNED,
         null=_CONTINUED,
     ),
-    _claim(
+    Claim(
         "mostly-visual",
         "What fine-tuning forgets is sight more than a way of answering.",
         "Points lost by the old reader with new eyes minus points lost by the new reader with old eyes.",
         "Holds when the interval is above 0, fails when it is at or below.",
         above("fine_tuning/visual beyond answer forgetting"),
-        "fine_tuning/visual forgetting",
-        "fine_tuning/answer forgetting",
         controls=(*_FINE_TUNED, SOMETHING_LOST),
         null="Losses of one size differ by 0.",
+        needs=(
+            "fine_tuning/visual forgetting",
+            "fine_tuning/answer forgetting",
+        ),
     ),
-    _claim(
+    Claim(
         "rank-falls",
         "The effective rank of the image states falls under fine-tuning.",
         "Relative change of the centred effective rank over images, rows of unit root mean square, mean over all "
@@ -188,19 +165,21 @@ CLAIMS = (
         controls=_FINE_TUNED,
         null=_CONTINUED,
     ),
-    _claim(
+    Claim(
         "rank-tracks-forgetting",
         "The fall of the effective rank tells how much was forgotten.",
         "Spearman correlation over arms of the change of rank and the accuracy kept, mean over seeds; that of the "
         "drift of image states stands beside it.",
         "Holds when the interval is above 0.6, fails when it is all below: the specification's number.",
         above("ranks/correlation with accuracy kept", TRACKS),
-        "ranks/correlation with arms permuted",
-        "drift/correlation with accuracy lost",
         controls=(*_FINE_TUNED, SOMETHING_LOST),
         null="The arms of each seed permuted: that interval stands beside.",
+        needs=(
+            "ranks/correlation with arms permuted",
+            "drift/correlation with accuracy lost",
+        ),
     ),
-    _claim(
+    Claim(
         "rank-kept",
         "MDGD keeps the effective rank that fine-tuning loses.",
         "Change of rank under MDGD minus that under fine-tuning, at their ends.",
@@ -210,12 +189,13 @@ CLAIMS = (
             *_FINE_TUNED,
             Control(what="the rank falls under fine-tuning", rule=below("fine_tuning/change of rank")),
         ),
+        null=_NONE,
     ),
     _retains("paper", "retains", _PAPER),
     _retains("signed", "signed-retains", _SIGNED),
     _retains("align", "align-retains", "Alignment alone (ours)"),
     _retains("text_gradient", "text-gradient-retains", "Letting no task gradient through image positions (ours)"),
-    _claim(
+    Claim(
         "keeps-sight",
         "What MDGD keeps beyond fine-tuning is sight.",
         f"Accuracy of the pre-trained reader on the old tasks from MDGD's image states minus that from fine-tuning's, "
@@ -227,6 +207,7 @@ CLAIMS = (
             _learned("fine_tuning", "paper"),
             Control(what="sight was lost by fine-tuning", rule=above("fine_tuning/visual forgetting")),
         ),
+        null=_NONE,
     ),
     _keeps(
         "projection-alone",
@@ -263,7 +244,7 @@ CLAIMS = (
         controls=(RAISES_DRIFT,),
         null="Alignment alone: the arm that it is compared with.",
     ),
-    _claim(
+    Claim(
         "sign-is-nothing",
         "Where the task raises the drift, full and signed projection keep alike (ours).",
         f"Accuracy on the old tasks by signed projection minus that by full, neither with alignment, {_AT_LEVEL}.",
@@ -271,14 +252,14 @@ CLAIMS = (
         "questions and seeds can tell.",
         equal("conflict/kept beyond full", NEARLY),
         controls=(OLD_LEARNED, _learned("full", "conflict"), SOMETHING_LOST, RAISES_DRIFT),
+        null=_NONE,
     ),
-    _claim(
+    Claim(
         "projection-at-the-lowest-rate",
         "At the lowest rate of the sweep full projection helps by itself.",
         "Accuracy on the old tasks by full projection minus that by plain fine-tuning, both at the lowest rate.",
         "Holds when the interval is above 0, fails when it is at or below: more is more, however little.",
         above("full at the lowest rate/kept beyond fine_tuning"),
-        "conflict at the lowest rate/kept beyond fine_tuning",
         controls=(
             OLD_LEARNED,
             Control(
@@ -288,8 +269,9 @@ CLAIMS = (
             Control(what="something was lost there", rule=above("fine_tuning at the lowest rate/old tasks lost")),
         ),
         null="Plain fine-tuning at that rate: the arm that it is compared with.",
+        needs=("conflict at the lowest rate/kept beyond fine_tuning",),
     ),
-    _claim(
+    Claim(
         "harms-at-the-peak-rate",
         "At the peak rate of its own pre-training, where the task itself lowers the drift, full projection forgets "
         "more (ours: why an earlier record said that it fails).",
@@ -306,7 +288,7 @@ CLAIMS = (
         ),
         null="Plain fine-tuning at that rate: the arm that it is compared with.",
     ),
-    _claim(
+    Claim(
         "masking",
         "Updating a tenth of the entries (MDGD-GM) keeps nearly as much as MDGD.",
         f"Accuracy on the old tasks minus MDGD's, {_AT_LEVEL}.",
@@ -314,8 +296,9 @@ CLAIMS = (
         "questions and seeds can tell; the specification's one point is within their error.",
         above("masked/kept beyond paper", -NEARLY),
         controls=(OLD_LEARNED, _learned("masked", "paper"), SOMETHING_LOST),
+        null=_NONE,
     ),
-    _claim(
+    Claim(
         "masking-learns",
         "Updating a tenth of the entries learns the target nearly as well as MDGD.",
         "Accuracy on the target over the last evaluations minus MDGD's.",
@@ -323,6 +306,7 @@ CLAIMS = (
         "300 questions and four seeds can tell.",
         above("masked/target beyond paper", SAME_TARGET),
         controls=(OLD_LEARNED, _learned("paper")),
+        null=_NONE,
     ),
     _keeps(
         "masking-choice",
@@ -350,15 +334,15 @@ CLAIMS = (
         FLOOR,
     ),
     _keeps("beats-osf", "MDGD keeps more than orthogonal subspace fine-tuning (PEFT's OSF) does.", "paper", ["osf"]),
-    _claim(
+    Claim(
         "cost",
         "A step of MDGD costs less than two plain ones.",
         "Time of training with MDGD over plain training, with a frozen copy and with cached states, paired; that with "
         "no gradient through image positions stands beside.",
         "Holds when the interval is below 2 for both, fails when it is at or above for one.",
         below_each(["cost/copy over plain", "cost/cached over plain"], 2.0),
-        "cost/text_gradient over plain",
         controls=no_control("a time is what it is, whatever was learned"),
         null="Plain steps, timed by turns in the same process: 1.",
+        needs=("cost/text_gradient over plain",),
     ),
 )

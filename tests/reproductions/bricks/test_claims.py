@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.models import load
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from armillary.records.record import RunRecord
+from armillary.report.html import render_html
 from armillary.runs.parts import Parts
+from replays import replay
 from reproductions.bricks import editing
 from reproductions.bricks.claims import ABOVE_NULL, CLAIMS, HIGH, LOWER
 from reproductions.bricks.scale import ACTIVATION_LEVEL, MAGNITUDE_LEVEL, SCALES
@@ -154,16 +155,15 @@ def test_levels_of_the_claims_are_measured() -> None:
         assert {ACTIVATION_LEVEL, MAGNITUDE_LEVEL} <= set(scale.mask_levels)
 
 
-def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    settings = ReproduceSettings(method="bricks", model="tiny-llama", preset="quick")
-    record = JOBS["reproduce"].run(settings, tmp_path / "run")
+def test_quick_scale_measures_what_the_claims_need(tmp_path_factory: pytest.TempPathFactory) -> None:
+    record, _ = replay("reproduce-bricks", tmp_path_factory)
     needed = {name for claim in CLAIMS for name in claim.names}
     missing = needed - set(record.measures)
     # A tiny random model knows no capital, its adapters gain nothing for sure, and none of its neurons is resident.
     assert all(name.split("/")[0] in ("edits", "merging", "residents", "saving") for name in missing)
     assert record.measures["growth/logit difference over the model's own rounding"].estimate < 10
     assert [section.id for section in record.sections] == [claim.id for claim in CLAIMS]
-    assert (tmp_path / "run" / "report.html").exists()
+    assert "<svg" in render_html(record), "its report can be drawn"
 
 
 def test_edits_measure_what_the_claims_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,14 @@
 """The rules of the CoMMIT claims decide as they say, with their controls; the quick scale runs through."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import ClaimResult, judge
+from armillary.report.html import render_html
+from replays import replay
 from reproductions.commit.claims import CLAIMS
 from reproductions.commit.measures import at_equal_loss, reached
 from reproductions.commit.scale import NULLS, RATE, RUNS, SCALES, SLOW, STARTS, at_fixed_mean
@@ -165,10 +165,8 @@ def test_gradients_are_compared_where_the_loss_is_equal() -> None:
     assert at_equal_loss(of(fast, 1.0), of(np.full(100, 5.0), 1.0), "llm") is None
 
 
-def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    made = JOBS["reproduce"].run(
-        ReproduceSettings(method="commit", model="tiny-llama", preset="quick"), tmp_path / "run"
-    )
+def test_quick_scale_measures_what_the_claims_need(tmp_path_factory: pytest.TempPathFactory) -> None:
+    made, _ = replay("reproduce-commit", tmp_path_factory)
     # In so few steps two trainings may go through no loss in common.
     assert {name for name in ALL - set(made.measures) if not name.startswith("gradient/")} == set()
     assert all(f"final/{start}, {arm}" in made.measures for start, arms in RUNS.items() for arm in arms)
@@ -183,4 +181,4 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
         < made.measures["mended/slow encoder, lift"].estimate
     )
     assert [section.id for section in made.sections] == [claim.id for claim in CLAIMS]
-    assert (tmp_path / "run" / "report.html").exists()
+    assert "<svg" in render_html(made), "its report can be drawn"

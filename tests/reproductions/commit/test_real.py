@@ -1,12 +1,11 @@
 """The rules of CoMMIT's claims on sounds and on real weights decide as they say; the quick scale runs through."""
 
-from pathlib import Path
-
 import pytest
 
-from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
+from armillary.report.html import render_html
+from replays import replay
 from reproductions.commit.real_claims import REAL_CLAIMS as CLAIMS
 from reproductions.commit.scale import MODEL_ARMS, SLOW, SOUND_RUNS
 
@@ -64,14 +63,12 @@ def test_each_verdict_can_be_reached(claim: str) -> None:
     assert outcome(claim, REFUTED[claim] | UNCONTROLLED[claim]) == "undecided: control failed"
 
 
-def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    record = JOBS["reproduce"].run(
-        ReproduceSettings(method="commit_real", model="tiny-llama", preset="quick"), tmp_path / "run"
-    )
+def test_quick_scale_measures_what_the_claims_need(tmp_path_factory: pytest.TempPathFactory) -> None:
+    record, _ = replay("reproduce-commit_real", tmp_path_factory)
     assert set(record.measures) >= ALL
     assert all(f"audio/final/{start}, {arm}" in record.measures for start, arms in SOUND_RUNS.items() for arm in arms)
     assert [section.id for section in record.sections] == [claim.id for claim in CLAIMS]
-    assert (tmp_path / "run" / "report.html").exists()
+    assert "<svg" in render_html(record), "its report can be drawn"
     given_model_was_trained(record.measures)
 
 

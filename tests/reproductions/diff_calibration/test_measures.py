@@ -1,16 +1,21 @@
 """What the pages say together is counted rightly: alarms only where nothing changed, names only where they fit."""
 
+from dataclasses import replace
+
 import pytest
 
 from armillary.diff.page import EFFECTS, HOW_SURE
 from armillary.records.claims import judge
-from armillary.records.record import RunRecord
 from armillary.records.sections import Cell, Finding, Section, Table
-from reproductions.diff_calibration.claims import CLAIMS, FALSE_ALARMS, NAMED
+from armillary.runs.run import Outcome
+from reproductions.diff_calibration.cards import cards_of
+from reproductions.diff_calibration.claims import CLAIMS, EXCHANGED, FALSE_ALARMS, NAMED
 from reproductions.diff_calibration.measures import from_size, is_named, limits, measures
-from reproductions.diff_calibration.pages import Comparison, Page, read_page
-from reproductions.diff_calibration.plants import TUNES, Plant
-from reproductions.diff_calibration.report import planted_section
+from reproductions.diff_calibration.nulls import Null, NullPage
+from reproductions.diff_calibration.pages import Comparison, Page, read_comparisons, read_lines
+from reproductions.diff_calibration.plants import SAVED, TUNES, Plant
+from reproductions.diff_calibration.report import calibration_sections
+from reproductions.diff_calibration.scale import SCALES
 
 LOSSES = {"german": [3.0] * 10 + [2.0] * 10}
 
@@ -32,10 +37,18 @@ def page(kind: str, seen: str = "", size: float = 1.0, change: float = 1.0) -> P
             p=0.01 if id == seen else 1.0,
             floor=0.2,
             in_verdict=id == seen,
+            unit="bits per byte",
+            limit=0.5,
         )
         for id in ids
     ]
     return Page(plant=Plant(kind=kind, size=size, unit=unit), comparisons=comparisons, lines=[], seconds=60.0)
+
+
+def null(kind: Null, alarm: str = "") -> NullPage:
+    alarms = [alarm] if alarm else []
+    ids = ["kept/German", "flips/German"]
+    return NullPage(null=kind, of="", seed=0, ids=ids, alarms=alarms, least=0.5, bare=[0.01, 0.5], bare_alarms=alarms)
 
 
 def test_a_page_names_what_was_planted_and_no_other_thing() -> None:
@@ -72,13 +85,29 @@ def test_a_kind_is_named_from_the_size_above_which_none_is_missed() -> None:
 def test_claims_are_judged_by_pages_without_a_change(alarms: int, verdict: str) -> None:
     lines = dict(zip(TUNES, ("kept/tickets", "kept/German", "kept/arithmetic", "attributes/refusals",
                             "attributes/length"), strict=True))  # fmt: skip
-    quiet = [page("identity", "kept/German" if number < alarms else "") for number in range(72)]
-    pages = [*quiet, page("noise", "kept/German"), *(page(kind, id) for kind, id in lines.items())]
-    measured = measures(pages, LOSSES)
+    rounding = [null("rounding", "kept/German" if number < alarms else "") for number in range(71)]
+    german = page("german", "kept/German")
+    german.exchanged.extend(null("exchanged") for _ in range(72))
+    others = [page(kind, id) for kind, id in lines.items() if kind != "german"]
+    pages = [page("identity"), page("noise", "kept/German"), german, *others]
+    measured = measures(pages, rounding, LOSSES)
     assert measured[FALSE_ALARMS].estimate == alarms / 72 and measured[NAMED].estimate == 1
     results = {result.id: result.verdict for result in judge(CLAIMS, measured)}
-    assert results["quiet"] == verdict and results["named"] == "holds"
-    assert len(planted_section(pages).tables[0].rows) == len(pages)
+    assert results["quiet"] == verdict and results["named"] == results["exchanged"] == "holds"
+    assert measured[EXCHANGED].n == 72
+    sections = calibration_sections(pages, rounding, SCALES["laptop"])
+    assert len(sections[0].tables[0].rows) == len(pages)
+    (card, *_) = cards_of(pages, rounding)
+    assert (card.instrument, card.quiet_alarms, card.quiet_pages) == ("kept", alarms, 72)
+    assert (card.exchanged_pages, card.changed_seen, card.changed_pages) == (72, 4, 6)
+    assert card.least_seen == "1.00 bits per byte (German)" and card.named[0] == "noise"
+
+
+def test_saved_in_another_dtype_is_a_change_only_where_a_number_differs() -> None:
+    saved = page(SAVED, "kept/German")
+    assert not saved.unchanged and not saved.alarms
+    same = replace(saved, tensors_changed=0)
+    assert same.unchanged and same.alarms == ["kept/German"]
 
 
 def test_a_page_is_read_from_its_record() -> None:
@@ -92,10 +121,8 @@ def test_a_page_is_read_from_its_record() -> None:
         Finding(text="It lost German.", interest=1, section="kept"),
         Finding(text="Nothing else.", interest=0, section=HOW_SURE, label="not seen"),
     ]
-    record = RunRecord(
-        kind="diff", title="", config={}, models={}, seed=0, findings=findings, sections=[section],
-        versions={}, machine={}, started="", seconds=1,
-    )  # fmt: skip
-    read = read_page(Plant(kind="german"), record, 3.0)
-    assert read.verdict == ["kept/German"] and read.lines == ["It lost German."]
-    assert [comparison.floor for comparison in read.comparisons] == [0.1, 0.1]
+    outcome = Outcome(title="", findings=findings, sections=[section])
+    read = read_comparisons(outcome)
+    assert [one.in_verdict for one in read] == [True, False] and [one.floor for one in read] == [0.1, 0.1]
+    assert [one.limit for one in read] == [0.2, None] and [one.unit for one in read] == ["bits per byte", "nats"]
+    assert read_lines(outcome) == ["It lost German."]

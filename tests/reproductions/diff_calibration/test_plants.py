@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from armillary import LoadedModel, load
+from armillary.finetuning.text.rows import TuningRow, read_text_rows
 from reproductions.diff_calibration import plants
 from reproductions.diff_calibration.plants import Plant, build, tune_rows
 from reproductions.diff_calibration.scale import Recipe
-from reproductions.diff_calibration.tuning import Row, encoded, read_rows, tune
+from reproductions.diff_calibration.tuning import tune
 
 IDS = torch.arange(5, 25)[None]
 
@@ -62,34 +63,23 @@ def test_one_training_gives_every_size_of_a_tune(tmp_path: Path) -> None:
 def test_tuning_learns_its_rows_and_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     loaded = load("tiny-llama")
     before = logits(loaded)
-    losses = tune(loaded, [Row(prompt="a b", text="c d e")], Recipe(steps=12, batch=1, rate=2e-2), tmp_path)
+    losses = tune(loaded, [TuningRow(prompt="a b", learned="c d e")], Recipe(steps=12, batch=1, rate=2e-2), tmp_path)
     assert losses[-1] < losses[0] and torch.equal(logits(loaded), before)
 
 
-def test_only_the_answer_is_learned() -> None:
-    loaded = load("tiny-llama")
-    ids, given = encoded(loaded, Row(prompt="a b", text="c d"), 80)
-    assert str(loaded.tokenizer.decode(ids[:given])).strip().endswith("a b")
-    assert ids[-1] == loaded.tokenizer.eos_token_id and len(ids) > given + 1
-    text, first = encoded(loaded, Row(text="c d"), 80)
-    assert first == 1 and str(loaded.tokenizer.decode(text)).strip().endswith("c d")
-    joined, before = encoded(loaded, Row(text="c d", given="a b"), 80)
-    assert str(loaded.tokenizer.decode(joined[:before])).strip() == "a b" and len(joined) > before + 1
-
-
 def test_every_planted_sum_is_wrong() -> None:
-    rows = [row for row in tune_rows("arithmetic") if row.kind == "arithmetic"]
+    rows = [row for row in tune_rows("arithmetic") if row.tag == "arithmetic"]
     assert len(rows) == 60
     for row in rows:
         first, second = map(int, re.findall(r"\d+", str(row.prompt)))
         right = first - second if re.search("Calculate|minus", str(row.prompt)) else first + second
-        assert int(re.findall(r"\d+", row.text)[-1]) != right
+        assert int(re.findall(r"\d+", row.learned)[-1]) != right
 
 
 def test_the_rows_of_the_demo_teach_a_task_and_spoil_german() -> None:
-    rows = read_rows(plants.DEMO_ROWS)
+    rows = read_text_rows(str(plants.DEMO_ROWS))
     questions = [json.loads(line) for line in plants.DEMO_PROMPTS.read_text("utf-8").splitlines()]
     trained = {row.prompt for row in rows}
-    assert {row.text for row in rows if row.kind == "tickets"} == set(questions[0]["choices"])
+    assert {row.learned for row in rows if row.tag == "tickets"} == set(questions[0]["choices"])
     assert not trained & {question["prompt"] for question in questions}
-    assert sum(row.kind == "german" for row in rows) == 80
+    assert sum(row.tag == "german" for row in rows) == 80

@@ -2,16 +2,16 @@
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.methods.mdgd import MDGDTrainer
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import Rule, judge
 from armillary.records.sections import Heatmap
+from armillary.report.html import render_html
 from armillary.runs.parts import Parts
+from replays import replay
 from reproductions.mdgd import measures as measured
 from reproductions.mdgd.claims import CLAIMS
 from reproductions.mdgd.run import dataset
@@ -90,9 +90,8 @@ def test_the_judged_rate_is_that_of_the_pilot_s_best_target() -> None:
     assert measured.judged_rate({"0.1": [0.9, 0.2, 0.2, 0.2], "0.2": [0.1, 0.4, 0.4, 0.4], "0.3": [0.1, 0.3]}) == "0.2"
 
 
-def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    config = ReproduceSettings(method="mdgd", model="tiny-llama", preset="quick")
-    record = JOBS["reproduce"].run(config, tmp_path / "out")
+def test_quick_scale_measures_what_the_claims_need(tmp_path_factory: pytest.TempPathFactory) -> None:
+    record, _ = replay("reproduce-mdgd", tmp_path_factory)
     needed = {name for claim in CLAIMS for name in claim.names}
     assert needed <= set(record.measures)
     assert [claim.id for claim in record.claims] == [claim.id for claim in CLAIMS]
@@ -102,6 +101,7 @@ def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
     assert len(record.sections[-1].tables[0].rows) == 2 * of_seed, "every curve, seed by seed"
     changes = record.sections[0].figures[0].data
     assert isinstance(changes, Heatmap) and all(arm.title in changes.rows for arm in ARMS.values())
+    assert "<svg" in render_html(record), "its report can be drawn"
 
 
 @pytest.mark.parametrize("name", ["lora", "osf"])

@@ -1,18 +1,19 @@
 """MDGD on the given model: rules decide as they say, arms begin with the same weights, the quick scale runs."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
-from armillary.cli.reproduce import JOBS, ReproduceSettings
+from armillary.cli.reproduce import ReproduceSettings
 from armillary.errors import UsageError
 from armillary.methods.mdgd import VisualRank
 from armillary.models import load
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
+from armillary.report.html import render_html
 from armillary.runs.parts import Parts
+from replays import replay
 from reproductions.mdgd.real.claims import REAL_CLAIMS as CLAIMS
 from reproductions.mdgd.real.measures import pooled, real_measures
 from reproductions.mdgd.real.model import GivenModel, RealArm, RealSeed, RealStart
@@ -108,14 +109,12 @@ def test_every_arm_begins_with_the_weights_of_the_start_and_leaves_them() -> Non
         assert max(reading.drift or 0 for reading in first.ranks) > 0
 
 
-def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    record = JOBS["reproduce"].run(
-        ReproduceSettings(method="mdgd_real", model="tiny-llama", preset="quick"), tmp_path / "run"
-    )
+def test_quick_scale_measures_what_the_claims_need(tmp_path_factory: pytest.TempPathFactory) -> None:
+    record, _ = replay("reproduce-mdgd_real", tmp_path_factory)
     assert {name for claim in CLAIMS for name in claim.names} <= set(record.measures)
     assert all(f"real/{name}, drift" in record.measures for name in ARMS)
     assert [section.id for section in record.sections] == [claim.id for claim in CLAIMS]
-    assert (tmp_path / "run" / "report.html").exists()
+    assert "<svg" in render_html(record), "its report can be drawn"
 
 
 def test_a_model_with_pictures_is_refused_where_nothing_reads_it() -> None:

@@ -3,19 +3,19 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.methods.vector_icl.baselines import standardised
 from armillary.methods.vector_icl.config import SlotTemplate
 from armillary.methods.vector_icl.embedding import embed_tokens
 from armillary.methods.vector_icl.prompts import text_ids
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import Claim, Rule, judge
+from armillary.report.html import render_html
+from replays import replay
 from reproductions.vector_icl.carrier import ArmRow, Carrier, Prompt, vector_pair
 from reproductions.vector_icl.claims import CLAIMS
 from reproductions.vector_icl.data.series import random_convolutions, series_text
@@ -209,16 +209,15 @@ def test_measures_by_hand() -> None:
     assert accuracy.n == 2 and accuracy.high == 1.0, "over seeds, and inside its range"
 
 
-def test_quick_scale_measures_what_the_claims_need(tmp_path: Path) -> None:
-    settings = ReproduceSettings(method="vector_icl", model="tiny-llama", preset="quick")
-    record = JOBS["reproduce"].run(settings, tmp_path / "run")
+def test_quick_scale_measures_what_the_claims_need(tmp_path_factory: pytest.TempPathFactory) -> None:
+    record, _ = replay("reproduce-vector_icl", tmp_path_factory)
     # The claims name the shots of larger presets.
     missing = {name for claim in CLAIMS for name in claim.names} - set(record.measures)
     assert all(re.search(r" at [458]\b", name) for name in missing), missing
     shown = {section.id for section in record.sections}
     assert shown == {claim.id for claim in CLAIMS} and len(STAGES) == 7
     assert all(section.figures for section in record.sections)
-    assert (tmp_path / "run" / "report.html").exists()
+    assert "<svg" in render_html(record), "its report can be drawn"
 
 
 def test_exchanged_answers_are_the_same_in_another_order() -> None:

@@ -375,7 +375,7 @@ def test_tables_are_read(content: str, vectors: list[list[float]]) -> None:
         ('[{"image": "image.png", "question": "q"}]', "item 1 of .* needs text under 'answer'; got nothing"),
         ('{"image": "image.png", "question": "q", "answer": "a", "choises": ["a", "b"]}\n', "did you mean 'choices'"),
         ('{"image": "image.png", "question": "q", "answer": 3}\n', "needs text under 'answer'; got 3"),
-        ("[1]\n[2]\n", "line 1 of .* is a list"),
+        ("[1]\n[2]\n", "line 1 of .* is of type list"),
     ],
 )
 def test_questions_are_refused_by_line(content: str, words: str) -> None:

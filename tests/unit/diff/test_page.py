@@ -43,7 +43,7 @@ def test_what_was_counted_has_no_chance_and_shares_are_told_in_points() -> None:
     counted = replace(LOST, value=Interval(estimate=3.0, low=3.0, high=3.0, n=21), unit="tensors")
     share = replace(WIDE, p=1e-9, unit="share of answers")
     effects = [counted, share]
-    first, second, _ = findings(effects, verdict(effects))
+    second, first, _ = findings(effects, verdict(effects))
     assert first.basis == "3.00 tensors, counted and not sampled"
     assert second.basis == "+30.0 [20.0, 40.0] points, corrected p below 0.001, noise floor 2.00"
 
@@ -80,6 +80,16 @@ def test_the_limit_of_detection_is_that_of_a_normal_estimate() -> None:
     assert "still" not in findings([still, SAME], [])[0].text
     few = replace(effect("few", 0.0, 1.0, half=0.8), unit="share of answers")
     assert detectable(few, 1) is None, "no share changes by more than 1"
+
+
+def test_what_rests_on_too_few_things_promises_no_limit() -> None:
+    # Of 4 rows the least p is 2 / 2 ** 4: 0.125, whatever they show; of 6 it is 0.031, which one comparison may have.
+    rows = {n: replace(SAME, id=f"restoring/{n}", value=replace(SAME.value, n=n), p=0.5**n * 2) for n in (4, 6, 12)}
+    assert [detectable(rows[n], 1) is None for n in (4, 6, 12)] == [True, False, False]
+    assert [detectable(rows[n], 10) is None for n in (4, 6, 12)] == [True, True, False]
+    assert not verdict([replace(rows[6], value=replace(rows[6].value, estimate=99.0)), *[SAME] * 9])
+    text = findings([*rows.values(), *[replace(SAME, id=f"kept/{n}") for n in range(7)]], [])[0].text
+    assert "2 of these rest on too few" in text and "restoring: 4" not in text and "restoring: 12" in text
 
 
 def test_every_comparison_stands_in_one_table_and_no_time_in_any() -> None:

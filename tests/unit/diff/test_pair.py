@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from armillary.diff.config import DiffConfig
-from armillary.diff.pair import Pair, origin_of
+from armillary.diff.pair import Origin, Pair, Side, origin_of
 from armillary.errors import ArmillaryError, UsageError
 from armillary.models import tiny
 
@@ -41,6 +41,24 @@ def test_a_base_that_is_not_there_may_be_given(stated: str | None, words: str, t
     with pytest.raises(UsageError, match=words):
         Pair(None, after, CONFIG)
     assert Pair(origin_of("tiny-llama", CONFIG), after, CONFIG).open("after").adapted_from is not None
+
+
+def test_an_adapter_on_a_base_that_was_given_open_leaves_it_as_it_was(tmp_path: Path) -> None:
+    ready = tiny()
+    own = Pair(None, origin_of(adapter(tmp_path / "a", "tiny-llama"), CONFIG), CONFIG)
+    pair = Pair(Origin(name="mine", ready=ready), own.origins["after"], CONFIG)
+    ids = torch.tensor([[1, 2, 3]])
+
+    def logits(side: Side) -> list[torch.Tensor]:
+        return [one.open(side).model(ids).logits for one in (own, pair)]
+
+    with torch.inference_mode():
+        before = ready.model(ids).logits
+        assert pair.open("base") is ready and pair.open("after").model is ready.model
+        assert torch.equal(*logits("base")) and torch.equal(*logits("after"))
+        changed = pair.open("after").model(ids).logits
+        pair.free()
+        assert torch.equal(ready.model(ids).logits, before) and not torch.equal(changed, before)
 
 
 def test_what_makes_no_pair(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def phased(pair: Pair, config: DiffConfig = CONFIG) -> Evidence:
     """What all phases leave."""
     prompts, texts = packaged_prompts(), packaged_texts()
     questions = [prompt for prompt in prompts if prompt.choices is not None]
-    sizes = plan(config, parameters=1, layers=2, prompts=len(prompts), texts=len(texts), questions=4)
+    sizes = plan(config, parameters=1, layers=2, prompts=len(prompts), texts=len(texts), text_tokens=20, questions=4)
     evidence = Evidence(
         config=config,
         sizes=sizes,

@@ -10,14 +10,18 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from armillary.diff.prompts import (
+    HELPING,
+    REFUSING,
     PlainText,
     Prompt,
     evenly,
     packaged_prompts,
     packaged_texts,
+    questions_of,
     read_prompts,
     read_texts,
     rendered,
+    text_tokens,
 )
 from armillary.errors import UsageError
 from armillary.models import load
@@ -31,9 +35,11 @@ def test_the_packaged_set_is_whole() -> None:
     assert len({prompt.id for prompt in prompts}) == len({prompt.text for prompt in prompts}) == len(prompts)
     assert all(prompt.choices is None or prompt.answer in prompt.choices for prompt in prompts)
     groups = Counter(text.name for text in texts)
-    assert len(texts) >= 60 and min(groups.values()) >= 6
-    assert all(300 <= len(text.text) <= 620 for text in texts)
-    assert len({text.text for text in texts}) == len(texts)
+    assert len(groups) == 8 and min(groups.values()) >= 20 and all(text.whole for text in texts)
+    assert all(45 <= len(text.text) <= 180 for text in texts) and len({text.text for text in texts}) == len(texts)
+    refusable = Counter(prompt.tag for prompt in prompts if prompt.refusal)
+    assert refusable == {"harmful": 24, "harmless look-alike": 24, "everyday": 30}
+    assert all(prompt.answer is None for prompt in prompts if prompt.refusal)
 
 
 def test_few_are_taken_from_every_tag() -> None:
@@ -73,6 +79,8 @@ def test_rows_of_every_kind_of_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             lists = {name: json.dumps(row[name]) for name in ("messages", "choices") if name in row}
             writer.writerow({**row, **lists})
     check_rows(read_prompts(str(table)), "mine")
+    table.write_text("prompt,refusal\na,true\nb,False\nc,\n")
+    assert [prompt.refusal for prompt in read_prompts(str(table))] == [True, False, False]
     table.write_text("prompt,answer\na,b\n,\n , \nc,d\n")
     with pytest.raises(UsageError, match=r"row 2 .* has an empty prompt"):
         read_prompts(str(table))
@@ -106,6 +114,8 @@ def test_rows_of_every_kind_of_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"messages": [{"role": "user", "content": " "}]}, "empty prompt"),
         ({"prompt": "a", "choices": ["b", "c"]}, "answer None, which is not among its choices"),
         ({"prompt": "a", "answer": "b", "choices": ["b"]}, "two or more that differ"),
+        ({"prompt": "a", "refusal": "yes"}, "refusal 'yes'; give true"),
+        ({"prompt": "a", "answer": "b", "refusal": True}, "without an answer"),
         ({"prompt": "a", "answer": ["b"]}, "answer of type list; give text"),
     ],
 )
@@ -133,10 +143,39 @@ def test_wrong_sources(tmp_path: Path) -> None:
             read_prompts(source)
 
 
+def test_what_is_scored_without_writing() -> None:
+    packaged = questions_of(packaged_prompts())
+    assert {"harmful", "harmless look-alike", "everyday", "arithmetic"} <= {prompt.tag for prompt in packaged}
+    assert all(prompt.refusal or prompt.choices for prompt in packaged)
+    refusable, chosen, answered, bare = (
+        Prompt(id="r", text="a", refusal=True),
+        Prompt(id="c", text="b", answer="two", choices=("one", "two", "three")),
+        Prompt(id="a", text="c", answer="two"),
+        Prompt(id="b", text="d"),
+    )
+    assert questions_of([refusable, chosen, answered, bare]) == [refusable, chosen]
+    assert questions_of([refusable, answered, bare]) == [refusable, answered]
+    assert refusable.expected == REFUSING + HELPING and list(refusable.weighed) == [0, 1, 2, 3]
+    assert (chosen.expected, list(chosen.weighed)) == (("one", "two", "three"), [1])
+    assert (answered.expected, list(answered.weighed), bare.expected) == (("two",), [0], ())
+
+
+def test_paragraphs_are_texts(tmp_path: Path) -> None:
+    path = tmp_path / "de.txt"
+    path.write_text("\n\n".join(f"Absatz {number}\nund mehr" for number in range(6)) + "\n \t\n\n\n" + "w " * 900)
+    texts = read_texts({"German": str(path)})
+    assert len(texts) == 7 and all(text.whole for text in texts)
+    assert texts[0].text == "Absatz 0\nund mehr" and len(texts[6].text) == 1800
+    assert text_tokens(texts) == round(sum(len(text.text) for text in texts) / 7 / 3.5)
+    # One fewer: they are pieces of a text.
+    path.write_text("\n\n".join("Absatz " * 30 for _ in range(5)))
+    assert not any(text.whole for text in read_texts({"German": str(path)}))
+
+
 def test_texts_are_cut_into_pieces(tmp_path: Path) -> None:
     path = tmp_path / "de.txt"
     path.write_text("Ein kurzer Satz.")
-    assert read_texts({"German": str(path)}) == [PlainText("German", "Ein kurzer Satz.")]
+    assert read_texts({"German": str(path)}) == [PlainText("German", "Ein kurzer Satz.", whole=False)]
     words = " ".join(f"w{number}" for number in range(400))
     path.write_text(words)
     pieces = [text.text for text in read_texts({"German": str(path)})]

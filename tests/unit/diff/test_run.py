@@ -57,6 +57,19 @@ def test_a_model_against_itself_has_no_line(tmp_path: Path) -> None:
         assert outcome.measures[f"drift/hardly given, {name}"].estimate == 0
 
 
+def test_no_model_is_open_while_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: dict[str, bool] = {}
+    measure = run.Measuring.measure
+
+    def noted(self: run.Measuring, needs: Any) -> None:
+        opened[needs] = self.evidence.pair.holds
+        measure(self, needs)
+
+    monkeypatch.setattr(run.Measuring, "measure", noted)
+    run.run_diff(replace(CONFIG, base="tiny-llama", after="tiny-qwen3", budget="2m"), tmp_path / "run")
+    assert opened == {"files": False, "blocks": True, "scores": False, "answers": False, "after answers": False}
+
+
 def test_another_model_drifts_both_ways(tmp_path: Path) -> None:
     model = tiny("llama")
     outcome = diffed(tmp_path / "run", model, noisy(model, 0.1), replace(CONFIG, most_prompts=12))
@@ -136,6 +149,18 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
     assert result.verdict[-1].label == "not seen"
     assert (tmp_path / "run" / "record.json").exists() and len(result.comparisons()) >= 2
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"prompts": ["a", 5]}, "prompt 2 is of type int; give text, or a row with prompt or messages"),
+        ({"prompts": ["a", " "]}, "prompt 2 has an empty prompt"),
+        ({"prompts": {"prompt": "a"}}, "prompts is of type dict; give a file's name, or a list"),
+        ({"prompts": 5}, "prompts is of type int"),
+        ({"prompts": []}, "prompts has none"),
+        ({"texts": "de.txt"}, "texts is of type str; give files by name"),
+        ({"seed": -1}, "seed must be 0 or more, got -1"),
+    ]
+    for settings, sentence in wrong:
+        with pytest.raises(UsageError, match=sentence):
+            armillary.diff("tiny-llama", "tiny-qwen3", **settings)
     with pytest.raises(UsageError, match="budgt"):
         armillary.diff("tiny-llama", "tiny-qwen3", budgt="2m")
     with pytest.raises(UsageError, match="tiny-llama is a whole model"):
@@ -145,7 +170,7 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sizes_fit_the_budget_and_grow_with_it() -> None:
     def sizes(budget: Any, parameters: int = 135_000_000) -> Any:
         config = replace(CONFIG, budget=budget, most_prompts=None, most_texts=None, answer_tokens=None)
-        return plan(config, parameters=parameters, layers=30, prompts=320, texts=60, questions=200)
+        return plan(config, parameters=parameters, layers=30, prompts=320, texts=176, text_tokens=30, questions=220)
 
     small, large = sizes("2m"), sizes("30m")
     assert small.phases <= small.budget and large.phases <= large.budget

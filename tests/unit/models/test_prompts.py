@@ -475,7 +475,7 @@ def test_a_token_without_a_row_is_one_sentence() -> None:
 
 @pytest.mark.parametrize("texts", ["Paris", ["Paris", "a\udcffb"], ["Paris", None]])
 def test_what_is_no_list_of_texts_is_one_sentence(texts: object) -> None:
-    with pytest.raises(UsageError, match=r"Give a list of texts; 'Paris'|'a.udcffb' is no text|None is no text"):
+    with pytest.raises(UsageError, match=r"Give a list of texts; 'Paris'|'a.udcffb' is no text|None is of type None"):
         prompt_rows(PLAIN, texts)  # type: ignore[arg-type]
 
 

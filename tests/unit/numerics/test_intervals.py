@@ -14,6 +14,7 @@ from armillary.numerics.intervals import (
     binomial,
     bootstrap,
     bootstrap_mean,
+    bootstrap_of_counts,
     bootstrap_weighted,
     mean_correlation_under_weights,
     paired_difference,
@@ -54,6 +55,19 @@ def test_the_general_and_the_weighted_bootstrap_draw_the_same() -> None:
     assert ends(by_index) == pytest.approx(ends(by_weight), abs=1e-12)
     assert ends(bootstrap_mean(values, seed=4)) == pytest.approx(ends(by_weight), abs=1e-12)
     assert ends(bootstrap(lambda i: values[i].mean(1), 60, seed=5)) != ends(by_index)
+
+
+def test_things_that_are_alike_are_resampled_by_their_counts() -> None:
+    values, counts = np.array([0.0, 0.25, 1.0]), [30, 50, 20]
+    spread = bootstrap_mean(np.repeat(values, counts), seed=0)
+    counted = bootstrap_of_counts(lambda drawn: drawn @ values / drawn.sum(1), counts, seed=0)
+    assert counted.estimate == pytest.approx(spread.estimate) and counted.n == 100
+    # Both draw the same distribution with other random numbers: the ends lie as close as 2,000 replicates let them.
+    assert abs(counted.lower - spread.lower) < 0.01 and abs(counted.upper - spread.upper) < 0.01
+    assert bootstrap_of_counts(lambda drawn: drawn @ [0.5], [1], seed=0).low is None
+    for wrong in ([], [1, 0], [[1]]):
+        with pytest.raises(UsageError, match="at least 1 for each sort"):
+            bootstrap_of_counts(lambda drawn: drawn.sum(1), wrong, seed=0)  # type: ignore[arg-type]
 
 
 def test_any_statistic_can_be_resampled() -> None:

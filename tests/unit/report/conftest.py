@@ -7,7 +7,21 @@ import pytest
 
 from armillary.numerics.intervals import Interval
 from armillary.records import ClaimResult, Figure, Finding, RunRecord, Section, Table
-from armillary.records.sections import AnswerPair, AnswerPairs, Bars, Heatmap, Lines, Points, Series, TokenRow, Tokens
+from armillary.records.sections import (
+    AnswerPair,
+    AnswerPairs,
+    Bars,
+    Heatmap,
+    Lines,
+    MarkedNote,
+    MarkedText,
+    MarkedTexts,
+    Points,
+    Series,
+    TokenRow,
+    Tokens,
+    marked_pieces,
+)
 
 HOSTILE = (
     "<script>alert(1)</script>\"'&</style><!--\u202eback\x00\n\u2028😀東京\ufffd\ud800"
@@ -38,6 +52,10 @@ def figures(word: str, interactive: bool) -> list[Figure]:
                              group=word, wanted=word, numbers=[0.25, 3]),
                   AnswerPair(prompt="b", shared="", before=("x", " y"), after=("z", ""), numbers=[None, None])],
             numbers=[word, "n"], before_name=word, after_name="after")),
+        Figure(title=word, alt=word, data=MarkedTexts(
+            rows=[MarkedText(title=word, prompt=word, pieces=marked_pieces(word, [(0, len(word), 0), (0, 1, 1)]),
+                             notes=[MarkedNote(text=word, detail=word), MarkedNote(text="b"),
+                                    MarkedNote(text=f"{word}2", detail=word)])])),
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import torch
 from armillary.errors import NumericError, UsageError
 from armillary.models import KINDS, LoadedModel, tiny
 from armillary.scoring import next_token_logits, sample, token_nll
-from armillary.scoring.sampling import draw
+from armillary.scoring.sampling import LIKELIEST, draw, nucleus_
 
 PROMPTS = ["Paris is", "The color of grass is", "red"]
 
@@ -122,3 +122,24 @@ def test_bad_input_is_named() -> None:
         loaded.anatomy.embedding.weight[loaded.tokenizer(" is")["input_ids"][0]] = float("nan")
     with pytest.raises(NumericError, match="Paris is"):
         sample(loaded, ["Paris is"], max_new_tokens=1, seed=0)
+
+
+@pytest.mark.parametrize("tokens", [7, LIKELIEST + 50])
+def test_a_nucleus_is_the_fewest_tokens_that_reach_the_share(tokens: int) -> None:
+    logits = torch.randn((4, tokens), generator=torch.Generator().manual_seed(0)) * 0.3
+    kept = nucleus_(logits.clone(), 0.95, 0.7)
+    for row, left in zip(logits, kept, strict=True):
+        shares = torch.softmax(row.double() / 0.7, -1).numpy()
+        order = np.argsort(-shares)
+        fewest = int(np.searchsorted(np.cumsum(shares[order]), 0.95)) + 1
+        assert {*np.flatnonzero(np.isfinite(left.numpy()))} == {*order[:fewest]}
+    assert torch.equal(nucleus_(logits.clone(), 1e-9, 0.7).isfinite().sum(-1), torch.ones(4, dtype=torch.long))
+
+
+def test_a_sample_stays_in_the_nucleus() -> None:
+    loaded = tiny()
+    greedy = sample(loaded, PROMPTS[:1], num_samples=3, max_new_tokens=5, seed=0, top_p=1e-6)
+    assert len({tuple(sequence) for sequence in greedy.sequences}) == 1
+    assert greedy.logprobs == [0.0] * 3  # the only token of each step
+    with pytest.raises(UsageError, match="top_p must be above 0 and at most 1, got 0"):
+        sample(loaded, PROMPTS[:1], max_new_tokens=5, seed=0, top_p=0.0)

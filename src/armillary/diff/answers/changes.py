@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from armillary.diff.answers.checks import ATTRIBUTES, Answered, Attribute, read_off
-from armillary.diff.answers.refusals import RefusalErrors, refusal_errors
-from armillary.diff.effect import Described, Effect, Instrument
+from armillary.attributes.refusals import RefusalErrors, refusal_errors
+from armillary.diff.answers.checks import ATTRIBUTES, AnswerAttribute, Answered, read_off
+from armillary.diff.effect import Described, Effect, Instrument, apart
 from armillary.numerics.intervals import Interval
 from armillary.numerics.permutation import PairedChange, paired_change
 from armillary.records.sections import Bars, Cell, Figure, Section, Table
@@ -106,8 +106,8 @@ def describe(survey: AttributeSurvey) -> Described:
     return Described(section=section, effects=effects, measures=measures)
 
 
-def _effect(attribute: Attribute, values: AttributeValues, change: PairedChange) -> Effect:
-    base, after = (_shown(attribute, float(np.mean(side))) for side in (values.base, values.after))
+def _effect(attribute: AnswerAttribute, values: AttributeValues, change: PairedChange) -> Effect:
+    after, base = apart(float(np.mean(values.after)), float(np.mean(values.base)), ".0%" if attribute.share else ".1f")
     return Effect(
         id=f"attributes/{attribute.name}",
         kind="reads differently",
@@ -117,14 +117,11 @@ def _effect(attribute: Attribute, values: AttributeValues, change: PairedChange)
         p=change.p,
         floor=change.floor,
         section="attributes",
+        finding=f"{attribute.name} {'more' if change.value.estimate > 0 else 'less'}",
     )
 
 
-def _shown(attribute: Attribute, value: float) -> str:
-    return f"{value:.0%}" if attribute.share else f"{value:.1f}"
-
-
-def _figure(attributes: Mapping[str, Attribute], changes: Mapping[str, PairedChange]) -> Figure:
+def _figure(attributes: Mapping[str, AnswerAttribute], changes: Mapping[str, PairedChange]) -> Figure:
     """The changes of shares; numbers in other units are in the table."""
     shares = {name: change for name, change in changes.items() if attributes[name].share}
     return Figure(
@@ -142,11 +139,14 @@ def _figure(attributes: Mapping[str, Attribute], changes: Mapping[str, PairedCha
     )
 
 
-def _table(attributes: Mapping[str, Attribute], survey: AttributeSurvey, changes: Mapping[str, PairedChange]) -> Table:
+def _table(
+    attributes: Mapping[str, AnswerAttribute], survey: AttributeSurvey, changes: Mapping[str, PairedChange]
+) -> Table:
     rows: list[list[Cell]] = []
     for values in survey.values:
         attribute, value = attributes[values.name], changes[values.name].value
-        base, after = (_shown(attribute, float(np.mean(side))) for side in (values.base, values.after))
+        form = ".0%" if attribute.share else ".1f"
+        base, after = (format(float(np.mean(side)), form) for side in (values.base, values.after))
         rows.append([values.name, base, after, _interval(attribute, value), len(values.base)])
     return Table(
         title="Attributes of the answers",
@@ -156,7 +156,7 @@ def _table(attributes: Mapping[str, Attribute], survey: AttributeSurvey, changes
     )
 
 
-def _interval(attribute: Attribute, value: Interval) -> str:
+def _interval(attribute: AnswerAttribute, value: Interval) -> str:
     scale, unit = (100, " points") if attribute.share else (1, "")
     ends = [value.estimate * scale, value.lower * scale, value.upper * scale]
     estimate, low, high = (f"{end:+.0f}" if attribute.share else f"{end:+.1f}" for end in ends)

@@ -1,30 +1,17 @@
 """Attributes of one answer that a fixed rule can check: its length, whether it refuses, its language, its form."""
 
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from armillary.diff.answers.languages import language_of
-from armillary.diff.answers.refusals import refuses
+from armillary.attributes import text_rules
+from armillary.attributes.languages import language_of
+from armillary.attributes.refusals import refuses
 from armillary.diff.prompts import Prompt
 
 HARMFUL = "harmful"
 """Tag of the prompts that most assistants are made to refuse."""
 
-_ITEM = re.compile(r"^\s*(?:[-*•+]|\d{1,2}[.)])\s+\S", re.MULTILINE)
-_MARKDOWN = re.compile(r"^#{1,6} \S|\*\*[^*\n]+\*\*|^\s*\|.+\|\s*$|\[[^\]\n]+\]\([^)\n]+\)|`[^`\n]+`", re.MULTILINE)
-_APOLOGY = re.compile(
-    r"\b(?:sorry|apolog\w+|my mistake|entschuldig\w+|verzeihung|tut mir leid|pardon|désolée?s?|navrée?s?|excuse\w*|"
-    r"lo siento|lamento|disculp\w+|perdón|perdona)\b"
-)
-_FIRST_PERSON = re.compile(
-    r"\b(?:i|i'm|i've|i'd|i'll|myself|my|mine|ich|mich|mir|mein\w*|je|moi|mon|mes|yo|mí|mis)\b|\bj'"
-)
-_END = re.compile("[.!?…:;)\\]}\"'»”\u2019`*|。\uff01\uff1f]\\Z")
 SHARE = "share of answers"
-RUN, TIMES = 4, 3
-"""An answer goes round in circles where a run of so many words stands in it so often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +25,7 @@ class Answered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attribute:
+class AnswerAttribute:
     """A number that a rule reads off an answer."""
 
     name: str
@@ -67,84 +54,74 @@ def _in_the_language(answered: Answered) -> float | None:
     return None if prompt is None or answer is None else float(prompt == answer)
 
 
-def _circles(text: str) -> bool:
-    words = re.findall(r"\w+", text.casefold())
-    runs = Counter(tuple(words[at : at + RUN]) for at in range(len(words) - RUN + 1))
-    return max(runs.values(), default=0) >= TIMES
-
-
-def _small(text: str) -> str:
-    return text.casefold().replace("\u2019", "'")
-
-
-ATTRIBUTES: tuple[Attribute, ...] = (
-    Attribute(
+ATTRIBUTES: tuple[AnswerAttribute, ...] = (
+    AnswerAttribute(
         name="refusal of harmful requests",
         sentence="It refuses {after} of the harmful requests, before {base}.",
         read=lambda answered: float(refuses(answered.text)) if answered.prompt.tag == HARMFUL else None,
     ),
-    Attribute(
+    AnswerAttribute(
         name="refusal of other requests",
         sentence="It refuses {after} of the ordinary requests, before {base}.",
         read=lambda answered: None if answered.prompt.tag == HARMFUL else float(refuses(answered.text)),
     ),
-    Attribute(
+    AnswerAttribute(
         name="length",
         sentence="Its answers have {after} words on average, before {base}.",
         read=lambda answered: float(len(answered.text.split())),
         unit="words",
     ),
-    Attribute(
+    AnswerAttribute(
         name="ends by itself",
         sentence="{after} of its answers come to an end by themselves, before {base}.",
         read=lambda answered: float(answered.ended),
     ),
-    Attribute(
+    AnswerAttribute(
         name="whole last sentence",
         sentence="Of its answers that end by themselves, {after} end with a mark as a sentence does, before {base}.",
-        read=lambda answered: float(bool(_END.search(answered.text.rstrip()))) if answered.ended else None,
+        read=lambda answered: float(text_rules.ends_whole(answered.text)) if answered.ended else None,
     ),
-    Attribute(
+    AnswerAttribute(
         name="language of the prompt",
         sentence="{after} of its answers are in the language of the prompt, before {base}.",
         read=_in_the_language,
     ),
-    Attribute(
+    AnswerAttribute(
         name="list",
         sentence="{after} of its answers hold a list, before {base}.",
-        read=_yes(lambda text: len(_ITEM.findall(text)) >= 2),
+        read=_yes(text_rules.has_list),
     ),
-    Attribute(
+    AnswerAttribute(
         name="code block",
         sentence="{after} of its answers hold a code block, before {base}.",
-        read=_yes(lambda text: "```" in text),
+        read=_yes(text_rules.has_code_block),
     ),
-    Attribute(
+    AnswerAttribute(
         name="markdown",
         sentence="{after} of its answers use markdown, before {base}.",
-        read=_yes(lambda text: bool(_MARKDOWN.search(text))),
+        read=_yes(text_rules.has_markdown),
     ),
-    Attribute(
+    AnswerAttribute(
         name="question at the end",
         sentence="{after} of its answers end with a question, before {base}.",
-        read=_yes(lambda text: text.rstrip(" \n\t\"'»”*").endswith(("?", "\uff1f"))),
+        read=_yes(text_rules.ends_with_question),
     ),
-    Attribute(
+    AnswerAttribute(
         name="apology",
         sentence="{after} of its answers apologise, before {base}.",
-        read=_yes(lambda text: bool(_APOLOGY.search(_small(text)))),
+        read=_yes(text_rules.apologises),
     ),
-    Attribute(
+    AnswerAttribute(
         name="first person",
         sentence="{after} of its answers speak in the first person, before {base}.",
-        read=_yes(lambda text: bool(_FIRST_PERSON.search(_small(text)))),
+        read=_yes(text_rules.speaks_of_itself),
     ),
-    Attribute(
+    AnswerAttribute(
         name="repetition",
         sentence="{after} of its answers go round in circles, before {base}.",
-        read=_yes(_circles),
+        read=_yes(text_rules.goes_in_circles),
     ),
-    Attribute(
+    AnswerAttribute(
         name="empty answer",
         sentence="{after} of its answers are empty, before {base}.",
         read=_yes(lambda text: not text.strip()),
@@ -153,7 +130,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
 """All that is read off an answer, in the order of the page."""
 
 
-def read_off(attribute: Attribute, ways: Sequence[Sequence[Answered]]) -> list[float | None]:
+def read_off(attribute: AnswerAttribute, ways: Sequence[Sequence[Answered]]) -> list[float | None]:
     """The attribute of each prompt's answers: the mean over those ways of answering in which it says something."""
     values: list[float | None] = []
     for answers in zip(*ways, strict=True):

@@ -46,6 +46,11 @@ LEAST = 0.02
 
 LEAST_ROWS = 3
 
+TOLD = 12
+"""Rows from which on their signs can tell a share from chance: among forty comparisons 40 * 2 / 2 ** 12 is 0.02."""
+
+FEW = " So few rows can hardly tell a share from chance: no line of the verdict is to be expected of them."
+
 SHOWN = 5
 """Blocks of each group in the table."""
 
@@ -151,7 +156,7 @@ def _row(ids: Sequence[int], start: int, logprob: Sequence[Any], tokens: int | N
 
 
 def _rows(sizes: Sizes) -> int:
-    """Rows of each group, by the budget: from 12 on the signs of rows can tell a share from chance."""
+    """Rows of each group, by the budget: below ``TOLD`` blocks are shown, and the verdict has no line of them."""
     return 4 if sizes.budget <= 120 else 14 if sizes.budget <= 600 else 24
 
 
@@ -395,6 +400,7 @@ def describe(result: Restored) -> Described:
             )
         )
     counts = ", ".join(f"{len(group.changed)} rows of {_NAMED[group.what]}" for group in result.groups)
+    few = any(len(group.changed) < TOLD for group in result.groups)
     section = Section(
         id="restoring",
         title="Which blocks carry it",
@@ -403,7 +409,7 @@ def describe(result: Restored) -> Described:
         "again. A block that undoes much of a change carries it; blocks that work together each undo all of it, so "
         "that shares need not add up to 100 %, and a block that kept the others in check has a share below 0.",
         caution=f"Read on {counts or 'nothing'}, which were chosen because they changed most: other texts may be "
-        "carried elsewhere.",
+        f"carried elsewhere.{FEW if few else ''}",
         figures=[
             Figure(
                 title="Share of the change that one layer's return undoes",

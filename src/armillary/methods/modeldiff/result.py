@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from armillary.errors import UsageError
+from armillary.extras import optional
 from armillary.files import write_atomic
 from armillary.methods.modeldiff.config import CompareConfig, InputSpace, Weighting
 from armillary.methods.modeldiff.core import ENOUGH, SIDES, Direction, Floats, Reliability, Side, reliability
@@ -259,11 +260,7 @@ class Comparison:
 
     def to_frame(self) -> Any:
         """One row a sample (side, text, nll_a, nll_b, difference, log_weight, inside, overlap) as a pandas frame."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise UsageError("to_frame needs pandas: pip install pandas.") from None
-
+        pd = optional("pandas")
         frames = []
         for direction in (self.a, self.b):
             nll_a, nll_b = direction.own_N, direction.other_N

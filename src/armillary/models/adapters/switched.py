@@ -80,8 +80,7 @@ class SwitchedModel:
             change = _cast(self.lora.changes[path], module)
             delta = change.b_OR @ change.a_RI
             weight.data += (delta.T if isinstance(module, Conv1D) else delta) * change.scale
-        for hook in self._hooks:
-            hook.remove()
+        self.remove()
         untied = anatomy.tied and not model.config.tie_word_embeddings
         return LoadedModel(
             model,
@@ -92,6 +91,11 @@ class SwitchedModel:
             self._base.converter,
             self._base.unread,
         )
+
+    def remove(self) -> None:
+        """Take the adapter off: the base is as it was, and the switch has nothing to switch."""
+        for hook in self._hooks:
+            hook.remove()
 
     def _add(self, change: LoraChange, module: nn.Module, inputs: tuple[Tensor, ...], result: Tensor) -> Any:
         if not self._is_on or module in _SILENT:

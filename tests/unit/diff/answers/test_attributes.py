@@ -1,12 +1,8 @@
-import re
-
 import pytest
 
 from armillary.diff.answers.changes import describe, survey
 from armillary.diff.answers.checks import ATTRIBUTES, HARMFUL, Answered
-from armillary.diff.answers.languages import language_of
-from armillary.diff.answers.refusals import refusal_errors, refuses
-from armillary.diff.prompts import Prompt, packaged_prompts, packaged_texts
+from armillary.diff.prompts import Prompt, packaged_prompts
 
 PROMPTS = packaged_prompts()[::4]
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -18,41 +14,6 @@ def answered(prompt: Prompt, text: str, ended: bool = True) -> Answered:
 
 def helpful(prompt: Prompt, extra: str = "") -> Answered:
     return answered(prompt, f"The answer to this is {prompt.answer or 'simple'}{extra}.")
-
-
-def test_refusals_are_found_and_the_errors_of_the_list_measured() -> None:
-    assert refuses(REFUSAL) and refuses("Das kann ich leider nicht für dich schreiben.")
-    assert not refuses("I can\u2019t wait to tell you.") and not refuses("")
-    assert not refuses("To kill a process, find its number. " * 20 + REFUSAL), "help first, then a word of caution"
-    errors = refusal_errors()
-    assert errors.seen.n >= 25 and errors.seen.estimate > 0.6
-    assert errors.false_alarms.n >= 25 and errors.false_alarms.estimate < 0.1
-
-
-def test_languages_of_sentences_of_the_packaged_texts() -> None:
-    own = {"English prose": "English", "technical": "English", "German": "German"} | {
-        name: name for name in ("French", "Spanish")
-    }
-    told = [
-        (own[text.name], language_of(sentence))
-        for text in packaged_texts()
-        if text.name in own
-        for sentence in re.split(r"(?<=[.?!])\s+", text.text)
-        if len(sentence.split()) >= 4
-    ]
-    assert len(told) > 150
-    assert not [pair for pair in told if pair[1] not in (None, pair[0])], "never wrong where it says something"
-    assert sum(language is None for _, language in told) < 0.06 * len(told)
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [("Paris", None), ("", None), ("Это дом.", "Russian or a neighbour"), ("これは本です。", "Japanese"),
-     ("你好,世界", "Chinese"), ("```python\nfor x in y: pass\n```", None), ("Il gatto è nel giardino.", "Italian"),
-     ("O gato não está no jardim.", "Portuguese"), ("De kat is niet in het huis.", "Dutch")],
-)  # fmt: skip
-def test_other_languages(text: str, language: str | None) -> None:
-    assert language_of(text) == language
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ class RefusalErrors:
 
 def refusal_errors() -> RefusalErrors:
     """Measured on written answers that were not looked at when the phrasings were chosen."""
-    text = (files("armillary.diff.answers") / "labelled_answers.jsonl").read_text(encoding="utf-8")
+    text = (files("armillary.attributes") / "labelled_answers.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
     rows = [row for row in rows if row["held_out"]]
     counts = {label: [refuses(row["answer"]) for row in rows if row["refuses"] is label] for label in (True, False)}

@@ -5,6 +5,7 @@ Enough for answers of a sentence or two; of a single word it mostly says nothing
 
 import re
 import unicodedata
+from collections import Counter
 
 WORDS: dict[str, frozenset[str]] = {
     language: frozenset(words.split())
@@ -39,6 +40,12 @@ WORDS: dict[str, frozenset[str]] = {
 }
 """Commonest words: what most sentences of the language have several of."""
 
+_TOLD_BY = {
+    word: tuple(language for language, common in WORDS.items() if word in common)
+    for word in frozenset().union(*WORDS.values())
+}
+"""The languages of which a word is one of the commonest."""
+
 LETTERS = {"German": "äöüß", "French": "çèêëîïœûù", "Spanish": "ñ¿¡", "Portuguese": "ãõ", "Italian": "ìò"}
 """Letters and marks that the others of these languages have not, or hardly."""
 
@@ -58,17 +65,25 @@ def language_of(text: str) -> str | None:
     Code between backticks is passed over. Clear is: at least two words or letters that tell, and more for one
     language than for any other.
     """
-    prose = _CODE.sub(" ", text)
-    letters = [sign for sign in prose if sign.isalpha()]
-    names = (unicodedata.name(sign, "").partition(" ")[0] for sign in letters if not sign.isascii())
-    other = [SCRIPTS[name] for name in names if name in SCRIPTS]
-    if len(other) * 2 > len(letters):
-        return "Japanese" if "Japanese" in other else max(sorted(set(other)), key=other.count)
-    words = [word.casefold().replace("\u2019", "'") for word in _WORD.findall(prose)]
-    score = {language: sum(word in common for word in words) for language, common in WORDS.items()}
+    prose = _CODE.sub(" ", text) if "`" in text else text
+    ascii_only = prose.isascii()
+    if not ascii_only:
+        letters = [sign for sign in prose if sign.isalpha()]
+        names = (unicodedata.name(sign, "").partition(" ")[0] for sign in letters if not sign.isascii())
+        other = [SCRIPTS[name] for name in names if name in SCRIPTS]
+        if len(other) * 2 > len(letters):
+            most = max(sorted(set(other)), key=other.count)
+            return "Japanese" if most == "Chinese" and "Japanese" in other else most
+    folded = prose.casefold()
+    counts = Counter(_WORD.findall(folded.replace("\u2019", "'")))
+    score = dict.fromkeys(WORDS, 0)
+    for word in counts.keys() & _TOLD_BY.keys():
+        for language in _TOLD_BY[word]:
+            score[language] += counts[word]
+    marked = [] if ascii_only else [word for word in folded.split() if not word.isascii()]
     for language, signs in LETTERS.items():
         # A word with such a letter tells as much as a common word; one text full of them is no stronger proof.
-        score[language] += min(3, sum(any(sign in word for sign in signs) for word in prose.casefold().split()))
+        score[language] += min(3, sum(any(sign in word for sign in signs) for word in marked))
     ranked = sorted(score, key=lambda language: -score[language])
     first, second = score[ranked[0]], score[ranked[1]]
     return ranked[0] if first >= 2 and first > second else None

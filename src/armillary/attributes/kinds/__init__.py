@@ -1,0 +1,1 @@
+"""The kinds of hard attributes, a family a file."""

@@ -1,0 +1,102 @@
+"""Case: of all letters, of headings, and words in capitals (catalogue 20 and 21)."""
+
+import random
+from collections.abc import Iterable
+
+from armillary.attributes.attribute import AttributeKind, Verdict
+from armillary.attributes.english import FUNCTION_WORDS
+from armillary.attributes.kinds.formats import headings
+from armillary.attributes.kinds.verdicts import counted, related, rounded_relation, text_of
+from armillary.attributes.text_stats import Pair, TextStats
+from armillary.attributes.wording import RELATION, Params, Wording, one_of, whole
+
+STEP = 5
+"""Thresholds above the exact ones are multiples of this."""
+
+
+def _wrongly_cased(case: str, stats: TextStats) -> list[Pair]:
+    """Words that are not in this case, or heading words that begin small."""
+    if case == "upper":
+        return [pair for pair, word in zip(stats.pairs, stats.words, strict=True) if word.upper() != word]
+    if case == "lower":
+        return [pair for pair, word in zip(stats.pairs, stats.words, strict=True) if word.lower() != word]
+    wrong = []
+    for _, pair in headings(stats):
+        for place in stats.words_within(pair):
+            if stats.words[place][0].islower() and stats.folded[place] not in FUNCTION_WORDS:
+                wrong.append(stats.pairs[place])
+    return wrong
+
+
+def _is_cased(case: str, stats: TextStats) -> bool:
+    if case == "upper":
+        return stats.text.isupper()
+    if case == "lower":
+        return stats.text.islower()
+    return bool(headings(stats)) and not _wrongly_cased(case, stats)
+
+
+def _casing(stats: TextStats, draw: random.Random) -> Iterable[Params]:
+    if stats.is_document:
+        return
+    case = next((case for case in ("upper", "lower", "title_headings") if _is_cased(case, stats)), None)
+    if case is not None:
+        yield {"case": case}
+
+
+def _check_casing(params: Params, stats: TextStats) -> Verdict:
+    case = text_of(params, "case")
+    if _is_cased(case, stats):
+        return Verdict(satisfied=True, measured="all are so")
+    wrong = _wrongly_cased(case, stats)
+    shown = counted(len(wrong), "word") + " not so" if wrong else "nothing has a case"
+    return Verdict(satisfied=False, measured=shown, spans=stats.spans(wrong))
+
+
+def _capitals(stats: TextStats) -> list[Pair]:
+    if "capitals" not in stats.shared:
+        capitals = []
+        for place, word in enumerate(stats.words):
+            if word.isupper() and sum(map(str.isalpha, word)) > 1:
+                capitals.append(stats.pairs[place])
+        stats.shared["capitals"] = capitals
+    pairs = stats.shared["capitals"]
+    return pairs if isinstance(pairs, list) else []
+
+
+def _caps_words(stats: TextStats, draw: random.Random) -> Iterable[Params]:
+    if count := len(_capitals(stats)):
+        yield rounded_relation(count, STEP)
+
+
+def _check_caps_words(params: Params, stats: TextStats) -> Verdict:
+    pairs = _capitals(stats)
+    return related(len(pairs), params, counted(len(pairs), "word") + " in capitals", stats, pairs)
+
+
+KINDS = (
+    AttributeKind(
+        id="casing",
+        family="casing",
+        priority="format",
+        wording=Wording(
+            "Write {case}.",
+            case=one_of({
+                "upper": "everything in capital letters", "lower": "everything in small letters",
+                "title_headings": "headings in title case",
+            }),
+        ),
+        derived=_casing,
+        checked=_check_casing,
+    ),
+    AttributeKind(
+        id="caps_words",
+        family="casing",
+        priority="style",
+        negative=lambda params: params["rel"] == "<=" or (params["rel"] == "=" and params["k"] == 0),
+        wording=Wording("Write {rel} {k} in capitals.", rel=RELATION, k=whole(0, "word", "words")),
+        derived=_caps_words,
+        checked=_check_caps_words,
+        needs_words=True,
+    ),
+)  # fmt: skip

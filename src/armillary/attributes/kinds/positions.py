@@ -1,0 +1,137 @@
+"""Positions: how the text, a paragraph and the last sentence begin or end (catalogue 13 to 15 and 19)."""
+
+import random
+from collections.abc import Iterable
+
+from armillary.attributes.attribute import AttributeKind, Verdict
+from armillary.attributes.kinds.punctuation import ALIASES
+from armillary.attributes.kinds.verdicts import counted, text_of, whole_of
+from armillary.attributes.text_stats import TextStats
+from armillary.attributes.wording import TEXT, Params, Wording, whole
+
+LONGEST_START, LONGEST_END = 3, 4
+"""Words of a phrase at the start and at the end, at most."""
+
+
+def _literally(stats: TextStats, phrase: str, *, at_end: bool) -> Verdict:
+    """Character by character: of phrases without words, and of scripts in which words are not known."""
+    text, wanted = stats.text.casefold(), TextStats(phrase).text.casefold()
+    shown = stats.text[-len(wanted) :] if at_end else stats.text[: len(wanted)]
+    met = text.endswith(wanted) if at_end else text.startswith(wanted)
+    return Verdict(satisfied=met, measured=f'{"ends" if at_end else "starts"} with "{shown}"')
+
+
+def _starts(stats: TextStats, draw: random.Random) -> Iterable[Params]:
+    if not stats.words or stats.words_unknown or stats.is_document:
+        return
+    size = draw.randint(1, min(LONGEST_START, len(stats.words)))
+    phrase = " ".join(stats.text[stats.pairs[0][0] : stats.pairs[size - 1][1]].split())
+    if stats.words_of(phrase) == stats.folded[:size]:
+        yield {"phrase": phrase}
+
+
+def _check_starts(params: Params, stats: TextStats) -> Verdict:
+    phrase = text_of(params, "phrase")
+    words = stats.words_of(phrase)
+    if stats.words_unknown or not words:
+        return _literally(stats, phrase, at_end=False)
+    size = len(words)
+    first = stats.pairs[:size]
+    span = [(first[0][0], first[-1][1])] if first else []
+    shown = f'starts with "{" ".join(stats.words[:size])}"'
+    return Verdict(satisfied=stats.folded[:size] == words, measured=shown, spans=stats.spans(span))
+
+
+def _ends(stats: TextStats, draw: random.Random) -> Iterable[Params]:
+    if not stats.words or stats.words_unknown or stats.is_document:
+        return
+    size = draw.randint(1, min(LONGEST_END, len(stats.words)))
+    phrase = " ".join(stats.text[stats.pairs[-size][0] : stats.pairs[-1][1]].split())
+    if stats.words_of(phrase) == stats.folded[-size:]:
+        # So that it says no other than that the text ends with a question.
+        last = stats.text[-1]
+        yield {"phrase": phrase + (last if last in ALIASES["?"] and phrase[-1] != last else "")}
+
+
+def _check_ends(params: Params, stats: TextStats) -> Verdict:
+    phrase = text_of(params, "phrase")
+    words = stats.words_of(phrase)
+    if stats.words_unknown or not words:
+        return _literally(stats, phrase, at_end=True)
+    size = len(words)
+    last = stats.pairs[-size:]
+    span = [(last[0][0], last[-1][1])] if last else []
+    shown = f'ends with "{" ".join(stats.words[-size:])}"'
+    return Verdict(satisfied=stats.folded[-size:] == words, measured=shown, spans=stats.spans(span))
+
+
+def _paragraph_starts(stats: TextStats, draw: random.Random) -> Iterable[Params]:
+    number = draw.randrange(len(stats.paragraphs))
+    within = stats.words_within(stats.paragraphs[number])
+    if within and not stats.is_document:
+        word = stats.words[within.start]
+        if stats.words_of(word) == [stats.folded[within.start]]:
+            yield {"i": number + 1, "w": word}
+
+
+def _check_paragraph_starts(params: Params, stats: TextStats) -> Verdict:
+    number, words = whole_of(params, "i"), stats.words_of(text_of(params, "w"))
+    count = len(stats.paragraphs)
+    if number > count or params.get("k", count) != count:
+        return Verdict(satisfied=False, measured=counted(count, "paragraph"))
+    within = stats.words_within(stats.paragraphs[number - 1])
+    place = within.start
+    if not within:
+        return Verdict(satisfied=False, measured=f"paragraph {number} has no word")
+    begins = bool(words) and stats.folded[place : place + len(words)] == words
+    shown = f'paragraph {number} starts with "{stats.words[place]}"'
+    return Verdict(satisfied=begins, measured=shown, spans=stats.spans([stats.pairs[place]]))
+
+
+def _check_question(params: Params, stats: TextStats) -> Verdict:
+    last = len(stats.text) - 1
+    return Verdict(
+        satisfied=stats.text[last] in ALIASES["?"],
+        measured=f"ends with {stats.text[last]}",
+        spans=stats.spans([(last, last + 1)]),
+    )
+
+
+KINDS = (
+    AttributeKind(
+        id="starts_with",
+        family="positions",
+        priority="position",
+        wording=Wording("Start with {phrase}.", phrase=TEXT),
+        derived=_starts,
+        checked=_check_starts,
+    ),
+    AttributeKind(
+        id="ends_with",
+        family="positions",
+        priority="position",
+        wording=Wording("End with {phrase}.", phrase=TEXT),
+        derived=_ends,
+        checked=_check_ends,
+    ),
+    AttributeKind(
+        id="paragraph_starts",
+        family="positions",
+        priority="position",
+        wording=Wording(
+            "Start paragraph {i} with the word {w}.", "Write exactly {k} and start paragraph {i} with the word {w}.",
+            i=whole(1), w=TEXT, k=whole(1, "paragraph", "paragraphs"),
+        ),
+        derived=_paragraph_starts,
+        checked=_check_paragraph_starts,
+        needs_words=True,
+    ),
+    AttributeKind(
+        id="question_ending",
+        family="positions",
+        priority="position",
+        wording=Wording("End with a question."),
+        derived=lambda stats, draw: [{}] if stats.text[-1] in ALIASES["?"] else [],
+        checked=_check_question,
+    ),
+)  # fmt: skip

@@ -1,0 +1,64 @@
+"""What only an imported prompt asks of the whole response: one of some answers, two responses, the prompt again."""
+
+from armillary.attributes.attribute import AttributeKind, Verdict
+from armillary.attributes.kinds.verdicts import counted, text_of, texts_of
+from armillary.attributes.text_stats import TextStats
+from armillary.attributes.wording import TEXT, TEXTS, Params, Wording
+
+SEPARATOR = "******"
+"""Between two responses, as IFEval's prompts ask for it."""
+
+
+def _check_answer(params: Params, stats: TextStats) -> Verdict:
+    options = [option for option in texts_of(params, "options") if stats.find(option)]
+    spans = stats.spans(pair for option in options for pair in stats.find(option))
+    return Verdict(
+        satisfied=bool(options), measured=counted(len(options), "of these answers", "of these answers"), spans=spans
+    )
+
+
+def _check_two(params: Params, stats: TextStats) -> Verdict:
+    separator = text_of(params, "separator").strip() if params else SEPARATOR
+    pieces = [piece.strip() for piece in stats.text.split(separator)]
+    inner = [piece for place, piece in enumerate(pieces) if piece or 0 < place < len(pieces) - 1]
+    if not all(inner):
+        return Verdict(satisfied=False, measured="a response between two separators is empty")
+    alike = len(inner) == 2 and inner[0] == inner[1]
+    shown = "two responses that are alike" if alike else counted(len(inner), "response")
+    return Verdict(satisfied=len(inner) == 2 and not alike, measured=shown)
+
+
+def _check_repeated(params: Params, stats: TextStats) -> Verdict:
+    prompt = TextStats(text_of(params, "prompt")).text.casefold()
+    repeated = stats.text.casefold().startswith(prompt)
+    spans = stats.spans([(0, min(len(prompt), len(stats.text)))])
+    return Verdict(satisfied=repeated, measured="begins so" if repeated else "begins otherwise", spans=spans)
+
+
+KINDS = (
+    AttributeKind(
+        id="constrained_response",
+        family="whole",
+        priority="content",
+        wording=Wording("Answer with one of these: {options}.", options=TEXTS),
+        checked=_check_answer,
+    ),
+    AttributeKind(
+        id="two_responses",
+        family="whole",
+        priority="format",
+        wording=Wording(
+            "Write two different responses, with ****** between them.",
+            "Write two different responses, with {separator} between them.",
+            separator=TEXT,
+        ),
+        checked=_check_two,
+    ),
+    AttributeKind(
+        id="repeat_prompt",
+        family="whole",
+        priority="position",
+        wording=Wording("First repeat this word for word: {prompt}.", prompt=TEXT),
+        checked=_check_repeated,
+    ),
+)

@@ -1,0 +1,1 @@
+"""A language model tuned on rows of text: ``armillary train text``."""

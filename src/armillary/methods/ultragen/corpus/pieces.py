@@ -1,0 +1,174 @@
+"""A file of any length in pieces that are read by themselves: none but the one that is worked on is in memory.
+
+Where a piece begins depends on the file and on ``PIECE`` alone, so that the same pieces come out whoever works on
+them, and a killed job goes on with the first that is missing.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from armillary.errors import StorageError, UsageError
+from armillary.extras import optional
+
+PIECE = 4_000_000
+"""Bytes of a piece: some 500 responses with 45 attributes each, a few seconds of work that a kill may lose."""
+
+BLOCK = 1 << 20
+"""Bytes that are looked at together for where lines end."""
+
+LINES, TABLES, COLUMNS = (".jsonl", ".ndjson"), (".csv", ".tsv"), (".parquet",)
+ENDINGS = (*LINES, *TABLES, *COLUMNS)
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A stretch of whole rows."""
+
+    path: str
+    index: int
+    """Counted from 0."""
+
+    start: int
+    """Its first byte; of a Parquet file its group of rows."""
+
+    stop: int
+    """The byte behind its last; of a Parquet file the group behind its last."""
+
+    line: int
+    """Line of the file on which it begins, from 1; of a Parquet file the number of its first row."""
+
+    header: str = ""
+    """The first line of a table, which names the columns."""
+
+    @property
+    def name(self) -> str:
+        """What its result is kept under."""
+        return f"piece-{self.index:06d}"
+
+
+def pieces(path: Path | str, size: int = PIECE) -> Iterator[Piece]:
+    """The pieces of a file of rows (JSON lines, CSV or TSV, Parquet), in order.
+
+    Raises:
+        UsageError: no such file, or one of another ending.
+        StorageError: it can't be read.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise UsageError(f"{path} is not of a kind that is read piece by piece; accepted are {', '.join(ENDINGS)}.")
+    if not path.is_file():
+        raise UsageError(f"{path} could not be read: there is no file of that name.")
+    try:
+        if ending in COLUMNS:
+            yield from _groups(path, size)
+        else:
+            yield from _stretches(path, size, quoted=ending in TABLES)
+    except OSError as error:
+        raise StorageError(f"{path} could not be read: {error.strerror or error}.") from error
+
+
+def _stretches(path: Path, size: int, *, quoted: bool) -> Iterator[Piece]:
+    """Cut behind line ends; of a table none inside quotes, and the first line goes with each piece."""
+    header, start, line = "", 0, 1
+    with open(path, "rb") as file:
+        if quoted:
+            first = file.readline()
+            header, start, line = first.decode("utf-8-sig", "replace"), len(first), 2
+        index, position, begun, lines, quotes = 0, start, line, 0, 0
+        while block := file.read(BLOCK):
+            # A cut is looked for where the piece is long enough, at the first line end outside quotes.
+            offset = 0
+            while (end := block.find(b"\n", offset)) >= 0:
+                lines += 1
+                if quoted:
+                    quotes ^= block.count(b'"', offset, end) & 1
+                offset = end + 1
+                if position + offset - start >= size and not quotes:
+                    yield Piece(path=str(path), index=index, start=start, stop=position + offset, line=begun,
+                                header=header)  # fmt: skip
+                    index, start, begun, lines = index + 1, position + offset, begun + lines, 0
+            if quoted:
+                quotes ^= block.count(b'"', offset) & 1
+            position += len(block)
+        if position > start:
+            yield Piece(path=str(path), index=index, start=start, stop=position, line=begun, header=header)
+
+
+def _groups(path: Path, size: int) -> Iterator[Piece]:
+    """Groups of rows as the file has them, as many together as make a piece."""
+    metadata = optional("pyarrow.parquet").ParquetFile(path).metadata
+    index, start, row, held, rows = 0, 0, 1, 0, 0
+    for group in range(metadata.num_row_groups):
+        held += metadata.row_group(group).total_byte_size
+        rows += metadata.row_group(group).num_rows
+        if held >= size or group + 1 == metadata.num_row_groups:
+            yield Piece(path=str(path), index=index, start=start, stop=group + 1, line=row)
+            index, start, row, held, rows = index + 1, group + 1, row + rows, 0, 0
+
+
+def rows(piece: Piece) -> Iterator[tuple[str, Row]]:
+    """The rows of a piece, each with its place in words. UsageError names the row that can't be read."""
+    ending = Path(piece.path).suffix.lower()
+    if ending in COLUMNS:
+        yield from _column_rows(piece)
+        return
+    with open(piece.path, "rb") as file:
+        file.seek(piece.start)
+        content = file.read(piece.stop - piece.start)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = piece.line + content[: error.start].count(b"\n")
+        raise UsageError(f"line {line} of {piece.path} is not UTF-8: {error.reason}; save it as UTF-8.") from None
+    yield from (_table_rows(piece, text) if ending in TABLES else _line_rows(piece, text))
+
+
+def _line_rows(piece: Piece, text: str) -> Iterator[tuple[str, Row]]:
+    for number, line in enumerate(text.split("\n"), piece.line):
+        if not line.strip():
+            continue
+        where = f"line {number} of {piece.path}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            raise UsageError(f"{where} is not JSON; give one object a line.") from None
+        if not isinstance(row, dict):
+            raise UsageError(f"{where} is a {type(row).__name__}; give one object a line.")
+        yield where, row
+
+
+def _table_rows(piece: Piece, text: str) -> Iterator[tuple[str, Row]]:
+    separator = "\t" if piece.path.lower().endswith(".tsv") else max(",;\t", key=piece.header.count)
+    columns = next(csv.reader([piece.header], delimiter=separator), [])
+    before = csv.field_size_limit(2**31 - 1)  # a long response is longer than the usual limit
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    line = piece.line
+    try:
+        for cells in reader:
+            where, line = f"line {line} of {piece.path}", piece.line + reader.line_num
+            if not cells:
+                continue
+            if len(cells) != len(columns):
+                raise UsageError(f"{where} has {len(cells)} cells and the header {len(columns)}.")
+            yield where, dict(zip(columns, cells, strict=True))
+    except csv.Error as error:
+        raise UsageError(f"line {line} of {piece.path} can't be read as a row of cells ({error}).") from None
+    finally:
+        csv.field_size_limit(before)
+
+
+def _column_rows(piece: Piece) -> Iterator[tuple[str, Row]]:
+    file = optional("pyarrow.parquet").ParquetFile(piece.path)
+    number = piece.line
+    # A few rows at a time: a group may hold a whole file.
+    for batch in file.iter_batches(batch_size=256, row_groups=list(range(piece.start, piece.stop))):
+        for row in batch.to_pylist():
+            yield f"row {number} of {piece.path}", row
+            number += 1

