@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from armillary.data.sources import DataSource, python_library_source
-from armillary.data.texts.corpora import corpus_source, corpus_texts
+from armillary.data.texts.corpora import Split, corpus_source, corpus_texts
 from armillary.data.texts.pieces import hash_of, shingles
 
 LEAST, MOST = 60, 130
 """Words of a text that is asked for: long enough for 40 attributes, short enough for a small model to write."""
+
+SHORTEST, LONGEST = 20, 400
+"""Words of a text of the round trip, which is read of all lengths."""
 
 _NO_PROSE = {"test", "tests", "idlelib", "lib2to3", "site-packages", "pydoc_data", "__pycache__"}
 _CODE = re.compile(r">>>|::|[=_|{}<>\[\]]{2}|^ {4}(?![-*+\d])", re.MULTILINE)
@@ -25,14 +28,14 @@ _CODE = re.compile(r">>>|::|[=_|{}<>\[\]]{2}|^ {4}(?![-*+\d])", re.MULTILINE)
 _ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s")
 
 
-def documentation() -> list[str]:
-    """Documentation of modules, classes and functions, each text once, without examples at the prompt.
+def documentation(least: int = LEAST, most: int = MOST) -> list[str]:
+    """Documentation of modules, classes and functions of so many words, each text once, without code.
 
     A text that shares a run of eight words with an earlier one is left out, so that no two say nearly the same.
     """
     kept: list[str] = []
     seen: set[int] = set()
-    for text in sorted(dict.fromkeys(_strings()), key=hash_of):
+    for text in sorted(dict.fromkeys(_strings(least, most)), key=hash_of):
         runs = shingles(text)
         if seen.isdisjoint(runs):
             kept.append(text)
@@ -40,7 +43,7 @@ def documentation() -> list[str]:
     return kept
 
 
-def _strings() -> Iterator[str]:
+def _strings(least: int, most: int) -> Iterator[str]:
     root = Path(sysconfig.get_path("stdlib"))
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root)
@@ -52,7 +55,7 @@ def _strings() -> Iterator[str]:
             for node in ast.walk(tree):
                 if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                     docstring = inspect.cleandoc(ast.get_docstring(node, clean=False) or "")
-                    if LEAST <= len(docstring.split()) <= MOST and not _CODE.search(docstring):
+                    if least <= len(docstring.split()) <= most and not _CODE.search(docstring):
                         yield unwrapped(docstring)
 
 
@@ -72,8 +75,12 @@ def unwrapped(docstring: str) -> str:
 
 def witnesses(limit: int) -> list[str]:
     """Texts of three kinds for the round trip: documentation, passages about countries, paragraphs of the manual."""
-    named = [text for name in ("world-factbook", "python-reference") for text in corpus_texts(name)]
-    return sorted({*documentation(), *named}, key=hash_of)[:limit]
+    splits: tuple[Split, ...] = ("train", "test")
+    named = [
+        text for name in ("world-factbook", "python-reference") for split in splits
+        for text in corpus_texts(name, split=split, min_words=SHORTEST)
+    ]  # fmt: skip
+    return sorted({*documentation(SHORTEST, LONGEST), *named}, key=hash_of)[:limit]
 
 
 def sources() -> list[DataSource]:
