@@ -64,12 +64,12 @@ class ChatModel(Protocol):
     @property
     def name(self) -> str: ...
 
-    def complete(self, messages: Sequence[Message], settings: ChatSettings = ...) -> Completion:
-        """The answer to one conversation."""
-        ...
+    def complete(self, messages: Sequence[Message], settings: ChatSettings = ChatSettings()) -> Completion:
+        """The answer to one conversation. Raises as ``complete_all``."""
+        return self.complete_all([messages], settings)[0]
 
     def complete_all(
-        self, conversations: Sequence[Sequence[Message]], settings: ChatSettings = ...
+        self, conversations: Sequence[Sequence[Message]], settings: ChatSettings = ChatSettings()
     ) -> list[Completion]:
         """The answers to many, in their order, batched or side by side."""
         ...

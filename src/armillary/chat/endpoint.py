@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from armillary.chat.answer_cache import AnswerCache
-from armillary.chat.chat_model import ChatSettings, Completion, Message, TokenCount, checked_messages
+from armillary.chat.chat_model import ChatModel, ChatSettings, Completion, Message, TokenCount, checked_messages
 from armillary.errors import DownloadError, UsageError
 from armillary.extras import optional
 
@@ -62,7 +62,7 @@ class Patience:
             )
 
 
-class Endpoint:
+class Endpoint(ChatModel):
     """A model behind an endpoint. Answers are kept in ``cache`` as they come, and read from there the next time."""
 
     def __init__(
@@ -102,14 +102,10 @@ class Endpoint:
         """What the answers of this object cost so far."""
         return self._tokens
 
-    def complete(self, messages: Sequence[Message], settings: ChatSettings = ChatSettings()) -> Completion:  # noqa: B008
-        """The answer to one conversation. Raises as ``complete_all``."""
-        return self.complete_all([messages], settings)[0]
-
     def complete_all(
         self,
         conversations: Sequence[Sequence[Message]],
-        settings: ChatSettings = ChatSettings(),  # noqa: B008
+        settings: ChatSettings = ChatSettings(),
     ) -> list[Completion]:
         """The answers, in order, ``patience.concurrency`` of them asked for at a time.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from armillary.chat.answer_cache import AnswerCache
-from armillary.chat.chat_model import ChatSettings, Completion, Message, TokenCount, checked_messages
+from armillary.chat.chat_model import ChatModel, ChatSettings, Completion, Message, TokenCount, checked_messages
 from armillary.errors import NumericError, UsageError
 from armillary.records.plain import digest
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from armillary.models import LoadedModel
 
 
-class LocalChat:
+class LocalChat(ChatModel):
     """Asks an opened model in its own chat template, batched; greedy at temperature 0, else drawn by the seed."""
 
     def __init__(self, model: "LoadedModel | str", *, batch_size: int = 8, cache: Path | str | None = None) -> None:
@@ -45,14 +45,10 @@ class LocalChat:
         """Tokens of the answers made so far."""
         return self._tokens
 
-    def complete(self, messages: Sequence[Message], settings: ChatSettings = ChatSettings()) -> Completion:  # noqa: B008
-        """The answer to one conversation. Raises as ``complete_all``."""
-        return self.complete_all([messages], settings)[0]
-
     def complete_all(
         self,
         conversations: Sequence[Sequence[Message]],
-        settings: ChatSettings = ChatSettings(),  # noqa: B008
+        settings: ChatSettings = ChatSettings(),
     ) -> list[Completion]:
         """The answers, in order. An answer does not depend on which others are asked for, up to rounding.
 

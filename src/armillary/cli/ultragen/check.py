@@ -81,7 +81,7 @@ class UltragenCheckSettings(RunSettings):
         next(pieces(self.responses), None)
 
 
-def check_responses(run: Run[UltragenCheckSettings], engine: Engine = Engine()) -> Outcome:  # noqa: B008
+def check_responses(run: Run[UltragenCheckSettings], engine: Engine = Engine()) -> Outcome:
     """All responses of the file, counted piece by piece."""
     from armillary.fetch.cache import cache_folder
     from armillary.methods.ultragen.corpus.check_page import check_page

@@ -84,7 +84,7 @@ class UltragenDeriveSettings(RunSettings):
         next(pieces(self.texts), None)
 
 
-def derive_prompts(run: Run[UltragenDeriveSettings], engine: Engine = Engine()) -> Outcome:  # noqa: B008
+def derive_prompts(run: Run[UltragenDeriveSettings], engine: Engine = Engine()) -> Outcome:
     """All texts of the file, piece by piece; the rows are written whole or not at all."""
     from armillary.fetch.cache import cache_folder
     from armillary.methods.ultragen.corpus.deriving import (

@@ -74,7 +74,7 @@ class AskedPossible:
     """Asks a chat model whether requirements can be met together."""
 
     model: ChatModel
-    settings: ChatSettings = ChatSettings(max_tokens=32)  # noqa: RUF009
+    settings: ChatSettings = ChatSettings(max_tokens=32)
     """The answer is one short object."""
 
     def __call__(self, attribute: Attribute, other: Attribute | None) -> bool | None:

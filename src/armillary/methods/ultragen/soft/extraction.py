@@ -48,7 +48,7 @@ class Extractor:
     most: int = 8
     """Attributes of one text at most; of the style "slots" there are five slots."""
 
-    settings: ChatSettings = ChatSettings(max_tokens=768, temperature=0.7)  # noqa: RUF009
+    settings: ChatSettings = ChatSettings(max_tokens=768, temperature=0.7)
     """The sampling of most chat services; the seed goes up by one for each further try."""
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ class ChatJudge:
     """Partly met is not met (released); False accepts what is met in the main."""
 
     compat: Compat = ""
-    settings: ChatSettings = ChatSettings(max_tokens=512, temperature=0.1)  # noqa: RUF009
+    settings: ChatSettings = ChatSettings(max_tokens=512, temperature=0.1)
     """Temperature as released. The seed goes up by one for each further try."""
 
     def __post_init__(self) -> None:
