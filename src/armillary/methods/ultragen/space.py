@@ -175,8 +175,7 @@ class AttributeSpace:
         in the pool, or a pool of fewer than two.
         """
         config = config or ExpansionConfig()
-        changes = {"strategy": strategy, "diversity": diversity}
-        config = replace(config, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+        config = replace(config, strategy=strategy or config.strategy, diversity=diversity or config.diversity)
         rows = self._rows(seeds, config.seed)
         soft_P = np.array([not attribute.hard for attribute in self.pool])
         near = config.strategy in ("high_correlation", "hclr")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from armillary.attributes.attribute import Attribute
-from armillary.attributes.attribute_set import AttributeSet
+from armillary.attributes.attribute_set import AttributeSet, Order
 from armillary.errors import UsageError
 from armillary.methods.ultragen.corpus.checking import default_catalogue
 from armillary.methods.ultragen.corpus.pieces import Piece, Row, rows
@@ -27,12 +27,12 @@ class DeriveChoice:
     """What is derived from each text."""
 
     n: int = 45
-    order: str = "shuffled"
+    order: Order = "shuffled"
     seed: int = 0
     field: str | None = None
     """Name under which a row holds its text; None for the first of ``TEXTS``."""
 
-    extractor: ExtractorChoice = ExtractorChoice()  # noqa: RUF009
+    extractor: ExtractorChoice = ExtractorChoice()
 
 
 @dataclass(kw_only=True)
@@ -93,9 +93,9 @@ def derive_rows(located_rows: Iterator[tuple[str, Row]], choice: DeriveChoice) -
         except UsageError:  # signs, but no word
             piece.empty += 1
             continue
-        ordered = attributes.ordered(choice.order, seed)  # type: ignore[arg-type]
+        ordered = attributes.ordered(choice.order, seed)
         row_out = {
-            "id": name, "prompt": attributes.render(choice.order, seed), "response": text,  # type: ignore[arg-type]
+            "id": name, "prompt": attributes.render(choice.order, seed), "response": text,
             "attributes": [attribute.to_json() for attribute in ordered],
         }  # fmt: skip
         piece.lines.append(dumps(row_out))

@@ -7,7 +7,9 @@ on.
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from armillary.errors import ArmillaryError, StorageError, UsageError
@@ -55,7 +57,7 @@ class Engine:
         if self.name == "ray":
             self._fill([piece for piece in pieces if not parts.has(piece.name)], work, parts, label)
         for piece in track(pieces, label):
-            yield parts.decoded(kind, piece.name, lambda piece=piece: work(piece))  # type: ignore[misc]
+            yield parts.decoded(kind, piece.name, partial(work, piece))
 
     def _fill(self, missing: list[Piece], work: Callable[[Piece], Any], parts: "Parts", label: str) -> None:
         """Let Ray Data make the missing results, and keep each as it comes."""
@@ -80,7 +82,7 @@ class Engine:
         try:
             results = track(_made_by_ray(data, missing, work), f"{label} on Ray", total=len(missing))
             for piece, result in zip(missing, results, strict=True):
-                parts.json(piece.name, lambda result=result: result)  # type: ignore[misc]
+                parts.json(piece.name, partial(copy, result))
         finally:
             context.enable_progress_bars, context.execution_options.preserve_order = before
             if started:
