@@ -61,6 +61,8 @@ def pieces(path: Path | str, size: int = PIECE) -> Iterator[Piece]:
     """
     path = Path(path)
     ending = path.suffix.lower()
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give one file ({', '.join(ENDINGS)}) with a text a row.")
     if ending not in ENDINGS:
         raise UsageError(f"{path} is not of a kind that is read piece by piece; accepted are {', '.join(ENDINGS)}.")
     if not path.is_file():

@@ -88,7 +88,7 @@ def test_what_can_not_be_read_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n3\n")
     with pytest.raises(UsageError, match=r"line 3 of .* has 1 cells and the header 2"):
         read(tmp_path / "a.csv", 1)
-    for name, words in (("a.txt", "accepted are .jsonl"), ("b.jsonl", "no file of that name")):
+    for name, words in (("a.txt", "accepted are .jsonl"), ("b.jsonl", "no file of that name"), ("", "is a folder")):
         with pytest.raises(UsageError, match=words):
             read(tmp_path / name, 1)
     (tmp_path / "empty.jsonl").write_text("")
