@@ -64,7 +64,10 @@ class World(Protocol):
 
     @property
     def addressed(self) -> frozenset[str]:
-        """The orders whose steps bear their address, a framing of its own: "seq@" is "seq" with addresses."""
+        """The orders of a framing of its own, in which every step bears its address: ``{"seq@", "bfs", "random", ...}``.
+
+        "seq@" is "seq" with addresses; an order that cannot be read without them ("bfs") needs no sign.
+        """
 
     def problems(self, count: int, *, seed: int, exclude: Collection[str] = ()) -> list[Problem]:
         """``count`` problems of distinct keys, none in ``exclude``; the same for the same seed."""
