@@ -41,7 +41,8 @@ class Step:
 
     def __post_init__(self) -> None:
         # A text is a sequence of texts to the type checker, too: its letters would be taken for ids.
-        if str in (type(self.deps), type(self.premises)):
+        given: tuple[object, object] = (self.deps, self.premises)
+        if isinstance(given[0], str) or isinstance(given[1], str):
             raise UsageError(f"the deps and premises of step {self.id!r} must be lists of ids, not one text.")
 
 
