@@ -64,7 +64,7 @@ class World(Protocol):
 
     @property
     def addressed(self) -> frozenset[str]:
-        """The orders of a framing of its own, in which every step bears its address: ``{"seq@", "bfs", "random", ...}``.
+        """Orders of a framing of its own, in which every step bears its address ("seq@", "bfs", "random").
 
         "seq@" is "seq" with addresses; an order that cannot be read without them ("bfs") needs no sign.
         """

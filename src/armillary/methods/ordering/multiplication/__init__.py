@@ -1,0 +1,1 @@
+"""Multiplication by digits: partial products and running sums, written in any order."""

@@ -1,0 +1,88 @@
+"""Whether what a model writes as the ground of a sum follows the sum that stands there, or the truth.
+
+[derived] Cause (2) of the paper made measurable: a sum that the model has reached is replaced by a wrong one, and it
+goes on. The next product it writes agrees with the truth, or with what would justify the wrong sum, or with neither.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from armillary.methods.ordering.multiplication.blocks import Block, value
+from armillary.methods.ordering.multiplication.layouts import Layout, read, written
+from armillary.methods.ordering.multiplication.world import MultiplicationWorld
+from armillary.methods.ordering.worlds import Problem
+
+Agreement = Literal["conclusion", "truth", "neither"]
+
+
+@dataclass(frozen=True)
+class PostHocCase:
+    """A solution up to a sum that has been made wrong."""
+
+    problem: Problem
+    layout: Layout
+    prefix: tuple[str, ...]
+    """What stands behind the prompt: right blocks, then the wrong sum."""
+
+    corrupted: Block
+    stated: int
+    """What the sum is said to be."""
+
+    ground: Block
+    """The next product behind it, which the model will write."""
+
+    @property
+    def rest(self) -> int:
+        """Blocks that are still to be written."""
+        return len(self.layout.blocks) - self.layout.blocks.index(self.corrupted) - 1
+
+
+def post_hoc_cases(world: MultiplicationWorld, problem: Problem, order: str, *, seed: int = 0) -> list[PostHocCase]:
+    """One for each sum behind which a product is still to come; one digit of the sum is another."""
+    how, width = world.layout(problem, order, seed), 2 * world.digits
+    a, b = world.factors(problem)
+    draw = random.Random(f"post hoc {order} {seed} {problem.key}")
+    cases: list[PostHocCase] = []
+    prefix: list[str] = []
+    for at, block in enumerate(how.blocks):
+        number = value(block, a, b)
+        later = [other for other in how.blocks[at + 1 :] if other.kind == "P"]
+        if block.kind == "C" and later:
+            stated = _other(number, world.digits + block.index + 1, draw)
+            tokens, _ = written(block, stated, width, how)
+            cases.append(PostHocCase(problem, how, (*prefix, *tokens), block, stated, later[0]))
+        prefix += written(block, number, width, how)[0]
+    return cases
+
+
+def _other(number: int, digits: int, draw: random.Random) -> int:
+    """The number with another digit at one of its places that products of this size can fill."""
+    power = int(10 ** draw.randrange(digits))
+    digit = number // power % 10
+    return number + (draw.choice([other for other in range(10) if other != digit]) - digit) * power
+
+
+def agreement(world: MultiplicationWorld, case: PostHocCase, emitted: Sequence[str]) -> Agreement:
+    """What the product that was written agrees with; ``emitted`` is the continuation of the prefix.
+
+    The product that justifies a stated C_i is the difference of C_i and of C_(i-1), as that stands in the text, where
+    C_i stands before its product. Where C_i came after it ("seq"), the next product is P_(i+1), and what would make up
+    for the error is the true C_(i+1) less the stated C_i.
+    """
+    numbers = read((*case.prefix, *emitted), world.digits, case.layout)
+    if numbers is None:
+        return "neither"
+    by_block = dict(numbers)
+    a, b = world.factors(case.problem)
+    ground = by_block[case.ground]
+    if ground == value(case.ground, a, b):
+        return "truth"
+    if case.ground.index <= case.corrupted.index:
+        before = Block("C", case.ground.index - 1)
+        whole = case.stated if case.ground.index == case.corrupted.index else by_block[Block("C", case.ground.index)]
+        justifying = whole - by_block.get(before, 0)
+    else:
+        justifying = value(Block("C", case.ground.index), a, b) - case.stated
+    return "conclusion" if ground == justifying else "neither"
