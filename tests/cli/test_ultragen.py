@@ -10,12 +10,13 @@ import pytest
 from armillary.attributes.attribute import Attribute, soft
 from armillary.cli.main import main
 from armillary.errors import UsageError
-from armillary.methods.ultragen.corpus import checking, deriving, engines, pieces as module
-from armillary.methods.ultragen.corpus.pieces import Piece
+from armillary.methods.ultragen.corpus import checking, deriving
 from armillary.methods.ultragen.soft.extraction import Extraction
 from armillary.records.record import RunRecord
 from armillary.records.sections import MarkedTexts
 from armillary.report.marked_texts import markup
+from armillary.runs import engines, pieces as module
+from armillary.runs.pieces import Piece
 
 TEXTS = [
     f"The harbour of town {n} lay quiet, and the fog was thick. Marta counted {n + 3} lights twice.\n\n"

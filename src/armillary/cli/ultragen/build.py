@@ -17,7 +17,7 @@ from armillary.methods.ultragen.config import (
     SpaceConfig,
     Strategy,
 )
-from armillary.methods.ultragen.corpus.pieces import pieces
+from armillary.runs.pieces import pieces
 from armillary.runs.run import Job, Outcome, Run
 from armillary.runs.settings import DRY_MODEL, File, ModelSettings, OtherModel, at_least
 

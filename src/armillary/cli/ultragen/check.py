@@ -9,11 +9,11 @@ from typing import Annotated, ClassVar, Literal, Self
 import tyro
 
 from armillary.cli.command import execute, print_summary
+from armillary.cli.engine import EngineOptions
 from armillary.cli.options import read_run
-from armillary.cli.ultragen.engine import EngineOptions
 from armillary.errors import UsageError
-from armillary.methods.ultragen.corpus.engines import Engine
-from armillary.methods.ultragen.corpus.pieces import pieces
+from armillary.runs.engines import Engine
+from armillary.runs.pieces import pieces
 from armillary.runs.run import Job, Outcome, Run
 from armillary.runs.settings import File, RunSettings, at_least
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 import tyro
 
 from armillary.cli.command import execute, print_summary
+from armillary.cli.engine import EngineOptions
 from armillary.cli.options import read_run
-from armillary.cli.ultragen.engine import EngineOptions
 from armillary.errors import StorageError, UsageError
 from armillary.files import storage_sentence
-from armillary.methods.ultragen.corpus.engines import Engine
-from armillary.methods.ultragen.corpus.pieces import pieces
+from armillary.runs.engines import Engine
+from armillary.runs.pieces import pieces
 from armillary.runs.run import Job, Outcome, Run
 from armillary.runs.settings import RunSettings, at_least
 

@@ -10,7 +10,7 @@ import tyro
 from armillary.cli.command import run_job
 from armillary.errors import UsageError
 from armillary.methods.ultragen.config import SamplingConfig
-from armillary.methods.ultragen.corpus.pieces import pieces
+from armillary.runs.pieces import pieces
 from armillary.runs.run import Job, Outcome, Run
 from armillary.runs.settings import OneModelSettings, at_least
 

@@ -13,7 +13,6 @@ from armillary.attributes.attribute import Attribute
 from armillary.attributes.attribute_set import AttributeSet
 from armillary.errors import UsageError
 from armillary.methods.ultragen.config import ExpansionConfig, PairConfig, SamplingConfig, SpaceConfig
-from armillary.methods.ultragen.corpus.pieces import pieces, rows
 from armillary.methods.ultragen.pairing import preferences, set_seed
 from armillary.methods.ultragen.report import BuiltCounts, UltragenPage, build_page
 from armillary.methods.ultragen.set_files import StoredSet, read_sets, read_texts, stored, write_lines
@@ -22,6 +21,7 @@ from armillary.methods.ultragen.training_data import Reconstruction, reconstruct
 from armillary.progress import counted
 from armillary.records.plain import dumps
 from armillary.runs.parts import Parts
+from armillary.runs.pieces import pieces, rows
 
 if TYPE_CHECKING:
     from armillary.models.loaded import LoadedModel

@@ -14,8 +14,8 @@ from armillary.attributes.kinds.catalogue import Catalogue
 from armillary.errors import UsageError
 from armillary.files import write_atomic
 from armillary.methods.ultragen.corpus.checking import RESPONSES, response_row
-from armillary.methods.ultragen.corpus.pieces import pieces, rows
 from armillary.records.plain import dumps
+from armillary.runs.pieces import pieces, rows
 
 
 @dataclass(frozen=True, kw_only=True)

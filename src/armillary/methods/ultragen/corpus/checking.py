@@ -11,9 +11,9 @@ from armillary.attributes.attribute_set import AttributeSet
 from armillary.attributes.interchange.benchmarks import read_row
 from armillary.attributes.kinds.catalogue import Catalogue
 from armillary.errors import UsageError
-from armillary.methods.ultragen.corpus.pieces import Piece, Row, rows
 from armillary.methods.ultragen.corpus.tally import CheckedAttribute, CheckedResponse, Tally
 from armillary.methods.ultragen.soft.judges import JudgeChoice, opened_judge
+from armillary.runs.pieces import Piece, Row, rows
 
 RESPONSES = ("response", "completion", "output", "generation", "answer")
 PROMPTS = ("prompt", "instruction", "question")

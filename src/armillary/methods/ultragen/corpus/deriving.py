@@ -9,11 +9,11 @@ from armillary.attributes.attribute import Attribute
 from armillary.attributes.attribute_set import AttributeSet, Order
 from armillary.errors import UsageError
 from armillary.methods.ultragen.corpus.checking import default_catalogue
-from armillary.methods.ultragen.corpus.pieces import Piece, Row, rows
 from armillary.methods.ultragen.soft.extraction import Extraction, ExtractorChoice, opened_extractor
 from armillary.numerics.intervals import Interval, bootstrap_of_counts
 from armillary.records.plain import digest, dumps
 from armillary.records.sections import Bars, Cell, Figure, Finding, Section, Table
+from armillary.runs.pieces import Piece, Row, rows
 
 TEXTS = ("text", "content", "document", "response", "completion")
 """Names under which a row may hold its text; the first that is there counts."""

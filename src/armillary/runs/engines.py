@@ -10,17 +10,27 @@ from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from armillary.errors import ArmillaryError, StorageError, UsageError
 from armillary.extras import optional
-from armillary.methods.ultragen.corpus.pieces import Piece
 from armillary.progress import track
 from armillary.records.plain import dumps
 
 if TYPE_CHECKING:
     from armillary.runs.parts import Parts
 
+
+class NamedPiece(Protocol):
+    """A piece of work, such as ``runs.pieces.Piece``; it can be sent to other processes."""
+
+    @property
+    def name(self) -> str:
+        """What its result is kept under."""
+        ...
+
+
+PieceT = TypeVar("PieceT", bound=NamedPiece)
 Result = TypeVar("Result")
 EngineName = Literal["local", "ray"]
 
@@ -43,8 +53,8 @@ class Engine:
     def results(
         self,
         kind: type[Result],
-        pieces: Iterable[Piece],
-        work: Callable[[Piece], Result],
+        pieces: Iterable[PieceT],
+        work: Callable[[PieceT], Result],
         parts: "Parts",
         label: str,
     ) -> Iterator[Result]:
@@ -59,7 +69,7 @@ class Engine:
         for piece in track(pieces, label):
             yield parts.decoded(kind, piece.name, partial(work, piece))
 
-    def _fill(self, missing: list[Piece], work: Callable[[Piece], Any], parts: "Parts", label: str) -> None:
+    def _fill(self, missing: list[PieceT], work: Callable[[PieceT], Any], parts: "Parts", label: str) -> None:
         """Let Ray Data make the missing results, and keep each as it comes."""
         if not missing:
             return
@@ -89,7 +99,7 @@ class Engine:
                 ray.shutdown()
 
 
-def _made_by_ray(data: Any, missing: list[Piece], work: Callable[[Piece], Any]) -> Iterator[Any]:
+def _made_by_ray(data: Any, missing: list[PieceT], work: Callable[[PieceT], Any]) -> Iterator[Any]:
     for start in range(0, len(missing), AHEAD):
         some = missing[start : start + AHEAD]
         # A block for each piece, so that each is a task of its own.
@@ -103,7 +113,7 @@ def _made_by_ray(data: Any, missing: list[Piece], work: Callable[[Piece], Any]) 
             yield answer["result"]
 
 
-def _worked(work: Callable[[Piece], Any], piece: Piece) -> str:
+def _worked(work: Callable[[PieceT], Any], piece: PieceT) -> str:
     """The result as text; what the work refuses comes back as its sentence, not as Ray's trace of it."""
     try:
         return dumps({"result": work(piece)})

@@ -7,6 +7,8 @@ them, and a killed job goes on with the first that is missing.
 import csv
 import io
 import json
+import re
+from codecs import BOM_UTF8, getincrementaldecoder
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +22,13 @@ PIECE = 4_000_000
 BLOCK = 1 << 20
 """Bytes that are looked at together for where lines end."""
 
-LINES, TABLES, COLUMNS = (".jsonl", ".ndjson"), (".csv", ".tsv"), (".parquet",)
-ENDINGS = (*LINES, *TABLES, *COLUMNS)
+LINES, LISTS, TABLES, COLUMNS = (".jsonl", ".ndjson"), (".json",), (".csv", ".tsv"), (".parquet",)
+ENDINGS = (*LINES, *LISTS, *TABLES, *COLUMNS)
 
 Row = Mapping[str, object]
+
+BETWEEN = re.compile(r"[\s,]*")
+"""What stands between the objects of a .json file: a list's commas, or nothing but white space."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +46,7 @@ class Piece:
     """The byte behind its last; of a Parquet file the group behind its last."""
 
     line: int
-    """Line of the file on which it begins, from 1; of a Parquet file the number of its first row."""
+    """Line of the file on which it begins, from 1; of a Parquet file or a JSON list the number of its first row."""
 
     header: str = ""
     """The first line of a table, which names the columns."""
@@ -53,7 +58,7 @@ class Piece:
 
 
 def pieces(path: Path | str, size: int = PIECE) -> Iterator[Piece]:
-    """The pieces of a file of rows (JSON lines, CSV or TSV, Parquet), in order.
+    """The pieces of a file of rows (JSON lines, a JSON list, CSV or TSV, Parquet), in order.
 
     Raises:
         UsageError: no such file, or one of another ending.
@@ -70,6 +75,8 @@ def pieces(path: Path | str, size: int = PIECE) -> Iterator[Piece]:
     try:
         if ending in COLUMNS:
             yield from _groups(path, size)
+        elif ending in LISTS:
+            yield from _items(path, size)
         else:
             yield from _stretches(path, size, quoted=ending in TABLES)
     except OSError as error:
@@ -103,6 +110,65 @@ def _stretches(path: Path, size: int, *, quoted: bool) -> Iterator[Piece]:
             yield Piece(path=str(path), index=index, start=start, stop=position, line=begun, header=header)
 
 
+def _items(path: Path, size: int) -> Iterator[Piece]:
+    """Cut behind whole objects of a JSON list, or of objects that stand one after the other."""
+    index, number, start, begun, stop = 0, 0, 0, 1, 0
+    for number, (first, behind) in enumerate(_spans(path), 1):
+        if number == begun:
+            start = first
+        stop = behind
+        if stop - start >= size:
+            yield Piece(path=str(path), index=index, start=start, stop=stop, line=begun)
+            index, begun = index + 1, number + 1
+    if begun <= number:
+        yield Piece(path=str(path), index=index, start=start, stop=stop, line=begun)
+
+
+def _spans(path: Path) -> Iterator[tuple[int, int]]:
+    """The first byte of each object and the byte behind its last; no more than a block and an object is in memory."""
+    decode, parse = getincrementaldecoder("utf-8")().decode, json.JSONDecoder().raw_decode
+    with open(path, "rb") as file:
+        # The place in bytes is that of the character ``counted``; ``at`` is the one that is looked at.
+        place = len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+        file.seek(place)
+        text, at, counted, number, listed, ended = "", 0, 0, 0, False, False
+        while True:
+            at = skipped(text, at)
+            if at < len(text) and not number and not listed and text[at] == "[":
+                listed, at = True, at + 1
+                continue
+            if at < len(text) and listed and text[at] == "]":
+                return
+            if at < len(text):
+                try:
+                    end = parse(text, at)[1]
+                except (ValueError, RecursionError):
+                    end = at  # the block may end inside the object
+                if end > at:
+                    first = place + len(text[counted:at].encode())
+                    place, number, counted = first + len(text[at:end].encode()), number + 1, end
+                    yield first, place
+                    at = end
+                    continue
+            elif ended and not listed:
+                return
+            if ended:
+                raise UsageError(f"item {number + 1} of {path} is not JSON; give a list of objects.")
+            # As much again as the object has so far, so that a long one is not parsed for every block of it.
+            block = file.read(max(BLOCK, len(text) - at))
+            place, ended = place + len(text[counted:at].encode()), not block
+            try:
+                text, at, counted = text[at:] + decode(block, ended), 0, 0
+            except UnicodeDecodeError as error:
+                raise UsageError(f"{path} is not UTF-8: {error.reason}; save it as UTF-8.") from None
+
+
+def skipped(text: str, at: int) -> int:
+    """The next place that holds something of a JSON list."""
+    between = BETWEEN.match(text, at)
+    return at if between is None else between.end()
+
+
 def _groups(path: Path, size: int) -> Iterator[Piece]:
     """Groups of rows as the file has them, as many together as make a piece."""
     metadata = optional("pyarrow.parquet").ParquetFile(path).metadata
@@ -129,7 +195,10 @@ def rows(piece: Piece) -> Iterator[tuple[str, Row]]:
     except UnicodeDecodeError as error:
         line = piece.line + content[: error.start].count(b"\n")
         raise UsageError(f"line {line} of {piece.path} is not UTF-8: {error.reason}; save it as UTF-8.") from None
-    yield from (_table_rows(piece, text) if ending in TABLES else _line_rows(piece, text))
+    if ending in LISTS:
+        yield from _item_rows(piece, text)
+    else:
+        yield from (_table_rows(piece, text) if ending in TABLES else _line_rows(piece, text))
 
 
 def _line_rows(piece: Piece, text: str) -> Iterator[tuple[str, Row]]:
@@ -144,6 +213,17 @@ def _line_rows(piece: Piece, text: str) -> Iterator[tuple[str, Row]]:
         if not isinstance(row, dict):
             raise UsageError(f"{where} is a {type(row).__name__}; give one object a line.")
         yield where, row
+
+
+def _item_rows(piece: Piece, text: str) -> Iterator[tuple[str, Row]]:
+    parse, at, number = json.JSONDecoder().raw_decode, skipped(text, 0), piece.line
+    while at < len(text):
+        where = f"item {number} of {piece.path}"
+        row, at = parse(text, at)
+        if not isinstance(row, dict):
+            raise UsageError(f"{where} is a {type(row).__name__}; give a list of objects.")
+        yield where, row
+        at, number = skipped(text, at), number + 1
 
 
 def _table_rows(piece: Piece, text: str) -> Iterator[tuple[str, Row]]:

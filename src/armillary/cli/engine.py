@@ -7,7 +7,7 @@ import tyro
 
 from armillary.cli.options import RunOptions
 from armillary.errors import UsageError
-from armillary.methods.ultragen.corpus.engines import Engine, EngineName
+from armillary.runs.engines import Engine, EngineName
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from armillary.errors import UsageError
-from armillary.methods.ultragen.corpus import pieces as module
-from armillary.methods.ultragen.corpus.pieces import pieces, rows
+from armillary.runs import pieces as module
+from armillary.runs.pieces import pieces, rows
 
 CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from('\n",;'), max_size=12)
 
@@ -27,6 +27,23 @@ def test_lines_of_json(tmp_path_factory: pytest.TempPathFactory, texts: list[str
     path.write_text(("\n\n" if blank else "\n").join(lines), encoding="utf-8")
     wanted = [(f"line {n * (1 + blank) + 1} of {path}", {"text": text, "n": n}) for n, text in enumerate(texts)]
     assert read(path, size) == wanted
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(CELLS, max_size=8), st.integers(1, 60), st.integers(1, 90), st.booleans(), st.sampled_from([None, 2, -1])
+)
+def test_a_list_of_json(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], size: int, block: int, mark: bool, indent: int | None
+) -> None:
+    path = tmp_path_factory.mktemp("lists") / "a.json"
+    wanted = [{"text": text, "more": {"n": [n, "]}"]}} for n, text in enumerate(texts)]
+    # Indented or not, or without a list: objects one after the other.
+    written = "\n".join(map(json.dumps, wanted)) if indent == -1 else json.dumps(wanted, indent=indent)
+    path.write_text(written, encoding="utf-8-sig" if mark else "utf-8")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "BLOCK", block)
+        assert read(path, size) == [(f"item {n} of {path}", row) for n, row in enumerate(wanted, 1)]
 
 
 @settings(max_examples=40, deadline=None)
@@ -88,6 +105,16 @@ def test_what_can_not_be_read_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n3\n")
     with pytest.raises(UsageError, match=r"line 3 of .* has 1 cells and the header 2"):
         read(tmp_path / "a.csv", 1)
+    for text, words in (
+        ('[{"a": 1}, {"a": ', "item 2 of .* is not JSON; give a list of objects"), ("[1]", "item 1 .* is a int"),
+        ('[{"a": 1}', "item 2"), ('{"a": 1} x', "item 2 of .* is not JSON"),
+    ):  # fmt: skip
+        (tmp_path / "c.json").write_text(text)
+        with pytest.raises(UsageError, match=words):
+            read(tmp_path / "c.json", 1)
+    (tmp_path / "c.json").write_bytes(b'[{"a": "\xff"}]')
+    with pytest.raises(UsageError, match="not UTF-8"):
+        read(tmp_path / "c.json", 1)
     for name, words in (("a.txt", "accepted are .jsonl"), ("b.jsonl", "no file of that name"), ("", "is a folder")):
         with pytest.raises(UsageError, match=words):
             read(tmp_path / name, 1)

@@ -1,1 +1,0 @@
-"""Readers of the step data that people have, one file a format."""
