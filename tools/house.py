@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "progress", "cards", "files", "extras"),
     ("numerics", "fetch"),
     ("records", "models"),
-    ("report", "scoring", "activations", "data", "attributes"),
+    ("report", "scoring", "activations", "data", "attributes", "graphs"),
     ("runs", "training", "chat"),
     ("methods",),
     ("checkup", "diff", "finetuning"),
