@@ -1,11 +1,7 @@
-"""How rows of text are learned: transformers' Trainer, batches by length, the head asked at learned tokens alone.
-
-Shapes: B rows, T tokens, N learned tokens, V vocabulary.
-"""
+"""How rows of text are learned, by an adapter or by every weight, and how well each is known."""
 
 import math
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
-from torch.utils.data import Dataset, Sampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from torch import nn
+from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from armillary.errors import NumericError, UsageError
@@ -25,7 +18,7 @@ from armillary.finetuning.text.adapter import save_adapter, with_adapter
 from armillary.finetuning.text.config import TextConfig
 from armillary.finetuning.text.rows import Encoding
 from armillary.models import LoadedModel
-from armillary.models.batches import pad, padded_batches, run_body
+from armillary.models.batches import padded_batches
 from armillary.progress import counted
 from armillary.training.checkpoints import (
     StepBar,
@@ -34,16 +27,11 @@ from armillary.training.checkpoints import (
     only_trainable,
     train_or_resume,
 )
+from armillary.training.completions import CompletionTrainer, RowData, collated, token_nats
 from armillary.training.questions import IGNORED
-
-_POOL = 8
-"""Batches' worth of rows that are drawn together and dealt by length: little padding, and still mixed batches."""
 
 _POINTS, _SAVES = 100, 10
 """Of the loss curve, and checkpoints, over a whole run."""
-
-_HEAD_AT_ONCE = 1024
-"""Learned tokens of which logits are there at once: 200 MB with 50,000 tokens in the vocabulary."""
 
 _SCORED_AT_ONCE = 4096
 """Tokens of a forward pass that only reads."""
@@ -124,8 +112,8 @@ def train_rows(
         trainer = _TextTrainer(
             model=network,
             args=arguments,
-            train_dataset=cast(Any, _Rows(rows)),
-            data_collator=_collated,
+            train_dataset=cast(Any, RowData(rows)),
+            data_collator=cast(Any, collated),
             callbacks=[StepBar(bar), _Finite(config.learning_rate)],
             optimizers=(torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=0.0), None),
         )
@@ -148,97 +136,16 @@ def row_nats(loaded: LoadedModel, rows: Sequence[Encoding]) -> list[float]:
     nats = [0.0] * len(rows)
     for batch in padded_batches([row.ids for row in rows], _SCORED_AT_ONCE):
         chosen = [rows[index] for index in batch]
-        inputs = _collated(chosen)
+        inputs = collated(chosen)
         learned_BT = inputs["labels"][:, 1:] != IGNORED
-        total_N = _token_nats(loaded, {name: value.to(loaded.device) for name, value in inputs.items()})
+        total_N = token_nats(loaded, {name: value.to(loaded.device) for name, value in inputs.items()})
         for index, of_row in zip(batch, total_N.cpu().split(learned_BT.sum(1).tolist()), strict=True):
             nats[index] = float(of_row.double().mean())
     return nats
 
 
-def _token_nats(loaded: LoadedModel, inputs: Mapping[str, Tensor]) -> Tensor:
-    """``[N]``: the loss of every learned token, row by row; the head is asked at a few of them at a time."""
-    labels_BT = inputs["labels"][:, 1:]
-    learned_BT = labels_BT != IGNORED
-    hidden_ND = run_body(loaded, inputs["input_ids"], inputs["attention_mask"])[:, :-1][learned_BT]
-    labels_N = labels_BT[learned_BT]
-
-    def nats(hidden_MD: Tensor, labels_M: Tensor) -> Tensor:
-        return functional.cross_entropy(loaded.anatomy.logits(hidden_MD).float(), labels_M, reduction="none")
-
-    if len(labels_N) <= _HEAD_AT_ONCE or not torch.is_grad_enabled():
-        parts = [nats(*pair) for pair in zip(*(t.split(_HEAD_AT_ONCE) for t in (hidden_ND, labels_N)), strict=True)]
-    else:  # logits are made again for the gradient, so that never those of all tokens are there at once
-        pairs = zip(hidden_ND.split(_HEAD_AT_ONCE), labels_N.split(_HEAD_AT_ONCE), strict=True)
-        parts = [cast(Tensor, checkpoint(nats, *pair, use_reentrant=False)) for pair in pairs]
-    return torch.cat(parts)
-
-
-class _TextTrainer(TrainableWeightsMixin, Trainer):
-    """The stock Trainer; its checkpoints hold what is trained alone, and the head is asked at answers only."""
-
-    loaded: LoadedModel
-    shortens = False
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor | Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Mean negative log-likelihood (nats) of the learned tokens of the batch."""
-        with torch.autocast(inputs["labels"].device.type, torch.bfloat16, enabled=self.shortens):
-            return _token_nats(self.loaded, inputs).mean()
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        rows = cast(_Rows, self.train_dataset)
-        return _ByLength([len(row.ids) for row in rows.rows], self.args.train_batch_size, self.args.seed)
-
-
-class _Rows(Dataset[Encoding]):
-    def __init__(self, rows: Sequence[Encoding]) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Encoding:
-        return self.rows[index]
-
-
-def _collated(rows: Sequence[Encoding]) -> dict[str, Tensor]:
-    ids_BT, mask_BT = pad([row.ids for row in rows])
-    given_B = torch.tensor([row.given for row in rows])
-    learned_BT = (torch.arange(ids_BT.shape[1]) >= given_B[:, None]) & mask_BT.bool()
-    return {"input_ids": ids_BT, "attention_mask": mask_BT, "labels": ids_BT.where(learned_BT, IGNORED)}
-
-
-class _ByLength(Sampler[int]):
-    """Every row once an epoch, in batches of similar length, which come in a random order of the epoch's own."""
-
-    def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
-        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called before each epoch, also by a resumed run: the order depends on nothing else."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        draw = random.Random(f"rows {self.seed} {self.epoch}")
-        order, batches = list(range(len(self.lengths))), []
-        draw.shuffle(order)
-        pool = _POOL * self.batch
-        for start in range(0, len(order), pool):
-            by_length = sorted(order[start : start + pool], key=lambda index: self.lengths[index])
-            batches += [by_length[at : at + self.batch] for at in range(0, len(by_length), self.batch)]
-        # The Trainer cuts batches out of one row of indices, so that a short one has to be the last.
-        whole, rest = ([b for b in batches if (len(b) == self.batch) == is_whole] for is_whole in (True, False))
-        draw.shuffle(whole)
-        return iter([index for batch in (*whole, *rest) for index in batch])
+class _TextTrainer(TrainableWeightsMixin, CompletionTrainer):
+    """Its checkpoints hold what is trained alone."""
 
 
 class _Finite(TrainerCallback):

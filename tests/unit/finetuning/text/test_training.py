@@ -10,6 +10,7 @@ from armillary.finetuning.text import training
 from armillary.finetuning.text.config import TextConfig
 from armillary.finetuning.text.rows import Encoding, TuningRow, encode_rows
 from armillary.models import LoadedModel, load
+from armillary.training import completions
 
 TEXTS = ["one two three four", "a b", "the cat sat on the mat and slept", "x y z", "go"]
 
@@ -30,11 +31,11 @@ def test_losses_are_those_of_the_whole_logits(monkeypatch: pytest.MonkeyPatch) -
     rows = encoded(loaded)
     wanted = [float(slow(loaded, row).detach().mean()) for row in rows]
     assert training.row_nats(loaded, rows) == pytest.approx(wanted, rel=1e-5)
-    monkeypatch.setattr(training, "_HEAD_AT_ONCE", 3)  # a few tokens at a time, logits made again for the gradient
+    monkeypatch.setattr(completions, "_HEAD_AT_ONCE", 3)  # a few tokens at a time, logits made again for the gradient
     assert training.row_nats(loaded, rows) == pytest.approx(wanted, rel=1e-5)
     loaded.model.requires_grad_(True)
     weight = loaded.anatomy.embedding.weight
-    training._token_nats(loaded, training._collated(rows)).mean().backward()
+    completions.token_nats(loaded, completions.collated(rows)).mean().backward()
     assert weight.grad is not None
     ours, weight.grad = weight.grad, None
     torch.cat([slow(loaded, row) for row in rows]).mean().backward()
@@ -68,7 +69,7 @@ def test_a_step_is_that_of_a_plain_loop(tmp_path: Path) -> None:
 
 def test_every_row_comes_once_an_epoch_in_batches_of_like_length() -> None:
     lengths = [5 + 7 * index % 50 for index in range(101)]
-    sampler = training._ByLength(lengths, 4, seed=0)
+    sampler = completions.ByLength(lengths, 4, seed=0)
     first = list(sampler)
     assert sorted(first) == list(range(101)) and list(sampler) == first
     sampler.set_epoch(1)
