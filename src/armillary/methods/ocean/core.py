@@ -1,8 +1,8 @@
 """KG-IPS as pure functions of log-probabilities; NumPy in float64.
 
 Legend: C chains, L tokens, S states, V vocabulary. ``step_ids_CL`` numbers the steps of a chain, -1 on its prompt and
-on padding; tokens with a number are scored. Log-probabilities are natural logarithms of next-token probabilities behind
-the whole left context. Equations are those of docs/methods/ocean.md.
+on padding; tokens with a number are scored. Log-probabilities are natural logarithms of next-token probabilities
+behind the whole left context. Equations are those of docs/methods/ocean.md.
 """
 
 from typing import TypeAlias

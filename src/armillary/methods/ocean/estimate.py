@@ -136,8 +136,8 @@ def kg_ips(
     Log-probabilities of the logged tokens under the target, the base and the knowledge graph's policy; the last is
     read on entity tokens alone. ``step_ids`` are -1 on prompts and padding. ``self_normalized`` divides by the mean
     weight of entity tokens and of others each. ``per_decision`` takes products of ratios along the chain. ``clip``
-    cuts weights. With ``span_ids`` entity ratios are of whole spans (``core.spread_spans``), ``logp_kg`` then holding the
-    span's log-probability divided by its number of tokens here.
+    cuts weights. With ``span_ids`` entity ratios are of whole spans (``core.spread_spans``), ``logp_kg`` then holding
+    the span's log-probability divided by its number of tokens here.
 
     UsageError for shapes that differ, a chain without steps, NaN or missing support: -inf of the base or the graph's
     policy, unless ``propensity_floor`` (such as 1e-6) is given, whose share is told.
@@ -173,8 +173,9 @@ def doubly_robust(
     """KG-IPS with a model Q of the reward as control variate: ``E_target Q + w (r - Q)`` at each token.
 
     ``q_logged`` is Q of the logged token, ``q_target`` its mean over what the target would say at the same state.
-    Unbiased for any Q where KG-IPS is, and without variance from the draw where Q is right. As the reward is known
-    for every word, ``q_logged = logp_base`` with ``q_target`` the target's mean of log pi_0 is right at the visited states.
+    Unbiased for any Q where KG-IPS is, and without variance from the draw where Q is right. As the reward is known for
+    every word, ``q_logged = logp_base`` with ``q_target`` the target's mean of log pi_0 is right at the visited
+    states.
 
     With ``per_decision`` Q is what the rest of the chain adds to its term, this token included (Jiang and Li 2016).
     Errors as ``kg_ips``.
@@ -321,8 +322,8 @@ def _require_support(name: str, logp_CL: Array, where_CL: Bool[np.ndarray, "c l"
         row, token = (int(index) for index in np.argwhere(missing)[0])
         raise UsageError(
             f"{name} is -inf at chain {row}, token {token} and at {int(missing.sum())} tokens in all: a token that "
-            "was logged can't have no probability; mend the log, or give a propensity_floor such as 1e-6, whose share is "
-            "told."
+            "was logged can't have no probability; mend the log, or give a propensity_floor such as 1e-6, whose share "
+            "is told."
         )
 
 
