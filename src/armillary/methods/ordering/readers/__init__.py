@@ -1,0 +1,1 @@
+"""Readers of the step data that people have, one file a format."""
