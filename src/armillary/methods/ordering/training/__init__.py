@@ -1,0 +1,1 @@
+"""Models trained on the same samples in different orders, and what they then solve."""

@@ -1,0 +1,65 @@
+"""The models that orders are compared on: a small decoder from scratch, or one that is given."""
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from armillary.methods.ordering.training.config import DecoderShape
+from armillary.methods.ordering.training.rows import END, PAD, SPECIAL, WorldTokens
+from armillary.models.anatomy import find_anatomy
+from armillary.models.loaded import LoadedModel
+
+TEXT_TOKENS = 2000
+"""Of a tokenizer that is trained on a user's steps: a table of 2,000 rows is no more than a layer of a small model."""
+
+
+def world_tokenizer(known: WorldTokens) -> PreTrainedTokenizerBase:
+    """One token a symbol, with blanks between them, so that a saved model can be opened and asked."""
+    table = {name: place for place, name in enumerate(known.names)}
+    tokenizer = Tokenizer(models.WordLevel(table, unk_token=SPECIAL[PAD]))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=SPECIAL[PAD], eos_token=SPECIAL[END])
+
+
+def text_tokenizer(texts: list[str], size: int = TEXT_TOKENS) -> PreTrainedTokenizerBase:
+    """Bytes and the commonest pairs of these texts (byte-level BPE); the same for the same texts."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[*SPECIAL],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=SPECIAL[PAD], eos_token=SPECIAL[END])
+
+
+def small_decoder(tokenizer: PreTrainedTokenizerBase, shape: DecoderShape, *, seed: int) -> LoadedModel:
+    """Llama's decoder at this size with random weights, the same for the same seed.
+
+    Rotary positions, tied embeddings; about 0.35 M parameters at the default shape. The global random generator is
+    left as it was.
+    """
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        # Three matrices of 8/3 of the width have as many weights as two of four times the width.
+        intermediate_size=8 * shape.width // 3,
+        max_position_embeddings=shape.positions,
+        tie_word_embeddings=True,
+        # Half a standard deviation of a row's entries: small beside what layers add, and logits begin near 0.
+        initializer_range=0.5 * shape.width**-0.5,
+        pad_token_id=PAD,
+        bos_token_id=None,
+        eos_token_id=END,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    model.eval()
+    source = f"random weights, seed {seed}, {shape.layers} layers of width {shape.width}"
+    return LoadedModel(model, tokenizer, find_anatomy(model), "small decoder", source)
