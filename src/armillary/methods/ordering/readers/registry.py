@@ -3,12 +3,26 @@
 from collections.abc import Sequence
 
 from armillary.errors import UsageError
+from armillary.methods.ordering.readers.calculator import CalculatorReader
 from armillary.methods.ordering.readers.interface import Reader, Record
+from armillary.methods.ordering.readers.messages import MessagesReader
+from armillary.methods.ordering.readers.numbered import NumberedReader
 from armillary.methods.ordering.readers.plain import PlainReader
 from armillary.methods.ordering.readers.python_code import PythonReader
 from armillary.methods.ordering.readers.scratchpad import ScratchpadReader
+from armillary.methods.ordering.readers.state_tactic import StateTacticReader
+from armillary.methods.ordering.readers.traced import TracedReader
 
-READERS: tuple[Reader, ...] = (PlainReader(), ScratchpadReader(), PythonReader())
+READERS: tuple[Reader, ...] = (
+    PlainReader(),
+    MessagesReader(),
+    TracedReader(),
+    StateTacticReader(),
+    CalculatorReader(),
+    NumberedReader(),
+    ScratchpadReader(),
+    PythonReader(),
+)
 
 MOST = 0.5
 """Share of a file's records that must be of a format: real files have some rows without any mark of it, such as
