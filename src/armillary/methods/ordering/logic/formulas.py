@@ -88,13 +88,10 @@ def _sorted_text(formula: Formula, names: dict[str, str]) -> str:
     return formula.symbol * (len(members) - 1) + "".join(sorted(members))
 
 
-def _truth_of_leaf(symbol: str) -> int:
-    if symbol in (FALSUM, TRUTH):
-        return 0 if symbol == FALSUM else EVERYWHERE
-    return sum(1 << valuation for valuation in range(VALUATIONS) if valuation >> ATOMS.index(symbol) & 1)
-
-
-LEAVES = {symbol: Formula(symbol, symbol, (), _truth_of_leaf(symbol)) for symbol in (*ATOMS, FALSUM, TRUTH)}
+LEAVES = {FALSUM: Formula(FALSUM, FALSUM, (), 0), TRUTH: Formula(TRUTH, TRUTH, (), EVERYWHERE)} | {
+    atom: Formula(atom, atom, (), sum(1 << valuation for valuation in range(VALUATIONS) if valuation >> place & 1))
+    for place, atom in enumerate(ATOMS)
+}
 """Every leaf by its symbol."""
 
 
