@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
 
 from armillary.errors import UsageError
 from armillary.methods.ocean import core
@@ -117,18 +118,18 @@ class Resampling:
 
 
 def kg_ips(
-    logp_target: Float[np.ndarray, "c l"],
-    logp_base: Float[np.ndarray, "c l"],
-    logp_kg: Float[np.ndarray, "c l"],
-    is_entity: Bool[np.ndarray, "c l"],
-    step_ids: Int[np.ndarray, "c l"],
+    logp_target: ArrayLike,
+    logp_base: ArrayLike,
+    logp_kg: ArrayLike,
+    is_entity: ArrayLike,
+    step_ids: ArrayLike,
     *,
     self_normalized: bool = False,
     per_decision: bool = False,
     clip: float | None = None,
     propensity_floor: float | None = None,
     logging: Logging = "unknown",
-    span_ids: Int[np.ndarray, "c l"] | None = None,
+    span_ids: ArrayLike | None = None,
     resampling: Resampling = Resampling(),
 ) -> Estimate:
     """``mean_i mean_t mean_v (pi_theta / lambda) log pi_0``: KG-IPS, equation 3, over logged chains.
@@ -155,19 +156,19 @@ def kg_ips(
 
 
 def doubly_robust(
-    logp_target: Float[np.ndarray, "c l"],
-    logp_base: Float[np.ndarray, "c l"],
-    logp_kg: Float[np.ndarray, "c l"],
-    is_entity: Bool[np.ndarray, "c l"],
-    step_ids: Int[np.ndarray, "c l"],
+    logp_target: ArrayLike,
+    logp_base: ArrayLike,
+    logp_kg: ArrayLike,
+    is_entity: ArrayLike,
+    step_ids: ArrayLike,
     *,
-    q_logged: Float[np.ndarray, "c l"],
-    q_target: Float[np.ndarray, "c l"],
+    q_logged: ArrayLike,
+    q_target: ArrayLike,
     per_decision: bool = False,
     clip: float | None = None,
     propensity_floor: float | None = None,
     logging: Logging = "unknown",
-    span_ids: Int[np.ndarray, "c l"] | None = None,
+    span_ids: ArrayLike | None = None,
     resampling: Resampling = Resampling(),
 ) -> Estimate:
     """KG-IPS with a model Q of the reward as control variate: ``E_target Q + w (r - Q)`` at each token.
@@ -248,7 +249,7 @@ def fit_q(
     return FittedQ(q_logged=np.where(scored, q_logged, 0.0), q_target=np.where(scored, q_target, 0.0))
 
 
-def _array(name: str, values: Float[np.ndarray, "c l"], shape: tuple[int, ...]) -> Array:
+def _array(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Array:
     array = np.asarray(values, np.float64)
     if array.shape != shape:
         raise UsageError(f"{name} has the shape {array.shape}; it must be that of step_ids, {shape}.")
@@ -256,16 +257,16 @@ def _array(name: str, values: Float[np.ndarray, "c l"], shape: tuple[int, ...]) 
 
 
 def _read(
-    logp_target: Array,
-    logp_base: Array,
-    logp_kg: Array,
-    is_entity: Bool[np.ndarray, "c l"],
-    step_ids: Int[np.ndarray, "c l"],
+    logp_target: ArrayLike,
+    logp_base: ArrayLike,
+    logp_kg: ArrayLike,
+    is_entity: ArrayLike,
+    step_ids: ArrayLike,
     per_decision: bool,
     clip: float | None,
     floor: float | None,
     logging: Logging,
-    span_ids: Int[np.ndarray, "c l"] | None,
+    span_ids: ArrayLike | None,
 ) -> _Logs:
     if logging not in get_args(Logging):
         raise UsageError(f"logging must be one of {', '.join(get_args(Logging))}; got {logging!r}.")
@@ -296,7 +297,7 @@ def _read(
     _require_support("logp_base", base, scored)
     _require_support("logp_kg", propensity, entity)
     if span_ids is not None:
-        target = core.spread_spans(np.where(scored, target, 0.0), np.where(entity, span_ids, -1))
+        target = core.spread_spans(np.where(scored, target, 0.0), np.where(entity, np.asarray(span_ids), -1))
     weights = core.importance_weights(target, propensity, step_ids_CL, per_decision=per_decision)
     if not np.isfinite(weights).all():
         row, token = (int(index) for index in np.argwhere(~np.isfinite(weights))[0])
