@@ -22,6 +22,8 @@ PRIORITIES: tuple[Priority, ...] = ("format", "structure", "position", "content"
 
 SOFT = "soft"
 
+Places = tuple[Span, ...]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
@@ -83,18 +85,55 @@ def soft(text: str, slot: str = "", source: Source = "derived") -> Attribute:
     return Attribute(kind=f"{SOFT}/{slot}" if slot else SOFT, params={}, text=text, hard=False, source=source)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether a text has an attribute, and what was seen there."""
+    """Whether a text has an attribute, and what was seen there.
 
-    satisfied: bool | None
-    """None where it was not judged: a soft attribute without a judge, or a text of which the kind can say nothing."""
+    Words and places may be given as functions, which are called when they are first asked for: most verdicts are only
+    counted, and for those they would be most of the time of a check. Immutable; equal where all three are.
+    """
 
-    measured: str
-    """One short phrase: "3 words"."""
+    __slots__ = ("_measured", "_satisfied", "_spans")
 
-    spans: tuple[Span, ...] = ()
-    """Where it fails, or where what was counted stands; at most ``text_stats.MOST_SPANS``."""
+    def __init__(
+        self, satisfied: bool | None, measured: str | Callable[[], str], spans: Places | Callable[[], Places] = ()
+    ) -> None:
+        self._satisfied, self._measured, self._spans = satisfied, measured, spans
+
+    @property
+    def satisfied(self) -> bool | None:
+        """None where it was not judged: a soft attribute without a judge, or a text of which the kind can say
+        nothing."""
+        return self._satisfied
+
+    @property
+    def measured(self) -> str:
+        """One short phrase: "3 words"."""
+        if not isinstance(self._measured, str):
+            self._measured = self._measured()
+        return self._measured
+
+    @property
+    def spans(self) -> Places:
+        """Where it fails, or where what was counted stands; at most ``text_stats.MOST_SPANS``."""
+        if not isinstance(self._spans, tuple):
+            self._spans = self._spans()
+        return self._spans
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Verdict) and self._all == other._all
+
+    def __hash__(self) -> int:
+        return hash(self._all)
+
+    def __repr__(self) -> str:
+        return "Verdict(satisfied={!r}, measured={!r}, spans={!r})".format(*self._all)
+
+    def __reduce__(self) -> tuple[type["Verdict"], tuple[bool | None, str, Places]]:
+        return Verdict, self._all
+
+    @property
+    def _all(self) -> tuple[bool | None, str, Places]:
+        return self.satisfied, self.measured, self.spans
 
 
 def nothing_derived(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -124,7 +163,7 @@ class AttributeKind:
     needs_words: bool = False
     """It reads words, which in scripts without spaces only a tokenizer finds."""
 
-    missing: Callable[[], str | None] = lambda: None
+    missing: str | None = None
     """The sentence that says which plug-in this kind lacks; None where it lacks none."""
 
     def attribute(self, params: Params, source: Source = "derived") -> Attribute:
@@ -134,7 +173,7 @@ class AttributeKind:
 
     def derive(self, stats: TextStats, draw: random.Random) -> list[Attribute]:
         """Attributes of this kind that the text has; ``draw`` chooses where there is more than one to choose."""
-        if stats.is_empty or self.missing() is not None or self._unread(stats) is not None:
+        if stats.is_empty or self.missing is not None or self._unread(stats) is not None:
             return []
         return [self.attribute(params) for params in self.derived(stats, draw)]
 
@@ -150,13 +189,17 @@ class AttributeKind:
     def check(self, attribute: Attribute, stats: TextStats) -> Verdict:
         """Whether the text has the attribute. UsageError where the kind lacks its plug-in, or a parameter is not of
         its form."""
-        if (reason := self.missing()) is not None:
-            raise UsageError(reason)
-        params = self.wording.validated(self.id, attribute.params)
+        if self.missing is not None:
+            raise UsageError(self.missing)
+        # One attribute is checked of many texts: its parameters are looked at the first time, and kept with it.
+        params: Params | None = attribute.__dict__.get("_validated")
+        if params is None:
+            params = self.wording.validated(self.id, attribute.params)
+            attribute.__dict__["_validated"] = params
         if stats.is_empty:
-            return Verdict(satisfied=self.negative(params), measured="the text is empty")
-        if (why := self._unread(stats)) is not None:
-            return Verdict(satisfied=None, measured=why)
+            return Verdict(self.negative(params), "the text is empty")
+        if (self.needs_words or self.needs_language) and (why := self._unread(stats)) is not None:
+            return Verdict(None, why)
         return self.checked(params, stats)
 
     def _unread(self, stats: TextStats) -> str | None:

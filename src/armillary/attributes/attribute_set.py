@@ -150,10 +150,10 @@ class AttributeSet:
 
 def _judged(answer: bool | None, blank: bool, asked_for: bool) -> Verdict:
     if blank:
-        return Verdict(satisfied=False, measured="the text is empty")
+        return Verdict(False, "the text is empty")
     if answer is None:
-        return Verdict(satisfied=None, measured="not judged" if asked_for else "not judged: needs a judge")
-    return Verdict(satisfied=answer, measured="judged to meet it" if answer else "judged not to meet it")
+        return Verdict(None, "not judged" if asked_for else "not judged: needs a judge")
+    return Verdict(answer, "judged to meet it" if answer else "judged not to meet it")
 
 
 def _report(attributes: Sequence[Attribute], verdicts: tuple[Verdict, ...], blank: bool) -> SetReport:

@@ -9,6 +9,7 @@ UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4
 """Thai, Lao, Burmese, Khmer, Japanese syllables and Chinese characters, as ranges of a character class."""
 
 _UNSPACED = re.compile(f"[{UNSPACED}]")
+_ASCII = bytes(range(128))
 
 SHARE = 0.2
 """Of the letters: with fewer of such a script among them, the words between spaces are still most of the text."""
@@ -35,7 +36,12 @@ def combining() -> re.Pattern[str]:
 
 def holds_combining(text: str) -> bool:
     """Whether a character of ``combining`` stands there: one look a character, where a search tries every range."""
-    return not _marks().isdisjoint(text)
+    return not _marks().isdisjoint(beyond_ascii(text))
+
+
+def beyond_ascii(text: str) -> str:
+    """Its characters that are not of ASCII, in their order: few in most texts, and quickly found."""
+    return text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
 
 
 def script_of(text: str) -> str:
@@ -51,5 +57,5 @@ def script_of(text: str) -> str:
 
 def unspaced(text: str) -> bool:
     """Whether more than ``SHARE`` of the letters is of a script that writes no spaces between words."""
-    letters = len(_UNSPACED.findall(text))
+    letters = len(_UNSPACED.findall(beyond_ascii(text)))
     return letters > 0 and letters > SHARE * sum(map(str.isalpha, text))

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections import Counter
 
+from armillary.attributes.characters import beyond_ascii
+
 WORDS: dict[str, frozenset[str]] = {
     language: frozenset(words.split())
     for language, words in {
@@ -68,10 +70,10 @@ def language_of(text: str) -> str | None:
     prose = _CODE.sub(" ", text) if "`" in text else text
     ascii_only = prose.isascii()
     if not ascii_only:
-        letters = [sign for sign in prose if sign.isalpha()]
-        names = (unicodedata.name(sign, "").partition(" ")[0] for sign in letters if not sign.isascii())
+        beyond = filter(str.isalpha, beyond_ascii(prose))
+        names = (unicodedata.name(sign, "").partition(" ")[0] for sign in beyond)
         other = [SCRIPTS[name] for name in names if name in SCRIPTS]
-        if len(other) * 2 > len(letters):
+        if other and len(other) * 2 > sum(map(str.isalpha, prose)):
             most = max(sorted(set(other)), key=other.count)
             return "Japanese" if most == "Chinese" and "Japanese" in other else most
     folded = prose.casefold()

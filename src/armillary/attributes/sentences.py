@@ -12,9 +12,14 @@ ABBREVIATIONS = frozenset(_SHORT.split())
 NUMBERED = frozenset({"no", "nos", "nr", "fig", "figs", "eq", "vol", "vols", "ch", "sec", "pp", "p", "art", "ed"})
 """Words that are short for something numbered: a full stop behind them ends no sentence if a digit follows."""
 
+_MARKS, _FULL_WIDTH = ".!?\u2026\u061f\u0964\u0965", "\u3002\uff01\uff1f"
 _END = re.compile(
-    r"(?P<mark>[.!?\u2026\u061f\u0964\u0965]+)[\"'\u201d\u2019\u00bb)\]*_]*\s+|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09\u201d]*\s*|\n\s*"
+    # The first character before what it is, so that the search is for one of these.
+    rf"[{_MARKS}{_FULL_WIDTH}\n](?:(?<=[{_MARKS}])[{_MARKS}]*(?P<mark>)[\"'\u201d\u2019\u00bb)\]*_]*\s+"
+    rf"|(?<=[{_FULL_WIDTH}])[{_FULL_WIDTH}]*[\u300d\u300f\uff09\u201d]*\s*|(?<=\n)\s*)"
 )
+"""What may end a sentence; the empty group ``mark`` stands behind marks of scripts with spaces."""
+
 _LAST_WORD = re.compile(r"[^\W\d_][\w.]*\Z|\d+\Z")
 _INITIALS = re.compile(r"[^\W\d_](?:\.[^\W\d_])*\Z")
 _BLOCK_LINE = re.compile(r"[^\S\n]*(?:#{1,6}[^\S\n]|[-*+\u2022][^\S\n]|\d{1,3}[.)][^\S\n]|\||>|```)")
@@ -58,7 +63,7 @@ def _ends(text: str, match: re.Match[str]) -> bool:
         return match[0][0] != "\n"
     if follows.islower() or follows in ",;:)":
         return False
-    if match["mark"] != ".":
+    if text[here : match.end("mark")] != ".":
         return True
     word = _LAST_WORD.search(text, max(0, here - 20), here)
     if word is None:

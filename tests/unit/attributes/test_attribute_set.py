@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from armillary.attributes.attribute import Attribute, soft
+from armillary.attributes.attribute import Attribute, Span, Verdict, soft
 from armillary.attributes.attribute_set import OPENING, AttributeSet
 from armillary.attributes.kinds.catalogue import Catalogue, CatalogueSettings
 from armillary.attributes.round_trip import round_trip
@@ -144,3 +144,18 @@ def test_real_texts_go_round() -> None:
     assert trip.failures == 0, (trip.unmet[:1], trip.misread[:1], trip.conflicting[:1])
     assert trip.rate == 1
     assert len(trip.derived) >= 27
+
+
+def test_a_verdict_tells_what_it_saw_when_it_is_asked() -> None:
+    asked_for: list[str] = []
+
+    def measured() -> str:
+        asked_for.append("measured")
+        return "3 words"
+
+    verdict = Verdict(True, measured, lambda: (Span(start=0, end=3),))
+    assert not asked_for
+    assert (verdict.measured, verdict.measured, asked_for) == ("3 words", "3 words", ["measured"])
+    assert verdict == Verdict(True, "3 words", (Span(start=0, end=3),)) == pickle.loads(pickle.dumps(verdict))
+    assert verdict != Verdict(True, "3 words") and len({verdict, Verdict(True, "3 words")}) == 2
+    assert repr(Verdict(None, "x")) == "Verdict(satisfied=None, measured='x', spans=())"

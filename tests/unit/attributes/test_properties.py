@@ -9,7 +9,7 @@ from armillary.attributes.attribute import Attribute
 from armillary.attributes.conflicts import conflicts
 from armillary.attributes.kinds.catalogue import Catalogue
 from armillary.attributes.round_trip import round_trip
-from armillary.attributes.text_stats import TextStats
+from armillary.attributes.text_stats import TextStats, fold
 from armillary.attributes.wording import NUMBER, RELATION, TEXT, TEXTS, Form, Value
 
 CATALOGUE = Catalogue.default()
@@ -89,6 +89,32 @@ def test_places_are_places_of_the_text_as_given(text: str) -> None:
     assert stats.counts == TextStats(stats.text).counts
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.text(alphabet="aA-'\u2019 _\n\u00e9\u00df\u0130\u017f.", max_size=40) | TEXTS_OF_PIECES)
+@example("a a a-a a--a 'a' a'a")
+@example("\u017fun Sun SUN stra\u00dfe")
+def test_what_is_searched_for_is_what_cutting_out_all_words_finds(text: str) -> None:
+    cut = TextStats(text)
+    words = [fold(cut.text[slice(*pair)]) for pair in cut.pairs]
+    assert TextStats(text).word_count == len(words)
+    assert TextStats(text).folded == words
+    assert TextStats(text).last_words(2) == words[-2:]
+    assert TextStats(text).words_from(0, 2) == cut.pairs[:2]
+    if cut.words_unknown:
+        return
+    for run in (1, 2):
+        for place in range(min(len(words) - run + 1, 5)):
+            wanted = words[place : place + run]
+            places = [
+                (cut.pairs[at][0], cut.pairs[at + run - 1][1])
+                for at in range(len(words) - run + 1)
+                if words[at : at + run] == wanted
+                and all(cut.text[cut.pairs[k][1] : cut.pairs[k + 1][0]].isspace() for k in range(at, at + run - 1))
+            ]
+            assert TextStats(text).find(" ".join(wanted)) == places
+            assert TextStats(text).count(" ".join(wanted)) == len(places)
+
+
 KEYWORDS = st.text(min_size=1, max_size=12).filter(str.strip) | st.text(
     alphabet='"\\ \n,.*+?()[]{}|^$a\u00e9', min_size=1, max_size=12
 ).filter(str.strip)
@@ -123,7 +149,7 @@ def test_any_parameters_are_read_back(name: str) -> None:
             assert CATALOGUE.parse(attribute.text) == attribute
             assert Attribute.from_json(attribute.to_json()) == attribute
             assert conflicts([attribute]) == []
-            if kind.missing() is None:
+            if kind.missing is None:
                 CATALOGUE.check(attribute, "Any text, with a word or 2.")
 
     reads_back()

@@ -74,16 +74,16 @@ class ImportedPrompt:
         verdicts = []
         for instruction in self.instructions:
             if not instruction.attributes:
-                verdicts.append(Verdict(satisfied=None, measured=f"not judged: no kind checks {instruction.id}"))
+                verdicts.append(Verdict(None, f"not judged: no kind checks {instruction.id}"))
                 continue
             parts = [catalogue.check(attribute, stats) for attribute in instruction.attributes]
             failed = [part for part in parts if part.satisfied is not True]
             verdict = (failed or parts)[0]
             if any(part.satisfied is False for part in parts) or stats.is_empty:
-                verdict = Verdict(satisfied=False, measured=verdict.measured, spans=verdict.spans)
+                verdict = Verdict(False, verdict.measured, spans=verdict.spans)
             if strict_ifeval:
                 satisfied = strict_verdict(instruction.id, instruction.arguments, response)
-                verdict = Verdict(satisfied=satisfied, measured=verdict.measured, spans=verdict.spans)
+                verdict = Verdict(satisfied, verdict.measured, spans=verdict.spans)
             verdicts.append(verdict)
         return verdicts
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from armillary.attributes.attribute import AttributeKind, Verdict
 from armillary.attributes.english import FUNCTION_WORDS
 from armillary.attributes.kinds.formats import headings
-from armillary.attributes.kinds.verdicts import counted, related, rounded_relation, text_of
+from armillary.attributes.kinds.verdicts import counted, is_related, rounded_relation, text_of
 from armillary.attributes.text_stats import Pair, TextStats
 from armillary.attributes.wording import RELATION, Params, Wording, one_of, whole
 
@@ -47,21 +47,25 @@ def _casing(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 def _check_casing(params: Params, stats: TextStats) -> Verdict:
     case = text_of(params, "case")
     if _is_cased(case, stats):
-        return Verdict(satisfied=True, measured="all are so")
-    wrong = _wrongly_cased(case, stats)
-    shown = counted(len(wrong), "word") + " not so" if wrong else "nothing has a case"
-    return Verdict(satisfied=False, measured=shown, spans=stats.spans(wrong))
+        return Verdict(True, "all are so")
+
+    def measured() -> str:
+        wrong = len(_wrongly_cased(case, stats))
+        return counted(wrong, "word") + " not so" if wrong else "nothing has a case"
+
+    return Verdict(False, measured, lambda: stats.spans(_wrongly_cased(case, stats)))
 
 
-def _capitals(stats: TextStats) -> list[Pair]:
+def _capitals(stats: TextStats) -> list[int]:
+    """Places among the words of those in capitals."""
     if "capitals" not in stats.shared:
-        capitals = []
-        for place, word in enumerate(stats.words):
-            if word.isupper() and sum(map(str.isalpha, word)) > 1:
-                capitals.append(stats.pairs[place])
-        stats.shared["capitals"] = capitals
-    pairs = stats.shared["capitals"]
-    return pairs if isinstance(pairs, list) else []
+        stats.shared["capitals"] = [
+            place
+            for place, word in enumerate(stats.words)
+            if word.isupper() and len(word) > 1 and sum(map(str.isalpha, word)) > 1
+        ]
+    places = stats.shared["capitals"]
+    return places if isinstance(places, list) else []
 
 
 def _caps_words(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -70,8 +74,12 @@ def _caps_words(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 
 def _check_caps_words(params: Params, stats: TextStats) -> Verdict:
-    pairs = _capitals(stats)
-    return related(len(pairs), params, counted(len(pairs), "word") + " in capitals", stats, pairs)
+    places = _capitals(stats)
+    return Verdict(
+        is_related(len(places), params),
+        lambda: counted(len(places), "word") + " in capitals",
+        lambda: stats.spans(stats.pairs[place] for place in places),
+    )
 
 
 KINDS = (

@@ -114,9 +114,9 @@ class Catalogue:
     def check(self, attribute: Attribute, response: str | TextStats) -> Verdict:
         """Whether the response has the attribute; None where only a judge can say. UsageError for an unknown kind."""
         if not attribute.hard:
-            return Verdict(satisfied=None, measured="not judged: needs a judge")
-        stats = self._analysed(response)
-        return self.kind(attribute.kind).check(attribute, stats)
+            return Verdict(None, "not judged: needs a judge")
+        kind = self.kinds.get(attribute.kind) or self.kind(attribute.kind)
+        return kind.check(attribute, self._analysed(response))
 
     def render(self, attribute: Attribute) -> str:
         """The sentence that states the attribute: the same for the same parameters."""

@@ -4,9 +4,10 @@
 import random
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 
 from armillary.attributes.attribute import AttributeKind, Verdict
-from armillary.attributes.kinds.verdicts import at_least, counted, text_of, texts_of, whole_of
+from armillary.attributes.kinds.verdicts import at_least, counted, placed, text_of, texts_of, whole_of
 from armillary.attributes.text_stats import NOT_JSON, Pair, TextStats
 from armillary.attributes.wording import TEXT, TEXTS, Params, Wording, one_of, whole
 
@@ -18,15 +19,16 @@ NUMBERED = re.compile(r"^[^\S\n]*(\d{1,4})[.)][^\S\n]+(?=[^\n]*[^\W_])[^\n]+", r
 HEADING = re.compile(r"^[^\S\n]{0,3}(#{1,6})[^\S\n]+(?=[^\n]*[^\W_])[^\n]+", re.MULTILINE)
 TITLE = re.compile(r"<<[^<>\n]*[^<>\s][^<>\n]*>>")
 HIGHLIGHT = re.compile(
-    r"(?<![\w*\\])(?:\*{2,3}(?![\s*])(?:[^*\n]|\*(?!\*))+?(?<!\s)\*{2,3}|\*(?![\s*])[^*\n]+(?<!\s)\*)(?![\w*])"
+    r"\*(?<![\w*\\]\*)(?:\*{1,2}(?![\s*])(?:[^*\n]|\*(?!\*))+?(?<!\s)\*{2,3}|(?![\s*])[^*\n]+(?<!\s)\*)(?![\w*])"
 )
-"""Text between one to three stars on either side: bold with something slanted within is one."""
+"""Text between one to three stars on either side: bold with something slanted within is one. What must not precede a
+star is looked for behind it, so that the search is for the star; so for brackets below."""
 
 TABLE = re.compile(r"^[^\n|]*\|[^\n]*\n(?=[^\n]*-)(?=[^\n]*\|)[-:|\t ]+$", re.MULTILINE)
 """A row with a bar, and under it one of dashes and bars."""
 
 URL = re.compile(r"\bhttps?://(?:[\w-]+(?:\.[\w-]+)+|localhost)(?::\d{1,5})?(?:/[^\s<>\"'\[\](){}]*)?", re.IGNORECASE)
-PLACEHOLDER = re.compile(r"(?<![\]!\\])\[(?=[^\[\]\n]*[^\W\d_][^\[\]\n]*\])(?![xX]\])[^\[\]\n]+\](?![(\[:])")
+PLACEHOLDER = re.compile(r"\[(?<![\]!\\]\[)(?=[^\[\]\n]*[^\W\d_][^\[\]\n]*\])(?![xX]\])[^\[\]\n]+\](?![(\[:])")
 """Something with a letter in square brackets: not a link, a reference, a ticked box or the number of a note."""
 
 SECTION = re.compile(r"^[^\w\n]*([^\W\d_]+)[^\S\n]+(\d{1,4})\b", re.MULTILINE)
@@ -52,13 +54,30 @@ POSTSCRIPT = re.compile(r"^[^\w\n]*(P\.?[^\S\n]?(?:P\.?[^\S\n]?)?S\b\.?)", re.MU
 
 Pattern = re.Pattern[str]
 
+_OF_LINES = (BULLET, NUMBERED, HEADING, SECTION)
+"""Patterns that stand at the beginning of a line and within it: looked for there alone."""
+
+_SIGNS = {HEADING: "#", TITLE: "<<", HIGHLIGHT: "*", TABLE: "|", URL: "://", PLACEHOLDER: "["}
+"""What stands in every match of a pattern: where it is not, nothing is looked for."""
+
+
+def _matches(stats: TextStats, pattern: Pattern) -> list[re.Match[str]]:
+    """Where the pattern stands outside fenced code, computed once."""
+    if (kept := stats.matches.get(pattern)) is not None:
+        return kept
+    text = stats.unfenced
+    if _SIGNS.get(pattern, "") not in text:
+        matches = []
+    elif pattern in _OF_LINES:
+        matches = [match for start in stats.line_starts if (match := pattern.match(text, start))]
+    else:
+        matches = list(pattern.finditer(text))
+    stats.matches[pattern] = matches
+    return matches
+
 
 def _pairs(stats: TextStats, pattern: Pattern) -> list[Pair]:
-    """Where the pattern stands outside fenced code, computed once."""
-    if pattern not in stats.shared:
-        stats.shared[pattern] = [match.span() for match in pattern.finditer(stats.unfenced)]
-    pairs = stats.shared[pattern]
-    return pairs if isinstance(pairs, list) else []
+    return [match.span() for match in _matches(stats, pattern)]
 
 
 def headings(stats: TextStats) -> list[tuple[int, Pair]]:
@@ -80,9 +99,7 @@ def _measured(pattern: Pattern) -> Callable[[TextStats, random.Random], Iterable
 def _exactly(pattern: Pattern, noun: str) -> Callable[[Params, TextStats], Verdict]:
     def checked(params: Params, stats: TextStats) -> Verdict:
         pairs = _pairs(stats, pattern)
-        return Verdict(
-            satisfied=len(pairs) == params["k"], measured=counted(len(pairs), noun), spans=stats.spans(pairs)
-        )
+        return placed(len(pairs) == params["k"], stats, pairs, noun)
 
     return checked
 
@@ -95,11 +112,12 @@ def _is_counted(numbers: list[int]) -> bool:
     return numbers == list(range(1, len(numbers) + 1))
 
 
+def _numbered_from_1(numbers: list[int], noun: str) -> str:
+    return counted(len(numbers), noun) + ("" if _is_counted(numbers) else ", not numbered from 1 on")
+
+
 def _item_numbers(stats: TextStats) -> list[int]:
-    if "item numbers" not in stats.shared:
-        stats.shared["item numbers"] = [int(number) for number in NUMBERED.findall(stats.unfenced)]
-    numbers = stats.shared["item numbers"]
-    return numbers if isinstance(numbers, list) else []
+    return [int(match[1]) for match in _matches(stats, NUMBERED)]
 
 
 def _numbered(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -110,9 +128,8 @@ def _numbered(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 def _check_numbered(params: Params, stats: TextStats) -> Verdict:
     numbers = _item_numbers(stats)
-    shown = counted(len(numbers), "item") + ("" if _is_counted(numbers) else ", not numbered from 1 on")
     right = _is_counted(numbers) and len(numbers) == params["k"]
-    return Verdict(satisfied=right, measured=shown, spans=stats.spans(_pairs(stats, NUMBERED)))
+    return Verdict(right, lambda: _numbered_from_1(numbers, "item"), lambda: stats.spans(_pairs(stats, NUMBERED)))
 
 
 def _headings(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -130,11 +147,9 @@ def _headings(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 def _check_headings(params: Params, stats: TextStats) -> Verdict:
     if not params:
         pairs = _pairs(stats, TITLE)
-        return Verdict(satisfied=bool(pairs), measured=counted(len(pairs), "title"), spans=stats.spans(pairs))
+        return placed(bool(pairs), stats, pairs, "title")
     pairs = [pair for level, pair in headings(stats) if level == params.get("level", level)]
-    return Verdict(
-        satisfied=len(pairs) == params["k"], measured=counted(len(pairs), "heading"), spans=stats.spans(pairs)
-    )
+    return placed(len(pairs) == params["k"], stats, pairs, "heading")
 
 
 def _json(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -148,12 +163,11 @@ def _json(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 def _check_json(params: Params, stats: TextStats) -> Verdict:
     value = stats.json
     if value is NOT_JSON:
-        return Verdict(satisfied=False, measured="is no JSON")
+        return Verdict(False, "is no JSON")
     if "keys" not in params:
-        return Verdict(satisfied=True, measured="is JSON")
+        return Verdict(True, "is JSON")
     missing = [key for key in texts_of(params, "keys") if not isinstance(value, dict) or key not in value]
-    shown = f"missing: {', '.join(missing)}" if missing else "is JSON with these keys"
-    return Verdict(satisfied=not missing, measured=shown)
+    return Verdict(not missing, f"missing: {', '.join(missing)}" if missing else "is JSON with these keys")
 
 
 def _blocks(stats: TextStats, what: str) -> list[Pair]:
@@ -176,7 +190,7 @@ def _marked_sections(stats: TextStats, label: str) -> list[tuple[int, Pair]]:
     if label.isalpha():
         marks = [
             (int(match[2]), match.span())
-            for match in SECTION.finditer(stats.unfenced)
+            for match in _matches(stats, SECTION)
             if match[1].casefold() == label.casefold()
         ]
     else:
@@ -188,7 +202,7 @@ def _marked_sections(stats: TextStats, label: str) -> list[tuple[int, Pair]]:
 def _sections(stats: TextStats, draw: random.Random) -> Iterable[Params]:
     if stats.is_document:
         return
-    labels = dict.fromkeys(match[1].casefold() for match in SECTION.finditer(stats.unfenced))
+    labels = dict.fromkeys(match[1].casefold() for match in _matches(stats, SECTION))
     for label in labels:
         numbers = [number for number, _ in _marked_sections(stats, label)]
         if label in LABELS and _is_counted(numbers) and len(numbers) > 1:
@@ -198,9 +212,8 @@ def _sections(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 def _check_sections(params: Params, stats: TextStats) -> Verdict:
     marks = _marked_sections(stats, text_of(params, "label").strip())
     numbers = [number for number, _ in marks]
-    shown = counted(len(numbers), "section") + ("" if _is_counted(numbers) else ", not numbered from 1 on")
     right = _is_counted(numbers) and len(numbers) >= whole_of(params, "k")
-    return Verdict(satisfied=right, measured=shown, spans=stats.spans(pair for _, pair in marks))
+    return Verdict(right, lambda: _numbered_from_1(numbers, "section"), lambda: stats.spans(pair for _, pair in marks))
 
 
 def _letters_of(marker: str) -> str:
@@ -214,11 +227,18 @@ def _postscript(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 
 def _check_postscript(params: Params, stats: TextStats) -> Verdict:
-    letters = _letters_of(text_of(params, "marker"))
+    pattern = _postscript_of(text_of(params, "marker"))
+    found = [pattern.match(stats.text, start) for start in stats.line_starts] if pattern else []
+    pairs = [match.span() for match in found if match]
+    return placed(bool(pairs), stats, pairs, "postscript")
+
+
+@cache  # of the few markers that prompts ask for
+def _postscript_of(marker: str) -> Pattern | None:
+    """What a postscript begins with, at the beginning of a line; None of a marker without letters."""
+    letters = _letters_of(marker)
     spaced = r"\.?[^\S\n]?".join(map(re.escape, letters))
-    pattern = re.compile(rf"^[^\w\n]*{spaced}(?!\w)", re.MULTILINE | re.IGNORECASE)
-    pairs = [match.span() for match in pattern.finditer(stats.text)] if letters else []
-    return Verdict(satisfied=bool(pairs), measured=counted(len(pairs), "postscript"), spans=stats.spans(pairs))
+    return re.compile(rf"[^\w\n]*{spaced}(?!\w)", re.IGNORECASE) if letters else None
 
 
 def _kind(

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
-from armillary.attributes.attribute import AttributeKind, Verdict
+from armillary.attributes.attribute import AttributeKind, Places, Verdict
 from armillary.attributes.candidates import Candidate, CorpusWords, candidates, stem
-from armillary.attributes.kinds.verdicts import EXACT, counted, related, text_of, texts_of, whole_of
+from armillary.attributes.kinds.verdicts import EXACT, counted, is_related, placed, text_of, texts_of, whole_of
 from armillary.attributes.text_stats import TextStats
 from armillary.attributes.wording import RELATION, TEXT, TEXTS, Params, Wording, whole
 
@@ -41,14 +41,17 @@ def _check_include(params: Params, stats: TextStats) -> Verdict:
     keywords = texts_of(params, "words") if "words" in params else (text_of(params, "w"),)
     missing = [keyword for keyword in keywords if not stats.count(keyword)]
     if missing:
-        return Verdict(satisfied=False, measured=f"missing: {', '.join(missing)}")
-    spans = stats.spans(pair for keyword in keywords for pair in stats.find(keyword))
-    return Verdict(satisfied=True, measured=counted(len(spans), "match", "matches"), spans=spans)
+        return Verdict(False, lambda: f"missing: {', '.join(missing)}")
+
+    def spans() -> Places:
+        return stats.spans(pair for keyword in keywords for pair in stats.find(keyword))
+
+    return Verdict(True, lambda: counted(len(spans()), "match", "matches"), spans)
 
 
 def _check_count(params: Params, stats: TextStats) -> Verdict:
     pairs = stats.find(text_of(params, "w"))
-    return related(len(pairs), params, counted(len(pairs), "match", "matches"), stats, pairs)
+    return placed(is_related(len(pairs), params), stats, pairs, "match", "matches")
 
 
 def _excluded(stats: TextStats, draw: random.Random, frequent: Mapping[str, str]) -> Iterable[Params]:
@@ -72,9 +75,12 @@ def _excluded(stats: TextStats, draw: random.Random, frequent: Mapping[str, str]
 def _check_exclude(params: Params, stats: TextStats) -> Verdict:
     words = [word for word in texts_of(params, "words") if stats.count(word)]
     if not words:
-        return Verdict(satisfied=True, measured="none stands there")
-    spans = stats.spans(pair for word in words for pair in stats.find(word))
-    return Verdict(satisfied=False, measured=f"stands there: {', '.join(words)}", spans=spans)
+        return Verdict(True, "none stands there")
+    return Verdict(
+        False,
+        lambda: f"stands there: {', '.join(words)}",
+        lambda: stats.spans(pair for word in words for pair in stats.find(word)),
+    )
 
 
 def _ordered(stats: TextStats, draw: random.Random, corpus: CorpusWords) -> Iterable[Params]:
@@ -91,11 +97,15 @@ def _check_order(params: Params, stats: TextStats) -> Verdict:
     places = [(word, stats.find(word)) for word in texts_of(params, "words")]
     missing = [word for word, pairs in places if not pairs]
     if missing:
-        return Verdict(satisfied=False, measured=f"missing: {', '.join(missing)}")
+        return Verdict(False, lambda: f"missing: {', '.join(missing)}")
     starts = [pairs[0][0] for _, pairs in places]
     rising = all(first < second for first, second in pairwise(starts))
-    seen = ", ".join(word for _, word in sorted(zip(starts, [word for word, _ in places], strict=True)))
-    return Verdict(satisfied=rising, measured=f"order: {seen}", spans=stats.spans(pairs[0] for _, pairs in places))
+
+    def measured() -> str:
+        seen = sorted(zip(starts, [word for word, _ in places], strict=True))
+        return f"order: {', '.join(word for _, word in seen)}"
+
+    return Verdict(rising, measured, lambda: stats.spans(pairs[0] for _, pairs in places))
 
 
 def _numbers(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -106,7 +116,7 @@ def _numbers(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 def _check_number(params: Params, stats: TextStats) -> Verdict:
     pairs = [match.span() for match in INTEGER.finditer(stats.text) if int(match[0]) == params["n"]]
-    return Verdict(satisfied=bool(pairs), measured=counted(len(pairs), "match", "matches"), spans=stats.spans(pairs))
+    return placed(bool(pairs), stats, pairs, "match", "matches")
 
 
 def _in_sentences(stats: TextStats, draw: random.Random, corpus: CorpusWords) -> Iterable[Params]:
@@ -126,18 +136,18 @@ def _in_sentences(stats: TextStats, draw: random.Random, corpus: CorpusWords) ->
 def _check_in_sentence(params: Params, stats: TextStats) -> Verdict:
     number, keyword = whole_of(params, "i"), text_of(params, "w")
     if number > len(stats.sentences):
-        return Verdict(satisfied=False, measured=f"only {counted(len(stats.sentences), 'sentence')}")
+        return Verdict(False, lambda: f"only {counted(len(stats.sentences), 'sentence')}")
     start, end = stats.sentences[number - 1]
     pairs = [pair for pair in stats.find(keyword) if start <= pair[0] and pair[1] <= end]
     if pairs:
-        return Verdict(satisfied=True, measured=f"stands in sentence {number}", spans=stats.spans(pairs))
-    return Verdict(satisfied=False, measured=f"not in sentence {number}", spans=stats.spans([(start, end)]))
+        return Verdict(True, lambda: f"stands in sentence {number}", lambda: stats.spans(pairs))
+    return Verdict(False, lambda: f"not in sentence {number}", lambda: stats.spans([(start, end)]))
 
 
 def _check_sentences_shown(params: Params, stats: TextStats) -> Verdict:
     spoken = " ".join(stats.text.split())
     present = sum(" ".join(sentence.split()) in spoken for sentence in texts_of(params, "sentences"))
-    return Verdict(satisfied=present >= whole_of(params, "k"), measured=f"{present} of them stand there")
+    return Verdict(present >= whole_of(params, "k"), lambda: f"{present} of them stand there")
 
 
 def kinds(corpus: CorpusWords) -> tuple[AttributeKind, ...]:

@@ -50,11 +50,11 @@ def packaged_detector(text: str) -> str | None:
     return None if detected is None else CODES.get(detected)
 
 
-def _missing(kind: str, tagger: Tagger | None) -> Callable[[], str | None]:
+def _missing(kind: str, tagger: Tagger | None) -> str | None:
     lacks = (
         f"{kind} needs a tagger: give Catalogue.default(CatalogueSettings(tagger=...)), for example one from spaCy."
     )
-    return lambda: lacks if tagger is None else None
+    return lacks if tagger is None else None
 
 
 def kinds(tagger: Tagger | None, detector: Detector) -> tuple[AttributeKind, ...]:
@@ -78,7 +78,7 @@ def kinds(tagger: Tagger | None, detector: Detector) -> tuple[AttributeKind, ...
 
     def check_share(params: Params, stats: TextStats) -> Verdict:
         tag = text_of(params, "tag")
-        return bounded(share(stats, tag), params, f"{share(stats, tag):.2f} {TAGS[tag]}")
+        return bounded(share(stats, tag), params, lambda: f"{share(stats, tag):.2f} {TAGS[tag]}")
 
     def entities(stats: TextStats, draw: random.Random) -> Iterable[Params]:
         present = dict.fromkeys(kind for kind, _ in tagged(stats).entities if kind in ENTITIES)
@@ -102,8 +102,8 @@ def kinds(tagger: Tagger | None, detector: Detector) -> tuple[AttributeKind, ...
     def check_language(params: Params, stats: TextStats) -> Verdict:
         code, wanted = detected(stats), text_of(params, "code").casefold()
         if detector is packaged_detector and wanted not in CODES.values():
-            return Verdict(satisfied=None, measured=f"not judged: {wanted} needs detector=")
-        return Verdict(satisfied=code == wanted, measured=f"is {code}" if code else "language unclear")
+            return Verdict(None, f"not judged: {wanted} needs detector=")
+        return Verdict(code == wanted, f"is {code}" if code else "language unclear")
 
     return (
         AttributeKind(

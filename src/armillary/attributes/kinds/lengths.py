@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from armillary.attributes.attribute import AttributeKind, Verdict
-from armillary.attributes.kinds.verdicts import around, bounded, counted, text_of, whole_of
+from armillary.attributes.kinds.verdicts import around, bounded, counted, placed, text_of, whole_of
 from armillary.attributes.text_stats import TextStats
 from armillary.attributes.wording import NUMBER, TEXT, Params, Wording, whole
 
@@ -38,8 +38,8 @@ def _words(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 
 def _check_words(params: Params, stats: TextStats) -> Verdict:
-    count = len(stats.words)
-    return bounded(count, params, counted(count, "word"))
+    count = stats.word_count
+    return bounded(count, params, lambda: counted(count, "word"))
 
 
 def _sentences(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -52,7 +52,7 @@ def _check_sentences(params: Params, stats: TextStats) -> Verdict:
     count = len(stats.sentences)
     if "k" in params:
         params = {"lo": params["k"], "hi": params["k"]}
-    return bounded(count, params, counted(count, "sentence"))
+    return bounded(count, params, lambda: counted(count, "sentence"))
 
 
 def _paragraphs(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -63,13 +63,12 @@ def _paragraphs(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 def _check_paragraphs(params: Params, stats: TextStats) -> Verdict:
     if "separator" not in params:
-        count, spans = len(stats.paragraphs), stats.spans(stats.paragraphs)
-    else:
-        pieces = [piece.strip() for piece in stats.text.split(text_of(params, "separator").strip())]
-        count, spans = sum(map(bool, pieces)), ()
-        if not all(pieces[1:-1]):
-            return Verdict(satisfied=False, measured="a paragraph between two separators is empty")
-    return Verdict(satisfied=count == params["k"], measured=counted(count, "paragraph"), spans=spans)
+        return placed(len(stats.paragraphs) == params["k"], stats, stats.paragraphs, "paragraph")
+    pieces = [piece.strip() for piece in stats.text.split(text_of(params, "separator").strip())]
+    if not all(pieces[1:-1]):
+        return Verdict(False, "a paragraph between two separators is empty")
+    count = sum(map(bool, pieces))
+    return Verdict(count == params["k"], lambda: counted(count, "paragraph"))
 
 
 def _characters(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -77,7 +76,7 @@ def _characters(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 
 def _check_characters(params: Params, stats: TextStats) -> Verdict:
-    return bounded(len(stats.text), params, counted(len(stats.text), "character"))
+    return bounded(len(stats.text), params, lambda: counted(len(stats.text), "character"))
 
 
 def _mean(stats: TextStats) -> float:
@@ -92,8 +91,8 @@ def _mean_length(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 def _check_mean_length(params: Params, stats: TextStats) -> Verdict:
     if not stats.sentence_lengths:
-        return Verdict(satisfied=False, measured="no sentence")
-    return bounded(_mean(stats), params, f"{_mean(stats):.2f} words a sentence")
+        return Verdict(False, "no sentence")
+    return bounded(_mean(stats), params, lambda: f"{_mean(stats):.2f} words a sentence")
 
 
 def _longest(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -103,11 +102,14 @@ def _longest(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 def _check_longest(params: Params, stats: TextStats) -> Verdict:
     if not stats.sentence_lengths:
-        return Verdict(satisfied=False, measured="no sentence")
+        return Verdict(False, "no sentence")
     most = whole_of(params, "k")
     longer = [pair for pair, length in zip(stats.sentences, stats.sentence_lengths, strict=True) if length > most]
-    measured = f"longest sentence: {counted(max(stats.sentence_lengths), 'word')}"
-    return Verdict(satisfied=not longer, measured=measured, spans=stats.spans(longer))
+    return Verdict(
+        not longer,
+        lambda: f"longest sentence: {counted(max(stats.sentence_lengths), 'word')}",
+        lambda: stats.spans(longer),
+    )
 
 
 def _paragraph_words(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -119,12 +121,11 @@ def _paragraph_words(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 def _check_paragraph_words(params: Params, stats: TextStats) -> Verdict:
     number = whole_of(params, "i")
     if number > len(stats.paragraphs):
-        return Verdict(satisfied=False, measured=f"only {counted(len(stats.paragraphs), 'paragraph')}")
+        return Verdict(False, f"only {counted(len(stats.paragraphs), 'paragraph')}")
     pair = stats.paragraphs[number - 1]
-    verdict = bounded(
-        count := len(stats.words_within(pair)), params, f"{counted(count, 'word')} in paragraph {number}"
-    )
-    return Verdict(satisfied=verdict.satisfied, measured=verdict.measured, spans=stats.spans([pair]))
+    count = len(stats.words_within(pair))
+    met = whole_of(params, "lo") <= count <= whole_of(params, "hi")
+    return Verdict(met, lambda: f"{counted(count, 'word')} in paragraph {number}", lambda: stats.spans([pair]))
 
 
 KINDS = (

@@ -3,10 +3,10 @@
 import random
 from collections.abc import Iterable
 
-from armillary.attributes.attribute import AttributeKind, Verdict
+from armillary.attributes.attribute import AttributeKind, Places, Verdict
 from armillary.attributes.kinds.punctuation import ALIASES
 from armillary.attributes.kinds.verdicts import counted, text_of, whole_of
-from armillary.attributes.text_stats import TextStats
+from armillary.attributes.text_stats import TextStats, fold
 from armillary.attributes.wording import TEXT, Params, Wording, whole
 
 LONGEST_START, LONGEST_END = 3, 4
@@ -18,7 +18,7 @@ def _literally(stats: TextStats, phrase: str, *, at_end: bool) -> Verdict:
     text, wanted = stats.text.casefold(), TextStats(phrase).text.casefold()
     shown = stats.text[-len(wanted) :] if at_end else stats.text[: len(wanted)]
     met = text.endswith(wanted) if at_end else text.startswith(wanted)
-    return Verdict(satisfied=met, measured=f'{"ends" if at_end else "starts"} with "{shown}"')
+    return Verdict(met, f'{"ends" if at_end else "starts"} with "{shown}"')
 
 
 def _starts(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -36,10 +36,12 @@ def _check_starts(params: Params, stats: TextStats) -> Verdict:
     if stats.words_unknown or not words:
         return _literally(stats, phrase, at_end=False)
     size = len(words)
-    first = stats.pairs[:size]
-    span = [(first[0][0], first[-1][1])] if first else []
-    shown = f'starts with "{" ".join(stats.words[:size])}"'
-    return Verdict(satisfied=stats.folded[:size] == words, measured=shown, spans=stats.spans(span))
+
+    def spans() -> Places:
+        first = stats.pairs[:size]
+        return stats.spans([(first[0][0], first[-1][1])] if first else [])
+
+    return Verdict(stats.folded[:size] == words, lambda: f'starts with "{" ".join(stats.words[:size])}"', spans)
 
 
 def _ends(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -59,10 +61,12 @@ def _check_ends(params: Params, stats: TextStats) -> Verdict:
     if stats.words_unknown or not words:
         return _literally(stats, phrase, at_end=True)
     size = len(words)
-    last = stats.pairs[-size:]
-    span = [(last[0][0], last[-1][1])] if last else []
-    shown = f'ends with "{" ".join(stats.words[-size:])}"'
-    return Verdict(satisfied=stats.folded[-size:] == words, measured=shown, spans=stats.spans(span))
+
+    def spans() -> Places:
+        last = stats.pairs[-size:]
+        return stats.spans([(last[0][0], last[-1][1])] if last else [])
+
+    return Verdict(stats.last_words(size) == words, lambda: f'ends with "{" ".join(stats.words[-size:])}"', spans)
 
 
 def _paragraph_starts(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -78,22 +82,22 @@ def _check_paragraph_starts(params: Params, stats: TextStats) -> Verdict:
     number, words = whole_of(params, "i"), stats.words_of(text_of(params, "w"))
     count = len(stats.paragraphs)
     if number > count or params.get("k", count) != count:
-        return Verdict(satisfied=False, measured=counted(count, "paragraph"))
-    within = stats.words_within(stats.paragraphs[number - 1])
-    place = within.start
-    if not within:
-        return Verdict(satisfied=False, measured=f"paragraph {number} has no word")
-    begins = bool(words) and stats.folded[place : place + len(words)] == words
-    shown = f'paragraph {number} starts with "{stats.words[place]}"'
-    return Verdict(satisfied=begins, measured=shown, spans=stats.spans([stats.pairs[place]]))
+        return Verdict(False, lambda: counted(count, "paragraph"))
+    start, end = stats.paragraphs[number - 1]
+    pairs = stats.words_from(start, max(1, len(words)))
+    if not pairs or pairs[0][0] >= end:
+        return Verdict(False, f"paragraph {number} has no word")
+    first = [stats.text[slice(*pair)] for pair in pairs]
+    begins = bool(words) and list(map(fold, first)) == words
+    return Verdict(begins, f'paragraph {number} starts with "{first[0]}"', lambda: stats.spans(pairs[:1]))
 
 
 def _check_question(params: Params, stats: TextStats) -> Verdict:
     last = len(stats.text) - 1
     return Verdict(
-        satisfied=stats.text[last] in ALIASES["?"],
-        measured=f"ends with {stats.text[last]}",
-        spans=stats.spans([(last, last + 1)]),
+        stats.text[last] in ALIASES["?"],
+        f"ends with {stats.text[last]}",
+        lambda: stats.spans([(last, last + 1)]),
     )
 
 

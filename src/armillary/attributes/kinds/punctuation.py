@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from armillary.attributes.attribute import AttributeKind, Verdict
-from armillary.attributes.kinds.verdicts import at_least, related, rounded_relation, text_of, texts_of
+from armillary.attributes.kinds.verdicts import at_least, is_related, rounded_relation, text_of, texts_of
 from armillary.attributes.text_stats import Pair, TextStats
 from armillary.attributes.wording import RELATION, TEXT, TEXTS, Params, Wording, whole
 
@@ -36,8 +36,8 @@ _OPENING, _CLOSING = '"\u201c\u201e', '"\u201c\u201d'
 
 
 def _count(stats: TextStats, mark: str) -> int:
-    # ``characters`` folds case, and so does ``places``: a letter is itself in either.
-    return sum(stats.characters[alias] for alias in ALIASES.get(mark, mark.casefold()))
+    # ``caseless`` folds case, and so does ``places``: a letter is itself in either.
+    return sum(map(stats.caseless.count, ALIASES.get(mark, mark.casefold())))
 
 
 def _places(stats: TextStats, mark: str) -> list[Pair]:
@@ -57,9 +57,12 @@ def _excluded(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 def _check_excluded(params: Params, stats: TextStats) -> Verdict:
     present = [mark for mark in texts_of(params, "marks") if _count(stats, mark)]
     if not present:
-        return Verdict(satisfied=True, measured="none stands there")
-    spans = stats.spans(pair for mark in present for pair in _places(stats, mark))
-    return Verdict(satisfied=False, measured=f"stands there: {' '.join(present)}", spans=spans)
+        return Verdict(True, "none stands there")
+    return Verdict(
+        False,
+        lambda: f"stands there: {' '.join(present)}",
+        lambda: stats.spans(pair for mark in present for pair in _places(stats, mark)),
+    )
 
 
 def _marks(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -71,7 +74,7 @@ def _marks(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 def _check_marks(params: Params, stats: TextStats) -> Verdict:
     mark = text_of(params, "mark")
     count = _count(stats, mark)
-    return related(count, params, f"{count} of {mark}", stats, _places(stats, mark))
+    return Verdict(is_related(count, params), lambda: f"{count} of {mark}", lambda: stats.spans(_places(stats, mark)))
 
 
 def _letters(stats: TextStats, draw: random.Random) -> Iterable[Params]:
@@ -87,8 +90,8 @@ def _letters(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 def _check_letters(params: Params, stats: TextStats) -> Verdict:
     letter = text_of(params, "letter").casefold()
-    count = stats.characters[letter]
-    return related(count, params, f"{count} of the letter {letter}", stats)
+    count = stats.caseless.count(letter) if len(letter) == 1 else 0
+    return Verdict(is_related(count, params), lambda: f"{count} of the letter {letter}")
 
 
 def _is_quoted(stats: TextStats) -> bool:
@@ -114,9 +117,9 @@ def _quoted(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 def _check_quoted(params: Params, stats: TextStats) -> Verdict:
     if params:
         return at_least(stats, _quotes(stats), params, "quotation")
-    ends = [(0, 1), (len(stats.text) - 1, len(stats.text))]
-    whether = "is" if _is_quoted(stats) else "is not"
-    return Verdict(satisfied=_is_quoted(stats), measured=f"{whether} quoted as a whole", spans=stats.spans(ends))
+    quoted, size = _is_quoted(stats), len(stats.text)
+    measured = "is quoted as a whole" if quoted else "is not quoted as a whole"
+    return Verdict(quoted, measured, lambda: stats.spans([(0, 1), (size - 1, size)]))
 
 
 def _forbids(params: Params) -> bool:

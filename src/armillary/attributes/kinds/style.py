@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from armillary.attributes.attribute import AttributeKind, Verdict
 from armillary.attributes.english import FUNCTION_WORDS, PRONOUNS
 from armillary.attributes.kinds.verdicts import around, bounded, counted, text_of
-from armillary.attributes.text_stats import Pair, TextStats
+from armillary.attributes.text_stats import TextStats
 from armillary.attributes.wording import NUMBER, Params, Wording, one_of
 
 READABLE, WINDOW = 30, 50
@@ -68,8 +68,8 @@ def _kind(
 
     def checked(params: Params, stats: TextStats) -> Verdict:
         if len(stats.words) < least:
-            return Verdict(satisfied=False, measured=f"{counted(len(stats.words), 'word')}, of {least} needed")
-        return bounded(value(stats), params, f"{value(stats):.{digits + 1}f} {unit}")
+            return Verdict(False, lambda: f"{counted(len(stats.words), 'word')}, of {least} needed")
+        return bounded(value(stats), params, lambda: f"{value(stats):.{digits + 1}f} {unit}")
 
     return AttributeKind(
         id=kind,
@@ -94,9 +94,11 @@ def _person(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 def _check_person(params: Params, stats: TextStats) -> Verdict:
     present = _pronouns(stats, text_of(params, "person"))
-    pairs: list[Pair] = sorted(stats.pairs[place] for word in present for place in stats.positions[word])
-    shown = f"stands there: {', '.join(present)}" if present else "none stands there"
-    return Verdict(satisfied=bool(present) == (params["use"] == "some"), measured=shown, spans=stats.spans(pairs))
+    return Verdict(
+        bool(present) == (params["use"] == "some"),
+        lambda: f"stands there: {', '.join(present)}" if present else "none stands there",
+        lambda: stats.spans(sorted(stats.pairs[place] for word in present for place in stats.positions[word])),
+    )
 
 
 KINDS = (

@@ -1,7 +1,7 @@
 """What the checks of all families share: a measured number against bounds or a relation, and parameters by type."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from armillary.attributes.attribute import Verdict
@@ -32,10 +32,10 @@ def counted(count: float, one: str, more: str = "") -> str:
     return f"{count:.4g} {one if count == 1 else more or one + 's'}"
 
 
-def bounded(value: float, params: Params, measured: str) -> Verdict:
+def bounded(value: float, params: Params, measured: Callable[[], str]) -> Verdict:
     """Whether the value lies within ``lo`` and ``hi``, both included, each if given."""
     low, high = cast(float, params.get("lo", -math.inf)), cast(float, params.get("hi", math.inf))
-    return Verdict(satisfied=low <= value <= high, measured=measured)
+    return Verdict(low <= value <= high, measured)
 
 
 def holds(count: int, relation: str, asked_for: int) -> bool:
@@ -45,16 +45,19 @@ def holds(count: int, relation: str, asked_for: int) -> bool:
     return count <= asked_for if relation == "<=" else count == asked_for
 
 
-def related(count: int, params: Params, measured: str, stats: TextStats, pairs: Sequence[Pair] = ()) -> Verdict:
-    """Whether the count stands in relation ``rel`` to ``k``, with the places that were counted."""
-    satisfied = holds(count, text_of(params, "rel"), whole_of(params, "k"))
-    return Verdict(satisfied=satisfied, measured=measured, spans=stats.spans(pairs))
+def is_related(count: int, params: Params) -> bool:
+    """Whether the count stands in relation ``rel`` to ``k``."""
+    return holds(count, text_of(params, "rel"), whole_of(params, "k"))
+
+
+def placed(satisfied: bool, stats: TextStats, pairs: Sequence[Pair], one: str, more: str = "") -> Verdict:
+    """The verdict of a check that counted these places."""
+    return Verdict(satisfied, lambda: counted(len(pairs), one, more), lambda: stats.spans(pairs))
 
 
 def at_least(stats: TextStats, pairs: Sequence[Pair], params: Params, noun: str) -> Verdict:
     """Whether there are at least ``k`` such places."""
-    enough = len(pairs) >= whole_of(params, "k")
-    return Verdict(satisfied=enough, measured=counted(len(pairs), noun), spans=stats.spans(pairs))
+    return placed(len(pairs) >= whole_of(params, "k"), stats, pairs, noun)
 
 
 def around(value: float, slack: float, digits: int) -> dict[str, float]:

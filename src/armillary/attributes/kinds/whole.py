@@ -1,5 +1,7 @@
 """What only an imported prompt asks of the whole response: one of some answers, two responses, the prompt again."""
 
+from functools import lru_cache
+
 from armillary.attributes.attribute import AttributeKind, Verdict
 from armillary.attributes.kinds.verdicts import counted, text_of, texts_of
 from armillary.attributes.text_stats import TextStats
@@ -11,9 +13,10 @@ SEPARATOR = "******"
 
 def _check_answer(params: Params, stats: TextStats) -> Verdict:
     options = [option for option in texts_of(params, "options") if stats.find(option)]
-    spans = stats.spans(pair for option in options for pair in stats.find(option))
     return Verdict(
-        satisfied=bool(options), measured=counted(len(options), "of these answers", "of these answers"), spans=spans
+        bool(options),
+        lambda: counted(len(options), "of these answers", "of these answers"),
+        lambda: stats.spans(pair for option in options for pair in stats.find(option)),
     )
 
 
@@ -22,17 +25,23 @@ def _check_two(params: Params, stats: TextStats) -> Verdict:
     pieces = [piece.strip() for piece in stats.text.split(separator)]
     inner = [piece for place, piece in enumerate(pieces) if piece or 0 < place < len(pieces) - 1]
     if not all(inner):
-        return Verdict(satisfied=False, measured="a response between two separators is empty")
-    alike = len(inner) == 2 and inner[0] == inner[1]
-    shown = "two responses that are alike" if alike else counted(len(inner), "response")
-    return Verdict(satisfied=len(inner) == 2 and not alike, measured=shown)
+        return Verdict(False, "a response between two separators is empty")
+    if len(inner) == 2 and inner[0] == inner[1]:
+        return Verdict(False, "two responses that are alike")
+    return Verdict(len(inner) == 2, lambda: counted(len(inner), "response"))
 
 
 def _check_repeated(params: Params, stats: TextStats) -> Verdict:
-    prompt = TextStats(text_of(params, "prompt")).text.casefold()
-    repeated = stats.text.casefold().startswith(prompt)
-    spans = stats.spans([(0, min(len(prompt), len(stats.text)))])
-    return Verdict(satisfied=repeated, measured="begins so" if repeated else "begins otherwise", spans=spans)
+    prompt = _folded(text_of(params, "prompt"))
+    repeated = stats.caseless.startswith(prompt)
+    end = min(len(prompt), len(stats.text))
+    return Verdict(repeated, "begins so" if repeated else "begins otherwise", lambda: stats.spans([(0, end)]))
+
+
+# Prompts come again with each response to them.
+@lru_cache(maxsize=1024)
+def _folded(prompt: str) -> str:
+    return TextStats(prompt).text.casefold()
 
 
 KINDS = (
