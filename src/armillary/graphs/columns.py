@@ -14,8 +14,8 @@ from armillary.graphs.names import Names
 Triple = tuple[str, str, str]
 """Head, relation and tail: the contract by which graphs come in, an iterable of these."""
 
-BATCH = 1 << 16
-"""Triples that are numbered at once; beyond some thousands it makes no difference to the time."""
+BATCH = 1 << 12
+"""Triples that are numbered at once: more no longer fit the processor's cache, which costs a quarter of the time."""
 
 SLICE = 1 << 22
 """Sorted keys that are taken apart at once: 32 MB of them, so that no second copy of all is ever held."""

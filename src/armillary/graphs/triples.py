@@ -81,7 +81,8 @@ class KnowledgeGraph:
         return len(self.columns.edge_tails)
 
     def __repr__(self) -> str:
-        return f"KnowledgeGraph({len(self):,} triples, {len(self.entities):,} entities, {len(self.relations):,} relations)"
+        counts = f"{len(self):,} triples, {len(self.entities):,} entities, {len(self.relations):,} relations"
+        return f"KnowledgeGraph({counts})"
 
     def __iter__(self) -> Iterator[Triple]:
         """All facts as names, in the order of head, relation and tail."""
