@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from armillary.errors import UsageError
 from armillary.methods.ordering.readers.calculator import CalculatorReader
+from armillary.methods.ordering.readers.coq import CoqReader
+from armillary.methods.ordering.readers.coq_proof import CoqProofReader
 from armillary.methods.ordering.readers.interface import Reader, Record
 from armillary.methods.ordering.readers.messages import MessagesReader
 from armillary.methods.ordering.readers.numbered import NumberedReader
@@ -22,6 +24,8 @@ READERS: tuple[Reader, ...] = (
     NumberedReader(),
     ScratchpadReader(),
     PythonReader(),
+    CoqReader(),
+    CoqProofReader(),
 )
 
 MOST = 0.5
