@@ -2,9 +2,9 @@
 
 An edge means that a declaration, in its statement or in its proof, names another one of the same file. Edges are
 inferred from the names, with the modules in which they stand; a name that the declaration itself binds (a variable, a
-hypothesis, a pattern) is not taken for the file's. Coq accepts no name before its declaration, so in a file that it
-accepts every edge that points to the left is possible and every edge that points to the right is a mistake of this
-reader. Of several declarations of a name the nearest to the left counts, otherwise the first to the right.
+hypothesis, a pattern) is not taken for the file's. Of several declarations of a name the nearest to the left counts,
+otherwise the first to the right that can hardly be meant by chance. Coq accepts no name before its declaration, so
+that in a file which it accepts an edge to the right is a mistake of this reader.
 """
 
 import re
@@ -27,6 +27,8 @@ from armillary.methods.ordering.readers.interface import Reader, Record
 from armillary.methods.ordering.steps import Sample
 
 Path = tuple[str, ...]
+
+PROVED_OR_DEFINED = frozenset({*NAMED, "Definition", "Fixpoint", "Function", "Inductive"})
 
 
 @dataclass
@@ -120,9 +122,19 @@ def suppliers(parts: list[Declaration]) -> list[set[int]]:
                 continue
             seen = [giver for giver in places if giver != place and _visible(parts[giver], part, (*modules,))]
             left = [giver for giver in seen if giver < place]
-            sources.update(left[-1:] or seen[:1])
+            right = [giver for giver in seen if _own_name(last, parts[giver])]
+            sources.update(left[-1:] or right[:1])
         found.append(sources)
     return found
+
+
+def _own_name(name: str, giver: Declaration) -> bool:
+    """Whether a name that nothing to the left declares can only mean this declaration to the right.
+
+    Words of tactics, variables and fields are names of many things, and what other files declare is not seen here:
+    what is proved or defined, under a name of several parts, is less often meant by chance.
+    """
+    return "_" in name and name == giver.names[0] and giver.word in PROVED_OR_DEFINED
 
 
 def _visible(giver: Declaration, user: Declaration, modules: Path) -> bool:

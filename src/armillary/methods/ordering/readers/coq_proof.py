@@ -2,18 +2,24 @@
 
 An edge means that a sentence names a hypothesis which another one introduced (``intros``, ``as``, ``assert``, ``set``,
 ``pose``, ``remember``, a parameter of the statement). Edges are inferred from the names; of several introductions the
-nearest to the left counts whose bullets and braces are open, otherwise the first to the right. Coq accepts no
-hypothesis before it is introduced, so that here, too, an edge to the right is a mistake of this reader.
+nearest to the left counts whose bullets and braces are open, otherwise, unless it is one of Coq's own (``AUTOMATIC``),
+the first to the right. Coq accepts no hypothesis before it is introduced, so that in a proof which it accepts an edge
+to the right is a mistake of this reader.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 from armillary.methods.ordering.readers.coq import declarations
-from armillary.methods.ordering.readers.coq_text import Sentence, bound, introduced, named
+from armillary.methods.ordering.readers.coq_text import Sentence, introduced, named, parameters
 from armillary.methods.ordering.readers.framing import framed
 from armillary.methods.ordering.readers.graph import linked
 from armillary.methods.ordering.readers.interface import Reader, Record
 from armillary.methods.ordering.steps import Sample
+
+AUTOMATIC = re.compile(r"[^\W\d_]+\d*'*|IH.*|H[a-z]?\d*'*")
+"""Names as Coq makes them up itself (``intros`` without names leaves H, H0, n, IHn): that such a name is introduced
+further right is no sign that it is meant, since an introduction to the left may not show it."""
 
 AT_LEAST = 3
 """Sentences of a proof with its statement: two have no order that could be another."""
@@ -62,14 +68,14 @@ def suppliers(sentences: Sequence[Sentence]) -> list[set[int]]:
         paths.append(path)
     givers: dict[str, list[int]] = {}
     for place, step in enumerate(steps):
-        for name in set(introduced(step.bare) if place else bound(step.bare)):
+        for name in set(introduced(step.bare) if place else parameters(step.bare)):
             givers.setdefault(name, []).append(place)
     found = [set[int]() for _ in steps]
     for place, step in enumerate(steps[1:], 1):
         for name in named(step.bare):
             open_here = [at for at in givers.get(name, ()) if paths[at] == paths[place][: len(paths[at])]]
             left = [at for at in open_here if at < place]
-            right = [at for at in open_here if at > place]
+            right = [at for at in open_here if at > place] if not AUTOMATIC.fullmatch(name) else []
             found[place].update(left[-1:] or right[:1])
     return found
 

@@ -24,7 +24,7 @@ MODULE = re.compile(r"^Module\s+(?:Type\s+)?(?:Import\s+|Export\s+)?(\w[\w']*)")
 END_OF_PROOF = re.compile(r"^(?:Qed|Defined|Save|Admitted|Abort)\b")
 FOCUS = re.compile(r"\s*(-+|\++|\*+|\{|\}|\d+\s*:\s*\{)")
 
-_PLAIN = r"[^\W\d][\w']*"
+_PLAIN = r"(?!_(?![\w']))[^\W\d][\w']*"
 _GROUP = re.compile(rf"[({{\[]\s*(?:!|`)?\s*({_PLAIN}(?:\s+{_PLAIN})*)\s*:(?!=)")
 _BINDERS = re.compile(r"\b(?:forall|fun|exists2?|fix|cofix)\b((?:[^,:=]|:(?=[^=])(?=[^,]*\)))*?)(?:,|=>|:)")
 _INTROS = re.compile(r"\bintros?\b([^.;)|]*)|\bas\s+((?:\[[^.;]*\]|\([^.;]*\)|[^\s.;,)]+))|\beqn:\s*(\S+)")
@@ -129,6 +129,13 @@ def bound(sentence: str) -> Iterator[str]:
                 yield from re.findall(rf"(?<![\w'.]){_PLAIN}", part or "")
     if sentence.startswith("rename"):
         yield from _RENAME.findall(sentence)
+
+
+def parameters(statement: str) -> Iterator[str]:
+    """Names that a declaration binds: those between its own name and the colon, and its quantifiers'."""
+    head = re.match(rf"[^:]*?\b(?:{'|'.join(NAMED)}|Definition|Let|Fixpoint)\s+{_PLAIN}([^:]*):", statement)
+    yield from re.findall(rf"(?<![\w'.]){_PLAIN}", head[1] if head else "")
+    yield from bound(statement)
 
 
 def introduced(sentence: str) -> dict[str, int]:
