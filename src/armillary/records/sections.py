@@ -208,6 +208,45 @@ class MarkedTexts:
     rows: list[MarkedText]
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlacedStep:
+    """One step of a text in one of two orders, or the steps that are left out between two others."""
+
+    text: str = ""
+    place: int = 0
+    """Counted from 1 in this order."""
+
+    other: int = 0
+    """Its place in the other order."""
+
+    moved: bool = False
+    note: str = ""
+    """What is wrong with its place."""
+
+    skipped: int = 0
+    """Steps that are left out here; 0 for a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderPair:
+    """The steps of one text in two orders."""
+
+    title: str
+    before: list[PlacedStep]
+    after: list[PlacedStep]
+    prompt: str = ""
+    """What the text answers; the page folds it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderPairs:
+    """Texts whose steps stand in two orders side by side, those that moved marked."""
+
+    rows: list[OrderPair]
+    before_name: str = "before"
+    after_name: str = "after"
+
+
 def marked_pieces(text: str, marks: Sequence[tuple[int, int, int]]) -> list[MarkedPiece]:
     """``text`` cut so that each stretch has one set of notes; marks are (start, end, note), and may overlap.
 
@@ -234,8 +273,8 @@ def _check_lengths(name: str, wanted: Sequence[Any], /, **others: Sequence[Any] 
             raise UsageError(f"There are {len(wanted)} {name} but {len(given)} {other}; they must be as many.")
 
 
-FigureKind = Literal["heatmap", "bars", "lines", "points", "tokens", "answers", "marked"]
-FigureData = Heatmap | Bars | Lines | Points | Tokens | AnswerPairs | MarkedTexts
+FigureKind = Literal["heatmap", "bars", "lines", "points", "tokens", "answers", "marked", "orders"]
+FigureData = Heatmap | Bars | Lines | Points | Tokens | AnswerPairs | MarkedTexts | OrderPairs
 _KINDS: dict[FigureKind, type[FigureData]] = {
     "heatmap": Heatmap,
     "bars": Bars,
@@ -244,6 +283,7 @@ _KINDS: dict[FigureKind, type[FigureData]] = {
     "tokens": Tokens,
     "answers": AnswerPairs,
     "marked": MarkedTexts,
+    "orders": OrderPairs,
 }
 
 

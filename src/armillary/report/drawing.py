@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 from armillary.errors import UsageError
 from armillary.records.plain import digest
-from armillary.records.sections import AnswerPairs, Bars, Figure, Heatmap, Lines, MarkedTexts, Tokens
+from armillary.records.sections import AnswerPairs, Bars, Figure, Heatmap, Lines, MarkedTexts, OrderPairs, Tokens
 from armillary.report import bars, heatmap, lines, points
 from armillary.report.canvas import NARROW, THEME, WIDE, drawn
 from armillary.report.figure_data import drawable
@@ -121,7 +121,7 @@ def svg(figure: Figure, *, narrow: bool = False, prefix: str = "") -> str:
         height, draw = bars.layout(data, width)
     elif isinstance(data, Lines):
         height, draw = lines.layout(data, width)
-    elif isinstance(data, (AnswerPairs, MarkedTexts, Tokens)):
+    elif isinstance(data, (AnswerPairs, MarkedTexts, OrderPairs, Tokens)):
         raise UsageError(f"Figure {figure.title!r} is of kind {figure.kind!r}, which is text and not a drawing.")
     else:
         height, draw = points.layout(data, width)

@@ -14,14 +14,19 @@ from markupsafe import Markup
 from armillary.records.claims import Verdict
 from armillary.records.record import RunRecord
 from armillary.records.sections import Figure
-from armillary.report import answers, marked_texts, tokens
+from armillary.report import answers, marked_texts, step_orders, tokens
 from armillary.report.drawing import svg
 from armillary.report.interactive import scripts, specification
 from armillary.report.tables import cell, least_width, shape, stacking_rules
 from armillary.report.wording import NOTHING, basis, duration, ends, moment, number, visible
 
 _HERE = Path(__file__).parent
-TEXTS = {"tokens": tokens.markup, "answers": answers.markup, "marked": marked_texts.markup}
+TEXTS = {
+    "tokens": tokens.markup,
+    "answers": answers.markup,
+    "marked": marked_texts.markup,
+    "orders": step_orders.markup,
+}
 """Kinds of figure that are text and no drawing."""
 
 MEASURE_COLUMNS = ["measure", "estimate", "interval", "n", "from"]

@@ -16,6 +16,9 @@ from armillary.records.sections import (
     MarkedNote,
     MarkedText,
     MarkedTexts,
+    OrderPair,
+    OrderPairs,
+    PlacedStep,
     Points,
     Series,
     TokenRow,
@@ -56,6 +59,12 @@ def figures(word: str, interactive: bool) -> list[Figure]:
             rows=[MarkedText(title=word, prompt=word, pieces=marked_pieces(word, [(0, len(word), 0), (0, 1, 1)]),
                              notes=[MarkedNote(text=word, detail=word), MarkedNote(text="b"),
                                     MarkedNote(text=f"{word}2", detail=word)])])),
+        Figure(title=word, alt=word, data=OrderPairs(
+            rows=[OrderPair(title=word, prompt=word,
+                            before=[PlacedStep(text=word, place=1, other=3, moved=True, note=word),
+                                    PlacedStep(skipped=2)],
+                            after=[PlacedStep(skipped=2), PlacedStep(text=word, place=3, other=1, moved=True)])],
+            before_name=word, after_name=word)),
     ]  # fmt: skip
 
 

@@ -1,0 +1,139 @@
+"""A file or a folder of step data in pieces of records, each piece read by itself.
+
+A file of rows (JSON lines, a JSON list, CSV, Parquet) is cut as ``runs.pieces`` cuts it; files that are texts (a
+Python module, a file of proofs) are put together until they make a piece. No more than one piece is in memory.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from armillary.errors import UsageError
+from armillary.files import read_text
+from armillary.methods.ordering.readers.interface import Reader, Record
+from armillary.methods.ordering.readers.registry import READERS, detect, reader, reader_of_file
+from armillary.runs.pieces import ENDINGS, PIECE, Piece, pieces, rows
+
+AUTO = "auto"
+"""The format that is found out."""
+
+LOOKED_AT = 200
+"""Records by which a format is told: real files have stretches without its marks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPiece:
+    """A stretch of a file of rows, or some files that are texts."""
+
+    index: int
+    """Counted from 0 over the whole source."""
+
+    rows: Piece | None = None
+    texts: tuple[str, ...] = ()
+    """Paths of whole files, where there are no rows."""
+
+    @property
+    def name(self) -> str:
+        """What its result is kept under."""
+        return f"piece-{self.index:06d}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is audited, and how it is read."""
+
+    path: Path
+    reader: Reader
+    files: tuple[Path, ...]
+    """Those that are read, in order; of a folder, those of the format below it."""
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the files hold rows, and are not texts as a whole."""
+        return self.files[0].suffix.lower() in ENDINGS
+
+    def pieces(self) -> Iterator[AuditPiece]:
+        """All of it, in order. Raises as ``runs.pieces.pieces``."""
+        index, held, size = 0, list[str](), 0
+        for file in self.files:
+            if self.has_rows:
+                for piece in pieces(file, PIECE):
+                    yield AuditPiece(index=index, rows=piece)
+                    index += 1
+                continue
+            held.append(str(file))
+            size += file.stat().st_size
+            if size >= PIECE:
+                yield AuditPiece(index=index, texts=tuple(held))
+                index, held, size = index + 1, [], 0
+        if held:
+            yield AuditPiece(index=index, texts=tuple(held))
+
+
+def opened_source(path: Path | str, format: str = AUTO) -> Source:
+    """The file or folder, with the reader of ``format`` or of what its names and its first records show.
+
+    Raises:
+        UsageError: there is no such file or format, nothing in it can be read, or its format isn't told by its marks.
+        StorageError: it can't be read.
+    """
+    path = Path(path)
+    chosen = None if format == AUTO else reader(format)
+    if not path.exists():
+        raise UsageError(f"{path} could not be read: there is no file or folder of that name.")
+    files = sorted(_files(path)) if path.is_dir() else [path]
+    texts = [file for file in files if _reads(chosen, file)]
+    if texts:
+        readers = {known.name: known for file in texts if (known := chosen or reader_of_file(file.suffix.lower()))}
+        if len(readers) > 1:
+            raise UsageError(f"{path} holds files of several formats; choose one with --format: {', '.join(readers)}.")
+        return Source(path=path, reader=next(iter(readers.values())), files=tuple(texts))
+    with_rows = tuple(file for file in files if file.suffix.lower() in ENDINGS)
+    if not with_rows:
+        endings = [*ENDINGS, *(ending for known in READERS for ending in known.endings)]
+        there = f"{path} holds no file that is read" if path.is_dir() else f"{path} is not of a kind that is read"
+        raise UsageError(f"{there}; accepted are {', '.join(endings)}, and folders of them.")
+    if chosen is None:
+        first = next((piece for file in with_rows for piece in pieces(file)), None)
+        records: list[Record] = [] if first is None else [row for _, row in islice(rows(first), LOOKED_AT)]
+        if not records:
+            raise UsageError(f"{path} holds no row.")
+        try:
+            chosen = detect(records)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+    return Source(path=path, reader=chosen, files=with_rows)
+
+
+def _reads(chosen: Reader | None, file: Path) -> bool:
+    ending = file.suffix.lower()
+    return reader_of_file(ending) is not None if chosen is None else ending in chosen.endings
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below it, but for hidden ones and those below hidden folders."""
+    for entry in folder.rglob("*"):
+        if entry.is_file() and not any(part.startswith(".") for part in entry.relative_to(folder).parts):
+            yield entry
+
+
+def records(piece: AuditPiece, chosen: Reader) -> Iterator[tuple[str, Record | UsageError]]:
+    """The records of a piece, each with its place in words; of a file that is no text, why."""
+    if piece.rows is not None:
+        yield from rows(piece.rows)
+        return
+    for path in piece.texts:
+        yield from file_records(path, chosen)
+
+
+def file_records(path: str, chosen: Reader) -> Iterator[tuple[str, Record | UsageError]]:
+    """The records of a file that is a text."""
+    try:
+        text = read_text(path)
+    except UsageError as error:
+        yield path, error
+        return
+    units = list(chosen.units(text))
+    for number, unit in enumerate(units, 1):
+        yield (path if len(units) == 1 else f"part {number} of {path}"), unit
