@@ -17,7 +17,7 @@ from typing import Literal
 from armillary.errors import UsageError
 from armillary.methods.ordering.logic.derivations import RULES, Address, Derivation
 from armillary.methods.ordering.logic.formulas import SYMBOLS, Formula
-from armillary.methods.ordering.logic.rules import Sequent, premises
+from armillary.methods.ordering.logic.rules import Sequent, below
 from armillary.methods.ordering.orders import permutation
 from armillary.methods.ordering.steps import Sample, Step
 
@@ -94,24 +94,24 @@ def proof_lines(formula: Formula, derivation: Derivation, *, full_state: bool = 
         address, sequent, node = waiting.pop()
         action = (node.rule, *(HYPOTHESES[number] for number in node.arguments))
         lines.append(Line(address, state_tokens(sequent, full=full_state), action))
-        below = list(zip(premises(sequent, node.rule, node.arguments), node.children, strict=True))
-        waiting += [((*address, which), *below[which]) for which in range(len(below) - 1, -1, -1)]
+        children = list(zip(below(sequent, node), node.children, strict=True))
+        waiting += [((*address, which), *children[which]) for which in range(len(children) - 1, -1, -1)]
     return tuple(lines)
 
 
 def line_sample(lines: Sequence[Line], key: str) -> Sample:
     """A step a line: found from the line above it in the tree, justified by those below it."""
-    below: dict[Address, list[str]] = {line.address: [] for line in lines}
+    lower: dict[Address, list[str]] = {line.address: [] for line in lines}
     for line in lines:
         if line.address:
-            below[line.address[:-1]].append(_name(line.address))
+            lower[line.address[:-1]].append(_name(line.address))
     steps = [
         Step(
             id=_name(line.address),
             text=" ".join((*line.state, TURN, *line.action)),
             kind=line.action[0],
             deps=(_name(line.address[:-1]),) if line.address else (),
-            premises=tuple(below[line.address]),
+            premises=tuple(lower[line.address]),
         )
         for line in lines
     ]
@@ -129,13 +129,13 @@ def half_sample(lines: Sequence[Line], layout: Layout, *, key: str) -> Sample:
     """States and actions as steps of their own, the lines as they are: an action is found from its state, a state from
     the action above it. A state is justified by the states below it, and so is its action.
     """
-    below: dict[Address, list[str]] = {line.address: [] for line in lines}
+    lower: dict[Address, list[str]] = {line.address: [] for line in lines}
     for line in lines:
         if line.address:
-            below[line.address[:-1]].append(f"{_name(line.address)} state")
+            lower[line.address[:-1]].append(f"{_name(line.address)} state")
     states, actions = [], []
     for line in lines:
-        name, justified = _name(line.address), () if layout.halves == "actions only" else tuple(below[line.address])
+        name, justified = _name(line.address), () if layout.halves == "actions only" else tuple(lower[line.address])
         above = (f"{_name(line.address[:-1])} action",) if line.address else ()
         states.append(Step(f"{name} state", " ".join(line.state), "state", above, justified))
         found = above if layout.halves == "actions only" else (f"{name} state",)

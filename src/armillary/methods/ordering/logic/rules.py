@@ -7,6 +7,7 @@ from the root, so that a number does not depend on the order in which a proof is
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from armillary.errors import UsageError
 from armillary.methods.ordering.logic.derivations import RULES, Address, Derivation
 from armillary.methods.ordering.logic.formulas import ATOMS, Formula, implication
 
@@ -38,7 +39,7 @@ class CheckResult:
     """The first node at fault, parents before children; None where there is none."""
 
 
-class RuleRefused(Exception):
+class RuleRefused(UsageError):
     """The rule does not apply there; the sentence says why."""
 
 
@@ -60,14 +61,14 @@ def _grown(sequent: Sequent, removed: int | None, added: tuple[Formula, ...], go
 def _hypothesis(sequent: Sequent, number: int) -> Formula:
     formula = sequent.hypotheses.get(number)
     if formula is None:
-        raise RuleRefused(f"there is no hypothesis h{number}")
+        raise RuleRefused(f"there is no hypothesis h{number}.")
     return formula
 
 
 def _sides(formula: Formula, symbol: str, what: str) -> tuple[Formula, Formula]:
     """Both sides of the formula's main connective, which must be ``symbol``."""
     if formula.symbol != symbol:
-        raise RuleRefused(f"{what} {formula.text} is not of the form A {symbol} B")
+        raise RuleRefused(f"{what} {formula.text} is not of the form A {symbol} B.")
     left, right = formula.parts
     return left, right
 
@@ -76,25 +77,25 @@ def _implication_from(sequent: Sequent, number: int, left_symbol: str) -> tuple[
     """The two sides of hypothesis ``number``, an implication whose left side begins with ``left_symbol``."""
     left, right = _sides(_hypothesis(sequent, number), ">", f"h{number}")
     if left.symbol != left_symbol:
-        raise RuleRefused(f"the left side of h{number} is {left.text}, which does not begin with {left_symbol}")
+        raise RuleRefused(f"the left side of h{number} is {left.text}, which does not begin with {left_symbol}.")
     return left, right
 
 
 def _bot_left(sequent: Sequent, numbers: tuple[int, ...]) -> Premises:
     if _hypothesis(sequent, numbers[0]).symbol != "F":
-        raise RuleRefused(f"h{numbers[0]} is not F")
+        raise RuleRefused(f"h{numbers[0]} is not F.")
     return ()
 
 
 def _axiom(sequent: Sequent, numbers: tuple[int, ...]) -> Premises:
     if _hypothesis(sequent, numbers[0]).text != sequent.goal.text:
-        raise RuleRefused(f"h{numbers[0]} is not the goal {sequent.goal.text}")
+        raise RuleRefused(f"h{numbers[0]} is not the goal {sequent.goal.text}.")
     return ()
 
 
 def _top_right(sequent: Sequent, _: tuple[int, ...]) -> Premises:
     if sequent.goal.symbol != "T":
-        raise RuleRefused(f"the goal {sequent.goal.text} is not T")
+        raise RuleRefused(f"the goal {sequent.goal.text} is not T.")
     return ()
 
 
@@ -133,7 +134,7 @@ def _split(sequent: Sequent, numbers: tuple[int, ...]) -> Premises:
 def _modus_ponens(sequent: Sequent, numbers: tuple[int, ...]) -> Premises:
     left, right = _sides(_hypothesis(sequent, numbers[0]), ">", f"h{numbers[0]}")
     if left.symbol not in ATOMS or _hypothesis(sequent, numbers[1]).text != left.text:
-        raise RuleRefused(f"h{numbers[1]} is not an atom that h{numbers[0]} begins with")
+        raise RuleRefused(f"h{numbers[1]} is not an atom that h{numbers[0]} begins with.")
     return (_grown(sequent, numbers[0], (right,), sequent.goal),)
 
 
@@ -184,10 +185,18 @@ _MEANING: dict[str, Callable[[Sequent, tuple[int, ...]], Premises]] = {
 def premises(sequent: Sequent, rule: str, arguments: tuple[int, ...]) -> Premises:
     """What is left to prove after the rule. RuleRefused where it does not apply."""
     if rule not in RULES:
-        raise RuleRefused(f"{rule!r} is no rule")
+        raise RuleRefused(f"{rule!r} is no rule; the rules are {', '.join(RULES)}.")
     if len(arguments) != RULES[rule][0]:
-        raise RuleRefused(f"{rule} names {RULES[rule][0]} hypotheses, not {len(arguments)}")
+        raise RuleRefused(f"{rule} names {RULES[rule][0]} hypotheses, not {len(arguments)}.")
     return _MEANING[rule](sequent, arguments)
+
+
+def below(sequent: Sequent, node: Derivation) -> Premises:
+    """The sequents that the children of a node prove. RuleRefused where its rule does not apply or a proof lacks."""
+    left_open = premises(sequent, node.rule, node.arguments)
+    if len(left_open) != len(node.children):
+        raise RuleRefused(f"{len(left_open)} premises are left, and {len(node.children)} are proved.")
+    return left_open
 
 
 def check(formula: Formula, derivation: Derivation) -> CheckResult:
@@ -196,13 +205,9 @@ def check(formula: Formula, derivation: Derivation) -> CheckResult:
     while waiting:
         sequent, node, address = waiting.pop()
         try:
-            left_open = premises(sequent, node.rule, node.arguments)
+            left_open = below(sequent, node)
         except RuleRefused as refused:
-            return CheckResult(False, f"{node.rule} does not apply: {refused}.", address)
-        if len(left_open) != len(node.children):
-            return CheckResult(
-                False, f"{node.rule} leaves {len(left_open)} premises, and {len(node.children)} are proved.", address
-            )
+            return CheckResult(False, f"{node.rule} does not apply: {refused}", address)
         for which in range(len(left_open) - 1, -1, -1):
             waiting.append((left_open[which], node.children[which], (*address, which)))
     return CheckResult(True)

@@ -50,7 +50,7 @@ class StepwiseProof:
         return len(self._actions)
 
     def advance(self, action: Sequence[str]) -> bool:
-        """Take the action, without the mark behind it, where it applies; else end with an error. Whether it applied."""
+        """Take the action, without the mark behind it, or end with an error; whether it applied."""
         if self.ended:
             return False
         sequent, depth = self._open[-1]

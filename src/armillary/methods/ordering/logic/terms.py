@@ -7,7 +7,7 @@ that the kernel has nothing to guess.
 
 from armillary.methods.ordering.logic.derivations import Derivation
 from armillary.methods.ordering.logic.formulas import FALSUM, TRUTH, Formula
-from armillary.methods.ordering.logic.rules import Sequent, premises
+from armillary.methods.ordering.logic.rules import Sequent, below
 
 _CONNECTIVES = {"&": "/\\", "|": "\\/", ">": "->"}
 
@@ -26,8 +26,8 @@ def coq_term(formula: Formula, derivation: Derivation) -> str:
 
 
 def _term(sequent: Sequent, node: Derivation) -> str:
-    below = premises(sequent, node.rule, node.arguments)
-    inner = [_term(premise, child) for premise, child in zip(below, node.children, strict=True)]
+    premises = below(sequent, node)
+    inner = [_term(premise, child) for premise, child in zip(premises, node.children, strict=True)]
     goal = coq_type(sequent.goal)
     used = sequent.hypotheses[node.arguments[0]] if node.arguments else sequent.goal
     name = f"h{node.arguments[0]}" if node.arguments else ""
@@ -35,7 +35,7 @@ def _term(sequent: Sequent, node: Derivation) -> str:
 
     def let(value: str, place: int = 0, body: str = inner[0] if inner else "") -> str:
         number = sequent.following + place
-        return f"(let h{number} : {coq_type(below[0].hypotheses[number])} := {value} in {body})"
+        return f"(let h{number} : {coq_type(premises[0].hypotheses[number])} := {value} in {body})"
 
     match node.rule:
         case "botL":
