@@ -140,9 +140,16 @@ def test_rows_of_ifeval_and_ultrabench_are_read_as_they_are(
     assert "2 attributes were not judged" in record.sections[0].summary, "what only a judge can say"
     assert record.measures["met/punctuation exclude"].estimate == 0.5
     assert record.measures["all attributes met"].estimate == 0.25
-    wrong = write(tmp_path / "b.jsonl", [{**ifeval, "instruction_id_list": ["a:b", "c:d"], "response": "x"}])
+    unknown = {**ifeval, "instruction_id_list": ["a:b", "c:d"], "response": "x"}
+    wrong = write(tmp_path / "b.jsonl", [*rows, {**rows[1], "instruction_id_list": ["a:b", ids[1]]}, unknown])
     assert main(["ultragen", "check", str(wrong), "--out", str(tmp_path / "wrong")]) == 2
-    assert "'a:b'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "'a:b'" in error and "--on-unknown skip" in error
+    skipped = check(wrong, tmp_path / "skipped", "--on-unknown", "skip")
+    assert skipped.title.startswith("5 responses")
+    summary = skipped.sections[0].summary
+    assert "3 instructions of no known kind passed over; 1 response left out" in summary
+    assert skipped.measures["met/punctuation exclude"].estimate == 0.5
 
 
 def test_a_list_that_is_imported_is_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from armillary.cli.console import guarded
-from armillary.cli.ultragen import analyse, build, evaluate, train
+from armillary.cli.ultragen import analyse, build, derive, evaluate, train
 from armillary.methods.ultragen import asking, building
 from armillary.methods.ultragen.rewards import reward_fn
 from armillary.records.record import RunRecord
@@ -95,6 +95,33 @@ def test_a_killed_build_ends_alike(texts: Path, data: Path, tmp_path: Path, name
     killed_and_finished(build.run, [str(texts), *SMALL, *PAIRED], tmp_path / "killed", building, name, call)
     assert files(tmp_path / "killed") == files(data)
     assert content(RunRecord.load(tmp_path / "killed")) == content(RunRecord.load(data))
+
+
+def test_rows_are_built_on_in_every_form_that_is_checked(texts: Path, tmp_path: Path) -> None:
+    assert guarded(derive.run, [str(texts), "--n", "5", "--json", "--out", str(tmp_path / "derived")]) == 0
+    rows = lines(tmp_path / "derived" / "attributes.jsonl")
+    sentences = [{**row, "attributes": row["prompt"].split("\n")[1:]} for row in rows]  # type: ignore[union-attr]
+    forms = {
+        "objects": rows,
+        "sentences": sentences,
+        "texts": [{"id": row["id"], "text": row["response"], "attributes": row["attributes"]} for row in sentences],
+    }
+    built = []
+    for name, form in forms.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in form))
+        arguments = [str(tmp_path / f"{name}.jsonl"), "--sets", "0", "--json", "--out", str(tmp_path / name)]
+        assert guarded(build.run, arguments) == 0
+        made = lines(tmp_path / name / "ar.jsonl")
+        built.append([(row["prompt"], row["completion"]) for row in made])
+        assert reward_fn(*[[row[key] for row in made] for key in ("prompt", "completion", "attributes")]) == [1.0] * 8
+    assert built[0] == built[1] == built[2]
+    ifeval = {"key": 1, "prompt": "p", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    (tmp_path / "ifeval.jsonl").write_text(
+        "".join(json.dumps({**ifeval, "response": f"No {n}."}) + "\n" for n in "ab")
+    )
+    arguments = [str(tmp_path / "ifeval.jsonl"), "--sets", "0", "--test-share", "0", "--json"]
+    assert guarded(build.run, [*arguments, "--out", str(tmp_path / "ifeval")]) == 0
+    assert "Do not use any of these marks" in json.dumps(lines(tmp_path / "ifeval" / "ar.jsonl")[0]["prompt"])
 
 
 ASKED = ["--max-new-tokens", "6", "--json"]

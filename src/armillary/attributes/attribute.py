@@ -68,7 +68,7 @@ class Attribute:
                 values[str(name)] = tuple(value)
             elif isinstance(value, str | int | float | bool):
                 values[str(name)] = value
-            else:
+            elif value is not None:  # what a table with a column for every parameter has where there is none
                 raise UsageError(f"{kind}: {name} is {value!r:.80}; accepted are texts, numbers and lists of texts.")
         source: Source = "imported" if row.get("source") == "imported" else "derived"
         return cls(

@@ -105,7 +105,10 @@ def instructions_of(
             reason = f"the argument {error} is missing" if isinstance(error, KeyError) else str(error)
             raise UsageError(f"{where}: {name} can't be read: {reason}") from error
         if attributes is None and on_unknown == "error":
-            raise UsageError(f"{where}: no kind of attribute checks {name!r}; on_unknown='skip' passes over such ids.")
+            raise UsageError(
+                f"{where}: no kind of attribute checks {name!r}; to pass over such ids give on_unknown='skip' "
+                "(`armillary ultragen check --on-unknown skip`)."
+            )
         made.append(Instruction(id=name, arguments=known, attributes=tuple(attributes or ())))
     return tuple(made)
 

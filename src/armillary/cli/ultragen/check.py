@@ -43,6 +43,9 @@ class UltragenCheckSettings(RunSettings):
     worst: int = 12
     """Responses that are shown with their marks."""
 
+    on_unknown: Literal["error", "skip"] = "error"
+    """Of an id or a kind that is not in the catalogue: error refuses the file, skip passes over it and counts it."""
+
     judge: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
     """Chat model that judges soft attributes: a local one, or with --judge-url the endpoint's; by default none."""
 
@@ -95,7 +98,7 @@ def check_responses(run: Run[UltragenCheckSettings], engine: Engine = Engine()) 
         cache=settings.judge_cache or str(cache_folder() / "answers"),
     )  # fmt: skip
     tally = Tally()
-    work = partial(check_piece, judge_choice=choice, keep=settings.worst)
+    work = partial(check_piece, judge_choice=choice, keep=settings.worst, on_unknown=settings.on_unknown)
     cut = pieces(settings.responses)
     if settings.limit is None:
         for counts in engine.results(Tally, cut, work, run.parts, "check responses"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from armillary.attributes.attribute import Attribute
 from armillary.attributes.attribute_set import AttributeSet
+from armillary.attributes.interchange.rows import COLUMNS
 from armillary.errors import UsageError
 from armillary.methods.ultragen.config import ExpansionConfig, PairConfig, SamplingConfig, SpaceConfig
 from armillary.methods.ultragen.pairing import preferences, set_seed
@@ -127,7 +128,7 @@ def built(plan: BuildPlan, parts: Parts, folder: Path, loaded: "LoadedModel | No
 def _documents(plan: BuildPlan, parts: Parts) -> tuple[list[StoredSet], int]:
     """Every text with its attributes, and how many texts had no word."""
     _, first = next(chain.from_iterable(map(rows, pieces(plan.texts))), ("", {}))
-    if "attributes" in first:
+    if any(name in first for name in COLUMNS):
         read = read_sets(plan.texts, plan.limit)
         if any(document.text is None for document in read):
             raise UsageError(f"{plan.texts} has rows without a text; give what `armillary ultragen derive` left.")

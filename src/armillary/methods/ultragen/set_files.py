@@ -10,7 +10,6 @@ from itertools import chain, islice
 from pathlib import Path
 
 from armillary.attributes.attribute_set import AttributeSet
-from armillary.attributes.kinds.catalogue import Catalogue
 from armillary.errors import UsageError
 from armillary.files import write_atomic
 from armillary.methods.ultragen.corpus.checking import RESPONSES, response_row
@@ -57,14 +56,17 @@ def read_sets(path: Path | str, limit: int | None = None) -> list[StoredSet]:
     Attributes may stand there as objects or sentences, or be those of IFEval's and ultrabench's rows. UsageError for a
     file without any, or a row that is of no such form; the sentence names it.
     """
-    catalogue, sets = Catalogue.default(), []
+    # Late: of these names a file of texts has one, and a file of responses another.
+    from armillary.methods.ultragen.corpus.deriving import TEXTS
+
+    sets = []
     located = chain.from_iterable(map(rows, pieces(path)))
     for number, (where, row) in enumerate(islice(located, limit)):
-        has_text = any(isinstance(row.get(name), str) for name in RESPONSES)
-        read = response_row(where, row if has_text else {**row, RESPONSES[0]: ""}, catalogue)
+        text = next((row[name] for name in (*RESPONSES, *TEXTS) if isinstance(row.get(name), str)), None)
+        read = response_row(where, {**row, RESPONSES[0]: text or ""})
         name = str(row["id"]) if row.get("id") is not None else str(row.get("key", number))
         attributes = AttributeSet(attributes=read.attributes, id=name)
-        sets.append(StoredSet(attributes=attributes, prompt=read.prompt, text=read.response if has_text else None))
+        sets.append(StoredSet(attributes=attributes, prompt=read.prompt, text=None if text is None else read.response))
     if not sets:
         raise UsageError(f"{path} holds no set of attributes.")
     return sets

@@ -6,12 +6,12 @@ attributes travel with them as JSON, so that a reward function can check what is
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from armillary.attributes.attribute import Attribute
 from armillary.attributes.attribute_set import AttributeSet, Order, SoftExtractor
+from armillary.attributes.interchange.rows import row_attributes
 from armillary.attributes.kinds.catalogue import Catalogue
 from armillary.attributes.text_stats import TextStats
 from armillary.errors import UsageError
@@ -85,18 +85,17 @@ def attributes_json(attributes: AttributeSet) -> str:
 
 
 def attributes_of(value: object) -> AttributeSet:
-    """The set in a cell of the column ``attributes``: JSON text, a list of objects, a set itself. UsageError else."""
-    if isinstance(value, AttributeSet):
-        return value
-    rows = value
-    if isinstance(value, str):
-        try:
-            rows = json.loads(value)
-        except ValueError:
-            raise UsageError(f"attributes are a JSON list of objects; got {value!r:.80}.") from None
-    if not isinstance(rows, list | tuple) or not all(isinstance(row, dict) for row in rows):
-        raise UsageError(f"attributes are a JSON list of objects; got {value!r:.80}.")
-    return AttributeSet(attributes=tuple(Attribute.from_json(row) for row in rows))
+    """The set in a cell of the column ``attributes``, in every form that ``armillary ultragen check`` reads (objects,
+    sentences, JSON of either), or a set itself. UsageError else."""
+    return value if isinstance(value, AttributeSet) else set_of_row({"attributes": value}, "a row")
+
+
+def set_of_row(row: Mapping[str, object], where: str) -> AttributeSet:
+    """The set of a row, as ``armillary ultragen check`` reads it. UsageError naming ``where`` if it has none."""
+    read = row_attributes(row, where)
+    if not read.attributes:
+        raise UsageError(f"{where} has no attributes; give them under attributes, as objects or sentences.")
+    return AttributeSet(attributes=read.attributes)
 
 
 def as_prompt(request: str, *, chat: bool) -> str | list[Message]:

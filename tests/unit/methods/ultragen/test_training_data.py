@@ -11,6 +11,7 @@ from armillary.attributes.attribute_set import AttributeSet
 from armillary.attributes.text_stats import TextStats
 from armillary.errors import UsageError
 from armillary.methods.ultragen.config import PairConfig
+from armillary.methods.ultragen.corpus.checking import response_row
 from armillary.methods.ultragen.pairing import Preferences, chosen_pair, preferences
 from armillary.methods.ultragen.quality import distinct, quality_of, repeated_ngrams, word_f1
 from armillary.methods.ultragen.rewards import AttributeVerifier, reward_fn, reward_with
@@ -59,8 +60,12 @@ def test_a_reconstructed_text_has_every_attribute_of_its_prompt() -> None:
     assert columns["completion"] == [{"role": "assistant", "content": TEXT}]
     assert attributes_of(columns["attributes"]).attributes == row.attributes.attributes
     assert row.row(chat=False)["prompt"] == row.request + "\n\n"
-    with pytest.raises(UsageError, match="a JSON list of objects"):
-        attributes_of("nothing")
+    with pytest.raises(UsageError, match="begin as a JSON list but are none"):
+        attributes_of("[nothing")
+    with pytest.raises(UsageError, match="a row: its attributes are 3; accepted are a list of objects or sentences"):
+        attributes_of(3)
+    with pytest.raises(UsageError, match="a row has no attributes"):
+        attributes_of([])
 
 
 def test_rows_as_a_data_set() -> None:
@@ -138,6 +143,33 @@ def test_rewards_of_text_and_of_messages() -> None:
     with pytest.raises(UsageError, match="reward_with"):
         reward_fn(["p"], ["a"], [judged])
     assert reward_with(lambda response, attributes: [response == "a"])(["p"] * 2, ["a", "b"], [judged] * 2) == [1, 0]
+
+
+def test_rewards_read_rows_as_the_check_does() -> None:
+    ids = ["punctuation:no_comma", "keywords:existence"]
+    kwargs = [{}, {"keywords": ["mill"], "relation": None}]
+    rows: list[dict[str, object]] = [
+        {"attributes": [each.to_json() for each in SET.attributes]},
+        {"attributes": [each.text for each in SET.attributes]},
+        {"attributes": json.dumps([each.text for each in SET.attributes])},
+        {"attributes": "\n".join(each.text for each in SET.attributes)},
+        # A table with a column for every parameter, as Arrow makes it.
+        {"attributes": [{**each.to_json(), "params": {**each.params, "k": None}} for each in SET.attributes]},
+        {"prompt": SET.render()},
+        {"prompt": [{"role": "user", "content": SET.render()}]},
+        {"prompt": "p", "instruction_id_list": ids, "kwargs": kwargs},
+        {"prompt": "p", "hard_constraints": {"instruction_id_list": ["linguistic:no_comma"], "kwargs": [{}]}},
+    ]
+    answer = "A mill, by the river."
+    for row in rows:
+        columns = {name: [value] * 2 for name, value in row.items() if name != "prompt"}
+        checked = response_row("row 1", {**row, "response": answer})
+        share = AttributeSet(attributes=checked.attributes).check(answer).csr
+        assert reward_fn([row.get("prompt", "p")] * 2, [answer, ""], **columns) == [share, 0.0]
+    with pytest.raises(UsageError, match="row 1 of the batch has no attributes"):
+        reward_fn(["Do it."], ["x"])
+    with pytest.warns(UserWarning, match="1 sentence is of no known kind, which only reward_with"):
+        assert reward_fn(["p"], ["mill"], [['Include "mill".', "Sing of it."]]) == [1.0]
 
 
 def test_the_form_of_a_verifier() -> None:

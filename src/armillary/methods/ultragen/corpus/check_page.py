@@ -162,6 +162,10 @@ def _uncounted(tally: Tally) -> str:
     if n := tally.imported:
         verb = "sentence is of no known kind and counts" if n == 1 else "sentences are of no known kind and count"
         parts.append(f"{n:,} {verb} as soft")
+    if n := tally.skipped:
+        parts.append(f"{n:,} {'instruction' if n == 1 else 'instructions'} of no known kind passed over")
+    if n := tally.left_out:
+        parts.append(f"{n:,} {'response' if n == 1 else 'responses'} left out, with no other instructions")
     return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}." if parts else ""
 
 

@@ -67,6 +67,12 @@ class Tally:
     imported: int = 0
     """Sentences of a list that are of no known kind, taken as soft attributes."""
 
+    skipped: int = 0
+    """Instructions of no known kind that were passed over."""
+
+    left_out: int = 0
+    """Responses of which all instructions were passed over; they count nowhere else."""
+
     all: Pairs = field(default_factory=dict)
     hard: Pairs = field(default_factory=dict)
     soft: Pairs = field(default_factory=dict)
@@ -88,7 +94,7 @@ class Tally:
 
     def merge(self, other: "Tally", keep: int) -> None:
         """Add the counts of responses that come after those counted here."""
-        for name in ("responses", "empty", "all_met", "unparsed", "unjudged", "imported"):
+        for name in ("responses", "empty", "all_met", "unparsed", "unjudged", "imported", "skipped", "left_out"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("all", "hard", "soft", "asking"):
             _add(getattr(self, name), getattr(other, name))
@@ -104,6 +110,10 @@ class Tally:
 
     def add(self, response: "CheckedResponse", keep: int) -> None:
         """Count one response."""
+        self.skipped += response.skipped
+        if not response.verdicts:
+            self.left_out += 1
+            return
         self.responses += 1
         self.empty += response.empty
         self.unparsed += response.unparsed
@@ -180,6 +190,7 @@ class CheckedResponse:
     verdicts: list[CheckedAttribute]
     unparsed: int
     imported: int = 0
+    skipped: int = 0
 
     @property
     def empty(self) -> bool:
