@@ -118,7 +118,7 @@ def test_without_the_extra_packages_the_still_images_remain(
 
     scripts.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
-    assert render_html(make_record(interactive=True)).count("<figure") == 7
+    assert render_html(make_record(interactive=True)).count("<figure") == 8
     assert "vegaEmbed" not in render_html(make_record(interactive=True))
     scripts.cache_clear()
 
@@ -149,8 +149,8 @@ def test_script_data_holds_no_html(hostile: str) -> None:
 
 def test_only_what_answers_to_pointing_has_a_specification(make_figures: Callable[[str, bool], list[Any]]) -> None:
     lively = [specification(figure) is not None for figure in make_figures("w", True)]
-    assert lively == [True, False, False, True, False, False, False]
-    assert [specification(figure) for figure in make_figures("w", False)] == [None] * 7
+    assert lively == [True, False, False, True, False, False, False, False]
+    assert [specification(figure) for figure in make_figures("w", False)] == [None] * 8
 
 
 def test_the_bundle_cannot_end_its_element() -> None:

@@ -65,7 +65,8 @@ class Sample:
             ids = [step.id for step in self.steps]
             twice = next(name for name in ids if ids.count(name) > 1)
             raise UsageError(f"two steps{self._named} have the id {twice!r}; each step needs an id of its own.")
-        for supports in (self.discovery, self.logical):
+        graphs = (self.discovery,) if self.logical is self.discovery else (self.discovery, self.logical)
+        for supports in graphs:
             # Steps whose supports all stand to the left can't form a circle, and most samples are such.
             ordered = all(at > place for at, places in enumerate(supports) for place in places)
             if not ordered and (circle := _circle(supports)):
