@@ -160,6 +160,13 @@ def country_names_in(language: str) -> dict[str, tuple[str, ...]]:
     return {code: (str(territories[code]),) for code in countries() if code in territories}
 
 
+def country_neighbours() -> dict[str, tuple[str, ...]]:
+    """Code -> codes of the countries it borders on by land."""
+    listed = {code: str(_geonames().get_countries()[code]["neighbours"]).split(",") for code in countries()}
+    known = {code: tuple(other for other in sorted(others) if other in countries()) for code, others in listed.items()}
+    return {code: others for code, others in known.items() if others}
+
+
 @cache
 def country_languages() -> dict[str, tuple[str, ...]]:
     """Code -> English names of its languages that are official in all of it, by law or in fact."""
@@ -257,7 +264,7 @@ def places_table() -> str:
         if country.capital:
             facts[code]["capital"] = country.capital
     lists = {"languages": country_languages(), "currencies": country_currencies(), "demonyms": country_demonyms()}
-    for name, table in {**lists, "cities": inverted(cities())}.items():
+    for name, table in {**lists, "cities": inverted(cities()), "neighbours": country_neighbours()}.items():
         for code, values in table.items():
             facts[code][name] = values
     for language in NAMED_IN:

@@ -129,6 +129,12 @@ def country_demonyms() -> dict[str, tuple[str, ...]]:
     return {code: tuple(words) for code, words in _facts("demonyms")}
 
 
+@cache
+def country_neighbours() -> dict[str, tuple[str, ...]]:
+    """Code -> codes of the countries it borders on by land, as GeoNames has them."""
+    return {code: tuple(codes) for code, codes in _facts("neighbours")}
+
+
 def country_continents() -> dict[str, tuple[str, ...]]:
     """Code -> word of its continent."""
     return {code: (country.continent,) for code, country in countries().items()}
