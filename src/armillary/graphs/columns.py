@@ -105,7 +105,8 @@ def gathered(triples: Iterable[Triple]) -> Columns:
 def _texts(batch: list[Triple], before: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     try:
         heads, kinds, tails = zip(*batch, strict=True)
-        fine = all(set(map(type, names)) == {str} and "" not in names for names in (heads, kinds, tails))
+        fine = set(map(type, batch)) <= {tuple, list}  # text of three letters would come apart, too
+        fine = fine and all(set(map(type, names)) == {str} and "" not in names for names in (heads, kinds, tails))
     except (TypeError, ValueError):
         fine, heads, kinds, tails = False, (), (), ()
     if fine:

@@ -1,4 +1,4 @@
-"""Words and their definitions in WordNet 3.0, out of the package WNdb of the npm registry.
+"""Words and their definitions in WordNet 3.0, and all its database, out of the package WNdb of the npm registry.
 
 A definition is a gloss up to its first example. The synsets are those with the lowest hashes, until there are
 ``ENOUGH`` words; what is chosen is kept in the cache beside WordNet's licence.
@@ -38,6 +38,7 @@ _FILE = "definitions.tsv"
 _LICENCE = "package/LICENSE"
 _PARTS = tuple(f"package/dict/data.{part}" for part in ("noun", "verb", "adj", "adv"))
 _NEEDED = 40_000_000  # the archive twice (npm keeps one), and what is kept
+_TABLES = tuple(f"package/dict/{kind}.{part}" for part in ("noun", "verb", "adj", "adv") for kind in ("data", "index"))
 
 
 def cached_definitions() -> Path | None:
@@ -59,6 +60,20 @@ def definitions() -> Iterator[Document]:
     for line in lines:
         word, _, definition = line.partition("\t")
         yield Document(line, (f"{word}: {definition}",))
+
+
+def database() -> Path:
+    """The folder of WordNet's own files, data.noun and the others, for ``graphs.readers.wordnet``; fetched at first use.
+
+    Raises as ``definitions``.
+    """
+    # The archive twice, and 34 MB of files.
+    return keep_data("wordnet-database", PACKAGE, _take_database, needed=70_000_000)
+
+
+def _take_database(result: Path, archive: Path) -> None:
+    for name, content in read_members(archive, (*_TABLES, _LICENCE)).items():
+        (result / name.rpartition("/")[2]).write_bytes(content)
 
 
 def _take(result: Path, archive: Path) -> None:
