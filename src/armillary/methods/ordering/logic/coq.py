@@ -61,27 +61,33 @@ def tauto_decides(formulas: Sequence[Formula], *, seconds: int = SECONDS) -> lis
     return answers
 
 
-def refused_by_kernel(proofs: Sequence[tuple[Formula, Derivation]]) -> tuple[int, str] | None:
-    """The place of the first proof whose term Coq's kernel refuses, with its words; None where it accepts all.
+def refused_by_kernel(proofs: Sequence[tuple[Formula, Derivation]]) -> dict[int, str]:
+    """The places of the proofs whose terms Coq's kernel refuses, each with Coq's words; empty where it accepts all.
 
     UsageError where Coq is not installed, CoqError where it did not come to the end.
     """
-    return refused_term([(formula, coq_term(formula, derivation)) for formula, derivation in proofs])
+    return refused_terms([(formula, coq_term(formula, derivation)) for formula, derivation in proofs])
 
 
-def refused_term(terms: Sequence[tuple[Formula, str]]) -> tuple[int, str] | None:
-    """As ``refused_by_kernel``, of terms that are already written out."""
-    for start in range(0, len(terms), BATCH):
+def refused_terms(terms: Sequence[tuple[Formula, str]]) -> dict[int, str]:
+    """As ``refused_by_kernel``, of terms that are already written out. Each that is refused costs a process."""
+    refused: dict[int, str] = {}
+    start = 0
+    while start < len(terms):
         batch = terms[start : start + BATCH]
         code, printed = _compiled(
             [f"Definition t{place} : {coq_type(formula)} := {term}." for place, (formula, term) in enumerate(batch)]
         )
-        if code:
-            error = _ERROR.search(printed)
-            if error is None:
-                raise CoqError(f"Coq ended with code {code} and {printed[-300:]!r}.")
-            return start + int(error[1]) - 2, " ".join(error[2].split())
-    return None
+        if not code:
+            start += len(batch)
+            continue
+        error = _ERROR.search(printed)
+        if error is None:
+            raise CoqError(f"Coq ended with code {code} and {printed[-300:]!r}.")
+        place = start + int(error[1]) - 2
+        refused[place] = " ".join(error[2].split())
+        start = place + 1
+    return refused
 
 
 def _program() -> str:

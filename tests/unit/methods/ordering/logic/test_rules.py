@@ -1,28 +1,15 @@
 """The checker: what it accepts, what it refuses and where."""
 
 import random
-from dataclasses import replace
 
 import pytest
 
-from armillary.methods.ordering.logic.derivations import RULES, Address, Derivation
+from armillary.methods.ordering.logic.derivations import Derivation
 from armillary.methods.ordering.logic.formulas import parsed
 from armillary.methods.ordering.logic.rules import RuleRefused, Sequent, check, premises
+from reproductions.ordering.checkers.checks import with_another_action
 
 from .proofs import some_theorems
-
-
-def changed(node: Derivation, address: Address, draw: random.Random) -> Derivation:
-    """The proof with another action at this node, of as many premises so that the tree stays one."""
-    if address:
-        children = list(node.children)
-        children[address[0]] = changed(children[address[0]], address[1:], draw)
-        return replace(node, children=tuple(children))
-    while True:
-        rule = draw.choice([name for name in RULES if RULES[name][1] == len(node.children)])
-        arguments = tuple(draw.randrange(12) for _ in range(RULES[rule][0]))
-        if (rule, arguments) != (node.rule, node.arguments):
-            return replace(node, rule=rule, arguments=arguments)
 
 
 def test_a_changed_action_is_refused_at_its_node_or_below() -> None:
@@ -33,7 +20,7 @@ def test_a_changed_action_is_refused_at_its_node_or_below() -> None:
         nodes = [address for address, _ in theorem.derivation.walk()]
         for _ in range(4):
             address = draw.choice(nodes)
-            result = check(theorem.formula, changed(theorem.derivation, address, draw))
+            result = check(theorem.formula, with_another_action(theorem.derivation, address, draw))
             trials += 1
             accepted += result.ok
             if not result.ok:
