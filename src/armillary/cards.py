@@ -333,7 +333,7 @@ ULTRAGEN = MethodCard(
         "ar-attention undecided",
     ),
     evidence_models="small decoders of a toy world",
-    experiments=("ultragen_real",),
+    experiments=("ultragen_real", "ultragen_tuned"),
     commands=(
         "armillary ultragen derive texts.jsonl",
         "armillary ultragen check answers.jsonl",

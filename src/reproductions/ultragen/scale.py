@@ -50,6 +50,64 @@ class RealScale:
     """Texts of the round trip; at least 2,000 are asked for."""
 
 
+TUNED_COUNTS = (5, 20, 40)
+"""Attributes that the given model is asked for before and after tuning: few, as many as training prompts and global
+sets have (the note's), and most."""
+
+TUNED_BEST_OF = 4
+"""Responses that best-of-K chooses from, and that preferences are made of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedScale:
+    """Sizes of one preset of the given model's tuning; the defaults are laptop's: an hour of one core."""
+
+    counts: tuple[int, int, int] = TUNED_COUNTS
+    texts: int = 180
+    """To reconstruct, once each: a step forward and back over 380 tokens takes 4 seconds of a core."""
+
+    prompts: int = 28
+    """Held-out texts whose attributes are asked for, and held-out global sets."""
+
+    rank: int = 16
+    accumulation: int = 4
+    """Rows of an optimiser step of reconstruction: 45 steps; the pilot of the note saw a gain within 30."""
+
+    rate: float = 5e-4
+    """Of reconstruction: that of the note's pilot, whose loss fell within 120 texts."""
+
+    max_tokens: int = 640
+    """Of prompt and text: all have fewer."""
+
+    sets: int = 44
+    """Global sets that preferences are drawn for, with ``TUNED_BEST_OF`` responses each."""
+
+    triplets: int = 10_000
+    """On which the space is tuned: ten for each attribute of the training texts, about."""
+
+    preference_rate: float = 2e-4
+    """For some fifteen steps: at the default rate, which is for hundreds, nothing would move."""
+
+    preference_epochs: float = 1
+    preference_accumulation: int = 2
+
+    margin: float = 0.1
+    new_tokens: int = 130
+    """Of an answer at most: the texts have 116 in the mean."""
+
+    batch: int = 32
+    attended: int = 12
+    """Held-out texts on which attention is read."""
+
+    reader: str = "gemma-3-270m"
+    """The frozen model of another family under which answers are read."""
+
+    @property
+    def dense(self) -> int:
+        """Attributes of a training prompt and of a global set."""
+        return self.counts[1]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scale:
     """Sizes of one preset of the toy world; the defaults are laptop's: three seeds in some minutes of one core."""
@@ -101,17 +159,25 @@ class Scale:
     real: RealScale = RealScale()
     """Of the experiment on the given model."""
 
+    tuned: TunedScale = TunedScale()
+    """Of the experiment that tunes it."""
+
 
 SCALES: dict[Preset, Scale] = {
     "quick": Scale(
         seeds=1, layers=1, width=16, heads=2, inner=16, texts=30, held_out=4, start_steps=2, steps=2, batch=4, sets=4,
         samples=4, epochs=1, preference_batch=4, triplets=200, dimensions=4, candidates=60, attended=3,
-        real=RealScale(prompts=3, new_tokens=6, batch=3, best_of=2, witnesses=12),
+        real=RealScale(prompts=3, counts=(2, 3, 4, 6), best_count=4, new_tokens=6, batch=3, witnesses=12),
+        tuned=TunedScale(
+            counts=(2, 6, 8), texts=8, prompts=6, rank=2, accumulation=2, sets=16, triplets=64,
+            max_tokens=512, margin=0.0, new_tokens=30, batch=24, attended=2, reader="tiny-gpt2",
+        ),
     ),
     "laptop": Scale(),
     "gpu": Scale(
         seeds=5, layers=4, width=192, heads=6, inner=768, texts=50_000, held_out=1000, start_steps=6000, steps=3000,
         batch=64, sets=2000, triplets=100_000, attended=300, preference_rate=1e-4,
         real=RealScale(prompts=400, new_tokens=300, batch=64, best_of=16, witnesses=20_000),
+        tuned=TunedScale(prompts=48, sets=400, attended=48, batch=128),
     ),
 }  # fmt: skip

@@ -8,7 +8,8 @@ import ast
 import inspect
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from armillary.data.sources import DataSource, python_library_source
@@ -20,6 +21,9 @@ LEAST, MOST = 60, 130
 
 SHORTEST, LONGEST = 20, 400
 """Words of a text of the round trip, which is read of all lengths."""
+
+MOST_OF_PACKAGE = 6
+"""Texts of a package on the held-out side: a tenth of them."""
 
 _NO_PROSE = {"test", "tests", "idlelib", "lib2to3", "site-packages", "pydoc_data", "__pycache__"}
 _CODE = re.compile(r">>>|::|[=_|{}<>\[\]]{2}|^ {4}(?![-*+\d])", re.MULTILINE)
@@ -33,17 +37,42 @@ def documentation(least: int = LEAST, most: int = MOST) -> list[str]:
 
     A text that shares a run of eight words with an earlier one is left out, so that no two say nearly the same.
     """
-    kept: list[str] = []
+    return [text for text, _ in documented(least, most)]
+
+
+def documented(least: int = LEAST, most: int = MOST) -> list[tuple[str, str]]:
+    """The texts of ``documentation``, each with the library's package (or single module) it stands in."""
+    packages: dict[str, str] = {}
+    for text, package in _strings(least, most):
+        packages.setdefault(text, package)
+    kept: list[tuple[str, str]] = []
     seen: set[int] = set()
-    for text in sorted(dict.fromkeys(_strings(least, most)), key=hash_of):
+    for text in sorted(packages, key=hash_of):
         runs = shingles(text)
         if seen.isdisjoint(runs):
-            kept.append(text)
+            kept.append((text, packages[text]))
             seen |= runs
     return kept
 
 
-def _strings(least: int, most: int) -> Iterator[str]:
+def split_by_package(documents: Sequence[tuple[str, str]], held_out: int) -> tuple[list[str], list[str]]:
+    """Texts to train on, and ``held_out`` or more of packages that no training text stands in.
+
+    Packages are drawn by the hashes of their names, ``MOST_OF_PACKAGE`` texts of each at most on the held-out side:
+    one large package must not be half of what is judged.
+    """
+    sizes = Counter(package for _, package in documents)
+    chosen: set[str] = set()
+    for package in sorted(sizes, key=hash_of):
+        if sum(sizes[name] for name in chosen) >= held_out:
+            break
+        if sizes[package] <= MOST_OF_PACKAGE:
+            chosen.add(package)
+    train = [text for text, package in documents if package not in chosen]
+    return train, [text for text, package in documents if package in chosen]
+
+
+def _strings(least: int, most: int) -> Iterator[tuple[str, str]]:
     root = Path(sysconfig.get_path("stdlib"))
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root)
@@ -56,7 +85,7 @@ def _strings(least: int, most: int) -> Iterator[str]:
                 if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                     docstring = inspect.cleandoc(ast.get_docstring(node, clean=False) or "")
                     if least <= len(docstring.split()) <= most and not _CODE.search(docstring):
-                        yield unwrapped(docstring)
+                        yield unwrapped(docstring), Path(name.parts[0]).stem
 
 
 def unwrapped(docstring: str) -> str:
