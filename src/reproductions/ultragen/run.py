@@ -24,14 +24,14 @@ from reproductions.ultragen.real.given_model import RealResult, Witnessed, asked
 from reproductions.ultragen.real.measures import real_measures
 from reproductions.ultragen.real.report import real_figures, real_tables
 from reproductions.ultragen.real.texts import sources
-from reproductions.ultragen.real.tuned_answers import ModelResult, Reading, measured, read_by
-from reproductions.ultragen.real.tuned_claims import tuned_claims
-from reproductions.ultragen.real.tuned_measures import MODELS, tuned_measures
-from reproductions.ultragen.real.tuned_report import tuned_figures, tuned_tables
-from reproductions.ultragen.real.tuning import Trained, data_of, held_out, model_of, split, trained
 from reproductions.ultragen.report import figures, tables
 from reproductions.ultragen.scale import SCALES
 from reproductions.ultragen.small_models import ARMS, ArmResult, Context, SeedResult
+from reproductions.ultragen.tuned.answers import ModelResult, Reading, measured, read_by
+from reproductions.ultragen.tuned.claims import tuned_claims
+from reproductions.ultragen.tuned.making import Trained, data_of, held_out, model_of, split, trained
+from reproductions.ultragen.tuned.measures import MODELS, tuned_measures
+from reproductions.ultragen.tuned.report import tuned_figures, tuned_tables
 
 
 def judged(run: Run[ReproduceSettings]) -> Outcome:

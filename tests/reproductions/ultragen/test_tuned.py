@@ -13,10 +13,10 @@ from armillary.models.tiny_models import tiny
 from armillary.numerics.intervals import Interval
 from armillary.records.claims import judge
 from reproductions.ultragen.real.texts import split_by_package
-from reproductions.ultragen.real.tuned_answers import Asked, greedy_f1, nats_of, read_by, states_of
-from reproductions.ultragen.real.tuned_claims import TUNED_CLAIMS, tuned_claims
-from reproductions.ultragen.real.tuned_measures import asked_for, best, csr, follows, slope_replicates
 from reproductions.ultragen.scale import TUNED_COUNTS
+from reproductions.ultragen.tuned.answers import Asked, greedy_f1, nats_of, read_by, states_of
+from reproductions.ultragen.tuned.claims import TUNED_CLAIMS, tuned_claims
+from reproductions.ultragen.tuned.measures import asked_for, best, csr, follows, slope_replicates
 
 
 def test_no_package_stands_on_both_sides_of_the_split() -> None:

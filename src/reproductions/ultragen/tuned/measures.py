@@ -10,9 +10,9 @@ from armillary.methods.ultragen.evaluation import EvaluatedSet, ScoredResponse
 from armillary.methods.ultragen.quality import TextQuality
 from armillary.methods.ultragen.sampling import expected_best
 from armillary.numerics.intervals import Interval, bootstrap_mean, paired_difference, percentile_interval
-from reproductions.ultragen.real.tuned_answers import Asked, ModelResult, Reading
-from reproductions.ultragen.real.tuning import Trained
 from reproductions.ultragen.scale import TUNED_BEST_OF, TunedScale
+from reproductions.ultragen.tuned.answers import Asked, ModelResult, Reading
+from reproductions.ultragen.tuned.making import Trained
 
 Array = NDArray[np.float64]
 
@@ -38,7 +38,11 @@ def tuned_measures(
     scale: TunedScale,
 ) -> dict[str, Interval]:
     """Every measure by name; ``results`` and ``readings`` by ``MODELS``, ``training`` by its stage."""
-    measured = {f"{stage}/{name}": value for stage, own in training.items() for name, value in _training(own).items()}
+    measured = {
+        f"{stage}/{name.rpartition('/')[2]}": value
+        for stage, own in training.items()
+        for name, value in own.measures.items()
+    }
     for name in MODELS:
         measured |= {
             f"{name}/{what}": value for what, value in _of_model(results[name], readings[name], scale).items()
@@ -66,26 +70,26 @@ def tuned_measures(
     measured["gpo/global beyond the best of 4 of ar"] = _paired(csr(gpo.wide), best(ar.wide))
     measured["gpo/local beyond ar"] = _paired(csr(gpo.local[dense]), csr(ar.local[dense]))
     for name, other in (("ar", before), ("gpo", ar)):
-        for what, asked, earlier in (
+        for what, answers, earlier in (
             ("", results[name].local[dense], other.local[dense]),
             ("global, ", results[name].wide, other.wide),
         ):
-            more = [_quality(own, QUALITIES["repeated 4-grams"]) for own in (asked, earlier)]
+            more = [_quality(own, QUALITIES["repeated 4-grams"]) for own in (answers, earlier)]
             measured[f"{name}/{what}repeated beyond twice"] = _paired(more[0], DEGENERATE * more[1])
     return measured
 
 
-def csr(asked: Asked) -> Array:
+def csr(answers: Asked) -> Array:
     """Share met of each prompt's attributes, mean over its answers."""
-    return _by_prompt(asked.sets, lambda response: response.csr)
+    return _by_prompt(answers.sets, lambda response: response.csr)
 
 
-def best(asked: Asked) -> Array:
+def best(answers: Asked) -> Array:
     """Share met by the best of ``TUNED_BEST_OF`` answers to each prompt."""
-    return expected_best(np.array([[one.csr for one in own.responses] for own in asked.sets]), TUNED_BEST_OF)
+    return expected_best(np.array([[one.csr for one in own.responses] for own in answers.sets]), TUNED_BEST_OF)
 
 
-def asked_for(asked: Asked) -> Array:
+def asked_for(answers: Asked) -> Array:
     """Share met of each prompt's attributes without those that forbid; NaN where all do."""
 
     def share(response: ScoredResponse) -> float:
@@ -96,18 +100,18 @@ def asked_for(asked: Asked) -> Array:
         ]
         return float(np.mean(met)) if met else np.nan
 
-    return _by_prompt(asked.sets, share)
+    return _by_prompt(answers.sets, share)
 
 
-def follows(asked: Asked) -> Array:
+def follows(answers: Asked) -> Array:
     """By how much each prompt's own answers meet more of its attributes than the answer to the next prompt does."""
-    margins: Array = csr(asked) - np.array(asked.swapped, np.float64)
+    margins: Array = csr(answers) - np.array(answers.swapped, np.float64)
     return margins
 
 
-def overlap(asked: Asked) -> Array:
+def overlap(answers: Asked) -> Array:
     """Word F1 with each prompt's source."""
-    return _by_prompt(asked.sets, lambda response: response.quality.f1 or 0.0)
+    return _by_prompt(answers.sets, lambda response: response.quality.f1 or 0.0)
 
 
 def slope_replicates(prompts: Sequence[EvaluatedSet], counts_RP: Array) -> Array:
@@ -128,13 +132,16 @@ def slope_replicates(prompts: Sequence[EvaluatedSet], counts_RP: Array) -> Array
     passed_by_kind: dict[str, set[bool]] = {}
     for _, kind, passed, _ in rows:
         passed_by_kind.setdefault(kind, set()).add(passed)
-    told = [row for row in rows if len(passed_by_kind[row[1]]) == 2]
-    if not told:
+    telling = [row for row in rows if len(passed_by_kind[row[1]]) == 2]
+    if not telling:
         return np.zeros(len(counts_RP))
-    _, kinds_O = np.unique([row[1] for row in told], return_inverse=True)
-    owners_O = np.array([row[3] for row in told])
+    _, kinds_O = np.unique([row[1] for row in telling], return_inverse=True)
+    owners_O = np.array([row[3] for row in telling])
     return logistic_slopes(
-        np.array([row[0] for row in told]), np.array([float(row[2]) for row in told]), kinds_O, counts_RP[:, owners_O]
+        np.array([row[0] for row in telling]),
+        np.array([float(row[2]) for row in telling]),
+        kinds_O,
+        counts_RP[:, owners_O],
     )
 
 
@@ -167,10 +174,10 @@ def _of_model(result: ModelResult, reading: Reading, scale: TunedScale) -> dict[
     """What one model meets, and what its answers are like."""
     measured = {}
     kinds = {**{f"{count} attributes": result.local[str(count)] for count in scale.counts}, "global": result.wide}
-    for what, asked in kinds.items():
-        measured[what] = _mean(csr(asked))
-        measured[f"{what}, without what forbids"] = _mean(asked_for(asked))
-        measured[f"{what}, another prompt's answer"] = _mean(np.array(asked.swapped))
+    for what, answers in kinds.items():
+        measured[what] = _mean(csr(answers))
+        measured[f"{what}, without what forbids"] = _mean(asked_for(answers))
+        measured[f"{what}, another prompt's answer"] = _mean(np.array(answers.swapped))
     for what in (f"{scale.dense} attributes", "global"):
         measured[f"{what}, best of {TUNED_BEST_OF}"] = _mean(best(kinds[what]))
     dense = result.local[str(scale.dense)]
@@ -187,13 +194,8 @@ def _of_model(result: ModelResult, reading: Reading, scale: TunedScale) -> dict[
     return measured
 
 
-def _training(own: Trained) -> dict[str, Interval]:
-    """Rows and last loss of a stage."""
-    return {name.rpartition("/")[2]: value for name, value in own.measures.items()}
-
-
-def _quality(asked: Asked, of: Callable[[TextQuality], float]) -> Array:
-    return _by_prompt(asked.sets, lambda response: of(response.quality))
+def _quality(answers: Asked, of: Callable[[TextQuality], float]) -> Array:
+    return _by_prompt(answers.sets, lambda response: of(response.quality))
 
 
 def _by_prompt(sets: Sequence[EvaluatedSet], of: Callable[[ScoredResponse], float]) -> Array:

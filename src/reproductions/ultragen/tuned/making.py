@@ -102,7 +102,8 @@ def trained(
         ),
         preferences=PreferenceConfig(
             learning_rate=scale.preference_rate, epochs=scale.preference_epochs,
-            accumulation=scale.preference_accumulation, max_tokens=scale.max_tokens, lora_rank=scale.rank, save_steps=SAVED, seed=seed,
+            accumulation=scale.preference_accumulation, max_tokens=scale.max_tokens, lora_rank=scale.rank,
+            save_steps=SAVED, seed=seed,
         ),
         pairs=_pairs(scale, seed),
         dtype=dtype,

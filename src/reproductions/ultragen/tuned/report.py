@@ -6,10 +6,10 @@ import numpy as np
 
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Figure, Heatmap, Lines, Series, Table
-from reproductions.ultragen.real.tuned_answers import ModelResult
-from reproductions.ultragen.real.tuned_measures import MODELS, QUALITIES, csr
-from reproductions.ultragen.real.tuning import HeldOut
 from reproductions.ultragen.scale import TUNED_BEST_OF, TunedScale
+from reproductions.ultragen.tuned.answers import ModelResult
+from reproductions.ultragen.tuned.making import HeldOut
+from reproductions.ultragen.tuned.measures import MODELS, QUALITIES, csr
 
 TITLES = {"untuned": "untuned", "ar": "after AR", "gpo": "after AR and GPO"}
 

@@ -20,8 +20,8 @@ from armillary.models.prompts import bare_ids, prompt_rows, text_ids
 from armillary.runs.parts import Parts
 from armillary.scoring.answers import answer_log_probabilities
 from armillary.scoring.nll import sequence_nll
-from reproductions.ultragen.real.tuning import HeldOut
 from reproductions.ultragen.scale import TUNED_BEST_OF, TunedScale
+from reproductions.ultragen.tuned.making import HeldOut
 
 READ = 500
 """Tokens of a text that are compared: texts and answers have half of that."""

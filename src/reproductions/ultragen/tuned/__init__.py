@@ -1,0 +1,1 @@
+"""UltraGen's claims on the given model before and after its tuning on real texts."""
