@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.methods.ultragen.analyse.position import PlacedVerdicts, PositionBias, position_bias
-from armillary.numerics.intervals import Interval, across_seeds, bootstrap_mean, range_over_seeds
+from armillary.numerics.intervals import Interval, across_seeds, range_over_seeds
+from reproductions.seeds import widest
 from reproductions.ultragen.scale import COUNTS, DENSE, FEW, MOST
 from reproductions.ultragen.small_models import ARMS, SAMPLED, ArmResult, SeedResult, Selectivity
 from reproductions.ultragen.world import SOFT
@@ -117,19 +118,6 @@ def _of_arm(seeds: Sequence[SeedResult], arm: str) -> dict[str, Interval]:
 def _beyond(seeds: Sequence[SeedResult], arm: str, other: str, strategy: str) -> Interval:
     """By how much an arm meets more of the global sets than another does."""
     return range_over_seeds([_mean(wide(seed, arm, strategy) - wide(seed, other, strategy)) for seed in seeds])
-
-
-def widest(values: Sequence[Array]) -> Interval:
-    """The mean over seeds; its ends are the furthest of the seeds' own bootstraps over prompts."""
-    intervals = [bootstrap_mean(v[np.isfinite(v)], seed=0) for v in values]
-    n = sum(interval.n for interval in intervals)
-    return Interval(
-        estimate=float(np.mean([interval.estimate for interval in intervals])),
-        low=min(interval.lower for interval in intervals),
-        high=max(interval.upper for interval in intervals),
-        n=n,
-        how=f"the furthest ends of {len(intervals)} seeds' bootstraps, {n:,} prompts in all",
-    )
 
 
 def selectivity(attention: Selectivity) -> float:

@@ -108,14 +108,24 @@ class WorldTokens:
         return {name: place for place, name in enumerate(self.names)}
 
 
-def world_rows(world: World, problems: Sequence[Problem], order: str, *, seed: int = 0) -> OrderedRows:
-    """The problems' solutions in one order, each with its end."""
+def world_rows(
+    world: World,
+    problems: Sequence[Problem],
+    order: str,
+    *,
+    seed: int = 0,
+    shown: Sequence[Problem] | None = None,
+) -> OrderedRows:
+    """The problems' solutions in one order, each with its end; ``shown``: problems whose prompts stand in their place.
+
+    Solutions behind the prompts of other problems are a null: nothing of a prompt helps to write them.
+    """
     known = WorldTokens.of(world)
     written: Iterator[Written] = (world.write(problem, order, seed=seed) for problem in problems)
     prompts, completions, parts = [], [], []
     names: dict[str, int] = {END_PART: 0}
-    for solution in written:
-        prompts.append(known.ids(solution.prompt))
+    for solution, problem in zip(written, shown or problems, strict=True):
+        prompts.append(known.ids(problem.prompt))
         completions.append([*known.ids(solution.completion), END])
         parts.append([*(names.setdefault(part, len(names)) for part in solution.parts), names[END_PART]])
     return joined_rows(prompts, completions, parts, list(names), len(known.names))
