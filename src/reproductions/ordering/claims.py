@@ -60,6 +60,11 @@ JUDGE = Control(what="solutions are judged right in every order", rule=above("or
 CHANCE = Control(
     what="a model of shuffled prompts solves less than 10 %", rule=below(f"{NULL}/success at the end", 0.1)
 )
+LEARNED = Control(
+    what=f"seq solves {LOW:.0%} or more at the end, where surprise is measured",
+    rule=above(f"{SEQ}/success at the end", LOW),
+    otherwise="model too small",
+)
 _NULL = "A model of seq that learned each solution behind another prompt; one text for all problems."
 _PAIRED = "paired by problem, the furthest ends of the seeds' bootstraps"
 
@@ -141,7 +146,7 @@ LOGIC_CLAIMS: tuple[Claim, ...] = (
             ]
         ),
         paper="Cause 1: training does not look forward (introduction, by a summary).",
-        controls=(in_band(SEQ),),
+        controls=(LEARNED,),
         null="The states of the same proofs, whose supports stand to the left in these orders too.",
         needs=tuple(f"{order}/surplus of the rest" for order in ("action_first", "actions_then_states")),
     ),
@@ -223,7 +228,7 @@ MULTIPLICATION_CLAIMS: tuple[Claim, ...] = (
         "Holds when both intervals are above 0, fails when one is at or below.",
         above_each(["sumfirst/surplus of sum", "sumfirst/surplus of sum beyond the rest"]),
         paper="Cause 1: training does not look forward (introduction, by a summary).",
-        controls=(JUDGE,),
+        controls=(LEARNED,),
         null="The products of the same text, whose supports stand to the left in both orders.",
         needs=("sumfirst/surplus of the rest",),
     ),

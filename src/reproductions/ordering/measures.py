@@ -156,8 +156,9 @@ def logic_measures(result: WorldResult) -> dict[str, Interval]:
         )
         for seed in range(len(result.arms[SEQ]))
     ]
-    # Rounded: -0.9 is -0.8999... in floating point, and the rule names -0.9.
-    measured["dose/spearman"] = range_over_seeds([round(value, 6) for value in by_seed])
+    if np.isfinite(by_seed).all():  # undefined where all levels prove as much
+        # Rounded: -0.9 is -0.8999... in floating point, and the rule names -0.9.
+        measured["dose/spearman"] = range_over_seeds([round(value, 6) for value in by_seed])
     measured["dose/lost from the least to the most"] = widest(
         beyond(result, DOSES[0], DOSES[-1], reading), of=PROBLEMS
     )

@@ -104,6 +104,7 @@ class Scale:
 SCALES: dict[Preset, Scale] = {
     "quick": Scale(
         seeds=1,
+        logic_config=LogicConfig(nodes=(1, 3), steps=(1, 2)),
         logic=WorldScale(
             train=40, test=6, steps=2, batch=4, rate=1e-3, readings=2,
             shape=DecoderShape(width=8, layers=1, heads=2),
