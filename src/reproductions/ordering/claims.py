@@ -185,7 +185,13 @@ LOGIC_CLAIMS: tuple[Claim, ...] = (
         above(f"seq beyond {STATELESS}"),
         controls=(in_band(SEQ), JUDGE),
         null="The same proofs without states: fewer tokens, the same steps of training.",
-        needs=("seq/success", f"{STATELESS}/success"),
+        needs=(
+            "seq/success",
+            f"{STATELESS}/success",
+            "seq/success at the end",
+            "seq/success at the end with true states",
+            "seq/gained by true states",
+        ),
     ),
 )
 

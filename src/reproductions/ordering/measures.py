@@ -165,6 +165,10 @@ def logic_measures(result: WorldResult) -> dict[str, Interval]:
     for order in ("action_first", "actions_then_states"):
         measured |= surplus(result, order, SEQ, "action", ("state",))
     measured |= surplus(result, "logical", SEQ, "action", ("state",))
+    by_search = [np.array(arm.more["searched"]) for arm in result.arms[SEQ]]
+    pairs = zip(by_search, result.arms[SEQ], strict=True)
+    measured["seq/success at the end with true states"] = range_over_seeds([proved.mean() for proved in by_search])
+    measured["seq/gained by true states"] = widest([proved - solved(arm) for proved, arm in pairs], of=PROBLEMS)
     return measured | shrinking(result, SEQ, lowest)
 
 
