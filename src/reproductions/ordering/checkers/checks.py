@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
 from random import Random
@@ -12,9 +12,8 @@ from armillary.data.sources import DataSource
 from armillary.methods.ordering.logic.config import LogicConfig
 from armillary.methods.ordering.logic.coq import coq_version, refused_by_kernel, refused_terms, tauto_decides
 from armillary.methods.ordering.logic.counting import FormulaSpace
-from armillary.methods.ordering.logic.derivations import RULES, Address, Derivation
+from armillary.methods.ordering.logic.derivations import RULES
 from armillary.methods.ordering.logic.generator import Theorem, theorems
-from armillary.methods.ordering.logic.layouts import HYPOTHESES
 from armillary.methods.ordering.logic.prover import prove
 from armillary.methods.ordering.logic.rules import check
 from armillary.methods.ordering.logic.terms import coq_term
@@ -22,6 +21,7 @@ from armillary.methods.ordering.logic.world import LogicWorld
 from armillary.numerics.intervals import Interval
 from armillary.records.sections import Cell, Table
 from armillary.runs.run import Outcome, Run
+from reproductions.ordering.checkers.changes import with_another_action
 from reproductions.ordering.checkers.claims import CHECKER_CLAIMS, LEAVES
 from reproductions.page import judged_outcome
 from reproductions.stages import counted_stages
@@ -139,21 +139,6 @@ def extracted(drawn: Sequence[Theorem]) -> ExtractedTerms:
         elsewhere=len(elsewhere),
         elsewhere_refused=len(refused_terms(elsewhere)),
     )
-
-
-def with_another_action(node: Derivation, address: Address, draw: Random) -> Derivation:
-    """The proof with another action at this node, one that leaves as many premises, so that the tree stays a tree."""
-    if address:
-        children = list(node.children)
-        children[address[0]] = with_another_action(children[address[0]], address[1:], draw)
-        return replace(node, children=tuple(children))
-    rules = [rule for rule, (_, premises) in RULES.items() if premises == len(node.children)]
-    while True:
-        rule = draw.choice(rules)
-        # Numbers that occur in small proofs, so that a change is not refused for its number alone.
-        arguments = tuple(draw.randrange(len(HYPOTHESES) // 8) for _ in range(RULES[rule][0]))
-        if (rule, arguments) != (node.rule, node.arguments):
-            return replace(node, rule=rule, arguments=arguments)
 
 
 def changed(drawn: Sequence[Theorem], seed: int) -> ChangedProofs:

@@ -7,7 +7,7 @@ import pytest
 from armillary.methods.ordering.logic.derivations import Derivation
 from armillary.methods.ordering.logic.formulas import parsed
 from armillary.methods.ordering.logic.rules import RuleRefused, Sequent, check, premises
-from reproductions.ordering.checkers.checks import with_another_action
+from reproductions.ordering.checkers.changes import with_another_action
 
 from .proofs import some_theorems
 
