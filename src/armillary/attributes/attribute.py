@@ -179,7 +179,7 @@ class AttributeKind:
 
     def render(self, attribute: Attribute) -> str:
         """The sentence that states it, the same for the same parameters."""
-        return self.wording.render(self.wording.validated(self.id, attribute.params))
+        return self.wording.render(self.validated(attribute))
 
     def parse(self, text: str) -> Attribute | None:
         """The attribute that ``render`` states in these words; None where it is no sentence of this kind."""
@@ -191,16 +191,21 @@ class AttributeKind:
         its form."""
         if self.missing is not None:
             raise UsageError(self.missing)
-        # One attribute is checked of many texts: its parameters are looked at the first time, and kept with it.
-        params: Params | None = attribute.__dict__.get("_validated")
-        if params is None:
-            params = self.wording.validated(self.id, attribute.params)
-            attribute.__dict__["_validated"] = params
+        params = self.validated(attribute)
         if stats.is_empty:
             return Verdict(self.negative(params), "the text is empty")
         if (self.needs_words or self.needs_language) and (why := self._unread(stats)) is not None:
             return Verdict(None, why)
         return self.checked(params, stats)
+
+    def validated(self, attribute: Attribute) -> Params:
+        """Its parameters, lists as tuples; UsageError naming the first that is not of its form."""
+        # One attribute is checked of many texts: its parameters are looked at the first time, and kept with it.
+        params: Params | None = attribute.__dict__.get("_validated")
+        if params is None:
+            params = self.wording.validated(self.id, attribute.params)
+            attribute.__dict__["_validated"] = params
+        return params
 
     def _unread(self, stats: TextStats) -> str | None:
         if (self.needs_words or self.needs_language) and stats.words_unknown:

@@ -102,7 +102,7 @@ def instructions_of(
         try:
             attributes = mapped(name, known)
         except (UsageError, KeyError, TypeError, ValueError) as error:
-            reason = f"the argument {error} is missing" if isinstance(error, KeyError) else str(error)
+            reason = f"the argument {error} is missing." if isinstance(error, KeyError) else str(error)
             raise UsageError(f"{where}: {name} can't be read: {reason}") from error
         if attributes is None and on_unknown == "error":
             raise UsageError(

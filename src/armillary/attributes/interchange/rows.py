@@ -87,16 +87,18 @@ def _of_object(item: object, where: str, on_unknown: OnUnknown) -> Attribute | N
     """The attribute of an object; None where its kind is passed over."""
     if not isinstance(item, Mapping):
         raise UsageError(f"{where}: an attribute is an object or a sentence, not {item!r:.80}.")
+    kinds = Catalogue.default().kinds
     try:
         attribute = Attribute.from_json(item)
+        if attribute.hard and attribute.kind in kinds:
+            kinds[attribute.kind].validated(attribute)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
-    kinds = Catalogue.default().kinds
-    if not attribute.hard or attribute.kind in kinds:
-        return attribute
-    if on_unknown == "error":
-        raise UsageError(f"{where}: there is no kind {attribute.kind!r}; known are {', '.join(kinds)}.")
-    return None
+    if attribute.hard and attribute.kind not in kinds:
+        if on_unknown == "error":
+            raise UsageError(f"{where}: there is no kind {attribute.kind!r}; known are {', '.join(kinds)}.")
+        return None
+    return attribute
 
 
 # A sentence comes again with each response to its prompt, and to be read is compared with the forms of all kinds.

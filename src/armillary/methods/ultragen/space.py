@@ -88,7 +88,8 @@ def draw_triplets(sets: Sequence[AttributeSet], count: int, *, seed: int = 0) ->
                 triplets.append(Triplet(anchor=pair[0], same=pair[1], other=candidate))
                 break
     if len(triplets) < 2:
-        raise UsageError(f"{len(sets)} sets of attributes make no triplets; give two documents or more that differ.")
+        given = "1 set of attributes makes" if len(sets) == 1 else f"{len(sets)} sets of attributes make"
+        raise UsageError(f"{given} no triplets; give two documents or more that differ.")
     return triplets
 
 

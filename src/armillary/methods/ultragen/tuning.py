@@ -123,7 +123,10 @@ def _pairs(plan: TuningPlan, model: LoadedModel, parts: Parts) -> tuple[list[str
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise UsageError(f"{path} is not there; give the folder that `armillary ultragen build` left.")
-    return [line for line in read_text(path).split("\n") if line.strip()]
+    lines = [line for line in read_text(path).split("\n") if line.strip()]
+    if not lines:
+        raise UsageError(f"{path} holds no row; give the folder that `armillary ultragen build` left.")
+    return lines
 
 
 def _rows(lines: list[str], columns: tuple[str, ...], where: str, *, chat: bool) -> Any:

@@ -1,5 +1,6 @@
 """Responses in a file against the attributes that stand beside them: each row checked, a piece's rows counted."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -45,7 +46,9 @@ def response_row(where: str, row: Row, on_unknown: OnUnknown = "error") -> Respo
     """
     response = next((row[name] for name in RESPONSES if isinstance(row.get(name), str)), None)
     if not isinstance(response, str):
-        given = next((f"its {name} is {row[name]!r:.40}" for name in RESPONSES if name in row), "")
+        given = next(
+            (f"its {name} is {json.dumps(row[name], default=str)[:40]}" for name in RESPONSES if name in row), ""
+        )
         raise UsageError(f"{where} has no response{given and f' ({given})'}; give one as text under "
                          f"{', '.join(RESPONSES[:-1])} or {RESPONSES[-1]}.")  # fmt: skip
     read = row_attributes(row, where, on_unknown=on_unknown)
