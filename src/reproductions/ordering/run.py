@@ -1,4 +1,5 @@
-"""The claims on data order: run, measured, judged; ``armillary reproduce ordering, ordering_multiplication``.
+"""The claims on data order: run, measured, judged; ``armillary reproduce ordering, ordering_multiplication``;
+``ordering_logic`` holds the judges of proofs against Coq.
 
 Small models of two worlds carry the claims; the model given only names the record.
 """
@@ -9,6 +10,7 @@ from armillary.cli.reproduce import ReproduceSettings, Reproduction
 from armillary.records.sections import Figure, Table
 from armillary.runs.run import Outcome, Run
 from reproductions.ordering.arms import ArmResult, Experiment, WorldResult, arm, controls, require_equal_starts
+from reproductions.ordering.checkers.checks import judged_checkers, require_coq
 from reproductions.ordering.claims import LOGIC_CLAIMS, MULTIPLICATION_CLAIMS
 from reproductions.ordering.logic import logic
 from reproductions.ordering.measures import judged_reading, logic_measures, multiplication_measures
@@ -110,4 +112,5 @@ def judged_multiplication(run: Run[ReproduceSettings]) -> Outcome:
 REPRODUCTIONS = {
     "ordering": Reproduction(work=judged_logic),
     "ordering_multiplication": Reproduction(work=judged_multiplication),
+    "ordering_logic": Reproduction(work=judged_checkers, check=require_coq),
 }
