@@ -45,7 +45,7 @@ def test_unknown_names_are_no_error() -> None:
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(NAMES, NAMES, NAMES), min_size=1, max_size=30))
 def test_it_is_the_set_of_its_triples_whatever_their_names(triples: list[tuple[str, str, str]]) -> None:
     graph = KnowledgeGraph.of(triples)
@@ -71,9 +71,8 @@ def random_facts(count: int, entities: int, relations: int) -> tuple[list[tuple[
 def test_many_facts_at_once_by_number() -> None:
     triples, (heads, relations, tails) = random_facts(2000, 60, 5)
     graph, held = KnowledgeGraph.of(triples), set(triples)
-    wanted = [*random_facts(300, 60, 5)[0], ("e000", "r000", "x"), ("x", "r000", "e000"), ("e000", "x", "e000")]
-    wanted[100:] = [(head, relation, f"e{(int(tail[1:]) + 1) % 60:03d}") for head, relation, tail in wanted[100:300]]
-    wanted += [("e000", "r000", "x"), ("x", "r000", "e000"), ("e000", "x", "e000")]
+    other = [(head, relation, f"e{(int(tail[1:]) + 1) % 60:03d}") for head, relation, tail in triples[:200]]
+    wanted = [*triples[:100], *other, ("e000", "r000", "x"), ("x", "r000", "e000"), ("e000", "x", "e000")]
     kinds = (graph.entities, graph.relations, graph.entities)
     ids = [names.ids_of(part) for names, part in zip(kinds, zip(*wanted, strict=True), strict=True)]
     answers = graph.has_ids(*ids).tolist()

@@ -19,8 +19,8 @@ _AMERICAS = {"North": "North America", "South": "South America"}
 
 def geography_facts() -> Iterator[tuple[str, str, str]]:
     """Every fact: of a country its capital, continent, official languages, currencies and neighbours by land, of a
-    city its country. A city or language that bears the name of a country or a continent is told apart as
-    "Singapore (city)"."""
+    city its country. What bears the name of something larger is told apart: "Singapore (city)", beside the country;
+    "Hamilton (Bermuda)", the capital, beside the city in Canada."""
     names = _names()
     tables = {
         LANGUAGE: ("language", places.country_languages()),
@@ -31,7 +31,9 @@ def geography_facts() -> Iterator[tuple[str, str, str]]:
         head = names["country", code]
         yield head, CONTINENT, names["continent", country.continent]
         if country.capital:
-            yield head, CAPITAL, names["city", country.capital]
+            yield head, CAPITAL, names["capital", code]
+            if names["capital", code] != names["city", country.capital]:
+                yield names["capital", code], COUNTRY, head
         for relation, (kind, table) in tables.items():
             for key in dict.fromkeys(table.get(code, ())):
                 yield head, relation, names[kind, key]
@@ -50,9 +52,10 @@ def geography_names() -> Iterator[tuple[str, str]]:
         entity = names["city", _written(city)]
         if city != entity:
             yield entity, city
-    for kind, key in names:
-        if kind == "language" and names[kind, key] != key:
-            yield names[kind, key], key
+    for (kind, key), entity in names.items():
+        name = places.countries()[key].capital if kind == "capital" else key
+        if (kind == "language" and entity != name) or (kind == "capital" and entity != names["city", name]):
+            yield entity, name
 
 
 @cache
@@ -62,15 +65,20 @@ def _names() -> dict[tuple[str, str], str]:
     continents = dict.fromkeys(country.continent for country in countries.values())
     plain = {("country", code): country.names[0] for code, country in countries.items()}
     plain |= {("continent", word): _AMERICAS.get(word, word) for word in continents}
-    capitals = (country.capital for country in countries.values() if country.capital)
-    plain |= {("city", city): _written(city) for city in (*places.cities(), *capitals)}
+    plain |= {("city", city): _written(city) for city in places.cities()}
     for kind, table in (("language", places.country_languages()), ("currency", places.country_currencies())):
         plain |= {(kind, word): word for word in _words(table.values())}
     kinds = Counter(name for _, name in {(kind, name) for (kind, _), name in plain.items()})
-    return {
+    names = {
         (kind, key): f"{name} ({kind})" if kinds[name] > 1 and kind not in ("country", "continent") else name
         for (kind, key), name in plain.items()
     }
+    for code, country in countries.items():
+        if country.capital:
+            own = places.cities()[country.capital] == (code,)
+            shared = f"{country.capital} ({country.names[0]})"
+            names["capital", code] = names["city", country.capital] if own else shared
+    return names
 
 
 def _words(lists: Iterable[tuple[str, ...]]) -> dict[str, None]:

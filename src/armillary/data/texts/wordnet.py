@@ -63,7 +63,7 @@ def definitions() -> Iterator[Document]:
 
 
 def database() -> Path:
-    """The folder of WordNet's own files, data.noun and the others, for ``graphs.readers.wordnet``; fetched at first use.
+    """The folder of WordNet's own files, data.noun and so on, for ``graphs.readers.wordnet``; fetched at first use.
 
     Raises as ``definitions``.
     """
