@@ -27,8 +27,7 @@ def bound_names(statement: ast.stmt) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
     Those that its functions declare global are not among them: they are bound when the function runs.
     """
-    imported = dict.fromkeys(_imported(statement))
-    return tuple(name for name in dict.fromkeys(_bindings([statement])) if name not in imported), tuple(imported)
+    return tuple(dict.fromkeys(_bindings([statement], imports=False))), tuple(dict.fromkeys(_imported(statement)))
 
 
 def names_used(statement: ast.stmt, annotations: bool = True) -> list[Used]:
@@ -146,9 +145,9 @@ def _targets(targets: Iterable[ast.AST]) -> Iterator[str]:
                 yield node.id
 
 
-def _bindings(nodes: Iterable[ast.AST]) -> Iterator[str]:
+def _bindings(nodes: Iterable[ast.AST], *, imports: bool = True) -> Iterator[str]:
     """Names bound by these nodes in their own scope: not inside functions and classes; of comprehensions only what
-    ``:=`` binds."""
+    ``:=`` binds. Those of import statements only where ``imports`` says so."""
     waiting = [*nodes]
     waiting.reverse()
     while waiting:
@@ -163,8 +162,8 @@ def _bindings(nodes: Iterable[ast.AST]) -> Iterator[str]:
             continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
             yield node.id
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Import | ast.ImportFrom) and imports:
+            yield from _imported(node)
         elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
             yield node.name
         elif isinstance(node, ast.MatchMapping) and node.rest:
@@ -172,9 +171,9 @@ def _bindings(nodes: Iterable[ast.AST]) -> Iterator[str]:
         waiting.extend(reversed([*ast.iter_child_nodes(node)]))
 
 
-def _imported(statement: ast.stmt) -> Iterator[str]:
+def _imported(statement: ast.AST) -> Iterator[str]:
     """Names that import statements bind, in whatever branch they stand."""
-    waiting: list[ast.AST] = [statement]
+    waiting = [statement]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import | ast.ImportFrom):
