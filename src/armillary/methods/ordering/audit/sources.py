@@ -13,6 +13,7 @@ from armillary.errors import UsageError
 from armillary.files import read_text
 from armillary.methods.ordering.readers.interface import Reader, Record
 from armillary.methods.ordering.readers.registry import READERS, detect, reader, reader_of_file
+from armillary.methods.ordering.steps import Sample
 from armillary.runs.pieces import ENDINGS, PIECE, Piece, pieces, rows
 
 AUTO = "auto"
@@ -125,6 +126,25 @@ def records(piece: AuditPiece, chosen: Reader) -> Iterator[tuple[str, Record | U
         return
     for path in piece.texts:
         yield from file_records(path, chosen)
+
+
+def read_samples(path: Path | str, format: str = AUTO) -> Iterator[Sample]:
+    """The samples of a file or folder of step data, in order; no more than a piece of it is in memory.
+
+    Records without steps of the format are passed over. Raises as ``opened_source``; UsageError naming the place of a
+    record whose steps are no sample.
+    """
+    source = opened_source(path, format)
+    for piece in source.pieces():
+        for where, record in records(piece, source.reader):
+            try:
+                if isinstance(record, UsageError):
+                    raise record
+                sample = source.reader(record)
+            except UsageError as error:
+                raise UsageError(f"{where}: {error}") from None
+            if sample is not None:
+                yield sample
 
 
 def file_records(path: str, chosen: Reader) -> Iterator[tuple[str, Record | UsageError]]:
