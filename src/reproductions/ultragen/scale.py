@@ -79,7 +79,7 @@ class TunedScale:
     max_tokens: int = 640
     """Of prompt and text: all have fewer."""
 
-    sets: int = 44
+    sets: int = 32
     """Global sets that preferences are drawn for, with ``TUNED_BEST_OF`` responses each."""
 
     triplets: int = 10_000
