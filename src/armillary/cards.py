@@ -343,5 +343,25 @@ ULTRAGEN = MethodCard(
     ),
 )
 
+ORDERING = MethodCard(
+    name="ordering",
+    title="The order of the steps inside a sample",
+    paper="Next-Token Prediction Task Assumes Optimal Data Ordering for LLM Training in Proof Generation",
+    authors="An et al., 2024",
+    arxiv="2411.00863",
+    claim=(
+        "A language model learns proofs best from samples in which all that helps to find a step stands to its left; "
+        "the same steps in another order cost proof success."
+    ),
+    finding="",
+    evidence=(),
+    evidence_models="small decoders trained here",
+    commands=(
+        "armillary ordering audit steps.jsonl",
+        "armillary ordering audit steps.jsonl --to ordered.jsonl",
+        "armillary reproduce ordering --preset laptop",
+    ),
+)
+
 CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS, MDGD, COMMIT, VECTOR_ICL, ULTRAGEN)
 """Every method, in the order in which the tables show them."""

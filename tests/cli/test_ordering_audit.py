@@ -99,10 +99,8 @@ def test_a_killed_audit_goes_on(file: Path, tmp_path: Path, monkeypatch: pytest.
     assert audit(file, out, "--to", str(target)) == 130
     assert not target.exists() and [*tmp_path.glob(".*unfinished*")] == []
     assert audit(file, out, "--to", str(target)) == 0
-    assert (
-        asked_for[:3] == [f"piece-{at:06d}" for at in range(3)] and asked_for[4:] == asked_for[3:][:1] + asked_for[5:]
-    )
-    assert len(asked_for) == len({*asked_for}) + 1, "only the piece that was worked on is made again"
+    names = [f"piece-{at:06d}" for at in range(len({*asked_for}))]
+    assert len(names) > 5 and asked_for == names[:4] + names[3:], "only the piece that was worked on is made again"
     assert target.read_bytes() == wanted
     whole, resumed = RunRecord.load(tmp_path / "whole"), RunRecord.load(out)
     assert resumed.comparable() == whole.comparable()

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from armillary.methods.ordering.metrics import metrics
+from armillary.methods.ordering.measures import metrics
 from armillary.methods.ordering.training.config import LearningConfig
 from armillary.methods.ordering.training.evaluation import answers, best_of, judged, part_nats
 from armillary.methods.ordering.training.learning import Reading, learn

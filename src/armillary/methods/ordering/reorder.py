@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Literal
 
 from armillary.errors import UsageError
-from armillary.methods.ordering.metrics import metrics
+from armillary.methods.ordering.measures import metrics
 from armillary.methods.ordering.orders import OrderFunction, order
 from armillary.methods.ordering.readers.framing import prompt_of
 from armillary.methods.ordering.readers.interface import Reader

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from armillary.errors import UsageError
-from armillary.methods.ordering.metrics import find_order_issues, metrics, violations
+from armillary.methods.ordering.measures import find_order_issues, metrics, violations
 from armillary.methods.ordering.orders import ORDERS, order, permutation
 from armillary.methods.ordering.steps import Sample, Step
 

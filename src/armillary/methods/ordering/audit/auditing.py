@@ -8,7 +8,7 @@ from armillary.errors import UsageError
 from armillary.methods.ordering.audit.sources import AuditPiece, records
 from armillary.methods.ordering.audit.tally import BINS, SENTENCES, OrderExample, OrderTally, bin_name, limited
 from armillary.methods.ordering.audit.writing import change
-from armillary.methods.ordering.metrics import metrics
+from armillary.methods.ordering.measures import metrics
 from armillary.methods.ordering.orders import permutation
 from armillary.methods.ordering.readers.interface import Reader, Record
 from armillary.methods.ordering.steps import GraphKind, Sample

@@ -16,7 +16,7 @@ from armillary.methods.ordering.audit.page import audit_page
 from armillary.methods.ordering.audit.sources import opened_source, read_samples
 from armillary.methods.ordering.audit.tally import KINDS, OTHERS, OrderTally
 from armillary.methods.ordering.audit.writing import written
-from armillary.methods.ordering.metrics import metrics, violations
+from armillary.methods.ordering.measures import metrics, violations
 from armillary.methods.ordering.orders import order
 from armillary.methods.ordering.readers.plain import PlainReader
 from armillary.records.plain import decode, plain

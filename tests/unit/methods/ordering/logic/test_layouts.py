@@ -20,7 +20,7 @@ from armillary.methods.ordering.logic.layouts import (
 )
 from armillary.methods.ordering.logic.parsing import INCOMPLETE, UNREADABLE, read_proof
 from armillary.methods.ordering.logic.world import LogicWorld
-from armillary.methods.ordering.metrics import metrics
+from armillary.methods.ordering.measures import metrics
 from armillary.methods.ordering.worlds import Problem, World
 
 from .proofs import some_theorems

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from armillary.errors import UsageError
-from armillary.methods.ordering.metrics import metrics
+from armillary.methods.ordering.measures import metrics
 from armillary.methods.ordering.orders import order
 from armillary.methods.ordering.steps import Sample, Step
 
