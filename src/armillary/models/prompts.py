@@ -98,12 +98,22 @@ def token_spans(loaded: LoadedModel, text: str) -> list[tuple[int, int]]:
 
     (0, 0) for a token in front. UsageError where the tokenizer can't say.
     """
-    if not loaded.tokenizer.is_fast:
-        raise UsageError(f"the tokenizer of {loaded.name} can't say where a word ends; a fast tokenizer is needed.")
-    spans = loaded.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    first, last = frame(loaded.tokenizer).kept
-    spans = spans[first : len(spans) - last]
-    return [(0, 0)] * (len(prompt_rows(loaded, [text])[0]) - len(spans)) + [tuple(span) for span in spans]
+    spans = _bare_spans(loaded.tokenizer, text, loaded.name)
+    return [(0, 0)] * (len(prompt_rows(loaded, [text])[0]) - len(spans)) + spans
+
+
+def framed_spans(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """The row of ``framed_ids``, and where each of its tokens stands in the text as ``token_spans`` tells."""
+    ids, spans = framed_ids(tokenizer, [text])[0], _bare_spans(tokenizer, text, type(tokenizer).__name__)
+    return ids, [(0, 0)] * (len(ids) - len(spans)) + spans
+
+
+def _bare_spans(tokenizer: PreTrainedTokenizerBase, text: str, name: str) -> list[tuple[int, int]]:
+    if not tokenizer.is_fast:
+        raise UsageError(f"the tokenizer of {name} can't say where a word ends; a fast tokenizer is needed.")
+    spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    first, last = frame(tokenizer).kept
+    return [tuple(span) for span in spans[first : len(spans) - last]]
 
 
 def windows(loaded: LoadedModel, ids: Sequence[int], tokens: int) -> list[list[int]]:

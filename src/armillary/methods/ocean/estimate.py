@@ -13,11 +13,9 @@ from numpy.typing import ArrayLike
 
 from armillary.errors import UsageError
 from armillary.methods.ocean import core
+from armillary.methods.ocean.config import Logging, listed
 from armillary.methods.ocean.core import Array
 from armillary.numerics.intervals import Interval, bootstrap_mean, bootstrap_weighted
-
-Logging = Literal["base", "lambda", "unknown"]
-"""Which policy wrote the logged chains: the base policy, equation 3's lambda, or nobody knows."""
 
 Estimator = Literal["kg-ips", "snips", "per-decision", "doubly robust", "per-decision doubly robust"]
 
@@ -268,8 +266,7 @@ def _read(
     logging: Logging,
     span_ids: ArrayLike | None,
 ) -> _Logs:
-    if logging not in get_args(Logging):
-        raise UsageError(f"logging must be one of {', '.join(get_args(Logging))}; got {logging!r}.")
+    listed("logging", logging, get_args(Logging))
     if clip is not None and not clip > 0:
         raise UsageError(f"clip must be above 0, or None for none; got {clip}.")
     if floor is not None and not 0 < floor < 1:

@@ -172,7 +172,7 @@ def test_intervals_cover() -> None:
 def test_self_normalised_shifts_with_the_reward_and_its_error_is_right() -> None:
     draw = np.random.default_rng(4)
     values, errors = [], []
-    for repetition in range(200):
+    for repetition in range(120):
         rows = TWO.rows(draw.choice(4, 50, p=TWO.by_lambda))
         result = kg_ips(*rows, self_normalized=True, logging="lambda", resampling=Resampling(replicates=2))
         values.append(result.value)

@@ -78,9 +78,9 @@ def test_raw_ascent_flees_to_what_was_never_logged() -> None:
         weights = counts * (log_pi - log_base).exp()
         return (weights * log_base).sum() / weights.sum()
 
-    assert ascended(raw, log_base, 400, 5.0)[2] > 0.99
+    assert ascended(raw, log_base, 60, 30.0)[2] > 0.99
     for objective in (with_baseline, self_normalised):
-        assert ascended(objective, log_base, 400, 5.0)[0] > 0.99
+        assert ascended(objective, log_base, 60, 30.0)[0] > 0.99
 
 
 def test_the_graph_draws_the_policy() -> None:
@@ -114,7 +114,7 @@ def test_the_baseline_belongs_to_the_reward_with_the_graph_in_it() -> None:
 
     towards_graph = ascended(lambda log_pi: stable(factor * log_base, right, log_pi), log_base, 400, 0.1)
     away = ascended(lambda log_pi: stable(factor * (log_base - entropy), torch.zeros(1), log_pi), log_base, 400, 0.1)
-    assert towards_graph[1] > 0.99 and away[0] > 0.99
+    assert towards_graph[1] > 0.98 and away[0] > 0.98
 
 
 def test_the_factor_is_clipped_on_both_sides_so_that_junk_is_no_bargain() -> None:
