@@ -112,9 +112,9 @@ def spread_spans(logp_BL: Float[Tensor, "b l"], span_ids_BL: Int[Tensor, "b l"])
 def weighted_likelihood(
     logp_BL: Float[Tensor, "b l"], scored_BL: Bool[Tensor, "b l"], reward_B: Float[Tensor, "b"]
 ) -> Float[Tensor, ""]:
-    """``-sum_k R_k sum_t log mu(y_kt) / sum_k R_k``, to be minimised: what the graph's policy is trained by.
+    """``-sum_k R_k sum_t log mu(y_kt) / sum_k R_k |y_k|``, nats a token: what the graph's policy minimises.
 
-    The gradient is REINFORCE's for texts that were not drawn from the policy itself.
+    The gradient is REINFORCE's, up to its scale, for texts that were not drawn from the policy itself.
     """
     total = torch.where(scored_BL, logp_BL, 0.0).sum(1)
-    return -(reward_B * total).sum() / reward_B.sum()
+    return -(reward_B * total).sum() / (reward_B * scored_BL.sum(1)).sum()
