@@ -1,6 +1,7 @@
 """From a file of texts to files of training data, stage by stage, each kept as it is finished."""
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ class StoredSets:
 
     lines: list[str]
     accuracy: list[float]
+    doubt: str = ""
+    """See ``AttributeSpace.doubt``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +122,7 @@ def built(plan: BuildPlan, parts: Parts, folder: Path, loaded: "LoadedModel | No
         sets=len(used),
         test_sets=held,
         accuracy=expanded.accuracy,
+        doubt=expanded.doubt,
         pairs=pairs,
         left_out=dict(left_out),
     )
@@ -169,12 +173,14 @@ def _expanded(plan: BuildPlan, train: Sequence[StoredSet]) -> StoredSets:
     from armillary.methods.ultragen.encoders import MeanPooled
 
     encoder = None if plan.encoder is None else MeanPooled.open(plan.encoder)
-    space = AttributeSpace.fit(
-        [document.attributes for document in train], encoder=encoder, config=plan.space, label="tune the space"
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The space tells")  # the page says it
+        space = AttributeSpace.fit(
+            [document.attributes for document in train], encoder=encoder, config=plan.space, label="tune the space"
+        )
     sets = space.expand(plan.sets, config=plan.expansion, label="draw sets")
     lines = [stored(own, set_seed(plan.seed, place)).line() for place, own in enumerate(sets)]
-    return StoredSets(lines=lines, accuracy=space.accuracy)
+    return StoredSets(lines=lines, accuracy=space.accuracy, doubt=space.doubt)
 
 
 def paired(

@@ -50,6 +50,9 @@ class BuiltCounts:
     accuracy: list[float]
     """Held-out triplets told rightly before tuning the space and after each epoch."""
 
+    doubt: str = ""
+    """See ``AttributeSpace.doubt``."""
+
     pairs: int | None = None
     """None where no model was given."""
 
@@ -109,7 +112,10 @@ def build_page(counts: BuiltCounts, example: str) -> UltragenPage:
     return UltragenPage(
         measures=measures,
         sections=[section],
-        findings=[Finding(text=summary, interest=0.5, section="built")],
+        findings=[
+            *([Finding(text=counts.doubt, interest=0.9, section="built")] if counts.doubt else []),
+            Finding(text=summary, interest=0.5, section="built"),
+        ],
     )
 
 

@@ -26,6 +26,7 @@ from armillary.methods.ultragen.config import Diversity, ExpansionConfig, SpaceC
 from armillary.methods.ultragen.core import triplet_accuracy, triplet_loss
 from armillary.methods.ultragen.encoders import HashedWords, OnFeatures, encoded
 from armillary.methods.ultragen.expansion import Quota, in_order, least_similar, nearest, unit
+from armillary.numerics.intervals import binomial
 from armillary.progress import counted
 
 Features = Callable[[Sequence[str]], object]
@@ -36,6 +37,9 @@ CLIP = 1.0
 
 COUNTS = (2, 3)
 """How often a keyword of the pool that was counted in its text is asked for, one of these at random (released)."""
+
+LEVEL = 0.9
+"""Of the two-sided interval whose lower end must lie above a half: a one-sided test at 0.05."""
 
 TRIES = 200
 """Draws of a third attribute that the first document does not have too, before the pattern is given up."""
@@ -127,6 +131,7 @@ class AttributeSpace:
         tuned_PD: NDArray[np.float32],
         untuned_PD: NDArray[np.float32],
         accuracy: Sequence[float] = (),
+        doubt: str = "",
     ) -> None:
         if not len(pool) == len(tuned_PD) == len(untuned_PD):
             raise UsageError(f"{len(pool)} attributes have {len(tuned_PD)} and {len(untuned_PD)} vectors.")
@@ -134,6 +139,9 @@ class AttributeSpace:
         self.tuned, self.untuned = unit(tuned_PD), unit(untuned_PD)
         self.accuracy = list(accuracy)
         """Share of held-out triplets told rightly before training and after each epoch."""
+
+        self.doubt = doubt
+        """Why not to lean on its neighbours; empty where held-out triplets are told better than by chance."""
 
     @classmethod
     def fit(
@@ -148,16 +156,26 @@ class AttributeSpace:
 
         ``encoder``: a module whose ``forward(texts)`` gives vectors (a copy is tuned), or a function that gives
         features, of which a linear map is tuned; by default hashed words. The epoch with the best held-out accuracy is
-        kept (released). UsageError where the sets make no triplets.
+        kept (released). Warns where that is not above chance, since neighbours are then as good as drawn at random;
+        held-out triplets are of the same documents, so that of others less is to be expected. UsageError where the
+        sets make no triplets.
         """
         config = config or SpaceConfig()
         base = encoder if isinstance(encoder, nn.Module) else HashedWords() if encoder is None else OnFeatures(encoder)
         triplets = draw_triplets(sets, config.triplets, seed=config.seed)
         held = max(1, int(config.validation * len(triplets)))
         tuned, accuracy = tune_encoder(base, triplets[held:], triplets[:held], config, label=label)
+        right, doubt = binomial(round(max(accuracy) * held), held, level=LEVEL), ""
+        if right.lower <= 0.5:
+            doubt = (
+                f"The space tells {right.estimate:.0%} of {held} held-out triplets rightly, which is not above "
+                "chance: its neighbours are as good as random; give a pretrained encoder, more texts, or the strategy "
+                "random."
+            )
+            warnings.warn(doubt, stacklevel=2)
         pool = pooled(sets, seed=config.seed)
         texts = [attribute.text for attribute in pool]
-        return cls(pool, encoded(tuned, texts), encoded(base, texts), accuracy)
+        return cls(pool, encoded(tuned, texts), encoded(base, texts), accuracy, doubt)
 
     def expand(
         self,

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ from armillary.methods.ultragen.expansion import Quota, in_order, least_similar,
 from armillary.methods.ultragen.space import AttributeSpace, draw_triplets, pooled
 
 from .set_toy import include, theme_of, themed
+
+# Of a few triplets no encoder tells more than chance would; one test is of the warning itself.
+pytestmark = pytest.mark.filterwarnings("ignore:The space tells")
 
 SMALL = SpaceConfig(triplets=600, epochs=2)
 
@@ -92,6 +96,27 @@ def test_the_tuned_space_brings_together_what_occurs_together() -> None:
     assert theme_of(near) == (8, 0)
     again = AttributeSpace.fit(themed(24), encoder=words(), config=SMALL)
     assert np.array_equal(space.tuned, again.tuned)
+
+
+def test_a_space_that_tells_no_more_than_chance_is_told() -> None:
+    class Alike(nn.Module):
+        """A vector at random for each text: nothing to learn, since nothing of the text is in it."""
+
+        learning_rate = 0.0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, texts: list[str]) -> torch.Tensor:
+            rows = [np.random.default_rng(zlib.crc32(text.encode())).standard_normal(8) for text in texts]
+            return torch.tensor(np.array(rows), dtype=torch.float32) * self.scale
+
+    with pytest.warns(UserWarning, match=r"tells [45]\d% of 200 held-out triplets rightly, which is not above chance"):
+        AttributeSpace.fit(themed(24), encoder=Alike(), config=SpaceConfig(triplets=1000, epochs=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        AttributeSpace.fit(themed(24), encoder=words(), config=SMALL)
 
 
 def test_any_module_and_any_features_will_do() -> None:
