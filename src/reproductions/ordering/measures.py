@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from armillary.numerics.correlation import spearman
-from armillary.numerics.intervals import Interval, range_over_seeds
+from armillary.numerics.intervals import Array, Interval, range_over_seeds
 from armillary.numerics.permutation import holm, sign_flip_p
+from armillary.numerics.seeds import nested, widest
 from reproductions.ordering.arms import ArmResult, WorldResult
 from reproductions.ordering.scale import (
     ANSWERS_FIRST,
@@ -29,7 +30,6 @@ from reproductions.ordering.scale import (
     SHUFFLED,
     STATELESS,
 )
-from reproductions.seeds import Array, nested, widest
 
 PROBLEMS = "problems"
 

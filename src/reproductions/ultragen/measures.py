@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from armillary.methods.ultragen.analyse.position import PlacedVerdicts, PositionBias, position_bias
 from armillary.numerics.intervals import Interval, across_seeds, range_over_seeds
-from reproductions.seeds import widest
+from armillary.numerics.seeds import widest
 from reproductions.ultragen.scale import COUNTS, DENSE, FEW, MOST
 from reproductions.ultragen.small_models import ARMS, SAMPLED, ArmResult, SeedResult, Selectivity
 from reproductions.ultragen.world import SOFT

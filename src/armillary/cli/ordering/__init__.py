@@ -7,6 +7,8 @@ from armillary.cli.dispatch import Command, run_action
 ACTIONS = (
     Command("audit", "Count steps that stand before what supports them, and show and write a better order.",
             "ordering.audit"),
+    Command("train", "Train models that differ in nothing but order, on your data or a task, and compare them.",
+            "ordering.train"),
 )  # fmt: skip
 
 

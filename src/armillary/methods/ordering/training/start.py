@@ -1,13 +1,16 @@
 """The models that orders are compared on: a small decoder from scratch, or one that is given."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from armillary.methods.ordering.training.config import DecoderShape
 from armillary.methods.ordering.training.rows import END, PAD, SPECIAL, WorldTokens
-from armillary.models.anatomy import find_anatomy
 from armillary.models.loaded import LoadedModel
+from armillary.models.loading import load
 
 TEXT_TOKENS = 2000
 """Of a tokenizer that is trained on a user's steps: a table of 2,000 rows is no more than a layer of a small model."""
@@ -36,11 +39,13 @@ def text_tokenizer(texts: list[str], size: int = TEXT_TOKENS) -> PreTrainedToken
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=SPECIAL[PAD], eos_token=SPECIAL[END])
 
 
-def small_decoder(tokenizer: PreTrainedTokenizerBase, shape: DecoderShape, *, seed: int) -> LoadedModel:
+def small_decoder(
+    tokenizer: PreTrainedTokenizerBase, shape: DecoderShape, *, seed: int, device: str | None = None
+) -> LoadedModel:
     """Llama's decoder at this size with random weights, the same for the same seed.
 
-    Rotary positions, tied embeddings; about 0.35 M parameters at the default shape. The global random generator is
-    left as it was.
+    Rotary positions, tied embeddings; about 0.35 M parameters at the default shape. ``device`` as for ``load``. The
+    global random generator is left as it was.
     """
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -60,6 +65,16 @@ def small_decoder(tokenizer: PreTrainedTokenizerBase, shape: DecoderShape, *, se
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
-    model.eval()
     source = f"random weights, seed {seed}, {shape.layers} layers of width {shape.width}"
-    return LoadedModel(model, tokenizer, find_anatomy(model), "small decoder", source)
+    return replace(load((model, tokenizer), device=device), name="small decoder", source=source)
+
+
+def restarted(loaded: LoadedModel) -> Callable[[int], LoadedModel]:
+    """Gives the model with the weights that it has now, whatever it learns in between; the same for every seed."""
+    kept = {name: weight.detach().cpu().clone() for name, weight in loaded.model.state_dict().items()}
+
+    def start(seed: int) -> LoadedModel:
+        loaded.model.load_state_dict(kept)
+        return replace(loaded)  # anew: the fingerprint that is kept with the old one is no longer true
+
+    return start

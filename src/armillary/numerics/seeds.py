@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from armillary.numerics.intervals import Interval, bootstrap_mean
-
-Array = NDArray[np.float64]
+from armillary.numerics.intervals import Array, Interval, bootstrap_mean
 
 
 def widest(values: Sequence[Array], *, level: float = 0.95, of: str = "prompts") -> Interval:
