@@ -76,7 +76,7 @@ def we_decide(formulas: Sequence[Formula]) -> dict[str, float]:
 def proofs(repeats: int, *, quick: bool) -> Rows:
     """Decisions and checks against ``tauto``, by size."""
     rows: Rows = []
-    count = 50 if quick else 2000
+    count = 50 if quick else 1000
     kinds: dict[str, list[Formula]] = {}
     for leaves, fewest, most in SIZES:
         draw, space = Random(f"{leaves} {most}"), FormulaSpace(leaves)
