@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from armillary.methods.ordering.audit.tally import BINS, OTHERS, OrderTally, bin_name
 from armillary.numerics.intervals import Interval, binomial
-from armillary.numerics.ratios import RatioSums
 from armillary.records.sections import (
     Bars,
     Cell,
@@ -44,7 +43,8 @@ def audit_page(tally: OrderTally, name: str, *, format: str, order: str, logical
     for key, (ratio, within) in sums.items():
         if (interval := ratio.interval(within=within)) is not None:
             measures[key] = interval
-    kinds = _intervals(tally.kinds)
+    rates = {kind: rate for kind, ratio in tally.kinds.items() if (rate := ratio.interval()) is not None}
+    kinds = dict(sorted(rates.items(), key=lambda item: -item[1].estimate))
     measures |= {f"late/{kind}": interval for kind, interval in kinds.items()}
     sections = [_counts(tally, share, format, logical)]
     if tally.late:
@@ -69,12 +69,6 @@ def percent(interval: Interval) -> str:
     return text if interval.low is None or interval.high is None else (
         f"{text} [{interval.low:.{digits}%}, {interval.high:.{digits}%}]"
     )  # fmt: skip
-
-
-def _intervals(sums: dict[str, RatioSums]) -> dict[str, Interval]:
-    """Shares with their intervals, the largest first."""
-    known = {key: interval for key, ratio in sums.items() if (interval := ratio.interval()) is not None}
-    return dict(sorted(known.items(), key=lambda item: -item[1].estimate))
 
 
 def _findings(tally: OrderTally, share: Interval | None, kinds: dict[str, Interval]) -> list[Finding]:

@@ -83,8 +83,15 @@ def opened_source(path: Path | str, format: str = AUTO) -> Source:
     chosen = None if format == AUTO else reader(format)
     if not path.exists():
         raise UsageError(f"{path} could not be read: there is no file or folder of that name.")
-    files = sorted(_files(path)) if path.is_dir() else [path]
-    texts = [file for file in files if _reads(chosen, file)]
+    files = [path]
+    if path.is_dir():
+        # Hidden files, and those below hidden folders, are somebody's settings and caches.
+        inside = (entry for entry in path.rglob("*") if entry.is_file())
+        files = sorted(
+            entry for entry in inside if not any(part.startswith(".") for part in entry.relative_to(path).parts)
+        )
+    endings = {ending for known in ([chosen] if chosen else READERS) for ending in known.endings}
+    texts = [file for file in files if file.suffix.lower() in endings]
     if texts:
         readers = {known.name: known for file in texts if (known := chosen or reader_of_file(file.suffix.lower()))}
         if len(readers) > 1:
@@ -105,18 +112,6 @@ def opened_source(path: Path | str, format: str = AUTO) -> Source:
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
     return Source(path=path, reader=chosen, files=with_rows)
-
-
-def _reads(chosen: Reader | None, file: Path) -> bool:
-    ending = file.suffix.lower()
-    return reader_of_file(ending) is not None if chosen is None else ending in chosen.endings
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """All files below it, but for hidden ones and those below hidden folders."""
-    for entry in folder.rglob("*"):
-        if entry.is_file() and not any(part.startswith(".") for part in entry.relative_to(folder).parts):
-            yield entry
 
 
 def records(piece: AuditPiece, chosen: Reader) -> Iterator[tuple[str, Record | UsageError]]:
