@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from armillary.methods.ordering.readers.coq import Declaration
+from armillary.methods.ordering.readers.coq.declarations import Declaration
 from reproductions.ordering_readers.coq_truth import SECONDS
 
 Answer = Literal["true", "false", "unknown"]
@@ -31,17 +31,17 @@ class Asked:
     name: str
 
 
-def answer(asked: Asked, scratch: Path) -> Answer:
+def answer(edge: Asked, scratch: Path) -> Answer:
     """What coqc says of the edge; unknown also where the unchanged proof does not come as far by itself."""
-    steps = [sentence for sentence in asked.part.sentences if not sentence.focus]
-    giver, user = steps[asked.support], steps[asked.step]
-    word = re.compile(rf"(?<![\w'.]){re.escape(asked.name)}(?![\w'])")
-    before = asked.text[: giver.start]
-    between = word.sub(RENAMED, asked.text[giver.start : user.start])
+    steps = [sentence for sentence in edge.part.sentences if not sentence.focus]
+    giver, user = steps[edge.support], steps[edge.step]
+    word = re.compile(rf"(?<![\w'.]){re.escape(edge.name)}(?![\w'])")
+    before = edge.text[: giver.start]
+    between = word.sub(RENAMED, edge.text[giver.start : user.start])
     # Not as far without the change: a file that needs its neighbours, or options of its own.
-    if _stops_at(asked.text[: user.end], scratch) is not None:
+    if _stops_at(edge.text[: user.end], scratch) is not None:
         return "unknown"
-    changed = before + between + asked.text[user.start : user.end]
+    changed = before + between + edge.text[user.start : user.end]
     stop = _stops_at(changed, scratch)
     if stop is None:
         return "false"

@@ -10,7 +10,7 @@ import subprocess
 from bisect import bisect_right
 from pathlib import Path
 
-from armillary.methods.ordering.readers.coq import Declaration
+from armillary.methods.ordering.readers.coq.declarations import Declaration
 from reproductions.ordering_readers.score import Edges
 
 REFERENCE = re.compile(r"^R(\d+):\d+ (\S+) (\S+) (\S+) (\w+)$")

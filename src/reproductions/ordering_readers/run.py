@@ -20,9 +20,9 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from armillary.methods.ordering.readers.coq import declarations
-from armillary.methods.ordering.readers.coq_proof import suppliers as proof_suppliers
-from armillary.methods.ordering.readers.coq_text import introduced, named, parameters
+from armillary.methods.ordering.readers.coq.declarations import declarations
+from armillary.methods.ordering.readers.coq.proofs import suppliers as proof_suppliers
+from armillary.methods.ordering.readers.coq.text import introduced, named, parameters
 from armillary.methods.ordering.readers.graph import without_circles
 from armillary.methods.ordering.readers.interface import Reader
 from armillary.methods.ordering.readers.registry import reader
@@ -134,9 +134,9 @@ def proof_answers(folder: Path, count: int, scratch: Path) -> list[Answer]:
         if len(answers) == count:
             break
         text = path.read_text("utf-8")
-        asked = [*_edges_of_proofs(text)]
-        if asked:
-            answers.append(answer(draw.choice(asked), scratch))
+        questions = [*_edges_of_proofs(text)]
+        if questions:
+            answers.append(answer(draw.choice(questions), scratch))
     return answers
 
 

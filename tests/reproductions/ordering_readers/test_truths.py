@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from armillary.methods.ordering.readers.coq import declarations
+from armillary.methods.ordering.readers.coq.declarations import declarations
 from armillary.methods.ordering.readers.registry import reader
 from reproductions.ordering_readers.coq_renaming import Asked, answer
 from reproductions.ordering_readers.coq_truth import dumped, true_edges as coq_edges

@@ -8,7 +8,7 @@ that happens to find the same one.
 from armillary.methods.ordering.readers.framing import framed
 from armillary.methods.ordering.readers.graph import linked
 from armillary.methods.ordering.readers.interface import Reader, Record
-from armillary.methods.ordering.readers.values import CALCULATOR, Line, calculated, flow, given_in, numbers
+from armillary.methods.ordering.readers.values import CALCULATOR, ValueLine, calculated, flow, given_in, numbers
 from armillary.methods.ordering.steps import Sample
 
 ANSWER = "####"
@@ -36,6 +36,6 @@ class CalculatorReader(Reader):
         return None if frame is None else frame.filled(record, "\n".join(step.text for step in sample.steps))
 
 
-def line_of(text: str) -> Line:
+def line_of(text: str) -> ValueLine:
     """What a line takes in and gives out; the answer's line takes in what it states."""
-    return Line(numbers(text)[:1], ()) if text.startswith(ANSWER) else calculated(text)
+    return ValueLine(numbers(text)[:1], ()) if text.startswith(ANSWER) else calculated(text)

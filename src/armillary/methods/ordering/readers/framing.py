@@ -12,7 +12,7 @@ KEYS = ("key", "id", "name", "full_name")
 
 
 @dataclass(frozen=True)
-class Frame:
+class TextFrame:
     """A text with what it answers."""
 
     body: str
@@ -26,15 +26,15 @@ class Frame:
         return body if isinstance(record, str) else {**record, self.field: body}
 
 
-def framed(record: Record) -> Frame | None:
+def framed(record: Record) -> TextFrame | None:
     """The text of a record; None for a row without one.
 
     A row of turns is none: the reader of messages says which turn is the text.
     """
     if isinstance(record, str):
-        return Frame(record)
+        return TextFrame(record)
     field = next((name for name in BODIES if isinstance(record.get(name), str)), None)
-    return None if field is None else Frame(str(record[field]), prompt_of(record), key_of(record), field)
+    return None if field is None else TextFrame(str(record[field]), prompt_of(record), key_of(record), field)
 
 
 def prompt_of(row: Mapping[str, object]) -> str:

@@ -52,11 +52,11 @@ def turns_of(row: Mapping[str, object]) -> list[tuple[str, str]]:
     for turn in written:
         if not isinstance(turn, Mapping):
             return []
-        role, said = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-        if isinstance(said, list):  # parts of several kinds, of which texts alone are read
-            said = "\n".join(str(part["text"]) for part in said if isinstance(part, Mapping) and "text" in part)
+        role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
+        if isinstance(content, list):  # parts of several kinds, of which texts alone are read
+            content = "\n".join(str(part["text"]) for part in content if isinstance(part, Mapping) and "text" in part)
         reasoning = turn.get("reasoning_content") or turn.get("reasoning")
-        texts = [text for text in (reasoning, said) if isinstance(text, str) and text]
+        texts = [text for text in (reasoning, content) if isinstance(text, str) and text]
         turns.append((str(role), "\n\n".join(texts).replace("<think>", "").replace("</think>", "\n\n")))
     return turns
 

@@ -7,7 +7,7 @@ the step that sets it equal to something, a number from the step whose equation 
 import re
 from collections.abc import Collection, Sequence
 
-from armillary.methods.ordering.readers.values import BREAK, SYMBOL, Line, calculated, flow
+from armillary.methods.ordering.readers.values import BREAK, SYMBOL, ValueLine, calculated, flow
 
 LABEL = re.compile(r"^[\s*#>]*(?:(?:step|line)\s*)?(?:\((\d{1,3})\)|\[(\d{1,3})\]|(\d{1,3})[.):](?!\d))[*\s:.]*", re.I)
 """The number with which a step begins: "1.", "1)", "(1)", "[1]", "Step 1:", "**Step 1.**"."""
@@ -58,23 +58,21 @@ def prose_suppliers(texts: Sequence[str], labels: Sequence[str | None], given: C
     return suppliers
 
 
-def line_of(text: str) -> Line:
+def line_of(text: str) -> ValueLine:
     """What a step of prose takes in and gives out; references to steps are no numbers that it computes with."""
     plain = REFERENCES.sub(" ", text)
     if "=" not in plain:
-        return Line((), ())
+        return ValueLine((), ())
     takes, gives = list[str](), list[str]()
     for sentence in re.split(r"(?<=[.;])\s+|\n", plain):
         if "=" not in sentence:
             continue
         line = calculated(sentence)
         left = BREAK.split(sentence.partition("=")[0])[-1].split()
-        defined = left[-1] if left and SYMBOL.fullmatch(left[-1]) and not _operator_before(left) else ""
+        # In "x + y = 3" neither is defined.
+        alone = left and SYMBOL.fullmatch(left[-1]) and left[-2:-1] not in (["+"], ["-"], ["*"], ["/"], ["^"], ["("])
+        defined = left[-1] if alone else ""
         symbols = [name for name in SYMBOL.findall(sentence) if name != defined and name not in WORDS_LIKE_SYMBOLS]
         takes += [taken for taken in (*symbols, *line.takes) if taken not in gives]
         gives += [*([defined] if defined else []), *line.gives]
-    return Line(tuple(takes), tuple(gives))
-
-
-def _operator_before(words: Sequence[str]) -> bool:
-    return len(words) > 1 and words[-2] in {"+", "-", "*", "/", "^", "("}
+    return ValueLine(tuple(takes), tuple(gives))

@@ -13,7 +13,7 @@ running anything; ``globals()[...]``, star imports and rebinding from other modu
 
 import ast
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from armillary.methods.ordering.readers.framing import framed
 from armillary.methods.ordering.readers.graph import linked
@@ -50,7 +50,7 @@ class PythonReader(Reader):
             return None
         body = module.body
         lines = frame.body.splitlines()
-        firsts = [_first_line(statement) for statement in body]
+        firsts = [min([each.lineno, *(at.lineno for at in getattr(each, "decorator_list", []))]) for each in body]
         texts = ["\n".join(lines[at - 1 : statement.end_lineno]) for at, statement in zip(firsts, body, strict=True)]
         names = [defined or imported for defined, imported in map(bound_names, body)]
         ids = []
@@ -112,8 +112,3 @@ def _parsed(text: str) -> ast.Module | None:
             return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-
-
-def _first_line(statement: ast.stmt) -> int:
-    decorators: Iterator[int] = (decorator.lineno for decorator in getattr(statement, "decorator_list", []))
-    return min([statement.lineno, *decorators])

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from armillary.errors import UsageError
 from armillary.methods.ordering.readers.calculator import CalculatorReader
-from armillary.methods.ordering.readers.coq import CoqReader
-from armillary.methods.ordering.readers.coq_proof import CoqProofReader
+from armillary.methods.ordering.readers.coq.declarations import CoqReader
+from armillary.methods.ordering.readers.coq.proofs import CoqProofReader
 from armillary.methods.ordering.readers.interface import Reader, Record
 from armillary.methods.ordering.readers.messages import MessagesReader
 from armillary.methods.ordering.readers.numbered import NumberedReader

@@ -158,7 +158,8 @@ def _bindings(nodes: Iterable[ast.AST], *, imports: bool = True) -> Iterator[str
         if isinstance(node, ast.Lambda):
             continue
         if isinstance(node, Comprehension):
-            yield from _walrus(node)
+            named = [inner for inner in ast.walk(node) if isinstance(inner, ast.NamedExpr)]
+            yield from (inner.target.id for inner in named)
             continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
             yield node.id
@@ -180,12 +181,6 @@ def _imported(statement: ast.AST) -> Iterator[str]:
             yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
         elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.expr):
             waiting.extend(ast.iter_child_nodes(node))
-
-
-def _walrus(node: ast.AST) -> Iterator[str]:
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.NamedExpr) and isinstance(inner.target, ast.Name):
-            yield inner.target.id
 
 
 def _declared_global(nodes: Iterable[ast.AST]) -> Iterator[str]:

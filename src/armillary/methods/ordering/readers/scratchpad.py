@@ -8,7 +8,7 @@ that defines it, otherwise from the first to the right.
 from armillary.methods.ordering.readers.framing import framed
 from armillary.methods.ordering.readers.graph import linked
 from armillary.methods.ordering.readers.interface import Reader, Record
-from armillary.methods.ordering.readers.values import NUMBER, SYMBOL, Line, flow, numbers, shortest
+from armillary.methods.ordering.readers.values import NUMBER, SYMBOL, ValueLine, flow, numbers, shortest
 from armillary.methods.ordering.steps import Sample
 
 AT_LEAST = 2
@@ -37,7 +37,7 @@ class ScratchpadReader(Reader):
         return None if frame is None else frame.filled(record, "\n".join(step.text for step in sample.steps))
 
 
-def equation(text: str) -> Line:
+def equation(text: str) -> ValueLine:
     """What an equation takes in and gives out; ``a = b = c`` is a chain, whose last side is the result."""
     first, *rest = (side.strip() for side in text.split("="))
     sides = [first, *rest]
@@ -53,7 +53,7 @@ def equation(text: str) -> Line:
         gives.append(shortest(last))
         sides = sides[:-1] if len(sides) > 1 else []
     takes = [taken for side in sides for taken in (*SYMBOL.findall(side), *numbers(side))]
-    return Line(tuple(takes), tuple(gives))
+    return ValueLine(tuple(takes), tuple(gives))
 
 
 def _equations(text: str) -> list[str] | None:

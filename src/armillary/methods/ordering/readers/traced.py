@@ -34,9 +34,9 @@ class TracedReader(Reader):
         logical = [set[int]() for _ in range(2 * len(rows))]
         left_by: dict[str, int] = {}
         for place, (tactic, before, after) in enumerate(rows):
-            found, left = _goals(before), _goals(after)
+            goals, left = _goals(before), _goals(after)
             for goal in left:
-                if goal not in found:
+                if goal not in goals:
                     left_by.setdefault(goal, place)
             texts += [before, tactic]
             kinds += ["state", "tactic"]

@@ -20,7 +20,7 @@ problems whose numbers are drawn anew many times; the docs give the figures of t
 
 
 @dataclass(frozen=True)
-class Line:
+class ValueLine:
     """What one line of a computation takes in and gives out."""
 
     takes: tuple[str, ...]
@@ -43,7 +43,7 @@ def numbers(text: str) -> tuple[str, ...]:
     return tuple(shortest(number) for number in NUMBER.findall(text))
 
 
-def flow(lines: Sequence[Line], given: Collection[str] = ()) -> list[set[int]]:
+def flow(lines: Sequence[ValueLine], given: Collection[str] = ()) -> list[set[int]]:
     """Positions, from 0, of the lines that supply each line.
 
     ``given`` are values of the prompt. A value is supplied by the nearest line to the left that gives it; if it is
@@ -65,14 +65,12 @@ def flow(lines: Sequence[Line], given: Collection[str] = ()) -> list[set[int]]:
             if left:
                 if value not in given or left[-1] == place - 1:
                     sources.add(left[-1])
-            elif value not in given and places[0] > place and _distinctive(value):
-                sources.add(places[0])
+            elif value not in given and places[0] > place:
+                digits = len(value.replace(".", "").strip("0"))
+                if not value[0].isdecimal() or digits >= DISTINCTIVE:
+                    sources.add(places[0])
         suppliers.append(sources)
     return suppliers
-
-
-def _distinctive(value: str) -> bool:
-    return not value[0].isdecimal() or len(value.replace(".", "").strip("0")) >= DISTINCTIVE
 
 
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
@@ -96,7 +94,7 @@ BREAK = re.compile(r"[:;?!]|[.,](?=\s)")
 """Where the words before an equation end."""
 
 
-def calculated(text: str) -> Line:
+def calculated(text: str) -> ValueLine:
     """What the calculator's brackets ``<<a*b=c>>`` of a text take in and give out; without brackets, its equations.
 
     What the text itself found further left it does not take in.
@@ -109,10 +107,10 @@ def calculated(text: str) -> Line:
         traces = [sides]
     takes, gives = list[str](), list[str]()
     for sides in traces:
-        found = [numbers(side) for side in sides]
-        for place, values in enumerate(found):
-            if place and (len(values) == 1 or place == len(found) - 1):
+        values_of_sides = [numbers(side) for side in sides]
+        for place, values in enumerate(values_of_sides):
+            if place and (len(values) == 1 or place == len(values_of_sides) - 1):
                 gives.extend(values[:1])
             else:
                 takes.extend(value for value in values if value not in gives)
-    return Line(tuple(takes), tuple(gives))
+    return ValueLine(tuple(takes), tuple(gives))

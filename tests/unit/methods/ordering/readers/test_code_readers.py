@@ -4,9 +4,9 @@ import ast
 
 import pytest
 
-from armillary.methods.ordering.readers.coq import declarations
-from armillary.methods.ordering.readers.coq_proof import CoqProofReader
-from armillary.methods.ordering.readers.coq_text import bare, declared, introduced, named, sentences
+from armillary.methods.ordering.readers.coq.declarations import declarations
+from armillary.methods.ordering.readers.coq.proofs import CoqProofReader
+from armillary.methods.ordering.readers.coq.text import bare, declared, introduced, named, sentences
 from armillary.methods.ordering.readers.registry import reader
 from armillary.methods.ordering.readers.scopes import Used, bound_names, names_used
 

@@ -10,8 +10,8 @@ to the right is a mistake of this reader.
 import re
 from collections.abc import Iterator, Sequence
 
-from armillary.methods.ordering.readers.coq import declarations
-from armillary.methods.ordering.readers.coq_text import Sentence, introduced, named, parameters
+from armillary.methods.ordering.readers.coq.declarations import declarations
+from armillary.methods.ordering.readers.coq.text import Sentence, introduced, named, parameters
 from armillary.methods.ordering.readers.framing import framed
 from armillary.methods.ordering.readers.graph import linked
 from armillary.methods.ordering.readers.interface import Reader, Record
@@ -70,14 +70,14 @@ def suppliers(sentences: Sequence[Sentence]) -> list[set[int]]:
     for place, step in enumerate(steps):
         for name in set(introduced(step.bare) if place else parameters(step.bare)):
             givers.setdefault(name, []).append(place)
-    found = [set[int]() for _ in steps]
+    supports = [set[int]() for _ in steps]
     for place, step in enumerate(steps[1:], 1):
         for name in named(step.bare):
             open_here = [at for at in givers.get(name, ()) if paths[at] == paths[place][: len(paths[at])]]
             left = [at for at in open_here if at < place]
             right = [at for at in open_here if at > place] if not AUTOMATIC.fullmatch(name) else []
-            found[place].update(left[-1:] or right[:1])
-    return found
+            supports[place].update(left[-1:] or right[:1])
+    return supports
 
 
 def _focused(sentences: Sequence[Sentence]) -> Iterator[tuple[Sentence, tuple[int, ...]]]:

@@ -20,6 +20,9 @@ DECLARATION = re.compile(
 NAMED = ("Lemma", "Theorem", "Corollary", "Remark", "Fact", "Proposition", "Property", "Example", "Instance", "Goal")
 """Declarations that may stand before a proof whatever follows their name."""
 
+MUTUAL = ("Fixpoint", "CoFixpoint", "Inductive", "CoInductive", "Variant", "Function", "Ltac")
+"""Declarations that may declare several things, joined by ``with``."""
+
 MODULE = re.compile(r"^Module\s+(?:Type\s+)?(?:Import\s+|Export\s+)?(\w[\w']*)")
 END_OF_PROOF = re.compile(r"^(?:Qed|Defined|Save|Admitted|Abort)\b")
 FOCUS = re.compile(r"\s*(-+|\++|\*+|\{|\}|\d+\s*:\s*\{)")
@@ -103,7 +106,7 @@ def declared(sentence: str) -> tuple[str, tuple[str, ...]] | None:
         for group in _GROUP.finditer(head):
             names += group[1].split()
         return word, (*dict.fromkeys(names),)
-    for part in re.split(r"\n\s*with\s+|\bwith\s+(?=[^\W\d][\w']*[^|]*:)", rest) if _mutual(word) else [rest]:
+    for part in re.split(r"\n\s*with\s+|\bwith\s+(?=[^\W\d][\w']*[^|]*:)", rest) if word in MUTUAL else [rest]:
         name = re.match(rf"\s*({_PLAIN})", part)
         if name:
             names.append(name[1])
@@ -115,10 +118,6 @@ def declared(sentence: str) -> tuple[str, tuple[str, ...]] | None:
             names += [maker[1]] if maker else []
             names += re.findall(rf"[{{;]\s*({_PLAIN})(?:\s*[^;:}}]*)?:", body)
     return word, (*dict.fromkeys(names),)
-
-
-def _mutual(word: str) -> bool:
-    return word in ("Fixpoint", "CoFixpoint", "Inductive", "CoInductive", "Variant", "Function", "Ltac")
 
 
 def bound(sentence: str) -> Iterator[str]:

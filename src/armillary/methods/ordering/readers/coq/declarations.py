@@ -10,7 +10,7 @@ that in a file which it accepts an edge to the right is a mistake of this reader
 import re
 from dataclasses import dataclass
 
-from armillary.methods.ordering.readers.coq_text import (
+from armillary.methods.ordering.readers.coq.text import (
     DECLARATION,
     END_OF_PROOF,
     IDENT,
@@ -111,7 +111,7 @@ def suppliers(parts: list[Declaration]) -> list[set[int]]:
     for place, part in enumerate(parts):
         for name in part.names:
             givers.setdefault(name, []).append(place)
-    found = []
+    supports = []
     for place, part in enumerate(parts):
         own = {name for sentence in part.sentences for name in bound(sentence.bare)}
         sources = set[int]()
@@ -122,19 +122,16 @@ def suppliers(parts: list[Declaration]) -> list[set[int]]:
                 continue
             seen = [giver for giver in places if giver != place and _visible(parts[giver], part, (*modules,))]
             left = [giver for giver in seen if giver < place]
-            right = [giver for giver in seen if _own_name(last, parts[giver])]
+            # Words of tactics, variables and fields are names of many things, and what other files declare is not seen
+            # here: what is proved or defined under a name of several parts is less often meant by chance.
+            right = [
+                giver
+                for giver in seen
+                if "_" in last and last == parts[giver].names[0] and parts[giver].word in PROVED_OR_DEFINED
+            ]
             sources.update(left[-1:] or right[:1])
-        found.append(sources)
-    return found
-
-
-def _own_name(name: str, giver: Declaration) -> bool:
-    """Whether a name that nothing to the left declares can only mean this declaration to the right.
-
-    Words of tactics, variables and fields are names of many things, and what other files declare is not seen here:
-    what is proved or defined, under a name of several parts, is less often meant by chance.
-    """
-    return "_" in name and name == giver.names[0] and giver.word in PROVED_OR_DEFINED
+        supports.append(sources)
+    return supports
 
 
 def _visible(giver: Declaration, user: Declaration, modules: Path) -> bool:

@@ -1,0 +1,1 @@
+"""Coq's files and proofs as samples."""
