@@ -21,6 +21,8 @@ from armillary.cli.methods import measured as measured_now, verdict_counts
 from armillary.diff.run import INSTRUMENTS
 from armillary.errors import UsageError
 from armillary.files import read_toml, write_atomic
+from armillary.methods.ordering.readers.interface import Reader
+from armillary.methods.ordering.readers.registry import READERS
 from armillary.models.packaged import PACKAGED
 from armillary.numerics.intervals import Interval
 from armillary.records.record import RunRecord
@@ -187,6 +189,16 @@ def models_table() -> str:
     return table(["model", "what it is", "parameters", "download", "licence"], rows)
 
 
+def formats_table() -> str:
+    """A row a format of step data: its steps and dependencies, where it stands, whether it is written anew."""
+    rows = []
+    for known in READERS:
+        files = ", ".join(f"`{ending}`" for ending in known.endings)
+        written = type(known).rewritten is not Reader.rewritten
+        rows.append([f"`{known.name}`", known.about.replace("<", "&lt;"), files or "rows", "yes" if written else "no"])
+    return table(["format", "steps and dependencies", "files", "written by `--to`"], rows)
+
+
 def pages_list(docs: Path) -> str:
     """A line for each page: those of the methods with their titles, then the others with their headings."""
     titles = {f"methods/{card.name}.md": card.title for card in CARDS}
@@ -265,9 +277,11 @@ def pages(root: Path) -> dict[Path, str]:
         docs / "benchmarks.md": {"ratios": benchmarks_table(root / "benchmarks" / "results")},
     }
     parts[docs / "verdicts.md"] = {"changes": changed_table(docs / "verdicts.toml", results)}
+    parts[docs / "methods" / "ordering.md"] = {"formats": formats_table()}
     for card in CARDS:
         further = {f"claims of {name}": claims_table(name, results) for name in card.experiments}
-        parts[docs / "methods" / f"{card.name}.md"] = {"claims": claims_table(card.name, results), **further}
+        page = parts.setdefault(docs / "methods" / f"{card.name}.md", {})
+        page |= {"claims": claims_table(card.name, results), **further}
     texts = {}
     for path, named in parts.items():
         text = path.read_text("utf-8")

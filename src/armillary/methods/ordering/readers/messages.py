@@ -7,10 +7,12 @@ one paragraph, with edges as in ``prose``: inferred.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from armillary.methods.ordering.readers.calculator import CalculatorReader
 from armillary.methods.ordering.readers.framing import key_of
 from armillary.methods.ordering.readers.graph import linked
+from armillary.methods.ordering.readers.in_place import in_place
 from armillary.methods.ordering.readers.interface import Reader, Record
 from armillary.methods.ordering.readers.numbered import NumberedReader
 from armillary.methods.ordering.readers.prose import prose_suppliers
@@ -21,6 +23,9 @@ from armillary.methods.ordering.steps import Sample
 
 TURNS = ("messages", "conversations", "conversation")
 ASSISTANT = frozenset({"assistant", "gpt", "model"})
+SAID = ("content", "value", "reasoning_content", "reasoning")
+"""Fields of a turn that may hold its text."""
+
 INSIDE: tuple[Reader, ...] = (StateTacticReader(), CalculatorReader(), NumberedReader(), ScratchpadReader())
 
 
@@ -42,6 +47,23 @@ class MessagesReader(Reader):
         body = turns[last][1]
         row = {"prompt": prompt, "completion": body, "key": key_of(record)}
         return next((sample for reader in INSIDE if (sample := reader(row)) is not None), None) or _paragraphs(row)
+
+    def rewritten(self, record: Record, sample: Sample) -> Record | None:
+        """The turn with its steps in the new order; None where they stand partly in its reasoning."""
+        read = self(record)
+        if isinstance(record, str) or read is None:
+            return None
+        written, wanted = [step.text for step in read.steps], [step.text for step in sample.steps]
+        field = next(name for name in TURNS if isinstance(record.get(name), list | tuple))
+        turns = [*cast(Sequence[Mapping[str, object]], record[field])]
+        last = max(place for place, turn in enumerate(turns) if str(turn.get("role", turn.get("from"))) in ASSISTANT)
+        for name in SAID:
+            said = turns[last].get(name)
+            body = in_place(said, written, wanted) if isinstance(said, str) else None
+            if body is not None:
+                turns[last] = {**turns[last], name: body}
+                return {**record, field: turns}
+        return None
 
 
 def turns_of(row: Mapping[str, object]) -> list[tuple[str, str]]:

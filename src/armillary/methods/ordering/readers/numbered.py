@@ -6,6 +6,7 @@ computes with a number that the other found. Edges are inferred.
 
 from armillary.methods.ordering.readers.framing import framed
 from armillary.methods.ordering.readers.graph import linked
+from armillary.methods.ordering.readers.in_place import in_place
 from armillary.methods.ordering.readers.interface import Reader, Record
 from armillary.methods.ordering.readers.prose import labelled, prose_suppliers
 from armillary.methods.ordering.readers.values import CALCULATOR, given_in
@@ -38,6 +39,14 @@ class NumberedReader(Reader):
         labels = [label for label, _, _ in steps]
         suppliers = prose_suppliers([bare for _, _, bare in steps], labels, given_in(prompt))
         return linked(texts, suppliers, prompt=prompt, key=frame.key, ids=labels)
+
+    def rewritten(self, record: Record, sample: Sample) -> Record | None:
+        """The steps in the new order, each with the number that it had, so that what refers to it stays true."""
+        frame, read = framed(record), self(record)
+        if frame is None or read is None:
+            return None
+        body = in_place(frame.body, [step.text for step in read.steps], [step.text for step in sample.steps])
+        return None if body is None else frame.filled(record, body)
 
 
 def numbered_steps(text: str) -> tuple[str, list[tuple[str, str, str]]]:
