@@ -92,6 +92,9 @@ class Lexicon:
             for own in spellings
         ]
         self._lengths = np.fromiter(map(len, numbers), np.int64, len(numbers))
+        watched = rules.everyday | rules.personal
+        self._watched = {number for lower, number in numbers.items() if lower in watched}
+        """Numbers of the names whose surroundings are looked at."""
 
     @classmethod
     def of(
@@ -155,7 +158,7 @@ class Lexicon:
             if not entities:
                 continue
             span = fold.given(start, stop)
-            if self._is_common_here(written, text, *span):
+            if number in self._watched and self._is_common_here(written, text, *span):
                 continue
             reached = stop
             yield Mention(*span, entities)

@@ -101,8 +101,10 @@ def random_walks(
                 f"{arrived} of {count:,} paths of {hops} hops were met in {tries:,} tries: nearly every walk ends "
                 "too early or meets an entity twice; ask for fewer hops, or allow more relations."
             )
-        # Rows of draws follow each other in one stream, so that walk number n has the same draws in any chunk.
-        draws = generator.random((min(chunk, most - tries), hops + 1))
+        # A few more than are needed by what was seen so far. Rows of draws follow each other in one stream, so that
+        # walk number n has the same draws however many are drawn together.
+        likely = 1.1 * (count - arrived) * (tries + 1) / (arrived + 1) + 64
+        draws = generator.random((min(chunk, most - tries, int(likely)), hops + 1))
         entities, relations, places = _walked(graph, steps, first, draws)
         wanted = min(len(places), count - arrived)
         kept.append((entities[:wanted], relations[:wanted]))

@@ -5,7 +5,7 @@ which is a foundation of the same height and knows no data.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 
 from armillary.data.relations import places
@@ -67,7 +67,7 @@ def _names() -> dict[tuple[str, str], str]:
     plain |= {("continent", word): _AMERICAS.get(word, word) for word in continents}
     plain |= {("city", city): _written(city) for city in places.cities()}
     for kind, table in (("language", places.country_languages()), ("currency", places.country_currencies())):
-        plain |= {(kind, word): word for word in _words(table.values())}
+        plain |= {(kind, word): word for words in table.values() for word in words}
     kinds = Counter(name for _, name in {(kind, name) for (kind, _), name in plain.items()})
     names = {
         (kind, key): f"{name} ({kind})" if kinds[name] > 1 and kind not in ("country", "continent") else name
@@ -79,10 +79,6 @@ def _names() -> dict[tuple[str, str], str]:
             shared = f"{country.capital} ({country.names[0]})"
             names["capital", code] = names["city", country.capital] if own else shared
     return names
-
-
-def _words(lists: Iterable[tuple[str, ...]]) -> dict[str, None]:
-    return dict.fromkeys(word for words in lists for word in words)
 
 
 @cache

@@ -57,13 +57,14 @@ def table_triples(path: str | Path, *, separator: str) -> Iterator[Triple]:
 
     Raises as ``read_triples``.
     """
-    rows = _quoted_rows(path) if separator == "," else _plain_rows(path, separator)
+    plain = ((number, line.split(separator)) for number, line in streamed_lines(path))
+    rows = _quoted_rows(path) if separator == "," else plain
     columns: tuple[int, int, int] | None = None
     for position, (number, fields) in enumerate(rows):
         if not position and (columns := _header(fields)):
             continue
         if len(fields) <= max(columns) if columns else len(fields) != 3:
-            raise UsageError(f"line {number} of {path} has {_count(len(fields))}; a triple has {_EXPECTED}.")
+            raise UsageError(f"line {number} of {path} has {len(fields)} fields; a triple has {_EXPECTED}.")
         head, relation, tail = (fields[column].strip() for column in columns or (0, 1, 2))
         if not (head and relation and tail):
             raise UsageError(f"line {number} of {path} has an empty field; a triple has {_EXPECTED}.")
@@ -120,11 +121,6 @@ def _header(fields: Sequence[str]) -> tuple[int, int, int] | None:
     return None
 
 
-def _plain_rows(path: str | Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in streamed_lines(path):
-        yield number, line.split(separator)
-
-
 def _quoted_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(_LONGEST_FIELD)
     begins = 1  # the number of the line last handed on, which a row in quotes may have passed
@@ -141,7 +137,3 @@ def _quoted_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
             yield begins, row
     except csv.Error as error:
         raise UsageError(f"line {begins} of {path} is no CSV ({error}).") from None
-
-
-def _count(fields: int) -> str:
-    return "one field" if fields == 1 else f"{fields} fields"

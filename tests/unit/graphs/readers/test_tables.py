@@ -50,7 +50,7 @@ def test_quotes_hold_what_parts_fields_in_csv_and_are_text_in_tsv(tmp_path: Path
     ("name", "content", "words"),
     [
         ("a.tsv", "a\tb\tc\na\tb\n", "line 2 of .*a.tsv has 2 fields; a triple has three"),
-        ("a.tsv", "a b c\n", "line 1 of .* has one field"),
+        ("a.tsv", "a b c\n", "line 1 of .* has 1 fields"),
         ("a.tsv", "\n\na\tb\tc\td\n", "line 3 of .* has 4 fields"),
         ("a.tsv", "a\t \tc\n", "line 1 of .* has an empty field"),
         ("a.tsv", b"a\tb\tc\n\xff\tb\tc\n", "line 2 of .* is not UTF-8"),
