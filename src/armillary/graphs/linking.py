@@ -10,7 +10,7 @@ import numpy as np
 from armillary.errors import UsageError
 from armillary.extras import optional
 from armillary.graphs.english import ENGLISH, NameRules
-from armillary.graphs.spelling import FoldedText, folded, word_edges
+from armillary.graphs.spelling import FoldedText, folded, with_edges
 from armillary.graphs.triples import KnowledgeGraph
 
 _ANY = ""
@@ -80,10 +80,13 @@ class Lexicon:
             number = numbers.setdefault(lower, len(numbers))
             if number == len(spellings):
                 spellings.append({})
-                automaton.add_word(lower, number)
             spellings[number].setdefault(_ANY if spelling == lower else spelling, set()).add(entity)
         if not numbers:
             raise UsageError("a lexicon needs at least one name that may be linked; there is none.")
+        # Marked all at once: a folded name holds no line feed, around which there are edges as around a text.
+        keys = with_edges("\n".join(numbers))[0].split("\n")
+        for number, key in enumerate(keys):
+            automaton.add_word(key, number)
         automaton.make_automaton()
         self._automaton = automaton
         # What is found in any case is found under every spelling.
@@ -91,7 +94,8 @@ class Lexicon:
             {spelling: tuple(sorted(entities | own.get(_ANY, set()))) for spelling, entities in own.items()}
             for own in spellings
         ]
-        self._lengths = np.fromiter(map(len, numbers), np.int64, len(numbers))
+        self._lowers = tuple(numbers)
+        self._lengths = np.fromiter(map(len, keys), np.int64, len(keys))
         watched = rules.everyday | rules.personal
         self._watched = {number for lower, number in numbers.items() if lower in watched}
         """Numbers of the names whose surroundings are looked at."""
@@ -131,8 +135,8 @@ class Lexicon:
         """Names that several entities bear, with these; a name without capitals as it is found, in lower case."""
         return {
             spelling or lower: entities
-            for lower, number in self._automaton.items()
-            for spelling, entities in self._entities[number].items()
+            for lower, own in zip(self._lowers, self._entities, strict=True)
+            for spelling, entities in own.items()
             if len(entities) > 1
         }
 
@@ -141,13 +145,11 @@ class Lexicon:
         return list(self._mentions(folded(text), text)) if text else []
 
     def _mentions(self, fold: FoldedText, text: str) -> Iterator[Mention]:
-        matches = chain.from_iterable(self._automaton.iter(fold.text.lower()))
+        marked, origins = with_edges(fold.text.lower())
+        matches = chain.from_iterable(self._automaton.iter(marked))
         lasts, numbers = np.fromiter(matches, np.int64).reshape(-1, 2).T
-        stops = lasts + 1
-        starts = stops - self._lengths[numbers]
-        edges = word_edges(fold.text)
-        whole = edges[starts] & edges[stops]
-        starts, stops, numbers = starts[whole], stops[whole], numbers[whole]
+        # A match begins and ends with an edge.
+        starts, stops = origins[lasts - self._lengths[numbers] + 2], origins[lasts - 1] + 1
         order = np.lexsort((-stops, starts))  # the longest of those that begin together comes first
         reached = 0
         for start, stop, number in zip(*(part[order].tolist() for part in (starts, stops, numbers)), strict=True):

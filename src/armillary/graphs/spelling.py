@@ -92,6 +92,23 @@ def word_edges(text: str) -> NDArray[np.bool_]:
     return edges
 
 
+EDGE = "\uffff"
+"""No character of Unicode: stands where words begin and end, so that names with it at both ends match whole words."""
+
+
+def with_edges(text: str) -> tuple[str, NDArray[np.int64]]:
+    """The text with ``EDGE`` at every place of ``word_edges``, and which character of ``text`` each of its characters
+    is (of an edge undefined)."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    edges = word_edges(text)
+    places = np.arange(len(codes)) + np.cumsum(edges[:-1])
+    marked = np.full(len(codes) + np.count_nonzero(edges), ord(EDGE), np.uint32)
+    marked[places] = codes
+    origins = np.zeros(len(marked), np.int64)
+    origins[places] = np.arange(len(codes))
+    return marked.tobytes().decode("utf-32-le", "surrogatepass"), origins
+
+
 def _kind_of(code: int) -> int:
     character = chr(code)
     if unicodedata.category(character)[0] == "M":
