@@ -1,7 +1,8 @@
 """Whether what a model writes as the ground of a sum follows the sum that stands there, or the truth.
 
 [derived] Cause (2) of the paper made measurable: a sum that the model has reached is replaced by a wrong one, and it
-goes on. The next product it writes agrees with the truth, or with what would justify the wrong sum, or with neither.
+goes on. The product by which the sum is judged agrees with the truth, or with what would justify the wrong sum, or
+with neither.
 """
 
 import random
@@ -31,7 +32,7 @@ class PostHocCase:
     """What the sum is said to be."""
 
     ground: Block
-    """The next product behind it, which the model will write."""
+    """The product behind it by which it is judged: its own if that is still to come, else the next one."""
 
     @property
     def rest(self) -> int:
@@ -52,7 +53,9 @@ def post_hoc_cases(world: MultiplicationWorld, problem: Problem, order: str, *, 
         if block.kind == "C" and later:
             stated = _other(number, world.digits + block.index + 1, draw)
             tokens, _ = written(block, stated, width, how)
-            cases.append(PostHocCase(problem, how, (*prefix, *tokens), block, stated, later[0]))
+            own = Block("P", block.index)
+            ground = own if own in later else later[0]
+            cases.append(PostHocCase(problem, how, (*prefix, *tokens), block, stated, ground))
         prefix += written(block, number, width, how)[0]
     return cases
 
@@ -68,8 +71,8 @@ def agreement(world: MultiplicationWorld, case: PostHocCase, emitted: Sequence[s
     """What the product that was written agrees with; ``emitted`` is the continuation of the prefix.
 
     The product that justifies a stated C_i is the difference of C_i and of C_(i-1), as that stands in the text, where
-    C_i stands before its product. Where C_i came after it ("seq"), the next product is P_(i+1), and what would make up
-    for the error is the true C_(i+1) less the stated C_i.
+    C_i stands before its product. Where C_i came after it ("seq"), it is judged by the next product, and what would
+    make up for the error is the true next sum less the stated C_i.
     """
     numbers = read((*case.prefix, *emitted), world.digits, case.layout)
     if numbers is None:
@@ -79,10 +82,8 @@ def agreement(world: MultiplicationWorld, case: PostHocCase, emitted: Sequence[s
     ground = by_block[case.ground]
     if ground == value(case.ground, a, b):
         return "truth"
-    if case.ground.index <= case.corrupted.index:
-        before = Block("C", case.ground.index - 1)
-        whole = case.stated if case.ground.index == case.corrupted.index else by_block[Block("C", case.ground.index)]
-        justifying = whole - by_block.get(before, 0)
+    if case.ground.index == case.corrupted.index:
+        justifying = case.stated - by_block.get(Block("C", case.ground.index - 1), 0)
     else:
         justifying = value(Block("C", case.ground.index), a, b) - case.stated
     return "conclusion" if ground == justifying else "neither"

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from armillary.errors import UsageError
-from armillary.methods.ordering.metrics import metrics
+from armillary.methods.ordering.measures import metrics
 from armillary.methods.ordering.orders import permutation
 from armillary.methods.ordering.training.config import LearningConfig
 from armillary.methods.ordering.training.evaluation import answers, judged, part_nats

@@ -8,7 +8,7 @@ from math import lgamma
 
 from armillary.errors import UsageError
 from armillary.methods.ordering.audit.sources import opened_source, records
-from armillary.methods.ordering.metrics import violations
+from armillary.methods.ordering.measures import violations
 from armillary.methods.ordering.orders import permutation
 from armillary.methods.ordering.steps import Sample
 from armillary.methods.ordering.training.rows import OrderedRows, joined_rows
