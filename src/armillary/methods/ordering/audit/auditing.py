@@ -5,24 +5,15 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from armillary.errors import UsageError
+from armillary.methods.ordering.audit.examples import Shown
 from armillary.methods.ordering.audit.sources import AuditPiece, records
-from armillary.methods.ordering.audit.tally import BINS, SENTENCES, OrderExample, OrderTally, bin_name, limited
+from armillary.methods.ordering.audit.tally import BINS, SENTENCES, OrderTally, bin_name, limited
 from armillary.methods.ordering.audit.writing import change
 from armillary.methods.ordering.measures import metrics
 from armillary.methods.ordering.orders import permutation
 from armillary.methods.ordering.readers.interface import Reader, Record
 from armillary.methods.ordering.steps import GraphKind, Sample
 from armillary.numerics.ratios import RatioSums
-from armillary.records.sections import PlacedStep
-
-MOST_STEPS = 16
-"""Steps of an example that fit a screen beside each other; of longer ones only what moves is shown."""
-
-MOST_LETTERS = 280
-"""Letters of a step that are shown: some four lines of a column."""
-
-MOST_NAMED = 4
-"""Supports of a step that are named beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,85 +118,7 @@ def _propose(
             tally.changed[str(number)] = change(record, written)
     if not late or not plan.examples:
         return
-    farthest = max(support - at for at, support in late)
-    # Of samples that reach equally far the one with the fewest late supports shows it most clearly.
-    rank = (int(len(sample.steps) > MOST_STEPS), -farthest, len(late), sum(len(step.text) for step in sample.steps))
-    if len(tally.examples) < plan.examples or rank < tally.examples[-1].rank:
-        before, after = _columns(sample, proposed, late)
-        example = OrderExample(
-            where=where, prompt=shortened(sample.prompt, 2 * MOST_LETTERS), late=len(late),
-            edges=sum(map(len, sample.supports(plan.graph))), farthest=farthest, rank=rank, before=before, after=after,
-        )  # fmt: skip
+    shown = Shown.of(sample, proposed, late)
+    if len(tally.examples) < plan.examples or shown.rank < tally.examples[-1].rank:
+        example = shown.example(where, sum(map(len, sample.supports(plan.graph))))
         tally.examples = sorted([*tally.examples, example], key=lambda kept: kept.rank)[: plan.examples]
-
-
-def _columns(
-    sample: Sample, proposed: list[int], late: list[tuple[int, int]]
-) -> tuple[list[PlacedStep], list[PlacedStep]]:
-    """The steps as they are and as they are proposed; of many only what moves, what it moves for, and neighbours."""
-    count = len(proposed)
-    places = [0] * count
-    for place, at in enumerate(proposed):
-        places[at] = place
-    kept = stayed(proposed)
-    moved = {at for at in range(count) if at not in kept}
-    needs = dict[int, list[int]]()
-    for at, support in late:
-        needs.setdefault(at, []).append(support)
-    shown = {*moved, *needs, *(support for _, support in late)} if count > MOST_STEPS else set(range(count))
-
-    def column(line: list[int], own: list[int], other: list[int]) -> list[PlacedStep]:
-        result, skipped = list[PlacedStep](), 0
-        for at in line:
-            if at not in shown:
-                skipped += 1
-                continue
-            if skipped:
-                result.append(PlacedStep(skipped=skipped))
-            skipped = 0
-            result.append(
-                PlacedStep(
-                    text=shortened(sample.steps[at].text, MOST_LETTERS), place=own[at] + 1, other=other[at] + 1,
-                    moved=at in moved, note="" if line is proposed else _note(at, needs.get(at, [])),
-                )
-            )  # fmt: skip
-        return [*result, PlacedStep(skipped=skipped)] if skipped else result
-
-    written = list(range(count))
-    return column(written, written, places), column(proposed, places, written)
-
-
-def _note(at: int, supports: list[int]) -> str:
-    """What a step lacks where it stands, in words."""
-    if not supports:
-        return ""
-    far = max(supports) - at
-    if len(supports) == 1:
-        return f"needs step {supports[0] + 1}, {far} below"
-    shown = ", ".join(str(support + 1) for support in supports[:MOST_NAMED])
-    others = f" and {len(supports) - MOST_NAMED} more" if len(supports) > MOST_NAMED else ""
-    return f"needs steps {shown}{others}, up to {far} below"
-
-
-def stayed(proposed: list[int]) -> set[int]:
-    """The most steps that keep their order among themselves: a longest increasing subsequence. The others moved."""
-    tails, previous = list[int](), dict[int, int]()
-    for at in proposed:
-        place = bisect(tails, at)
-        if place:
-            previous[at] = tails[place - 1]
-        if place == len(tails):
-            tails.append(at)
-        tails[place] = at
-    kept = set(tails[-1:])
-    while tails and tails[-1] in previous:
-        tails.append(previous[tails[-1]])
-        kept.add(tails[-1])
-    return kept
-
-
-def shortened(text: str, most: int) -> str:
-    """A text of no more than some ``most`` letters: what is left out of its middle is an ellipsis."""
-    if len(text) <= most:
-        return text
-    return f"{text[: most * 3 // 4].rstrip()} … {text[-(most // 4) :].lstrip()}"

@@ -237,11 +237,11 @@ def _examples(tally: OrderTally, order: str) -> Section:
         id="examples",
         title="Examples, side by side",
         summary=f"{count} in which a step stands farthest from a support on its right, as written and in the order "
-        f"{order}. Samples that are short enough to read come first.",
+        f"{order}. Samples that can be shown whole come first.",
         meaning="On the left the steps as they are written, on the right as they are proposed. A step that moves is "
         "marked, with its place in the other order; every other step keeps its place among those that stay. Under a "
-        "step stands which of its supports come only later. Long texts are cut in their middle, and of long samples "
-        "only what moves or waits is shown.",
+        "step stands which of its supports come only later. Long texts are cut in their middle; of long samples only "
+        "what moves or waits is shown, and of those with much of it only the step that waits longest.",
         caution="These are the clearest cases, not typical ones. Whether a proposed order reads well is for you to "
         "judge: the order knows dependencies, not prose.",
         figures=[

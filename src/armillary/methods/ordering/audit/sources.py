@@ -99,9 +99,9 @@ def opened_source(path: Path | str, format: str = AUTO) -> Source:
         return Source(path=path, reader=next(iter(readers.values())), files=tuple(texts))
     with_rows = tuple(file for file in files if file.suffix.lower() in ENDINGS)
     if not with_rows:
-        endings = [*ENDINGS, *(ending for known in READERS for ending in known.endings)]
+        accepted = dict.fromkeys([*ENDINGS, *(ending for known in READERS for ending in known.endings)])
         there = f"{path} holds no file that is read" if path.is_dir() else f"{path} is not of a kind that is read"
-        raise UsageError(f"{there}; accepted are {', '.join(endings)}, and folders of them.")
+        raise UsageError(f"{there}; accepted are {', '.join(accepted)}, and folders of them.")
     if chosen is None:
         first = next((piece for file in with_rows for piece in pieces(file)), None)
         records: list[Record] = [] if first is None else [row for _, row in islice(rows(first), LOOKED_AT)]

@@ -46,7 +46,7 @@ class OrderExample:
     """The largest distance, in steps, from a step to its support on the right."""
 
     rank: tuple[int, int, int, int]
-    """What examples are sorted by, the least first: those that are short, then those that reach farthest."""
+    """What examples are sorted by, the least first: those that are shown whole, then those that reach farthest."""
 
     before: list[PlacedStep]
     after: list[PlacedStep]

@@ -11,7 +11,8 @@ from hypothesis import given, settings, strategies as st
 
 from armillary.errors import UsageError
 from armillary.methods.ordering.audit import sources
-from armillary.methods.ordering.audit.auditing import AuditPlan, audit_piece, shortened, stayed
+from armillary.methods.ordering.audit.auditing import AuditPlan, audit_piece
+from armillary.methods.ordering.audit.examples import shortened, stayed
 from armillary.methods.ordering.audit.page import audit_page
 from armillary.methods.ordering.audit.sources import opened_source, read_samples
 from armillary.methods.ordering.audit.tally import KINDS, OTHERS, OrderTally
@@ -188,7 +189,14 @@ def test_a_long_sample_is_shown_by_what_moves(tmp_path: Path) -> None:
     assert [(step.place, step.other) for step in example.after if not step.skipped] == [(11, 31), (12, 11)]
     assert example.before[1].note == "needs step 31, 20 below"
     assert len(example.before[1].text) < 300 and " … " in example.before[1].text
-    assert shortened("short", 9) == "short"
+    assert shortened("short", 9, 1) == "short"
+    assert shortened("a\nb\nc\nd\ne", 99, 4) == "a\nb\n…\ne"
+    # Of one in which everything moves only the step that waits longest.
+    turned = [[at + 1] if at < 39 else [] for at in range(40)]
+    turned[3] = [4, 20, 30]
+    tally = audited(lines(tmp_path / "b.jsonl", [{"prompt": "p", "steps": steps, "deps": turned}]))
+    shown = [step.place for step in tally.examples[0].before if not step.skipped]
+    assert shown == [4, 5, 21, 31] and tally.examples[0].before[1].note == "needs steps 5, 21, 31, up to 27 below"
 
 
 def test_names_that_are_no_kinds_stay_few(tmp_path: Path) -> None:
