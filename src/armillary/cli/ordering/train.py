@@ -197,13 +197,13 @@ def _of_world(settings: OrderingTrainSettings) -> "Prepared":
 
 def _of_data(run: Run[OrderingTrainSettings]) -> "Prepared":
     from armillary.methods.ordering.training.comparison import SampleTask
-    from armillary.methods.ordering.training.samples import read_samples, split_samples, step_tokens
+    from armillary.methods.ordering.training.samples import several_steps, split_samples, step_tokens
     from armillary.methods.ordering.training.start import restarted, small_decoder, text_tokenizer
 
     settings = run.settings
     begin: Callable[[int], LoadedModel]
-    read = read_samples(str(settings.data), settings.format)
-    learned, held_out = split_samples(read.samples, settings.held_out, seed=settings.seed)
+    read = several_steps(str(settings.data), settings.format)
+    learned, held_out = split_samples(read, settings.held_out, seed=settings.seed)
     if settings.model is None:
         # Of what is learned alone: held-out samples must not decide what is a token.
         texts = [text for sample in learned for text in (sample.prompt, *(step.text for step in sample.steps))]
@@ -218,7 +218,9 @@ def _of_data(run: Run[OrderingTrainSettings]) -> "Prepared":
         loaded, begin = run.model, restarted(run.model)
     train, test = (step_tokens(loaded, samples, settings.most_tokens) for samples in (learned, held_out))
     samples = [tokens.sample for tokens in test]
+    long = len(learned) + len(held_out) - len(train) - len(test)
     what = f"{len(train):,} samples of {Path(str(settings.data)).name}"
+    what += f" ({long:,} longer than {settings.most_tokens:,} tokens left out)" if long else ""
     return SampleTask(train, test, len(loaded.tokenizer)), begin, samples, what
 
 

@@ -4,10 +4,11 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import lgamma
 
 from armillary.errors import UsageError
-from armillary.methods.ordering.audit.sources import opened_source, records
+from armillary.methods.ordering.audit.sources import read_samples
 from armillary.methods.ordering.measures import violations
 from armillary.methods.ordering.orders import permutation
 from armillary.methods.ordering.steps import Sample
@@ -25,34 +26,12 @@ LEAST_HELD_OUT = 5
 """Fewer give no interval worth the name."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadSamples:
-    """Samples of a file or folder."""
-
-    samples: list[Sample]
-    format: str
-    left_out: int
-    """Records that are no sample of the format, or refused."""
-
-
-def read_samples(path: str, format: str = "auto") -> ReadSamples:
-    """Up to ``MOST_READ`` samples with two steps or more. UsageError where there are fewer than two such."""
-    source = opened_source(path, format)
-    samples: list[Sample] = []
-    left_out = 0
-    for piece in source.pieces():
-        for _, record in records(piece, source.reader):
-            try:
-                sample = None if isinstance(record, UsageError) else source.reader(record)
-            except UsageError:
-                sample = None
-            if sample is None or len(sample.steps) < 2:
-                left_out += 1
-            elif len(samples) < MOST_READ:
-                samples.append(sample)
+def several_steps(path: str, format: str = "auto") -> list[Sample]:
+    """The first ``MOST_READ`` samples of two steps or more. UsageError for fewer than two, and as ``read_samples``."""
+    samples = list(islice((sample for sample in read_samples(path, format) if len(sample.steps) > 1), MOST_READ))
     if len(samples) < 2:
-        raise UsageError(f"{path} holds {len(samples)} samples of two steps or more read as {source.reader.name}.")
-    return ReadSamples(samples=samples, format=source.reader.name, left_out=left_out)
+        raise UsageError(f"{path} holds {len(samples)} samples of two steps or more; an order needs both.")
+    return samples
 
 
 def split_samples(samples: Sequence[Sample], share: float, *, seed: int) -> tuple[list[Sample], list[Sample]]:
