@@ -31,8 +31,10 @@ def files(out: Path) -> dict[str, bytes]:
 
 
 def kept(out: Path) -> set[Path]:
-    """Finished parts and checkpoints."""
-    return set((out / ".parts").rglob("*.json"))
+    """Files of finished parts and checkpoints; folders that go away meanwhile are passed over."""
+    return {
+        Path(folder) / name for folder, _, names in os.walk(out / ".parts") for name in names if name[-5:] == ".json"
+    }
 
 
 def finish(arguments: list[str], out: Path) -> None:
