@@ -69,7 +69,7 @@ def theorems(config: LogicConfig, *, seed: int, exclude: Collection[str] = ()) -
 
 
 @dataclass(frozen=True)
-class Overlap:
+class TheoremOverlap:
     """Shares of the held-out theorems, 0 to 1, that have a likeness among those trained on."""
 
     keys: float
@@ -82,7 +82,7 @@ class Overlap:
     """A proof with the same rules in the same places."""
 
 
-def overlap(trained: Iterable[Theorem], held_out: Iterable[Theorem]) -> Overlap:
+def overlap(trained: Iterable[Theorem], held_out: Iterable[Theorem]) -> TheoremOverlap:
     """How alike two sets of theorems are. UsageError where none is held out."""
     held_out = list(held_out)
     if not held_out:
@@ -92,7 +92,7 @@ def overlap(trained: Iterable[Theorem], held_out: Iterable[Theorem]) -> Overlap:
         keys.add(theorem.key)
         orderless.add(theorem.formula.key_modulo_order)
         skeletons.add(theorem.derivation.skeleton)
-    return Overlap(
+    return TheoremOverlap(
         keys=sum(theorem.key in keys for theorem in held_out) / len(held_out),
         modulo_order=sum(theorem.formula.key_modulo_order in orderless for theorem in held_out) / len(held_out),
         skeletons=sum(theorem.derivation.skeleton in skeletons for theorem in held_out) / len(held_out),

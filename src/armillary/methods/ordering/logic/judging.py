@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from armillary.methods.ordering.logic.formulas import Formula
-from armillary.methods.ordering.logic.layouts import Layout, proof_lines
+from armillary.methods.ordering.logic.layouts import ProofLayout, proof_lines
 from armillary.methods.ordering.logic.parsing import read_proof
 from armillary.methods.ordering.logic.rules import check
 
@@ -29,7 +29,7 @@ class ProofVerdict:
     """How far below the root the first such node stands, parents before children; None where the text is no tree."""
 
 
-def verdict(formula: Formula, tokens: Sequence[str], layout: Layout, *, full_state: bool = False) -> ProofVerdict:
+def verdict(formula: Formula, tokens: Sequence[str], layout: ProofLayout, *, full_state: bool = False) -> ProofVerdict:
     """The tokens judged as a proof of this formula. Several proofs of one theorem are as good as each other."""
     proof = read_proof(tokens, layout)
     if proof.derivation is None:

@@ -40,7 +40,7 @@ Halves = Literal["state first", "action first", "actions, then states", "actions
 
 
 @dataclass(frozen=True)
-class Layout:
+class ProofLayout:
     """What an order does to the lines of a proof, which are in preorder, and to the halves of each."""
 
     lines: str
@@ -51,7 +51,7 @@ class Layout:
     addressed: bool = False
 
 
-def layout_of(order: str) -> Layout:
+def layout_of(order: str) -> ProofLayout:
     """The layout of this name. UsageError where there is none."""
     name = order.removesuffix("@")
     addressed = order.endswith("@") or name in ("bfs", "random") or name.startswith("swap:")
@@ -62,13 +62,13 @@ def layout_of(order: str) -> Layout:
             "actions_only": "actions only",
         }
         if name in halves:
-            return Layout("seq", halves[name], addressed)
-        return Layout(name, "state first", addressed)
+            return ProofLayout("seq", halves[name], addressed)
+        return ProofLayout(name, "state first", addressed)
     raise UsageError(f"There is no order {order!r} of a proof; accepted are {', '.join((*PLAIN, *ADDRESSED))}.")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ProofLine:
     """One step of a proof."""
 
     address: Address
@@ -86,20 +86,20 @@ def state_tokens(sequent: Sequent, *, full: bool = False) -> tuple[str, ...]:
     return (*tokens, GOAL, *sequent.goal.text)
 
 
-def proof_lines(formula: Formula, derivation: Derivation, *, full_state: bool = False) -> tuple[Line, ...]:
+def proof_lines(formula: Formula, derivation: Derivation, *, full_state: bool = False) -> tuple[ProofLine, ...]:
     """The lines of a proof in preorder. RuleRefused where it is not one."""
-    lines: list[Line] = []
+    lines: list[ProofLine] = []
     waiting: list[tuple[Address, Sequent, Derivation]] = [((), Sequent({}, formula), derivation)]
     while waiting:
         address, sequent, node = waiting.pop()
         action = (node.rule, *(HYPOTHESES[number] for number in node.arguments))
-        lines.append(Line(address, state_tokens(sequent, full=full_state), action))
+        lines.append(ProofLine(address, state_tokens(sequent, full=full_state), action))
         children = list(zip(below(sequent, node), node.children, strict=True))
         waiting += [((*address, which), *children[which]) for which in range(len(children) - 1, -1, -1)]
     return tuple(lines)
 
 
-def line_sample(lines: Sequence[Line], key: str) -> Sample:
+def line_sample(lines: Sequence[ProofLine], key: str) -> Sample:
     """A step a line: found from the line above it in the tree, justified by those below it."""
     lower: dict[Address, list[str]] = {line.address: [] for line in lines}
     for line in lines:
@@ -118,14 +118,14 @@ def line_sample(lines: Sequence[Line], key: str) -> Sample:
     return Sample(prompt=" ".join(lines[0].state), steps=tuple(steps), key=key)
 
 
-def arranged(lines: Sequence[Line], layout: Layout, *, key: str, seed: int = 0) -> list[Line]:
+def arranged(lines: Sequence[ProofLine], layout: ProofLayout, *, key: str, seed: int = 0) -> list[ProofLine]:
     """The lines in the order of the layout; a random one depends on the key and the seed alone."""
     if layout.lines == "seq":
         return list(lines)
     return [lines[at] for at in permutation(line_sample(lines, key), layout.lines, seed=seed)]
 
 
-def half_sample(lines: Sequence[Line], layout: Layout, *, key: str) -> Sample:
+def half_sample(lines: Sequence[ProofLine], layout: ProofLayout, *, key: str) -> Sample:
     """States and actions as steps of their own, the lines as they are: an action is found from its state, a state from
     the action above it. A state is justified by the states below it, and so is its action.
     """
@@ -138,8 +138,8 @@ def half_sample(lines: Sequence[Line], layout: Layout, *, key: str) -> Sample:
         name, justified = _name(line.address), () if layout.halves == "actions only" else tuple(lower[line.address])
         above = (f"{_name(line.address[:-1])} action",) if line.address else ()
         states.append(Step(f"{name} state", " ".join(line.state), "state", above, justified))
-        found = above if layout.halves == "actions only" else (f"{name} state",)
-        actions.append(Step(f"{name} action", " ".join(line.action), "action", found, justified))
+        support = above if layout.halves == "actions only" else (f"{name} state",)
+        actions.append(Step(f"{name} action", " ".join(line.action), "action", support, justified))
     if layout.halves == "actions only":
         steps = actions
     elif layout.halves == "actions, then states":
@@ -165,7 +165,7 @@ class ProofText:
     """For each token "state", "action", or "mark" for what stands between and for addresses."""
 
 
-def proof_text(lines: Sequence[Line], layout: Layout) -> ProofText:
+def proof_text(lines: Sequence[ProofLine], layout: ProofLayout) -> ProofText:
     """The lines, already in their order, as tokens."""
     tokens: list[str] = []
     parts: list[str] = []

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from armillary.methods.ordering.logic.derivations import RULES, Address, Derivation
-from armillary.methods.ordering.logic.layouts import END, HYPOTHESES, ROOT, TURN, Layout
+from armillary.methods.ordering.logic.layouts import END, HYPOTHESES, ROOT, TURN, ProofLayout
 
 _NUMBERS = {token: number for number, token in enumerate(HYPOTHESES)}
 
@@ -49,7 +49,7 @@ def read_action(tokens: Sequence[str]) -> tuple[str, tuple[int, ...]] | None:
     return tokens[0], tuple(_NUMBERS[token] for token in tokens[1:])
 
 
-def read_proof(tokens: Sequence[str], layout: Layout) -> ReadProof:
+def read_proof(tokens: Sequence[str], layout: ProofLayout) -> ReadProof:
     """The tree that the tokens write in this layout. Never raises: what cannot be read is an ``error``."""
     try:
         nodes = _separate_nodes(tokens) if layout.halves == "actions, then states" else _nodes(tokens, layout)
@@ -84,7 +84,7 @@ def _node(action: Sequence[str], state: Sequence[str], address: Address = ()) ->
     return _Node(*step, tuple(state), address)
 
 
-def _nodes(tokens: Sequence[str], layout: Layout) -> list[_Node]:
+def _nodes(tokens: Sequence[str], layout: ProofLayout) -> list[_Node]:
     """One node a line."""
     nodes = []
     for line in _chunks(tokens, END):

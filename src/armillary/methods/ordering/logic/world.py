@@ -14,7 +14,7 @@ from armillary.methods.ordering.logic.layouts import (
     END,
     PLAIN,
     VOCABULARY,
-    Line,
+    ProofLine,
     arranged,
     half_sample,
     layout_of,
@@ -76,9 +76,9 @@ class LogicWorld:
 
     def judge(self, problem: Problem, order: str, emitted: Sequence[str]) -> Judgement:
         """Any proof of the theorem is right; the error names the class and, where there is a tree, the depth."""
-        found = verdict(self.formula(problem), emitted, layout_of(order), full_state=self.config.full_state)
-        error = found.error if found.depth is None else f"{found.error} at depth {found.depth}"
-        return Judgement(found.lenient, found.strict, error)
+        judged = verdict(self.formula(problem), emitted, layout_of(order), full_state=self.config.full_state)
+        error = judged.error if judged.depth is None else f"{judged.error} at depth {judged.depth}"
+        return Judgement(judged.lenient, judged.strict, error)
 
     def sample(self, problem: Problem, order: str, *, seed: int = 0) -> Sample:
         """States and actions as steps, so that every order is measured on one graph: an action is found from its
@@ -93,7 +93,7 @@ class LogicWorld:
             raise UsageError(f"The order {order} takes lines apart; ask for the graph of states and actions.")
         return line_sample(arranged(self._lines(problem), layout, key=problem.key, seed=seed), problem.key)
 
-    def _lines(self, problem: Problem) -> tuple[Line, ...]:
+    def _lines(self, problem: Problem) -> tuple[ProofLine, ...]:
         formula = self.formula(problem)
         derivation = prove(formula, shortest=self.config.shortest)
         if derivation is None:

@@ -12,7 +12,7 @@ from armillary.methods.ordering.logic.formulas import parsed
 from armillary.methods.ordering.logic.layouts import (
     HYPOTHESES,
     VOCABULARY,
-    Line,
+    ProofLine,
     arranged,
     layout_of,
     proof_lines,
@@ -87,7 +87,7 @@ def trees(draw: st.DrawFn, depth: int = 5) -> Derivation:
 @given(trees(), st.sampled_from(WORLD.orders))
 def test_any_tree_is_read_back_whether_it_is_a_proof_or_not(tree: Derivation, order: str) -> None:
     lines = [
-        Line(address, ("|-", "a"), (node.rule, *(HYPOTHESES[number] for number in node.arguments)))
+        ProofLine(address, ("|-", "a"), (node.rule, *(HYPOTHESES[number] for number in node.arguments)))
         for address, node in tree.walk()
     ]
     layout = layout_of(order)
