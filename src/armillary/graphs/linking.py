@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ _BEFORE = 32
 _LEFT, _RIGHT = re.compile(r"(?:^|\W)(\w[\w'.-]*) $"), re.compile(r"^ (\w[\w'-]*)")
 
 
-@dataclass(frozen=True)
-class Mention:
+class Mention(NamedTuple):
     """Where a text names an entity: ``text[start:end]``, in characters of the text as it was given."""
 
     start: int
@@ -89,16 +88,18 @@ class Lexicon:
             automaton.add_word(key, number)
         automaton.make_automaton()
         self._automaton = automaton
-        # What is found in any case is found under every spelling.
-        self._entities = [
-            {spelling: tuple(sorted(entities | own.get(_ANY, set()))) for spelling, entities in own.items()}
-            for own in spellings
-        ]
-        self._lowers = tuple(numbers)
         self._lengths = np.fromiter(map(len, keys), np.int64, len(keys))
+        self._lowers = tuple(numbers)
         watched = rules.everyday | rules.personal
-        self._watched = {number for lower, number in numbers.items() if lower in watched}
-        """Numbers of the names whose surroundings are looked at."""
+        # Most names are found in any case and anywhere: their entities; None for a name to look at more closely.
+        self._plain: list[tuple[str, ...] | None] = []
+        self._spelled: dict[int, dict[str, tuple[str, ...]]] = {}
+        for number, (lower, own) in enumerate(zip(self._lowers, spellings, strict=True)):
+            anyhow = own.get(_ANY, set())  # what is found in any case is found under every spelling
+            plain = len(own) == 1 and bool(anyhow) and lower not in watched
+            self._plain.append(tuple(sorted(anyhow)) if plain else None)
+            if not plain:
+                self._spelled[number] = {name: tuple(sorted(entities | anyhow)) for name, entities in own.items()}
 
     @classmethod
     def of(
@@ -123,7 +124,7 @@ class Lexicon:
 
     def __len__(self) -> int:
         """Names that may be linked; spellings that differ by case count once."""
-        return len(self._entities)
+        return len(self._lowers)
 
     @property
     def held_back(self) -> Mapping[str, str]:
@@ -133,12 +134,10 @@ class Lexicon:
     @property
     def ambiguous(self) -> dict[str, tuple[str, ...]]:
         """Names that several entities bear, with these; a name without capitals as it is found, in lower case."""
-        return {
-            spelling or lower: entities
-            for lower, own in zip(self._lowers, self._entities, strict=True)
-            for spelling, entities in own.items()
-            if len(entities) > 1
-        }
+        names = {lower: entities for lower, entities in zip(self._lowers, self._plain, strict=True) if entities}
+        for number, own in self._spelled.items():
+            names |= {spelling or self._lowers[number]: entities for spelling, entities in own.items()}
+        return {name: entities for name, entities in names.items() if len(entities) > 1}
 
     def link(self, text: str) -> list[Mention]:
         """Mentions in the order of the text; none overlaps another."""
@@ -155,15 +154,15 @@ class Lexicon:
         for start, stop, number in zip(*(part[order].tolist() for part in (starts, stops, numbers)), strict=True):
             if start < reached:
                 continue
-            written, own = fold.text[start:stop], self._entities[number]
-            entities = own.get(written) or own.get(_ANY)
-            if not entities:
-                continue
-            span = fold.given(start, stop)
-            if number in self._watched and self._is_common_here(written, text, *span):
-                continue
+            entities = self._plain[number]
+            begin, end = (start, stop) if fold.starts is None else fold.given(start, stop)
+            if entities is None:
+                written, own = fold.text[start:stop], self._spelled[number]
+                entities = own.get(written) or own.get(_ANY)
+                if not entities or self._is_common_here(written, text, begin, end):
+                    continue
             reached = stop
-            yield Mention(*span, entities)
+            yield Mention(begin, end, entities)
 
     def _reason_against(self, name: str) -> str:
         """Why a name is never linked; empty where it may be."""
