@@ -1,23 +1,36 @@
 """Ordering's parts against what others offer for the same work; see each part.
 
-    python benchmarks/ordering.py [--parts proofs] [--repeats 5] [--quick]
+    python benchmarks/ordering.py [--parts proofs audit] [--repeats 5] [--quick]
 
 proofs: formulas decided and every proof checked by the rule-applier, against Coq's ``tauto``, which decides the same
 formulas in one process; needs Coq (the Debian package coq). Coq checks nothing there: ``tauto`` is stopped before its
 term reaches the kernel; the clock and the message of each formula cost it a twentieth of its time. Its start, which
 many formulas share, is left out in rows that say so. The last rows are of theorems alone, as the world draws them.
+
+audit: steps of files read, measured and counted by ``armillary ordering audit``, against the goal of 50,000 steps a
+second and core, in whose place the peer's time stands; and the memory that a file ten times as long takes, against
+what the shorter one takes. Plain rows name their support; the other formats' edges are inferred from texts.
 """
 
 import argparse
+import json
+import os
 import resource
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 from measure import interleaved, medians, ratio, show_and_save
 
 from armillary.errors import UsageError
+from armillary.methods.ordering.audit.auditing import AuditPlan, audit_piece
+from armillary.methods.ordering.audit.sources import opened_source
+from armillary.methods.ordering.audit.tally import OrderTally
 from armillary.methods.ordering.logic.config import LogicConfig
 from armillary.methods.ordering.logic.coq import coq_version, tauto_decides
 from armillary.methods.ordering.logic.counting import FormulaSpace
@@ -99,7 +112,82 @@ def proofs(repeats: int, *, quick: bool) -> Rows:
     return rows
 
 
-PARTS: dict[str, Callable[..., Rows]] = {"proofs": proofs}
+AUDIT_GOAL = 1 / 50_000
+"""Seconds a step."""
+
+STEPS = 10
+"""Of a row: proofs and worked solutions have some such number."""
+
+LONGER = 10
+"""How much longer the file is on which memory is compared."""
+
+
+def audited_rows(kind: str, count: int) -> Iterator[dict[str, object]]:
+    """Rows of one format, with support on both sides."""
+    draw = Random(kind)
+    for number in range(count):
+        places = draw.sample(range(STEPS), STEPS) if number % 4 == 0 else range(STEPS)
+        if kind == "plain":
+            deps = [[at for at in (place - 1, place - 3) if at >= 0] for place in range(STEPS)]
+            where = {at: place for place, at in enumerate(places)}
+            texts = [f"Step {at} of row {number} says so." for at in places]
+            yield {"prompt": "Show it.", "steps": texts, "deps": [[where[dep] for dep in deps[at]] for at in places]}
+            continue
+        values = [1000 * number + 37 * at + 11 for at in range(STEPS + 1)]
+        lines = [f"Then {values[at]} + 37 = <<{values[at]}+37={values[at + 1]}>>{values[at + 1]}." for at in places]
+        if kind == "scratchpad":
+            lines = [f"x_{at + 1} = x_{at} + 37 = {values[at + 1]}" for at in places]
+        yield {"question": f"It begins with {values[0]}.", "answer": "\n".join(lines)}
+
+
+def audit_seconds(path: Path, format: str) -> float:
+    """Processor seconds for the whole file, its reader chosen by name."""
+    before = time.process_time()
+    source = opened_source(path, format)
+    plan, tally = AuditPlan(reader=source.reader), OrderTally()
+    for piece in source.pieces():
+        tally.merge(audit_piece(piece, plan), plan.examples)
+    assert tally.steps and tally.late
+    return time.process_time() - before
+
+
+def audit_peak(path: Path, format: str) -> float:
+    """The most memory, MB, that a process of its own has while it audits the file."""
+    here = Path(__file__)
+    code = f"import {here.stem} as b, measure, pathlib as p; b.audit_seconds(p.Path({str(path)!r}), {format!r}); "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print(measure.peak_mb())"],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": f"{here.parent}:{PATH}"},
+    )  # fmt: skip
+    return float(done.stdout)
+
+
+PATH = os.environ.get("PYTHONPATH", "")
+
+
+def audit(repeats: int, *, quick: bool) -> Rows:
+    """Time a step by format, and memory by length."""
+    rows: Rows = []
+    count = 200 if quick else 10_000  # more than one piece of the file, so that a longer one has more of them
+    with TemporaryDirectory() as folder:
+        for kind in ("plain", "scratchpad", "calculator"):
+            path = Path(folder) / f"{kind}.jsonl"
+            path.write_text("".join(json.dumps(row) + "\n" for row in audited_rows(kind, count)))
+            runs = [{"time": audit_seconds(path, kind)} for _ in range(repeats)]
+            goal = [{"time": AUDIT_GOAL * count * STEPS}] * repeats
+            rows.append(
+                row(f"audit of {kind} rows against its goal: time a step, s", goal, runs, "time", count * STEPS)
+            )
+        short, long = (Path(folder) / f"{name}.jsonl" for name in ("short", "long"))
+        for path, times in ((short, 1), (long, LONGER)):
+            path.write_text("".join(json.dumps(row) + "\n" for row in audited_rows("plain", count * times)))
+        peaks = {path: [{"peak": audit_peak(path, "plain")} for _ in range(min(repeats, 2))] for path in (short, long)}
+        what = f"audit of {LONGER} times as many rows, against as many: peak memory, MB"
+        rows.append(row(what, peaks[short], peaks[long], "peak", 1))
+    return rows
+
+
+PARTS: dict[str, Callable[..., Rows]] = {"proofs": proofs, "audit": audit}
 
 
 def main() -> None:
