@@ -1,6 +1,6 @@
 """Ordering's parts against what others offer for the same work; see each part.
 
-    python benchmarks/ordering.py [--parts proofs audit] [--repeats 5] [--quick]
+    python benchmarks/ordering.py [--parts proofs audit training] [--repeats 5] [--quick]
 
 proofs: formulas decided and every proof checked by the rule-applier, against Coq's ``tauto``, which decides the same
 formulas in one process; needs Coq (the Debian package coq). Coq checks nothing there: ``tauto`` is stopped before its
@@ -10,10 +10,14 @@ many formulas share, is left out in rows that say so. The last rows are of theor
 audit: steps of files read, measured and counted by ``armillary ordering audit``, against the goal of 50,000 steps a
 second and core, in whose place the peer's time stands; and the memory that a file ten times as long takes, against
 what the shorter one takes. Plain rows name their support; the other formats' edges are inferred from texts.
+
+training: rows learned by batches of like length with the head at learned tokens alone, against transformers' Trainer
+as it comes, which pads batches of any rows and makes logits at every token; the same model, rows and batch size.
 """
 
 import argparse
 import json
+import math
 import os
 import resource
 import subprocess
@@ -24,6 +28,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, cast
 
 from measure import interleaved, medians, ratio, show_and_save
 
@@ -38,6 +43,12 @@ from armillary.methods.ordering.logic.formulas import Formula
 from armillary.methods.ordering.logic.generator import theorems
 from armillary.methods.ordering.logic.prover import prove
 from armillary.methods.ordering.logic.rules import check
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+    from armillary.methods.ordering.training.rows import OrderedRows
+    from armillary.models.loaded import LoadedModel
 
 Rows = list[dict[str, object]]
 
@@ -187,7 +198,114 @@ def audit(repeats: int, *, quick: bool) -> Rows:
     return rows
 
 
-PARTS: dict[str, Callable[..., Rows]] = {"proofs": proofs, "audit": audit}
+LENGTHS = (20, 400)
+"""Tokens of samples with long steps, the fewest and the most; lengths are spread evenly in their logarithm."""
+
+
+def training_rows(quick: bool) -> dict[str, "tuple[OrderedRows, LoadedModel, int, int]"]:
+    """Rows, a model, rows of a batch and steps: proofs of a hundred different tokens, and samples of 49,152."""
+    import numpy as np
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from armillary.methods.ordering.logic.world import LogicWorld
+    from armillary.methods.ordering.training.config import DecoderShape
+    from armillary.methods.ordering.training.rows import WorldTokens, joined_rows, world_rows
+    from armillary.methods.ordering.training.start import small_decoder, world_tokenizer
+    from armillary.models.loading import load
+
+    world = LogicWorld()
+    known = WorldTokens.of(world)
+    tokenizer = world_tokenizer(known)
+    proofs = world_rows(world, world.problems(300 if quick else 3000, seed=0), "seq")
+    small = small_decoder(tokenizer, DecoderShape(width=16 if quick else 64), seed=0, device="cpu")
+    draw = np.random.default_rng(0)
+    wide = 512 if quick else 49_152  # SmolLM2's
+    sizes = np.exp(draw.uniform(math.log(LENGTHS[0]), math.log(LENGTHS[1]), size=100 if quick else 600)).astype(int)
+    prompts = [draw.integers(2, wide, size // 2).tolist() for size in sizes]
+    completions = [draw.integers(2, wide, size - size // 2).tolist() for size in sizes]
+    parts = [[0] * len(completion) for completion in completions]
+    samples = joined_rows(prompts, completions, parts, ["step"], wide)
+    width = 32 if quick else 128
+    config = LlamaConfig(
+        vocab_size=wide, hidden_size=width, num_hidden_layers=4, num_attention_heads=4, intermediate_size=2 * width,
+        max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=None, eos_token_id=1, pad_token_id=0,
+    )  # fmt: skip
+    large = load((LlamaForCausalLM(config), tokenizer), device="cpu")
+    return {
+        "proofs, 100 tokens in the vocabulary": (proofs, small, 32, 2 if quick else 40),
+        "samples of 20 to 400 tokens, 49,152 in the vocabulary": (samples, large, 4, 2 if quick else 10),
+    }
+
+
+def trained_by(trainer: "type[Trainer]", collate: Callable[..., object], rows: "OrderedRows", model: "LoadedModel",
+               batch: int, steps: int) -> dict[str, float]:  # fmt: skip
+    """Processor seconds for a thousand learned tokens: the tokens of a run differ, since batches do."""
+    import tempfile
+
+    from transformers import TrainingArguments
+
+    from armillary.training.completions import RowData
+
+    seen = [0]
+
+    def counting(chosen: Sequence[object]) -> object:
+        seen[0] += sum(len(row.ids) - row.given for row in chosen)  # type: ignore[attr-defined]
+        return collate(chosen)
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = trainer(
+            model=model.model,
+            args=TrainingArguments(
+                output_dir=folder, max_steps=steps, per_device_train_batch_size=batch, save_strategy="no", seed=0,
+                report_to="none", disable_tqdm=True, use_cpu=True, remove_unused_columns=False, learning_rate=1e-4,
+                dataloader_pin_memory=False, logging_strategy="no",
+            ),
+            train_dataset=RowData(rows),
+            data_collator=cast(Any, counting),
+        )  # fmt: skip
+        made.loaded = model  # type: ignore[attr-defined]
+        before = time.process_time()
+        made.train()
+        return {"seconds": (time.process_time() - before) / seen[0] * 1000}
+
+
+def training(repeats: int, *, quick: bool) -> Rows:
+    """The same rows learned by the plain Trainer, padded and with logits at every token, and by ours."""
+    import torch
+    from transformers import Trainer
+
+    from armillary.methods.ordering.training.learning import unmasked
+    from armillary.training.completions import CompletionTrainer, collated
+
+    torch.set_num_threads(1)
+    rows: Rows = []
+    for what, (learned, model, batch, steps) in training_rows(quick).items():
+        longest = max(len(row.ids) for row in learned)
+
+        def to_longest(chosen: Sequence[object], longest: int = longest) -> object:
+            inputs = collated(chosen)  # type: ignore[arg-type]
+            gap = longest - inputs["input_ids"].shape[1]
+            fill = {"input_ids": 0, "attention_mask": 0, "labels": -100}
+            return {name: torch.nn.functional.pad(value, (0, gap), value=fill[name]) for name, value in inputs.items()}
+
+        peers: dict[str, Callable[..., object]] = {
+            "padded to the longest row of a batch": collated,
+            "padded to the longest row of all": to_longest,
+        }
+
+        def timed(trainer: "type[Trainer]", collate: Callable[..., object]) -> Callable[[int], dict[str, float]]:
+            return lambda _: trained_by(trainer, collate, learned, model, batch, steps)  # noqa: B023 - called within
+
+        arms = {name: timed(Trainer, collate) for name, collate in peers.items()}
+        arms["ours"] = timed(CompletionTrainer, unmasked)
+        runs = interleaved(arms, repeats)
+        for name in peers:
+            about = f"{what}, against a Trainer {name}: processor time of 1,000 learned tokens, s"
+            rows.append(row(about, runs[name], runs["ours"], "seconds", 1))
+    return rows
+
+
+PARTS: dict[str, Callable[..., Rows]] = {"proofs": proofs, "audit": audit, "training": training}
 
 
 def main() -> None:

@@ -78,7 +78,7 @@ def learn(
                 model=model,
                 args=arguments,
                 train_dataset=cast(Any, RowData(rows)),
-                data_collator=cast(Any, _unmasked),
+                data_collator=cast(Any, unmasked),
                 callbacks=[StepBar(bar), _Read(read_at, read)],
                 optimizers=(optimiser, rate),
             )
@@ -95,7 +95,7 @@ def learn(
     return Learned(start=start, steps=config.steps, losses=losses, readings=readings)
 
 
-def _unmasked(rows: Sequence[LearnedRow]) -> Batch:
+def unmasked(rows: Sequence[LearnedRow]) -> Batch:
     """Padding stands behind, where no row of a causal model sees it; without a mask attention takes its fast path."""
     batch = collated(rows)
     del batch["attention_mask"]
