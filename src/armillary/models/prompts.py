@@ -98,22 +98,26 @@ def token_spans(loaded: LoadedModel, text: str) -> list[tuple[int, int]]:
 
     (0, 0) for a token in front. UsageError where the tokenizer can't say.
     """
-    spans = _bare_spans(loaded.tokenizer, text, loaded.name)
-    return [(0, 0)] * (len(prompt_rows(loaded, [text])[0]) - len(spans)) + spans
+    prompt_rows(loaded, [text])  # which tells of a token that the model has no row for
+    return framed_spans(loaded.tokenizer, [text], loaded.name)[0][1]
 
 
-def framed_spans(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """The row of ``framed_ids``, and where each of its tokens stands in the text as ``token_spans`` tells."""
-    ids, spans = framed_ids(tokenizer, [text])[0], _bare_spans(tokenizer, text, type(tokenizer).__name__)
-    return ids, [(0, 0)] * (len(ids) - len(spans)) + spans
-
-
-def _bare_spans(tokenizer: PreTrainedTokenizerBase, text: str, name: str) -> list[tuple[int, int]]:
+def framed_spans(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], name: str = "this kind"
+) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    """Of each text the row of ``framed_ids``, and where its tokens stand in the text; as ``token_spans``."""
     if not tokenizer.is_fast:
         raise UsageError(f"the tokenizer of {name} can't say where a word ends; a fast tokenizer is needed.")
-    spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    rows = framed_ids(tokenizer, texts)
+    if not texts:
+        return []
+    offsets = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     first, last = frame(tokenizer).kept
-    return [tuple(span) for span in spans[first : len(spans) - last]]
+    found = []
+    for ids, spans in zip(rows, offsets["offset_mapping"], strict=True):
+        own = [tuple(span) for span in spans[first : len(spans) - last]]
+        found.append((ids, [(0, 0)] * (len(ids) - len(own)) + own))
+    return found
 
 
 def windows(loaded: LoadedModel, ids: Sequence[int], tokens: int) -> list[list[int]]:

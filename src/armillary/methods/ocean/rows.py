@@ -153,12 +153,14 @@ def token_rows(
     a warning that counts them; UsageError for more than a tenth of all, for an entity without a token of its own, and
     where no row has at most ``max_length`` tokens.
     """
-    rows, spans, widened = [], 0, 0
-    for index, chain in enumerate(chains):
-        row, cut = _tokens(tokenizer, index, chain, separator)
-        rows.append(row)
-        spans += sum(map(len, chain.entity_spans))
+    written = [_written(chain, separator) for chain in chains]
+    read = framed_spans(tokenizer, [text for text, _, _ in written])
+    rows, widened = [], 0
+    for index, (chain, (text, steps, entities), (ids, places)) in enumerate(zip(chains, written, read, strict=True)):
+        step_ids, span_ids, cut = _numbered(index, text, steps, entities, places)
+        rows.append(TokenRow(input_ids=ids, step_ids=step_ids, span_ids=span_ids, logging=chain.logging))
         widened += cut
+    spans = sum(len(entities) for _, _, entities in written)
     if widened > MOST_CUT * spans:
         raise UsageError(
             f"{widened} of {spans} entity spans end inside a token, more than {MOST_CUT:.0%}: are they offsets into "
@@ -175,20 +177,25 @@ def token_rows(
     )
 
 
-def _tokens(
-    tokenizer: PreTrainedTokenizerBase, index: int, chain: LoggedChain, separator: str
-) -> tuple[TokenRow, int]:
-    """The row, and how many of its spans were widened."""
-    text, bounds = chain.prompt, []
+def _written(chain: LoggedChain, separator: str) -> tuple[str, list[Span], list[Span]]:
+    """Prompt and steps as one text, and where steps and entities stand in it."""
+    text = chain.prompt
+    steps: list[Span] = []
     entities: list[Span] = []
     for step, spans in zip(chain.steps, chain.entity_spans, strict=True):
         text += separator
-        bounds.append((len(text), len(text) + len(step)))
+        steps.append((len(text), len(text) + len(step)))
         entities += [(len(text) + start, len(text) + end) for start, end in spans]
         text += step
-    ids, places = framed_spans(tokenizer, text)
-    step_ids, span_ids = [-1] * len(ids), [-1] * len(ids)
-    for number, (start, end) in enumerate(bounds):
+    return text, steps, entities
+
+
+def _numbered(
+    index: int, text: str, steps: Sequence[Span], entities: Sequence[Span], places: Sequence[Span]
+) -> tuple[list[int], list[int], int]:
+    """Number of step and of entity of each token, and how many entities were widened."""
+    step_ids, span_ids = [-1] * len(places), [-1] * len(places)
+    for number, (start, end) in enumerate(steps):
         for token in _overlapping(places, start, end):
             step_ids[token] = number
     widened = 0
@@ -204,7 +211,7 @@ def _tokens(
         fault = "no token in a step" if max(step_ids) < 0 else "nothing before its first step, not even a first token"
         raise UsageError(f"row {index} has {fault}; give a prompt and steps of words.")
     span_ids = [span if step >= 0 else -1 for span, step in zip(span_ids, step_ids, strict=True)]
-    return TokenRow(input_ids=ids, step_ids=step_ids, span_ids=span_ids, logging=chain.logging), widened
+    return step_ids, span_ids, widened
 
 
 def _overlapping(places: Sequence[Span], start: int, end: int) -> list[int]:

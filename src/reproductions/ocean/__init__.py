@@ -1,0 +1,1 @@
+"""OCEAN reproduced: estimators by enumeration, alignment of a small model that believes wrong facts of geography."""

@@ -1,0 +1,81 @@
+"""How large each preset of the OCEAN reproduction is; importable without torch.
+
+[derived] World, models, rates and sizes are ours: the paper aligns models of 2 to 8 billion parameters to Wikidata5M
+with another model as writer of chains, which is out of reach, and no source gives its settings.
+"""
+
+from dataclasses import dataclass
+
+from armillary.cli.reproduce import Preset
+
+PILOT = 1000
+"""What is added to the seed for the one that rates are chosen on: none that is judged."""
+
+WRONG_RATES = (0.0, 0.3, 0.6)
+"""How often a fact is told with its rival as tail: one rate a fact, so that 30 % of all are wrong (the note's share)
+and of a third of the facts the wrong one is told more often."""
+
+MIXES = (-0.5, 0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the graph's policy in the logits of the family that estimates are to rank (the note's)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Sizes of one preset; the defaults are laptop's: five seeds of some minutes on one core."""
+
+    seeds: int = 5
+    countries: int = 48
+    """Drawn by the seed; with their capitals, languages, currencies and neighbours about 170 entities."""
+
+    paths: int = 8000
+    """Walks of one to three hops from which questions are taken."""
+
+    layers: int = 2
+    width: int = 64
+    start_steps: int = 1200
+    """Of the base policy, on wrong facts and unrelated text."""
+
+    graph_steps: int = 400
+    """Of the graph's policy, from the base policy's weights on."""
+
+    batch: int = 64
+    """Half of it unrelated text."""
+
+    rate: float = 3e-3
+    questions: int = 400
+    """Training questions, of which chains are logged, as many of each again as ``chains_each``."""
+
+    chains_each: int = 5
+    held_out: int = 300
+    """Held-out questions of two and three hops, each answered once by every arm."""
+
+    steps: int = 200
+    """Of every arm of alignment."""
+
+    align_batch: int = 32
+    align_rate: float = 3e-4
+    beta_kl: float = 0.1
+    unrelated: int = 400
+    """Unrelated questions by which collateral damage is measured."""
+
+    reward_steps: int = 60
+    """Of the online arms by TRL, which sample at each step: as long as the other arms together."""
+
+    resamples: int = 400
+    """Logs drawn anew in each test of the estimator by enumeration, of ``resampled_chains`` each."""
+
+    resampled_chains: int = 200
+
+
+SCALES: dict[Preset, Scale] = {
+    "quick": Scale(
+        seeds=1, countries=8, paths=60, layers=1, width=16, start_steps=3, graph_steps=2, batch=8, questions=6,
+        chains_each=2, held_out=8, steps=2, align_batch=4, unrelated=6, reward_steps=1, resamples=30,
+        resampled_chains=20,
+    ),
+    "laptop": Scale(),
+    "gpu": Scale(
+        countries=150, paths=20_000, layers=4, width=128, start_steps=4000, graph_steps=1000, questions=2000,
+        held_out=1000, steps=600, unrelated=1000, reward_steps=300, resamples=2000,
+    ),
+}  # fmt: skip
