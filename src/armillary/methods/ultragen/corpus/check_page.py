@@ -23,7 +23,8 @@ from armillary.records.sections import (
 )
 
 LEAST = 5
-"""Verdicts of which a cell of the heat map tells a share; of fewer it would tell chance."""
+"""Verdicts of which a cell of the heat map, and responses of which a point of a curve tells a share; of fewer it would
+tell chance."""
 
 MOST_MARKED = 0.4
 """Share of a response beyond which the marks of one attribute say only that it fails: it stands below the text."""
@@ -271,8 +272,10 @@ def _positions(tally: Tally, rates: _Rates) -> Section:
 
 
 def _numbers(tally: Tally, seed: int) -> Section | None:
-    """The curve against the number of attributes; None where all lists are of one length."""
+    """The curve against the number of attributes; None where nearly all lists are of one length."""
     groups = _grouped({int(number): pairs for number, pairs in tally.by_number.items() if pairs})
+    # A point that stands on one response or two would bend the curve by chance.
+    groups = {label: pairs for label, pairs in groups.items() if sum(pairs.values()) >= LEAST}
     if len(groups) < 2:
         return None
     rates = {label: _known(mean_rate(pairs, seed)) for label, pairs in groups.items()}
@@ -316,8 +319,11 @@ def _numbers(tally: Tally, seed: int) -> Section | None:
 
 
 def _at_once(tally: Tally) -> Section:
-    """How many attributes of a list are met together, where all lists are of one length."""
-    [(number, pairs)] = [(int(number), pairs) for number, pairs in tally.by_number.items() if pairs]
+    """How many attributes of a list are met together, for lists of the commonest length."""
+    number = max(tally.by_number, key=lambda name: sum(tally.by_number[name].values()))
+    pairs = tally.by_number[number]
+    others = tally.responses - sum(pairs.values())
+    apart = f" {others:,} with lists of other lengths {'is' if others == 1 else 'are'} left out." if others else ""
     met = Counter[int]()
     for pair, times in pairs.items():
         met[int(pair.split("/")[0])] += times
@@ -329,8 +335,8 @@ def _at_once(tally: Tally) -> Section:
         id="numbers",
         title="How many at once",
         summary=f"Of {number} attributes half of the responses meet {median} or more, the best one {max(met)}.",
-        meaning="All lists are of one length, so that no curve against it can be drawn. Shown is the share of the "
-        "responses that meet at least so many of their attributes.",
+        meaning=f"The lists are of one length, so that no curve against it can be drawn.{apart} Shown is the share of "
+        "the responses that meet at least so many of their attributes.",
         caution="Two responses that meet as many may meet quite different ones: some kinds are met by any text.",
         figures=[
             Figure(

@@ -136,3 +136,11 @@ def test_where_all_lists_are_of_one_length_it_is_told_how_many_are_met_together(
     met = np.array([sum(verdict.met is True for verdict in row.verdicts) for row in rows])
     assert curve.series[0].y == [pytest.approx((met >= k).mean()) for k in curve.x] and curve.series[0].y[0] == 1
     assert f"half of the responses meet {np.sort(met)[50]} or more, the best one {met.max()}" in section.summary
+
+
+def test_a_length_that_one_response_has_is_no_point_of_a_curve() -> None:
+    generator = np.random.default_rng(4)
+    rows = [*(response(number, generator, 12) for number in range(40)), response(40, generator, 9)]
+    section = next(part for part in check_page(counted(rows), "a.jsonl", 0).sections if part.id == "numbers")
+    assert section.title == "How many at once" and section.summary.startswith("Of 12 attributes")
+    assert "1 with lists of other lengths is left out" in section.meaning
