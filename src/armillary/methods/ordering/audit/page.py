@@ -19,6 +19,9 @@ from armillary.records.sections import (
 PAIRS = 12
 """Rows of the table of pairs of kinds: beyond these come rarities."""
 
+LEAST = 5
+"""Samples with a kind of step of which a finding may speak: of fewer it would tell chance."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AuditPage:
@@ -63,8 +66,8 @@ def audit_page(tally: OrderTally, name: str, *, format: str, order: str, logical
 
 
 def percent(interval: Interval) -> str:
-    """ "12 % [10 %, 15 %]", with a digit more where the share is small."""
-    digits = 1 if interval.upper < 0.1 else 0
+    """ "12% [10%, 15%]", with more digits where the share is small."""
+    digits = 2 if interval.upper < 0.01 else 1 if interval.upper < 0.1 else 0
     text = f"{interval.estimate:.{digits}%}"
     return text if interval.low is None or interval.high is None else (
         f"{text} [{interval.low:.{digits}%}, {interval.high:.{digits}%}]"
@@ -90,8 +93,9 @@ def _findings(tally: OrderTally, share: Interval | None, kinds: dict[str, Interv
         f"{one} after the step that needs it."
     )
     findings.append(Finding(text=text, interest=0.7, section="distances", basis=f"{tally.late_edges:,} late supports"))
-    if len(kinds) > 1:
-        kind, worst = next(iter(kinds.items()))
+    frequent = {kind: rate for kind, rate in kinds.items() if rate.n >= LEAST}
+    if len(frequent) > 1:
+        kind, worst = next(iter(frequent.items()))
         text = f"Most often too early are steps of kind {kind}: {percent(worst)} of those that have a support."
         findings.append(Finding(text=text, interest=0.6, section="kinds", basis=worst.how))
     return [*findings, *_aside(tally)]
