@@ -221,7 +221,7 @@ def _success(trained: Mapping[str, Sequence[TrainedOrder]], first: str, gained: 
     return Section(
         id="success",
         title="What is solved",
-        summary=f"{best[0]} solves most: {float(best[1] or 0):.0%} of the held-out problems.",
+        summary=f"{best[0]} solves most: {float(best[1] or 0):.1%} of the held-out problems.",
         meaning=f"Share of problems solved by greedy writing. The bars are what an order solves beyond {first}, "
         "paired by problem, corrected for the number of orders.",
         caution="Between about 30 % and 95 % for the best order a comparison tells something; outside, train longer "
@@ -275,22 +275,22 @@ def _loss_finding(order: str, first: str, interval: Interval, model: TrainedOrde
         text = f"{order} does not clearly cost more or less than {first}: {interval.estimate:+.3f} nats a token."
     elif 0 < interval.lower <= model.own:
         text = (
-            f"{order} costs {interval.estimate:+.3f} nats a token against {first}; the draw of the order alone may "
+            f"{order} costs {interval.estimate:.3f} nats a token more than {first}; the draw of the order alone may "
             f"cost {model.own:.3f}."
         )
     else:
-        text, interest = f"{order} costs {interval.estimate:+.3f} nats a token against {first}.", 0.7
+        word, interest = "more" if interval.estimate > 0 else "less", 0.7
+        text = f"{order} costs {abs(interval.estimate):.3f} nats a token {word} than {first}."
     return Finding(text=text, interest=interest, section="loss", basis=_basis(interval))
 
 
 def _success_finding(order: str, first: str, interval: Interval) -> Finding:
-    verb = "solves" if interval.excludes(0) else "does not clearly solve more or less:"
-    return Finding(
-        text=f"{order} {verb} {100 * interval.estimate:+.1f} points against {first}.",
-        interest=0.9 if interval.excludes(0) else 0.4,
-        section="success",
-        basis=_basis(interval),
-    )
+    points = 100 * interval.estimate
+    text = f"{order} does not clearly solve more or less than {first}: {points:+.1f} points."
+    if interval.excludes(0):
+        text = f"{order} solves {abs(points):.1f} points {'more' if points > 0 else 'less'} than {first}."
+    interest = 0.9 if interval.excludes(0) else 0.4
+    return Finding(text=text, interest=interest, section="success", basis=_basis(interval))
 
 
 def _basis(interval: Interval) -> str:
