@@ -1,4 +1,4 @@
-"""Knowledge graphs against networkx and igraph, and the linker of names against flashtext.
+"""Knowledge graphs against networkx and igraph, the linker of names against flashtext, a step against plain tuning.
 
     python benchmarks/ocean.py [--triples 20000000] [--walks 1000000] [--quick]
 
@@ -272,6 +272,82 @@ def linking_rows(megabytes: float, repeats: int) -> list[dict[str, object]]:
     return rows
 
 
+STEP_LAYERS, STEP_HIDDEN, STEP_VOCABULARY = 4, 256, 8000
+"""A model whose body and head both cost something: 7 million weights, a third of them in the head."""
+
+
+def step_rows(steps: int, repeats: int) -> list[dict[str, object]]:
+    """A training step of OCEAN against one of supervised tuning on the same rows: forward and backward pass.
+
+    With cached log-probabilities of base and graph policy both read the model once; without, these are read too.
+    """
+    import torch
+    from transformers import Trainer, TrainingArguments
+
+    from armillary.methods.ocean.trainer import OceanConfig, OceanTrainer
+    from armillary.models.tiny_models import tiny
+
+    def made(seed: int):  # type: ignore[no-untyped-def]
+        return tiny(
+            "llama", seed=seed, layers=STEP_LAYERS, hidden=STEP_HIDDEN, intermediate=2 * STEP_HIDDEN,
+            vocabulary=STEP_VOCABULARY,
+        )  # fmt: skip
+
+    facts = [(h, r, t) for h, r, t in geography_facts()][:64]
+    said = [[f"The {r} of {h} is {t}.", f"So it is {t}."] for h, r, t in facts]
+    spans = [
+        [[(len(f"The {r} of "), len(f"The {r} of {h}"))], [(len("So it is "), len(f"So it is {t}"))]]
+        for h, r, t in facts
+    ]
+    rows = [
+        {"prompt": f"What is the {r} of {h}?", "steps": steps_of, "entity_spans": spans_of}
+        for (h, r, _), steps_of, spans_of in zip(facts, said, spans, strict=True)
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        fixed = {
+            "output_dir": scratch, "per_device_train_batch_size": 8, "use_cpu": True, "report_to": [],
+            "save_strategy": "no", "disable_tqdm": True, "dataloader_pin_memory": False,
+        }  # fmt: skip
+        ocean = {
+            name: OceanTrainer(
+                made(0).model,
+                ref_model=made(0).model,
+                kg_policy=made(1).model,
+                train_dataset=rows,
+                args=OceanConfig(**fixed, precompute_ref_log_probs=name == "ours"),
+                processing_class=made(0).tokenizer,
+            )
+            for name in ("ours", "without cached log-probabilities")
+        }
+        ocean["ours"].estimate()  # which reads base and graph policy
+        batches = list(ocean["ours"].get_train_dataloader())[:steps]
+        sft = Trainer(made(0).model, TrainingArguments(**fixed))
+        for trainer in (sft, *ocean.values()):
+            trainer.current_gradient_accumulation_steps = 1  # which ``train`` would set
+
+        def labelled(batch):  # type: ignore[no-untyped-def]
+            labels = torch.where(batch["step_ids"] >= 0, batch["input_ids"], -100)
+            return {name: batch[name] for name in ("input_ids", "attention_mask")} | {"labels": labels}
+
+        def arm(trainer, read):  # type: ignore[no-untyped-def]
+            def run(_: int) -> dict[str, float]:
+                started = time.process_time()
+                for batch in batches:
+                    trainer.training_step(trainer.model, read(batch))
+                    trainer.model.zero_grad()
+                return {"seconds": (time.process_time() - started) / len(batches)}
+
+            return run
+
+        runs = interleaved(
+            {"supervised tuning": arm(sft, labelled), **{name: arm(own, dict) for name, own in ocean.items()}},
+            repeats,
+        )
+    told = [row("a training step, s", {name: runs[name] for name in ("supervised tuning", "ours")})]
+    without = {"supervised tuning": runs["supervised tuning"], "ours": runs["without cached log-probabilities"]}
+    return [*told, row("a training step without cached log-probabilities, s", without)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--triples", type=int, default=20_000_000)
@@ -289,6 +365,7 @@ def main() -> None:
         (200_000, 20_000, 1) if options.quick else (options.triples, options.walks, options.repeats)
     )
     rows = graph_rows(triples, walks, repeats) + linking_rows(0.2 if options.quick else 2.0, repeats)
+    rows += step_rows(2 if options.quick else 8, repeats)
     settings = {"triples": triples, "walks": walks, "hops": HOPS, "part for networkx": PART}
     name = "ocean-quick" if options.quick else "ocean"
     show_and_save(name, "Knowledge graphs: loading, walks, linking", "none", settings, rows)

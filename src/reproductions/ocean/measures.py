@@ -104,7 +104,7 @@ def _paired(seeds: Sequence[SeedResult], arm: str, other: str) -> dict[str, Inte
     """Differences by held-out question and log."""
     columns: dict[str, Per] = {
         "validity": lambda one: one.validity,
-        "accuracy": lambda one: [float(right) for right in one.right],
+        "accuracy": lambda one: one.right,
         "value": lambda one: one.value,
     }
     return {

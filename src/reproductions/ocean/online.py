@@ -12,7 +12,7 @@ from armillary.extras import optional
 from reproductions.ocean.world import World
 
 CHAINS = 4
-"""Sampled for a question: as many as one can be compared with in a batch of 32."""
+"""Sampled for a question: as many as one can be compared with in a batch of 24."""
 
 
 def has_trl() -> bool:

@@ -24,41 +24,44 @@ class Scale:
     """Sizes of one preset; the defaults are laptop's: five seeds of some minutes on one core."""
 
     seeds: int = 5
-    countries: int = 48
-    """Drawn by the seed; with their capitals, languages, currencies and neighbours about 170 entities."""
+    countries: int = 32
+    """Drawn by the seed; with their capitals, languages, currencies and neighbours about 120 entities."""
 
-    paths: int = 8000
+    paths: int = 5000
     """Walks of one to three hops from which questions are taken."""
 
     layers: int = 2
-    width: int = 64
-    start_steps: int = 1200
+    width: int = 48
+    start_steps: int = 700
     """Of the base policy, on wrong facts and unrelated text."""
 
-    graph_steps: int = 400
+    graph_steps: int = 200
     """Of the graph's policy, from the base policy's weights on."""
 
-    batch: int = 64
+    batch: int = 48
     """Half of it unrelated text."""
 
     rate: float = 3e-3
-    questions: int = 400
+    questions: int = 300
     """Training questions, of which chains are logged, as many of each again as ``chains_each``."""
 
     chains_each: int = 5
     held_out: int = 300
-    """Held-out questions of two and three hops, each answered once by every arm."""
+    """Held-out questions of two and three hops at most."""
 
-    steps: int = 200
+    answers: int = 3
+    """Chains that every arm draws for each of them."""
+
+    steps: int = 150
     """Of every arm of alignment."""
 
-    align_batch: int = 32
-    align_rate: float = 3e-4
+    align_batch: int = 24
+    align_rate: float = 1e-3
     beta_kl: float = 0.1
     unrelated: int = 400
     """Unrelated questions by which collateral damage is measured."""
 
-    reward_steps: int = 60
+    reward_steps: int = 40
     """Of the online arms by TRL, which sample at each step: as long as the other arms together."""
 
     resamples: int = 400
@@ -70,7 +73,7 @@ class Scale:
 SCALES: dict[Preset, Scale] = {
     "quick": Scale(
         seeds=1, countries=8, paths=60, layers=1, width=16, start_steps=3, graph_steps=2, batch=8, questions=6,
-        chains_each=2, held_out=8, steps=2, align_batch=4, unrelated=6, reward_steps=1, resamples=30,
+        chains_each=2, held_out=8, answers=1, steps=2, align_batch=4, unrelated=6, reward_steps=1, resamples=30,
         resampled_chains=20,
     ),
     "laptop": Scale(),

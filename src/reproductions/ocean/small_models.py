@@ -51,9 +51,11 @@ class ArmResult:
     """What an arm says to the held-out questions, and what it cost elsewhere."""
 
     validity: list[float]
-    """Of each held-out question's chain, the share of true steps."""
+    """Of each held-out question, the share of true steps in the chains that were drawn for it."""
 
-    right: list[bool]
+    right: list[float]
+    """Of each held-out question, the share of right answers."""
+
     well_formed: float
     value: list[float]
     """Terms of the paper's value of each held-out log under the arm."""
@@ -301,8 +303,10 @@ def arm(context: Context, name: str) -> ArmResult:
     """What the arm's model says and costs."""
     world, model, seed = context.world, context.model(name), context.seed
     held_out = world.split[1]
-    chains = lm.draw_chains(world, [model], held_out, seed * 100 + 22)
-    judged = [world.judge(question, chain) for question, chain in zip(held_out, chains, strict=True)]
+    answers = context.scale.answers
+    repeated = [question for question in held_out for _ in range(answers)]
+    chains = lm.draw_chains(world, [model], repeated, seed * 100 + 22)
+    judged = [world.judge(question, chain) for question, chain in zip(repeated, chains, strict=True)]
     rows = [lm.tokens_of(world, q.prompt, c) for q, c in zip(held_out, context.held_out_logs, strict=True)]
     base, graph = context.model("base"), context.model("graph")
     scored = score_chains(model, base, graph, rows, batch_size=64)
@@ -322,8 +326,8 @@ def arm(context: Context, name: str) -> ArmResult:
     texts = [unrelated(draw) for _ in range(context.scale.unrelated)]
     log_own, log_base = lm.distributions([model, base], rows)
     return ArmResult(
-        validity=[one.validity for one in judged],
-        right=[one.right for one in judged],
+        validity=_per_question([one.validity for one in judged], answers),
+        right=_per_question([float(one.right) for one in judged], answers),
         well_formed=float(np.mean([one.well_formed for one in judged])),
         value=list(plain.per_chain),
         normalised=normalised.value,
@@ -336,6 +340,10 @@ def arm(context: Context, name: str) -> ArmResult:
         ess=plain.ess / plain.tokens,
         spread=float(np.std(own.per_chain)),
     )
+
+
+def _per_question(values: Sequence[float], answers: int) -> list[float]:
+    return [float(mean) for mean in np.reshape(values, (-1, answers)).mean(1)]
 
 
 def _all_entities(row: TokenRow) -> TokenRow:
