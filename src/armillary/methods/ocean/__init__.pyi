@@ -1,3 +1,4 @@
+from .config import OceanSettings as OceanSettings
 from .core import effective_sample_size as effective_sample_size, token_shares as token_shares
 from .estimate import (
     Estimate as Estimate,
@@ -7,3 +8,13 @@ from .estimate import (
     fit_q as fit_q,
     kg_ips as kg_ips,
 )
+from .report import OceanPage as OceanPage, alignment_page as alignment_page, value_page as value_page
+from .rows import (
+    LoggedChain as LoggedChain,
+    TokenRow as TokenRow,
+    TokenRows as TokenRows,
+    read_chains as read_chains,
+    token_rows as token_rows,
+)
+from .scores import ScoredChains as ScoredChains, score_chains as score_chains
+from .trainer import OceanConfig as OceanConfig, OceanTrainer as OceanTrainer
