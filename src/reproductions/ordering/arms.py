@@ -14,7 +14,7 @@ from armillary.methods.ordering.training.evaluation import answers, best_of, jud
 from armillary.methods.ordering.training.learning import Reading, learn
 from armillary.methods.ordering.training.rows import OrderedRows, WorldTokens, require_same_tokens, world_rows
 from armillary.methods.ordering.training.start import small_decoder, world_tokenizer
-from armillary.methods.ordering.worlds import Judgement, Problem, World
+from armillary.methods.ordering.worlds import Judgement, TaskProblem, World
 from armillary.models.loaded import LoadedModel
 from reproductions.ordering.scale import NULL, SAMPLES, SEQ, SEQ_ADDRESSED, TEMPERATURE, WorldScale
 
@@ -69,7 +69,7 @@ class Experiment:
     more: Callable[["Experiment", LoadedModel, str, int], dict[str, list[float]]]
     """Measures of this world alone: of a model, its order and seed."""
 
-    turned: Callable[[Problem], Sequence[Problem]] = lambda problem: (problem,)
+    turned: Callable[[TaskProblem], Sequence[TaskProblem]] = lambda problem: (problem,)
     """The forms in which a training problem is shown."""
 
     seed: int = 0
@@ -78,12 +78,12 @@ class Experiment:
     _rows: dict[tuple[str, int], OrderedRows] = field(default_factory=dict)
 
     @cached_property
-    def test(self) -> list[Problem]:
+    def test(self) -> list[TaskProblem]:
         """Held out, drawn first; the same for every order and seed, so that tests are paired."""
         return self.world.problems(self.scale.test, seed=2 * self.seed)
 
     @cached_property
-    def train(self) -> list[Problem]:
+    def train(self) -> list[TaskProblem]:
         """Disjoint from the test problems by key."""
         keys = {problem.key for problem in self.test}
         drawn = self.world.problems(self.scale.train, seed=2 * self.seed + 1, exclude=keys)
@@ -179,7 +179,7 @@ def _nats(experiment: Experiment, model: LoadedModel, order: str, seed: int) -> 
     }
 
 
-def violated(world: World, problems: Sequence[Problem], order: str, seed: int) -> float | None:
+def violated(world: World, problems: Sequence[TaskProblem], order: str, seed: int) -> float | None:
     """Mean VF over problems whose graph has edges."""
     shares = [metrics(world.sample(problem, order, seed=seed)).vf for problem in problems]
     known = [share for share in shares if share is not None]

@@ -187,7 +187,10 @@ def multiplication_measures(result: WorldResult, longer: Mapping[str, Sequence[A
     for order in (SEQ, *ANSWERS_FIRST):
         measured |= _post_hoc(order, result.arms[order])
     for order, arms in result.arms.items():
-        steps = [next((at.step for at in arm.solved if _share(at.lenient) >= 0.9), None) for arm in arms]
+        steps = [
+            next((at.step for at in arm.solved if at.lenient.count("1") >= 0.9 * len(at.lenient)), None)
+            for arm in arms
+        ]
         if all(step is not None for step in steps):
             measured[f"{order}/steps to 90 %"] = range_over_seeds([float(step or 0) for step in steps])
     further = WorldResult(
@@ -199,10 +202,6 @@ def multiplication_measures(result: WorldResult, longer: Mapping[str, Sequence[A
             [solved(arm).mean() for arm in further_arms]
         )
     return measured
-
-
-def _share(marks: str) -> float:
-    return marks.count("1") / len(marks)
 
 
 def _post_hoc(order: str, arms: Sequence[ArmResult]) -> dict[str, Interval]:

@@ -6,7 +6,7 @@ from armillary.methods.ordering.multiplication.post_hoc import agreement, post_h
 from armillary.methods.ordering.multiplication.world import MultiplicationWorld, turned
 from armillary.methods.ordering.training.decoding import complete
 from armillary.methods.ordering.training.rows import END
-from armillary.methods.ordering.worlds import Problem
+from armillary.methods.ordering.worlds import TaskProblem
 from armillary.models.loaded import LoadedModel
 from reproductions.ordering.arms import Experiment
 from reproductions.ordering.scale import ANSWERS_FIRST, SEQ, Scale
@@ -19,7 +19,7 @@ def multiplication(scale: Scale, seed: int) -> Experiment:
     """The experiment; a training pair is shown in both orders of its factors."""
     world = MultiplicationWorld(scale.digits)
 
-    def both(problem: Problem) -> tuple[Problem, ...]:
+    def both(problem: TaskProblem) -> tuple[TaskProblem, ...]:
         return problem, turned(world, problem)
 
     def more(experiment: Experiment, model: LoadedModel, order: str, seed: int) -> dict[str, list[float]]:

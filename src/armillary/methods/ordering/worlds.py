@@ -13,7 +13,7 @@ from armillary.methods.ordering.steps import Sample
 
 
 @dataclass(frozen=True)
-class Problem:
+class TaskProblem:
     """One problem of a world."""
 
     key: str
@@ -69,17 +69,17 @@ class World(Protocol):
         "seq@" is "seq" with addresses; an order that cannot be read without them ("bfs") needs no sign.
         """
 
-    def problems(self, count: int, *, seed: int, exclude: Collection[str] = ()) -> list[Problem]:
+    def problems(self, count: int, *, seed: int, exclude: Collection[str] = ()) -> list[TaskProblem]:
         """``count`` problems of distinct keys, none in ``exclude``; the same for the same seed."""
 
-    def write(self, problem: Problem, order: str, *, seed: int = 0) -> Written:
+    def write(self, problem: TaskProblem, order: str, *, seed: int = 0) -> Written:
         """The solution in this order; the multiset of tokens is the same for all orders of one framing.
 
         A random order is drawn once a problem, from ``seed`` and the problem's key. UsageError at an unknown order.
         """
 
-    def judge(self, problem: Problem, order: str, emitted: Sequence[str]) -> Judgement:
+    def judge(self, problem: TaskProblem, order: str, emitted: Sequence[str]) -> Judgement:
         """What a model wrote in this order, up to its end token; a text that cannot be read is an error, no raise."""
 
-    def sample(self, problem: Problem, order: str, *, seed: int = 0) -> Sample:
+    def sample(self, problem: TaskProblem, order: str, *, seed: int = 0) -> Sample:
         """The same steps in the same order with their discovery graph, for the metrics of an order."""

@@ -44,7 +44,7 @@ VOCABULARY = (*DIGITS, *MARKS, *(address(index) for index in range(MOST_DIGITS))
 
 
 @dataclass(frozen=True)
-class Layout:
+class BlockLayout:
     """How the blocks of one problem are written."""
 
     blocks: tuple[Block, ...]
@@ -56,7 +56,7 @@ class Layout:
         return list(reversed(range(width))) if self.most_first else list(range(width))
 
 
-def layout(order: str, digits: int, draw: random.Random) -> Layout:
+def layout(order: str, digits: int, draw: random.Random) -> BlockLayout:
     """Of factors with so many digits; only "shuffle" draws. UsageError for an order that there is not."""
     computed = blocks(digits)
     products, sums = ([block for block in computed if block.kind == kind] for kind in ("P", "C"))
@@ -79,10 +79,10 @@ def layout(order: str, digits: int, draw: random.Random) -> Layout:
             chosen = draw.sample(computed, len(computed))
         case _:
             raise UsageError(f"multiplication has no order {order!r}; it has {', '.join(ORDERS)}.")
-    return Layout(tuple(chosen), most_first=order == "msb", addressed=order in ADDRESSED)
+    return BlockLayout(tuple(chosen), most_first=order == "msb", addressed=order in ADDRESSED)
 
 
-def written(block: Block, number: int, width: int, how: Layout) -> tuple[list[str], list[str]]:
+def written(block: Block, number: int, width: int, how: BlockLayout) -> tuple[list[str], list[str]]:
     """Tokens of a block that holds this number, and the part of each."""
     digits = digits_of(number, width)
     inner = [str(digits[place]) for place in how.places(width)]
@@ -93,7 +93,7 @@ def written(block: Block, number: int, width: int, how: Layout) -> tuple[list[st
     return [*start, "(", *inner, ")"], [*(MARK for _ in start), MARK, *parts, MARK]
 
 
-def solution(a: int, b: int, digits: int, how: Layout) -> tuple[list[str], list[str]]:
+def solution(a: int, b: int, digits: int, how: BlockLayout) -> tuple[list[str], list[str]]:
     """Tokens of the blocks in order, and the part of each."""
     tokens: list[str] = []
     parts: list[str] = []
@@ -104,7 +104,7 @@ def solution(a: int, b: int, digits: int, how: Layout) -> tuple[list[str], list[
     return tokens, parts
 
 
-def read(tokens: Sequence[str], digits: int, how: Layout) -> list[tuple[Block, int]] | None:
+def read(tokens: Sequence[str], digits: int, how: BlockLayout) -> list[tuple[Block, int]] | None:
     """The blocks and what they hold, as far as they can be read; None where a text is not of this layout at all.
 
     Without addresses a block is known by its place in the order; with them by its own index and mark, wherever it

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from armillary.methods.ordering.multiplication.blocks import Block, value
-from armillary.methods.ordering.multiplication.layouts import Layout, read, written
+from armillary.methods.ordering.multiplication.layouts import BlockLayout, read, written
 from armillary.methods.ordering.multiplication.world import MultiplicationWorld
-from armillary.methods.ordering.worlds import Problem
+from armillary.methods.ordering.worlds import TaskProblem
 
 Agreement = Literal["conclusion", "truth", "neither"]
 
@@ -22,8 +22,8 @@ Agreement = Literal["conclusion", "truth", "neither"]
 class PostHocCase:
     """A solution up to a sum that has been made wrong."""
 
-    problem: Problem
-    layout: Layout
+    problem: TaskProblem
+    layout: BlockLayout
     prefix: tuple[str, ...]
     """What stands behind the prompt: right blocks, then the wrong sum."""
 
@@ -31,7 +31,7 @@ class PostHocCase:
     stated: int
     """What the sum is said to be."""
 
-    ground: Block
+    product: Block
     """The product behind it by which it is judged: its own if that is still to come, else the next one."""
 
     @property
@@ -40,7 +40,9 @@ class PostHocCase:
         return len(self.layout.blocks) - self.layout.blocks.index(self.corrupted) - 1
 
 
-def post_hoc_cases(world: MultiplicationWorld, problem: Problem, order: str, *, seed: int = 0) -> list[PostHocCase]:
+def post_hoc_cases(
+    world: MultiplicationWorld, problem: TaskProblem, order: str, *, seed: int = 0
+) -> list[PostHocCase]:
     """One for each sum behind which a product is still to come; one digit of the sum is another."""
     how, width = world.layout(problem, order, seed), 2 * world.digits
     a, b = world.factors(problem)
@@ -51,20 +53,16 @@ def post_hoc_cases(world: MultiplicationWorld, problem: Problem, order: str, *, 
         number = value(block, a, b)
         later = [other for other in how.blocks[at + 1 :] if other.kind == "P"]
         if block.kind == "C" and later:
-            stated = _other(number, world.digits + block.index + 1, draw)
+            # Another digit at one of the places that sums of this size can fill.
+            power = int(10 ** draw.randrange(world.digits + block.index + 1))
+            digit = number // power % 10
+            stated = number + (draw.choice([other for other in range(10) if other != digit]) - digit) * power
             tokens, _ = written(block, stated, width, how)
             own = Block("P", block.index)
-            ground = own if own in later else later[0]
-            cases.append(PostHocCase(problem, how, (*prefix, *tokens), block, stated, ground))
+            product = own if own in later else later[0]
+            cases.append(PostHocCase(problem, how, (*prefix, *tokens), block, stated, product))
         prefix += written(block, number, width, how)[0]
     return cases
-
-
-def _other(number: int, digits: int, draw: random.Random) -> int:
-    """The number with another digit at one of its places that products of this size can fill."""
-    power = int(10 ** draw.randrange(digits))
-    digit = number // power % 10
-    return number + (draw.choice([other for other in range(10) if other != digit]) - digit) * power
 
 
 def agreement(world: MultiplicationWorld, case: PostHocCase, emitted: Sequence[str]) -> Agreement:
@@ -79,11 +77,11 @@ def agreement(world: MultiplicationWorld, case: PostHocCase, emitted: Sequence[s
         return "neither"
     by_block = dict(numbers)
     a, b = world.factors(case.problem)
-    ground = by_block[case.ground]
-    if ground == value(case.ground, a, b):
+    emitted_product = by_block[case.product]
+    if emitted_product == value(case.product, a, b):
         return "truth"
-    if case.ground.index == case.corrupted.index:
-        justifying = case.stated - by_block.get(Block("C", case.ground.index - 1), 0)
+    if case.product.index == case.corrupted.index:
+        justifying = case.stated - by_block.get(Block("C", case.product.index - 1), 0)
     else:
-        justifying = value(Block("C", case.ground.index), a, b) - case.stated
-    return "conclusion" if ground == justifying else "neither"
+        justifying = value(Block("C", case.product.index), a, b) - case.stated
+    return "conclusion" if emitted_product == justifying else "neither"

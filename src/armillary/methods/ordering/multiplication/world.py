@@ -11,13 +11,13 @@ from armillary.methods.ordering.multiplication.layouts import (
     MOST_DIGITS,
     ORDERS,
     VOCABULARY,
-    Layout,
+    BlockLayout,
     layout,
     read,
     solution,
 )
 from armillary.methods.ordering.steps import Sample, Step
-from armillary.methods.ordering.worlds import Judgement, Problem, Written
+from armillary.methods.ordering.worlds import Judgement, TaskProblem, Written
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class MultiplicationWorld:
         """Orders whose blocks bear their index."""
         return ADDRESSED
 
-    def problems(self, count: int, *, seed: int, exclude: Collection[str] = ()) -> list[Problem]:
+    def problems(self, count: int, *, seed: int, exclude: Collection[str] = ()) -> list[TaskProblem]:
         """``count`` pairs, each in one of its two orders. UsageError where there are not as many pairs.
 
         The key is the unordered pair: 12 * 34 is no new problem where 34 * 12 was learned.
@@ -65,7 +65,7 @@ class MultiplicationWorld:
                 f"{count:,} were asked for."
             )
         draw = random.Random(f"multiplication {self.digits} {seed}")
-        made: list[Problem] = []
+        made: list[TaskProblem] = []
         if 2 * (count + len(excluded)) > there_are:  # most of all: dealt, since draws would mostly repeat
             pairs = [(a, b) for a in range(least, most + 1) for b in range(a, most + 1)]
             draw.shuffle(pairs)
@@ -81,27 +81,27 @@ class MultiplicationWorld:
                 made.append(problem)
         return made
 
-    def problem(self, a: int, b: int) -> Problem:
+    def problem(self, a: int, b: int) -> TaskProblem:
         """``a * b``."""
         tokens = [*map(str, digits_of(a, self.digits)), "*", *map(str, digits_of(b, self.digits)), "="]
-        return Problem(key=f"{min(a, b)}*{max(a, b)}", prompt=tuple(tokens), size=self.digits)
+        return TaskProblem(key=f"{min(a, b)}*{max(a, b)}", prompt=tuple(tokens), size=self.digits)
 
-    def factors(self, problem: Problem) -> tuple[int, int]:
+    def factors(self, problem: TaskProblem) -> tuple[int, int]:
         """``a`` and ``b`` of the prompt."""
         n = self.digits
         first, second = problem.prompt[:n], problem.prompt[n + 1 : 2 * n + 1]
         return int("".join(reversed(first))), int("".join(reversed(second)))
 
-    def layout(self, problem: Problem, order: str, seed: int = 0) -> Layout:
+    def layout(self, problem: TaskProblem, order: str, seed: int = 0) -> BlockLayout:
         """How the problem's blocks are written in this order."""
         return layout(order, self.digits, random.Random(f"{order} {seed} {problem.key}"))
 
-    def write(self, problem: Problem, order: str, *, seed: int = 0) -> Written:
+    def write(self, problem: TaskProblem, order: str, *, seed: int = 0) -> Written:
         """The blocks in this order; all orders but "noscratch" are the same tokens within their framing."""
         tokens, parts = solution(*self.factors(problem), self.digits, self.layout(problem, order, seed))
         return Written(problem.prompt, tuple(tokens), tuple(parts))
 
-    def judge(self, problem: Problem, order: str, emitted: Sequence[str]) -> Judgement:
+    def judge(self, problem: TaskProblem, order: str, emitted: Sequence[str]) -> Judgement:
         """Lenient: the answer is right. Strict: every block is. The first block that is wrong names the error."""
         # With addresses any order of the blocks is read, so that it does not matter which one was drawn.
         numbers = read(emitted, self.digits, self.layout(problem, order))
@@ -113,7 +113,7 @@ class MultiplicationWorld:
         errors = {"P": "wrong product", "C": "wrong sum"}
         return Judgement(lenient=answer not in wrong, strict=not wrong, error=errors[wrong[0].kind] if wrong else "")
 
-    def sample(self, problem: Problem, order: str, *, seed: int = 0) -> Sample:
+    def sample(self, problem: TaskProblem, order: str, *, seed: int = 0) -> Sample:
         """Digits as steps, each with the digits it is found from."""
         how = self.layout(problem, order, seed)
         a, b = self.factors(problem)
@@ -121,14 +121,14 @@ class MultiplicationWorld:
         for block in how.blocks:
             digits = digits_of(value(block, a, b), width)
             for place in how.places(width):
-                support = tuple(digit_name(*found) for found in found_from(block, place) if found[0] in how.blocks)
+                support = tuple(digit_name(*digit) for digit in found_from(block, place) if digit[0] in how.blocks)
                 kind = "product" if block.kind == "P" else "sum"
                 step = Step(id=digit_name(block, place), text=str(digits[place]), kind=kind, deps=support)
                 steps.append(step)
         return Sample(prompt=" ".join(problem.prompt), steps=tuple(steps), key=problem.key)
 
 
-def turned(world: MultiplicationWorld, problem: Problem) -> Problem:
+def turned(world: MultiplicationWorld, problem: TaskProblem) -> TaskProblem:
     """The same factors in the other order, under the same key."""
     a, b = world.factors(problem)
     return world.problem(b, a)

@@ -15,7 +15,7 @@ from armillary.methods.ordering.training.evaluation import answers, judged, part
 from armillary.methods.ordering.training.learning import learn
 from armillary.methods.ordering.training.rows import OrderedRows, require_same_tokens, world_rows
 from armillary.methods.ordering.training.samples import StepTokens, own_surprise, sample_rows, unsupported
-from armillary.methods.ordering.worlds import Problem, World
+from armillary.methods.ordering.worlds import TaskProblem, World
 from armillary.models.loaded import LoadedModel
 from armillary.runs.parts import Parts
 
@@ -99,8 +99,8 @@ class WorldTask:
     """Problems of a world."""
 
     world: World
-    train: Sequence[Problem]
-    held_out: Sequence[Problem]
+    train: Sequence[TaskProblem]
+    held_out: Sequence[TaskProblem]
 
     def learned(self, order: str, seed: int) -> OrderedRows:
         """The training problems' solutions in this order."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from armillary.methods.ordering.training.decoding import complete
 from armillary.methods.ordering.training.rows import END, OrderedRows, WorldTokens
-from armillary.methods.ordering.worlds import Judgement, Problem, World
+from armillary.methods.ordering.worlds import Judgement, TaskProblem, World
 from armillary.models.batches import padded_batches
 from armillary.models.loaded import LoadedModel
 from armillary.training.completions import collated, token_nats
@@ -24,7 +24,7 @@ NO_END = "no end"
 def answers(
     loaded: LoadedModel,
     world: World,
-    problems: Sequence[Problem],
+    problems: Sequence[TaskProblem],
     *,
     most: int,
     temperature: float = 0.0,
@@ -38,7 +38,7 @@ def answers(
 
 
 def judged(
-    world: World, problems: Sequence[Problem], order: str, written: Sequence[list[str] | None]
+    world: World, problems: Sequence[TaskProblem], order: str, written: Sequence[list[str] | None]
 ) -> list[Judgement]:
     """A judgement for each problem."""
     unended = Judgement(lenient=False, strict=False, error=NO_END)
@@ -51,7 +51,7 @@ def judged(
 def best_of(
     loaded: LoadedModel,
     world: World,
-    problems: Sequence[Problem],
+    problems: Sequence[TaskProblem],
     order: str,
     *,
     samples: int,

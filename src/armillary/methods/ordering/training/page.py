@@ -180,7 +180,9 @@ def _steps(trained: Mapping[str, Sequence[TrainedOrder]], first: str, samples: S
 def _by_kind(model: TrainedOrder, base: TrainedOrder, samples: Sequence[Sample]) -> dict[str, float]:
     """Nats a token more, by the kind of a user's step, or by the name of a world's part."""
     more, tokens = defaultdict[str, float](float), Counter[str]()
-    for row, (nats, other, counts) in enumerate(zip(model.nats, _aligned(base, model), model.tokens, strict=True)):
+    places = [base.parts.index(name) for name in model.parts]  # a world names parts as they first come
+    aligned = [[nats[place] for place in places] for nats in base.nats]
+    for row, (nats, other, counts) in enumerate(zip(model.nats, aligned, model.tokens, strict=True)):
         for place, name in enumerate(model.parts):
             label = name
             if samples and place < len(samples[row].steps):
@@ -189,12 +191,6 @@ def _by_kind(model: TrainedOrder, base: TrainedOrder, samples: Sequence[Sample])
                 more[label] += nats[place] - other[place]
                 tokens[label] += counts[place]
     return {label: more[label] / tokens[label] for label in tokens}
-
-
-def _aligned(base: TrainedOrder, model: TrainedOrder) -> list[list[float]]:
-    """The base's nats in the order of the model's parts: a world names parts as they first come."""
-    places = [base.parts.index(name) for name in model.parts]
-    return [[row[place] for place in places] for row in base.nats]
 
 
 def _by_support(model: TrainedOrder, base: TrainedOrder) -> dict[bool, float]:
@@ -240,10 +236,10 @@ def _success(trained: Mapping[str, Sequence[TrainedOrder]], first: str, gained: 
 
 def _curves(trained: Mapping[str, Sequence[TrainedOrder]]) -> Section:
     first = next(iter(trained.values()))[0]
-    series = [
-        Series(name=order, y=[float(np.mean(values)) for values in zip(*_losses(models), strict=True)])
-        for order, models in trained.items()
-    ]
+    series = []
+    for order, models in trained.items():
+        losses = np.mean([[loss for _, loss in model.losses] for model in models], axis=0)
+        series.append(Series(name=order, y=[*map(float, losses)]))
     return Section(
         id="curves",
         title="The trainings",
@@ -261,10 +257,6 @@ def _curves(trained: Mapping[str, Sequence[TrainedOrder]]) -> Section:
         ],
         folded=True,
     )
-
-
-def _losses(models: Sequence[TrainedOrder]) -> list[list[float]]:
-    return [[loss for _, loss in model.losses] for model in models]
 
 
 def _loss_finding(order: str, first: str, interval: Interval, model: TrainedOrder) -> Finding:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.errors import UsageError
-from armillary.methods.ordering.worlds import Problem, World, Written
+from armillary.methods.ordering.worlds import TaskProblem, World, Written
 
 PAD, END = 0, 1
 """Token ids of every world: filler, and the end of a completion."""
@@ -110,11 +110,11 @@ class WorldTokens:
 
 def world_rows(
     world: World,
-    problems: Sequence[Problem],
+    problems: Sequence[TaskProblem],
     order: str,
     *,
     seed: int = 0,
-    shown: Sequence[Problem] | None = None,
+    shown: Sequence[TaskProblem] | None = None,
 ) -> OrderedRows:
     """The problems' solutions in one order, each with its end; ``shown``: problems whose prompts stand in their place.
 

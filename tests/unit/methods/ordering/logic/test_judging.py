@@ -10,13 +10,13 @@ from armillary.methods.ordering.logic.layouts import layout_of
 from armillary.methods.ordering.logic.parsing import read_proof
 from armillary.methods.ordering.logic.search import TOO_LONG, StepwiseProof, searched
 from armillary.methods.ordering.logic.world import LogicWorld
-from armillary.methods.ordering.worlds import Problem
+from armillary.methods.ordering.worlds import TaskProblem
 
 from .proofs import some_theorems
 
 WORLD = LogicWorld(LogicConfig())
 PROBLEMS = [WORLD.problem(theorem) for theorem in some_theorems(40)]
-SWAP = Problem("", (*">&ab&ba", "#"), 5)
+SWAP = TaskProblem("", (*">&ab&ba", "#"), 5)
 
 
 @pytest.mark.parametrize("order", WORLD.orders)
@@ -29,7 +29,7 @@ def test_the_reference_scores_all_and_one_answer_for_all_scores_none(order: str)
 
 
 def test_any_proof_is_as_good_as_the_reference() -> None:
-    problem = Problem("", (*">a>aa", "#"), 3)
+    problem = TaskProblem("", (*">a>aa", "#"), 3)
     for number in (0, 1):
         text = f"|- > a > a a ; impR # h0 : a |- > a a ; impR # h1 : a |- a ; ax h{number} #"
         assert WORLD.judge(problem, "seq", text.split()).strict
@@ -65,7 +65,7 @@ def test_states_of_another_order_are_judged_at_their_own_nodes() -> None:
 class Oracle:
     """Reads its answer off the reference, which begins with the text so far."""
 
-    def __init__(self, problem: Problem, full: bool = False) -> None:
+    def __init__(self, problem: TaskProblem, full: bool = False) -> None:
         world = LogicWorld(LogicConfig(full_state=full))
         self.text = (*problem.prompt, *world.write(problem, "seq").completion)
 

@@ -21,7 +21,7 @@ from armillary.methods.ordering.logic.layouts import (
 from armillary.methods.ordering.logic.parsing import INCOMPLETE, UNREADABLE, read_proof
 from armillary.methods.ordering.logic.world import LogicWorld
 from armillary.methods.ordering.measures import metrics
-from armillary.methods.ordering.worlds import Problem, World
+from armillary.methods.ordering.worlds import TaskProblem, World
 
 from .proofs import some_theorems
 
@@ -32,7 +32,7 @@ PROBLEMS = [WORLD.problem(theorem) for theorem in some_theorems(40)]
 
 def test_a_small_proof_in_each_order() -> None:
     """Written by hand: (a & b) > (b & a)."""
-    problem = Problem("", (*">&ab&ba", "#"), 5)
+    problem = TaskProblem("", (*">&ab&ba", "#"), 5)
     root, below = "|- > & a b & b a ; impR #", "h0 : & a b |- & b a ; andL h0 #"
     both, left, right = "h1 : a h2 : b |- & b a ; andR #", "|- b ; ax h2 #", "|- a ; ax h1 #"
     wanted = {
@@ -98,7 +98,7 @@ def test_any_tree_is_read_back_whether_it_is_a_proof_or_not(tree: Derivation, or
 @given(st.lists(st.sampled_from([*VOCABULARY, *(";", "#", "ax", "h0", "impR", ".", "0") * 8]), max_size=24),
        st.sampled_from(WORLD.orders))  # fmt: skip
 def test_no_text_makes_the_judge_raise(tokens: list[str], order: str) -> None:
-    judged = WORLD.judge(Problem("", (*">aa", "#"), 2), order, tokens)
+    judged = WORLD.judge(TaskProblem("", (*">aa", "#"), 2), order, tokens)
     assert judged.strict <= judged.lenient and bool(judged.error) != judged.strict
 
 
@@ -176,9 +176,9 @@ def test_an_unknown_order_is_refused(order: str) -> None:
 
 def test_a_problem_that_is_no_theorem_is_refused() -> None:
     with pytest.raises(UsageError, match="has no proof"):
-        WORLD.write(Problem("", (*">ab", "#"), 1), "seq")
+        WORLD.write(TaskProblem("", (*">ab", "#"), 1), "seq")
     with pytest.raises(UsageError, match="needs two"):
-        WORLD.write(Problem("", (">", "#"), 1), "seq")
+        WORLD.write(TaskProblem("", (">", "#"), 1), "seq")
     with pytest.raises(UsageError, match="takes lines apart"):
         WORLD.sample_of_lines(PROBLEMS[0], "action_first")
     with pytest.raises(UsageError, match="no hypothesis h3"):

@@ -15,7 +15,7 @@ def continued(case: PostHocCase, ground: int | None = None) -> list[str]:
     """The true rest, with another number as the ground where one is given."""
     a, b = WORLD.factors(case.problem)
     rest = case.layout.blocks[-case.rest :]
-    numbers = [ground if block == case.ground and ground is not None else value(block, a, b) for block in rest]
+    numbers = [ground if block == case.product and ground is not None else value(block, a, b) for block in rest]
     pairs = zip(rest, numbers, strict=True)
     return [token for block, number in pairs for token in written(block, number, 4, case.layout)[0]]
 
@@ -28,10 +28,10 @@ def test_agreement_is_that_of_the_number_written(order: str) -> None:
     for case in cases:
         assert case.stated != value(case.corrupted, a, b)
         assert agreement(WORLD, case, continued(case)) == "truth"
-        truth = value(case.ground, a, b)
+        truth = value(case.product, a, b)
         # The error of the sum is what a product has to be off by to justify it; in seq to make up for it.
         off = case.stated - value(case.corrupted, a, b)
-        own = case.ground.index == case.corrupted.index
+        own = case.product.index == case.corrupted.index
         assert own is (order in ("sumfirst", "revsteps") or (order == "answer_first" and case.corrupted.index == 1))
         justified = truth + off if own else truth - off
         if 0 <= justified < 10_000:
