@@ -243,6 +243,7 @@ def trained_by(trainer: "type[Trainer]", collate: Callable[..., object], rows: "
     import tempfile
 
     from transformers import TrainingArguments
+    from transformers.trainer_callback import PrinterCallback
 
     from armillary.training.completions import RowData
 
@@ -264,6 +265,7 @@ def trained_by(trainer: "type[Trainer]", collate: Callable[..., object], rows: "
             data_collator=cast(Any, counting),
         )  # fmt: skip
         made.loaded = model  # type: ignore[attr-defined]
+        made.remove_callback(PrinterCallback)
         before = time.process_time()
         made.train()
         return {"seconds": (time.process_time() - before) / seen[0] * 1000}

@@ -62,7 +62,7 @@ class OrderingTrainSettings(ModelSettings):
     """By default 3e-3 from scratch and 2e-5 for a given model."""
 
     held_out: float = 0.1
-    """Share of the samples that is not learned."""
+    """Share of the samples that is not learned, a thousand of them at most."""
 
     most_tokens: int = 512
     """Longer samples are left out, in every order."""

@@ -22,8 +22,8 @@ BREAK = "\n"
 MOST_READ = 100_000
 """Samples that are read at most: beyond it a small training sees no sample twice."""
 
-LEAST_HELD_OUT = 5
-"""Fewer give no interval worth the name."""
+LEAST_HELD_OUT, MOST_HELD_OUT = 5, 1000
+"""Fewer give no interval worth the name; more are better learned than measured, step by step."""
 
 
 def several_steps(path: str, format: str = "auto") -> list[Sample]:
@@ -44,7 +44,7 @@ def split_samples(samples: Sequence[Sample], share: float, *, seed: int) -> tupl
         texts = sorted(step.text for step in sample.steps)
         by_text.setdefault(hashlib.sha256("\0".join((sample.prompt, *texts)).encode()).hexdigest(), sample)
     distinct = list(by_text.values())
-    count = round(share * len(distinct))
+    count = min(round(share * len(distinct)), MOST_HELD_OUT)
     if count < LEAST_HELD_OUT or count >= len(distinct):
         raise UsageError(
             f"a share of {share} of {len(distinct)} different samples holds out {count}; {LEAST_HELD_OUT} are needed, "
