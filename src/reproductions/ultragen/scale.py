@@ -167,7 +167,7 @@ SCALES: dict[Preset, Scale] = {
     "quick": Scale(
         seeds=1, layers=1, width=16, heads=2, inner=16, texts=30, held_out=4, start_steps=2, steps=2, batch=4, sets=4,
         samples=4, epochs=1, preference_batch=4, triplets=200, dimensions=4, candidates=60, attended=3,
-        real=RealScale(prompts=3, counts=(2, 3, 4, 6), best_count=4, new_tokens=6, batch=3, witnesses=12),
+        real=RealScale(prompts=6, counts=(4, 8, 12, 16), best_count=12, new_tokens=20, batch=24, witnesses=12),
         tuned=TunedScale(
             counts=(2, 6, 8), texts=8, prompts=6, rank=2, accumulation=2, sets=16, triplets=64,
             max_tokens=512, margin=0.0, new_tokens=30, batch=24, attended=2, reader="tiny-gpt2",
