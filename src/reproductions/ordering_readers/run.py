@@ -35,7 +35,7 @@ from reproductions.ordering_readers.coq_truth import dumped, true_edges as coq_e
 from reproductions.ordering_readers.made import Made, arguments, calculations, multiplications
 from reproductions.ordering_readers.python_truth import true_edges as python_edges
 from reproductions.ordering_readers.score import Edges, Score
-from reproductions.ordering_readers.solutions import read_by_a_person, variants
+from reproductions.ordering_readers.solutions import as_messages, by_values, read_by_a_person, variants
 
 SEED = 0
 CHECKED = Path(__file__).with_name("checked_by_hand.json")
@@ -175,7 +175,9 @@ def measured(options: argparse.Namespace, scale: Scale) -> tuple[dict[str, Inter
     if options.symbolic is None:
         left_out.append("GSM-Symbolic (--symbolic)")
     else:
-        scores["calculator, GSM-Symbolic"] = "most variants of a problem", variants(options.symbolic, odd=True)
+        for what, edges_of in (("calculator", by_values), ("messages", as_messages)):
+            agreed = variants(options.symbolic, edges_of, odd=True)
+            scores[f"{what}, GSM-Symbolic"] = "most variants of a problem", agreed
     measures, rows = dict[str, Interval](), list[list[Cell]]()
     with TemporaryDirectory() as scratch:
         coq = options.coq or _coq_theories()

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -10,6 +10,7 @@ from random import Random
 from armillary.errors import UsageError
 from armillary.files import read_text
 from armillary.methods.ordering.readers.calculator import CalculatorReader, line_of
+from armillary.methods.ordering.readers.messages import MessagesReader
 from armillary.methods.ordering.readers.values import flow, given_in
 from armillary.numerics.intervals import Interval, binomial
 from reproductions.ordering_readers.score import Edges, Score
@@ -22,20 +23,18 @@ READ = 60
 """Solutions of which one edge was read by a person: an interval of some ten points."""
 
 
-def variants(path: Path, *, odd: bool) -> Score:
+def variants(path: Path, edges_of: Callable[[dict[str, str]], tuple[int, Edges]], *, odd: bool) -> Score:
     """Edges of each variant of a problem against those that most of its variants have.
 
     ``path``: ``generated_data/GSM_p2.jsonl`` of github.com/apple/ml-gsm-symbolic, some 50 variants of each problem. Of
-    ``odd`` problems: how values are followed was chosen on the others. What is wrong in all variants is not seen.
+    ``odd`` problems: how values are followed was chosen on the others. ``edges_of`` gives the number of steps of a
+    solution and its edges. What is wrong in all variants is not seen.
     """
     inferred: dict[int, list[tuple[int, Edges]]] = defaultdict(list)
     for line in read_text(path).splitlines():
         row = json.loads(line)
         if row["id"] % 2 == int(odd):
-            lines = [part for part in row["answer"].splitlines() if part.strip()]
-            suppliers = flow([line_of(part) for part in lines], given_in(row["question"]))
-            edges = {(source, place) for place, sources in enumerate(suppliers) for source in sources}
-            inferred[row["id"]].append((len(lines), edges))
+            inferred[row["id"]].append(edges_of(row))
     score = Score()
     for several in inferred.values():
         usual = Counter(length for length, _ in several).most_common(1)[0][0]
@@ -44,6 +43,20 @@ def variants(path: Path, *, odd: bool) -> Score:
         true = {edge for edge, count in counts.items() if count >= AGREED * len(alike)}
         score.add(_side_by_side(alike, usual), _side_by_side([true] * len(alike), usual))
     return score
+
+
+def by_values(row: dict[str, str]) -> tuple[int, Edges]:
+    """Lines and edges of a solution by its values alone, as the reader of calculator traces follows them."""
+    lines = [part for part in row["answer"].splitlines() if part.strip()]
+    suppliers = flow([line_of(part) for part in lines], given_in(row["question"]))
+    return len(lines), {(source, place) for place, sources in enumerate(suppliers) for source in sources}
+
+
+def as_messages(row: dict[str, str]) -> tuple[int, Edges]:
+    """Steps and edges of a solution that an assistant gives in a conversation."""
+    turns = [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": row["answer"]}]
+    sample = MessagesReader()({"messages": turns})
+    return (0, ()) if sample is None else (len(sample.steps), {*sample.edges()})
 
 
 def _side_by_side(variants_edges: Sequence[Edges], length: int) -> Edges:

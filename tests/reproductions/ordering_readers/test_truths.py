@@ -13,7 +13,7 @@ from reproductions.ordering_readers.coq_truth import dumped, true_edges as coq_e
 from reproductions.ordering_readers.made import arguments, calculations, multiplications
 from reproductions.ordering_readers.python_truth import true_edges
 from reproductions.ordering_readers.score import Score
-from reproductions.ordering_readers.solutions import variants
+from reproductions.ordering_readers.solutions import by_values, variants
 
 needs_coq = pytest.mark.skipif(shutil.which("coqc") is None, reason="asks coqc (the Debian package coq)")
 
@@ -77,7 +77,7 @@ def test_variants_show_what_rests_on_equal_numbers(tmp_path: Path) -> None:
     ]
     path = tmp_path / "variants.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
-    score = variants(path, odd=True)
+    score = variants(path, by_values, odd=True)
     assert score.units == [(5, 4, 4, 0, 0)]
 
 

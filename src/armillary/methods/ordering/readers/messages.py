@@ -58,8 +58,8 @@ class MessagesReader(Reader):
         turns = [*cast(Sequence[Mapping[str, object]], record[field])]
         last = max(place for place, turn in enumerate(turns) if str(turn.get("role", turn.get("from"))) in ASSISTANT)
         for name in SAID:
-            said = turns[last].get(name)
-            body = in_place(said, written, wanted) if isinstance(said, str) else None
+            spoken = turns[last].get(name)
+            body = in_place(spoken, written, wanted) if isinstance(spoken, str) else None
             if body is not None:
                 turns[last] = {**turns[last], name: body}
                 return {**record, field: turns}

@@ -7,7 +7,7 @@ the step that sets it equal to something, a number from the step whose equation 
 import re
 from collections.abc import Collection, Sequence
 
-from armillary.methods.ordering.readers.values import BREAK, SYMBOL, ValueLine, calculated, flow
+from armillary.methods.ordering.readers.values import BREAK, ValueLine, calculated, flow
 
 LABEL = re.compile(r"^[\s*#>]*(?:(?:step|line)\s*)?(?:\((\d{1,3})\)|\[(\d{1,3})\]|(\d{1,3})[.):](?!\d))[*\s:.]*", re.I)
 """The number with which a step begins: "1.", "1)", "(1)", "[1]", "Step 1:", "**Step 1.**"."""
@@ -22,7 +22,11 @@ REFERENCES = re.compile(
 )
 """Numbers behind a noun that can only mean a step, or in brackets behind a word that introduces a reason."""
 
-WORDS_LIKE_SYMBOLS = frozenset({"a", "A", "I"})
+OPERATORS = ("+", "-", "*", "/", "^", "(")
+
+PROSE_SYMBOL = re.compile(r"(?<![\w'])(?![aAI](?![\w']))(?:[^\W\d_]'*|[^\W\d_]\w*[\d_][\w']*)(?![\w'])")
+"""A letter alone, or a name with a digit or an underscore. Whole words are left out: "total apples = 15" sets nothing
+equal that "the apples" would mean elsewhere; neither are "a" and "I"."""
 
 
 def labelled(text: str) -> tuple[str, str] | None:
@@ -70,9 +74,11 @@ def line_of(text: str) -> ValueLine:
         line = calculated(sentence)
         left = BREAK.split(sentence.partition("=")[0])[-1].split()
         # In "x + y = 3" neither is defined.
-        alone = left and SYMBOL.fullmatch(left[-1]) and left[-2:-1] not in (["+"], ["-"], ["*"], ["/"], ["^"], ["("])
+        alone = (
+            left and PROSE_SYMBOL.fullmatch(left[-1]) and left[-2:-1] not in (["+"], ["-"], ["*"], ["/"], ["^"], ["("])
+        )
         defined = left[-1] if alone else ""
-        symbols = [name for name in SYMBOL.findall(sentence) if name != defined and name not in WORDS_LIKE_SYMBOLS]
+        symbols = [name for name in PROSE_SYMBOL.findall(sentence) if name != defined]
         takes += [taken for taken in (*symbols, *line.takes) if taken not in gives]
         gives += [*([defined] if defined else []), *line.gives]
     return ValueLine(tuple(takes), tuple(gives))

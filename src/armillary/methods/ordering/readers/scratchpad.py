@@ -5,11 +5,16 @@ sign, or the number that the other ends with. Edges are inferred. A symbol is ta
 that defines it, otherwise from the first to the right.
 """
 
+import re
+
 from armillary.methods.ordering.readers.framing import framed
 from armillary.methods.ordering.readers.graph import linked
 from armillary.methods.ordering.readers.interface import Reader, Record
 from armillary.methods.ordering.readers.values import NUMBER, SYMBOL, ValueLine, flow, numbers, shortest
 from armillary.methods.ordering.steps import Sample
+
+PROSE = re.compile(r"[^\W\d_]{2,}[,;:]?\s+[^\W\d_]")
+"""A word before another: what is written in sentences is no scratchpad."""
 
 AT_LEAST = 2
 """Lines with an equals sign: a single one has no order."""
@@ -60,4 +65,4 @@ def _equations(text: str) -> list[str] | None:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     marked = all("=" in line and not any(sign in line for sign in ("==", "<", ">", "!=", ":=")) for line in lines)
     sided = marked and all(all(side.strip() for side in line.split("=")) for line in lines)
-    return lines if sided and len(lines) >= AT_LEAST else None
+    return lines if sided and len(lines) >= AT_LEAST and not any(map(PROSE.search, lines)) else None

@@ -178,6 +178,15 @@ def test_formats_are_told_or_refused() -> None:
     assert reader_of_file(".txt") is None
 
 
+def test_words_of_prose_are_no_symbols() -> None:
+    """ "apples" is what is counted in both lines, not a name that the second line defines."""
+    turns = [{"role": "assistant", "content": "All apples = 2 + 3 = 5.\n\nRed apples = x = 4.\n\nSo y = x + 1."}]
+    sample = reader("messages")({"messages": turns})
+    assert sample is not None and {*sample.edges()} == set()
+    sample = reader("messages")({"messages": [{"role": "assistant", "content": "Let x = 4.\n\nSo y = x + 1 = 5."}]})
+    assert sample is not None and {*sample.edges()} == {(0, 1)}
+
+
 def test_flow_takes_the_nearest_line_to_the_left() -> None:
     lines = [calculated(text) for text in ("4*5=20", "2*10=20", "20+7=27")]
     assert flow(lines) == [set(), set(), {1}]
