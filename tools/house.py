@@ -180,7 +180,8 @@ def helpers_called_once(path: Path) -> list[str]:
 
 def short_helpers_called_once(path: Path, least: int) -> list[str]:
     """Those of ``helpers_called_once`` whose body (docstring left out) has fewer than ``least`` lines and that are
-    called where they are used: a helper that is handed on as a value must have a name."""
+    called where they are used: a helper that is handed on as a value must have a name, and so must one that is
+    decorated (a cache)."""
     once = set(helpers_called_once(path))
     called = {
         node.func.id for node in ast.walk(tree(path)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
@@ -188,6 +189,8 @@ def short_helpers_called_once(path: Path, least: int) -> list[str]:
     short = []
     for node in tree(path).body:
         if isinstance(node, ast.FunctionDef) and node.name in once & called and node.end_lineno is not None:
+            if node.decorator_list:
+                continue
             body = node.body[1:] if ast.get_docstring(node) else node.body
             if body and node.end_lineno - body[0].lineno + 1 < least:
                 short.append(node.name)

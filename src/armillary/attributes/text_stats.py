@@ -333,7 +333,9 @@ class TextStats:
     def _matches(self, keyword: str) -> list[Pair]:
         pieces, words, pattern = _cut_up(keyword, self._mode, self._cut)
         if self.words_unknown or not words:
-            if keyword.isascii() and not _is_possible(pieces, self.caseless):
+            # To a pattern that ignores case a dotless i is an i, too.
+            dotless = "\u0131" in self.caseless or "i\u0307" in self.caseless
+            if keyword.isascii() and not dotless and not all(piece.lower() in self.caseless for piece in pieces):
                 return []
             return [match.span() for match in (_sought(pieces) if words else pattern).finditer(self.text)]
         if self._aligned is not None:
@@ -426,11 +428,6 @@ def _as_words(words: Sequence[str]) -> re.Pattern[str]:
     # Looked ahead, so that places that overlap are found.
     others = r"\s+".join(map(re.escape, words[1:]))
     return re.compile(rf"{first}{alone}(?=(\s+{others}){_NO_WORD_GOES_ON})")
-
-
-def _is_possible(pieces: Sequence[str], caseless: str) -> bool:
-    """Whether the pieces, of ASCII, can stand there: to a pattern that ignores case a dotless i is an i."""
-    return "\u0131" in caseless or "i\u0307" in caseless or all(piece.lower() in caseless for piece in pieces)
 
 
 def _sought(pieces: Sequence[str]) -> re.Pattern[str]:

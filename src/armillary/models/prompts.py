@@ -113,11 +113,11 @@ def framed_spans(
         return []
     offsets = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     first, last = frame(tokenizer).kept
-    found = []
+    placed = []
     for ids, spans in zip(rows, offsets["offset_mapping"], strict=True):
         own = [tuple(span) for span in spans[first : len(spans) - last]]
-        found.append((ids, [(0, 0)] * (len(ids) - len(own)) + own))
-    return found
+        placed.append((ids, [(0, 0)] * (len(ids) - len(own)) + own))
+    return placed
 
 
 def windows(loaded: LoadedModel, ids: Sequence[int], tokens: int) -> list[list[int]]:

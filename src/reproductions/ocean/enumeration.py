@@ -96,7 +96,7 @@ def _normalised(
     chains: list[tuple[int, ...]],
 ) -> np.ndarray:
     """Of each chain's words, lambda's probability over lambda's sum at that state."""
-    found = np.zeros(entity.shape)
+    shares = np.zeros(entity.shape)
     index = {chain: row for row, chain in enumerate(chains)}
     for row, chain in enumerate(chains):
         for place in range(LENGTH):
@@ -104,5 +104,5 @@ def _normalised(
             # The flags of the other words at this state stand in the rows of their chains.
             rows = [index[(*start, word, *chain[place + 1 :])] for word in range(WORDS)]
             mass = np.where(entity[rows, place], np.exp(graph[start]), np.exp(base[start]))
-            found[row, place] = mass[chain[place]] / mass.sum()
-    return found
+            shares[row, place] = mass[chain[place]] / mass.sum()
+    return shares

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from armillary.methods.ocean.rows import TokenRow
+from armillary.methods.ocean.rows import ChainRow
 from armillary.methods.ocean.scores import ChainBatch, token_log_probs
 from reproductions.ocean.world import BEFORE_ENTITY, END, Question, World, entity_spans, steps_of
 
@@ -51,7 +51,7 @@ def row_of(question: Question, chain: str, *, every: bool = False, none: bool = 
     return {"prompt": question.prompt, "steps": steps, "entity_spans": spans}
 
 
-def tokens_of(world: World, question: str, chain: str) -> TokenRow:
+def tokens_of(world: World, question: str, chain: str) -> ChainRow:
     """What ``token_rows`` makes of ``row_of`` in a world where a word is a token, without a tokenizer: much faster."""
     prompt, words = question.split(), chain.split()
     steps: list[int] = []
@@ -62,7 +62,7 @@ def tokens_of(world: World, question: str, chain: str) -> TokenRow:
         is_entity = place > 0 and not begins and words[place - 1] in BEFORE_ENTITY
         entities.append(max(entities, default=-1) + 1 if is_entity else -1)
     vocabulary = world.vocabulary
-    return TokenRow(
+    return ChainRow(
         input_ids=[vocabulary[word] for word in (*prompt, *words)],
         step_ids=[-1] * len(prompt) + steps,
         span_ids=[-1] * len(prompt) + entities,
@@ -72,7 +72,7 @@ def tokens_of(world: World, question: str, chain: str) -> TokenRow:
 
 def fit(
     model: LlamaForCausalLM,
-    batches: Sequence[tuple[Sequence[TokenRow], Sequence[float]]],
+    batches: Sequence[tuple[Sequence[ChainRow], Sequence[float]]],
     rate: float,
     loss_of: Callable[[Tensor, ChainBatch, Tensor], Tensor] | None = None,
 ) -> list[float]:
@@ -166,7 +166,7 @@ def _drawn(
 
 
 @torch.no_grad()
-def distributions(networks: Sequence[LlamaForCausalLM], rows: Sequence[TokenRow]) -> list[Tensor]:
+def distributions(networks: Sequence[LlamaForCausalLM], rows: Sequence[ChainRow]) -> list[Tensor]:
     """Log-probabilities of all words at the scored tokens of the rows, one row after another, ``[N, V]`` a model."""
     parts: list[list[Tensor]] = [[] for _ in networks]
     for start in range(0, len(rows), AT_ONCE):
@@ -178,7 +178,7 @@ def distributions(networks: Sequence[LlamaForCausalLM], rows: Sequence[TokenRow]
     return [torch.cat(part) for part in parts]
 
 
-def nats(model: LlamaForCausalLM, rows: Sequence[TokenRow]) -> np.ndarray:
+def nats(model: LlamaForCausalLM, rows: Sequence[ChainRow]) -> np.ndarray:
     """Mean negative log-likelihood of each row's scored words."""
     values = []
     with torch.no_grad():

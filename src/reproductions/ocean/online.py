@@ -28,12 +28,13 @@ def aligned_online(model: LlamaForCausalLM, world: World, name: str, seed: int) 
     """
     datasets, trl = optional("datasets", "trl"), optional("trl", "trl")
     scale = world.scale
-    asked = {question.prompt: question for question in world.split[0]}
-    rows = datasets.Dataset.from_list([{"prompt": prompt} for prompt in asked])
+    question_of = {question.prompt: question for question in world.split[0]}
+    rows = datasets.Dataset.from_list([{"prompt": prompt} for prompt in question_of])
 
     def reward(prompts: list[str], completions: list[str], **columns: object) -> list[float]:
         judged = [
-            world.judge(asked[prompt], f"{said} <end>") for prompt, said in zip(prompts, completions, strict=True)
+            world.judge(question_of[prompt], f"{completion} <end>")
+            for prompt, completion in zip(prompts, completions, strict=True)
         ]
         return [(one.validity + one.right) / 2 for one in judged]
 

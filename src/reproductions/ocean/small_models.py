@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 from transformers.trainer_callback import PrinterCallback
 
 from armillary.methods.ocean.estimate import Resampling, kg_ips
-from armillary.methods.ocean.rows import TokenRow
+from armillary.methods.ocean.rows import ChainRow
 from armillary.methods.ocean.scores import ChainBatch, score_chains
 from armillary.methods.ocean.trainer import OceanConfig, OceanTrainer
 from armillary.methods.ultragen.core import preference_loss
@@ -164,7 +164,7 @@ class Context:
 
     def _batches(
         self, steps: int, stream: int, *, noisy: bool, rivals_only: bool = False
-    ) -> list[tuple[list[TokenRow], list[float]]]:
+    ) -> list[tuple[list[ChainRow], list[float]]]:
         """Half chains about the graph, half unrelated text."""
         world, draw = self.world, np.random.default_rng([self.seed, stream])
         batches = []
@@ -179,7 +179,7 @@ class Context:
         return batches
 
     @cached_property
-    def verbalised(self) -> tuple[list[TokenRow], list[float]]:
+    def verbalised(self) -> tuple[list[ChainRow], list[float]]:
         """Paths of all questions as text, of which a careless verbaliser gets a part wrong, and what each is worth
         to a reader who looks up the last entity of the chain."""
         world, draw = self.world, np.random.default_rng([self.seed, 13])
@@ -249,13 +249,13 @@ class Context:
             trainer.remove_callback(PrinterCallback)
             trainer.train()
 
-    def _true_paths(self) -> tuple[list[TokenRow], list[float]]:
+    def _true_paths(self) -> tuple[list[ChainRow], list[float]]:
         draw, world = np.random.default_rng([self.seed, 31]), self.world
         questions = self.logs[0]
         rows = [lm.tokens_of(world, q.prompt, world.chain(world.walk(q, draw, noisy=False), draw)) for q in questions]
         return rows, [1.0] * len(rows)
 
-    def _weighed_logs(self) -> tuple[list[TokenRow], list[float]]:
+    def _weighed_logs(self) -> tuple[list[ChainRow], list[float]]:
         world = self.world
         pairs = [(q, c) for q, c in zip(*self.logs, strict=True) if world.judge(q, c).valid]
         pairs = pairs or list(zip(*self.logs, strict=True))[:1]  # of a tiny model that says nothing true
@@ -266,10 +266,12 @@ class Context:
         world, scale = self.world, self.scale
         questions, chains = self.logs
         sides: dict[str, tuple[list[str], list[str]]] = {}
-        asked = {question.prompt: question for question in questions}
+        question_of = {question.prompt: question for question in questions}
         for question, chain in zip(questions, chains, strict=True):
             sides.setdefault(question.prompt, ([], []))[0 if world.judge(question, chain).valid else 1].append(chain)
-        pairs = [(asked[p], t, f) for p, (true, false) in sides.items() for t, f in zip(true, false, strict=False)]
+        pairs = [
+            (question_of[p], t, f) for p, (true, false) in sides.items() for t, f in zip(true, false, strict=False)
+        ]
         if not pairs:  # of a tiny model that says nothing true
             pairs = [(questions[0], chains[0], chains[-1])]
         rows = [[lm.tokens_of(world, q.prompt, c) for c in (true, false)] for q, true, false in pairs]
@@ -346,10 +348,10 @@ def _per_question(values: Sequence[float], answers: int) -> list[float]:
     return [float(mean) for mean in np.reshape(values, (-1, answers)).mean(1)]
 
 
-def _all_entities(row: TokenRow) -> TokenRow:
+def _all_entities(row: ChainRow) -> ChainRow:
     numbers = iter(range(len(row.step_ids)))
     spans = [next(numbers) if step >= 0 else -1 for step in row.step_ids]
-    return TokenRow(input_ids=row.input_ids, step_ids=row.step_ids, span_ids=spans, logging=row.logging)
+    return ChainRow(input_ids=row.input_ids, step_ids=row.step_ids, span_ids=spans, logging=row.logging)
 
 
 @torch.no_grad()
@@ -398,8 +400,8 @@ def family(context: Context) -> Family:
             for chains in (logged, by_lambda)]  # fmt: skip
     columns: list[tuple[float, ...]] = []
     for _, first, second, mix in members:
-        said = lm.draw_chains(world, [first, second], questions, seed * 100 + 51, mix)
-        validity = float(np.mean([world.judge(q, c).validity for q, c in zip(questions, said, strict=True)]))
+        drawn = lm.draw_chains(world, [first, second], questions, seed * 100 + 51, mix)
+        validity = float(np.mean([world.judge(q, c).validity for q, c in zip(questions, drawn, strict=True)]))
         values = [_estimates(context, rows, first, second, mix) for rows in logs]
         (plain, normalised, likelihood), (by_theory, _, _) = values
         columns.append((validity, plain, normalised, likelihood, by_theory))
@@ -409,7 +411,7 @@ def family(context: Context) -> Family:
 
 
 def _estimates(
-    context: Context, rows: Sequence[TokenRow], first: LlamaForCausalLM, second: LlamaForCausalLM, mix: lm.Mix
+    context: Context, rows: Sequence[ChainRow], first: LlamaForCausalLM, second: LlamaForCausalLM, mix: lm.Mix
 ) -> tuple[float, float, float]:
     """Value, self-normalised value, and mean log-likelihood of the rows under a policy of two models."""
     log_base, log_graph, log_first, log_second = lm.distributions(
@@ -441,8 +443,8 @@ def seed_result(context: Context, arms: dict[str, ArmResult]) -> SeedResult:
     """The arms of a seed with what stands beside them."""
     world, seed = context.world, context.seed
     held_out = world.split[1]
-    said = lm.draw_chains(world, [context.model("graph")], held_out, seed * 100 + 22)
-    judged = [world.judge(question, chain).validity for question, chain in zip(held_out, said, strict=True)]
+    drawn = lm.draw_chains(world, [context.model("graph")], held_out, seed * 100 + 22)
+    judged = [world.judge(question, chain).validity for question, chain in zip(held_out, drawn, strict=True)]
     questions, chains = context.logs
     logged = [world.judge(question, chain).validity for question, chain in zip(questions, chains, strict=True)]
     rows = [lm.tokens_of(world, q.prompt, c) for q, c in zip(questions, chains, strict=True)]

@@ -120,8 +120,8 @@ class World:
     @cached_property
     def vocabulary(self) -> dict[str, int]:
         """Every word with its token, in the order of tokens."""
-        said = {word for text in (*TEMPLATES, ANSWER) for word in text.split() if "{" not in word}
-        words = [*UNRELATED_WORDS, *OPENINGS, *RELATIONS.values(), *said, *self.graph.entities]
+        template_words = {word for text in (*TEMPLATES, ANSWER) for word in text.split() if "{" not in word}
+        words = [*UNRELATED_WORDS, *OPENINGS, *RELATIONS.values(), *template_words, *self.graph.entities]
         names = ["<pad>", END, "<unknown>", *dict.fromkeys(word for word in words if word != END)]
         return {word: index for index, word in enumerate(names)}
 
@@ -187,8 +187,8 @@ class World:
         """By exact lookup."""
         steps = steps_of(chain)
         answer = re.fullmatch(re.escape(ANSWER).replace(r"\{t\}", r"(\S+)"), steps[-1]) if steps else None
-        said = steps[:-1] if answer else steps
-        parsed = [next((m for form in PARSED if (m := form.fullmatch(step))), None) for step in said]
+        stated = steps[:-1] if answer else steps
+        parsed = [next((m for form in PARSED if (m := form.fullmatch(step))), None) for step in stated]
         here = {question.head}
         for relation in question.relations:
             here = {tail for head in here for tail in self.graph.tails(head, relation)}

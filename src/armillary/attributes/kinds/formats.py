@@ -228,8 +228,8 @@ def _postscript(stats: TextStats, draw: random.Random) -> Iterable[Params]:
 
 def _check_postscript(params: Params, stats: TextStats) -> Verdict:
     pattern = _postscript_of(text_of(params, "marker"))
-    found = [pattern.match(stats.text, start) for start in stats.line_starts] if pattern else []
-    pairs = [match.span() for match in found if match]
+    matches = [pattern.match(stats.text, start) for start in stats.line_starts] if pattern else []
+    pairs = [match.span() for match in matches if match]
     return placed(bool(pairs), stats, pairs, "postscript")
 
 

@@ -10,8 +10,8 @@ from .estimate import (
 )
 from .report import OceanPage as OceanPage, alignment_page as alignment_page, value_page as value_page
 from .rows import (
+    ChainRow as ChainRow,
     LoggedChain as LoggedChain,
-    TokenRow as TokenRow,
     TokenRows as TokenRows,
     read_chains as read_chains,
     token_rows as token_rows,

@@ -109,7 +109,7 @@ def _spans(index: int, place: int, step: str, spans: object) -> tuple[Span, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenRow:
+class ChainRow:
     """A chain behind its prompt, token by token."""
 
     input_ids: list[int]
@@ -126,7 +126,7 @@ class TokenRow:
 class TokenRows:
     """Chains as tokens."""
 
-    rows: list[TokenRow]
+    rows: list[ChainRow]
     spans: int
     """Entity spans in all."""
 
@@ -158,7 +158,7 @@ def token_rows(
     rows, widened = [], 0
     for index, (chain, (text, steps, entities), (ids, places)) in enumerate(zip(chains, written, read, strict=True)):
         step_ids, span_ids, cut = _numbered(index, text, steps, entities, places)
-        rows.append(TokenRow(input_ids=ids, step_ids=step_ids, span_ids=span_ids, logging=chain.logging))
+        rows.append(ChainRow(input_ids=ids, step_ids=step_ids, span_ids=span_ids, logging=chain.logging))
         widened += cut
     spans = sum(len(entities) for _, _, entities in written)
     if widened > MOST_CUT * spans:

@@ -22,7 +22,7 @@ from armillary.methods.ocean.config import Logging
 from armillary.methods.ocean.core import Array
 from armillary.methods.ocean.estimate import Estimate, Resampling, doubly_robust, kg_ips
 from armillary.methods.ocean.objectives import expected_reward
-from armillary.methods.ocean.rows import TokenRow
+from armillary.methods.ocean.rows import ChainRow
 from armillary.progress import counted
 
 AT_ONCE = 512
@@ -39,7 +39,7 @@ class ChainBatch:
     span_ids_BL: Int[Tensor, "b l"]
 
     @classmethod
-    def of(cls, rows: Sequence[TokenRow], device: torch.device | str = "cpu") -> "ChainBatch":
+    def of(cls, rows: Sequence[ChainRow], device: torch.device | str = "cpu") -> "ChainBatch":
         """Of token rows, on the device."""
         length = max(len(row.input_ids) for row in rows)
 
@@ -164,7 +164,7 @@ def references(
 
 @torch.no_grad()
 def spread_span_log_probs(
-    kg: nn.Module, rows: Sequence[TokenRow], own_rows: Sequence[TokenRow], device: torch.device
+    kg: nn.Module, rows: Sequence[ChainRow], own_rows: Sequence[ChainRow], device: torch.device
 ) -> Float[Tensor, "b l"]:
     """For each entity token of ``rows`` its span's log-probability under the graph's policy, over its tokens there.
 
@@ -257,9 +257,9 @@ def score_chains(
     target: PreTrainedModel,
     base: PreTrainedModel,
     kg: PreTrainedModel,
-    rows: Sequence[TokenRow],
+    rows: Sequence[ChainRow],
     *,
-    kg_rows: Sequence[TokenRow] | None = None,
+    kg_rows: Sequence[ChainRow] | None = None,
     batch_size: int = 16,
     label: str = "OCEAN: chains",
 ) -> ScoredChains:
@@ -331,6 +331,6 @@ def _same_words(log_base: Tensor, other: Tensor, name: str) -> None:
         )
 
 
-def shares_of(rows: Sequence[TokenRow]) -> list[list[float]]:
+def shares_of(rows: Sequence[ChainRow]) -> list[list[float]]:
     """``core.token_shares`` of each row."""
     return [core.token_shares(np.array([row.step_ids]))[0].tolist() for row in rows]

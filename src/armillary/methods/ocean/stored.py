@@ -13,7 +13,7 @@ from torch import Tensor
 from armillary.errors import UsageError
 from armillary.files import write_atomic
 from armillary.methods.ocean import objectives
-from armillary.methods.ocean.rows import TokenRow
+from armillary.methods.ocean.rows import ChainRow
 from armillary.methods.ocean.scores import ChainBatch, References
 
 NAMES = ("base", "kg", "baseline")
@@ -26,12 +26,12 @@ Known = tuple[Tensor, Tensor, Tensor]
 class Item:
     """A row of a data set, numbered over training and evaluation rows."""
 
-    row: TokenRow
+    row: ChainRow
     shares: list[float]
     """Weight of each token in the nested mean."""
 
     index: int
-    kg_row: TokenRow | None = None
+    kg_row: ChainRow | None = None
     """The chain as the graph policy's own tokenizer reads it, where ratios are of whole spans."""
 
 

@@ -19,7 +19,7 @@ from armillary.extras import optional
 from armillary.methods.ocean import objectives
 from armillary.methods.ocean.config import OceanSettings
 from armillary.methods.ocean.estimate import Estimate, Resampling, kg_ips
-from armillary.methods.ocean.rows import TokenRow, TokenRows, read_chains, token_rows
+from armillary.methods.ocean.rows import ChainRow, TokenRows, read_chains, token_rows
 from armillary.methods.ocean.scores import (
     ChainBatch,
     References,
@@ -64,14 +64,14 @@ class _Sums:
 
     def figures(self, prefix: str = "") -> dict[str, float]:
         """Under the names of the log; no entity ratio where no entity was seen."""
-        told = {
+        figures = {
             "ocean/value": self.value / self.chains,
             "ocean/kl": self.divergence / self.chains,
             "ocean/ess": self.weight**2 / self.square / self.tokens if self.square > 0 else 0.0,
         }
         if self.entities:
-            told["ocean/entity_ratio_mean"] = self.entity_weight / self.entities
-        return {f"{prefix}{name}": value for name, value in told.items()}
+            figures["ocean/entity_ratio_mean"] = self.entity_weight / self.entities
+        return {f"{prefix}{name}": value for name, value in figures.items()}
 
 
 class OceanTrainer(CheckpointWeightsMixin):
@@ -157,7 +157,7 @@ class OceanTrainer(CheckpointWeightsMixin):
 
     def _items(self, tokens: TokenRows, first: int, dataset: Iterable[Mapping[str, object]]) -> list[Item]:
         """The rows as the collator takes them, numbered from ``first`` on."""
-        own: list[TokenRow | None] = [None] * len(tokens.rows)
+        own: list[ChainRow | None] = [None] * len(tokens.rows)
         if self._kg_tokenizer is not None:
             chains = read_chains(dataset, tokenizer=self._kg_tokenizer, logged_by=self.settings.logged_by)
             kept = [chains[index] for index in tokens.kept]

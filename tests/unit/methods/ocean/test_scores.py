@@ -9,18 +9,18 @@ import torch
 from armillary.errors import UsageError
 from armillary.methods.ocean import scores
 from armillary.methods.ocean.objectives import expected_reward, graph_factor
-from armillary.methods.ocean.rows import TokenRow, read_chains, token_rows
+from armillary.methods.ocean.rows import ChainRow, read_chains, token_rows
 from armillary.methods.ocean.scores import ChainBatch, references, score_chains, token_log_probs
 from armillary.models.tiny_models import tiny
 
 from .ocean_toy import chain, chains, model, spelling
 
 
-def rows(**settings: Any) -> list[TokenRow]:
+def rows(**settings: Any) -> list[ChainRow]:
     return token_rows(model().tokenizer, read_chains(chains(), **settings)).rows
 
 
-def plain(network: Any, row: TokenRow) -> torch.Tensor:
+def plain(network: Any, row: ChainRow) -> torch.Tensor:
     """Log-probabilities of a row's tokens behind those before, ``[L - 1, V]``, alone and without padding."""
     with torch.no_grad():
         return network(torch.tensor([row.input_ids])).logits[0, :-1].double().log_softmax(-1)

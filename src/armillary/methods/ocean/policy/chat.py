@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from armillary.chat.chat_model import ChatModel, ChatSettings, user
 from armillary.graphs.columns import Triple
 from armillary.graphs.triples import KnowledgeGraph
-from armillary.methods.ocean.policy.reward import is_right, right_answers
+from armillary.methods.ocean.policy.answers import is_right, right_answers
 from armillary.methods.ocean.policy.verbalising import VerbalisedPath
 
 SAY = (
@@ -45,8 +45,8 @@ def verbalise_by_chat(
     one question that names the path's beginning and not its end. Errors as the chat model's.
     """
     facts_of = ["\n".join(f"({head}, {relation}, {tail})" for head, relation, tail in path) for path in paths]
-    said = chat.complete_all([user(SAY.format(facts=facts)) for facts in facts_of], settings)
-    asked = chat.complete_all(
+    sentences_of = chat.complete_all([user(SAY.format(facts=facts)) for facts in facts_of], settings)
+    questions_of = chat.complete_all(
         [
             user(ASK.format(facts=facts, count=questions, head=path[0][0], tail=path[-1][2]))
             for facts, path in zip(facts_of, paths, strict=True)
@@ -54,7 +54,7 @@ def verbalise_by_chat(
         settings,
     )
     made = []
-    for path, sentences, written in zip(paths, said, asked, strict=True):
+    for path, sentences, written in zip(paths, sentences_of, questions_of, strict=True):
         steps = _lines(sentences.text)
         spans = [_spans(step, fact) for step, fact in zip(steps, path, strict=False)]
         own = [
@@ -80,9 +80,9 @@ class ChatReader:
     chat: ChatModel
     settings: ChatSettings = ChatSettings(max_tokens=32)  # a name, and some words around it
 
-    def __call__(self, asked: Sequence[tuple[str, str]]) -> list[str]:
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
         """The answers, in order. Errors as the chat model's."""
-        requests = [user(READ.format(chain=chain, question=question)) for question, chain in asked]
+        requests = [user(READ.format(chain=chain, question=question)) for question, chain in pairs]
         return [completion.text for completion in self.chat.complete_all(requests, self.settings)]
 
 

@@ -18,7 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from armillary.errors import NumericError, UsageError
 from armillary.methods.ocean.objectives import weighted_likelihood
 from armillary.methods.ocean.policy.verbalising import VerbalisedPath
-from armillary.methods.ocean.rows import LoggedChain, TokenRow, read_chains, token_rows
+from armillary.methods.ocean.rows import ChainRow, LoggedChain, read_chains, token_rows
 from armillary.methods.ocean.scores import ChainBatch, token_log_probs
 from armillary.models.loaded import LoadedModel
 from armillary.progress import counted
@@ -74,7 +74,7 @@ class TrainedPolicy:
 
 @dataclass(frozen=True)
 class _Weighted:
-    row: TokenRow
+    row: ChainRow
     reward: float
 
 

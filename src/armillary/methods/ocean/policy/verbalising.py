@@ -11,7 +11,7 @@ from armillary.errors import UsageError
 from armillary.graphs.columns import Triple
 from armillary.graphs.triples import KnowledgeGraph
 from armillary.graphs.walks import random_walks
-from armillary.methods.ocean.policy.reward import right_answers
+from armillary.methods.ocean.policy.answers import right_answers
 
 SENTENCES = ("The {relation} of {head} is {tail}.",)
 PHRASE = "the {relation} of {head}"
@@ -56,11 +56,11 @@ class Templates:
 
     def phrase(self, head: str, relations: Sequence[str]) -> str:
         """What the end of a path is called by its beginning: "the capital of the country of Louvre"."""
-        said = head
+        text = head
         for relation in relations:
             template = self.phrases.get(relation) or PHRASE.replace("{relation}", _words(relation))
-            said = template.replace("{head}", said)
-        return said
+            text = template.replace("{head}", text)
+        return text
 
 
 @dataclass(frozen=True, kw_only=True)
