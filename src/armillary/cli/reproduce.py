@@ -77,6 +77,7 @@ class ReproduceOptions(RunOptions):
 
 FURTHER = {
     "diff_calibration": "diff_calibration",
+    "ocean": "ocean",
     "ordering": "ordering",
     "ordering_multiplication": "ordering",
 }

@@ -40,6 +40,7 @@ def made(world: World, seed: int) -> LlamaForCausalLM:
         eos_token_id=world.vocabulary[END],
         bos_token_id=None,
         tie_word_embeddings=True,
+        initializer_range=0.1,  # see Scale.rate
     )
     return LlamaForCausalLM(config)
 

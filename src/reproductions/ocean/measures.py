@@ -167,7 +167,13 @@ def _family(seeds: Sequence[SeedResult]) -> dict[str, Interval]:
         "likelihood": [seed.family.likelihood for seed in seeds],
     }
     ranks = {
-        name: [_rank(seed.family.validity, values) for seed, values in zip(seeds, rows, strict=True)]
+        name: [
+            # 0 where one of them does not vary.
+            float(spearmanr(seed.family.validity, values).statistic)
+            if min(np.ptp(values), np.ptp(seed.family.validity)) > 0
+            else 0.0
+            for seed, values in zip(seeds, rows, strict=True)
+        ]
         for name, rows in columns.items()
     }
     named = {f"family/{name}": range_over_seeds(values) for name, values in ranks.items()}
@@ -176,10 +182,3 @@ def _family(seeds: Sequence[SeedResult]) -> dict[str, Interval]:
         named[f"family/value beyond {other}"] = range_over_seeds(differences)
     named["family/range of validity"] = range_over_seeds([float(np.ptp(seed.family.validity)) for seed in seeds])
     return named
-
-
-def _rank(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's, 0 where one does not vary."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(spearmanr(a, b).statistic)

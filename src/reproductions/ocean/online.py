@@ -46,6 +46,7 @@ def aligned_online(model: LlamaForCausalLM, world: World, name: str, seed: int) 
             "max_completion_length": 48, "use_cpu": True, "bf16": False, "report_to": [], "disable_tqdm": True,
             "save_strategy": "no", "logging_steps": 50, "dataloader_pin_memory": False,
             "gradient_checkpointing": False,
+            "beta": 0.0,  # no reference: RLOO of TRL would open one by its name, which these models have not
         }  # fmt: skip
         tokenizer: PreTrainedTokenizerBase = world.tokenizer
         torch.manual_seed(seed)

@@ -3,7 +3,7 @@
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -318,12 +318,9 @@ def arm(context: Context, name: str) -> ArmResult:
         plain = scored.estimate(resampling=resampling)
         normalised = scored.estimate(self_normalized=True, resampling=resampling)
         own = plain
-        if name in SPANS:
-            every = SPANS[name].get("every", False)
-            kg = score_chains(
-                model, base, graph, [_all_entities(row) for row in rows] if every else rows, batch_size=64
-            )
-            own = kg.estimate(resampling=resampling) if every else plain
+        if SPANS.get(name, {}).get("every"):
+            entities = [replace(row, span_ids=list(range(len(row.span_ids)))) for row in rows]
+            own = score_chains(model, base, graph, entities, batch_size=64).estimate(resampling=resampling)
     draw = np.random.default_rng([seed, 40])
     texts = [unrelated(draw) for _ in range(context.scale.unrelated)]
     log_own, log_base = lm.distributions([model, base], rows)
@@ -346,12 +343,6 @@ def arm(context: Context, name: str) -> ArmResult:
 
 def _per_question(values: Sequence[float], answers: int) -> list[float]:
     return [float(mean) for mean in np.reshape(values, (-1, answers)).mean(1)]
-
-
-def _all_entities(row: ChainRow) -> ChainRow:
-    numbers = iter(range(len(row.step_ids)))
-    spans = [next(numbers) if step >= 0 else -1 for step in row.step_ids]
-    return ChainRow(input_ids=row.input_ids, step_ids=row.step_ids, span_ids=spans, logging=row.logging)
 
 
 @torch.no_grad()

@@ -120,7 +120,8 @@ class World:
     @cached_property
     def vocabulary(self) -> dict[str, int]:
         """Every word with its token, in the order of tokens."""
-        template_words = {word for text in (*TEMPLATES, ANSWER) for word in text.split() if "{" not in word}
+        # Sorted: the order of a set differs from process to process.
+        template_words = sorted({word for text in (*TEMPLATES, ANSWER) for word in text.split() if "{" not in word})
         words = [*UNRELATED_WORDS, *OPENINGS, *RELATIONS.values(), *template_words, *self.graph.entities]
         names = ["<pad>", END, "<unknown>", *dict.fromkeys(word for word in words if word != END)]
         return {word: index for index, word in enumerate(names)}

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from armillary.cards import CARDS, MethodCard
-from armillary.cli import reproduce
 from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.methods.ocean.rows import read_chains, token_rows
 from armillary.numerics.intervals import Interval
@@ -129,15 +127,10 @@ def test_variety_is_counted() -> None:
     assert widest([np.array([0.1, 0.3]), np.array([-0.2, 0.0])]).lower == pytest.approx(-0.2)
 
 
-CARD = MethodCard(name="ocean", title="t", paper="p", authors="a", arxiv="2410.23703", claim="c", finding="f",
-                  evidence=(), commands=())  # fmt: skip
-
-
 def test_the_quick_scale_runs_through_and_judges_every_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(lm, "LONGEST", 6)
     monkeypatch.setattr(online, "has_trl", lambda: False)
     monkeypatch.setattr("reproductions.ocean.small_models.has_trl", lambda: False)
-    monkeypatch.setattr(reproduce, "CARDS", (*(card for card in CARDS if card.name != "ocean"), CARD))
     settings = ReproduceSettings(method="ocean", preset="quick", model="tiny-llama")
     record = JOBS["reproduce"].run(settings, tmp_path / "out")
     assert {name for claim in CLAIMS for name in claim.names} <= set(record.measures)
