@@ -9,6 +9,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback
 
 from armillary.extras import optional
+from reproductions.ocean.scale import RATES
 from reproductions.ocean.world import World
 
 CHAINS = 4
@@ -42,7 +43,7 @@ def aligned_online(model: LlamaForCausalLM, world: World, name: str, seed: int) 
     with tempfile.TemporaryDirectory() as folder:
         settings: dict[str, Any] = {
             "output_dir": folder, "max_steps": scale.reward_steps, "num_generations": CHAINS, "seed": seed,
-            "per_device_train_batch_size": scale.align_batch, "learning_rate": scale.align_rate, "temperature": 1.0,
+            "per_device_train_batch_size": scale.align_batch, "learning_rate": RATES[name], "temperature": 1.0,
             "max_completion_length": 48, "use_cpu": True, "bf16": False, "report_to": [], "disable_tqdm": True,
             "save_strategy": "no", "logging_steps": 50, "dataloader_pin_memory": False,
             "gradient_checkpointing": False,

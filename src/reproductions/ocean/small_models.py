@@ -21,7 +21,7 @@ from armillary.runs.parts import Parts
 from reproductions.ocean import language_model as lm
 from reproductions.ocean.enumeration import Enumerated, enumerated
 from reproductions.ocean.online import aligned_online, has_trl
-from reproductions.ocean.scale import MIXES, Scale
+from reproductions.ocean.scale import MIXES, RATES, Scale
 from reproductions.ocean.text_measures import distinct, self_bleu
 from reproductions.ocean.world import Question, World, unrelated
 
@@ -157,7 +157,7 @@ class Context:
             model = self.model("base")
             steps = int(name.split()[1])
             batches = self._batches(steps, 12, noisy=True, rivals_only=True)
-            lm.fit(model, batches, self.scale.align_rate)
+            lm.fit(model, batches, RATES["rivals"])
         else:
             model = self._aligned(name)
         return {key: value.detach().numpy() for key, value in model.state_dict().items()}
@@ -223,7 +223,7 @@ class Context:
             draw = np.random.default_rng([self.seed, 30])
             rows, weights = self._true_paths() if name == "sft" else self._weighed_logs()
             picks = [draw.integers(len(rows), size=scale.align_batch) for _ in range(scale.steps)]
-            lm.fit(model, [([rows[i] for i in p], [weights[i] for i in p]) for p in picks], scale.align_rate)
+            lm.fit(model, [([rows[i] for i in p], [weights[i] for i in p]) for p in picks], RATES[name])
         model.eval()
         return model
 
@@ -235,7 +235,7 @@ class Context:
             args = OceanConfig(
                 output_dir=folder, objective="kg_ips" if name == "kg_ips" else "kg_ips_stable",
                 beta_kl=scale.beta_kl, separator=" ", max_steps=scale.steps, seed=self.seed,
-                per_device_train_batch_size=scale.align_batch, learning_rate=scale.align_rate, weight_decay=0.01,
+                per_device_train_batch_size=scale.align_batch, learning_rate=RATES[name], weight_decay=0.01,
                 adam_beta2=0.98, warmup_steps=max(1, scale.steps // 20), save_strategy="no", report_to=[],
                 disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False, logging_steps=50,
             )  # fmt: skip
@@ -293,7 +293,7 @@ class Context:
             n = len(own) // 2
             return preference_loss(own[:n], own[n:], reference_B[:n], reference_B[n:], 0.1)
 
-        lm.fit(model, batches, scale.align_rate, loss)
+        lm.fit(model, batches, RATES["dpo"], loss)
 
 
 def arms_of() -> list[str]:
