@@ -25,7 +25,7 @@ from .two_trainers import both_arms
 ONE: dict[str, Any] = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
 
 
-def written_out(objective: str, beta_kl: float = 0.1) -> Tensor:
+def written_out(objective: str, beta_kl: float = 1.0) -> Tensor:
     """Weights after one step of plain gradient descent of 0.05, by a flat loop over chains, steps and tokens."""
     target, base, kg = model().model, model().model.eval(), model(1).model.eval()
     loss = torch.zeros(())
