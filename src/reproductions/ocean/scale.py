@@ -23,8 +23,8 @@ RATES = {
     "sft": 1e-3, "kg_ips": 3e-4, "stable": 1e-3, "stable_all": 1e-3, "no_graph": 1e-3, "dpo": 1e-4, "weighted": 1e-3,
     "rloo": 1e-3, "grpo": 1e-3, "rivals": 1e-3,
 }  # fmt: skip
-"""By arm. Where 1e-3 made fewer held-out steps of the pilot seed true or chains malformed, a smaller one: of 1e-3, 3e-4
-and 1e-4 for the paper's objective, and for DPO between 2e-4, which lost ends of chains, and 5e-5."""
+"""By arm. Where 1e-3 made fewer held-out steps of the pilot seed true or chains malformed, a smaller one: of 1e-3,
+3e-4 and 1e-4 for the paper's objective, and for DPO between 2e-4, which lost ends of chains, and 5e-5."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,8 +36,9 @@ class OceanSettings:
     ratio_clip: float = 10.0
     """Bounds the base policy over the graph's, from both sides (stable objective)."""
 
-    beta_kl: float = 1.0 """Weight of the divergence from the base policy, nats a token (stable objective); 0 leaves it
-    out. In a small world 0.1 cost a quarter of the variety of texts, and 1 nothing."""
+    beta_kl: float = 1.0
+    """Weight of the divergence from the base policy, nats a token (stable objective); 0 leaves it out. In a small
+    world 0.1 cost a quarter of the variety of texts, and 1 nothing."""
 
     baseline: Baseline = "expected"
     """``expected``: the mean reward of what the base policy says at each state, exact over the vocabulary."""
