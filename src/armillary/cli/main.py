@@ -19,6 +19,7 @@ COMMANDS = (
     Command("vector-icl", "Let a language model learn in context from your vectors, and predict.", "vector_icl"),
     Command("ultragen", "Texts under tens of attributes at once: derive them, check responses, train.", "ultragen"),
     Command("ordering", "Audit the order of the steps inside samples: does support come first?", "ordering"),
+    Command("ocean", "Check chains of thought against a knowledge graph or passages; value and align.", "ocean"),
     Command("train", "Tune a language model on rows of text; train image-text models.", "train"),
     Command("reproduce", "Run a paper's claims at a preset and judge each.", "reproduce"),
     Command("models", "List the packaged models, or fetch one.", "models"),

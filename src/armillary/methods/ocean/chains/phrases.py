@@ -156,6 +156,14 @@ def _regex(text: str) -> str:
     return made
 
 
+def spoken(template: str) -> str:
+    """The plainest sentence of a pattern: nothing that may be left out, and of alternatives the first."""
+    text = re.sub(r"\[[^\[\]]*\]", "", template).replace("*", "")
+    while "(" in text:
+        text = re.sub(r"\(([^()|]*)[^()]*\)", r"\1", text)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def goes_on(text: str) -> bool:
     """Whether what stands between two names makes them members of one list."""
     return _LIST.fullmatch(text) is not None

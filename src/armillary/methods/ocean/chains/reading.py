@@ -87,9 +87,7 @@ def _answers(where: str, row: Mapping[str, object]) -> tuple[str, ...]:
 
 def _spans(where: str, steps: Sequence[str], given: Sequence[object]) -> list[tuple[Span, ...]]:
     if len(given) != len(steps):
-        raise UsageError(
-            f"{where} has entity_spans for {len(given)} steps and {len(steps)} steps; give a list for each."
-        )
+        raise UsageError(f"{where} has {len(steps)} steps and entity_spans for {len(given)}; give a list for each.")
     made = []
     for place, (step, spans) in enumerate(zip(steps, given, strict=True), 1):
         own: list[Span] = []

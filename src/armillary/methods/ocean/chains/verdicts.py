@@ -174,14 +174,13 @@ class ChainChecker:
     # Statements.
 
     def _claims(self, sentence: str, mentions: Sequence[Mention]) -> list[_Claim]:
-        claims, stated = [], set()
+        claims: list[_Claim] = []
+        stated: set[str] = set()
         for relation in self._relations_of(mentions):
             for head, tails in _stated(sentence, mentions, self.phrases.of(relation)):
-                for tail in tails:
-                    claim = self._looked_up(relation, head, tail)
-                    if claim is not None:
-                        stated.add(relation)
-                        claims.append(claim)
+                stated.add(relation)
+                looked_up = [self._looked_up(relation, head, tail) for tail in tails]
+                claims += [claim for claim in looked_up if claim is not None]
         words = set(re.findall(r"\w+", sentence.lower()))
         for fact in self._between(mentions):
             if fact[1] not in stated and _said(fact[1], words):
