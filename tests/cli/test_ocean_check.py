@@ -13,7 +13,7 @@ from armillary.records.record import RunRecord
 
 SPAIN = {"prompt": "Spain?", "steps": ["Madrid lies in Spain.", "It has 3 million <b>people</b>."]}
 FRANCE = {"prompt": "France?", "text": "1. Paris lies in France.\n2. Nobody knows."}
-PASSAGE = {"text": "Madrid, in Spain, has 3 million people. Paris lies in France."}
+PASSAGE = {"text": "Madrid, in Spain, has 4 million people. Paris lies in France."}
 
 
 def rows(path: Path, *lines: object) -> str:
@@ -38,16 +38,14 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 def test_passages_judge_and_the_page_escapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chains, passages = rows(tmp_path / "c.jsonl", SPAIN, FRANCE), rows(tmp_path / "p.jsonl", PASSAGE)
-    arguments = [chains, "--sources", passages, "--out", str(tmp_path / "run")]
-    assert guarded(check.run, [*arguments, "--fail-below", "1"]) == 0
-    record = RunRecord.load(tmp_path / "run" / "record.json")
-    assert record.measures["supported"].estimate == 0.75 and record.measures["unknown"].estimate == 0.25
+    arguments = [chains, "--sources", passages, "--out", str(tmp_path / "run"), "--fail-below"]
+    assert guarded(check.run, [*arguments, "0.7"]) == 1
+    assert "66.7% of the decided steps are supported" in capsys.readouterr().err
+    measures = RunRecord.load(tmp_path / "run" / "record.json").measures
+    assert [measures[name].estimate for name in ("supported", "unsupported", "unknown")] == [0.5, 0.25, 0.25]
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "&lt;b&gt;" in page and "<b>people</b>" not in page
-    rows(tmp_path / "p.jsonl", {"text": "Madrid, in Spain, has 4 million people."})
-    capsys.readouterr()
-    assert guarded(check.run, [*arguments, "--fail-below", "0.5"]) == 1
-    assert "33.3% of the decided steps are supported" in capsys.readouterr().err
+    assert guarded(check.run, [*arguments, "0.6"]) == 0  # read back
 
 
 def test_a_graph_judges_and_models_are_compared(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class OceanAlignSettings(OceanChainSettings):
     lora_rank: int = 8
     """Rank of an adapter on all linear layers (extra adapters); 0 trains every weight."""
 
-    beta_kl: float = 0.1
+    beta_kl: float = 1.0
     """Weight of the divergence from the base policy (stable objective)."""
 
     weight_clip: float = 10.0
