@@ -129,6 +129,7 @@ def test_variety_is_counted() -> None:
 
 def test_the_quick_scale_runs_through_and_judges_every_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(lm, "LONGEST", 6)
+    monkeypatch.setattr("armillary.report.html.render_html", lambda record: "")  # which has tests of its own
     monkeypatch.setattr(online, "has_trl", lambda: False)
     monkeypatch.setattr("reproductions.ocean.small_models.has_trl", lambda: False)
     settings = ReproduceSettings(method="ocean", preset="quick", model="tiny-llama")
