@@ -14,7 +14,7 @@ from armillary.methods.ordering.training.evaluation import answers, best_of, jud
 from armillary.methods.ordering.training.learning import Reading, learn
 from armillary.methods.ordering.training.rows import OrderedRows, WorldTokens, require_same_tokens, world_rows
 from armillary.methods.ordering.training.start import small_decoder, world_tokenizer
-from armillary.methods.ordering.worlds import Judgement, TaskProblem, World
+from armillary.methods.ordering.worlds import TaskProblem, World
 from armillary.models.loaded import LoadedModel
 from reproductions.ordering.scale import NULL, SAMPLES, SEQ, SEQ_ADDRESSED, TEMPERATURE, WorldScale
 
@@ -124,12 +124,13 @@ def arm(experiment: Experiment, order: str, seed: int, *, times: int = 1) -> Arm
     model = small_decoder(world_tokenizer(experiment.known), scale.shape, seed=seed)
     most = round(ROOM * rows.longest)
 
-    def ask() -> list[Judgement]:
-        return judged(world, test, written_order, answers(model, world, test, most=most))
-
     def read() -> Reading:
-        judgements = ask()
-        return {"lenient": _marks(j.lenient for j in judgements), "strict": _marks(j.strict for j in judgements)}
+        judgements = judged(world, test, written_order, answers(model, world, test, most=most))
+        return {
+            "lenient": _marks(judgement.lenient for judgement in judgements),
+            "strict": _marks(judgement.strict for judgement in judgements),
+            "errors": "\n".join(judgement.error.partition(" at depth")[0] for judgement in judgements),
+        }
 
     config = LearningConfig(
         steps=times * scale.steps, batch_size=scale.batch, learning_rate=scale.rate, seed=seed,
@@ -155,7 +156,7 @@ def arm(experiment: Experiment, order: str, seed: int, *, times: int = 1) -> Arm
         steps=learned.steps,
         losses=learned.losses,
         solved=solved,
-        errors=dict(Counter(judgement.error.partition(" at depth")[0] for judgement in ask())),
+        errors=dict(Counter(str(learned.readings[-1][1]["errors"]).split("\n"))),
         drawn=drawn,
         nats={} if order == NULL else _nats(experiment, model, order, seed),
         vf=violated(world, test, written_order, seed),

@@ -60,6 +60,10 @@ JUDGE = Control(what="solutions are judged right in every order", rule=above("or
 CHANCE = Control(
     what="a model of shuffled prompts solves less than 10 %", rule=below(f"{NULL}/success at the end", 0.1)
 )
+READ = Control(
+    what="seq proves more than twice what a model of shuffled prompts does: some short proofs fit many theorems",
+    rule=above("seq beyond twice the null"),
+)
 LEARNED = Control(
     what=f"seq solves {LOW:.0%} or more at the end, where surprise is measured",
     rule=above(f"{SEQ}/success at the end", LOW),
@@ -77,7 +81,7 @@ LOGIC_CLAIMS: tuple[Claim, ...] = (
         "Holds when the gap is 5 points or more and above 0 in every seed, fails when it is all below 2: the note's.",
         at_least("seq beyond the worst order", CLEAR, LITTLE),
         paper="11 % between the best and the worst order (abstract).",
-        controls=(in_band(SEQ), JUDGE, CHANCE),
+        controls=(in_band(SEQ), JUDGE, READ),
         null=_NULL,
         needs=(
             *(f"{order}/success" for order in (SEQ, *REARRANGED)),
@@ -93,7 +97,7 @@ LOGIC_CLAIMS: tuple[Claim, ...] = (
         "is better.",
         above_each([f"seq beyond {order}" for order in REARRANGED], -LITTLE),
         paper="Sequential order is optimal (abstract).",
-        controls=(in_band(SEQ), JUDGE, CHANCE),
+        controls=(in_band(SEQ), JUDGE, READ),
         null=_NULL,
         needs=tuple(f"{order}/one of {SAMPLES} draws" for order in (SEQ, *REARRANGED)),
     ),
@@ -114,7 +118,7 @@ LOGIC_CLAIMS: tuple[Claim, ...] = (
         "Holds when the interval is above 0, fails when it is at or below: any loss is one.",
         above("seq beyond logical"),
         paper="Published proofs follow a logical order that is not optimal for learning (abstract).",
-        controls=(in_band(SEQ), JUDGE, CHANCE),
+        controls=(in_band(SEQ), JUDGE, READ),
         null=_NULL,
         needs=("seq/success", "logical/success", "logical/vf"),
     ),

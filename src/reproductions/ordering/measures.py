@@ -143,6 +143,10 @@ def logic_measures(result: WorldResult) -> dict[str, Interval]:
     """Every measure of the proofs by name."""
     measured = common(result) | compared(result, SEQ, REARRANGED)
     lowest = worst(result, REARRANGED)
+    null = solved(result.arms[NULL][0]).mean()
+    measured["seq beyond twice the null"] = range_over_seeds(
+        [solved(arm).mean() - 2 * null for arm in result.arms[SEQ]]
+    )
     measured["seq beyond the worst order"] = measured[f"seq beyond {lowest}"]
     reading = judged_reading(result)
     for other in ("bfs", "random"):

@@ -87,7 +87,7 @@ class Scale:
     """Theorems of the note's pilot: two atoms and falsum, 3 to 6 connectives, proofs of 3 to 7 steps."""
 
     logic: WorldScale = WorldScale(
-        train=20_000, test=500, steps=500, batch=32, rate=4e-3, readings=4, shape=DecoderShape(width=64)
+        train=20_000, test=1_000, steps=500, batch=32, rate=4e-3, readings=4, shape=DecoderShape(width=64)
     )
     """On the pilot seed 600 steps took "seq" to 75 %; as much as 500 steps of a width of 96 did in half as much time
     again."""

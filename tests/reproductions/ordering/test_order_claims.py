@@ -28,7 +28,7 @@ from reproductions.stages import Stages
 
 def outcome(claim: str, measures: dict[str, Interval]) -> str:
     (chosen,) = [one for one in (*LOGIC_CLAIMS, *MULTIPLICATION_CLAIMS) if one.id == claim]
-    met = {"oracle/success": about(1.0, 0.0), f"{NULL}/success at the end": about(0.0), "seq/success": about(0.6),
+    met = {"oracle/success": about(1.0, 0.0), f"{NULL}/success at the end": about(0.0), "seq beyond twice the null": about(0.5), "seq/success": about(0.6),
            "seq@/success": about(0.6), "seq/success at the end": about(0.97),
            "seq/success after longer training": about(0.99)}  # fmt: skip
     return judge([chosen], dict.fromkeys(chosen.names, about(0.3, 0.2)) | met | measures)[0].outcome
@@ -51,7 +51,7 @@ def test_nothing_is_judged_where_seq_solves_too_little_or_all() -> None:
     for success in (0.1, 0.99):
         measures = {"seq beyond the worst order": about(0.1), "seq/success": about(success)}
         assert outcome("order-matters", measures) == "undecided: model too small"
-    learned = {"seq beyond the worst order": about(0.1), f"{NULL}/success at the end": about(0.5)}
+    learned = {"seq beyond the worst order": about(0.1), "seq beyond twice the null": about(-0.1)}
     assert outcome("order-matters", learned) == "undecided: control failed"
 
 
