@@ -28,9 +28,15 @@ from reproductions.stages import Stages
 
 def outcome(claim: str, measures: dict[str, Interval]) -> str:
     (chosen,) = [one for one in (*LOGIC_CLAIMS, *MULTIPLICATION_CLAIMS) if one.id == claim]
-    met = {"oracle/success": about(1.0, 0.0), f"{NULL}/success at the end": about(0.0), "seq beyond twice the null": about(0.5), "seq/success": about(0.6),
-           "seq@/success": about(0.6), "seq/success at the end": about(0.97),
-           "seq/success after longer training": about(0.99)}  # fmt: skip
+    met = {
+        "oracle/success": about(1.0, 0.0),
+        f"{NULL}/success at the end": about(0.0),
+        "seq beyond twice the null": about(0.5),
+        "seq/success": about(0.6),
+        "seq@/success": about(0.6),
+        "seq/success at the end": about(0.97),
+        "seq/success after longer training": about(0.99),
+    }
     return judge([chosen], dict.fromkeys(chosen.names, about(0.3, 0.2)) | met | measures)[0].outcome
 
 
