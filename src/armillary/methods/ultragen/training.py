@@ -57,16 +57,13 @@ class TrainedStage:
     left_out: int
     """Rows that were longer than ``max_tokens``."""
 
+    chosen_fall: float | None = None
+    """Nats that the chosen responses of the last line have lost to the reference; None without preferences."""
+
     @property
     def losses(self) -> list[float]:
         """Mean loss since the line before, in order."""
         return [line["loss"] for line in self.log if "loss" in line]
-
-    @property
-    def chosen_fall(self) -> float | None:
-        """Nats that the chosen responses lost between the first and the last line; None without preferences."""
-        chosen = [line["logps/chosen"] for line in self.log if "logps/chosen" in line]
-        return chosen[0] - chosen[-1] if len(chosen) > 1 else None
 
 
 def reconstruct(
@@ -117,6 +114,10 @@ def prefer(
         return cast(Trainer, trl.DPOTrainer(args=own, train_dataset=data, **more))
 
     stage = _train(loaded, pairs, config, trainer, ("chosen", "rejected"), checkpoints, label)
+    # Against the reference on the same rows: likelihoods of one line and another are of different responses.
+    rewards = [line["rewards/chosen"] for line in stage.log if "rewards/chosen" in line]
+    if rewards:
+        stage = replace(stage, chosen_fall=-rewards[-1] / config.beta)
     if stage.chosen_fall is not None and stage.chosen_fall > FALL:
         warnings.warn(
             f"the chosen responses lost {stage.chosen_fall:.0f} nats; an sft_weight of 0.1 to 1 holds them.",

@@ -78,6 +78,17 @@ def test_the_losses_of_preferences_are_equation_3() -> None:
         assert trainer.evaluate()["eval_loss"] == pytest.approx(loss, abs=1e-5)
 
 
+def test_what_chosen_responses_lose_is_counted_on_the_same_responses() -> None:
+    """Lines of the log are of different rows: their likelihoods differ by tens of nats where nothing was learned."""
+    from armillary.methods.ultragen.training import prefer
+
+    pairs = datasets.Dataset.from_dict({**PAIRS, "chosen": ["blue", "the sea is green in the north", "two"]})
+    config = PreferenceConfig(batch_size=1, accumulation=1, max_steps=3, lora_rank=None, learning_rate=1e-9)
+    stage = prefer(tiny(), pairs, config)
+    chosen = [line["logps/chosen"] for line in stage.log if "logps/chosen" in line]
+    assert max(chosen) - min(chosen) > 1 and stage.chosen_fall == pytest.approx(0, abs=1e-2)
+
+
 @pytest.mark.parametrize("rank", [None, 2])
 def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path, rank: int | None) -> None:
     from armillary.methods.ultragen.training import reconstruct
