@@ -78,6 +78,7 @@ class ReproduceOptions(RunOptions):
 FURTHER = {
     "diff_calibration": "diff_calibration",
     "ocean": "ocean",
+    "ocean_real": "ocean",
     "ordering": "ordering",
     "ordering_multiplication": "ordering",
 }

@@ -1,0 +1,270 @@
+"""The given model: its own chains, the graph's policy, adapters of every arm, and their answers to held-out questions."""
+
+import copy
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.trainer_callback import PrinterCallback
+
+from armillary.data.texts.corpora import corpus_texts
+from armillary.extras import optional
+from armillary.methods.ocean.chains.graph_choice import chosen_graph
+from armillary.methods.ocean.chains.steps import split_steps
+from armillary.methods.ocean.chains.verdicts import ChainChecker
+from armillary.methods.ocean.estimate import Resampling
+from armillary.methods.ocean.policy.answers import is_right
+from armillary.methods.ocean.policy.reward import consistency
+from armillary.methods.ocean.policy.training import PolicyConfig, train_kg_policy
+from armillary.methods.ocean.rows import ChainRow, read_chains, token_rows
+from armillary.methods.ocean.scores import score_chains
+from armillary.methods.ocean.trainer import OceanConfig, OceanTrainer
+from armillary.models.loaded import LoadedModel
+from armillary.models.prompts import chat_text
+from armillary.runs.parts import Parts
+from armillary.scoring.nll import sequence_nll
+from armillary.scoring.sampling import sample
+from reproductions.ocean.real.questions import STEP_BY_STEP, RealQuestion, questions
+from reproductions.ocean.scale import REAL_RATES, RealScale
+
+REAL_ARMS = {
+    "base": "the given model",
+    "sft": "supervised tuning on true chains",
+    "kg_ips": "KG-IPS, the paper's objective",
+    "stable": "KG-IPS, stable",
+}
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class RealArm:
+    """What an arm answers, held-out question by question."""
+
+    right: list[bool]
+    supported: list[float]
+    """Share of a chain's steps that the graph supports."""
+
+    contradicted: list[float]
+    value: list[float]
+    """Terms of the paper's value of each held-out log under the arm."""
+
+    normalised: float
+    unrelated: list[float]
+    """Nats a token of each passage that has nothing to do with the task."""
+
+
+@dataclass(frozen=True)
+class RealSeed:
+    """A seed's arms, and the graph's policy beside them."""
+
+    arms: dict[str, RealArm]
+    graph_right: list[bool]
+    logged: int
+    entity_share: float
+    reward: float
+    example: list[str]
+
+
+@dataclass(frozen=True)
+class RealContext:
+    """What every stage of a seed shares."""
+
+    loaded: LoadedModel
+    scale: RealScale
+    seed: int
+    parts: Parts
+
+    @cached_property
+    def checker(self) -> ChainChecker:
+        """Geography."""
+        return chosen_graph("geography").checker()
+
+    @cached_property
+    def asked(self) -> tuple[list[RealQuestion], ...]:
+        """Training and held-out questions."""
+        return questions(self.checker.graph, self.seed, self.scale.train, self.scale.held_out)
+
+    def prompts(self, which: int) -> list[str]:
+        """In the model's chat template, where it has one."""
+        texts = [question.text + STEP_BY_STEP for question in self.asked[which]]
+        if not self.loaded.tokenizer.chat_template:
+            return [f"{text}\n" for text in texts]
+        return [chat_text(self.loaded, text) for text in texts]
+
+    def answers(self, loaded: LoadedModel, which: int, stream: int) -> list[str]:
+        """One drawn answer to each question, at temperature 1."""
+        drawn = sample(
+            loaded,
+            self.prompts(which),
+            num_samples=1,
+            max_new_tokens=self.scale.new_tokens,
+            temperature=1.0,
+            seed=self.seed * 100 + stream,
+            batch_size=self.scale.batch,
+        )
+        return [text.strip() for text in drawn.texts]
+
+    @cached_property
+    def logs(self) -> list[str]:
+        """The model's own answers to training questions."""
+        return cast(list[str], self.parts.json(f"logs {self.seed}", lambda: self.answers(self.loaded, 0, 1)))
+
+    @cached_property
+    def held_out_logs(self) -> list[str]:
+        """To held-out ones."""
+        return cast(list[str], self.parts.json(f"held-out {self.seed}", lambda: self.answers(self.loaded, 1, 2)))
+
+    def rows(self, which: int, texts: Sequence[str]) -> list[Row]:
+        """Logged chains as rows, with their entities linked; answers without words are left out."""
+        made: list[Row] = []
+        for prompt, text in zip(self.prompts(which), texts, strict=True):
+            steps = steps_with_blanks(text)
+            if steps:
+                spans = [[(m.start, m.end) for m in self.checker.lexicon.link(step)] for step in steps]
+                made.append({"prompt": prompt, "steps": steps, "entity_spans": spans})
+        return made
+
+    def adapted(self, name: str, train: Callable[[PreTrainedModel], None]) -> LoadedModel:
+        """The model with a trained adapter merged into it; the adapter's weights are kept."""
+        peft = optional("peft", "adapters")
+        layers = self.loaded.model.config.num_hidden_layers
+        torch.manual_seed(self.seed)
+        config = peft.LoraConfig(
+            r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM",
+            layers_to_transform=list(range(max(0, layers - 6), layers)),
+        )  # fmt: skip
+        wrapped = peft.get_peft_model(copy.deepcopy(self.loaded.model), config)
+
+        def trained() -> dict[str, Any]:
+            train(wrapped)
+            state = peft.get_peft_model_state_dict(wrapped)
+            return {key: value.float().numpy() for key, value in state.items()}
+
+        arrays = self.parts.arrays(f"adapter {name} {self.seed}", trained)
+        peft.set_peft_model_state_dict(wrapped, {key: torch.from_numpy(value) for key, value in arrays.items()})
+        return replace(self.loaded, model=wrapped.merge_and_unload().eval())
+
+    @cached_property
+    def graph_policy(self) -> tuple[LoadedModel, float]:
+        """Tuned on true chains of all questions, and their mean reward from a reader who takes the last sentence."""
+        pairs = [
+            (question, prompt)
+            for which in (0, 1)
+            for question, prompt in zip(self.asked[which], self.prompts(which), strict=True)
+        ]
+        paths = [question.path(prompt) for question, prompt in pairs]
+        rewards = consistency(paths, lambda asked: [chain.split(". ")[-1] for _, chain in asked])
+
+        def train(model: PreTrainedModel) -> None:
+            train_kg_policy(
+                replace(self.loaded, model=model), paths, rewards, self._policy_config(self.scale.graph_steps)
+            )
+
+        return self.adapted("graph", train), float(rewards.mean())
+
+    def _policy_config(self, steps: int) -> PolicyConfig:
+        return PolicyConfig(
+            max_steps=steps, batch_size=self.scale.batch // 2, learning_rate=REAL_RATES["sft"], separator="",
+            seed=self.seed,
+        )  # fmt: skip
+
+    def arm_model(self, name: str) -> LoadedModel:
+        """The arm's weights."""
+        if name == "base":
+            return self.loaded
+        if name == "sft":
+            pairs = zip(self.asked[0], self.prompts(0), strict=True)
+            paths = [question.path(prompt) for question, prompt in pairs]
+            config = self._policy_config(self.scale.steps)
+
+            def tune(model: PreTrainedModel) -> None:
+                train_kg_policy(replace(self.loaded, model=model), paths, np.ones(len(paths)), config)
+
+            return self.adapted(name, tune)
+        return self.adapted(name, lambda model: self._aligned(model, name))
+
+    def _aligned(self, model: PreTrainedModel, name: str) -> None:
+        scale = self.scale
+        with tempfile.TemporaryDirectory() as folder:
+            args = OceanConfig(
+                output_dir=folder, objective="kg_ips" if name == "kg_ips" else "kg_ips_stable", separator="",
+                max_steps=scale.steps, per_device_train_batch_size=scale.batch // 2, seed=self.seed,
+                learning_rate=REAL_RATES[name], propensity_floor=1e-6, save_strategy="no", report_to=[],
+                disable_tqdm=True, use_cpu=self.loaded.device.type == "cpu", dataloader_pin_memory=False,
+            )  # fmt: skip
+            trainer = OceanTrainer(
+                cast(nn.Module, model),
+                kg_policy=self.graph_policy[0].model,
+                args=args,
+                train_dataset=self.rows(0, self.logs),
+                processing_class=self.loaded.tokenizer,
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+
+
+def steps_with_blanks(text: str) -> list[str]:
+    """The steps of an answer, each but the first with the blanks before it, so that they make up the answer again."""
+    steps: list[str] = []
+    end = 0
+    for step in split_steps(text)[0]:
+        start = text.index(step, end)
+        steps.append(text[end if steps else start : start + len(step)])
+        end = start + len(step)
+    return steps
+
+
+def real_arm(context: RealContext, name: str) -> RealArm:
+    """What an arm answers to every held-out question, and what it costs."""
+    scale, checker = context.scale, context.checker
+    loaded = context.arm_model(name)
+    texts = context.answers(loaded, 1, 3)
+    verdicts = [[one.verdict for one in checker.check(split_steps(text)[0])] if text else [] for text in texts]
+    rows: list[ChainRow] = token_rows(
+        context.loaded.tokenizer, read_chains(context.rows(1, context.held_out_logs)), separator=""
+    ).rows
+    graph = context.graph_policy[0]
+    scored = score_chains(loaded.model, context.loaded.model, graph.model, rows, batch_size=scale.batch)
+    resampling = Resampling(replicates=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # few effective tokens are a result here
+        plain, normalised = (
+            scored.estimate(self_normalized=divided, propensity_floor=1e-6, resampling=resampling)
+            for divided in (False, True)
+        )
+    passages = [
+        " ".join(text.split()[:60])
+        for text in corpus_texts("python-reference", limit=scale.passages, seed=context.seed)
+    ]
+    return RealArm(
+        right=[is_right(text, q.answers) for text, q in zip(texts, context.asked[1], strict=True)],
+        supported=[float(np.mean([v == "supported" for v in own])) if own else 0.0 for own in verdicts],
+        contradicted=[float(np.mean([v == "contradicted" for v in own])) if own else 0.0 for own in verdicts],
+        value=list(plain.per_chain),
+        normalised=normalised.value,
+        unrelated=sequence_nll(loaded, passages).per_token,
+    )
+
+
+def real_seed(context: RealContext, arms: dict[str, RealArm]) -> RealSeed:
+    """The arms of a seed with the graph's policy."""
+    graph, reward = context.graph_policy
+    texts = context.answers(graph, 1, 3)
+    rows = token_rows(context.loaded.tokenizer, read_chains(context.rows(0, context.logs)), separator="").rows
+    scored = [span >= 0 for row in rows for step, span in zip(row.step_ids, row.span_ids, strict=True) if step >= 0]
+    return RealSeed(
+        arms=arms,
+        graph_right=[is_right(text, q.answers) for text, q in zip(texts, context.asked[1], strict=True)],
+        logged=len(rows),
+        entity_share=float(np.mean(scored)),
+        reward=reward,
+        example=[context.asked[0][0].text, context.logs[0]],
+    )

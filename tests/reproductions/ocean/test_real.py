@@ -1,0 +1,55 @@
+"""OCEAN on the given model: questions with true chains, steps that make up an answer again, and the quick scale."""
+
+from pathlib import Path
+
+import pytest
+
+from armillary.cli.reproduce import JOBS, ReproduceSettings
+from armillary.data.relations.facts import CONTINENT, COUNTRY, geography_facts
+from armillary.graphs import KnowledgeGraph
+from armillary.methods.ocean.rows import read_chains, token_rows
+from armillary.models.tiny_models import tiny
+from reproductions.ocean.real.claims import REAL_CLAIMS
+from reproductions.ocean.real.given_model import steps_with_blanks
+from reproductions.ocean.real.questions import ASKED, questions
+
+GRAPH = KnowledgeGraph.of(geography_facts())
+
+
+def test_questions_are_of_every_kind_and_of_other_countries() -> None:
+    train, held_out = questions(GRAPH, 0, 40, 20)
+    assert len(train) == 40 and len(held_out) == 20
+    kinds = {tuple(relation for _, relation, _ in question.facts) for question in held_out}
+    assert kinds == set(ASKED)
+    for question in (*train, *held_out):
+        assert all(GRAPH.has(*fact) for fact in question.facts) and question.facts[-1][2] in question.answers
+    assert not {q.facts[0][0] for q in train} & {q.facts[0][0] for q in held_out}
+    two = next(q for q in train if [r for _, r, _ in q.facts] == [COUNTRY, CONTINENT])
+    path = two.path("ask:")
+    city, country, continent = two.facts[0][0], two.facts[0][2], two.facts[1][2]
+    assert path.steps == (f"{city} is a city in {country}.", f" {country} is in {continent}.")
+    words = [[step[a:b] for a, b in spans] for step, spans in zip(path.steps, path.entity_spans, strict=True)]
+    assert words == [[city, country], [country, continent]]
+    assert two.text == f"Which continent is the city of {city} in?"
+
+
+@pytest.mark.parametrize(
+    "text", ["Paris is in France. So it is in Europe.", "1. Paris is nice.\n2. It is large.", "no end", "A.  B.\n\nC."]
+)
+def test_steps_make_up_the_answer_again(text: str) -> None:
+    steps = steps_with_blanks(text)
+    assert "".join(steps) in text and all(step.strip() for step in steps)
+    tokenizer = tiny("llama").tokenizer
+    row = {"prompt": "Where?\n", "steps": steps, "entity_spans": [[] for _ in steps]}
+    (tokens,) = token_rows(tokenizer, read_chains([row]), separator="").rows
+    assert tokenizer.decode(tokens.input_ids) == "Where?\n" + "".join(steps)
+
+
+def test_the_quick_scale_runs_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("ahocorasick")
+    pytest.importorskip("peft")
+    monkeypatch.setattr("armillary.report.html.render_html", lambda record: "")  # which has tests of its own
+    settings = ReproduceSettings(method="ocean_real", preset="quick", model="tiny-llama")
+    record = JOBS["reproduce"].run(settings, tmp_path / "out")
+    assert {name for claim in REAL_CLAIMS for name in claim.names} <= set(record.measures)
+    assert [claim.id for claim in record.claims] == [claim.id for claim in REAL_CLAIMS]
