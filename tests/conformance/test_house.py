@@ -49,6 +49,7 @@ ASKS_BY_ITSELF = {
     "armillary/models/prompts.py",  # the one place
     "armillary/methods/modeldiff/reading.py",  # pieces of words, and many texts with nothing around them
     "armillary/methods/ultragen/encoders.py",  # sentence encoders, not language models
+    "armillary/methods/ocean/chains/encoder.py",  # a sentence encoder, not a language model
     "reproductions/vector_icl/data/text_encoder.py",  # a sentence encoder, not a language model
 }
 SPECIAL = {"bos_token", "bos_token_id", "cls_token_id", "sep_token_id", "build_inputs_with_special_tokens"}

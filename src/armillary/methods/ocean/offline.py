@@ -97,13 +97,13 @@ def trained_graph_policy(
         patterns = {relation: [spoken(own[0])] for relation, own in chosen.phrases.patterns.items()}
         seed = plan.training.seed
         paths = sample_paths(chosen.graph, plan.paths, plan.hops, seed=seed)
-        said = verbalise(chosen.graph, paths, Templates(sentences=patterns), questions=1, seed=seed)
-        asked = [
+        chains = verbalise(chosen.graph, paths, Templates(sentences=patterns), questions=1, seed=seed)
+        prompted = [
             replace(one, questions=tuple(as_prompt(loaded, text, plain=plan.plain_prompts) for text in one.questions))
-            for one in said
+            for one in chains
         ]
         checkpoints = None if parts.folder is None else parts.folder / "policy-checkpoints"
-        made = train_kg_policy(loaded, asked, np.ones(len(asked)), plan.training, checkpoints=checkpoints)
+        made = train_kg_policy(loaded, prompted, np.ones(len(prompted)), plan.training, checkpoints=checkpoints)
         with quiet(), whole_folder(target, replace=True) as saved:
             made.model.save_pretrained(saved)
             loaded.tokenizer.save_pretrained(saved)

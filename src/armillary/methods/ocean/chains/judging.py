@@ -80,7 +80,7 @@ def judged_by_passages(
                     verdict=one.verdict,
                     reason=one.reason
                     + ("" if one.similarity is None else f"; nearest sentence: cosine {one.similarity:.2f}"),
-                    marks=tuple(sorted({*one.found, *one.missing})),
+                    marks=tuple(sorted({*one.present, *one.missing})),
                 )
                 for one in verdicts
             )

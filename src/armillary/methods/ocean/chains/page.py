@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from armillary.methods.ocean.chains.reading import WrittenChain
-from armillary.methods.ocean.policy.reward import is_right
+from armillary.methods.ocean.policy.answers import is_right
 from armillary.numerics.intervals import Interval, bootstrap_mean, bootstrap_weighted, paired_difference
 from armillary.records.sections import (
     Cell,
@@ -89,9 +89,12 @@ def checked_page(
     models = dict.fromkeys(one.chain.model for one in checked)
     scores = _scores(words, checked)
     tables = {model: [one for one in checked if one.chain.model == model] for model in models}
-    shares = {
-        model: {label: _mean(own, score, seed) for label, score in scores.items()} for model, own in tables.items()
-    }
+    shares: dict[str, dict[str, Interval]] = {model: {} for model in models}
+    for model, own in tables.items():
+        for label, score in scores.items():
+            values = [*_by_prompt(own, score).values()]
+            how = f"percentile bootstrap over {len(values):,} prompts"
+            shares[model][label] = bootstrap_mean(values, seed=seed, how=how)
     measures: dict[str, Interval] = {}
     for model, own in tables.items():
         lead = f"{model}/" if model else ""
@@ -134,11 +137,6 @@ def _by_prompt(checked: Sequence[CheckedChain], score: Score) -> dict[str, float
     for one in checked:
         values[one.chain.prompt].append(score(one))
     return {prompt: float(np.mean(own)) for prompt, own in values.items()}
-
-
-def _mean(checked: Sequence[CheckedChain], score: Score, seed: int) -> Interval:
-    values = [*_by_prompt(checked, score).values()]
-    return bootstrap_mean(values, seed=seed, how=f"percentile bootstrap over {len(values):,} prompts")
 
 
 def _decided(checked: Sequence[CheckedChain], words: PageWords, seed: int) -> Interval | None:
@@ -232,12 +230,12 @@ def _shares(
         for model, own in shares.items()
     }
     rules = Counter(one.chain.rule for one in checked)
-    told = {
+    rule_words = {
         "given": "steps as given",
         "numbered": "steps by numbers or marks of a list",
         "sentences": "a sentence a step",
     }
-    cut = "; ".join(f"{count:,} with {told[rule]}" for rule, count in rules.most_common())
+    cut = "; ".join(f"{count:,} with {rule_words[rule]}" for rule, count in rules.most_common())
     first = next(iter(shares.values()))
     return Section(
         id="verdicts",
@@ -285,11 +283,11 @@ def _models(pairs: Pairs, words: PageWords) -> Section:
 
 
 def _reasons(checked: Sequence[CheckedChain], words: PageWords) -> Section:
-    counts = Counter(
-        (step.verdict, _kind(step.reason)) for one in checked for step in one.steps if step.verdict == "unknown"
-    )
+    reasons = [step.reason for one in checked for step in one.steps if step.verdict == "unknown"]
+    # Without the names in it.
+    counts = Counter("the graph may lack this tail" if text.startswith("of ") else text for text in reasons)
     total = counts.total()
-    rows: list[list[Cell]] = [[reason, count, count / total] for (_, reason), count in counts.most_common(12)]
+    rows: list[list[Cell]] = [[reason, count, count / total] for reason, count in counts.most_common(12)]
     return Section(
         id="unknown",
         title="Why steps are unknown",
@@ -299,13 +297,6 @@ def _reasons(checked: Sequence[CheckedChain], words: PageWords) -> Section:
         tables=[Table(title="Reasons", columns=["reason", "steps", "share"], rows=rows)],
         folded=True,
     )
-
-
-def _kind(reason: str) -> str:
-    """A reason without the names in it."""
-    if reason.startswith("of "):
-        return "the graph has other tails and may lack this one"
-    return reason
 
 
 def _shown(checked: Sequence[CheckedChain], words: PageWords, most: int) -> list[Section]:
@@ -356,11 +347,11 @@ def _marked(title: str, chains: Sequence[CheckedChain]) -> Figure:
             marks += [(len(text) + start, len(text) + end, number) for start, end in step.marks]
             text += step.step
             notes.append(MarkedNote(text=f"Step {number + 1} is {step.verdict}", detail=step.reason))
-        said = f"{one.chain.where.partition(' of ')[0]}{', ' + one.chain.model if one.chain.model else ''}"
+        title_of_row = f"{one.chain.where.partition(' of ')[0]}{', ' + one.chain.model if one.chain.model else ''}"
         prompt = one.chain.prompt
         if one.chain.answers:
             prompt += f"\n(right: {', '.join(one.chain.answers[:5])})"
-        rows.append(MarkedText(title=said, pieces=marked_pieces(text, marks), notes=notes, prompt=prompt))
+        rows.append(MarkedText(title=title_of_row, pieces=marked_pieces(text, marks), notes=notes, prompt=prompt))
     return Figure(
         title=title,
         data=MarkedTexts(rows=rows),

@@ -58,7 +58,7 @@ class SourceVerdict:
 
     step: str
     verdict: SourceAnswer
-    found: tuple[Span, ...]
+    present: tuple[Span, ...]
     """Characters of the names and figures that stand in the nearest passage."""
 
     missing: tuple[Span, ...]
@@ -139,9 +139,9 @@ class Passages:
             reason = "there is no passage for this prompt"
         elif missing:
             verdict = "unsupported"
-            said = ", ".join(step[slice(*item.span)] for item in missing)
+            names = ", ".join(step[slice(*item.span)] for item in missing)
             anywhere = all(any(_stands(item, step, passage) for passage in passages) for item in missing)
-            reason = f"in the nearest passage is no {said}" if anywhere else f"in no passage is {said}"
+            reason = f"in the nearest passage is no {names}" if anywhere else f"in no passage is {names}"
         elif inside:
             verdict, reason = "supported", "all its names and figures stand in one passage"
         elif similarity is not None and similarity >= self.like:
@@ -151,7 +151,7 @@ class Passages:
         return SourceVerdict(
             step=step,
             verdict=verdict,
-            found=tuple(item.span for item in inside),
+            present=tuple(item.span for item in inside),
             missing=tuple(item.span for item in missing),
             passage=best.text if best is not None and inside else "",
             similarity=similarity,
@@ -192,7 +192,7 @@ def read_passages(path: str) -> list[tuple[str | None, str]]:
 
 def figures(text: str) -> list[tuple[Span, str]]:
     """Figures of a text with their values: "1.2 million" as "1200000", "5 %" as "5%"."""
-    found = []
+    values = []
     for match in _FIGURE.finditer(text):
         groups: Mapping[str, str | None] = match.groupdict()
         scale = groups["scale"] or groups["times"]
@@ -205,8 +205,8 @@ def figures(text: str) -> list[tuple[Span, str]]:
         if scale:
             value *= 10 ** _SCALES[scale.lower()]
         sign = "-" if match[0][0] in "-\u2212" else ""
-        found.append((match.span(), f"{sign}{value.normalize():f}{'%' if groups['percent'] else ''}"))
-    return found
+        values.append((match.span(), f"{sign}{value.normalize():f}{'%' if groups['percent'] else ''}"))
+    return values
 
 
 def _items(text: str, lexicon: Lexicon | None) -> list[_Item]:

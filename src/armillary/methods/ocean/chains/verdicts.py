@@ -27,6 +27,10 @@ LOOKED_AT = 500
 SHOWN = 4
 """Names that a reason lists."""
 
+_FEATURE = "(?:Sea|Ocean|River|Lake|Bay|Gulf|Strait|Channel|Peninsula|Plain|Plateau|Basin|Desert|University|Airport)"
+_IN_ANOTHER = re.compile(rf"\s+{_FEATURE}\b"), re.compile(rf"\b{_FEATURE}\s+of\s+(?:the\s+)?$")
+"""What stands behind or before a name that is part of another: the South China Sea is not China."""
+
 NOT_STATED = re.compile(
     r"\b(?:not|never|neither|nor|no longer|without|unlike|cannot|isn't|aren't|wasn't|doesn't|don't|former|formerly|"
     r"once|was|were|used to|until|ancient|might|may|maybe|perhaps|possibly|probably|could|would|should|if|whether|"
@@ -91,8 +95,8 @@ class ChainChecker:
     """Looks up what steps state. The rules, sentence by sentence:
 
     - *Supported*: a pattern of a relation (``Phrases``) stands around two linked entities and the graph has that
-      fact; or the graph has a fact between two of them and the sentence has every word of the relation's name. A
-      relation without words (P36) needs no more than the fact.
+      fact. Of a relation without patterns of its own a fact between two of them counts, too, where the sentence has
+      every word of the relation's name; one without words (P36) needs no more than the fact.
     - *Contradicted*: a pattern states a relation of a head that has other tails, where the relation has one tail for
       nearly every head of the graph, or ``Phrases.complete`` says that the graph has all of them; and the stated tail
       is of the kind of that relation's tails (it is one elsewhere, or a head of what most of them are heads of): to a
@@ -126,6 +130,10 @@ class ChainChecker:
 
     def judged(self, step: str, mentions: Sequence[Mention]) -> StepVerdict:
         """The verdict on a step whose entities are linked already."""
+        behind, before = _IN_ANOTHER
+        mentions = [
+            one for one in mentions if not behind.match(step, one.end) and not before.search(step[: one.start])
+        ]
         linked = [mention for mention in mentions if mention.entities]
         claims: list[_Claim] = []
         doubted = False
@@ -181,9 +189,11 @@ class ChainChecker:
                 stated.add(relation)
                 looked_up = [self._looked_up(relation, head, tail) for tail in tails]
                 claims += [claim for claim in looked_up if claim is not None]
-        words = set(re.findall(r"\w+", sentence.lower()))
+        # Singular and plural are one.
+        words = {word.rstrip("s") for word in re.findall(r"\w+", sentence.lower())}
         for fact in self._between(mentions):
-            if fact[1] not in stated and _said(fact[1], words):
+            named = all(word.rstrip("s") in words for word in relation_words(fact[1]).split())
+            if named and fact[1] not in stated and fact[1] not in self.phrases.patterns:
                 claims.append(
                     _Claim(fact[1], "supported", (fact,), "the graph has this fact, and the step its relation")
                 )
@@ -204,10 +214,12 @@ class ChainChecker:
                 relation, "supported", facts, "the graph has this fact" + (", by one reading" if several else "")
             )
         against = tuple((one, relation, other) for one in heads for other in self.graph.tails(one, relation))
-        said = f"of {heads[0]} the graph has as {relation}: {_listed([fact[2] for fact in against])}"
+        names = [fact[2] for fact in against]
+        more = f" and {len(names) - SHOWN} others" if len(names) > SHOWN else ""
+        reason = f"of {heads[0]} the graph has as {relation}: {', '.join(names[:SHOWN])}{more}"
         if relation in self.phrases.complete or known.single >= FUNCTIONAL:
-            return _Claim(relation, "contradicted", against, said)
-        return _Claim(relation, "unknown", against, f"{said}, and may lack {tails[0]}, since there can be several")
+            return _Claim(relation, "contradicted", against, reason)
+        return _Claim(relation, "unknown", against, f"{reason}, and may lack {tails[0]}, since there can be several")
 
     def _relations_of(self, mentions: Sequence[Mention]) -> list[str]:
         """The relations that any of the named entities is a head of."""
@@ -275,19 +287,8 @@ def _without(step: str, start: int, end: int, mentions: Sequence[Mention]) -> st
     return text
 
 
-def _said(relation: str, words: set[str]) -> bool:
-    """Whether a sentence has every word of the relation's name, in singular or plural."""
-    own = relation_words(relation).split()
-    return all(any(word.rstrip("s") == other.rstrip("s") for other in words) for word in own)
-
-
 def _has(ids: NDArray[np.int64], number: int | None) -> bool:
     if number is None:
         return False
     place = int(np.searchsorted(ids, number))
     return place < len(ids) and int(ids[place]) == number
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first few of the names."""
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} others" if len(names) > SHOWN else "")

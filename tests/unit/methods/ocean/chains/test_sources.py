@@ -57,7 +57,7 @@ def test_figures_count_by_their_value(text: str, values: list[str]) -> None:
 def test_all_names_and_figures_in_one_passage(step: str, verdict: str, reason: str) -> None:
     made = Passages([(None, TOWER), (None, VISITS)]).check([step])[0]
     assert (made.verdict, reason in made.reason) == (verdict, True), made
-    assert all(step[start:end].strip() for start, end in [*made.found, *made.missing])
+    assert all(step[start:end].strip() for start, end in [*made.present, *made.missing])
 
 
 def test_passages_of_a_prompt_are_for_it_alone() -> None:

@@ -93,6 +93,7 @@ def test_another_tail_of_a_relation_with_one_is_contradicted(step: str, against:
     ("step", "reason"),
     [
         ("Nobody is here.", "no entity"),
+        ("Paris lies in the Spain Basin, near the Gulf of Italy.", "one entity"),
         ("The capital is Paris.", "one entity"),
         ("The capital of France is not Rome.", "denies"),
         ("Is Rome the capital of France?", "denies"),
