@@ -73,7 +73,7 @@ def test_bad_input_is_told() -> None:
         Attribute(kind="soft", params={}, text="Be kind.")
     with pytest.raises(UsageError, match=r"named_entity needs a tagger: give Catalogue.default"):
         CATALOGUE.check(made("named_entity", type="ORG"), "Text.")
-    for row in ({"kind": "soft"}, {"kind": "word_count", "text": "", "params": {"lo": None}}):
+    for row in ({"kind": "soft"}, {"kind": "word_count", "text": "", "params": {"lo": {}}}):
         with pytest.raises(UsageError):
             Attribute.from_json(row)
 
