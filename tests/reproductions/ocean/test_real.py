@@ -11,13 +11,13 @@ from armillary.methods.ocean.rows import read_chains, token_rows
 from armillary.models.tiny_models import tiny
 from reproductions.ocean.real.claims import REAL_CLAIMS
 from reproductions.ocean.real.given_model import steps_with_blanks
-from reproductions.ocean.real.questions import ASKED, questions
+from reproductions.ocean.real.questions import ASKED, drawn_questions
 
 GRAPH = KnowledgeGraph.of(geography_facts())
 
 
 def test_questions_are_of_every_kind_and_of_other_countries() -> None:
-    train, held_out = questions(GRAPH, 0, 40, 20)
+    train, held_out = drawn_questions(GRAPH, 0, 40, 20)
     assert len(train) == 40 and len(held_out) == 20
     kinds = {tuple(relation for _, relation, _ in question.facts) for question in held_out}
     assert kinds == set(ASKED)

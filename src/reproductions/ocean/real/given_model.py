@@ -1,4 +1,4 @@
-"""The given model: its own chains, the graph's policy, adapters of every arm, and their answers to held-out questions."""
+"""The given model: its own chains, the graph's policy, adapters of every arm, and their held-out answers."""
 
 import copy
 import tempfile
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -28,10 +28,10 @@ from armillary.methods.ocean.scores import score_chains
 from armillary.methods.ocean.trainer import OceanConfig, OceanTrainer
 from armillary.models.loaded import LoadedModel
 from armillary.models.prompts import chat_text
-from armillary.runs.parts import Parts
+from armillary.runs.parts import Arrays, Parts
 from armillary.scoring.nll import sequence_nll
 from armillary.scoring.sampling import sample
-from reproductions.ocean.real.questions import STEP_BY_STEP, RealQuestion, questions
+from reproductions.ocean.real.questions import STEP_BY_STEP, RealQuestion, drawn_questions
 from reproductions.ocean.scale import REAL_RATES, RealScale
 
 REAL_ARMS = {
@@ -88,13 +88,13 @@ class RealContext:
         return chosen_graph("geography").checker()
 
     @cached_property
-    def asked(self) -> tuple[list[RealQuestion], ...]:
+    def questions(self) -> tuple[list[RealQuestion], ...]:
         """Training and held-out questions."""
-        return questions(self.checker.graph, self.seed, self.scale.train, self.scale.held_out)
+        return drawn_questions(self.checker.graph, self.seed, self.scale.train, self.scale.held_out)
 
     def prompts(self, which: int) -> list[str]:
         """In the model's chat template, where it has one."""
-        texts = [question.text + STEP_BY_STEP for question in self.asked[which]]
+        texts = [question.text + STEP_BY_STEP for question in self.questions[which]]
         if not self.loaded.tokenizer.chat_template:
             return [f"{text}\n" for text in texts]
         return [chat_text(self.loaded, text) for text in texts]
@@ -143,7 +143,7 @@ class RealContext:
         )  # fmt: skip
         wrapped = peft.get_peft_model(copy.deepcopy(self.loaded.model), config)
 
-        def trained() -> dict[str, Any]:
+        def trained() -> Arrays:
             train(wrapped)
             state = peft.get_peft_model_state_dict(wrapped)
             return {key: value.float().numpy() for key, value in state.items()}
@@ -158,10 +158,10 @@ class RealContext:
         pairs = [
             (question, prompt)
             for which in (0, 1)
-            for question, prompt in zip(self.asked[which], self.prompts(which), strict=True)
+            for question, prompt in zip(self.questions[which], self.prompts(which), strict=True)
         ]
         paths = [question.path(prompt) for question, prompt in pairs]
-        rewards = consistency(paths, lambda asked: [chain.split(". ")[-1] for _, chain in asked])
+        rewards = consistency(paths, lambda requests: [chain.split(". ")[-1] for _, chain in requests])
 
         def train(model: PreTrainedModel) -> None:
             train_kg_policy(
@@ -181,7 +181,7 @@ class RealContext:
         if name == "base":
             return self.loaded
         if name == "sft":
-            pairs = zip(self.asked[0], self.prompts(0), strict=True)
+            pairs = zip(self.questions[0], self.prompts(0), strict=True)
             paths = [question.path(prompt) for question, prompt in pairs]
             config = self._policy_config(self.scale.steps)
 
@@ -245,7 +245,7 @@ def real_arm(context: RealContext, name: str) -> RealArm:
         for text in corpus_texts("python-reference", limit=scale.passages, seed=context.seed)
     ]
     return RealArm(
-        right=[is_right(text, q.answers) for text, q in zip(texts, context.asked[1], strict=True)],
+        right=[is_right(text, q.answers) for text, q in zip(texts, context.questions[1], strict=True)],
         supported=[float(np.mean([v == "supported" for v in own])) if own else 0.0 for own in verdicts],
         contradicted=[float(np.mean([v == "contradicted" for v in own])) if own else 0.0 for own in verdicts],
         value=list(plain.per_chain),
@@ -262,9 +262,9 @@ def real_seed(context: RealContext, arms: dict[str, RealArm]) -> RealSeed:
     scored = [span >= 0 for row in rows for step, span in zip(row.step_ids, row.span_ids, strict=True) if step >= 0]
     return RealSeed(
         arms=arms,
-        graph_right=[is_right(text, q.answers) for text, q in zip(texts, context.asked[1], strict=True)],
+        graph_right=[is_right(text, q.answers) for text, q in zip(texts, context.questions[1], strict=True)],
         logged=len(rows),
         entity_share=float(np.mean(scored)),
         reward=reward,
-        example=[context.asked[0][0].text, context.logs[0]],
+        example=[context.questions[0][0].text, context.logs[0]],
     )

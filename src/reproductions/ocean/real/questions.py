@@ -50,7 +50,7 @@ class RealQuestion:
         )
 
 
-def questions(graph: KnowledgeGraph, seed: int, train: int, held_out: int) -> tuple[list[RealQuestion], ...]:
+def drawn_questions(graph: KnowledgeGraph, seed: int, train: int, held_out: int) -> tuple[list[RealQuestion], ...]:
     """Training and held-out questions, of other countries each; those of a kind are as many as of any other."""
     draw = np.random.default_rng([seed, 70])
     countries = sorted({head for head, relation, _ in graph if relation == CAPITAL})
