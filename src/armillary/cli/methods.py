@@ -26,7 +26,8 @@ def measured(method: str, results: Path) -> dict[str, RunRecord]:
     Where its card says that other models are judged than the one a record names, by the card's words. Of two records
     of one name the one that began later counts.
     """
-    evidence_models = next((card.evidence_models for card in CARDS if card.name == method), "")
+    evidence_models = {card.name: card.evidence_models for card in CARDS}
+    evidence_models |= {name: models for card in CARDS for name, models in card.experiment_models}
     records: dict[str, RunRecord] = {}
     for path in sorted(results.rglob("*.json")) if results.is_dir() else []:
         try:
@@ -37,7 +38,7 @@ def measured(method: str, results: Path) -> dict[str, RunRecord]:
             record = RunRecord.from_dict(data)
         except (ArmillaryError, TypeError, ValueError):
             continue
-        model = evidence_models or str(record.config.get("model", ""))
+        model = evidence_models.get(method) or str(record.config.get("model", ""))
         if model not in records or records[model].started < record.started:
             records[model] = record
     return dict(sorted(records.items()))

@@ -75,13 +75,7 @@ class ReproduceOptions(RunOptions):
     """Exit with 1 when a claim fails."""
 
 
-FURTHER = {
-    "diff_calibration": "diff_calibration",
-    "ocean": "ocean",
-    "ocean_real": "ocean",
-    "ordering": "ordering",
-    "ordering_multiplication": "ordering",
-}
+FURTHER = {"diff_calibration": "diff_calibration"}
 """Experiments on commands of our own, which no paper's card names, each with its room."""
 
 SMALL, BOTH = ("smollm2-135m-instruct",), ("smollm2-135m-instruct", "gemma-3-270m")
