@@ -387,5 +387,28 @@ ORDERING = MethodCard(
     ),
 )
 
+OCEAN = MethodCard(
+    name="ocean",
+    title="Chains of thought against a knowledge graph, offline",
+    paper="OCEAN: Offline Chain-of-thought Evaluation and Alignment in Large Language Models",
+    authors="Wu et al., 2025",
+    arxiv="2410.23703",
+    claim=(
+        "How well a model's chains of thought agree with a knowledge graph can be told from logged chains alone, by "
+        "weighing their entities with a policy trained on the graph's paths; ascending that value makes chains truer "
+        "without the damage that supervised tuning does."
+    ),
+    finding="",
+    evidence=(),
+    evidence_models="small models trained here",
+    experiments=("ocean_real",),
+    commands=(
+        "armillary ocean check chains.jsonl --kg geography",
+        "armillary ocean evaluate smollm2-135m-instruct chains.jsonl --kg geography",
+        "armillary ocean align smollm2-135m-instruct chains.jsonl --kg geography",
+        "armillary reproduce ocean --preset laptop",
+    ),
+)
+
 CARDS: tuple[MethodCard, ...] = (LINCORR, ICN, MODELDIFF, BRICKS, MDGD, COMMIT, VECTOR_ICL, ULTRAGEN, ORDERING)
 """Every method, in the order in which the tables show them."""

@@ -9,4 +9,7 @@ Names resolve lazily, so that the settings can be read without torch.
 
 import lazy_loader
 
+from armillary.cards import OCEAN as CARD
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["CARD"]

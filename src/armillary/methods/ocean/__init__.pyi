@@ -1,3 +1,5 @@
+import armillary.cards
+
 from .config import OceanSettings as OceanSettings
 from .core import effective_sample_size as effective_sample_size, token_shares as token_shares
 from .estimate import (
@@ -18,3 +20,5 @@ from .rows import (
 )
 from .scores import ScoredChains as ScoredChains, score_chains as score_chains
 from .trainer import OceanConfig as OceanConfig, OceanTrainer as OceanTrainer
+
+CARD: armillary.cards.MethodCard
