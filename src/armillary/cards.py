@@ -320,21 +320,28 @@ ULTRAGEN = MethodCard(
     ),
     finding=(
         "In a toy world with exact oracles a model meets a smaller share of many attributes than of few; "
-        "reconstruction raises it on unseen texts, preferences teach more than their better answers do, and what "
-        "false attributes cost is mostly won back by correction. But one answer after preferences stays behind the "
-        "best of several before, attributes that nothing can meet are not found by samples, and what is gained on "
-        "unseen combinations, on position and on attention is undecided."
+        "reconstruction raises it on unseen texts, there and on a small language model, whose one answer then meets "
+        "more than the best of several before; preferences teach more than their better answers do, and what false "
+        "attributes cost is mostly won back by correction. But one answer after preferences stays behind the best of "
+        "several before, attributes that nothing can meet are not found by samples, the language model looks no more "
+        "at an attribute where it matters, and what is gained on unseen combinations and on position is undecided."
     ),
     evidence=(
         "degrades holds",
         "ar-helps holds",
+        "tuned-ar-helps holds",
+        "tuned-ar-follows holds",
+        "tuned-ar-beats-best-of-4 holds",
         "preference-beyond-chosen holds",
         "correction-recovers holds",
         "gpo-beats-best-of-8 fails",
+        "tuned-gpo-beats-best-of-4 fails",
         "never-met-finds fails",
+        "tuned-attention fails",
         "gpo-generalises undecided",
+        "tuned-gpo-generalises undecided",
         "ar-position undecided",
-        "ar-attention undecided",
+        "tuned-position undecided",
     ),
     evidence_models="small decoders of a toy world",
     experiments=("ultragen_real", "ultragen_tuned"),
