@@ -1,6 +1,7 @@
-"""The picture of a page's top, for the README: ``python -m tools.picture RECORD docs/images/diff.png``.
+"""Pictures for the docs, drawn from records alone, in light colours.
 
-Needs Chromium; the page is drawn from the record alone, in its light colours.
+    python -m tools.picture RECORD docs/images/diff.png            a page's top, for the README; needs Chromium
+    python -m tools.picture RECORD docs/images/curve.svg TITLE     the figure of that title
 """
 
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from armillary.errors import UsageError
 from armillary.records.record import RunRecord
+from armillary.report.drawing import svg
 from armillary.report.html import render_html
 
 WIDTH, HEIGHT = 1120, 1080
@@ -32,5 +34,18 @@ def main(record: Path, picture: Path) -> int:
     return 0
 
 
+def figure(record: Path, picture: Path, title: str) -> int:
+    """Writes the record's figure of that title as SVG. UsageError where there is none, naming those there are."""
+    figures = [figure for section in RunRecord.load(record).sections for figure in section.figures]
+    chosen = next((figure for figure in figures if figure.title == title), None)
+    if chosen is None:
+        raise UsageError(f"No figure is called {title!r}; there are {'; '.join(figure.title for figure in figures)}.")
+    # A page in dark colours would leave dark letters on dark ground: the picture brings its own.
+    picture.write_text(svg(chosen).replace("<svg ", '<svg style="background: #fff; color: #1b1f24" ', 1), "utf-8")
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    arguments = sys.argv[3:]
+    task = figure if arguments else main
+    sys.exit(task(Path(sys.argv[1]), Path(sys.argv[2]), *arguments))
