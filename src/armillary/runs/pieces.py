@@ -89,7 +89,7 @@ def _stretches(path: Path, size: int, *, quoted: bool) -> Iterator[Piece]:
     with open(path, "rb") as file:
         if quoted:
             first = file.readline()
-            header, start, line = first.decode("utf-8-sig", "replace"), len(first), 2
+            header, start, line = _header(path, first), len(first), 2
         index, position, begun, lines, quotes = 0, start, line, 0, 0
         while block := file.read(BLOCK):
             # A cut is looked for where the piece is long enough, at the first line end outside quotes.
@@ -108,6 +108,14 @@ def _stretches(path: Path, size: int, *, quoted: bool) -> Iterator[Piece]:
             position += len(block)
         if position > start:
             yield Piece(path=str(path), index=index, start=start, stop=position, line=begun, header=header)
+
+
+def _header(path: Path, line: bytes) -> str:
+    """The line that names the columns of a table."""
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"line 1 of {path} is not UTF-8: {error.reason}; save it as UTF-8.") from None
 
 
 def _items(path: Path, size: int) -> Iterator[Piece]:
@@ -138,6 +146,8 @@ def _spans(path: Path) -> Iterator[tuple[int, int]]:
                 listed, at = True, at + 1
                 continue
             if at < len(text) and listed and text[at] == "]":
+                if (text[at + 1 :] + decode(file.read(BLOCK))).strip():
+                    raise UsageError(f"{path} goes on behind its list; give one list of objects, or objects alone.")
                 return
             if at < len(text):
                 try:
@@ -171,7 +181,11 @@ def skipped(text: str, at: int) -> int:
 
 def _groups(path: Path, size: int) -> Iterator[Piece]:
     """Groups of rows as the file has them, as many together as make a piece."""
-    metadata = optional("pyarrow.parquet").ParquetFile(path).metadata
+    parquet = optional("pyarrow.parquet")
+    try:
+        metadata = parquet.ParquetFile(path).metadata
+    except ValueError as error:  # as pyarrow's ArrowInvalid is
+        raise UsageError(f"{path} is no Parquet file ({' '.join(str(error).split()):.120}).") from None
     index, start, row, held, rows = 0, 0, 1, 0, 0
     for group in range(metadata.num_row_groups):
         held += metadata.row_group(group).total_byte_size
@@ -186,19 +200,23 @@ def rows(piece: Piece) -> Iterator[tuple[str, Row]]:
     ending = Path(piece.path).suffix.lower()
     if ending in COLUMNS:
         yield from _column_rows(piece)
-        return
+    elif ending in LISTS:
+        yield from _item_rows(piece, _text(piece))
+    elif ending in TABLES:
+        yield from ((where, row) for where, row, _ in table_rows(piece))
+    else:
+        yield from _line_rows(piece, _text(piece))
+
+
+def _text(piece: Piece) -> str:
     with open(piece.path, "rb") as file:
         file.seek(piece.start)
         content = file.read(piece.stop - piece.start)
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = piece.line + content[: error.start].count(b"\n")
         raise UsageError(f"line {line} of {piece.path} is not UTF-8: {error.reason}; save it as UTF-8.") from None
-    if ending in LISTS:
-        yield from _item_rows(piece, text)
-    else:
-        yield from (_table_rows(piece, text) if ending in TABLES else _line_rows(piece, text))
 
 
 def _line_rows(piece: Piece, text: str) -> Iterator[tuple[str, Row]]:
@@ -226,11 +244,26 @@ def _item_rows(piece: Piece, text: str) -> Iterator[tuple[str, Row]]:
         at, number = skipped(text, at), number + 1
 
 
-def _table_rows(piece: Piece, text: str) -> Iterator[tuple[str, Row]]:
-    separator = "\t" if piece.path.lower().endswith(".tsv") else max(",;\t", key=piece.header.count)
-    columns = next(csv.reader([piece.header], delimiter=separator), [])
+def separator(piece: Piece) -> str:
+    """What parts the cells of a table."""
+    return "\t" if piece.path.lower().endswith(".tsv") else max(",;\t", key=piece.header.count)
+
+
+def table_rows(piece: Piece) -> Iterator[tuple[str, Row, str]]:
+    """The rows of a piece of a table, each with its place in words and as it is written. Raises as ``rows``."""
+    columns = next(csv.reader([piece.header], delimiter=separator(piece)), [])
+    if len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        raise UsageError(f"the header of {piece.path} names the column {twice!r} twice; give each a name of its own.")
+    taken = list[str]()
+
+    def lines() -> Iterator[str]:
+        for written in io.StringIO(_text(piece), newline=""):
+            taken.append(written)
+            yield written
+
     before = csv.field_size_limit(2**31 - 1)  # a long response is longer than the usual limit
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(lines(), delimiter=separator(piece), strict=True)
     line = piece.line
     try:
         for cells in reader:
@@ -239,7 +272,8 @@ def _table_rows(piece: Piece, text: str) -> Iterator[tuple[str, Row]]:
                 continue
             if len(cells) != len(columns):
                 raise UsageError(f"{where} has {len(cells)} cells and the header {len(columns)}.")
-            yield where, dict(zip(columns, cells, strict=True))
+            yield where, dict(zip(columns, cells, strict=True)), "".join(taken)
+            taken.clear()
     except csv.Error as error:
         raise UsageError(f"line {line} of {piece.path} can't be read as a row of cells ({error}).") from None
     finally:

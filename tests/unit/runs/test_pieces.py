@@ -105,9 +105,16 @@ def test_what_can_not_be_read_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n3\n")
     with pytest.raises(UsageError, match=r"line 3 of .* has 1 cells and the header 2"):
         read(tmp_path / "a.csv", 1)
+    (tmp_path / "a.csv").write_bytes(b"\xe9,b\n1,2\n")
+    with pytest.raises(UsageError, match=r"line 1 of .* is not UTF-8"):
+        read(tmp_path / "a.csv", 1)
+    (tmp_path / "a.csv").write_text("a,b,a\n1,2,3\n")
+    with pytest.raises(UsageError, match=r"names the column 'a' twice"):
+        read(tmp_path / "a.csv", 1)
     for text, words in (
         ('[{"a": 1}, {"a": ', "item 2 of .* is not JSON; give a list of objects"), ("[1]", "item 1 .* is a int"),
         ('[{"a": 1}', "item 2"), ('{"a": 1} x', "item 2 of .* is not JSON"),
+        ('[{"a": 1}] [{"a": 2}]', "goes on behind its list"),
     ):  # fmt: skip
         (tmp_path / "c.json").write_text(text)
         with pytest.raises(UsageError, match=words):

@@ -99,7 +99,7 @@ def _tau(sample: Sample, kind: GraphKind, canonical: Sequence[str] | None) -> fl
         wanted = extension(sample.supports(kind))
     else:
         places = {step.id: at for at, step in enumerate(sample.steps)}
-        if sorted(canonical) != sorted(places):
+        if len(canonical) != count or {*canonical} != {*places}:
             raise UsageError(f"the canonical order must name each of the {count} steps once.")
         wanted = [places[name] for name in canonical]
     return None if count < 2 else 1 - 4 * inversions(wanted) / (count * (count - 1))

@@ -47,7 +47,7 @@ def permutation(sample: Sample, order: str | OrderFunction = "seq", *, seed: int
     """Positions of the steps in the wanted order; see ``order``."""
     if callable(order):
         return _checked(order(sample), len(sample.steps))
-    name, colon, number = order.partition(":")
+    name, colon, number = str(order).partition(":")
     share = _share(order, number) if name == "swap" and colon else None
     if share is None and (colon or name not in ORDERS):
         raise UsageError(
@@ -119,11 +119,13 @@ def _share(order: str, number: str) -> float:
     return share
 
 
-def _checked(places: Iterable[int], count: int) -> list[int]:
-    given = list(places)
-    if sorted(given) != list(range(count)):
+def _checked(places: object, count: int) -> list[int]:
+    returned = list(places) if isinstance(places, Iterable) else []
+    given = [place.__index__() for place in returned if hasattr(place, "__index__")]
+    if len(given) < len(returned) or sorted(given) != list(range(count)) or not isinstance(places, Iterable):
+        shown = repr(returned or places)
         raise UsageError(
-            f"an order function must return each position from 0 to {count - 1} once, it returned {given!r:.120}."
+            f"an order function must return each position from 0 to {count - 1} once, it returned {shown:.120}."
         )
     return given
 

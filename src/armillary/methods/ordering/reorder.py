@@ -15,7 +15,7 @@ from typing import Literal
 
 from armillary.errors import UsageError
 from armillary.methods.ordering.measures import metrics
-from armillary.methods.ordering.orders import OrderFunction, order
+from armillary.methods.ordering.orders import OrderFunction, order, permutation
 from armillary.methods.ordering.readers.framing import prompt_of
 from armillary.methods.ordering.readers.interface import Reader
 from armillary.methods.ordering.readers.plain import PlainReader
@@ -63,6 +63,16 @@ class Reorder:
     """Spans of a tokenizer, such as ``lambda text: tokenizer(text, return_offsets_mapping=True)["offset_mapping"]``.
     With it a warning tells where a token reaches over the border of two steps: in another order other tokens would
     come out, and two orders would not be of the same tokens. A longer ``sep`` parts them."""
+
+    def __post_init__(self) -> None:
+        nothing, given = Sample("", ()), (self.columns, self.reader)
+        if isinstance(self.order, str):
+            permutation(nothing, self.order)
+        nothing.supports(self.graph)
+        if given[0] not in ("completion", "text"):
+            raise UsageError(f"columns must be completion or text, got {given[0]!r}.")
+        if isinstance(given[1], str):
+            raise UsageError(f"reader is a text; give the reader of that name, reader({given[1]!r}).")
 
     def __call__(self, row: Row) -> dict[str, object]:
         """The new columns of a row; of a batch (a list for each column) lists of them.

@@ -5,10 +5,10 @@ for LLM Training in Proof Generation" (An et al., 2024, arXiv 2411.00863). The g
 edge from u to v where u is intermediate supervision for v, that is, helps to find v.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 from armillary.errors import UsageError
 
@@ -21,7 +21,7 @@ Supports = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a sample. UsageError where ``deps`` or ``premises`` is one text in place of several ids."""
+    """One step of a sample. UsageError where ``deps`` or ``premises`` are no collection of ids, such as one text."""
 
     id: str
     """Different from that of every other step of the sample."""
@@ -41,9 +41,10 @@ class Step:
 
     def __post_init__(self) -> None:
         # A text is a sequence of texts to the type checker, too: its letters would be taken for ids.
-        given: tuple[object, object] = (self.deps, self.premises)
-        if isinstance(given[0], str) or isinstance(given[1], str):
-            raise UsageError(f"the deps and premises of step {self.id!r} must be lists of ids, not one text.")
+        given: tuple[object, object] = (self.deps, () if self.premises is None else self.premises)
+        for ids in given:
+            if type(ids) is not tuple and (isinstance(ids, str) or not isinstance(ids, Collection)):
+                raise UsageError(f"the deps and premises of step {self.id!r} must be lists of ids, got {ids!r:.40}.")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class Sample:
     """What a seed is joined with where an order is drawn; empty for a digest of the texts."""
 
     def __post_init__(self) -> None:
+        given: object = self.steps
+        if not isinstance(given, tuple | list):
+            raise UsageError(f"the steps{self._named} must be a tuple of Steps, got {type(given).__name__}.")
         if len({step.id for step in self.steps}) < len(self.steps):
             ids = [step.id for step in self.steps]
             twice = next(name for name in ids if ids.count(name) > 1)
@@ -89,7 +93,9 @@ class Sample:
         return self._supports("logical")
 
     def supports(self, kind: GraphKind = "discovery") -> Supports:
-        """Positions of the supports of each step in either graph."""
+        """Positions of the supports of each step in either graph. UsageError for another word."""
+        if kind not in get_args(GraphKind):
+            raise UsageError(f"there is no graph {kind!r}; accepted are {' and '.join(get_args(GraphKind))}.")
         return self.logical if kind == "logical" else self.discovery
 
     def edges(self, kind: GraphKind = "discovery") -> Iterator[tuple[int, int]]:

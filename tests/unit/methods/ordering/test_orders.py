@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Sequence
+from functools import partial
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -132,8 +134,11 @@ def test_bad_samples_are_told_in_one_sentence() -> None:
                     Step("d", "", deps=("b",))))  # fmt: skip
     with pytest.raises(UsageError, match="'a' <- 'a' depend on one another"):
         Sample("", (Step("a", "", premises=("a",)),))
-    with pytest.raises(UsageError, match="must be lists of ids, not one text"):
+    with pytest.raises(UsageError, match="must be lists of ids, got 'bc'"):
         Step("a", "", deps="bc")  # type: ignore[arg-type]
+    for steps in ("abc", None, iter([Step("a", "")])):
+        with pytest.raises(UsageError, match="the steps must be a tuple of Steps, got"):
+            Sample("", steps)  # type: ignore[arg-type]
 
 
 def test_bad_orders_are_told_in_one_sentence() -> None:
@@ -143,8 +148,15 @@ def test_bad_orders_are_told_in_one_sentence() -> None:
     for given_name in ("swap:2", "swap:x", "swap:nan"):
         with pytest.raises(UsageError, match=f"'{given_name}' needs a number from 0 to 1"):
             order(TREE, given_name)
-    with pytest.raises(UsageError, match=r"each position from 0 to 5 once, it returned \[0, 1\]"):
-        order(TREE, lambda sample: [0, 1])
+    returned: tuple[Any, ...] = ([0, 1], None, 5, ["a", 1, 2, 3, 4, 5], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], TREE.steps)
+    for value in returned:
+        with pytest.raises(UsageError, match="each position from 0 to 5 once, it returned"):
+            order(TREE, partial(dict.get, {TREE: value}))
+    for wrong in (None, 3):
+        with pytest.raises(UsageError, match=f"no order {wrong}; accepted are seq"):
+            order(TREE, wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no graph 'logic'; accepted are discovery and logical"):
+        metrics(TREE, "logic")  # type: ignore[arg-type]
 
 
 def test_without_steps_or_dependencies() -> None:

@@ -56,6 +56,12 @@ def test_rows_that_are_none_are_told() -> None:
         Reorder(reader=ScratchpadReader())({"answer": "no equation"})
     with pytest.raises(UsageError, match="in a circle"):
         Reorder()({"steps": ["a", "b"], "deps": [[1], [0]]})
+    for settings, words in (
+        ({"order": "sorted"}, "no order 'sorted'"), ({"columns": "all"}, "be completion or text, got 'all'"),
+        ({"graph": "logic"}, "no graph 'logic'"), ({"reader": "numbered"}, r"give .* reader\('numbered'\)"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=words):
+            Reorder(**settings)  # type: ignore[arg-type]
 
 
 def words_and_breaks(text: str) -> list[tuple[int, int]]:

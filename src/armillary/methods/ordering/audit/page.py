@@ -77,7 +77,7 @@ def percent(interval: Interval) -> str:
 def _findings(tally: OrderTally, share: Interval | None, kinds: dict[str, Interval]) -> list[Finding]:
     if share is None:
         text = "No sample has a step that depends on another, so that every order of them is sequential."
-        return [Finding(text=text, interest=1.0, section="counts")]
+        return [Finding(text=text, interest=1.0, section="counts"), *_aside(tally)]
     if not tally.late:
         text = f"In all {share.n:,} samples with dependencies every step stands behind its support."
         return [Finding(text=text, interest=1.0, section="counts", basis=share.how), *_aside(tally)]

@@ -4,12 +4,15 @@ A file of rows (JSON lines, a JSON list, CSV, Parquet) is cut as ``runs.pieces``
 Python module, a file of proofs) are put together until they make a piece. No more than one piece is in memory.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from stat import S_ISDIR
+from typing import NoReturn
 
-from armillary.errors import UsageError
+from armillary.errors import StorageError, UsageError
 from armillary.files import read_text
 from armillary.methods.ordering.readers.interface import Reader, Record
 from armillary.methods.ordering.readers.registry import READERS, detect, reader, reader_of_file
@@ -81,26 +84,24 @@ def opened_source(path: Path | str, format: str = AUTO) -> Source:
     """
     path = Path(path)
     chosen = None if format == AUTO else reader(format)
-    if not path.exists():
-        raise UsageError(f"{path} could not be read: there is no file or folder of that name.")
-    files = [path]
-    if path.is_dir():
-        # Hidden files, and those below hidden folders, are somebody's settings and caches.
-        inside = (entry for entry in path.rglob("*") if entry.is_file())
-        files = sorted(
-            entry for entry in inside if not any(part.startswith(".") for part in entry.relative_to(path).parts)
-        )
+    files = _files(path)
     endings = {ending for known in ([chosen] if chosen else READERS) for ending in known.endings}
-    texts = [file for file in files if file.suffix.lower() in endings]
+    texts = tuple(file for file in files if file.suffix.lower() in endings)
+    with_rows = tuple(file for file in files if file.suffix.lower() in ENDINGS)
     if texts:
         readers = {known.name: known for file in texts if (known := chosen or reader_of_file(file.suffix.lower()))}
         if len(readers) > 1:
             raise UsageError(f"{path} holds files of several formats; choose one with --format: {', '.join(readers)}.")
-        return Source(path=path, reader=next(iter(readers.values())), files=tuple(texts))
-    with_rows = tuple(file for file in files if file.suffix.lower() in ENDINGS)
+        if with_rows and chosen is None:
+            raise UsageError(
+                f"{path} holds rows ({with_rows[0].name} ...) beside {texts[0].suffix} files; choose what is read "
+                f"with --format: {', '.join(readers)}, or that of the rows."
+            )
+        return Source(path=path, reader=next(iter(readers.values())), files=texts)
     if not with_rows:
-        accepted = dict.fromkeys([*ENDINGS, *(ending for known in READERS for ending in known.endings)])
+        accepted = dict.fromkeys([*ENDINGS, *sorted(endings)])
         there = f"{path} holds no file that is read" if path.is_dir() else f"{path} is not of a kind that is read"
+        there += f" as {chosen.name}" if chosen else ""
         raise UsageError(f"{there}; accepted are {', '.join(accepted)}, and folders of them.")
     if chosen is None:
         first = next((piece for file in with_rows for piece in pieces(file)), None)
@@ -112,6 +113,28 @@ def opened_source(path: Path | str, format: str = AUTO) -> Source:
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
     return Source(path=path, reader=chosen, files=with_rows)
+
+
+def _files(path: Path) -> list[Path]:
+    """The file itself, or the files below a folder, sorted."""
+
+    def unread(error: OSError) -> NoReturn:
+        raise StorageError(f"{error.filename or path} could not be read: {error.strerror or error}.") from error
+
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{path} could not be read: there is no file or folder of that name.") from None
+    except OSError as error:
+        unread(error)
+    if not S_ISDIR(mode):
+        return [path]
+    files = list[Path]()
+    for folder, folders, names in os.walk(path, onerror=unread):
+        # Hidden files, and those below hidden folders, are somebody's settings and caches.
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(folder, name) for name in names if not name.startswith(".")]
+    return sorted(file for file in files if file.is_file())
 
 
 def records(piece: AuditPiece, chosen: Reader) -> Iterator[tuple[str, Record | UsageError]]:

@@ -16,7 +16,18 @@ from armillary.extras import optional
 from armillary.files import storage_sentence, whole_folder
 from armillary.methods.ordering.audit.sources import AuditPiece, Source, file_records
 from armillary.methods.ordering.readers.interface import Reader, Record
-from armillary.runs.pieces import COLUMNS, LINES, LISTS, TABLES, Piece, Row, rows, skipped
+from armillary.runs.pieces import (
+    COLUMNS,
+    LINES,
+    LISTS,
+    TABLES,
+    Piece,
+    Row,
+    rows,
+    separator,
+    skipped,
+    table_rows,
+)
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -28,11 +39,14 @@ Write = Callable[[AuditPiece, Changed], None]
 
 
 def change(record: Record, written: Record) -> str:
-    """What turns one record into the other, as JSON: a text, or the columns that are set and those that go."""
+    """What turns one record into the other, as JSON: a text, or the columns that are set and those that go.
+
+    ASCII alone: half a surrogate pair, which JSON can hold, is kept as its escape and not lost with a piece's result.
+    """
     if isinstance(record, str) or isinstance(written, str):
-        return json.dumps(written, ensure_ascii=False)
+        return json.dumps(written)
     columns = {name: value for name, value in written.items() if name not in record or record[name] is not value}
-    return json.dumps([columns, [name for name in record if name not in written]], ensure_ascii=False)
+    return json.dumps([columns, [name for name in record if name not in written]])
 
 
 def _applied(row: Row, changes: str | None) -> Row:
@@ -40,6 +54,15 @@ def _applied(row: Row, changes: str | None) -> Row:
         return row
     columns, gone = json.loads(changes)
     return {name: value for name, value in {**row, **columns}.items() if name not in gone}
+
+
+def _json(row: Row) -> str:
+    text = json.dumps(row, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, of which UTF-8 has the escape alone
+        return json.dumps(row)
+    return text
 
 
 def refuse_target(source: Source, target: Path) -> None:
@@ -70,9 +93,9 @@ def written(source: Source, target: Path) -> Iterator[Write]:
             yield stack.enter_context(_files(source, lambda file: folder / file.relative_to(source.path)))
             return
         aside = target.with_name(f".{target.name}.unfinished")
-        stack.callback(aside.unlink, missing_ok=True)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            stack.callback(aside.unlink, missing_ok=True)
             with _files(source, lambda file: aside, target.suffix.lower()) as write:
                 yield write
             aside.replace(target)
@@ -158,8 +181,7 @@ def _rows_file(source: Path, target: Path, ending: str) -> Iterator[Callable[[Pi
             yield lambda piece, changed: _write_lines(file, piece, changed)
         else:
             yield lambda piece, changed: file.writelines(
-                f"{json.dumps(_applied(row, changed.get(str(number))), ensure_ascii=False)}\n"
-                for number, (_, row) in enumerate(rows(piece))
+                f"{_json(_applied(row, changed.get(str(number))))}\n" for number, (_, row) in enumerate(rows(piece))
             )
 
 
@@ -174,7 +196,7 @@ def _write_lines(file: "SupportsWrite[str]", piece: Piece, changed: Changed) -> 
     for at, line in enumerate(lines):
         number += bool(line.strip())
         if line.strip() and (changes := changed.get(str(number))) is not None:
-            lines[at] = json.dumps(_applied(json.loads(line), changes), ensure_ascii=False)
+            lines[at] = _json(_applied(json.loads(line), changes)) + "\r" * line.endswith("\r")
     file.write("\n".join(lines))
 
 
@@ -193,7 +215,7 @@ def _items(piece: Piece, changed: Changed) -> Iterator[str]:
     while at < len(text):
         row, end = parse(text, at)
         changes = changed.get(str(number))
-        yield text[at:end] if changes is None else json.dumps(_applied(row, changes), ensure_ascii=False)
+        yield text[at:end] if changes is None else _json(_applied(row, changes))
         at, number = skipped(text, end), number + 1
 
 
@@ -203,10 +225,13 @@ def _write_table(file: "SupportsWrite[str]", piece: Piece, changed: Changed) -> 
     if not changed:
         file.write(_text(piece))
         return
-    separator = "\t" if piece.path.lower().endswith(".tsv") else max(",;\t", key=piece.header.count)
-    writer = csv.writer(file, delimiter=separator, lineterminator="\n")
-    for number, (_, row) in enumerate(rows(piece)):
-        writer.writerow([*_applied(row, changed.get(str(number))).values()])
+    line_end = "\r\n" if piece.header.endswith("\r\n") else "\n"
+    writer = csv.writer(file, delimiter=separator(piece), lineterminator=line_end)
+    for number, (_, row, text) in enumerate(table_rows(piece)):
+        if (changes := changed.get(str(number))) is None:
+            file.write(text)
+        else:
+            writer.writerow([*_applied(row, changes).values()])
 
 
 def _table(piece: Piece, changed: Changed, schema: Any) -> Any:

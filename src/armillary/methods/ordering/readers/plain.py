@@ -46,13 +46,18 @@ class PlainReader(Reader):
             raise UsageError(f"{self.deps_field} is {kind}; give a list of lists, or an object from ids to lists.")
         prompt = str(record.get(self.prompt_field) or "") if self.prompt_field else prompt_of(record)
         steps = tuple(self._step(place, step, beside) for place, step in enumerate(written))
+        if isinstance(beside, Mapping) and (others := {*beside} - {step.id for step in steps}):
+            name = min(map(str, others))
+            raise UsageError(f"{self.deps_field} has an entry {name!r}, which is no step; its keys are ids of steps.")
         return Sample(prompt=prompt, steps=steps, key=key_of(record))
 
     def _step(self, place: int, step: object, beside: object) -> Step:
         fields = {"text": step} if isinstance(step, str) else step
         if not (isinstance(fields, Mapping) and isinstance(fields.get("text"), str)):
             raise UsageError(f"step {place} of {self.steps_field} is no text and no object with a text.")
-        name = str(fields.get("id", place))
+        # Columns of objects (Parquet) hold null where an object has no such field.
+        given, kind = fields.get("id"), fields.get("kind")
+        name = str(place if given is None else given)
         if isinstance(beside, Mapping):
             deps = beside.get(name)
         else:
@@ -61,7 +66,7 @@ class PlainReader(Reader):
         return Step(
             id=name,
             text=str(fields["text"]),
-            kind=str(fields.get("kind", "step")),
+            kind="step" if kind is None else str(kind),
             deps=_ids(deps, name),
             premises=None if premises is None else _ids(premises, name),
         )

@@ -12,6 +12,7 @@ running anything; ``globals()[...]``, star imports and rebinding from other modu
 """
 
 import ast
+import re
 import warnings
 from collections.abc import Sequence
 
@@ -23,6 +24,9 @@ from armillary.methods.ordering.steps import Sample
 
 MARKS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 """One of these at least makes a text a module: any word alone would be a valid one."""
+
+LINE_END = re.compile(r"\r\n?|\n")
+"""What Python counts as the end of a line; a form feed, which ``str.splitlines`` takes for one, is white space."""
 
 KINDS: tuple[tuple[tuple[type[ast.stmt], ...], str], ...] = (
     ((ast.FunctionDef, ast.AsyncFunctionDef), "function"),
@@ -49,7 +53,7 @@ class PythonReader(Reader):
         if frame is None or module is None or not any(isinstance(statement, MARKS) for statement in module.body):
             return None
         body = module.body
-        lines = frame.body.splitlines()
+        lines = LINE_END.split(frame.body)
         firsts = [min([each.lineno, *(at.lineno for at in getattr(each, "decorator_list", []))]) for each in body]
         texts = ["\n".join(lines[at - 1 : statement.end_lineno]) for at, statement in zip(firsts, body, strict=True)]
         names = [defined or imported for defined, imported in map(bound_names, body)]

@@ -57,7 +57,10 @@ def detect(records: Sequence[Record]) -> Reader:
     names = ", ".join(known.name for known in matching or READERS)
     if matching:
         raise UsageError(f"the rows can be read as {names}; say which is meant by --format.")
-    raise UsageError(f"the rows are of none of the formats that can be told by their marks: {names}.")
+    raise UsageError(
+        f"no format's marks are in more than {MOST:.0%} of the first {len(records):,} rows; name one with --format: "
+        f"{names}."
+    )
 
 
 def _is_of(known: Reader, record: Record) -> bool:

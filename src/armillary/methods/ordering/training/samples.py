@@ -37,12 +37,18 @@ def several_steps(path: str, format: str = "auto") -> list[Sample]:
 def split_samples(samples: Sequence[Sample], share: float, *, seed: int) -> tuple[list[Sample], list[Sample]]:
     """(learned, held out), without a sample's twin on the other side: equal prompts and steps are one sample.
 
-    UsageError where fewer than ``LEAST_HELD_OUT`` would be held out.
+    UsageError where fewer than ``LEAST_HELD_OUT`` would be held out, and for text that is no Unicode.
     """
     by_text: dict[str, Sample] = {}
     for sample in samples:
         texts = sorted(step.text for step in sample.steps)
-        by_text.setdefault(hashlib.sha256("\0".join((sample.prompt, *texts)).encode()).hexdigest(), sample)
+        whole = "\0".join((sample.prompt, *texts))
+        try:
+            by_text.setdefault(hashlib.sha256(whole.encode()).hexdigest(), sample)
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"the sample {whole!r:.60} holds half a surrogate pair, which no tokenizer takes; mend it or leave it out."
+            ) from None
     distinct = list(by_text.values())
     count = min(round(share * len(distinct)), MOST_HELD_OUT)
     if count < LEAST_HELD_OUT or count >= len(distinct):

@@ -1,15 +1,17 @@
 """Counts of an audit against samples counted one by one, and the same data back in another order and shape."""
 
 import csv
+import errno
 import json
+import os
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from armillary.errors import UsageError
+from armillary.errors import StorageError, UsageError
 from armillary.methods.ordering.audit import sources
 from armillary.methods.ordering.audit.auditing import AuditPlan, audit_piece
 from armillary.methods.ordering.audit.examples import shortened, stayed
@@ -150,6 +152,19 @@ def test_tables_texts_and_folders_come_back_too(tmp_path: Path) -> None:
     assert audited(tmp_path / "copy").late == tally.unwritten
 
 
+def test_what_is_in_order_is_copied_to_the_byte(tmp_path: Path) -> None:
+    late, fine = {"steps": ["\ud83d", "b"], "deps": [[1], []]}, '{"steps":["a"],  "deps":[[]]}\r\n'
+    (tmp_path / "a.jsonl").write_bytes(f"{fine}{json.dumps(late)}\r\n{fine}".encode())
+    audited(tmp_path / "a.jsonl", target=tmp_path / "b.jsonl")
+    first, moved, last = (tmp_path / "b.jsonl").read_bytes().decode().splitlines(keepends=True)
+    assert first == last == fine and moved.endswith("}\r\n")
+    assert [step["text"] for step in json.loads(moved)["steps"]] == ["b", "\ud83d"], "half a pair is still one"
+    kept = '"1","a = b\nc = 2"\r\n'
+    (tmp_path / "a.csv").write_bytes(f'n,answer\r\n{kept}"2","d = e\ne = 2"\r\n\r\n{kept}'.encode())
+    audited(tmp_path / "a.csv", target=tmp_path / "b.csv", format="scratchpad")
+    assert (tmp_path / "b.csv").read_bytes().decode() == f'n,answer\r\n{kept}2,"e = 2\nd = e"\r\n\r\n{kept}'
+
+
 def test_parquet_comes_back(tmp_path: Path) -> None:
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -160,6 +175,9 @@ def test_parquet_comes_back(tmp_path: Path) -> None:
     again = parquet.read_table(tmp_path / "b.parquet")
     assert again.to_pylist() == [{"answer": f"b = {n}\na = b + {n}", "raw": b"\x00\xff"} for n in range(9)]
     parquet.write_table(arrow.Table.from_pylist([{"steps": ["x", "y"], "deps": [[1], []]}]), path)
+    with pytest.raises(UsageError, match=r"d.parquet is no Parquet file \(.*magic bytes"):
+        (tmp_path / "d.parquet").write_bytes(bytes(99))
+        opened_source(tmp_path / "d.parquet")
     with pytest.raises(UsageError, match=r"don't fit its columns .* ends in \.jsonl"):
         audited(path, target=tmp_path / "c.parquet")
     assert not (tmp_path / "c.parquet").exists()
@@ -222,9 +240,16 @@ def test_the_page_tells_what_was_counted(tmp_path: Path) -> None:
     assert [section.id for section in in_order.sections] == ["counts"]
     free = audit_page(audited(lines(tmp_path / "c.jsonl", [{"steps": ["a", "b"]}])), "c", format="plain", order="seq")
     assert "every order of them is sequential" in free.findings[0].text and free.measures == {}
+    some = audited(lines(tmp_path / "d.jsonl", [{"steps": ["a", "b"]}, {"steps": ["a"], "deps": [[3]]}]))
+    refused = audit_page(some, "d", format="plain", order="seq").findings
+    assert len(refused) == 2 and refused[1].text.startswith("1 record was refused")
 
 
-def test_sources_that_can_not_be_read_are_one_sentence(tmp_path: Path) -> None:
+def refusing(folder: str) -> NoReturn:
+    raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+
+def test_sources_that_can_not_be_read_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "empty").mkdir()
     (tmp_path / "none.jsonl").write_text("\n")
@@ -233,10 +258,36 @@ def test_sources_that_can_not_be_read_are_one_sentence(tmp_path: Path) -> None:
         ("missing.jsonl", "no file or folder of that name"),
         ("a.txt", r"not of a kind that is read; accepted are \.jsonl"),
         ("empty", "holds no file that is read"), ("none.jsonl", "holds no row"),
-        ("prose.jsonl", "prose.jsonl: the rows are of none of the formats"),
+        ("prose.jsonl", r"prose.jsonl: no format's marks are in more than 50% of the first 1 rows"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=words):
             opened_source(tmp_path / name)
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    (mixed / "a.py").write_text("import os\n")
+    lines(mixed / "b.jsonl")
+    with pytest.raises(
+        UsageError, match=r"holds rows \(b.jsonl ...\) beside .py files; choose .* --format: python-code"
+    ):
+        opened_source(mixed)
+    assert opened_source(mixed, "plain").files == (mixed / "b.jsonl",)
+    with pytest.raises(
+        UsageError, match=r"not of a kind that is read as plain; accepted are .*\.parquet, and folders"
+    ):
+        opened_source(mixed / "a.py", "plain")
+    with pytest.raises(StorageError, match="could not be read: File name too long"):
+        opened_source("x" * 300)
+    with (
+        pytest.raises(StorageError, match="could not be written"),
+        written(opened_source(mixed / "b.jsonl"), mixed / "a.py" / "b.jsonl"),
+    ):
+        pass
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(StorageError, match="mixed could not be read: Permission denied"),
+    ):
+        patched.setattr(os, "scandir", refusing)
+        opened_source(mixed)
     with pytest.raises(UsageError, match="there is no format 'poem'; choose one of plain"):
         opened_source(tmp_path / "prose.jsonl", "poem")
     path = lines(tmp_path / "rows.jsonl")

@@ -70,6 +70,13 @@ def test_of_several_definitions_the_nearest_to_the_left_counts() -> None:
     assert sample is not None and {*sample.edges()} == {(1, 2)}
 
 
+def test_lines_are_pythons() -> None:
+    sample = reader("python-code")("import os\r\n\x0c\r\ndef f():\r\n    return '\u2028'\r\n\x0c\rx = 1\n")
+    assert sample is not None and [step.text for step in sample.steps] == [
+        "import os", "def f():\n    return '\u2028'", "x = 1",
+    ]  # fmt: skip
+
+
 def test_no_module() -> None:
     python = reader("python-code")
     assert python("def f(:") is None and python("hello") is None and python("x\0") is None

@@ -154,6 +154,7 @@ def test_lines_keep_their_support_in_any_order(sources: list[int], draw: object)
         ("plain", {"steps": [{"id": 1}]}, "step 0 of steps is no text"),
         ("plain", {"steps": ["a"], "deps": ["b"]}, "the support of step 0 is 'b'"),
         ("plain", {"steps": ["a"], "deps": [[7]]}, "'7', which is no step"),
+        ("plain", {"steps": ["a", "b"], "deps": {"7": [0]}}, "deps has an entry '7', which is no step"),
         ("plain", {"steps": ["a", "b"], "deps": [[1], [0]]}, "in a circle"),
         ("traced", {"traced_tactics": [{"tactic": "x"}]}, "entry 0 of traced_tactics has no texts for"),
     ],
@@ -167,13 +168,22 @@ def test_malformed_rows_are_refused_in_one_sentence(name: str, record: Record, s
 def test_formats_are_told_or_refused() -> None:
     with pytest.raises(UsageError, match=r"no format 'xml'; choose one of plain, messages"):
         reader("xml")
-    with pytest.raises(UsageError, match=r"none of the formats .*plain, messages"):
+    with pytest.raises(
+        UsageError, match=r"in more than 50% of the first 2 rows; name one with --format: plain, messages"
+    ):
         detect(["hello", "world"])
     both: Record = {"steps": ["a = 1"], "answer": "a = 1\nb = a"}
     with pytest.raises(UsageError, match="can be read as plain, scratchpad; say which"):
         detect([both])
     # A minority without any mark does not hide the format.
     assert detect(["x = 1\ny = x", "z = 2\nw = z", "no equation"]).name == "scratchpad"
+    # Words that Coq has too.
+    assert detect(["1. So c = 9 by (2).\n2. Let b = 4.\n3. Done from step 1."]).name == "numbered"
+    # As Parquet gives objects that lack what others have.
+    read = reader("plain")(
+        {"steps": [{"id": None, "kind": None, "text": "a", "deps": [1]}, {"id": None, "text": "b"}]}
+    )
+    assert read is not None and [(step.id, step.kind) for step in read.steps] == [("0", "step"), ("1", "step")]
     assert (ends := reader_of_file(".py")) is not None and ends.name == "python-code"
     assert reader_of_file(".txt") is None
 

@@ -79,3 +79,5 @@ def test_a_twin_is_on_one_side_alone() -> None:
     assert split_samples(samples, 0.3, seed=1) == (learned, held_out)
     with pytest.raises(UsageError, match="holds out 2; 5 are needed"):
         split_samples(samples, 0.1, seed=1)
+    with pytest.raises(UsageError, match=r"the sample '\\ud83d.*' holds half a surrogate pair"):
+        split_samples([*samples, Sample("\ud83d", CHAIN.steps)], 0.3, seed=1)

@@ -98,6 +98,8 @@ def declared(sentence: str) -> tuple[str, tuple[str, ...]] | None:
     if match is None:
         return None
     word, rest = match[1], sentence[match.end() :]
+    if word in (*NAMED, "Definition", "Let") and word != "Goal" and ":" not in rest:
+        return None  # prose: "Let b = 4.", "Theorem of Gauss."
     if word in ("Notation", "Scheme", "Context", "Goal", "Coercion", "Canonical"):
         return word, ()
     names = list[str]()
