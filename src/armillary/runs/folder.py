@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from armillary.errors import ArmillaryError, StorageError
-from armillary.files import remove_stale, storage_sentence, write_atomic
+from armillary.files import remove_stale, remove_stale_folders, storage_sentence, write_atomic
 from armillary.records.plain import digest, plain
 from armillary.records.record import FILE_NAME, RunRecord
 from armillary.runs.environment import versions
@@ -65,6 +65,7 @@ class RunFolder:
             raise StorageError(storage_sentence(path, error)) from error
         try:
             remove_stale(path)
+            remove_stale_folders(path)
             yield cls(path, config, models)
         finally:
             if not existed:

@@ -63,6 +63,10 @@ class OceanAlignSettings(OceanChainSettings):
             raise UsageError(f"held_out must be a share between 0 and 1, got {self.held_out}.")
         if not self.learning_rate > 0 or not self.epochs > 0:
             raise UsageError(f"learning_rate and epochs must be above 0, got {self.learning_rate} and {self.epochs}.")
+        if not self.beta_kl >= 0 or not self.weight_clip > 1:
+            raise UsageError(
+                f"beta_kl must be 0 or more and weight_clip above 1, got {self.beta_kl} and {self.weight_clip}."
+            )
         if self.max_steps != -1 and self.max_steps < 1:
             raise UsageError(f"max_steps must be 1 or more, or -1 for none, got {self.max_steps}.")
 
@@ -71,12 +75,16 @@ class OceanAlignSettings(OceanChainSettings):
         return replace(super().dry(), max_steps=2, batch_size=2, accumulation=1, lora_rank=min(self.lora_rank, 2))
 
     def check(self) -> None:
-        """Refuse packed weights and missing packages, before a model is opened."""
+        """Refuse packed weights, missing packages and a single prompt, before a model is opened."""
+        from armillary.methods.ocean.chains import read_written
+
         if self.quantize is not None:
             raise UsageError(f"packed weights ({self.quantize}) can't be trained; leave --quantize out.")
         if self.lora_rank:
             optional_version("peft", "adapters")
         super().check()
+        if len({chain.prompt for chain in read_written(self.chains, self.limit)}) < 2:
+            raise UsageError(f"alignment holds out prompts and needs two at least; {self.chains} has one.")
 
 
 def align(run: Run[OceanAlignSettings]) -> Outcome:

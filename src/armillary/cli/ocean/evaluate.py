@@ -76,6 +76,10 @@ class OceanChainSettings(OneModelSettings):
             raise UsageError("what is the graph? Give it with --kg, or its trained policy with --kg-policy.")
         if self.kg is None and (self.aliases or self.phrases):
             raise UsageError("aliases and phrases belong to a graph; give --kg with them.")
+        if self.propensity_floor is not None and not 0 < self.propensity_floor < 1:
+            raise UsageError(f"propensity_floor must lie between 0 and 1, got {self.propensity_floor}.")
+        if not self.policy_learning_rate > 0 or not self.policy_epochs > 0:
+            raise UsageError("policy_learning_rate and policy_epochs must be above 0.")
         if not self.hops or any(hops < 1 for hops in self.hops):
             raise UsageError(f"hops must be numbers of 1 or more, got {self.hops}.")
 
@@ -155,8 +159,9 @@ def read_logged(
 ) -> "tuple[list[ChainRow], LoadedModel]":
     """The chains with their entities, and the graph's policy, trained where none is given."""
     from armillary.methods.ocean.chains import chosen_graph, read_written
-    from armillary.methods.ocean.offline import PolicyPlan, logged_rows, trained_graph_policy
+    from armillary.methods.ocean.offline import PolicyPlan, logged_rows, require_vocabulary_of, trained_graph_policy
     from armillary.methods.ocean.policy.training import PolicyConfig
+    from armillary.methods.ocean.rows import read_chains, token_rows
 
     chains = read_written(settings.chains, settings.limit)
     chosen = None
@@ -166,7 +171,10 @@ def read_logged(
     rows = logged_rows(
         chains, base, lexicon, logged_by=settings.logged_by, plain_prompts=settings.plain_prompts
     )  # fmt: skip
+    # Chains that will be refused are refused before the graph's policy is trained.
+    token_rows(base.tokenizer, read_chains(rows), max_length=settings.max_length)
     if "kg_policy" in run.models or chosen is None:
+        require_vocabulary_of(base, run.models["kg_policy"], "graph's policy")
         return rows, run.models["kg_policy"]
     training = PolicyConfig(
         learning_rate=settings.policy_learning_rate, epochs=settings.policy_epochs, max_steps=settings.policy_steps,
@@ -181,11 +189,12 @@ def read_logged(
 
 def evaluate(run: Run[OceanEvaluateSettings]) -> Outcome:
     """The values by several estimators."""
-    from armillary.methods.ocean.offline import valued
+    from armillary.methods.ocean.offline import require_vocabulary_of, valued
     from armillary.methods.ocean.report import value_page
     from armillary.records.sections import Finding
 
     settings, target, base = run.settings, run.model, run.models["base"]
+    require_vocabulary_of(target, base, "base policy")
     rows, policy = read_logged(settings, base, run)  # type: ignore[arg-type]
     value = valued(
         target, base, policy, rows, clip=settings.clip, propensity_floor=settings.propensity_floor,

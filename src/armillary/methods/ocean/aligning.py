@@ -1,15 +1,14 @@
 """Alignment of a model on logged chains as one piece of work that a killed run goes on with, and what came of it."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from armillary.errors import NumericError, UsageError
 from armillary.extras import optional
@@ -23,7 +22,7 @@ from armillary.models.quiet import quiet
 from armillary.numerics.intervals import Interval, paired_difference
 from armillary.progress import counted
 from armillary.runs.parts import Parts
-from armillary.training.checkpoints import StepBar, train_or_resume
+from armillary.training.checkpoints import StepBar, last_checkpoint, train_or_resume
 
 MODEL = "model"
 """Folder of the aligned model or its adapter, within that of the run."""
@@ -97,7 +96,9 @@ def aligned(
     if plan.lora_rank:
         peft = optional("peft", "adapters")
         adapter = peft.LoraConfig(r=plan.lora_rank, lora_alpha=2 * plan.lora_rank, target_modules="all-linear")
-        with quiet():
+        # Drawn by the seed, whether the graph's policy was trained in this process or before a kill.
+        with torch.random.fork_rng(), quiet():
+            torch.manual_seed(plan.seed)
             model = peft.get_peft_model(model, adapter)
     trainer = OceanTrainer(
         model,
@@ -113,10 +114,9 @@ def aligned(
         return trainer.estimate(split, propensity_floor=plan.propensity_floor)
 
     before = parts.decoded(Estimate, "before", lambda: value("eval"))
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
     with quiet(), counted("align", plan.max_steps if plan.max_steps > 0 else None) as bar:
         trainer.add_callback(StepBar(bar))
-        train_or_resume(trainer, None if last is None else Path(last))
+        train_or_resume(trainer, last_checkpoint(checkpoints))
     lines = [line for line in trainer.state.log_history if "ocean/value" in line]
     if not lines or not np.isfinite([line["ocean/value"] for line in lines]).all():
         raise NumericError("the value is not finite: the training diverged; give a lower learning_rate.")
@@ -124,7 +124,6 @@ def aligned(
     with quiet(), whole_folder(folder / MODEL, replace=True) as target:
         cast(PreTrainedModel, trainer.model).save_pretrained(target)
         loaded.tokenizer.save_pretrained(target)
-    shutil.rmtree(checkpoints, ignore_errors=True)
     return Alignment(
         log=tuple({name: float(value) for name, value in line.items()} for line in lines),
         before=before,

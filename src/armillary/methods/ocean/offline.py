@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from armillary.errors import UsageError
-from armillary.files import whole_folder
+from armillary.files import digest_of, whole_folder
 from armillary.graphs import Lexicon
 from armillary.methods.ocean.chains.graph_choice import ChosenGraph
 from armillary.methods.ocean.chains.phrases import spoken
@@ -88,11 +88,12 @@ def trained_graph_policy(
 ) -> LoadedModel:
     """A copy of the model ``name`` tuned on sentences of random paths, kept under ``folder``; read from there after.
 
-    Every path is a fact after a fact of the graph, said by templates, so that each is worth 1. A killed training goes
-    on from its last checkpoint.
+    What is there already may be of another graph: it is taken only where ``parts`` know it as this run's. Every path
+    is a fact after a fact of the graph, said by templates, so that each is worth 1. A killed training goes on from its
+    last checkpoint.
     """
     target = folder / POLICY
-    if not (target / "config.json").is_file():
+    if not (target.is_dir() and parts.has(f"{POLICY} {digest_of(target)}")):
         loaded = load(name, **opening)
         patterns = {relation: [spoken(own[0])] for relation, own in chosen.phrases.patterns.items()}
         seed = plan.training.seed
@@ -107,10 +108,17 @@ def trained_graph_policy(
         with quiet(), whole_folder(target, replace=True) as saved:
             made.model.save_pretrained(saved)
             loaded.tokenizer.save_pretrained(saved)
+        parts.json(f"{POLICY} {digest_of(target)}", lambda: True)
     # Read back whether it was trained now or before a kill, so that both go on alike.
     return load(
         str(target), dtype=opening["dtype"], device=opening["device"], trust_remote_code=opening["trust_remote_code"]
     )
+
+
+def require_vocabulary_of(target: LoadedModel, other: LoadedModel, name: str) -> None:
+    """UsageError where the other model, called ``name``, has other words, whose probabilities are of other texts."""
+    if other.tokenizer.get_vocab() != target.tokenizer.get_vocab():
+        raise UsageError(f"the {name} has another vocabulary than {target.name}; give one of the same.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +148,7 @@ def valued(
 ) -> OfflineValue:
     """The values. UsageError for other vocabularies, no chain short enough, and tokens without support."""
     for name, other in (("base policy", base), ("graph's policy", kg)):
-        if other.tokenizer.get_vocab() != target.tokenizer.get_vocab():
-            raise UsageError(f"the {name} has another vocabulary than {target.name}; give one of the same.")
+        require_vocabulary_of(target, other, name)
     tokens = token_rows(target.tokenizer, read_chains(rows), max_length=max_length)
     scored = score_chains(target.model, base.model, kg.model, tokens.rows)
     resampling = Resampling(seed=seed)

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from armillary.errors import NumericError, UsageError
 from armillary.methods.ocean.objectives import weighted_likelihood
@@ -22,7 +21,7 @@ from armillary.methods.ocean.rows import ChainRow, LoggedChain, read_chains, tok
 from armillary.methods.ocean.scores import ChainBatch, token_log_probs
 from armillary.models.loaded import LoadedModel
 from armillary.progress import counted
-from armillary.training.checkpoints import StepBar, train_or_resume
+from armillary.training.checkpoints import StepBar, last_checkpoint, train_or_resume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +119,7 @@ def train_kg_policy(
         trainer.remove_callback(PrinterCallback)
         with counted(label, trainer.args.max_steps if config.max_steps > 0 else None) as bar:
             trainer.add_callback(StepBar(bar))
-            last = get_last_checkpoint(str(folder)) if checkpoints is not None and checkpoints.exists() else None
-            train_or_resume(trainer, None if last is None else Path(last))
+            train_or_resume(trainer, None if checkpoints is None else last_checkpoint(checkpoints))
     losses = [float(line["loss"]) for line in trainer.state.log_history if "loss" in line]
     if not np.isfinite(losses).all():
         raise NumericError("the loss is not finite: the training diverged; give a lower learning_rate.")
