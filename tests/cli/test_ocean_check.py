@@ -9,6 +9,7 @@ import pytest
 
 from armillary.cli.console import guarded
 from armillary.cli.ocean import align, check, evaluate
+from armillary.graphs import KnowledgeGraph
 from armillary.records.record import RunRecord
 
 SPAIN = {"prompt": "Spain?", "steps": ["Madrid lies in Spain.", "It has 3 million <b>people</b>."]}
@@ -77,6 +78,7 @@ def test_a_graph_judges_and_models_are_compared(tmp_path: Path) -> None:
         ({"prompt": "p", "steps": [" "]}, "has no step with words in it"),
         ({"prompt": "p", "text": " ... "}, "has no step with words in it"),
         ({"prompt": "p", "steps": ["ab"], "entity_spans": [[[0, 3]]]}, "two offsets within the step's 2 characters"),
+        ({"prompt": "p", "steps": ["abc"], "entity_spans": [[[0, 2], [1, 3]]]}, "(0, 2) and (1, 3) overlap"),
         ({"prompt": "p", "steps": ["ab"], "entity_spans": [[], []]}, "has 1 steps and entity_spans for 2"),
         ({"prompt": "p", "steps": [{"a": 1}]}, "has a step of type dict"),
         ("[1", "is not JSON"),
@@ -102,6 +104,7 @@ def test_some_rows_name_a_model_and_others_do_not(refused: Callable[..., str], t
         (["--kg", "missing.tsv"], "there is no file of that name"),
         (["--kg", "geography", "--encoder", "minilm"], "give --sources FILE with --encoder"),
         (["--sources", "missing.jsonl"], "missing.jsonl"),
+        (["--kg", "changed"], "edge_tails.npy is damaged: its content does not match its digest"),
         (["--sources", "p.jsonl", "--aliases", "a.tsv"], "aliases and phrases belong to a graph"),
         (["--sources", "p.jsonl", "--like", "2"], "like must be a cosine"),
         (["--sources", "p.jsonl", "--fail-below", "2"], "fail_below must be a share"),
@@ -114,6 +117,9 @@ def test_wrong_options(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rows(tmp_path / "p.jsonl", PASSAGE)
+    KnowledgeGraph.build([("Spain", "capital", "Madrid")], "changed")
+    content = bytearray((tmp_path / "changed" / "edge_tails.npy").read_bytes())
+    (tmp_path / "changed" / "edge_tails.npy").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert error in refused(check.run, rows(tmp_path / "c.jsonl", SPAIN), *arguments)
 
 
@@ -125,6 +131,9 @@ def test_wrong_options(
         (evaluate, ["--base", "tiny-llama", "--kg", "geography", "--clip", "0"], "clip must be above 0"),
         (evaluate, ["--base", "tiny-llama", "--kg", "geography", "--hops", "0"], "hops must be numbers of 1 or more"),
         (align, ["--kg", "geography", "--held-out", "1"], "held_out must be a share between 0 and 1"),
+        (align, ["--kg", "geography", "--beta-kl", "-1"], "beta_kl must be 0 or more"),
+        (align, ["--kg", "geography", "--propensity-floor", "2"], "propensity_floor must lie between 0 and 1"),
+        (align, ["--kg", "geography"], "holds out prompts and needs two at least"),
         (align, ["--kg", "geography", "--max-steps", "0"], "max_steps must be 1 or more"),
         (align, ["--kg", "geography", "--quantize", "int8"], "packed weights (int8) can't be trained"),
         (align, ["--kg", "geography", "--learning-rate", "0"], "learning_rate and epochs must be above 0"),

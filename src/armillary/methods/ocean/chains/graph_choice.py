@@ -106,7 +106,7 @@ def _stored(name: str) -> ChosenGraph:
     if path.is_dir():
         if (path / "data.noun").is_file():
             return _wordnet(path)
-        return ChosenGraph(name=path.name, graph=KnowledgeGraph.open(path))
+        return ChosenGraph(name=path.name, graph=KnowledgeGraph.open(path, verify=True))
     if not path.exists() and not path.suffix:
         raise UsageError(
             f"there is no graph {name!r}; give a folder, a file of triples, or one of {', '.join(NAMED)}."

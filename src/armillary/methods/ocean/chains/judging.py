@@ -55,8 +55,11 @@ def judged_by_graph(chains: Sequence[WrittenChain], chosen: ChosenGraph) -> tupl
         "them and contradicts only by all."
     ]
     if held_back:
+        notes.append(f"Never linked, being common words: {len(held_back):,} names, as {next(iter(held_back))}.")
+    if strange := [entity for entity, _ in chosen.aliases if entity not in chosen.graph.entities]:
         notes.append(
-            f"{len(held_back):,} names of the graph are never linked, being common words, as {next(iter(held_back))}."
+            f"Left out, since the graph does not have their entities: {len(strange):,} of {len(chosen.aliases):,} "
+            f"further names, as those of {strange[0]}."
         )
     words = PageWords(
         against="contradicted", source=f"the graph {chosen.name}", meaning=BY_GRAPH, caution=BY_GRAPH_CAUTION,
@@ -86,7 +89,7 @@ def judged_by_passages(
             )
             checked.append(CheckedChain(chain=chain, steps=steps))
             bar.advance()
-    notes = (f"{missing:,} chains have no passage for their prompt.",) if missing else ()
+    notes = (f"Chains without a passage for their prompt: {missing:,}.",) if missing else ()
     words = PageWords(
         against="unsupported", source=f"the passages of {name}", meaning=BY_PASSAGES, caution=BY_PASSAGES_CAUTION,
         notes=notes,

@@ -187,8 +187,8 @@ def _findings(
     counts = Counter(step.verdict for one in checked for step in one.steps)
     findings = [
         Finding(
-            text=f"Of {steps:,} steps {counts['supported']:,} are supported, {counts[words.against]:,} are "
-            f"{words.against}, and of {counts['unknown']:,} {words.source} says nothing.",
+            text=f"By {words.source} {counts['supported']:,} of {steps:,} steps are supported, "
+            f"{counts[words.against]:,} {words.against} and {counts['unknown']:,} unknown.",
             interest=1.0, section="verdicts",
         )
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from armillary.data.rows import list_of, read_rows, text_of
 from armillary.errors import UsageError
@@ -80,7 +81,8 @@ def _chain(where: str, row: Mapping[str, object]) -> WrittenChain:
 
 def _answers(where: str, row: Mapping[str, object]) -> tuple[str, ...]:
     if row.get("answers") is not None:
-        return tuple(text_of(one, "answer", where) or "" for one in list_of(row["answers"], "answers", where))
+        given = [text_of(one, "answer", where) or "" for one in list_of(row["answers"], "answers", where)]
+        return tuple(one for one in given if one.strip())
     answer = text_of(row.get("answer"), "answer", where)
     return () if answer is None or not answer.strip() else (answer,)
 
@@ -99,5 +101,11 @@ def _spans(where: str, steps: Sequence[str], given: Sequence[object]) -> list[tu
                     f"got {pair!r:.40}."
                 )
             own.append((ends[0], ends[1]))
-        made.append(tuple(sorted(own)))
+        own.sort()
+        if overlapping := [pair for pair in pairwise(own) if pair[1][0] < pair[0][1]]:
+            one, other = overlapping[0]
+            raise UsageError(
+                f"{where}, step {place}: the entity spans {one} and {other} overlap; give each word once."
+            )
+        made.append(tuple(own))
     return made
