@@ -365,21 +365,24 @@ ORDERING = MethodCard(
         "the same steps in another order cost proof success."
     ),
     finding=(
-        "With the same tokens, weights and steps small models prove and multiply the less, the more supports stand to "
-        "the right: doses of disorder cost success in order, the loss sits on steps without their support, and any "
-        "order with all support to the left does as well for proofs. But a state right behind its action does no more "
-        "harm than no state, an answer far ahead of its grounds is not justified by them, and how close orders rank, "
-        "and whether more training closes the gap, is undecided."
+        "With the same tokens, weights and steps small models prove many more theorems in the sequential order than in "
+        "that in which proofs are verified; the loss sits on steps without their support, and any order with all "
+        "support to the left does as well for proofs. But a state right behind its action does no more harm than no "
+        "state, and an answer far ahead of its grounds is not justified by them. Whether every dose of disorder costs "
+        "more, how close orders rank, and whether more training closes the gap, is undecided."
     ),
     evidence=(
+        "order-matters holds",
+        "logical-worse holds",
         "any-extension holds",
-        "dose-response holds",
         "surplus-on-the-unsupported holds",
         "surplus-on-sums holds",
         "shuffled-worse holds",
         "left-states-help holds",
         "right-states-hurt fails",
         "post-hoc fails",
+        "dose-response undecided",
+        "seq-best undecided",
         "gap-shrinks undecided",
         "order-ladder undecided",
     ),
