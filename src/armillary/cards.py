@@ -365,8 +365,8 @@ ORDERING = MethodCard(
         "the same steps in another order cost proof success."
     ),
     finding=(
-        "With the same tokens, weights and steps small models prove many more theorems in the sequential order than in "
-        "that in which proofs are verified; the loss sits on steps without their support, and any order with all "
+        "With the same tokens, weights and steps small models prove many more theorems in the sequential order than "
+        "in that in which proofs are verified; the loss sits on steps without their support, and any order with all "
         "support to the left does as well for proofs. But a state right behind its action does no more harm than no "
         "state, and an answer far ahead of its grounds is not justified by them. Whether every dose of disorder costs "
         "more, how close orders rank, and whether more training closes the gap, is undecided."

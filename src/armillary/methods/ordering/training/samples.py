@@ -47,7 +47,7 @@ def split_samples(samples: Sequence[Sample], share: float, *, seed: int) -> tupl
             by_text.setdefault(hashlib.sha256(whole.encode()).hexdigest(), sample)
         except UnicodeEncodeError:
             raise UsageError(
-                f"the sample {whole!r:.60} holds half a surrogate pair, which no tokenizer takes; mend it or leave it out."
+                f"the sample {whole!r:.60} holds half a surrogate pair, which no tokenizer takes; mend it or drop it."
             ) from None
     distinct = list(by_text.values())
     count = min(round(share * len(distinct)), MOST_HELD_OUT)
