@@ -1,7 +1,7 @@
 """Pictures for the docs, drawn from records alone, in light colours.
 
-    python -m tools.picture RECORD docs/images/diff.png            a page's top, for the README; needs Chromium
-    python -m tools.picture RECORD docs/images/curve.svg TITLE     the figure of that title
+python -m tools.picture RECORD docs/images/diff.png            a page's top, for the README; needs Chromium
+python -m tools.picture RECORD docs/images/curve.svg TITLE     the figure of that title
 """
 
 import subprocess
