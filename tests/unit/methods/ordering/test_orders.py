@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -151,7 +150,7 @@ def test_bad_orders_are_told_in_one_sentence() -> None:
     returned: tuple[Any, ...] = ([0, 1], None, 5, ["a", 1, 2, 3, 4, 5], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], TREE.steps)
     for value in returned:
         with pytest.raises(UsageError, match="each position from 0 to 5 once, it returned"):
-            order(TREE, partial(dict.get, {TREE: value}))
+            order(TREE, {TREE: value}.__getitem__)
     for wrong in (None, 3):
         with pytest.raises(UsageError, match=f"no order {wrong}; accepted are seq"):
             order(TREE, wrong)  # type: ignore[arg-type]
