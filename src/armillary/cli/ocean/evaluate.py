@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, TypeVar
 
 import tyro
 
@@ -154,8 +154,11 @@ class OceanEvaluateSettings(OceanChainSettings):
         return replace(super().dry(), base=DRY_MODEL)
 
 
+ChainSettings = TypeVar("ChainSettings", bound=OceanChainSettings)
+
+
 def read_logged(
-    settings: OceanChainSettings, base: "LoadedModel", run: Run[OceanChainSettings]
+    settings: ChainSettings, base: "LoadedModel", run: Run[ChainSettings]
 ) -> "tuple[list[ChainRow], LoadedModel]":
     """The chains with their entities, and the graph's policy, trained where none is given."""
     from armillary.methods.ocean.chains import chosen_graph, read_written
@@ -195,7 +198,7 @@ def evaluate(run: Run[OceanEvaluateSettings]) -> Outcome:
 
     settings, target, base = run.settings, run.model, run.models["base"]
     require_vocabulary_of(target, base, "base policy")
-    rows, policy = read_logged(settings, base, run)  # type: ignore[arg-type]
+    rows, policy = read_logged(settings, base, run)
     value = valued(
         target, base, policy, rows, clip=settings.clip, propensity_floor=settings.propensity_floor,
         max_length=settings.max_length, seed=settings.seed,
