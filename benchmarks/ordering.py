@@ -326,7 +326,9 @@ def main() -> None:
         except UsageError as missing:  # a program or package that only this part needs
             print(f"{part} is left out: {missing}")
             continue
-        show_and_save(f"ordering-{part}", f"Ordering: {part}", "no model", {"repeats": repeats}, rows)
+        # A quick run must not take the place of the committed figures.
+        name = f"ordering-{part}{'-quick' if options.quick else ''}"
+        show_and_save(name, f"Ordering: {part}", "no model", {"repeats": repeats}, rows)
 
 
 if __name__ == "__main__":
