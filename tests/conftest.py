@@ -51,6 +51,11 @@ def _little_garbage() -> None:
     gc.freeze()
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes name no test: what packs a file writes the time into it, and every worker must find the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests of real weights see the user's own cache; all others an empty one."""
     offline = {"ARMILLARY_CACHE": _CACHE.name, "PIP_NO_INDEX": "1", "npm_config_offline": "true"}

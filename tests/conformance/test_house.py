@@ -263,3 +263,14 @@ def test_nothing_of_a_private_machine_is_written_down() -> None:
         if word in path.read_text("utf-8", errors="replace")
     ]
     assert written == []
+
+
+def test_names_of_tests_are_the_same_in_every_process(request: pytest.FixtureRequest) -> None:
+    """Workers compare what they collected: what packs a file writes the time into it, so bytes name no test."""
+    named = [
+        item.nodeid
+        for item in request.session.items
+        for value in getattr(getattr(item, "callspec", None), "params", {}).values()
+        if isinstance(value, bytes) and repr(value)[2:-1] in item.nodeid
+    ]
+    assert named == []
