@@ -45,6 +45,7 @@ def test_steps_make_up_the_answer_again(text: str) -> None:
     assert tokenizer.decode(tokens.input_ids) == "Where?\n" + "".join(steps)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of transformers, raised inside PEFT
 def test_the_quick_scale_runs_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("ahocorasick")
     pytest.importorskip("peft")

@@ -35,7 +35,7 @@ def ours(d: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
 
 
 def test_the_numbers_are_those_of_open_bandit_pipeline() -> None:
-    ope: Any = pytest.importorskip("obp.ope")
+    ope: Any = pytest.importorskip("obp.ope", reason="pip install 'armillary[validation]'")
     d = data()
     given = {
         "reward": d["reward"], "action": d["action"], "pscore": d["pscore"], "action_dist": d["target"][:, :, None],
