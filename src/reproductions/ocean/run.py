@@ -14,7 +14,7 @@ from reproductions.ocean import small_models as stages
 from reproductions.ocean.claims import CLAIMS
 from reproductions.ocean.measures import measures
 from reproductions.ocean.real.claims import REAL_CLAIMS
-from reproductions.ocean.real.given_model import REAL_ARMS, RealArm, RealContext, RealSeed, real_arm, real_seed
+from reproductions.ocean.real.given_model import RealArm, RealContext, RealSeed, real_arm, real_arms, real_seed
 from reproductions.ocean.real.measures import real_measures, real_tables
 from reproductions.ocean.report import figures, tables
 from reproductions.ocean.scale import SCALES
@@ -47,12 +47,12 @@ def judged(run: Run[ReproduceSettings]) -> Outcome:
 def judged_real(run: Run[ReproduceSettings]) -> Outcome:
     """Every claim on the given model, judged."""
     config, loaded, parts = run.settings, run.model, run.parts
-    scale = SCALES[config.preset].real
+    scale, arms = SCALES[config.preset].real, real_arms()
     results: list[RealSeed] = []
-    with counted_stages(parts, "OCEAN on the given model", scale.seeds * (len(REAL_ARMS) + 1)) as stage:
+    with counted_stages(parts, "OCEAN on the given model", scale.seeds * (len(arms) + 1)) as stage:
         for seed in range(config.seed, config.seed + scale.seeds):
             context = RealContext(loaded, scale, seed, parts)
-            own = {name: stage.run(RealArm, f"{name} {seed}", partial(real_arm, context, name)) for name in REAL_ARMS}
+            own = {name: stage.run(RealArm, f"{name} {seed}", partial(real_arm, context, name)) for name in arms}
             results.append(stage.run(RealSeed, f"seed {seed}", partial(real_seed, context, own)))
     return judged_outcome(
         f"OCEAN on {loaded.name}, {scale.seeds} seeds",

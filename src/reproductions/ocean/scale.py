@@ -27,7 +27,7 @@ RATES = {
 3e-4 and 1e-4 for the paper's objective, and for DPO between 2e-4, which lost ends of chains, and 5e-5."""
 
 
-REAL_RATES = {"sft": 3e-4, "kg_ips": 1e-4, "stable": 3e-4}
+REAL_RATES = {"sft": 3e-4, "kg_ips": 1e-4, "stable": 3e-4, "weighted": 3e-4, "dpo": 1e-4, "grpo": 3e-4}
 """Of adapters on the given model; as in the small world the paper's objective gets the third of the others'."""
 
 
@@ -36,8 +36,11 @@ class RealScale:
     """Sizes of one preset on the given model; the defaults are laptop's (the note's): hours on one core."""
 
     seeds: int = 2
-    train: int = 400
-    """Questions of which a chain is logged, one each."""
+    train: int = 200
+    """Questions of which chains are logged."""
+
+    chains_each: int = 2
+    """Of each: 400 in all (the note's), and a right and a wrong one of the same question for about half of them."""
 
     held_out: int = 200
     new_tokens: int = 40
@@ -116,12 +119,14 @@ SCALES: dict[Preset, Scale] = {
         seeds=1, countries=8, paths=60, layers=1, width=16, start_steps=3, graph_steps=2, batch=8, questions=6,
         chains_each=2, held_out=8, answers=1, steps=2, align_batch=4, unrelated=6, reward_steps=1, resamples=30,
         resampled_chains=20,
-        real=RealScale(seeds=1, train=5, held_out=5, new_tokens=6, batch=4, steps=1, graph_steps=1, passages=2),
+        real=RealScale(seeds=1, train=5, held_out=5, new_tokens=6, batch=8, steps=1, graph_steps=1, passages=2),
     ),
     "laptop": Scale(),
     "gpu": Scale(
         countries=150, paths=20_000, layers=4, width=128, start_steps=4000, graph_steps=1000, questions=2000,
         held_out=1000, steps=600, unrelated=1000, reward_steps=300, resamples=2000,
-        real=RealScale(seeds=3, train=2000, held_out=600, batch=64, steps=300, graph_steps=500, passages=300),
+        real=RealScale(
+            seeds=3, train=500, chains_each=4, held_out=400, batch=64, steps=300, graph_steps=500, passages=300
+        ),
     ),
 }  # fmt: skip

@@ -28,10 +28,13 @@ from armillary.methods.ocean.scores import score_chains
 from armillary.methods.ocean.trainer import OceanConfig, OceanTrainer
 from armillary.models.loaded import LoadedModel
 from armillary.models.prompts import chat_text
+from armillary.models.quiet import quiet
 from armillary.runs.parts import Arrays, Parts
 from armillary.scoring.nll import sequence_nll
 from armillary.scoring.sampling import sample
-from reproductions.ocean.real.questions import STEP_BY_STEP, RealQuestion, drawn_questions
+from reproductions.ocean.online import has_trl
+from reproductions.ocean.real.preferences import preference_rows, preferred, rewarded
+from reproductions.ocean.real.questions import STEP_BY_STEP, LoggedAnswer, RealQuestion, drawn_questions
 from reproductions.ocean.scale import REAL_RATES, RealScale
 
 REAL_ARMS = {
@@ -39,9 +42,17 @@ REAL_ARMS = {
     "sft": "supervised tuning on true chains",
     "kg_ips": "KG-IPS, the paper's objective",
     "stable": "KG-IPS, stable",
+    "weighted": "supervised tuning on logged chains with a right answer",
+    "dpo": "DPO by TRL, right against wrong logged chains",
+    "grpo": "GRPO by TRL, lookup as reward",
 }
 
 Row = dict[str, object]
+
+
+def real_arms() -> list[str]:
+    """The arms that can be run here."""
+    return [name for name in REAL_ARMS if name not in ("dpo", "grpo") or has_trl()]
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,12 @@ class RealSeed:
     arms: dict[str, RealArm]
     graph_right: list[bool]
     logged: int
+    logged_right: float
+    """Share of the logged chains with a right answer."""
+
+    pairs: int
+    """Right and wrong chains of the same question."""
+
     entity_share: float
     reward: float
     example: list[str]
@@ -99,12 +116,12 @@ class RealContext:
             return [f"{text}\n" for text in texts]
         return [chat_text(self.loaded, text) for text in texts]
 
-    def answers(self, loaded: LoadedModel, which: int, stream: int) -> list[str]:
-        """One drawn answer to each question, at temperature 1."""
+    def answers(self, loaded: LoadedModel, which: int, stream: int, each: int = 1) -> list[str]:
+        """Drawn answers to each question, at temperature 1, all of a question together."""
         drawn = sample(
             loaded,
             self.prompts(which),
-            num_samples=1,
+            num_samples=each,
             max_new_tokens=self.scale.new_tokens,
             temperature=1.0,
             seed=self.seed * 100 + stream,
@@ -114,23 +131,45 @@ class RealContext:
 
     @cached_property
     def logs(self) -> list[str]:
-        """The model's own answers to training questions."""
-        return cast(list[str], self.parts.json(f"logs {self.seed}", lambda: self.answers(self.loaded, 0, 1)))
+        """The model's own answers to training questions, ``chains_each`` of each."""
+        each = self.scale.chains_each
+        return cast(list[str], self.parts.json(f"logs {self.seed}", lambda: self.answers(self.loaded, 0, 1, each)))
+
+    @cached_property
+    def logged_chains(self) -> list[LoggedAnswer]:
+        """The logs with their questions, and whether they are right."""
+        asked = zip(self.questions[0], self.prompts(0), strict=True)
+        repeated = [pair for pair in asked for _ in range(self.scale.chains_each)]
+        return [
+            LoggedAnswer(question, prompt, text, is_right(text, question.answers))
+            for (question, prompt), text in zip(repeated, self.logs, strict=True)
+        ]
 
     @cached_property
     def held_out_logs(self) -> list[str]:
         """To held-out ones."""
         return cast(list[str], self.parts.json(f"held-out {self.seed}", lambda: self.answers(self.loaded, 1, 2)))
 
-    def rows(self, which: int, texts: Sequence[str]) -> list[Row]:
+    def rows(self, prompts: Sequence[str], texts: Sequence[str]) -> list[Row]:
         """Logged chains as rows, with their entities linked; answers without words are left out."""
         made: list[Row] = []
-        for prompt, text in zip(self.prompts(which), texts, strict=True):
+        for prompt, text in zip(prompts, texts, strict=True):
             steps = steps_with_blanks(text)
             if steps:
                 spans = [[(m.start, m.end) for m in self.checker.lexicon.link(step)] for step in steps]
                 made.append({"prompt": prompt, "steps": steps, "entity_spans": spans})
         return made
+
+    @cached_property
+    def log_rows(self) -> list[Row]:
+        """The training questions' logs."""
+        return self.rows([one.prompt for one in self.logged_chains], self.logs)
+
+    def validity(self, question: RealQuestion, text: str) -> float:
+        """Half for a right answer, half for the share of steps that the graph supports."""
+        verdicts = [one.verdict for one in self.checker.check(split_steps(text)[0])] if text.strip() else []
+        supported = float(np.mean([verdict == "supported" for verdict in verdicts])) if verdicts else 0.0
+        return (is_right(text, question.answers) + supported) / 2
 
     def adapted(self, name: str, train: Callable[[PreTrainedModel], None]) -> LoadedModel:
         """The model with a trained adapter merged into it; the adapter's weights are kept."""
@@ -141,7 +180,8 @@ class RealContext:
             r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM",
             layers_to_transform=list(range(max(0, layers - 6), layers)),
         )  # fmt: skip
-        wrapped = peft.get_peft_model(copy.deepcopy(self.loaded.model), config)
+        with quiet():
+            wrapped = peft.get_peft_model(copy.deepcopy(self.loaded.model), config)
 
         def trained() -> Arrays:
             train(wrapped)
@@ -165,31 +205,40 @@ class RealContext:
 
         def train(model: PreTrainedModel) -> None:
             train_kg_policy(
-                replace(self.loaded, model=model), paths, rewards, self._policy_config(self.scale.graph_steps)
+                replace(self.loaded, model=model),
+                paths,
+                rewards,
+                self._policy_config(self.scale.graph_steps, REAL_RATES["sft"]),
             )
 
         return self.adapted("graph", train), float(rewards.mean())
 
-    def _policy_config(self, steps: int) -> PolicyConfig:
+    def _policy_config(self, steps: int, rate: float) -> PolicyConfig:
         return PolicyConfig(
-            max_steps=steps, batch_size=self.scale.batch // 2, learning_rate=REAL_RATES["sft"], separator="",
-            seed=self.seed,
-        )  # fmt: skip
+            max_steps=steps, batch_size=self.scale.batch // 2, learning_rate=rate, separator="", seed=self.seed
+        )
 
     def arm_model(self, name: str) -> LoadedModel:
         """The arm's weights."""
         if name == "base":
             return self.loaded
-        if name == "sft":
-            pairs = zip(self.questions[0], self.prompts(0), strict=True)
-            paths = [question.path(prompt) for question, prompt in pairs]
-            config = self._policy_config(self.scale.steps)
-
-            def tune(model: PreTrainedModel) -> None:
-                train_kg_policy(replace(self.loaded, model=model), paths, np.ones(len(paths)), config)
-
-            return self.adapted(name, tune)
+        if name in ("sft", "weighted"):
+            return self.adapted(name, lambda model: self._supervised(model, name))
+        if name in ("dpo", "grpo"):
+            train = preferred if name == "dpo" else rewarded
+            return self.adapted(name, lambda model: train(model, self))
         return self.adapted(name, lambda model: self._aligned(model, name))
+
+    def _supervised(self, model: PreTrainedModel, name: str) -> None:
+        paths = [question.path(prompt) for question, prompt in zip(self.questions[0], self.prompts(0), strict=True)]
+        worth = np.ones(len(paths))
+        if name == "weighted":
+            paths = [logged.path() for logged in self.logged_chains]
+            worth = np.array([logged.right for logged in self.logged_chains], float)
+            worth = worth if worth.any() else np.ones(len(paths))  # of a tiny model that says nothing true
+        train_kg_policy(
+            replace(self.loaded, model=model), paths, worth, self._policy_config(self.scale.steps, REAL_RATES[name])
+        )
 
     def _aligned(self, model: PreTrainedModel, name: str) -> None:
         scale = self.scale
@@ -204,7 +253,7 @@ class RealContext:
                 cast(nn.Module, model),
                 kg_policy=self.graph_policy[0].model,
                 args=args,
-                train_dataset=self.rows(0, self.logs),
+                train_dataset=self.log_rows,
                 processing_class=self.loaded.tokenizer,
             )
             trainer.remove_callback(PrinterCallback)
@@ -229,7 +278,7 @@ def real_arm(context: RealContext, name: str) -> RealArm:
     texts = context.answers(loaded, 1, 3)
     verdicts = [[one.verdict for one in checker.check(split_steps(text)[0])] if text else [] for text in texts]
     rows: list[ChainRow] = token_rows(
-        context.loaded.tokenizer, read_chains(context.rows(1, context.held_out_logs)), separator=""
+        context.loaded.tokenizer, read_chains(context.rows(context.prompts(1), context.held_out_logs)), separator=""
     ).rows
     graph = context.graph_policy[0]
     scored = score_chains(loaded.model, context.loaded.model, graph.model, rows, batch_size=scale.batch)
@@ -258,12 +307,14 @@ def real_seed(context: RealContext, arms: dict[str, RealArm]) -> RealSeed:
     """The arms of a seed with the graph's policy."""
     graph, reward = context.graph_policy
     texts = context.answers(graph, 1, 3)
-    rows = token_rows(context.loaded.tokenizer, read_chains(context.rows(0, context.logs)), separator="").rows
+    rows = token_rows(context.loaded.tokenizer, read_chains(context.log_rows), separator="").rows
     scored = [span >= 0 for row in rows for step, span in zip(row.step_ids, row.span_ids, strict=True) if step >= 0]
     return RealSeed(
         arms=arms,
         graph_right=[is_right(text, q.answers) for text, q in zip(texts, context.questions[1], strict=True)],
         logged=len(rows),
+        logged_right=float(np.mean([one.right for one in context.logged_chains])),
+        pairs=len(preference_rows(context.logged_chains)),
         entity_share=float(np.mean(scored)),
         reward=reward,
         example=[context.questions[0][0].text, context.logs[0]],

@@ -14,7 +14,8 @@ from reproductions.ocean.real.given_model import REAL_ARMS, RealArm, RealSeed
 def real_measures(seeds: Sequence[RealSeed]) -> dict[str, Interval]:
     """Every measure by name."""
     measured: dict[str, Interval] = {}
-    for arm in REAL_ARMS:
+    arms = list(seeds[0].arms)
+    for arm in arms:
         own = [seed.arms[arm] for seed in seeds]
         shares: dict[str, list[Any]] = {
             "accuracy": [one.right for one in own],
@@ -25,7 +26,7 @@ def real_measures(seeds: Sequence[RealSeed]) -> dict[str, Interval]:
         }
         for name, values in shares.items():
             measured[f"real/{arm}/{name}"] = range_over_seeds([float(np.mean(value)) for value in values])
-        for other in REAL_ARMS:
+        for other in arms:
             if arm != "base" and other != arm:
                 measured |= _beyond(seeds, arm, other)
         if arm != "base":
@@ -68,7 +69,7 @@ def real_tables(seeds: Sequence[RealSeed]) -> dict[str, list[Table]]:
         return float(np.mean([np.mean(getattr(one, column)) for one in arms]))
 
     columns = ("right", "supported", "contradicted", "value", "normalised", "unrelated")
-    rows: list[list[Cell]] = [[title, *(mean(arm, name) for name in columns)] for arm, title in REAL_ARMS.items()]
+    rows: list[list[Cell]] = [[REAL_ARMS[arm], *(mean(arm, name) for name in columns)] for arm in seeds[0].arms]
     titles = [
         "arm",
         "right answers",
@@ -78,9 +79,11 @@ def real_tables(seeds: Sequence[RealSeed]) -> dict[str, list[Table]]:
         "self-normalised",
         "nats elsewhere",
     ]
+    first = seeds[0]
     note = (
-        f"Means of {len(seeds)} seeds; {seeds[0].logged} logged chains, {100 * seeds[0].entity_share:.0f} % of their "
-        "tokens are entities."
+        f"Means of {len(seeds)} seeds; in the first {first.logged} logged chains, {100 * first.logged_right:.0f} % of "
+        f"them right, {first.pairs} pairs of a right and a wrong one, {100 * first.entity_share:.0f} % of their "
+        "tokens entities."
     )
     example = Table(
         title="A question and what the given model said", columns=["question", "chain"], rows=[[*seeds[0].example]]

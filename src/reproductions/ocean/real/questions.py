@@ -50,6 +50,23 @@ class RealQuestion:
         )
 
 
+@dataclass(frozen=True)
+class LoggedAnswer:
+    """What the given model answered to a training question."""
+
+    question: RealQuestion
+    prompt: str
+    text: str
+    right: bool
+
+    def path(self) -> VerbalisedPath:
+        """The answer in the place of the true chain, to be learned as it is."""
+        return VerbalisedPath(
+            facts=self.question.facts, questions=(self.prompt,), steps=(self.text,), entity_spans=((),),
+            answers=self.question.answers,
+        )  # fmt: skip
+
+
 def drawn_questions(graph: KnowledgeGraph, seed: int, train: int, held_out: int) -> tuple[list[RealQuestion], ...]:
     """Training and held-out questions, of other countries each; those of a kind are as many as of any other."""
     draw = np.random.default_rng([seed, 70])
