@@ -211,7 +211,7 @@ def _geonames() -> Any:
 @cache
 def _info(code: str, field_name: str) -> tuple[str, ...]:
     """A field of countryinfo as a tuple; empty where it doesn't know the country or the field."""
-    package = optional("countryinfo", "data")
+    package = optional("countryinfo", "dev")
     try:
         value = package.CountryInfo(code).info().get(field_name)
     except package.CountryNotFoundError:

@@ -8,7 +8,7 @@ from armillary.errors import UsageError
 
 def optional(module: str, extra: str | None = None, package: str | None = None) -> ModuleType:
     """The module of an optional package; UsageError naming the extra that brings it where it is not installed, or
-    the package itself where no extra does.
+    the package itself where none does.
 
     ``package`` is the name under which it is installed, if that is not the module's own.
     """

@@ -234,6 +234,55 @@ def test_constraints_pin_every_dependency() -> None:
     assert all("<" in text for text in needed if not text.startswith("pycountry")), "dependencies are bounded"
 
 
+def extras() -> dict[str, set[str]]:
+    """Extra -> names of its packages."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return {
+        extra: {re.split(r"[<>=\[ ]", text)[0] for text in texts}
+        for extra, texts in project["optional-dependencies"].items()
+    }
+
+
+def wrong_extras_of(code: str, known: dict[str, set[str]]) -> list[str]:
+    """Calls of ``optional`` that name an extra which does not exist or does not bring the package."""
+    wrong = []
+    for node in ast.walk(ast.parse(code)):
+        if not isinstance(node, ast.Call) or len(node.args) < 2:
+            continue
+        if ast.unparse(node.func) not in ("optional", "optional_version"):
+            continue
+        module, extra, *package = (arg.value if isinstance(arg, ast.Constant) else None for arg in node.args)
+        name = package[0] if package else module and str(module).partition(".")[0]
+        if extra not in known or (name and name not in known[str(extra)]):
+            wrong.append(ast.unparse(node))
+    return wrong
+
+
+def extras_named(text: str) -> set[str]:
+    """Extras that a text speaks of: armillary[name], "extra ``name``", or "extra name" before a mark."""
+    listed = {name for names in re.findall(r"armillary\[([a-z, ]+)\]", text) for name in names.split(",")}
+    return listed | {"".join(names) for names in re.findall(r"extra (?:``([a-z]+)``|([a-z]+)(?=[.;)]))", text)}
+
+
+def test_every_extra_that_is_named_brings_what_it_is_named_for() -> None:
+    known = extras()
+    code = (
+        'optional("peft", "frames"), optional("ahocorasick", "graphs"), optional("peft"), optional("ray.data", "ray")'
+    )
+    assert wrong_extras_of(code, known) == ["optional('peft', 'frames')", "optional('ahocorasick', 'graphs')"]
+    named = "pip install 'armillary[a,b]' (extra c). The extra ``d`` is missing; extra e; with extra room"
+    assert extras_named(named) == {*"abcde"}
+    files = [path for room in ("src", "benchmarks", "examples", "tools") for path in house.python_files(ROOT / room)]
+    files += [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"]
+    wrong = {}
+    for path in files:
+        text = path.read_text("utf-8")
+        calls = wrong_extras_of(text, known) if path.suffix == ".py" and "optional" in text else []
+        if calls or extras_named(text) - {*known}:
+            wrong[str(path)] = [*calls, *(extras_named(text) - {*known})]
+    assert wrong == {}
+
+
 # Spelled in two halves, so that this file doesn't hold what it forbids.
 FOREIGN = [
     "/wo" + "rk/",

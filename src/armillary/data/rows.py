@@ -46,7 +46,7 @@ def _rows(source: str, columns: Sequence[str], fields: str) -> list[tuple[str, M
     if ending == ".parquet":
         if not path.is_file():
             raise UsageError(f"{path} could not be read: there is no file of that name.")
-        parquet = optional("pyarrow.parquet", "frames", "pyarrow")
+        parquet = optional("pyarrow.parquet")
         try:
             table_rows = parquet.read_table(str(path)).to_pylist()
         except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors

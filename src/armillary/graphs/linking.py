@@ -62,7 +62,7 @@ class Lexicon:
         Raises:
             UsageError: the extra is missing, a name is empty, or no name is left that may be linked.
         """
-        automaton = optional("ahocorasick", "graphs").Automaton()
+        automaton = optional("ahocorasick", "graphs", "pyahocorasick").Automaton()
         self.rules = rules
         self.linked_anyway = frozenset(folded(name).text for name in linked_anyway)
         self._held_back: dict[str, str] = {}
