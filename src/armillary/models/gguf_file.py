@@ -2,8 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from transformers.integrations.gguf import gguf_tokenizer_mapping as gguf_tokens
 from armillary.errors import ModelError
 from armillary.fetch import cache
 from armillary.files import no_space, sha256_of
+from armillary.models.gguf_reader import QuickReader, quick
 from armillary.models.quiet import quiet, reason, refuse_gaps, refuse_unread
 from armillary.progress import counted
 
@@ -67,7 +67,7 @@ def _reader(path: Path) -> GGUFReader:
         if file.read(4) != b"GGUF":
             raise ModelError(f"{path} is not a GGUF file (it does not begin with the letters GGUF).")
     try:
-        reader = GGUFReader(path)
+        reader = QuickReader(path)
         kind, architecture = (_field(reader, f"general.{name}") for name in ("type", "architecture"))
         parts = int(_field(reader, "split.count") or 1)
     except Exception as error:  # the reader meets a short file with whatever its parsing runs into
@@ -95,7 +95,7 @@ def convert(path: Path, folder: Path, step: Callable[[], None]) -> None:
     ``step`` is called ``CONVERT_STEPS`` times. ModelError where transformers can't read the file.
     """
     try:
-        with quiet(), _without_bar():
+        with quiet(), quick():
             tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
             step()
             opened: Any = AutoModelForCausalLM.from_pretrained(
@@ -122,25 +122,6 @@ def convert(path: Path, folder: Path, step: Callable[[], None]) -> None:
         if no_space(error):
             raise cache.storage_error(error, folder) from error
         raise ModelError(f"transformers can't read {path.name} ({reason(error)}).") from error
-
-
-@contextmanager
-def _without_bar() -> Iterator[None]:
-    """transformers counts a GGUF file's tensors by a bar that its own settings don't turn off."""
-    names = vars(gguf_tensors)
-    bar = names.get("tqdm")
-    if bar is None:
-        yield
-        return
-    names["tqdm"] = _plain
-    try:
-        yield
-    finally:
-        names["tqdm"] = bar
-
-
-def _plain(items: Iterable[object], *_: object, **__: object) -> Iterable[object]:
-    return items
 
 
 # How a text is split before merges. Where transformers knows no rule by the file's name for it, it takes GPT-2's.

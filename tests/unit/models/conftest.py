@@ -1,12 +1,12 @@
 """Tiny models on disk, in the forms a user may have them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import GGUFWriter
+from gguf import GGMLQuantizationType, GGUFWriter, quantize
 
 from armillary.models import LoadedModel, tiny
 
@@ -48,10 +48,16 @@ def gguf_twin(seed: int = 0) -> LoadedModel:
     return tiny("qwen3", seed=seed, settings={"head_dim": 128})
 
 
-def write_gguf(loaded: LoadedModel, path: Path, more: Callable[[GGUFWriter], object] = lambda _: None) -> Path:
-    """A float32 GGUF file of a tiny Qwen3 model, tokenizer included, and whatever ``more`` adds."""
+def write_gguf(
+    loaded: LoadedModel,
+    path: Path,
+    more: Callable[[GGUFWriter], object] = lambda _: None,
+    packed: Mapping[str, GGMLQuantizationType] | None = None,
+) -> Path:
+    """A GGUF file of a tiny Qwen3 or Llama model, tokenizer included, and whatever ``more`` adds; float32 but for the
+    tensors that ``packed`` names, in the file's own names."""
     config, tokenizer = loaded.model.config, loaded.tokenizer
-    out = GGUFWriter(path, "qwen3")
+    out = GGUFWriter(path, config.model_type)
     out.add_context_length(config.max_position_embeddings)
     out.add_embedding_length(config.hidden_size)
     out.add_block_count(config.num_hidden_layers)
@@ -75,7 +81,8 @@ def write_gguf(loaded: LoadedModel, path: Path, more: Callable[[GGUFWriter], obj
     out.add_eos_token_id(2)
     out.add_add_bos_token(False)
     for name, tensor in loaded.model.state_dict().items():
-        out.add_tensor(_gguf_name(name), np.ascontiguousarray(tensor.numpy()))
+        values, kind = np.ascontiguousarray(tensor.numpy()), (packed or {}).get(gguf_name(name))
+        out.add_tensor(gguf_name(name), values if kind is None else quantize(values, kind), raw_dtype=kind)
     more(out)
     out.write_header_to_file()
     out.write_kv_data_to_file()
@@ -84,7 +91,8 @@ def write_gguf(loaded: LoadedModel, path: Path, more: Callable[[GGUFWriter], obj
     return path
 
 
-def _gguf_name(name: str) -> str:
+def gguf_name(name: str) -> str:
+    """What a GGUF file calls a tensor."""
     fixed = {
         "model.embed_tokens.weight": "token_embd.weight",
         "model.norm.weight": "output_norm.weight",
