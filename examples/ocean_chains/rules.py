@@ -21,6 +21,7 @@ Label = Literal["true", "false", "none"]
 _OF = r"(?:the )?(?P<x>[^.,;:\"(]+?)"
 _SAID = r"(?:the )?(?P<y>[^.,;:\"(\n]+?)(?=[.,;:\"(\n]| which | that |$)"
 _CONTINENTS = ("North America", "South America", "Africa", "Asia", "Europe", "Oceania")
+_PART = "continent|south|north|east|west|central|western|eastern|region|of|the|part"
 _BEGIN = r"(?:^|(?<=[\n\":])\s*)"
 
 Judge = Callable[[CountryInfo, str], bool]
@@ -121,9 +122,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Judge], ...] = tuple(
         (rf"{_BEGIN}(?:the )?(?P<y>[^.,;:\"(\n]+?) is the official currency of {_OF}(?=[.,;:\"\n]|$)", _currency),
         (rf"\bborders {_OF} is {_SAID}", _borders),
         (
-            rf"{_BEGIN}(?:the continent of |the country of )?{_OF} (?:is|lies)\b[^.\n]*? (?:in|of) "
-            rf"(?!South Africa\b)(?P<y>(?:the )?(?:(?:continent|south|north|east|west|central|western|eastern|region|of|the|part)[- ]?)*"
-            rf"(?:{'|'.join(_CONTINENTS)}))(?=[.,;:\"\n]|$)",
+            rf"{_BEGIN}(?:the continent of |the country of )?{_OF} (?:is|lies)\b[^.\n]*? (?:in|of) (?!South Africa\b)"
+            rf"(?P<y>(?:the )?(?:(?:{_PART})[- ]?)*(?:{'|'.join(_CONTINENTS)}))(?=[.,;:\"\n]|$)",
             _continent,
         ),
         (rf"\b(?P<y>{_SEATS}) (?:is a city|lies|is located)\b[^.\n]*? in {_OF}(?=[.,;:\"\n]|$)", _lies_in),
