@@ -15,7 +15,7 @@ pytest.importorskip("ahocorasick")
 NAMES = [
     "France", "Paris", "New York", "York", "Guinea", "Guinea-Bissau", "Jordan", "Nice", "May", "US", "us",
     "C\u00f4te d'Ivoire", "\u4e2d\u56fd", "hot dog", "dog", "Georgia", "Turkey", "South America", "America",
-    "\u0130zmir",
+    "\u0130zmir", "Asia",
 ]  # fmt: skip
 LEXICON = Lexicon([*((name, name) for name in NAMES), ("Georgia", "Georgia (state)"), ("domestic dog", "dog")])
 
@@ -59,6 +59,7 @@ def test_the_longest_names_at_word_boundaries(text: str, names: list[str]) -> No
         ("In Jordan we met. Jordan is dry, as Jordan The First said of Jordan.", ["Jordan"] * 4),
         ("Tell us: the US.", ["US"]),  # grammar in lower case, a name in capitals
         ("South America, Central America and America", ["South America", "America"]),
+        ("East Asia, Southeast Asia.", ["Asia", "Asia"]),  # a given name, too, and hardly ever meant as one
     ],
 )
 def test_common_words_are_names_only_where_they_must_be(text: str, names: list[str]) -> None:
