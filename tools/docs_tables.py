@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from tools.diff_docs import calibration_parts, peers_part
+from tools.ocean_docs import ocean_parts
 from tools.ordering_docs import ordering_parts
 
 from armillary.cards import CARDS
@@ -279,6 +280,7 @@ def pages(root: Path) -> dict[Path, str]:
     }
     parts[docs / "verdicts.md"] = {"changes": changed_table(docs / "verdicts.toml", results)}
     parts[docs / "methods" / "ordering.md"] = {"formats": formats_table(), **ordering_parts(results)}
+    parts[docs / "methods" / "ocean.md"] = ocean_parts(root)
     for card in CARDS:
         further = {f"claims of {name}": claims_table(name, results) for name in card.experiments}
         page = parts.setdefault(docs / "methods" / f"{card.name}.md", {})
