@@ -134,10 +134,10 @@ class KeySpace:
         seed: int = 0,
         max_iterations: int = 25,
     ) -> "KeyClusters":
-        """k-means of the keys, the same for the same seed on the CPU; holds one more copy of the keys while it runs.
+        """k-means on the CPU of the keys less their mean, at unit length when ``cosine``; the same for the same seed.
 
-        Centring moves no Euclidean cluster, so it needs no copy there. UsageError for another metric, or more clusters
-        than tokens; NumericError for keys without a direction.
+        Holds one more copy of the keys, at least float32, while it runs. UsageError for another metric, or more
+        clusters than tokens; NumericError for keys without a direction.
         """
         if metric not in ("cosine", "euclidean"):
             raise UsageError(f"metric must be 'cosine' or 'euclidean'; got {metric!r}.")
@@ -145,17 +145,18 @@ class KeySpace:
             raise UsageError(f"n_clusters must be a number or 'auto'; got {n_clusters!r}.")
         k = auto_clusters(self.vocabulary_size) if isinstance(n_clusters, str) else n_clusters
         cosine = metric == "cosine"
-        keys_VD = self._centred_copy() if cosine else self.keys_VD
-        result = kmeans(keys_VD, k, seed=seed, max_iterations=max_iterations, cosine=cosine)
-        distances: list[Tensor] = []
+        points_VD = self._points(cosine)
+        result = kmeans(points_VD.numpy(), k, seed=seed, max_iterations=max_iterations)
+        labels_V, centers_CD = torch.from_numpy(result.labels_N), torch.from_numpy(result.centers_KD)
+        if cosine:
+            centers_CD = _unit(centers_CD)
+        distances_V = torch.empty(self.vocabulary_size, dtype=points_VD.dtype)
         for rows in self._slices():
-            block_BD = keys_VD[rows].to(self._dtype)
-            centers_BD = result.centers[result.labels[rows]]
-            apart_B = 1 - (_unit(block_BD) * centers_BD).sum(1) if cosine else (block_BD - centers_BD).norm(dim=1)
-            distances.append(apart_B.cpu())
+            block_BD, centers_BD = points_VD[rows], centers_CD[labels_V[rows]]
+            distances_V[rows] = 1 - (block_BD * centers_BD).sum(1) if cosine else (block_BD - centers_BD).norm(dim=1)
         return KeyClusters(
-            labels_V=result.labels.cpu(),
-            distances_V=torch.cat(distances),
+            labels_V=labels_V,
+            distances_V=distances_V,
             n_clusters=k,
             metric=metric,
             seed=seed,
@@ -186,11 +187,20 @@ class KeySpace:
         for rows in self._slices():
             yield rows, self.keys_VD[rows].to(self._dtype) - self.mean_D
 
-    def _centred_copy(self) -> Tensor:
-        centred_VD = torch.empty(self.keys_VD.shape, dtype=self._dtype, device=self.keys_VD.device)
+    def _points(self, cosine: bool) -> Tensor:
+        """The centred keys on the CPU; scaled to unit length when ``cosine``, where NumericError for one of zero."""
+        points_VD = torch.empty(self.keys_VD.shape, dtype=self._dtype)
         for rows, block_BD in self._blocks():
-            centred_VD[rows] = block_BD
-        return centred_VD
+            if cosine:
+                length_B = block_BD.norm(dim=1)
+                if bool((length_B == 0).any()):
+                    zero = rows.start + int((length_B == 0).nonzero()[0])
+                    raise NumericError(
+                        f"key {zero} is the mean of all keys, so it has no direction; use metric='euclidean'."
+                    )
+                block_BD = block_BD / length_B[:, None]
+            points_VD[rows] = block_BD
+        return points_VD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +269,7 @@ class KeyClusters:
 
     @cached_property
     def sizes_C(self) -> Int[Tensor, " c"]:
-        """Tokens of each cluster; 0 only where there are fewer different keys than clusters."""
+        """Tokens of each cluster; 0 where there are fewer different keys than clusters, and else hardly ever."""
         return torch.bincount(self.labels_V, minlength=self.n_clusters)
 
     def members(self, cluster: int) -> Int[Tensor, " n"]:

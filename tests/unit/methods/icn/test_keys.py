@@ -243,6 +243,8 @@ def test_wrong_input_is_told_in_one_sentence(call, message: str) -> None:
 def test_numbers_that_allow_no_answer() -> None:
     with pytest.raises(NumericError, match="NaN or infinite"):
         KeySpace.from_matrix(torch.tensor([[1.0, 2.0], [torch.nan, 0.0]])).neighbours(0, 1)
+    with pytest.raises(NumericError, match="key 2 is the mean of all keys, so it has no direction"):
+        KeySpace.from_matrix(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])).cluster(2)
     with pytest.raises(NumericError, match="no pairs to compare"):
         with_labels(torch.arange(5)).cohesion(SPACE)
 

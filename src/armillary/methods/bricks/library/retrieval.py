@@ -85,8 +85,8 @@ def make_keys(encoder: Encoder, texts: Sequence[str], *, name: str, keys: int = 
     encoded_NQ = _encoded(encoder, texts)
     if keys == 1:
         return Keys(values_KQ=_unit(encoded_NQ.mean(0, keepdims=True)).astype(np.float32), encoder=name)
-    centers = kmeans(torch.from_numpy(encoded_NQ), keys, seed=seed, cosine=True).centers
-    return Keys(values_KQ=_unit(centers.numpy()).astype(np.float32), encoder=name)
+    centers_KQ = kmeans(_unit(encoded_NQ), keys, seed=seed).centers_KD
+    return Keys(values_KQ=_unit(centers_KQ).astype(np.float32), encoder=name)
 
 
 @dataclass(frozen=True, kw_only=True)
