@@ -10,7 +10,11 @@ import pytest
 from armillary.cli.console import guarded
 from armillary.cli.ocean import align, check, evaluate
 from armillary.graphs import KnowledgeGraph
+from armillary.methods.ocean.chains import read_written
+from armillary.methods.ocean.offline import logged_rows
+from armillary.models.tiny_models import tiny
 from armillary.records.record import RunRecord
+from unit.methods.ocean.ocean_toy import spelling
 
 SPAIN = {"prompt": "Spain?", "steps": ["Madrid lies in Spain.", "It has 3 million <b>people</b>."]}
 FRANCE = {"prompt": "France?", "text": "1. Paris lies in France.\n2. Nobody knows."}
@@ -73,7 +77,22 @@ def test_a_graph_judges_and_models_are_compared(tmp_path: Path) -> None:
     [
         ({"steps": ["a"]}, "has no prompt"),
         ({"prompt": "p"}, "has neither steps nor text"),
-        ({"prompt": "p", "steps": []}, "has steps that are no list"),
+        ({"prompt": " ", "steps": ["a"]}, "has no prompt"),
+        ({"prompt": ["p"], "steps": ["a"]}, "has a prompt of type list; give text"),
+        ({"prompt": "p", "steps": None}, "has neither steps nor text"),
+        ({"prompt": "p", "steps": []}, "has steps without anything in them; give at least one"),
+        ({"prompt": "p", "steps": {"a": 1}}, "has steps of type dict; give a list"),
+        ({"prompt": "p", "steps": ["a", None]}, "line 2 of"),
+        ({"prompt": "p", "steps": ["a", None]}, "has null as step 2; give its text, or leave it out"),
+        ({"prompt": "p", "steps": ["a"], "answers": [None]}, "has null as answer 1"),
+        (
+            {"prompt": "p", "steps": ["a"], "logging": "gold"},
+            "logging must be one of base, lambda, unknown; got 'gold'",
+        ),
+        ({"prompt": "p", "steps": ["a b"], "entity_spans": [[[1, 2]]]}, "the entity span [1, 2] holds blanks only"),
+        ({"prompt": "p", "steps": ["ab"], "entity_spans": [[[-1, 2]]]}, "two offsets within the step's 2 characters"),
+        ({"prompt": "p", "steps": ["ab"], "entity_spans": [[[1, 1]]]}, "two offsets within the step's 2 characters"),
+        ({"prompt": "p", "steps": ["ab"], "entity_spans": [None]}, "two offsets within the step's 2 characters"),
         ({"prompt": "p", "steps": "a"}, "has steps that are no list in JSON"),
         ({"prompt": "p", "steps": [" "]}, "has no step with words in it"),
         ({"prompt": "p", "text": " ... "}, "has no step with words in it"),
@@ -90,6 +109,51 @@ def test_wrong_chains(refused: Callable[..., str], tmp_path: Path, line: object,
     assert error in refused(check.run, chains, "--sources", rows(tmp_path / "p.jsonl", PASSAGE))
 
 
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("", "c.jsonl has no rows; give at least one with prompt and steps"),
+        ("\n\n", "c.jsonl has no rows"),
+        (b"\xff", "is not UTF-8"),
+        (None, "there is no file of that name"),
+    ],
+    ids=str,
+)
+def test_no_chains(refused: Callable[..., str], tmp_path: Path, content: str | bytes | None, error: str) -> None:
+    path = tmp_path / "c.jsonl"
+    if content is not None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    assert error in refused(check.run, str(path), "--kg", "geography")
+    (tmp_path / "c.csv").write_text("prompt,steps\n")
+    assert "c.csv has no rows" in refused(check.run, str(tmp_path / "c.csv"), "--kg", "geography")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("g.tsv", "", "a graph needs at least one triple"),
+        ("g.tsv", "head\trelation\ttail\n", "a graph needs at least one triple"),
+        ("g.tsv", "a\tb\n", "line 1 of {path} has 2 fields; a triple has three fields"),
+        ("g.tsv", "a\t \tb\n", "line 1 of {path} has an empty field"),
+        ("g.csv", 'a,"b\n', "line 1 of {path} is no CSV"),
+        ("g", "a\tb\tc\n", "{path} has the ending of no kind; triples are read from .tsv"),
+        ("g.json", "{{}}", "{path} has the ending .json"),
+    ],
+)
+def test_wrong_graphs(refused: Callable[..., str], tmp_path: Path, name: str, content: str, error: str) -> None:
+    (tmp_path / name).write_text(content)
+    said = refused(check.run, rows(tmp_path / "c.jsonl", SPAIN), "--kg", str(tmp_path / name))
+    assert error.format(path=tmp_path / name) in said
+
+
+def test_a_graph_without_names(refused: Callable[..., str], tmp_path: Path) -> None:
+    pytest.importorskip("ahocorasick")
+    graph = rows(tmp_path / "g.tsv", "1\tbefore\t2")
+    assert "no entity has a name that may be linked" in refused(
+        check.run, rows(tmp_path / "c.jsonl", SPAIN), "--kg", graph
+    )
+
+
 def test_some_rows_name_a_model_and_others_do_not(refused: Callable[..., str], tmp_path: Path) -> None:
     chains = rows(tmp_path / "c.jsonl", SPAIN, {**FRANCE, "model": "a"})
     assert "names no model" in refused(check.run, chains, "--kg", "geography")
@@ -100,6 +164,10 @@ def test_some_rows_name_a_model_and_others_do_not(refused: Callable[..., str], t
     [
         ([], "Give a graph with --kg, or --sources"),
         (["--kg", "geographie"], "there is no graph 'geographie'"),
+        (["--kg", ""], "kg is empty; give a name or path, or leave it out"),
+        (["--sources", "p.jsonl", "--encoder", " "], "encoder is empty"),
+        (["--kg", "geography", "--aliases", ""], "aliases is empty"),
+        (["--kg", "."], ". holds no graph: graph.json is missing"),
         (["--kg", "facts.xlsx"], "has the ending .xlsx"),
         (["--kg", "missing.tsv"], "there is no file of that name"),
         (["--kg", "geography", "--encoder", "minilm"], "give --sources FILE with --encoder"),
@@ -128,7 +196,24 @@ def test_wrong_options(
     [
         (evaluate, ["--base", "tiny-llama"], "what is the graph"),
         (evaluate, ["--kg", "geography"], "--base"),
+        (evaluate, ["--base", "tiny-llama", "--kg", ""], "kg is empty"),
+        (evaluate, ["--base", "tiny-llama", "--kg-policy", ""], "kg_policy is empty"),
+        (evaluate, ["--base", "", "--kg-policy", "tiny-llama"], "no model is named ''"),
+        (evaluate, ["--base", "tiny-llama", "--kg-policy", "nowhere"], "no model is named 'nowhere'"),
+        (
+            evaluate,
+            ["--base", "tiny-llama", "--kg", "geography", "--logged-by", "gold"],
+            "'base', 'lambda', 'unknown'",
+        ),
+        (
+            evaluate,
+            ["--base", "tiny-llama", "--kg", "geography", "--policy-steps", "0"],
+            "policy_steps must be 1 or more",
+        ),
         (evaluate, ["--base", "tiny-llama", "--kg", "geography", "--clip", "0"], "clip must be above 0"),
+        (evaluate, ["--base", "tiny-llama", "--kg", "geography", "--clip", "inf"], "clip must be above 0 and finite"),
+        (align, ["--kg", "geography", "--weight-clip", "inf"], "weight_clip above 1, and both finite"),
+        (align, ["--kg", "geography", "--epochs", "inf"], "learning_rate and epochs must be above 0 and finite"),
         (evaluate, ["--base", "tiny-llama", "--kg", "geography", "--hops", "0"], "hops must be numbers of 1 or more"),
         (align, ["--kg", "geography", "--held-out", "1"], "held_out must be a share between 0 and 1"),
         (align, ["--kg", "geography", "--beta-kl", "-1"], "beta_kl must be 0 or more"),
@@ -145,3 +230,50 @@ def test_wrong_options_of_models(
     run = getattr(command, "run")  # noqa: B009
     said = refused(run, "tiny-llama", rows(tmp_path / "c.jsonl", SPAIN), *arguments)
     assert re.search(re.escape(error), said)
+
+
+MADRID = {"prompt": "Spain?", "steps": ["Madrid is in Spain."], "entity_spans": [[[0, 6], [13, 18]]]}
+LIMA = {"prompt": "Peru?", "steps": ["Lima is in Peru."], "entity_spans": [[[0, 4], [11, 15]]]}
+BY_TINY = ["--kg-policy", "tiny-llama"]
+
+
+@pytest.mark.parametrize("command", [evaluate, align])
+@pytest.mark.parametrize(
+    ("lines", "arguments", "error"),
+    [
+        ([FRANCE, MADRID], BY_TINY, "line 1 of {path} has no entity_spans; give them, or a graph (--kg)"),
+        ([{**MADRID, "entity_spans": [[]]}, {**LIMA, "entity_spans": [[]]}], BY_TINY, "no chain names an entity"),
+        ([{**MADRID, "entity_spans": [[[1, 5]]]}, LIMA], BY_TINY, "1 of 3 entity spans end inside a token"),
+        ([MADRID, LIMA], [*BY_TINY, "--max-length", "3"], "no chain has at most 3 tokens"),
+        ([MADRID, LIMA], ["--kg", "{kg}", "--hops", "5", "--paths", "4"], "0 of 4 paths of 5 hops were met"),
+    ],
+)
+def test_chains_that_models_refuse(
+    refused: Callable[..., str],
+    tmp_path: Path,
+    command: object,
+    lines: list[dict[str, object]],
+    arguments: list[str],
+    error: str,
+) -> None:
+    base = ["--base", "tiny-llama"] if command is evaluate else ["--lora-rank", "0"]
+    chains, graph = rows(tmp_path / "c.jsonl", *lines), rows(tmp_path / "g.tsv", "Spain\tcapital\tMadrid")
+    given = [argument.format(kg=graph) for argument in arguments]
+    run = getattr(command, "run")  # noqa: B009
+    assert error.format(path=chains) in refused(run, "tiny-llama", chains, *base, *given)
+
+
+def test_a_policy_that_spells(refused: Callable[..., str], tmp_path: Path) -> None:
+    made, chains = spelling(), rows(tmp_path / "c.jsonl", MADRID, LIMA)
+    made.model.save_pretrained(tmp_path / "other")
+    made.tokenizer.save_pretrained(tmp_path / "other")
+    for run, more in ((evaluate.run, ["--base", "tiny-llama"]), (align.run, ["--lora-rank", "0"])):
+        said = refused(run, "tiny-llama", chains, "--kg-policy", str(tmp_path / "other"), *more)
+        assert "the graph's policy has another vocabulary than tiny-llama; give one of the same" in said
+
+
+def test_a_row_says_who_wrote_it(tmp_path: Path) -> None:
+    """Before what is said of all rows."""
+    chains = read_written(rows(tmp_path / "c.jsonl", {**MADRID, "logging": "lambda"}, {**LIMA, "logging": None}))
+    made = logged_rows(chains, tiny("llama", layers=1), None, logged_by="unknown")
+    assert [row["logging"] for row in made] == ["lambda", "unknown"]

@@ -90,6 +90,8 @@ def list_of(value: Any, name: str, where: str) -> list[Any]:
             value = json.loads(value)
         except ValueError:
             raise UsageError(f"{where} has {name} that are no list in JSON: {value[:60]!r}.") from None
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise UsageError(f"{where} has {name} that are no list: {str(value)[:60]!r}.")
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise UsageError(f"{where} has {name} of type {type(value).__name__}; give a list.")
+    if not value:
+        raise UsageError(f"{where} has {name} without anything in them; give at least one.")
     return list(value)

@@ -81,7 +81,10 @@ class Lexicon:
                 spellings.append({})
             spellings[number].setdefault(_ANY if spelling == lower else spelling, set()).add(entity)
         if not numbers:
-            raise UsageError("a lexicon needs at least one name that may be linked; there is none.")
+            raise UsageError(
+                "no entity has a name that may be linked: single characters, months, days and words of grammar never "
+                "are; give further names (aliases)."
+            )
         # Marked all at once: a folded name holds no line feed, around which there are edges as around a text.
         keys = with_edges("\n".join(numbers))[0].split("\n")
         for number, key in enumerate(keys):

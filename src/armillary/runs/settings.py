@@ -145,6 +145,15 @@ def at_least(settings: object, **least: int) -> None:
             raise UsageError(f"{name} must be {value} or more, got {given}.")
 
 
+def not_empty(settings: object, *names: str) -> None:
+    """UsageError for the first of these fields that is a text of blanks, which would be read as the folder one is in;
+    None is let through."""
+    for name in names:
+        given = getattr(settings, name)
+        if given is not None and not given.strip():
+            raise UsageError(f"{name} is empty; give a name or path, or leave it out.")
+
+
 def changed(config: Config, settings: Mapping[str, Any], what: str) -> Config:
     """The configuration with these fields changed; UsageError, saying what has no such field, for an unknown one."""
     known = [field.name for field in fields(config)]

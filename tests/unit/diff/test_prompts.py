@@ -108,7 +108,7 @@ def test_rows_of_every_kind_of_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"prompt": "  "}, "line 1 .* has an empty prompt"),
         ({"question": "What?"}, "line 1 .* has the fields 'question'; give prompt or messages"),
         ({"prompt": "a", "messages": []}, "both prompt and messages"),
-        ({"messages": []}, "messages that are no list"),
+        ({"messages": []}, "messages without anything in them"),
         ({"messages": [{"role": "assistant", "content": "a"}]}, "assistant's alone"),
         ({"messages": [{"role": "user"}]}, "has a turn"),
         ({"messages": [{"role": "user", "content": " "}]}, "empty prompt"),

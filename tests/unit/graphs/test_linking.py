@@ -133,5 +133,5 @@ def test_names_written_are_names_read(names: list[str]) -> None:
 def test_wrong_names_are_refused() -> None:
     with pytest.raises(UsageError, match="the entity 'x' has the name '  '"):
         Lexicon([("  ", "x")])
-    with pytest.raises(UsageError, match="at least one name that may be linked"):
+    with pytest.raises(UsageError, match="no entity has a name that may be linked"):
         Lexicon([("May", "May")])

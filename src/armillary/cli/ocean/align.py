@@ -1,5 +1,6 @@
 """``armillary ocean align MODEL CHAINS``: a model tuned towards a graph on chains that it wrote."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,11 +62,14 @@ class OceanAlignSettings(OceanChainSettings):
         at_least(self, batch_size=1, accumulation=1, lora_rank=0, save_steps=1)
         if not 0 < self.held_out < 1:
             raise UsageError(f"held_out must be a share between 0 and 1, got {self.held_out}.")
-        if not self.learning_rate > 0 or not self.epochs > 0:
-            raise UsageError(f"learning_rate and epochs must be above 0, got {self.learning_rate} and {self.epochs}.")
-        if not self.beta_kl >= 0 or not self.weight_clip > 1:
+        if not 0 < self.learning_rate < math.inf or not 0 < self.epochs < math.inf:
             raise UsageError(
-                f"beta_kl must be 0 or more and weight_clip above 1, got {self.beta_kl} and {self.weight_clip}."
+                f"learning_rate and epochs must be above 0 and finite, got {self.learning_rate} and {self.epochs}."
+            )
+        if not 0 <= self.beta_kl < math.inf or not 1 < self.weight_clip < math.inf:
+            raise UsageError(
+                "beta_kl must be 0 or more, weight_clip above 1, and both finite, got "
+                f"{self.beta_kl} and {self.weight_clip}."
             )
         if self.max_steps != -1 and self.max_steps < 1:
             raise UsageError(f"max_steps must be 1 or more, or -1 for none, got {self.max_steps}.")

@@ -11,7 +11,7 @@ from armillary.cli.command import execute, print_summary
 from armillary.cli.options import RunOptions, read_run
 from armillary.errors import CheckFailed, UsageError
 from armillary.runs.run import Job, Outcome, Run
-from armillary.runs.settings import File, RunSettings, at_least
+from armillary.runs.settings import File, RunSettings, at_least, not_empty
 
 if TYPE_CHECKING:
     from armillary.methods.ocean.chains.page import CheckedChain, PageWords
@@ -68,6 +68,7 @@ class OceanCheckSettings(RunSettings):
 
     def __post_init__(self) -> None:
         at_least(self, limit=1, worst=0)
+        not_empty(self, "chains", "kg", "aliases", "phrases", "sources", "encoder")
         if self.kg is None and self.sources is None:
             raise UsageError("what should the chains be checked against? Give a graph with --kg, or --sources FILE.")
         if self.encoder is not None and self.sources is None:

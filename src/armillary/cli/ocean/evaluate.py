@@ -1,5 +1,6 @@
 """``armillary ocean evaluate MODEL CHAINS``: what a model is worth by logged chains and a graph, offline."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import tyro
 from armillary.cli.command import run_job
 from armillary.errors import UsageError
 from armillary.runs.run import Job, Outcome, Run
-from armillary.runs.settings import DRY_MODEL, File, OneModelSettings, OtherModel, at_least
+from armillary.runs.settings import DRY_MODEL, File, OneModelSettings, OtherModel, at_least, not_empty
 
 if TYPE_CHECKING:
     from armillary.methods.ocean.offline import ChainRow
@@ -42,7 +43,7 @@ class OceanChainSettings(OneModelSettings):
     """How relations are said, as for `armillary ocean check`."""
 
     logged_by: LoggedBy = "base"
-    """Who wrote the chains: the base policy, the paper's lambda, or nobody knows."""
+    """Who wrote the chains of rows without a column logging: the base policy, the paper's lambda, or nobody knows."""
 
     plain_prompts: bool = False
     """Leave prompts as they are, without the model's chat template."""
@@ -72,14 +73,20 @@ class OceanChainSettings(OneModelSettings):
 
     def __post_init__(self) -> None:
         at_least(self, limit=1, max_length=2, paths=1, policy_batch_size=1)
+        not_empty(self, "chains", "kg", "kg_policy", "aliases", "phrases")
         if self.kg is None and self.kg_policy is None:
             raise UsageError("what is the graph? Give it with --kg, or its trained policy with --kg-policy.")
         if self.kg is None and (self.aliases or self.phrases):
             raise UsageError("aliases and phrases belong to a graph; give --kg with them.")
         if self.propensity_floor is not None and not 0 < self.propensity_floor < 1:
             raise UsageError(f"propensity_floor must lie between 0 and 1, got {self.propensity_floor}.")
-        if not self.policy_learning_rate > 0 or not self.policy_epochs > 0:
-            raise UsageError("policy_learning_rate and policy_epochs must be above 0.")
+        if not 0 < self.policy_learning_rate < math.inf or not 0 < self.policy_epochs < math.inf:
+            raise UsageError(
+                "policy_learning_rate and policy_epochs must be above 0 and finite, got "
+                f"{self.policy_learning_rate} and {self.policy_epochs}."
+            )
+        if self.policy_steps != -1 and self.policy_steps < 1:
+            raise UsageError(f"policy_steps must be 1 or more, or -1 for none, got {self.policy_steps}.")
         if not self.hops or any(hops < 1 for hops in self.hops):
             raise UsageError(f"hops must be numbers of 1 or more, got {self.hops}.")
 
@@ -137,8 +144,8 @@ class OceanEvaluateSettings(OceanChainSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.clip > 0:
-            raise UsageError(f"clip must be above 0, got {self.clip}.")
+        if not 0 < self.clip < math.inf:
+            raise UsageError(f"clip must be above 0 and finite, got {self.clip}.")
 
     @property
     def written_by(self) -> str:

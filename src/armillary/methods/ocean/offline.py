@@ -43,8 +43,8 @@ def logged_rows(
 ) -> list[ChainRow]:
     """The chains with their entities marked, prompts in the model's chat template where it has one.
 
-    Spans that a row brings count; others come from the lexicon. UsageError for a row without spans where there is no
-    lexicon, and where no chain has an entity.
+    Spans that a row brings count, and whom it names as its writer; other spans come from the lexicon. UsageError for a
+    row without spans where there is no lexicon, and where no chain has an entity.
     """
     rows: list[ChainRow] = []
     marked = 0
@@ -60,7 +60,7 @@ def logged_rows(
                 "prompt": as_prompt(loaded, chain.prompt, plain=plain_prompts),
                 "steps": list(chain.steps),
                 "entity_spans": [list(own) for own in spans],
-                "logging": logged_by,
+                "logging": chain.logging or logged_by,
             }
         )
     if not marked:

@@ -163,8 +163,8 @@ def token_rows(
     spans = sum(len(entities) for _, _, entities in written)
     if widened > MOST_CUT * spans:
         raise UsageError(
-            f"{widened} of {spans} entity spans end inside a token, more than {MOST_CUT:.0%}: are they offsets into "
-            "these very steps?"
+            f"{widened} of {spans} entity spans end inside a token, more than {MOST_CUT:.0%}; give offsets of "
+            "whole names in these very steps."
         )
     if widened:
         warnings.warn(f"{widened} of {spans} entity spans end inside a token and were widened to it.", stacklevel=2)
