@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from armillary.cli.console import guarded
 from armillary.cli.ocean import align, check, evaluate
@@ -237,6 +238,21 @@ LIMA = {"prompt": "Peru?", "steps": ["Lima is in Peru."], "entity_spans": [[[0, 
 BY_TINY = ["--kg-policy", "tiny-llama"]
 
 
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A policy that gives " Spain" so little that a ratio to it is no number."""
+    made, folder = tiny("gpt_neox", layers=1), tmp_path_factory.mktemp("narrow")
+    with torch.no_grad():
+        final, head = made.model.gpt_neox.final_layer_norm, made.model.get_output_embeddings()
+        final.weight.zero_()
+        final.bias.fill_(1.0)  # so that the last state is the same at each place
+        head.weight.zero_()
+        head.weight[made.tokenizer.encode(" Spain", add_special_tokens=False), 0] = -1e4
+    made.model.save_pretrained(folder)
+    made.tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
 @pytest.mark.parametrize("command", [evaluate, align])
 @pytest.mark.parametrize(
     ("lines", "arguments", "error"),
@@ -261,6 +277,21 @@ def test_chains_that_models_refuse(
     given = [argument.format(kg=graph) for argument in arguments]
     run = getattr(command, "run")  # noqa: B009
     assert error.format(path=chains) in refused(run, "tiny-llama", chains, *base, *given)
+
+
+def test_missing_support_is_refused_and_lifted_by_a_floor(
+    refused: Callable[..., str], narrow: str, tmp_path: Path
+) -> None:
+    chains = rows(tmp_path / "c.jsonl", MADRID, LIMA)
+    policy = ["tiny-llama", chains, "--kg-policy", narrow]
+    said = refused(evaluate.run, *policy, "--base", "tiny-llama")
+    assert "is beyond what a number can hold; give clip, or a propensity_floor" in said
+    said = refused(align.run, *policy, "--lora-rank", "0", "--max-steps", "1")
+    assert "has a token without probability, or next to none, under the base or the graph's policy" in said
+    out = tmp_path / "lifted"
+    floor = ["--propensity-floor", "1e-3", "--base", "tiny-llama", "--out", str(out)]
+    assert guarded(evaluate.run, [*policy, *floor]) == 0
+    assert RunRecord.load(out / "record.json").measures["doubly robust"].n == 2
 
 
 def test_a_policy_that_spells(refused: Callable[..., str], tmp_path: Path) -> None:

@@ -296,16 +296,17 @@ def _read(
     if span_ids is not None:
         target = core.spread_spans(np.where(scored, target, 0.0), np.where(entity, np.asarray(span_ids), -1))
     weights = core.importance_weights(target, propensity, step_ids_CL, per_decision=per_decision)
+    over = np.zeros_like(scored) if clip is None else weights > clip
+    weights = weights if clip is None else np.minimum(weights, clip)
     if not np.isfinite(weights).all():
         row, token = (int(index) for index in np.argwhere(~np.isfinite(weights))[0])
         raise UsageError(
             f"the weight at chain {row}, token {token} is beyond what a number can hold; give clip, or a "
             "propensity_floor."
         )
-    over = np.zeros_like(scored) if clip is None else weights > clip
     return _Logs(
         shares_CL=shares,
-        weights_CL=weights if clip is None else np.minimum(weights, clip),
+        weights_CL=weights,
         reward_CL=np.where(scored, base, 0.0),
         is_entity_CL=entity,
         scored_CL=scored,

@@ -150,7 +150,7 @@ def valued(
     for name, other in (("base policy", base), ("graph's policy", kg)):
         require_vocabulary_of(target, other, name)
     tokens = token_rows(target.tokenizer, read_chains(rows), max_length=max_length)
-    scored = score_chains(target.model, base.model, kg.model, tokens.rows)
+    scored = score_chains(target.model, base.model, kg.model, tokens.rows, propensity_floor=propensity_floor)
     resampling = Resampling(seed=seed)
 
     def of(chains: ScoredChains, **settings: bool | float) -> Estimate:
@@ -162,7 +162,7 @@ def valued(
         of(scored, clip=clip),
         of(scored, self_normalized=True),
         of(scored, per_decision=True),
-        scored.doubly_robust(resampling),
+        scored.doubly_robust(propensity_floor=propensity_floor, resampling=resampling),
     )
     gain = paired_difference(
         paper.per_chain, own.per_chain, seed=seed, how=f"paired bootstrap over {paper.chains:,} chains"

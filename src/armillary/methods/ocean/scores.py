@@ -4,6 +4,7 @@ Legend: B rows, L tokens, N scored tokens, P positions, V vocabulary.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -236,16 +237,20 @@ class ScoredChains:
             resampling=resampling,
         )
 
-    def doubly_robust(self, resampling: Resampling = Resampling()) -> Estimate:
+    def doubly_robust(
+        self, *, propensity_floor: float | None = None, resampling: Resampling = Resampling()
+    ) -> Estimate:
         """With the known reward as Q: what the target would say at the visited states, without any draw of words.
 
-        For chains of lambda, or of the base policy without entities, the same estimand as ``estimate`` with no
-        variance from weights.
+        A ``propensity_floor`` must be that of ``score_chains``, whose mean over all words has it. For chains of
+        lambda, or of the base policy without entities, the same estimand as ``estimate`` with no variance from
+        weights.
         """
         return doubly_robust(
             *(self.logp_target, self.logp_base, self.logp_kg, self.is_entity, self.step_ids),
-            q_logged=self.logp_base,
+            q_logged=np.maximum(self.logp_base, _least(propensity_floor)),
             q_target=self.expected_base,
+            propensity_floor=propensity_floor,
             logging=self.logging,
             span_ids=self.span_ids,
             resampling=resampling,
@@ -260,13 +265,15 @@ def score_chains(
     rows: Sequence[ChainRow],
     *,
     kg_rows: Sequence[ChainRow] | None = None,
+    propensity_floor: float | None = None,
     batch_size: int = 16,
     label: str = "OCEAN: chains",
 ) -> ScoredChains:
     """The chains under target, base and the graph's policy, in eval mode; all on the target's device.
 
     ``kg_rows``: the same chains by the graph policy's own tokenizer, for ratios of whole spans. UsageError where the
-    vocabularies differ without it.
+    vocabularies differ without it. ``propensity_floor`` bounds the base policy in ``expected_base`` alone; all else
+    is as the models give it.
     """
     parts: list[list[Array]] = [[] for _ in range(6)]
     kinds = {row.logging for row in rows}
@@ -276,7 +283,9 @@ def score_chains(
             chosen = rows[start : start + batch_size]
             own = None if kg_rows is None else kg_rows[start : start + batch_size]
             batch = ChainBatch.of(chosen, target.device)
-            logp_target, logp_base, logp_kg, expected = _scored(target, base, kg if own is None else None, batch)
+            logp_target, logp_base, logp_kg, expected = _scored(
+                target, base, kg if own is None else None, batch, _least(propensity_floor)
+            )
             if own is not None:
                 logp_kg = spread_span_log_probs(kg, chosen, own, target.device)
             tensors = (logp_target, logp_base, logp_kg, expected, batch.step_ids_BL, batch.span_ids_BL)
@@ -299,10 +308,10 @@ def score_chains(
 
 
 def _scored(
-    target: nn.Module, base: nn.Module, kg: nn.Module | None, batch: ChainBatch
+    target: nn.Module, base: nn.Module, kg: nn.Module | None, batch: ChainBatch, least: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Log-probabilities of the scored tokens under target, base and graph (of entities; 0 without it), and the
-    target's mean of log pi_0 at their states; ``[B, L]`` each."""
+    target's mean of log pi_0, no less than ``least``, at their states; ``[B, L]`` each."""
     ids_N, entity_N = (values[batch.scored_BL] for values in (batch.input_ids_BL, batch.is_entity_BL))
     of_target, of_base = read_logits(target, batch), read_logits(base, batch)
     of_kg = None if kg is None else read_logits(kg, batch)
@@ -314,13 +323,17 @@ def _scored(
         log_kg = torch.zeros_like(log_base) if of_kg is None else of_kg.log_probabilities(chosen)
         for name, other in (("model", log_target), ("graph's policy", log_kg)):
             _same_words(log_base, other, name)
-        mean = torch.where(torch.isneginf(log_target), 0.0, log_target.exp() * log_base).sum(-1)
+        mean = torch.where(torch.isneginf(log_target), 0.0, log_target.exp() * log_base.clamp(min=least)).sum(-1)
         of_graph = torch.where(entity_N[chosen], log_kg.gather(1, own)[:, 0], 0.0)
         parts.append((log_target.gather(1, own)[:, 0], log_base.gather(1, own)[:, 0], of_graph, mean))
     empty = torch.zeros(batch.scored_BL.shape, device=ids_N.device)
     filled = (empty.masked_scatter(batch.scored_BL, torch.cat(values)) for values in zip(*parts, strict=True))
     logp_target, logp_base, logp_kg, expected = filled
     return logp_target, logp_base, logp_kg, expected
+
+
+def _least(propensity_floor: float | None) -> float:
+    return -math.inf if propensity_floor is None else math.log(propensity_floor)
 
 
 def _same_words(log_base: Tensor, other: Tensor, name: str) -> None:

@@ -36,6 +36,9 @@ from armillary.training.checkpoints import CheckpointWeightsMixin, trained_besid
 FILE = "ocean_references.safetensors"
 """In the run's folder: what base and graph policy said of the training rows when the run began."""
 
+MOST = math.log(torch.finfo(torch.float32).max)
+"""Largest log-ratio whose ratio is a number of float32."""
+
 
 @dataclass
 class OceanConfig(OceanSettings, TrainingArguments):
@@ -192,11 +195,13 @@ class OceanTrainer(CheckpointWeightsMixin):
         if settings.propensity_floor is not None:
             least = math.log(settings.propensity_floor)
             return References(read.logp_base_BL.clamp(min=least), logp_kg.clamp(min=least), read.baseline_BL)
-        missing_BL = torch.isneginf(read.logp_base_BL) | torch.isneginf(logp_kg)
+        # Beyond this the weight of a model that is still the base policy is no number.
+        rare_BL = batch.is_entity_BL & (read.logp_base_BL - logp_kg > MOST)
+        missing_BL = torch.isneginf(read.logp_base_BL) | torch.isneginf(logp_kg) | rare_BL
         if bool(missing_BL.any()):
             raise UsageError(
-                f"row {items[int(missing_BL.any(1).nonzero()[0])].index} has a token without probability under the "
-                "base or the graph's policy; mend the log, or give a propensity_floor such as 1e-6."
+                f"row {items[int(missing_BL.any(1).nonzero()[0])].index} has a token without probability, or next to "
+                "none, under the base or the graph's policy; mend the log, or give a propensity_floor such as 1e-6."
             )
         return References(read.logp_base_BL, logp_kg, read.baseline_BL)
 

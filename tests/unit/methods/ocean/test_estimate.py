@@ -207,6 +207,13 @@ def test_clip_and_floor_are_told() -> None:
     assert not floored.unbiased and "floor" in " ".join(floored.cautions)
 
 
+def test_a_clip_holds_a_weight_that_no_number_can() -> None:
+    entity = np.ones((1, 1), bool)
+    logs = np.zeros((1, 1)), np.full((1, 1), -2.0), np.full((1, 1), -800.0)
+    clipped = kg_ips(*logs, entity, np.zeros((1, 1), int), clip=10.0, **LAMBDA)
+    assert clipped.value == pytest.approx(-20) and clipped.clipped_share == 1
+
+
 def test_few_effective_tokens_are_warned_of() -> None:
     base = np.full((40, 1), np.log(0.5))
     target = np.full((40, 1), np.log(1e-4))

@@ -93,18 +93,21 @@ def test_a_policy_has_ratio_one_to_itself_also_from_train_mode() -> None:
     assert score_chains(network, network, network, mixed).logging == "unknown"
 
 
-def test_the_known_reward_gives_the_exact_mean_at_visited_states() -> None:
+@pytest.mark.parametrize("floor", [None, 1e-3])
+def test_the_known_reward_gives_the_exact_mean_at_visited_states(floor: float | None) -> None:
+    """Also with a floor, which lifts most words here."""
     target, base, own = model(2).model, model().model, rows(logged_by="lambda")
-    scored = score_chains(target, base, model(1).model, own)
+    least = -np.inf if floor is None else np.log(floor)
+    scored = score_chains(target, base, model(1).model, own, propensity_floor=floor)
     terms = []
     for row in own:
-        means = (plain(target, row).exp() * plain(base, row)).sum(-1)
+        means = (plain(target, row).exp() * plain(base, row).clamp(min=least)).sum(-1)
         steps = np.array(row.step_ids)[1:]
         terms.append(np.mean([means.numpy()[steps == step].mean() for step in range(max(steps) + 1)]))
-    result = scored.doubly_robust()
+    result = scored.doubly_robust(propensity_floor=floor)
     assert result.per_chain == pytest.approx(terms, abs=1e-5) and result.estimator == "doubly robust"
     # The same expectation as with weights, by chains that are far too few for it.
-    assert result.stderr is not None and result.stderr < (scored.estimate().stderr or 0)
+    assert result.stderr is not None and result.stderr < (scored.estimate(propensity_floor=floor).stderr or 0)
 
 
 @pytest.mark.filterwarnings("ignore:the effective sample size")

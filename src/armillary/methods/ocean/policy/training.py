@@ -20,6 +20,7 @@ from armillary.methods.ocean.policy.verbalising import VerbalisedPath
 from armillary.methods.ocean.rows import ChainRow, LoggedChain, read_chains, token_rows
 from armillary.methods.ocean.scores import ChainBatch, token_log_probs
 from armillary.models.loaded import LoadedModel
+from armillary.models.quiet import quiet
 from armillary.progress import counted
 from armillary.training.checkpoints import StepBar, last_checkpoint, train_or_resume
 
@@ -117,12 +118,14 @@ def train_kg_policy(
         )
         trainer.loss_is_scaled_for_ga = True  # by the weight of the step's tokens, summed below
         trainer.remove_callback(PrinterCallback)
-        with counted(label, trainer.args.max_steps if config.max_steps > 0 else None) as bar:
+        with quiet(), counted(label, trainer.args.max_steps if config.max_steps > 0 else None) as bar:
             trainer.add_callback(StepBar(bar))
             train_or_resume(trainer, None if checkpoints is None else last_checkpoint(checkpoints))
     losses = [float(line["loss"]) for line in trainer.state.log_history if "loss" in line]
     if not np.isfinite(losses).all():
-        raise NumericError("the loss is not finite: the training diverged; give a lower learning_rate.")
+        raise NumericError(
+            "the loss of the graph's policy is not finite: the training diverged; give a lower learning rate."
+        )
     return TrainedPolicy(loaded.model.eval(), losses, int((worth > 0).sum()), float(worth.mean()))
 
 
