@@ -162,6 +162,18 @@ class LoadedModel:
     adapted_from: "tuple[LoadedModel, str] | None" = None
     """The base in the same memory and the digest of the adapter, where one is switched on and off over it."""
 
+    def __post_init__(self) -> None:
+        """Whatever is computed goes through the anatomy: with that of another model it would be of that one's weights.
+
+        Raises:
+            ModelError: the anatomy's modules are not the model's.
+        """
+        if all(module is not self.anatomy.base for module in self.model.modules()):
+            raise ModelError(
+                f"the anatomy given with {self.name} is of another model, whose weights would be computed with; give "
+                "find_anatomy(model)."
+            )
+
     @cached_property
     def fingerprint(self) -> str:
         """``fingerprint_of`` the model, the adapter included that is switched over it. Kept after the first use: a

@@ -3,15 +3,20 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.data.relations.facts import CONTINENT, COUNTRY, geography_facts
 from armillary.graphs import KnowledgeGraph
 from armillary.methods.ocean.rows import read_chains, token_rows
+from armillary.models.loaded import LoadedModel
 from armillary.models.tiny_models import tiny
+from armillary.runs.parts import Parts
+from armillary.scoring.nll import sequence_nll
 from reproductions.ocean.real.claims import REAL_CLAIMS
-from reproductions.ocean.real.given_model import steps_with_blanks
+from reproductions.ocean.real.given_model import RealContext, steps_with_blanks
 from reproductions.ocean.real.questions import ASKED, drawn_questions
+from reproductions.ocean.scale import SCALES
 
 GRAPH = KnowledgeGraph.of(geography_facts())
 
@@ -54,3 +59,23 @@ def test_the_quick_scale_runs_through(monkeypatch: pytest.MonkeyPatch, tmp_path:
     record = JOBS["reproduce"].run(settings, tmp_path / "out")
     assert {name for claim in REAL_CLAIMS for name in claim.names} <= set(record.measures)
     assert [claim.id for claim in record.claims] == [claim.id for claim in REAL_CLAIMS]
+
+
+def test_an_arm_speaks_with_its_own_weights(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    loaded = tiny("llama")
+    parts = Parts(tmp_path, "arms")
+
+    def spoiled(model: LoadedModel) -> None:
+        with torch.no_grad():
+            for name, weight in model.model.named_parameters():
+                if "lora_B" in name:
+                    weight.normal_(0, 1)
+
+    context = RealContext(loaded, SCALES["quick"].real, 0, parts)
+    arm = context.adapted("spoiled", spoiled)
+    assert sequence_nll(arm, ["a text"]).per_token != pytest.approx(
+        sequence_nll(loaded, ["a text"]).per_token, abs=0.1
+    )
+    again = RealContext(loaded, SCALES["quick"].real, 0, parts).adapted("spoiled", lambda model: pytest.fail("kept"))
+    assert again.fingerprint == arm.fingerprint and not isinstance(again.model, peft.PeftModel)

@@ -1,11 +1,16 @@
 """What is known of a model: its fingerprint and facts."""
 
+import copy
 import hashlib
 import json
+from dataclasses import replace
 
+import pytest
 import torch
 
+from armillary.errors import ModelError
 from armillary.models import LoadedModel, tiny
+from armillary.models.anatomy import find_anatomy
 
 
 def test_the_fingerprint_is_the_sha256_of_all_parameters() -> None:
@@ -45,3 +50,12 @@ def test_it_says_where_inputs_have_to_be() -> None:
     made = tiny()
     assert isinstance(made, LoadedModel)
     assert made.device == torch.device("cpu")
+
+
+def test_the_anatomy_of_another_model_is_refused() -> None:
+    loaded = tiny("llama")
+    copied = copy.deepcopy(loaded.model)
+    with pytest.raises(ModelError, match="the anatomy given with tiny-llama is of another model"):
+        replace(loaded, model=copied)
+    own = replace(loaded, model=copied, anatomy=find_anatomy(copied))
+    assert own.fingerprint == loaded.fingerprint

@@ -26,6 +26,7 @@ from armillary.methods.ocean.policy.training import PolicyConfig, train_kg_polic
 from armillary.methods.ocean.rows import ChainRow, read_chains, token_rows
 from armillary.methods.ocean.scores import score_chains
 from armillary.methods.ocean.trainer import OceanConfig, OceanTrainer
+from armillary.models.anatomy import find_anatomy
 from armillary.models.loaded import LoadedModel
 from armillary.models.prompts import chat_text
 from armillary.models.quiet import quiet
@@ -171,7 +172,7 @@ class RealContext:
         supported = float(np.mean([verdict == "supported" for verdict in verdicts])) if verdicts else 0.0
         return (is_right(text, question.answers) + supported) / 2
 
-    def adapted(self, name: str, train: Callable[[PreTrainedModel], None]) -> LoadedModel:
+    def adapted(self, name: str, train: Callable[[LoadedModel], None]) -> LoadedModel:
         """The model with a trained adapter merged into it; the adapter's weights are kept."""
         peft = optional("peft", "adapters")
         layers = self.loaded.model.config.num_hidden_layers
@@ -180,17 +181,19 @@ class RealContext:
             r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM",
             layers_to_transform=list(range(max(0, layers - 6), layers)),
         )  # fmt: skip
+        model = copy.deepcopy(self.loaded.model)
+        anatomy = find_anatomy(model)  # the adapter is put into these modules, and merged into them
         with quiet():
-            wrapped = peft.get_peft_model(copy.deepcopy(self.loaded.model), config)
+            wrapped = peft.get_peft_model(model, config)
 
         def trained() -> Arrays:
-            train(wrapped)
+            train(replace(self.loaded, model=wrapped, anatomy=anatomy))
             state = peft.get_peft_model_state_dict(wrapped)
             return {key: value.float().numpy() for key, value in state.items()}
 
         arrays = self.parts.arrays(f"adapter {name} {self.seed}", trained)
         peft.set_peft_model_state_dict(wrapped, {key: torch.from_numpy(value) for key, value in arrays.items()})
-        return replace(self.loaded, model=wrapped.merge_and_unload().eval())
+        return replace(self.loaded, model=wrapped.merge_and_unload().eval(), anatomy=anatomy)
 
     @cached_property
     def graph_policy(self) -> tuple[LoadedModel, float]:
@@ -203,13 +206,8 @@ class RealContext:
         paths = [question.path(prompt) for question, prompt in pairs]
         rewards = consistency(paths, lambda requests: [chain.split(". ")[-1] for _, chain in requests])
 
-        def train(model: PreTrainedModel) -> None:
-            train_kg_policy(
-                replace(self.loaded, model=model),
-                paths,
-                rewards,
-                self._policy_config(self.scale.graph_steps, REAL_RATES["sft"]),
-            )
+        def train(model: LoadedModel) -> None:
+            train_kg_policy(model, paths, rewards, self._policy_config(self.scale.graph_steps, REAL_RATES["sft"]))
 
         return self.adapted("graph", train), float(rewards.mean())
 
@@ -226,19 +224,17 @@ class RealContext:
             return self.adapted(name, lambda model: self._supervised(model, name))
         if name in ("dpo", "grpo"):
             train = preferred if name == "dpo" else rewarded
-            return self.adapted(name, lambda model: train(model, self))
-        return self.adapted(name, lambda model: self._aligned(model, name))
+            return self.adapted(name, lambda model: train(model.model, self))
+        return self.adapted(name, lambda model: self._aligned(model.model, name))
 
-    def _supervised(self, model: PreTrainedModel, name: str) -> None:
+    def _supervised(self, model: LoadedModel, name: str) -> None:
         paths = [question.path(prompt) for question, prompt in zip(self.questions[0], self.prompts(0), strict=True)]
         worth = np.ones(len(paths))
         if name == "weighted":
             paths = [logged.path() for logged in self.logged_chains]
             worth = np.array([logged.right for logged in self.logged_chains], float)
             worth = worth if worth.any() else np.ones(len(paths))  # of a tiny model that says nothing true
-        train_kg_policy(
-            replace(self.loaded, model=model), paths, worth, self._policy_config(self.scale.steps, REAL_RATES[name])
-        )
+        train_kg_policy(model, paths, worth, self._policy_config(self.scale.steps, REAL_RATES[name]))
 
     def _aligned(self, model: PreTrainedModel, name: str) -> None:
         scale = self.scale

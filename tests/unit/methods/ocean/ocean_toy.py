@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.trainer_callback import PrinterCallback
 
 from armillary.methods.ocean.trainer import OceanConfig, OceanTrainer
+from armillary.models.anatomy import find_anatomy
 from armillary.models.loaded import LoadedModel
 from armillary.models.tiny_models import tiny
 
@@ -40,7 +41,8 @@ def _made(seed: int) -> LoadedModel:
 def model(seed: int = 0) -> LoadedModel:
     """A copy: making a model costs as much as training it."""
     made = _made(seed)
-    return replace(made, model=copy.deepcopy(made.model))
+    copied = copy.deepcopy(made.model)
+    return replace(made, model=copied, anatomy=find_anatomy(copied))
 
 
 def spelling(seed: int = 3) -> LoadedModel:
