@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import tomllib
@@ -183,6 +184,11 @@ _NO_TEXT = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
     b"PAR1": "a Parquet file; write it as CSV",
 }
+
+
+def paragraphs(text: str) -> list[str]:
+    """Blocks between blank lines, those without a word left out; line breaks inside stay."""
+    return [block.strip("\r\n") for block in re.split(r"\n[^\S\n]*(?=\n)", text) if block.strip()]
 
 
 def read_text(path: Path | str, *, what: str = "file", errors: Literal["strict", "replace"] = "strict") -> str:

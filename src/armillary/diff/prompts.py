@@ -5,7 +5,6 @@ gives their own, each with its tag: the capability or language that a change in 
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from armillary.data.rows import list_of, read_rows, text_of, turns_of
 from armillary.data.tables import listed_names
 from armillary.errors import UsageError
-from armillary.files import read_text
+from armillary.files import paragraphs, read_text
 from armillary.models.prompts import templated
 
 UNTAGGED = "prompts"
@@ -173,7 +172,7 @@ def read_texts(spec: Mapping[str, str]) -> list[PlainText]:
 
 
 def _texts(name: str, text: str, path: str) -> list[PlainText]:
-    blocks = [block.strip("\n") for block in re.split(r"\n[^\S\n]*(?=\n)", text) if block.strip()]
+    blocks = paragraphs(text)
     if len(blocks) >= LEAST_TEXTS:
         return [PlainText(name, block) for block in blocks]
     return [PlainText(name, piece, whole=False) for piece in _pieces(text, path)]

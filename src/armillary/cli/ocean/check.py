@@ -51,7 +51,7 @@ class OceanCheckSettings(RunSettings):
     of which the graph holds everything."""
 
     sources: File = None
-    """Passages (rows with text and, if wanted, prompt) by which steps are judged in place of a graph."""
+    """Passages by which steps are judged in place of a graph: plain text, or rows with text and, if wanted, prompt."""
 
     encoder: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
     """With --sources: encoder for steps without names and figures; a folder of transformers, or minilm (package

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from armillary.attributes.sentences import sentence_spans
 from armillary.data.rows import read_rows, text_of
 from armillary.errors import UsageError
+from armillary.files import paragraphs, read_text
 from armillary.graphs import ENGLISH, Lexicon
 from armillary.methods.ocean.rows import Span
 
@@ -179,8 +181,14 @@ class Passages:
 def read_passages(path: str) -> list[tuple[str | None, str]]:
     """Pairs (prompt or None, passage) of a file of rows with text (or passage) and, if wanted, prompt.
 
-    UsageError for a file that is not there or can't be read, and naming the row for one without text.
+    Of plain text (.txt, .md) the blocks between blank lines, for chains of every prompt. UsageError for a file that is
+    not there, can't be read or holds no passage, and naming the row for one without text.
     """
+    if Path(path).suffix.lower() in (".txt", ".md"):
+        blocks = paragraphs(read_text(path))
+        if not blocks:
+            raise UsageError(f"{path} holds no text; give passages with blank lines between them.")
+        return [(None, block) for block in blocks]
     pairs = []
     for where, row in read_rows(path, ("text", "passage", "prompt"), "text and, if wanted, prompt"):
         text = text_of(row.get("text", row.get("passage")), "text", where)

@@ -97,3 +97,13 @@ def test_no_passage_and_no_cosine_are_refused() -> None:
         Passages([])
     with pytest.raises(UsageError, match="like must be a cosine"):
         Passages([(None, "a")], like=0.0)
+
+
+@pytest.mark.parametrize("ending", [".txt", ".MD"])
+def test_plain_text_is_a_passage_a_block(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"sources{ending}"
+    file.write_bytes(f"{TOWER}\r\n \r\n\r\n{VISITS}\nMore.\n".encode())
+    assert read_passages(str(file)) == [(None, TOWER), (None, f"{VISITS}\nMore.")]
+    file.write_text(" \n\n")
+    with pytest.raises(UsageError, match="holds no text; give passages with blank lines between"):
+        read_passages(str(file))
