@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from armillary.cli.reproduce import JOBS, ReproduceSettings
 from armillary.data.relations.facts import CONTINENT, COUNTRY, geography_facts
 from armillary.graphs import KnowledgeGraph
 from armillary.methods.ocean.rows import read_chains, token_rows
+from armillary.methods.ocean.scores import score_chains
 from armillary.models.loaded import LoadedModel
 from armillary.models.tiny_models import tiny
 from armillary.runs.parts import Parts
@@ -79,3 +81,9 @@ def test_an_arm_speaks_with_its_own_weights(tmp_path: Path) -> None:
     )
     again = RealContext(loaded, SCALES["quick"].real, 0, parts).adapted("spoiled", lambda model: pytest.fail("kept"))
     assert again.fingerprint == arm.fingerprint and not isinstance(again.model, peft.PeftModel)
+    scored, whole = (
+        context.scored(arm),
+        score_chains(arm.model, loaded.model, context.graph_policy[0].model, context.held_out_rows),
+    )
+    assert np.allclose(scored.logp_target, whole.logp_target, atol=1e-5)
+    assert scored.estimate(propensity_floor=1e-6).value == pytest.approx(whole.estimate(propensity_floor=1e-6).value)

@@ -30,7 +30,7 @@ REAL_CLAIMS: tuple[Claim, ...] = (
     Claim(
         "real-faithful",
         "Alignment by the paper's objective makes answers more accurate.",
-        "Share of held-out questions whose answer names a right entity, less the given model's.",
+        "Share of held-out questions whose greedy answer names a right entity, less the given model's.",
         "Holds when the interval is above 0, fails when it is at or below: any gain is one.",
         above("real/kg_ips/accuracy beyond base"),
         paper="At least as good as the base model on most sets.",

@@ -24,18 +24,18 @@ from armillary.methods.ocean.policy.answers import is_right
 from armillary.methods.ocean.policy.reward import consistency
 from armillary.methods.ocean.policy.training import PolicyConfig, train_kg_policy
 from armillary.methods.ocean.rows import ChainRow, read_chains, token_rows
-from armillary.methods.ocean.scores import score_chains
+from armillary.methods.ocean.scores import ChainBatch, ScoredChains, score_chains, token_log_probs
 from armillary.methods.ocean.trainer import OceanConfig, OceanTrainer
 from armillary.models.anatomy import find_anatomy
 from armillary.models.loaded import LoadedModel
-from armillary.models.prompts import chat_text
+from armillary.models.prompts import templated
 from armillary.models.quiet import quiet
 from armillary.runs.parts import Arrays, Parts
 from armillary.scoring.nll import sequence_nll
 from armillary.scoring.sampling import sample
 from reproductions.ocean.online import has_trl
 from reproductions.ocean.real.preferences import preference_rows, preferred, rewarded
-from reproductions.ocean.real.questions import STEP_BY_STEP, LoggedAnswer, RealQuestion, drawn_questions
+from reproductions.ocean.real.questions import INSTRUCTION, LoggedAnswer, RealQuestion, drawn_questions
 from reproductions.ocean.scale import REAL_RATES, RealScale
 
 REAL_ARMS = {
@@ -47,6 +47,9 @@ REAL_ARMS = {
     "dpo": "DPO by TRL, right against wrong logged chains",
     "grpo": "GRPO by TRL, lookup as reward",
 }
+
+GREEDY = 1e-3
+"""Temperature: a token that is less likely by 0.01 nats is drawn once in 20,000 times."""
 
 Row = dict[str, object]
 
@@ -112,23 +115,30 @@ class RealContext:
 
     def prompts(self, which: int) -> list[str]:
         """In the model's chat template, where it has one."""
-        texts = [question.text + STEP_BY_STEP for question in self.questions[which]]
-        if not self.loaded.tokenizer.chat_template:
-            return [f"{text}\n" for text in texts]
-        return [chat_text(self.loaded, text) for text in texts]
+        tokenizer, texts = self.loaded.tokenizer, [question.text for question in self.questions[which]]
+        if not tokenizer.chat_template:
+            return [f"{text} {INSTRUCTION}\n" for text in texts]
+        system = {"role": "system", "content": INSTRUCTION}
+        return [templated(tokenizer, [system, {"role": "user", "content": text}], self.loaded.name) for text in texts]
 
-    def answers(self, loaded: LoadedModel, which: int, stream: int, each: int = 1) -> list[str]:
-        """Drawn answers to each question, at temperature 1, all of a question together."""
+    def answers(
+        self, loaded: LoadedModel, which: int, stream: int, each: int = 1, temperature: float = 1.0
+    ) -> list[str]:
+        """Drawn answers to each question, all of a question together."""
         drawn = sample(
             loaded,
             self.prompts(which),
             num_samples=each,
             max_new_tokens=self.scale.new_tokens,
-            temperature=1.0,
+            temperature=temperature,
             seed=self.seed * 100 + stream,
             batch_size=self.scale.batch,
         )
         return [text.strip() for text in drawn.texts]
+
+    def best_answers(self, loaded: LoadedModel) -> list[str]:
+        """To each held-out question the likeliest tokens, as who asks for a fact takes them."""
+        return self.answers(loaded, 1, 3, temperature=GREEDY)
 
     @cached_property
     def logs(self) -> list[str]:
@@ -160,6 +170,30 @@ class RealContext:
                 spans = [[(m.start, m.end) for m in self.checker.lexicon.link(step)] for step in steps]
                 made.append({"prompt": prompt, "steps": steps, "entity_spans": spans})
         return made
+
+    @cached_property
+    def held_out_rows(self) -> list[ChainRow]:
+        """Tokens of the held-out logs."""
+        chains = read_chains(self.rows(self.prompts(1), self.held_out_logs))
+        return token_rows(self.loaded.tokenizer, chains, separator="").rows
+
+    @cached_property
+    def held_out_scores(self) -> ScoredChains:
+        """The held-out logs under the given model and the graph's policy."""
+        given, graph = self.loaded.model, self.graph_policy[0].model
+        return score_chains(given, given, graph, self.held_out_rows, batch_size=self.scale.batch)
+
+    def scored(self, loaded: LoadedModel) -> ScoredChains:
+        """The same with another target, whose log-probabilities alone are read: no ``expected_base``."""
+        scores, rows, size = self.held_out_scores, self.held_out_rows, self.scale.batch
+        if loaded is self.loaded:
+            return scores
+        own = np.zeros_like(scores.logp_target)
+        with torch.no_grad():
+            for start in range(0, len(rows), size):
+                part = token_log_probs(loaded.model, ChainBatch.of(rows[start : start + size], loaded.device))
+                own[start : start + size, : part.shape[1]] = part.cpu().numpy()
+        return replace(scores, logp_target=own, expected_base=np.full_like(own, np.nan))
 
     @cached_property
     def log_rows(self) -> list[Row]:
@@ -271,13 +305,9 @@ def real_arm(context: RealContext, name: str) -> RealArm:
     """What an arm answers to every held-out question, and what it costs."""
     scale, checker = context.scale, context.checker
     loaded = context.arm_model(name)
-    texts = context.answers(loaded, 1, 3)
+    texts = context.best_answers(loaded)
     verdicts = [[one.verdict for one in checker.check(split_steps(text)[0])] if text else [] for text in texts]
-    rows: list[ChainRow] = token_rows(
-        context.loaded.tokenizer, read_chains(context.rows(context.prompts(1), context.held_out_logs)), separator=""
-    ).rows
-    graph = context.graph_policy[0]
-    scored = score_chains(loaded.model, context.loaded.model, graph.model, rows, batch_size=scale.batch)
+    scored = context.scored(loaded)
     resampling = Resampling(replicates=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # few effective tokens are a result here
@@ -302,7 +332,7 @@ def real_arm(context: RealContext, name: str) -> RealArm:
 def real_seed(context: RealContext, arms: dict[str, RealArm]) -> RealSeed:
     """The arms of a seed with the graph's policy."""
     graph, reward = context.graph_policy
-    texts = context.answers(graph, 1, 3)
+    texts = context.best_answers(graph)
     rows = token_rows(context.loaded.tokenizer, read_chains(context.log_rows), separator="").rows
     scored = [span >= 0 for row in rows for step, span in zip(row.step_ids, row.span_ids, strict=True) if step >= 0]
     return RealSeed(

@@ -36,8 +36,12 @@ def preferred(model: PreTrainedModel, context: "RealContext") -> None:
     if not rows:  # of a tiny model that says nothing true
         first, last = context.logged_chains[0], context.logged_chains[-1]
         rows = [{"prompt": first.prompt, "chosen": first.text, "rejected": last.text}]
-    own = {"beta": 0.1, "max_length": None}  # the paper's of DPO, and of TRL
-    _trained(model, context, "DPO", rows, own)
+    own = {
+        "beta": 0.1,  # the paper's of DPO, and of TRL
+        "per_device_train_batch_size": max(1, context.scale.batch // 4),  # pairs: as many chains a step as other arms
+        "max_length": None, "precompute_ref_log_probs": True,
+    }  # fmt: skip
+    _trained(model, context, "DPO", context.scale.steps, rows, own)
 
 
 def rewarded(model: PreTrainedModel, context: "RealContext") -> None:
@@ -51,13 +55,15 @@ def rewarded(model: PreTrainedModel, context: "RealContext") -> None:
         "num_generations": CHAINS, "temperature": 1.0, "max_completion_length": context.scale.new_tokens,
         "beta": 0.0,  # as in the small world
     }  # fmt: skip
-    _trained(model, context, "GRPO", [{"prompt": prompt} for prompt in asked], own, reward_funcs=reward)
+    rows = [{"prompt": prompt} for prompt in asked]
+    _trained(model, context, "GRPO", context.scale.reward_steps, rows, own, reward_funcs=reward)
 
 
 def _trained(
     model: PreTrainedModel,
     context: "RealContext",
     method: str,
+    steps: int,
     rows: list[dict[str, str]],
     settings: dict[str, Any],
     **more: object,
@@ -66,11 +72,12 @@ def _trained(
     scale = context.scale
     torch.manual_seed(context.seed)
     with tempfile.TemporaryDirectory() as folder, quiet():
+        common = {"per_device_train_batch_size": scale.batch // 2} | settings
         args = getattr(trl, f"{method}Config")(
-            output_dir=folder, max_steps=scale.steps, per_device_train_batch_size=scale.batch // 2, seed=context.seed,
+            output_dir=folder, max_steps=steps, seed=context.seed,
             learning_rate=REAL_RATES[method.lower()], use_cpu=context.loaded.device.type == "cpu", bf16=False,
             report_to=[], disable_tqdm=True, save_strategy="no", logging_steps=20, dataloader_pin_memory=False,
-            gradient_checkpointing=False, **settings,
+            gradient_checkpointing=False, **common,
         )  # fmt: skip
         trainer = getattr(trl, f"{method}Trainer")(
             model=model,

@@ -11,7 +11,8 @@ from armillary.graphs.columns import Triple
 from armillary.methods.ocean.policy.answers import right_answers
 from armillary.methods.ocean.policy.verbalising import VerbalisedPath, filled
 
-STEP_BY_STEP = " Answer in one or two short sentences, step by step."
+INSTRUCTION = "Answer in one or two short sentences, step by step."
+"""To the model, in place of its own long one."""
 
 SENTENCES = {
     CAPITAL: "The capital of {head} is {tail}.",
