@@ -7,7 +7,20 @@ tiny random one with --quick) by the same batches of pictures and take turns in 
 model twice a step, once for the task and once for the drift, as two losses with two backward passes; ours takes both
 gradients from one forward. Of the reference, the cached states were computed before. Ratios are peer over ours: above
 1 we need less, so a plain step comes out below 1. Memory is what an arm adds to the process that holds the model: its
-gradients and the state of its optimiser after two steps, each arm in a process of its own.
+gradients, activations and the state of its optimiser at most in two steps and what comes before them, each arm in a
+process of its own.
+
+The floor of a step: of F, one forward's work, a plain step is about F for the forward and F for the backward pass down
+to the connector, and the weights' gradients of the trained layers. The drift is of every layer but the last, so its
+gradient is a second pass down to the connector, with the same weights' gradients again, and no head: about 1.5 plain
+steps, of which a cached reference adds nothing. That the two passes can't share work follows from their being two
+gradients; the projection and the drift itself are sums over P and over the image states.
+
+The floor of the memory, of P trained entries: AdamW holds 3 P (gradient, two moments). With a share r kept it is
+P + 3 r P and the activations: the visual gradient must be whole when the task's arrives, which goes tensor by tensor;
+of the kept entries there are two moments in float32 and a position in int32. Choosing the mask needs P besides the
+activations too: the weights as they were and the sums of scores lie in a file of the run's folder meanwhile. Before,
+that choice was the peak (four copies of P), so that the compact state showed no gain.
 """
 
 import argparse

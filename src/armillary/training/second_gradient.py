@@ -5,8 +5,9 @@ is; the second gradient is taken inside it, between the forward and the backward
 edit, training equals the stock trainer's bit for bit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -28,7 +29,8 @@ class SecondGradientMixin(CheckpointWeightsMixin):
     gradient in each parameter's ``.grad`` and gets the second one.
 
     Both gradients are accumulated over micro-batches. Memory: one copy of the gradients beyond the stock trainer's,
-    and while a further micro-batch is added, that micro-batch's own.
+    and while a further micro-batch is added, that micro-batch's own. Where ``edits_on_arrival``, each tensor of that
+    copy is let go as soon as the last backward pass has its task gradient.
 
     UsageError at construction for set-ups whose gradients are sharded, scaled or consumed on the way: FSDP, DeepSpeed,
     tensor parallelism, one process with several devices, fp16, layer-wise optimisers, the argument ``torch_compile``
@@ -69,6 +71,21 @@ class SecondGradientMixin(CheckpointWeightsMixin):
     def edit_gradients(self, model: nn.Module, second: Gradients) -> None:
         """Change the parameters' ``.grad``; ``second`` holds the second gradient where it is not missing."""
 
+    @property
+    def edits_on_arrival(self) -> bool:
+        """Whether ``edit_gradient`` is called for each tensor during the last micro-batch's backward pass.
+
+        Only where each tensor's edit needs no other's gradients, and no averaging over processes comes after.
+        """
+        return False
+
+    def edit_gradient(self, number: int, parameter: nn.Parameter, second: Tensor | None) -> None:
+        """Change or take one parameter's ``.grad``, the ``number``-th of ``trainable``, given its second gradient.
+
+        Parameters that the last micro-batch gave no task gradient don't arrive: ``edit_gradients``, which follows,
+        finds what is left of the second gradient.
+        """
+
     def note(self, name: str, value: Tensor | float, weight: float = 1.0) -> None:
         """Put a number into the log: the weighted mean since its last line, over all processes.
 
@@ -89,7 +106,8 @@ class SecondGradientMixin(CheckpointWeightsMixin):
         self, model: nn.Module, inputs: dict[str, Tensor | Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """The stock step; at the last micro-batch the gradients are then edited."""
-        with self._second_taken():
+        arriving = self.edits_on_arrival and self.accelerator.sync_gradients
+        with self._second_taken(), on_arrival(self.trainable(), self._edit_one) if arriving else nullcontext():
             loss = super().training_step(model, inputs, num_items_in_batch)
         if self.accelerator.sync_gradients:
             second = self._averaged(self._second)
@@ -143,16 +161,28 @@ class SecondGradientMixin(CheckpointWeightsMixin):
 
         What the second loss notes for the log is dropped.
         """
-        noted, self._noted = self._noted, {}
-        parameters = self.trainable()
-        given = dict(self._prepare_inputs(inputs))
-        inputs = {name: value for name, value in given.items() if name not in self.own_columns}
-        with self.watch_forward(model, given) as seen, _first_output(model) as outputs:
-            loss = cast(Tensor, super().compute_loss(model, inputs))
-        second = self.second_loss(model, given, outputs[0], seen)
+        loss, second = self._two_losses(model, inputs)
         later = {} if second is None else self._second_gradients(second)
-        self._noted = noted
-        return self._averaged(_gradients(loss, parameters)), self._averaged(later)
+        return self._averaged(_gradients(loss, self.trainable())), self._averaged(later)
+
+    def stream_gradients(
+        self, model: nn.Module, inputs: dict[str, Any], receive: Callable[[nn.Parameter, Tensor, Tensor | None], None]
+    ) -> Gradients:
+        """``gradients`` a tensor at a time, so that the task's are never held together; what is left of the second.
+
+        ``receive`` gets each parameter with its task gradient and its second one. For one process: there is no moment
+        at which tensors could be averaged over several.
+        """
+        loss, second = self._two_losses(model, inputs)
+        later = {} if second is None else self._second_gradients(second)
+
+        def take(_number: int, parameter: nn.Parameter) -> None:
+            task, parameter.grad = cast(Tensor, parameter.grad), None
+            receive(parameter, task, later.pop(parameter, None))
+
+        with on_arrival(self.trainable(), take):
+            loss.backward()
+        return later
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The stock line with the noted numbers added to that of a training step."""
@@ -169,6 +199,20 @@ class SecondGradientMixin(CheckpointWeightsMixin):
                 logs[name] = sum(total for total, _ in parts) / sum(weight for _, weight in parts)
             self._noted = {}
         super().log(logs, start_time)
+
+    def _two_losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
+        """Task and second loss of one batch, outside training."""
+        noted, self._noted = self._noted, {}
+        given = dict(self._prepare_inputs(inputs))
+        inputs = {name: value for name, value in given.items() if name not in self.own_columns}
+        with self.watch_forward(model, given) as seen, _first_output(model) as outputs:
+            loss = cast(Tensor, super().compute_loss(model, inputs))
+        second = self.second_loss(model, given, outputs[0], seen)
+        self._noted = noted
+        return loss, second
+
+    def _edit_one(self, number: int, parameter: nn.Parameter) -> None:
+        self.edit_gradient(number, parameter, self._second.pop(parameter, None))
 
     @contextmanager
     def _second_taken(self) -> Iterator[None]:
@@ -230,6 +274,25 @@ def _first_output(model: nn.Module) -> Iterator[list[Any]]:
         yield outputs
     finally:
         handle.remove()
+
+
+@contextmanager
+def on_arrival(parameters: Sequence[nn.Parameter], receive: Callable[[int, nn.Parameter], None]) -> Iterator[None]:
+    """Inside, a backward pass calls ``receive(number, parameter)`` once a parameter's ``.grad`` is complete."""
+
+    def arrived(number: int, parameter: nn.Parameter) -> None:
+        with torch.no_grad():
+            receive(number, parameter)
+
+    handles = [
+        parameter.register_post_accumulate_grad_hook(partial(arrived, number))
+        for number, parameter in enumerate(parameters)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter], retain_graph: bool = False) -> Gradients:

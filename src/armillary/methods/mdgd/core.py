@@ -27,23 +27,48 @@ and the direction of what is left of one that decayed is rounding."""
 class DecouplingStatistics:
     """What the projection did in one step; scalars on the gradients' device, so that reading them may wait."""
 
-    cosine: Tensor
-    """Of the whole task gradient and the whole visual gradient; 0 where either is zero. Negative: the task's step
-    raises the drift."""
+    sums: Float[Tensor, "6"]
+    """Over all tensors: inner product of the two gradients, square of the task's and of the visual one, what was taken
+    of the task's square, tensors (or rows) with a visual gradient, and those of them in conflict."""
 
-    removed: Tensor
-    """Share of the squared norm of the task gradient that was taken away: for ``full``, ``global`` the squared
-    cosine."""
+    @classmethod
+    def total(cls, parts: "Sequence[DecouplingStatistics]") -> "DecouplingStatistics":
+        """Of all tensors, from those of some of them each."""
+        return cls(torch.stack([part.sums.to(parts[0].sums.device) for part in parts]).sum(0))
 
-    conflicting: Tensor
-    """Share of the tensors (or rows) with a visual gradient in which the two gradients point against each other."""
+    @property
+    def cosine(self) -> Tensor:
+        """Of the whole task gradient and the whole visual gradient; 0 where either is zero. Negative: the task's step
+        raises the drift."""
+        lengths = self.task_norm * self.visual_norm
+        return torch.where(lengths > 0, self.sums[0] / torch.where(lengths > 0, lengths, 1.0), 0.0)
 
-    task_norm: Tensor
-    visual_norm: Tensor
+    @property
+    def removed(self) -> Tensor:
+        """Share of the squared norm of the task gradient that was taken away: for ``full``, ``global`` the squared
+        cosine."""
+        task = self.sums[1]
+        return torch.where(task > 0, self.sums[3] / torch.where(task > 0, task, 1.0), 0.0)
+
+    @property
+    def conflicting(self) -> Tensor:
+        """Share of the tensors (or rows) with a visual gradient in which the two point against each other."""
+        return self.sums[5] / self.sums[4].clamp_min(1)
+
+    @property
+    def task_norm(self) -> Tensor:
+        """Length of the whole task gradient."""
+        return self.sums[1].sqrt()
+
+    @property
+    def visual_norm(self) -> Tensor:
+        """Length of the whole visual gradient."""
+        return self.sums[2].sqrt()
 
     def to_dict(self) -> dict[str, float]:
         """Plain numbers by name."""
-        return {name: float(getattr(self, name)) for name in self.__dataclass_fields__}
+        names = ("cosine", "removed", "conflicting", "task_norm", "visual_norm")
+        return {name: float(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True)
@@ -116,15 +141,17 @@ def decouple_(
     align_weight: float = 1.0,
     epsilon: float = EPSILON,
     random_seed: int | None = None,
+    first: int = 0,
 ) -> DecouplingStatistics:
     """``decouple`` of each parameter's ``.grad``, written back into it: for training loops of one's own.
 
     To be called after accumulation and averaging over processes and before clipping. Tensors are worked on one after
-    another, so that no further copy of all gradients is held.
+    another, so that no further copy of all gradients is held. In calls for some of the tensors each, ``first`` numbers
+    the first of them among all, since its random direction is drawn by its number.
     """
-    plan = _plan([p.grad for p in parameters], visual_P, mode, scope, epsilon, random_seed)
+    plan = _plan([p.grad for p in parameters], visual_P, mode, scope, epsilon, random_seed, first)
     for number, (parameter, visual, coefficient) in enumerate(
-        zip(parameters, visual_P, plan.coefficients_P, strict=True)
+        zip(parameters, visual_P, plan.coefficients_P, strict=True), first
     ):
         if parameter.grad is None:
             if visual is not None and align_weight:
@@ -142,6 +169,7 @@ def _plan(
     scope: Scope,
     epsilon: float,
     random_seed: int | None,
+    first: int = 0,
 ) -> _Plan:
     _check(task_P, visual_P, mode, scope)
     true = [_products(g, v, scope) for g, v in zip(task_P, visual_P, strict=True)]
@@ -149,7 +177,7 @@ def _plan(
     if random_seed is not None:
         along = [
             _products(g, _direction(v, random_seed, number), scope)
-            for number, (g, v) in enumerate(zip(task_P, visual_P, strict=True))
+            for number, (g, v) in enumerate(zip(task_P, visual_P, strict=True), first)
         ]
     if scope == "global" and along:
         true, along = [_summed(true)], [_summed(along)]
@@ -246,18 +274,16 @@ def _statistics(products: Sequence[_Products], taken: Sequence[Tensor], epsilon:
     def total(values: Sequence[Tensor]) -> Tensor:
         return torch.stack([value.sum().to(device) for value in values] or [torch.zeros((), device=device)]).sum()
 
-    dot, task = total([p.dot_R for p in products]), total([p.task_R for p in products])
-    visual = total([p.direction_R for p in products])
-    there = total([p.direction_R >= epsilon for p in products])
-    against = total([(p.direction_R >= epsilon) & (p.dot_R < 0) for p in products])
-    lengths = task.sqrt() * visual.sqrt()
-    return DecouplingStatistics(
-        cosine=torch.where(lengths > 0, dot / torch.where(lengths > 0, lengths, 1.0), 0.0),
-        removed=torch.where(task > 0, total(taken) / torch.where(task > 0, task, 1.0), 0.0),
-        conflicting=against / there.clamp_min(1),
-        task_norm=task.sqrt(),
-        visual_norm=visual.sqrt(),
+    there_P = [p.direction_R >= epsilon for p in products]
+    sums = (
+        total([p.dot_R for p in products]),
+        total([p.task_R for p in products]),
+        total([p.direction_R for p in products]),
+        total(taken),
+        total(there_P),
+        total([there & (p.dot_R < 0) for there, p in zip(there_P, products, strict=True)]),
     )
+    return DecouplingStatistics(torch.stack([value.to(sums[0].dtype) for value in sums]))
 
 
 def _check(task_P: Sequence[Tensor | None], visual_P: Sequence[Tensor | None], mode: str, scope: str) -> None:

@@ -4,10 +4,12 @@ That a mask is applied is the paper's; what its entries are chosen by is ours.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast, overload
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast, overload
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -56,46 +58,82 @@ def topk_mask(score: Float[Tensor, "*shape"], ratio: float) -> Bool[Tensor, "*sh
     return mask.reshape(score.shape)
 
 
+class Shelf:
+    """Tensors in an open file: only what is read takes memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._starts: dict[Hashable, int] = {}
+        self._forms: dict[Hashable, Tensor] = {}
+        self._end = 0
+
+    def __setitem__(self, key: Hashable, value: Tensor) -> None:
+        """Put a tensor in, or in the place of another of its shape and dtype."""
+        if key not in self._starts:
+            self._starts[key], self._forms[key] = self._end, torch.empty_like(value, device="meta")
+            self._end += value.nbytes
+        self._file.seek(self._starts[key])
+        self._file.write(_bytes(value.detach().cpu().contiguous()))
+
+    def get(self, key: Hashable) -> Tensor | None:
+        """The tensor on the CPU; None where there is none."""
+        if key not in self._starts:
+            return None
+        form = self._forms[key]
+        value = torch.empty(form.shape, dtype=form.dtype)
+        self._file.seek(self._starts[key])
+        _bytes(value)[:] = self._file.read(value.nbytes)
+        return value
+
+
+def _bytes(contiguous: Tensor) -> memoryview:
+    return contiguous.reshape(-1).view(torch.uint8).numpy().data
+
+
 class ScoreSums:
     """The running score of one tensor over calibration batches.
 
     ``decoupled_magnitude``: mean ``|g~|`` of the projected gradient; ``task_magnitude``: mean ``|g_t|``; ``ratio``:
     mean ``|g~|`` over mean ``|g_v|``, for entries that matter to the task and little to the drift; ``random``: uniform
-    numbers from ``seed``.
+    numbers from ``seed``. The sums lie on the shelf, where one is given.
     """
 
-    def __init__(self, kind: MaskScore, like: Tensor, seed: int) -> None:
+    def __init__(self, kind: MaskScore, like: Tensor, seed: int, shelf: Shelf | None = None) -> None:
         self.kind, self.seed = kind, seed
         self._like = like
-        self._magnitude: Tensor | None = None
-        self._visual: Tensor | None = None
+        self._sums: Shelf | dict[Hashable, Tensor] = {} if shelf is None else shelf
 
     def add(self, task: Tensor | None, visual: Tensor | None, decoupled: Tensor | None) -> None:
         """Take in the gradients of one batch; a missing one counts as zero."""
         used = task if self.kind == "task_magnitude" else decoupled
         if self.kind != "random":
-            self._magnitude = _plus(self._magnitude, used)
+            self._add("magnitude", used)
         if self.kind == "ratio":
-            self._visual = _plus(self._visual, visual)
+            self._add("visual", visual)
 
     def score(self) -> Tensor:
         """The score of each entry, in the shape of the tensor."""
         if self.kind == "random":
             generator = torch.Generator().manual_seed(self.seed)
             return torch.rand(self._like.shape, generator=generator).to(self._like.device)
-        magnitude = torch.zeros_like(self._like) if self._magnitude is None else self._magnitude
-        if self.kind != "ratio" or self._visual is None:
+        magnitude, visual = self._sum("magnitude"), self._sum("visual")
+        if magnitude is None:
+            magnitude = torch.zeros_like(self._like)
+        if self.kind != "ratio" or visual is None:
             return magnitude.detach()
         # An entry without any drift gradient would win by a division by zero: floor at a part of the tensor's mean.
-        floor = 1e-3 * self._visual.mean() + torch.finfo(torch.float32).tiny
-        return (magnitude / (self._visual + floor)).detach()
+        floor = 1e-3 * visual.mean() + torch.finfo(torch.float32).tiny
+        return (magnitude / (visual + floor)).detach()
 
+    def _sum(self, name: str) -> Tensor | None:
+        total = self._sums.get((self, name))
+        return None if total is None else total.to(self._like.device)
 
-def _plus(total: Tensor | None, gradient: Tensor | None) -> Tensor | None:
-    if gradient is None:
-        return total
-    magnitude = gradient.detach().abs().float()
-    return magnitude if total is None else total.add_(magnitude)
+    def _add(self, name: str, gradient: Tensor | None) -> None:
+        if gradient is None:
+            return
+        magnitude, total = gradient.detach().abs().float(), self._sum(name)
+        self._sums[self, name] = magnitude if total is None else total.add_(magnitude)
 
 
 # What is read from the training data before training: batches in a known order, and each tensor's mask.
@@ -141,18 +179,20 @@ def kept_positions(trainer: "SecondGradientMixin", settings: MDGDSettings) -> di
     """
     parameters = trainer.trainable()
     seeds = [1_000_003 * trainer.args.seed + number for number in range(len(parameters))]
-    sums = [ScoreSums(settings.mask_score, p, seed) for p, seed in zip(parameters, seeds, strict=True)]
-    if settings.mask_score != "random":
-        with unchanged_random(trainer.args.device):
-            _measure(trainer, settings, parameters, sums)
-    return {
-        parameter: topk_indices(total.score(), settings.mask_ratio)
-        for parameter, total in zip(parameters, sums, strict=True)
-    }
+    folder = Path(str(trainer.args.output_dir))
+    folder.mkdir(parents=True, exist_ok=True)
+    # A file: weights as they were and sums of scores would take as much memory again as training does.
+    with tempfile.TemporaryFile(dir=folder) as file:
+        shelf = Shelf(file)
+        sums = {p: ScoreSums(settings.mask_score, p, seed, shelf) for p, seed in zip(parameters, seeds, strict=True)}
+        if settings.mask_score != "random":
+            with unchanged_random(trainer.args.device):
+                _measure(trainer, settings, sums, shelf)
+        return {parameter: topk_indices(total.score(), settings.mask_ratio) for parameter, total in sums.items()}
 
 
 def _measure(
-    trainer: "SecondGradientMixin", settings: MDGDSettings, parameters: list[nn.Parameter], sums: list[ScoreSums]
+    trainer: "SecondGradientMixin", settings: MDGDSettings, sums: dict[nn.Parameter, ScoreSums], shelf: Shelf
 ) -> None:
     # Processes read different batches; the gradients are averaged over them.
     seed = trainer.args.seed + 7919 * trainer.accelerator.process_index
@@ -162,43 +202,76 @@ def _measure(
     if not batches:
         raise UsageError("the training set is empty, so there is nothing to choose a mask by.")
     model = trainer.network
-    saved: list[Tensor] = []
+    probed = settings.mask_score != "task_magnitude"
     mode = model.training
     model.train()
+    if probed:
+        for parameter in sums:
+            shelf[parameter] = parameter
     try:
-        if settings.mask_score != "task_magnitude":
-            saved = [parameter.detach().cpu().clone() for parameter in parameters]
-            _probe(trainer, settings, parameters, batches[0])
+        if probed:
+            _probe(trainer, settings, list(sums), batches[0], shelf)
         for batch in track(batches, "Scoring the entries that may change"):
-            task, visual = trainer.gradients(model, batch)
-            # One tensor at a time where the scope allows, so that gradients are let go as their scores are added.
-            pairs = list(zip(parameters, sums, strict=True))
-            for group in [pairs] if settings.projection_scope == "global" else [[pair] for pair in pairs]:
-                task_P = [task.pop(parameter, None) for parameter, _ in group]
-                visual_P = [visual.pop(parameter, None) for parameter, _ in group]
-                decoupled, _ = decouple(
-                    task_P, visual_P, mode=settings.projection or "none", scope=settings.projection_scope
-                )
-                for (_, total), g, v, edited in zip(group, task_P, visual_P, decoupled, strict=True):
-                    total.add(g, v, edited)
+            _score(trainer, settings, sums, batch)
     finally:
         with torch.no_grad():
-            for parameter, before in zip(parameters, saved, strict=False):
-                parameter.copy_(before)
+            for parameter in sums if probed else ():
+                parameter.copy_(cast(Tensor, shelf.get(parameter)))
         model.train(mode)
+
+
+def _score(
+    trainer: "SecondGradientMixin",
+    settings: MDGDSettings,
+    sums: dict[nn.Parameter, ScoreSums],
+    batch: dict[str, Any],
+) -> None:
+    """Add one batch; tensor by tensor, as in training, where the scope and the processes allow it."""
+
+    def add(group: list[nn.Parameter], task_P: list[Tensor | None], visual_P: list[Tensor | None]) -> None:
+        mode = settings.projection or "none"
+        decoupled_P, _ = decouple(task_P, visual_P, mode=mode, scope=settings.projection_scope)
+        for parameter, *gradients in zip(group, task_P, visual_P, decoupled_P, strict=True):
+            sums[parameter].add(*gradients)
+
+    if trainer.edits_on_arrival:
+        left = trainer.stream_gradients(trainer.network, batch, lambda p, task, visual: add([p], [task], [visual]))
+        for parameter, visual in left.items():
+            add([parameter], [None], [visual])
+        return
+    tasks, visuals = trainer.gradients(trainer.network, batch)
+    parameters = list(sums)
+    for group in [parameters] if settings.projection_scope == "global" else [[p] for p in parameters]:
+        add(group, [tasks.pop(p, None) for p in group], [visuals.pop(p, None) for p in group])
 
 
 @torch.no_grad()
 def _probe(
-    trainer: "SecondGradientMixin", settings: MDGDSettings, parameters: list[nn.Parameter], batch: dict[str, Any]
+    trainer: "SecondGradientMixin",
+    settings: MDGDSettings,
+    parameters: list[nn.Parameter],
+    batch: dict[str, Any],
+    shelf: Shelf,
 ) -> None:
+    lengths: dict[nn.Parameter, Tensor] = {}
+
+    def keep(parameter: nn.Parameter, task: Tensor, _visual: Tensor | None) -> None:
+        shelf["task", parameter] = task
+        lengths[parameter] = torch.linalg.vector_norm(task.float())
+
     with torch.enable_grad():
-        task, _ = trainer.gradients(trainer.network, batch)
+        if trainer.edits_on_arrival:
+            trainer.stream_gradients(trainer.network, batch, keep)
+        else:
+            for parameter, task in trainer.gradients(trainer.network, batch)[0].items():
+                keep(parameter, task, None)
     size = torch.stack([torch.linalg.vector_norm(p.float()) for p in parameters]).norm()
-    slope = torch.stack([torch.linalg.vector_norm(g.float()) for g in task.values()]).norm()
+    slope = torch.stack([lengths[p] for p in parameters if p in lengths]).norm()
     step = settings.mask_probe * size / slope.clamp_min(torch.finfo(torch.float32).tiny)
-    for parameter, gradient in task.items():
-        parameter.sub_((step * gradient).to(parameter.dtype))
+    for parameter in parameters:
+        if parameter in lengths:
+            task = cast(Tensor, shelf.get(("task", parameter))).to(parameter.device)
+            parameter.sub_((step * task).to(parameter.dtype))
 
 
 # AdamW that changes and remembers only chosen entries of each tensor.
@@ -228,6 +301,7 @@ class MaskedAdamW(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         self._indices: dict[nn.Parameter, Tensor] = {}
+        self._taken: dict[nn.Parameter, Tensor] = {}
         if indices is not None:
             self._set([indices.get(parameter) for parameter in self._ordered()])
 
@@ -236,6 +310,22 @@ class MaskedAdamW(torch.optim.Optimizer):
         if parameter not in self._indices:
             raise UsageError("this parameter has no mask; give MaskedAdamW its positions or load a saved state.")
         return self._indices[parameter]
+
+    def take(self, parameter: nn.Parameter) -> None:
+        """Keep of a parameter's ``.grad``, where it has one, the entries of the next step, and let the rest go."""
+        if parameter.grad is not None:
+            self._taken[parameter] = parameter.grad.reshape(-1)[self.index(parameter)]
+            parameter.grad = None
+
+    @torch.no_grad()
+    def clip(self, most: float = math.inf) -> Tensor:
+        """The length of what was taken, which is scaled down to ``most`` where it is longer."""
+        norm = nn.utils.get_total_norm(list(self._taken.values()))
+        # The stock way: never scaled up, and a small term against a division by zero.
+        scale = (most / (norm + 1e-6)).clamp(max=1.0)
+        for gradient_K in self._taken.values():
+            gradient_K.mul_(scale.to(gradient_K.device))
+        return norm
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -252,13 +342,18 @@ class MaskedAdamW(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._step_one(parameter, parameter.grad, group)
+                self.take(parameter)
+                if parameter in self._taken:
+                    self._step_one(parameter, self._taken.pop(parameter), group)
         return loss
 
-    def _step_one(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As of any optimiser; what was taken goes too."""
+        super().zero_grad(set_to_none)
+        self._taken.clear()
+
+    def _step_one(self, parameter: nn.Parameter, gradient_K: Tensor, group: dict[str, Any]) -> None:
         index = self.index(parameter)
-        gradient_K = gradient.reshape(-1)[index]
         flat = parameter.detach().view(-1)
         weight_K = flat[index]
         state = self.state[parameter]
@@ -300,4 +395,6 @@ class MaskedAdamW(torch.optim.Optimizer):
                 raise UsageError(f"parameter {number} of shape {tuple(parameter.shape)} has no mask; give positions.")
             if not parameter.is_contiguous():
                 raise UsageError(f"parameter {number} of shape {tuple(parameter.shape)} is not contiguous in memory.")
-            self._indices[parameter] = index.to(parameter.device, torch.long)
+            # Half of what a long takes, for tensors whose every position it can hold.
+            size = torch.int32 if parameter.numel() <= torch.iinfo(torch.int32).max else torch.long
+            self._indices[parameter] = index.to(parameter.device, size)

@@ -18,7 +18,7 @@ from armillary.errors import UsageError
 from armillary.files import write_atomic
 from armillary.methods.mdgd.callbacks import UpdateProjection, VisualRankCallback
 from armillary.methods.mdgd.config import MDGDSettings, chosen_layers
-from armillary.methods.mdgd.core import decouple_
+from armillary.methods.mdgd.core import DecouplingStatistics, decouple_
 from armillary.methods.mdgd.drift import (
     OWN_COLUMNS,
     ROUNDING,
@@ -185,6 +185,9 @@ class MDGDMixin(SecondGradientMixin):
         self._rows: int = 0
         self._rows_with_images: int = 0
         self._early_losses: list[Tensor] = []
+        self._drifted = False
+        self._edited: set[int] = set()
+        self._statistics: list[DecouplingStatistics] = []
         if self.settings.freeze_vision:
             for name, parameter in self.network.named_parameters():
                 if parameter.requires_grad and self.anatomy.component(name) == "vision_tower":
@@ -238,6 +241,7 @@ class MDGDMixin(SecondGradientMixin):
         with self.accelerator.autocast():
             before = self._reference.states(inputs, seen.mask)
         loss = self.drift(now, before)
+        self._drifted = True
         self.note("visual_drift", loss, weight=int(seen.mask.sum()))
         return loss
 
@@ -261,32 +265,69 @@ class MDGDMixin(SecondGradientMixin):
         self._warn(loss.detach())
         return loss
 
+    @property
+    def edits_on_arrival(self) -> bool:
+        """Where each tensor is projected by itself, in one process; not of updates, which need the second gradient."""
+        settings = self.settings
+        alone = settings.projection_scope != "global" and settings.projection_of == "gradient"
+        return alone and self.accelerator.num_processes == 1
+
+    def edit_gradient(self, number: int, parameter: nn.Parameter, second: Tensor | None) -> None:
+        """Project, align and mask the gradient of one tensor."""
+        self._edited.add(number)
+        if self._drifted:
+            self._statistics.append(self._decoupled([parameter], [second], number))
+        if self._masked is not None:
+            self._masked.take(parameter)
+
     def edit_gradients(self, model: nn.Module, second: Gradients) -> None:
-        """Project, align and mask the gradients of the step."""
-        settings, parameters = self.settings, self.trainable()
-        if second:
-            later = settings.projection_of == "update"
-            statistics = decouple_(
-                parameters,
-                [second.get(parameter) for parameter in parameters],
-                mode="none" if later else cast(Any, settings.projection),
-                scope=settings.projection_scope,
-                align_weight=settings.align_weight,
-                random_seed=self.direction_seed,
-            )
+        """Project, align and mask the gradients of the step, those apart that were on arrival."""
+        parameters = self.trainable()
+        if self.edits_on_arrival:
+            for number, parameter in enumerate(parameters):
+                if number not in self._edited:
+                    self.edit_gradient(number, parameter, second.get(parameter))
+        elif second:
+            self._statistics = [self._decoupled(parameters, [second.get(parameter) for parameter in parameters])]
+        if self._statistics:
+            statistics = DecouplingStatistics.total(self._statistics)
             for name in ("cosine", "removed", "conflicting"):
                 self.note(f"gradient_{name}", getattr(statistics, name))
+        self._drifted, self._edited, self._statistics = False, set(), []
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, UpdateProjection):
                 callback.begin(parameters, second, self.direction_seed)
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
-        if isinstance(optimizer, MaskedAdamW):
+        if self._masked is not None:
             for parameter in parameters:
-                if parameter.grad is not None:
-                    flat, index_K = parameter.grad.view(-1), optimizer.index(parameter)
-                    kept_K = flat[index_K]
-                    flat.zero_()
-                    flat[index_K] = kept_K
+                self._masked.take(parameter)
+
+    def _decoupled(
+        self, parameters: list[nn.Parameter], second_P: list[Tensor | None], first: int = 0
+    ) -> DecouplingStatistics:
+        settings = self.settings
+        return decouple_(
+            parameters,
+            second_P,
+            mode="none" if settings.projection_of == "update" else cast(Any, settings.projection),
+            scope=settings.projection_scope,
+            align_weight=settings.align_weight,
+            random_seed=self.direction_seed,
+            first=first,
+        )
+
+    @property
+    def _masked(self) -> MaskedAdamW | None:
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        return optimizer if isinstance(optimizer, MaskedAdamW) else None
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        """The stock clipping, or with a mask that of the entries which the optimiser has taken."""
+        masked, stock = self._masked, cast(Any, super())
+        return stock._clip_grad_norm(model) if masked is None else masked.clip(self.args.max_grad_norm)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        masked, stock = self._masked, cast(Any, super())
+        return stock._get_grad_norm(model, grad_norm=masked.clip() if masked and grad_norm is None else grad_norm)
 
     @property
     def direction_seed(self) -> int | None:

@@ -1,13 +1,14 @@
 """Masks of exact size, and the optimiser that leaves masked weights alone."""
 
 import math
+import tempfile
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from armillary.errors import NumericError, UsageError
-from armillary.methods.mdgd.masking import MaskedAdamW, ScoreSums, kept_count, topk_indices, topk_mask
+from armillary.methods.mdgd.masking import MaskedAdamW, ScoreSums, Shelf, kept_count, topk_indices, topk_mask
 
 SHAPES = ((5, 4), (7,), (3, 2, 2))
 RATE = {"lr": 1e-2, "weight_decay": 0.1, "betas": (0.8, 0.95), "eps": 1e-8}
@@ -112,7 +113,7 @@ def test_saved_and_loaded_it_goes_on_the_same() -> None:
     train(resumed, first, 0, 3)
     later = MaskedAdamW(resumed, None, **RATE)
     later.load_state_dict(first.state_dict())
-    assert all(later.index(p).dtype == torch.long for p in resumed)
+    assert all(later.index(p).dtype == torch.int32 for p in resumed)
     train(resumed, later, 3, 6)
     assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
 
@@ -130,3 +131,34 @@ def test_bad_input_is_one_sentence() -> None:
     turned = nn.Parameter(torch.zeros(3, 4).T)
     with pytest.raises(UsageError, match="not contiguous"):
         MaskedAdamW([turned], {turned: torch.tensor([0])}, **RATE)
+
+
+def test_a_shelf_gives_back_what_was_put_in_last() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(3, 5, generator=generator)
+    half, whole = first.bfloat16(), torch.arange(6.0).reshape(2, 3).T
+    with tempfile.TemporaryFile() as file:
+        shelf = Shelf(file)
+        for key, value in (("a", first), (("b", 1), half), ("c", whole), ("a", -first)):
+            shelf[key] = value
+        got = [shelf.get(key) for key in ("a", ("b", 1), "c")]
+        assert shelf.get("d") is None
+    for value, expected in zip(got, (-first, half, whole), strict=True):
+        assert value is not None and value.dtype == expected.dtype and torch.equal(value, expected)
+
+
+def test_clipping_what_was_taken_is_clipping_a_masked_gradient() -> None:
+    ours, dense = network(), network()
+    optimiser = compact(ours)
+    for parameter, other, mask in zip(ours, dense, masks(dense), strict=True):
+        parameter.grad = parameter.detach().clone()
+        other.grad = other.detach() * mask
+        optimiser.take(parameter)
+        assert parameter.grad is None
+    expected = nn.utils.clip_grad_norm_(dense, 0.5)
+    torch.testing.assert_close(optimiser.clip(0.5), expected)
+    torch.testing.assert_close(optimiser.clip(), torch.tensor(0.5), rtol=1e-4, atol=0)
+    optimiser.zero_grad()
+    before = [parameter.detach().clone() for parameter in ours]
+    optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, before, strict=True))

@@ -129,6 +129,65 @@ def test_a_mask_keeps_all_but_its_share_bit_for_bit(tmp_path: Path) -> None:
     assert all(not torch.equal(moved[a], moved[b]) for i, a in enumerate(names) for b in names[:i])
 
 
+class DenselyMasked(MDGDTrainer):
+    """Both gradients whole until the backward pass is over, and masked gradients as large as their tensors."""
+
+    edits_on_arrival = False
+
+    def edit_gradients(self, model: Any, second: Any) -> None:
+        optimiser = self._masked
+        assert optimiser is not None
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(optimiser, "take", lambda parameter: None)
+            super().edit_gradients(model, second)
+        for parameter in self.trainable():
+            if parameter.grad is not None:
+                kept = torch.zeros(parameter.numel(), dtype=torch.bool)
+                kept[optimiser.index(parameter)] = True
+                parameter.grad *= kept.reshape(parameter.shape)
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        return Trainer._clip_grad_norm(self, model)
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        return Trainer._get_grad_norm(self, model, grad_norm=grad_norm)
+
+
+@pytest.mark.parametrize("scope", ["tensor", "row"])
+def test_entries_taken_tensor_by_tensor_train_as_masked_gradients_do(scope: str, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "reference": "copy",
+        "preset": "paper",
+        "projection_scope": scope,
+        "mask_ratio": 0.2,
+        "mask_batches": 2,
+        "max_grad_norm": 0.05,
+    }
+    compact = run(tmp_path / "a", **changes)
+    dense = run(tmp_path / "b", trainer=DenselyMasked, **changes)
+    assert not torch.equal(weights(compact), weights(make(tmp_path / "c")))
+    torch.testing.assert_close(weights(compact), weights(dense), rtol=0, atol=1e-7)
+    for name in ("grad_norm", "gradient_cosine", "gradient_removed", "gradient_conflicting"):
+        assert logged(compact, name) == pytest.approx(logged(dense, name), rel=1e-5)
+
+
+def test_after_a_step_the_optimiser_has_the_kept_entries_and_no_gradient_is_left(tmp_path: Path) -> None:
+    trainer = make(tmp_path, preset="paper", reference="copy", mask_ratio=0.2, mask_batches=1, max_steps=1)
+    states: list[tuple[int, int]] = []
+    step = trainer.training_step
+
+    def counting(*args: Any) -> Any:
+        loss = step(*args)
+        if trainer.accelerator.sync_gradients:
+            gradients = sum(p.grad.numel() for p in trainer.trainable() if p.grad is not None)
+            states.append((gradients, len(trainer._second)))
+        return loss
+
+    trainer.training_step = counting
+    trainer.train()
+    assert states == [(0, 0)]
+
+
 def test_choosing_a_mask_leaves_weights_and_random_state(tmp_path: Path) -> None:
     trainer = make(tmp_path, mask_ratio=0.2, mask_batches=2)
     before, state = weights(trainer), torch.get_rng_state()
@@ -229,15 +288,20 @@ def test_projecting_the_update_makes_adams_step_orthogonal(tmp_path: Path) -> No
     cosines = {}
     for of in ("gradient", "update"):
         trainer = make(tmp_path / of, projection_of=of, weight_decay=0.0, **{k: v for k, v in common.items()})
-        seen: dict[str, Any] = {}
-        edit = trainer.edit_gradients
+        seen: dict[str, Any] = {"visual": {}}
+        whole, single = trainer.edit_gradients, trainer.edit_gradient
 
-        def catching(model: Any, second: Any, seen: Any = seen, edit: Any = edit, trainer: Any = trainer) -> None:
-            seen["visual"] = {p: v.clone() for p, v in second.items()}
+        def catching(model: Any, second: Any, seen: Any = seen, edit: Any = whole, trainer: Any = trainer) -> None:
+            seen["visual"] |= {p: v.clone() for p, v in second.items()}
             seen["before"] = {p: p.detach().clone() for p in trainer.trainable()}
             edit(model, second)
 
-        trainer.edit_gradients = catching
+        def catching_one(number: int, p: Any, second: Any, seen: Any = seen, edit: Any = single) -> None:
+            if second is not None:
+                seen["visual"][p] = second.clone()
+            edit(number, p, second)
+
+        trainer.edit_gradients, trainer.edit_gradient = catching, catching_one
         trainer.train()
         pairs = [((p.detach() - seen["before"][p]).double(), v.double()) for p, v in seen["visual"].items()]
         cosines[of] = max(
