@@ -25,11 +25,12 @@ MAX_FILE, MAX_FUNCTION, MAX_MODULES = 500, 80, 20
 SHORT = 4
 """A private helper called once with a body below this many lines costs more than it says."""
 
-MAX_PACKAGE, MAX_REPRODUCTIONS = 90_000, 26_000
+MAX_PACKAGE, MAX_REPRODUCTIONS = 90_000, 26_500
 """Lines in all; what grows beyond must first make something smaller. The house was rebuilt within 45,000 and 14,000;
 the checks that guesses about models, adapters and files are held to since then have room of their own, and
 so have the recipe by which a language model learns to see, the diff of two models, the known changes on which
-it is calibrated, and the eighth method with its catalogue of attributes."""
+it is calibrated, the eighth method with its catalogue of attributes, and the experiments of the last three on real
+models beside their small worlds."""
 
 HEAVY = ("torch", "transformers", "matplotlib", "numpy", "scipy", "sklearn", "altair", "pandas")
 

@@ -54,7 +54,8 @@ def _rows(source: str, columns: Sequence[str], fields: str) -> list[tuple[str, M
         return [(f"row {number} of {path}", row) for number, row in enumerate(table_rows, 1)]
     if path.exists() or ending in (".jsonl", ".json", ".ndjson"):
         return json_rows(path, fields)
-    if source.count("/") == 1 and not ending:
+    # What lies in a folder that is there was meant as a file: the hub would be asked for half a minute.
+    if source.count("/") == 1 and not ending and not path.parent.is_dir():
         name, _, split = source.partition(":")
         datasets = optional("datasets", "trl")
         try:

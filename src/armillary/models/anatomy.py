@@ -312,7 +312,8 @@ def _passes(model: PreTrainedModel, base: nn.Module, inputs: dict[str, object]) 
         hidden = base(**inputs).last_hidden_state
     except Exception as error:  # whatever an architecture does with an ordinary text is said in one sentence
         raise ModelError(f"{kind} could not run a few tokens ({reason(error)}).") from error
-    if not bool(torch.isfinite(hidden).all()):
+    # Of minus infinity a model may be made: so are tokens masked that it must not say.
+    if not bool(torch.isfinite(hidden).all() and (logits < torch.inf).all()):
         raise ModelError(
             f"{kind} gives NaN or infinite values for a few ordinary tokens: its weights are damaged, "
             "or too large for this dtype."

@@ -127,7 +127,9 @@ def test_a_wrong_row_is_told_in_a_sentence(row: object, sentence: str, tmp_path:
     assert "\n" not in str(caught.value)
 
 
-def test_wrong_sources(tmp_path: Path) -> None:
+def test_wrong_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows").mkdir()
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "other.csv").write_text("question,reply\na,b\n")
     (tmp_path / "twice.jsonl").write_text('{"prompt": "a", "id": "x"}\n{"prompt": "b", "id": "x"}')
@@ -138,6 +140,7 @@ def test_wrong_sources(tmp_path: Path) -> None:
         (str(tmp_path / "none.jsonl"), "there is no file of that name"),
         (str(tmp_path / "none.parquet"), "there is no file of that name"),
         ("nothing", "no file and no data set"),
+        ("rows/nothing", "no file and no data set"),
     ]:
         with pytest.raises(UsageError, match=sentence):
             read_prompts(source)

@@ -241,6 +241,15 @@ def test_a_model_without_a_head_is_refused() -> None:
         find_anatomy(LlamaModel(AutoConfig.for_model("llama", **SMALL, **WIDE)))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_damaged_head_is_told_apart(value: float) -> None:
+    model = LlamaForCausalLM(AutoConfig.for_model("llama", **SMALL, **WIDE, tie_word_embeddings=False)).eval()
+    with torch.no_grad():
+        model.lm_head.weight[7] = value
+    with pytest.raises(ModelError, match="LlamaForCausalLM gives NaN or infinite values"):
+        find_anatomy(model)
+
+
 def test_logits_that_are_something_else_are_refused() -> None:
     class Cubed(LlamaForCausalLM):
         def forward(self, *args: object, **kwargs: object) -> object:
@@ -348,7 +357,10 @@ def test_whatever_makes_the_logits_they_are_right_or_refused(shape: str, spread:
     for seed in range(3):
         model = shaped_head(shape, seed, spread)
         if shape not in READ:
-            with pytest.raises(ModelError, match="logits of Shaped are not its last hidden state times"):
+            sentence = (
+                "gives NaN or infinite" if shape == "nan" else "logits of Shaped are not its last hidden state times"
+            )
+            with pytest.raises(ModelError, match=sentence):
                 find_anatomy(model)
             continue
         anatomy, ids = find_anatomy(model), torch.arange(3, 23).reshape(2, 10)

@@ -34,7 +34,7 @@ from armillary.runs.parts import Arrays, Parts
 from armillary.scoring.nll import sequence_nll
 from armillary.scoring.sampling import sample
 from reproductions.ocean.online import has_trl
-from reproductions.ocean.real.preferences import preference_rows, preferred, rewarded
+from reproductions.ocean.real.preferences import Training, preference_rows
 from reproductions.ocean.real.questions import INSTRUCTION, LoggedAnswer, RealQuestion, drawn_questions
 from reproductions.ocean.scale import REAL_RATES, RealScale
 
@@ -149,8 +149,8 @@ class RealContext:
     @cached_property
     def logged_chains(self) -> list[LoggedAnswer]:
         """The logs with their questions, and whether they are right."""
-        asked = zip(self.questions[0], self.prompts(0), strict=True)
-        repeated = [pair for pair in asked for _ in range(self.scale.chains_each)]
+        pairs = zip(self.questions[0], self.prompts(0), strict=True)
+        repeated = [pair for pair in pairs for _ in range(self.scale.chains_each)]
         return [
             LoggedAnswer(question, prompt, text, is_right(text, question.answers))
             for (question, prompt), text in zip(repeated, self.logs, strict=True)
@@ -254,11 +254,18 @@ class RealContext:
         """The arm's weights."""
         if name == "base":
             return self.loaded
+        training = Training(self.loaded, self.scale, self.seed)
         if name in ("sft", "weighted"):
             return self.adapted(name, lambda model: self._supervised(model, name))
-        if name in ("dpo", "grpo"):
-            train = preferred if name == "dpo" else rewarded
-            return self.adapted(name, lambda model: train(model.model, self))
+        if name == "dpo":
+            return self.adapted(name, lambda model: training.prefer(model.model, self.logged_chains))
+        if name == "grpo":
+            question_of = dict(zip(self.prompts(0), self.questions[0], strict=True))
+
+            def worth(prompt: str, text: str) -> float:
+                return self.validity(question_of[prompt], text)
+
+            return self.adapted(name, lambda model: training.reward(model.model, [*question_of], worth))
         return self.adapted(name, lambda model: self._aligned(model.model, name))
 
     def _supervised(self, model: LoadedModel, name: str) -> None:
