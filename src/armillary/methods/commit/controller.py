@@ -15,7 +15,7 @@ With a loop of one's own (accelerate, plain torch):
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -122,6 +122,46 @@ def without_autocast(model: nn.Module) -> Iterator[None]:
             hung["forward"] = wrapped
         for kernel, precision in zip(kernels, precisions, strict=True):
             kernel.fp32_precision = precision
+
+
+@contextmanager
+def frozen_once(model: nn.Module, batch: Mapping[str, Any], kept: dict[nn.Module, Any]) -> Iterator[None]:
+    """Inside, what reads the batch's images or sounds by weights that no one trains, as a frozen tower, runs once.
+
+    Later passes get its outputs again from ``kept``, as long as that and the batch are the same. For passes in eval
+    mode without gradient, which would give the same outputs.
+    """
+    # Embeddings of token ids cost nothing, and some models write into them.
+    read = [value for value in batch.values() if isinstance(value, Tensor) and value.is_floating_point()]
+
+    def once(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def from_batch(*given: Any, **named: Any) -> Any:
+            tensors = [value for value in (*given, *named.values()) if isinstance(value, Tensor)]
+            if not tensors or not all(any(value is own for own in read) for value in tensors):
+                return forward(*given, **named)
+            if module not in kept:
+                kept[module] = forward(*given, **named)
+            return kept[module]
+
+        return from_batch
+
+    with ExitStack() as stack:
+        for module in _frozen(model):
+            hung = vars(module)
+            before = hung.get("forward")
+            hung["forward"] = once(module, module.forward)
+            stack.callback(hung.__setitem__ if before is not None else hung.pop, "forward", before)
+        yield
+
+
+def _frozen(module: nn.Module) -> Iterator[nn.Module]:
+    """The largest parts of a module that have parameters and train none of them."""
+    for child in module.children():
+        needs = [parameter.requires_grad for parameter in child.parameters()]
+        if needs and not any(needs):
+            yield child
+        else:
+            yield from _frozen(child)
 
 
 @contextmanager
@@ -294,6 +334,7 @@ class CoMMITController:
         self.trace: list[BalanceProbe] = []
         self.reference: dict[str, Tensor] | None = None
         self._pending: tuple[dict[str, Tensor], Tensor | None, float, Mapping[str, Any]] | None = None
+        self._outputs: dict[nn.Module, Any] = {}
         if optimizer is not None:
             set_multipliers(optimizer, self.multipliers)
 
@@ -305,7 +346,7 @@ class CoMMITController:
         """
         if self.step % self.config.interval or self.step < self.config.first_probe:
             return
-        given = {} if batch is None else batch
+        given, self._outputs = {} if batch is None else batch, {}
         logits, floor = self._read(given), 0.0
         if logits is not None:
             with nudged(self.model, self.rounding):
@@ -326,6 +367,7 @@ class CoMMITController:
                 others = {key: value for part in self.names if part != name for key, value in self.parts[part].items()}
                 with swapped(others, old):
                     sums[index] = self._divergence(logits, cast(Tensor, self._read(batch)))
+        self._outputs = {}
         *totals, noise, tokens = _over_processes(sums, next(iter(self.parameters.values())).device)
         if not tokens:
             self.skipped += 1
@@ -334,7 +376,7 @@ class CoMMITController:
 
     @torch.no_grad()
     def _read(self, batch: Mapping[str, Any]) -> Tensor | None:
-        with evaluation(self.model), self.exactly():
+        with evaluation(self.model), self.exactly(), frozen_once(self.model, batch, self._outputs):
             return answer_logits(self.model, batch, self.config.max_tokens)
 
     def exactly(self) -> AbstractContextManager[None]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 from torch.optim import SGD, AdamW, Optimizer
 
 from armillary.errors import UsageError
-from armillary.methods.commit import BalanceProbe, CoMMITConfig, CoMMITController
+from armillary.methods.commit import BalanceProbe, CoMMITConfig, CoMMITController, controller as commit_controller
 from armillary.methods.commit.controller import snapshot
 from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
+from armillary.models.vision import find_vision_anatomy
 from armillary.training.components import Components, component_groups, component_schedule, vision_components
 
 from .commit_toy import PRODUCT_BATCH, TWO, Batch, Modules, Product, loss_of, modules_batch
@@ -140,6 +142,30 @@ def test_image_text_models(kind: str) -> None:
             after = log_p({key: (new if key in controller.parts[name] else old)[key] for key in old})
         expected = float((before.exp() * (before - after)).sum(-1).mean())
         assert change == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_frozen_vision_tower_runs_once_a_probe_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    probes, passes = [], []
+    for once in (True, False):
+        if not once:
+            monkeypatch.setattr(commit_controller, "frozen_once", lambda *_: nullcontext())
+        tiny = tiny_vision("llava")
+        model, batch = tiny.model, tiny.batch(2)
+        anatomy = find_vision_anatomy(model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(anatomy.component(name) != "vision_tower")
+        calls: list[int] = []
+        tower = next(module for name, module in model.named_modules() if name.endswith("vision_tower"))
+        inner = next(module for module in tower.modules() if not list(module.children()))
+        inner.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        optimizer = SGD(component_groups(model, vision_components(model), 1e-3))
+        controller = CoMMITController(model, CoMMITConfig(**EACH_STEP), optimizer=optimizer)
+        for _ in range(2):
+            probes.append(step(controller, optimizer, batch))
+        passes.append(len(calls))
+        assert "forward" not in vars(tower)
+    assert passes == [4, 10]  # beside the two steps' own passes: one a probe, and one each of four readings
+    assert probes[:2] == probes[2:] and probes[0] != probes[1]
 
 
 def test_when_probes_are_made_and_skipped() -> None:
