@@ -183,6 +183,7 @@ BRICKS = MethodCard(
     ),
     commands=(
         "armillary bricks profile smollm2-135m-instruct",
+        "armillary bricks sparsify smollm2-135m-instruct --share 0.25",
         'armillary bricks edit smollm2-135m-instruct --prompt "The capital of France is" --subject France '
         "--answer Paris --new Rome",
         "armillary reproduce bricks --preset laptop",

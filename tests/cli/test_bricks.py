@@ -70,6 +70,7 @@ def model_folder(folder: Path, *, shift: float) -> Path:
         ),
         (["route", "--by", "random"], "rise of the loss/1 of 4 experts"),
         (["route", "--share", "0.9", "--router", "mlp"], "router recall/"),
+        (["sparsify", "--share", "0.4"], "rise of the loss/code"),
         (["merge", "one", "two", "--method", "dare", "--seed", "3"], ""),
         (["edit", *FACT], "efficacy"),
         (

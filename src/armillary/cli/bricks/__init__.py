@@ -9,6 +9,7 @@ ACTIONS = (
     Command("profile", "Which neurons tell a capability, and what the model loses without them.", "bricks.profile"),
     Command("partition", "Split every feed-forward block into experts.", "bricks.partition"),
     Command("route", "Run a model with some of its experts at a token.", "bricks.route"),
+    Command("sparsify", "Leave out small inputs of every matrix at a token.", "bricks.sparsify"),
     Command("merge", "Join adapters, or whole models, into one.", "bricks.merge"),
     Command("edit", "Change facts, and tell what else changed.", "bricks.edit"),
     Command("grow", "Make a model larger without changing what it says.", "bricks.grow"),

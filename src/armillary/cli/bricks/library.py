@@ -133,7 +133,7 @@ def list_bricks(options: LibraryOptions) -> LibraryAnswer:
     """A line a brick."""
     entries = opened_library(options).entries()
     rows = [
-        f"{entry.id[:12]}  {entry.payload:9}  {entry.bytes / 1e6:8.2f} MB  {entry.name}"
+        f"{entry.id[:12]}  {entry.payload:10}  {entry.bytes / 1e6:8.2f} MB  {entry.name}"
         + (f"  ({', '.join(entry.capabilities)})" if entry.capabilities else "")
         for entry in entries
     ]

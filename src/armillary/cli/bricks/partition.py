@@ -37,33 +37,22 @@ HOW: dict[Splitting, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitSettings(OneModelSettings):
-    """How every feed-forward block is split into experts, and by which texts."""
-
-    experts: int = 32
-    """Experts of a layer."""
-
-    by: Splitting = "weights"
-    """weights groups gate rows that point the same way, coactivation what fires together, random is the baseline."""
+class CalibratedSettings(OneModelSettings):
+    """The texts of capabilities that something is fitted to, and others that it is looked at on."""
 
     capabilities: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = CAPABILITIES
-    """Capabilities on whose texts experts are fitted and looked at; by default six."""
+    """Capabilities whose texts are read, by default six."""
 
     calibration: int = 12
-    """Texts of each capability to which the experts are fitted; none of them is looked at afterwards."""
+    """Texts of each capability to fit to; none of them is looked at afterwards."""
 
     tokens: int = 128
     """Tokens of a text that are read."""
 
-    def names(self) -> tuple[str, ...]:
-        """Model, number of experts and how they are made."""
-        return self.model, str(self.experts), self.by
-
     def dry(self) -> Self:
-        """Four experts of few neurons, on short texts of two capabilities."""
+        """Short texts of two capabilities."""
         return replace(
             super().dry(),
-            experts=min(self.experts, 4),
             tokens=min(self.tokens, 16),
             calibration=min(self.calibration, 2),
             capabilities=FEW if self.capabilities == CAPABILITIES else self.capabilities,
@@ -81,6 +70,25 @@ class SplitSettings(OneModelSettings):
     def sources(self) -> list[DataSource]:
         """Where the texts come from."""
         return [capability_source(name) for name in self.capabilities]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings(CalibratedSettings):
+    """How every feed-forward block is split into experts, and by which texts."""
+
+    experts: int = 32
+    """Experts of a layer."""
+
+    by: Splitting = "weights"
+    """weights groups gate rows that point the same way, coactivation what fires together, random is the baseline."""
+
+    def names(self) -> tuple[str, ...]:
+        """Model, number of experts and how they are made."""
+        return self.model, str(self.experts), self.by
+
+    def dry(self) -> Self:
+        """Four experts of few neurons."""
+        return replace(super().dry(), experts=min(self.experts, 4))
 
 
 def split_of(loaded: "LoadedModel", settings: SplitSettings, parts: "Parts") -> "Partition":
@@ -121,10 +129,10 @@ class PartitionSettings(SplitSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionOptions(RunOptions):
-    """Where a partition goes."""
+    """Where a run and its brick go."""
 
     library: Folder = None
-    """Library that gets the partition as a brick."""
+    """Library that gets the brick as well (`armillary bricks library`)."""
 
 
 def split_experts(run: Run[PartitionSettings]) -> Outcome:

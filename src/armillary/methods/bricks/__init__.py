@@ -1,9 +1,9 @@
 """Bricks: the functional parts of a language model, found inside it or added to it; route, merge, update, grow them.
 
 "Configurable Foundation Models: Building LLMs from a Modular Perspective", Xiao and others, 2024, arXiv 2409.02877.
-The main names stand here, all others in the rooms: ``neurons`` (found), ``experts`` (routed), ``merging``,
-``editing``, ``growth`` and ``library`` (kept and mounted). Names resolve lazily, so that settings can be read without
-torch.
+The main names stand here, all others in the rooms: ``neurons`` (found), ``experts`` (routed), ``sparsity`` (small
+inputs left out), ``merging``, ``editing``, ``growth`` and ``library`` (kept and mounted). Names resolve lazily, so
+that settings can be read without torch.
 """
 
 import lazy_loader

@@ -96,6 +96,18 @@ from .neurons import (
     specialised as specialised,
     survey as survey,
 )
-from .payloads import Index as Index, LowRank as LowRank, Partition as Partition, Site as Site
+from .payloads import (
+    Index as Index,
+    LowRank as LowRank,
+    Partition as Partition,
+    Site as Site,
+    Thresholds as Thresholds,
+)
+from .sparsity import (
+    calibrate as calibrate,
+    matrix_inputs as matrix_inputs,
+    sparsified as sparsified,
+    token_bytes as token_bytes,
+)
 
 CARD: armillary.cards.MethodCard

@@ -2,8 +2,8 @@
 
 Definitions follow "Configurable Foundation Models", Xiao and others, 2024, arXiv 2409.02877, section 2; the object
 itself is ours. Bricks are hashed and stored by their specification and by named tensors, "<site index>.<field>":
-``neurons`` int32 ``[n]``, ``labels`` int16 ``[m]`` (int32 for more experts than that holds), and float32 ``A [r, in]``
-and ``B [out, r]``.
+``neurons`` int32 ``[n]``, ``labels`` int16 ``[m]`` (int32 for more experts than that holds), float32 ``A [r, in]``,
+``B [out, r]`` and ``threshold [1]``.
 """
 
 import hashlib
@@ -19,20 +19,37 @@ from torch import Tensor
 
 from armillary.errors import NumericError, StorageError, UsageError
 from armillary.methods.bricks.base import BaseRef, tensor_hash
-from armillary.methods.bricks.payloads import Index, LowRank, Op, Partition, Payload, Site, bound_tensors, sites_of
+from armillary.methods.bricks.payloads import (
+    Index,
+    LowRank,
+    Op,
+    Partition,
+    Payload,
+    Site,
+    Thresholds,
+    bound_tensors,
+    sites_of,
+)
 from armillary.models.loaded import LoadedModel
 from armillary.numerics.intervals import Interval
 from armillary.records.plain import decode, digest, plain
 from armillary.runs.environment import versions
 
-FIELDS = {"index": ("neurons",), "partition": ("labels",), "low_rank": ("A", "B")}
+PayloadType = Literal["index", "partition", "low_rank", "thresholds"]
+FIELDS: dict[PayloadType, tuple[str, ...]] = {
+    "index": ("neurons",),
+    "partition": ("labels",),
+    "low_rank": ("A", "B"),
+    "thresholds": ("threshold",),
+}
+_TYPES: dict[type, PayloadType] = {Index: "index", LowRank: "low_rank", Thresholds: "thresholds"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PayloadSpec:
     """What of a payload is no tensor."""
 
-    type: Literal["index", "partition", "low_rank"]
+    type: PayloadType
     experts: int | None = None
     """Of a partition."""
 
@@ -41,7 +58,7 @@ class PayloadSpec:
         """That of a payload."""
         if isinstance(payload, Partition):
             return cls(type="partition", experts=payload.experts)
-        return cls(type="index" if isinstance(payload, Index) else "low_rank")
+        return cls(type=_TYPES[type(payload)])
 
     def to_plain(self) -> Mapping[str, str | int]:
         """JSON data; no experts where there are none, which is part of a brick's id."""
@@ -60,6 +77,8 @@ def payload_tensors(payload: Payload, sites: Iterable[Site]) -> dict[str, Tensor
         elif isinstance(payload, LowRank):
             for name, factor in zip("AB", payload.factors[site.path], strict=True):
                 tensors[f"{index}.{name}"] = factor.detach().float().cpu().contiguous()
+        elif isinstance(payload, Thresholds):
+            tensors[f"{index}.threshold"] = torch.tensor([payload.least[site.path]], dtype=torch.float32)
     return tensors
 
 
@@ -71,6 +90,8 @@ def payload_from(spec: PayloadSpec, tensors: Mapping[str, Tensor], sites: Mappin
                 raise StorageError(f"the brick lacks its tensor {index}.{name}.")
     if spec.type == "low_rank":
         return LowRank({site.path: (tensors[f"{index}.A"], tensors[f"{index}.B"]) for index, site in sites.items()})
+    if spec.type == "thresholds":
+        return Thresholds({site.path: float(tensors[f"{index}.threshold"]) for index, site in sites.items()})
     if spec.type == "index":
         return Index(
             {
@@ -239,12 +260,12 @@ class Brick(BrickFacts):
         """The brick of a payload in the model it belongs to: sites, hashes of what it touches, and defaults.
 
         A low-rank change is by default a customised task adapter; an edit is ``kind="knowledge"``, which is bound to
-        the very bytes of its base. Neurons and partitions are by default emergent and self-organised. Raises
-        UsageError where the payload does not fit the model.
+        the very bytes of its base. Neurons, partitions and thresholds are by default emergent and self-organised.
+        Raises UsageError where the payload does not fit the model.
         """
         sites = sites_of(loaded, payload, op)
         added = isinstance(payload, LowRank)
-        alone = isinstance(payload, Index) and payload.size == 1
+        alone = isinstance(payload, Thresholds) or (isinstance(payload, Index) and payload.size == 1)
         return cls(
             name=name,
             origin="customised" if added else "emergent",
@@ -274,7 +295,7 @@ class Brick(BrickFacts):
 
     @property
     def bound_to_bytes(self) -> bool:
-        """True where another value of a touched tensor makes the brick meaningless: neurons, partitions and edits."""
+        """True where another value of a touched tensor makes the brick meaningless: in all but task adapters."""
         return not (isinstance(self.payload, LowRank) and self.kind == "task")
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""What a brick is made of (neurons, a split of every FFN, or low-rank changes) and where it plugs into its base.
+"""What a brick is made of (neurons, a split of every FFN, low-rank changes, or thresholds) and where it plugs into its
+base.
 
 Legend: L layers, M neurons of an FFN, R rank.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -88,11 +90,29 @@ class LowRank:
         return b_OR @ a_RI
 
 
-Payload = Index | Partition | LowRank
+@dataclass(frozen=True)
+class Thresholds:
+    """The least size that an input of a matrix must have at a token to count; what is smaller is taken for 0 there."""
 
-Op = Literal["mask", "keep", "read", "route", "add_delta"]
+    least: Mapping[str, float]
+    """Module path of the matrix to its threshold, a float32 number; 0 keeps every input. Others are left alone."""
+
+    def __post_init__(self) -> None:
+        for path, least in self.least.items():
+            if not (math.isfinite(least) and least >= 0):
+                raise UsageError(f"the threshold of {path} must be a finite number, 0 or more; got {least}.")
+
+
+Payload = Index | Partition | LowRank | Thresholds
+
+Op = Literal["mask", "keep", "read", "route", "add_delta", "threshold"]
 Part = Literal["ffn", "attn", "embed", "head", "block"]
-OPS: dict[type, tuple[Op, ...]] = {Index: ("mask", "keep", "read"), Partition: ("route",), LowRank: ("add_delta",)}
+OPS: dict[type, tuple[Op, ...]] = {
+    Index: ("mask", "keep", "read"),
+    Partition: ("route",),
+    LowRank: ("add_delta",),
+    Thresholds: ("threshold",),
+}
 """What may be done with each payload; the first is the default."""
 
 
@@ -130,7 +150,17 @@ def sites_of(loaded: LoadedModel, payload: Payload, op: Op | None = None) -> tup
     chosen = op or allowed[0]
     names = {id(module): name for name, module in loaded.model.named_modules()}
     if isinstance(payload, LowRank):
-        return tuple(_matrix_site(loaded, names, path, *payload.factors[path]) for path in sorted(payload.factors))
+        changed = [_matrix_site(loaded, names, path, chosen) for path in sorted(payload.factors)]
+        for site in changed:
+            a_RI, b_OR = payload.factors[site.path]
+            if (a_RI.shape[1], b_OR.shape[0]) != (site.inputs, site.outputs):
+                raise UsageError(
+                    f"{site.path} maps {site.inputs} to {site.outputs} numbers, but the change maps {a_RI.shape[1]} "
+                    f"to {b_OR.shape[0]}."
+                )
+        return tuple(changed)
+    if isinstance(payload, Thresholds):
+        return tuple(_matrix_site(loaded, names, path, chosen) for path in sorted(payload.least))
     if isinstance(payload, Partition):
         if len(payload.labels_LM) != loaded.anatomy.num_layers:
             raise UsageError(
@@ -155,7 +185,7 @@ def sites_of(loaded: LoadedModel, payload: Payload, op: Op | None = None) -> tup
 def bound_tensors(loaded: LoadedModel, payload: Payload, sites: Sequence[Site]) -> list[str]:
     """Names of the parameters that a payload is about: the changed matrices, or all that make the neurons (what their
     block reads and writes with)."""
-    if isinstance(payload, LowRank):
+    if isinstance(payload, LowRank | Thresholds):
         return [f"{site.path}.weight" for site in sites]
     blocks = {site.path.rpartition(".")[0] for site in sites}
     return [
@@ -204,17 +234,10 @@ def _write_site(loaded: LoadedModel, names: Mapping[int, str], layer: int, op: O
     )
 
 
-def _matrix_site(loaded: LoadedModel, names: Mapping[int, str], path: str, a_RI: Tensor, b_OR: Tensor) -> Site:
-    module = matrix(loaded.model, path)
-    inputs, outputs, transposed = _shape(module)
-    if (a_RI.shape[1], b_OR.shape[0]) != (inputs, outputs):
-        raise UsageError(
-            f"{path} maps {inputs} to {outputs} numbers, but the change maps {a_RI.shape[1]} to {b_OR.shape[0]}."
-        )
+def _matrix_site(loaded: LoadedModel, names: Mapping[int, str], path: str, op: Op) -> Site:
+    inputs, outputs, transposed = _shape(matrix(loaded.model, path))
     layer, part = _layer_and_part(loaded, names, path)
-    return Site(
-        layer=layer, part=part, path=path, op="add_delta", inputs=inputs, outputs=outputs, transposed=transposed
-    )
+    return Site(layer=layer, part=part, path=path, op=op, inputs=inputs, outputs=outputs, transposed=transposed)
 
 
 def _layer_and_part(loaded: LoadedModel, names: Mapping[int, str], path: str) -> tuple[int | None, Part]:

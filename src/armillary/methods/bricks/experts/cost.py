@@ -67,16 +67,20 @@ def decode_cost(loaded: LoadedModel, neurons_share: float, router: Router | None
     neurons += sum(_bytes(bias_O(read)) for block in blocks for read in block.reads)
     fixed = sum(_bytes(bias_O(block.write)) for block in blocks)
     weights = 0 if router is None else router.weights_per_layer * len(blocks)
-    # Embeddings give one row a token and are not read, but where one is the head.
-    embeddings = {id(module.weight) for module in loaded.model.modules() if isinstance(module, nn.Embedding)}
-    looked_up = embeddings - {id(loaded.anatomy.head.weight)}
-    read = sum(_bytes(parameter) for parameter in loaded.model.parameters() if id(parameter) not in looked_up)
     return DecodeCost(
         dense_ffn_bytes=float(neurons + fixed),
         read_ffn_bytes=neurons * neurons_share + fixed,
         router_bytes=float(weights * loaded.anatomy.embedding.weight.element_size()),
-        other_bytes=float(read - neurons - fixed),
+        other_bytes=float(dense_bytes(loaded) - neurons - fixed),
     )
+
+
+def dense_bytes(loaded: LoadedModel) -> int:
+    """Bytes of weights that the dense model reads for a token, but for the one row of an embedding that is not the
+    head."""
+    embeddings = {id(module.weight) for module in loaded.model.modules() if isinstance(module, nn.Embedding)}
+    looked_up = embeddings - {id(loaded.anatomy.head.weight)}
+    return sum(_bytes(parameter) for parameter in loaded.model.parameters() if id(parameter) not in looked_up)
 
 
 def static_cost(loaded: LoadedModel, keep: Index) -> DecodeCost:

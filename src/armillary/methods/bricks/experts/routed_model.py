@@ -270,15 +270,16 @@ def _replaced(loaded: LoadedModel, layers: Mapping[int, RoutedLayer]) -> Iterato
         undo.callback(_ROUTED.discard, loaded.model)
         for layer in layers.values():
             function = layer.function
-            _replace(function.gate, layer.read, undo)
-            _replace(function.activation, _hand_on, undo)
-            _replace(function.parts.write, layer.write, undo)
+            replace_forward(function.gate, layer.read, undo)
+            replace_forward(function.activation, _hand_on, undo)
+            replace_forward(function.parts.write, layer.write, undo)
             if function.up is not None:
-                _replace(function.up, _factor_of_one, undo)
+                replace_forward(function.up, _factor_of_one, undo)
         yield
 
 
-def _replace(module: nn.Module, forward: Callable[[Tensor], Tensor], undo: ExitStack) -> None:
+def replace_forward(module: nn.Module, forward: Callable[[Tensor], Tensor], undo: ExitStack) -> None:
+    """Let the module compute ``forward`` until ``undo`` is closed; hooks on it run as before."""
     own = vars(module)
     # Some libraries set a forward on the instance; that one comes back, else the class's shows again.
     before = own.get("forward")

@@ -28,7 +28,7 @@ from safetensors.numpy import load as load_arrays, save as save_arrays
 
 from armillary.errors import StorageError, UsageError
 from armillary.files import remove_stale_folders, sha256_of, storage_sentence, whole_folder, write_atomic
-from armillary.methods.bricks.brick import Brick, Granularity
+from armillary.methods.bricks.brick import Brick, Granularity, PayloadType
 from armillary.methods.bricks.library.arrow import arrow_retrieve
 from armillary.methods.bricks.library.folder import BrickCard, files_of, read_brick, read_card, write_brick
 from armillary.methods.bricks.library.retrieval import Encoder, Retrieval, retrieve
@@ -55,7 +55,7 @@ class LibraryEntry:
     id: str
     name: str
     granularity: Granularity
-    payload: Literal["index", "partition", "low_rank"]
+    payload: PayloadType
     base: EntryBase
     capabilities: tuple[str, ...]
     bytes: int

@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from armillary.errors import UsageError
 from armillary.methods.bricks.base import BaseRef, MountState, mount_state_of
 from armillary.methods.bricks.brick import Brick
-from armillary.methods.bricks.payloads import Index, LowRank, Partition, Site, matrix, shared_paths
+from armillary.methods.bricks.payloads import Index, LowRank, Partition, Site, Thresholds, matrix, shared_paths
 from armillary.models.loaded import LoadedModel
 
 Combine = Literal["sum"]
@@ -46,7 +46,8 @@ def mounted(loaded: LoadedModel, bricks: Sequence[Brick], combine: Combine | Non
 
     Raises:
         UsageError: another base (both fingerprints and the first difference are named), bricks that meet without a
-            rule (the sites are listed), a partition (those are routed), a weight that is tied to another module.
+            rule (the sites are listed), a partition (those are routed), thresholds (`sparsified` runs
+            with those), a weight that is tied to another module.
             A task adapter whose base has only other values, not other shapes, is mounted with a warning.
     """
     if combine not in (None, "sum"):
@@ -55,6 +56,8 @@ def mounted(loaded: LoadedModel, bricks: Sequence[Brick], combine: Combine | Non
     for brick in bricks:
         if isinstance(brick.payload, Partition):
             raise UsageError(f"{brick.name!r} is a partition: its groups are routed, not mounted.")
+        if isinstance(brick.payload, Thresholds):
+            raise UsageError(f"{brick.name!r} holds thresholds: a model is run with them by `sparsified`.")
         check_base(brick, loaded)
     if combine is None:
         _refuse_meetings([*state.bricks.values(), *bricks], new=len(bricks))
