@@ -1,7 +1,6 @@
 """The outer shell of the command line: help, versions, wrong words, exit codes."""
 
 import errno
-import io
 import os
 import subprocess
 import sys
@@ -170,36 +169,3 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     os.close(read)
     _, err = process.communicate("go\n", timeout=60)
     assert (process.returncode, err) == (0, "")
-
-
-def test_bars_tell_what_was_done(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    from armillary.cli import console as bars
-    from armillary.progress import reporting, track
-
-    clock = iter(range(0, 10_000, 3))
-    monkeypatch.setattr(bars.time, "monotonic", lambda: float(next(clock)))
-    with reporting(bars.PlainLines()):
-        for _ in track(range(10), "Reading"):
-            pass
-    told = capsys.readouterr()
-    lines = told.err.splitlines()
-    assert told.out == "" and 3 <= len(lines) <= 8
-    assert "of 10, about" in lines[0] and lines[-1].startswith("Reading: ")
-
-
-def test_bars_of_a_terminal_leave_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from armillary.cli import console as bars
-    from armillary.progress import counted, reporting, track
-
-    drawn = io.StringIO()
-    clock = iter(range(0, 10_000, 2))
-    progress = Progress(console=Console(file=drawn, force_terminal=True, width=100), transient=True)
-    monkeypatch.setattr(bars.time, "monotonic", lambda: float(next(clock)))
-    with progress, reporting(bars.TerminalBars(progress)), counted("Outer [step]", None) as outer:
-        for _ in track(range(3), "Inner"):
-            outer.advance()
-    assert "Outer [step]: " in drawn.getvalue()
-    assert "Inner: " not in drawn.getvalue(), "only outermost tasks leave a line"

@@ -94,4 +94,6 @@ def describe(anatomy: AnatomyFacts) -> Diagnosed:
     return Diagnosed(section=section, findings=[Finding(text=text, interest=interest, section="anatomy")])
 
 
-ANATOMY = Diagnosis(name="anatomy", result=AnatomyFacts, measure=measure, descriptions=(describe,))
+ANATOMY = Diagnosis(
+    name="anatomy", result=AnatomyFacts, cost=lambda config: 0.7, measure=measure, descriptions=(describe,)
+)

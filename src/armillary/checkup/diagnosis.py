@@ -53,6 +53,10 @@ class Diagnosis(Generic[ResultT]):
     result: type[ResultT]
     """Read back from the kept parts of a run, so a dataclass of plain fields."""
 
+    cost: Callable[[CheckupConfig], float]
+    """About how many seconds one core takes with SmolLM2. Only the ratios count: the shorter comes first, and the time
+    left is told by the share that is done. A wrong one makes nothing else wrong."""
+
     measure: Callable[[Context], ResultT]
     descriptions: tuple[Callable[[ResultT], Diagnosed], ...]
     """One a section."""

@@ -216,6 +216,8 @@ def _skipped(survey: RelationSurvey) -> Table:
 RELATIONS = Diagnosis(
     name="relations",
     result=RelationSurvey,
+    # 20 s for 100 words in the slot; maps are fitted on as many whatever their number.
+    cost=lambda config: 5.0 + 0.15 * config.subjects,
     measure=measure,
     descriptions=(describe,),
 )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from armillary.cli.console import progress_shown
+from armillary.cli.bars import progress_shown
 from armillary.cli.options import RunOptions, default_folder, read_run
 from armillary.records.plain import dumps
 from armillary.records.record import FILE_NAME, RunRecord

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from armillary.cli.console import print_note, progress_shown
+from armillary.cli.bars import progress_shown
+from armillary.cli.console import print_note
 from armillary.cli.dispatch import Command, run_action
 from armillary.cli.options import JsonOption, read
 from armillary.errors import UsageError

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from armillary.cli.console import print_note, progress_shown
+from armillary.cli.bars import progress_shown
+from armillary.cli.console import print_note
 from armillary.cli.dispatch import Command, run_action
 from armillary.cli.options import JsonOption, read
 from armillary.records.plain import dumps

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from armillary.cli.console import progress_shown
+from armillary.cli.bars import progress_shown
 from armillary.cli.dispatch import job_of
 from armillary.cli.main import COMMANDS
 from armillary.cli.options import Folder, default_folder, read

@@ -20,6 +20,7 @@ from armillary.errors import NumericError
 from armillary.models import LoadedModel
 from armillary.models.batches import pad, padded_batches, run_body
 from armillary.models.prompts import given_tokens
+from armillary.progress import counted
 from armillary.runs.parts import Arrays
 from armillary.scoring.decoding import CachedPrompts, DecodingRows, end_tokens, few_rows
 from armillary.scoring.kv_cache import common_beginning, copy_cache, growing_cache, select_rows
@@ -44,27 +45,30 @@ def read_texts(
     *,
     theirs: Sequence[int] | None = None,
     tokens_per_batch: int = ROWS_TOKENS,
+    label: str | None = None,
 ) -> Arrays:
     """What the model keeps of texts, given as rows of tokens; or, with an author, what it says where that one was.
 
     ``theirs`` are the author's rows of these texts, by default all in order. The columns of ``Scored`` or of
-    ``Crossed``. Raises NumericError for logits that are not finite.
+    ``Crossed``. ``label`` names a progress bar. Raises NumericError for logits that are not finite.
     """
     given = given_tokens(loaded, rows)
     lengths = [len(row) - before for row, before in zip(rows, given, strict=True)]
     offsets = np.cumsum([0, *lengths]).astype(np.int64)
     starts = offsets if author is None else author.offsets[np.arange(len(rows)) if theirs is None else [*theirs]]
     columns = _Columns(int(offsets[-1]))
-    for batch in padded_batches(rows, tokens_per_batch):
-        ids_BT, mask_BT = pad([rows[index] for index in batch], device=loaded.device)
-        hidden_BTD = run_body(loaded, ids_BT, None if bool(mask_BT.all()) else mask_BT)
-        before_BT = torch.zeros_like(mask_BT, dtype=torch.bool)
-        for b, index in enumerate(batch):
-            before_BT[b, given[index] - 1 : len(rows[index]) - 1] = True
-        hidden_ND, ids_N = hidden_BTD[before_BT], ids_BT[:, 1:][before_BT[:, :-1]]
-        where = np.concatenate([offsets[index] + np.arange(lengths[index]) for index in batch])
-        there = np.concatenate([starts[index] + np.arange(lengths[index]) for index in batch])
-        _score(loaded, hidden_ND, ids_N, columns, where, author, there)
+    with counted(label, len(rows)) as bar:
+        for batch in padded_batches(rows, tokens_per_batch):
+            ids_BT, mask_BT = pad([rows[index] for index in batch], device=loaded.device)
+            hidden_BTD = run_body(loaded, ids_BT, None if bool(mask_BT.all()) else mask_BT)
+            before_BT = torch.zeros_like(mask_BT, dtype=torch.bool)
+            for b, index in enumerate(batch):
+                before_BT[b, given[index] - 1 : len(rows[index]) - 1] = True
+            hidden_ND, ids_N = hidden_BTD[before_BT], ids_BT[:, 1:][before_BT[:, :-1]]
+            where = np.concatenate([offsets[index] + np.arange(lengths[index]) for index in batch])
+            there = np.concatenate([starts[index] + np.arange(lengths[index]) for index in batch])
+            _score(loaded, hidden_ND, ids_N, columns, where, author, there)
+            bar.advance(len(batch))
     return {"offsets": offsets, **columns.arrays}
 
 

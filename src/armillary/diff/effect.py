@@ -34,14 +34,14 @@ the smallest drift before half of the answers lost."""
 
 Kind = Literal["learned", "forgot", "drifted", "where", "reads differently"]
 
-Needs = Literal["files", "scores", "answers", "after answers", "blocks"]
+Needs = Literal["files", "scores", "answers", "blocks", "after answers"]
 """What an instrument waits for, in the order in which it comes to be there.
 
 - files: the models' files alone, before any forward pass.
-- scores: texts, prompts' answers and their scores by both models, after both have been opened and freed.
+- scores: texts, prompts' answers and their scores by both models.
 - answers: the same; says that only ``Evidence.answers`` is read.
-- after answers: the scores that base gives to after's answers, for which base is opened a second time.
 - blocks: after is still in memory (``Evidence.opened("after")``) and base's tensors are read from its files.
+- after answers: the scores that base gives to after's answers, for which base is opened a second time.
 """
 
 

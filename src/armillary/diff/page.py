@@ -61,6 +61,11 @@ def page(
     )
 
 
+def first_lines(effects: Sequence[Effect]) -> list[tuple[str, str]]:
+    """Kind and text of the lines that the page would open with if these were all of its effects."""
+    return [(line.kind, line.text) for line in verdict(effects, LEVEL, MOST_LINES - 1)]
+
+
 def findings(effects: Sequence[Effect], lines: Sequence[Line]) -> list[Finding]:
     """The verdict as a reader meets it first: its first lines, then what else changed and what was not seen."""
     by_id = {effect.id: effect for effect in effects}

@@ -32,7 +32,7 @@ from armillary.errors import UsageError
 from armillary.models import LoadedModel
 from armillary.models.batches import encode
 from armillary.models.prompts import prompt_rows, text_ids
-from armillary.progress import counted
+from armillary.progress import counted, piece
 from armillary.runs.parts import Arrays
 
 EVERY = 4
@@ -124,7 +124,8 @@ class Phases:
         first = self.evidence
         own = self._material("base")
         self._vocabulary("base")  # while base is open: after is compared with it
-        texts = self._kept("texts of base", lambda: read_texts(self._open("base"), own.texts))
+        label = "texts of base"
+        texts = self._kept(label, lambda: read_texts(self._open("base"), own.texts, label=label))
         visit = self._visit(own, writes=True)
         answers = self._answers("base", visit, "base answers")
         scored = {way: Scored.of(group_of(way, answers)) for way in WAYS}
@@ -149,6 +150,7 @@ class Phases:
                 text_scores,
                 theirs=chosen,
                 tokens_per_batch=AGAIN_TOKENS,
+                label="texts of base a second time",
             ),
         )
         self.evidence = replace(
@@ -204,7 +206,8 @@ class Phases:
         return self.evidence.pair.open(side)
 
     def _kept(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
-        return self.evidence.parts.mapped(name, compute)
+        with piece(name):  # done as well where it was kept by an earlier run
+            return self.evidence.parts.mapped(name, compute)
 
     def _material(self, side: Side) -> Material:
         if side not in self._read:
@@ -254,8 +257,8 @@ class Phases:
 
     def _texts_of_after(self, own: Material, same: bool) -> Arrays:
         if same:
-            return read_texts(self._open("after"), own.texts, self.evidence.text_scores)
-        scored = read_texts(self._open("after"), own.texts)
+            return read_texts(self._open("after"), own.texts, self.evidence.text_scores, label="texts of after")
+        scored = read_texts(self._open("after"), own.texts, label="texts of after")
         return {"offsets": scored["offsets"], **without_divergence(scored["logprob"])}
 
     def _answers(self, side: Side, visit: Visit, label: str) -> Arrays:
@@ -271,7 +274,7 @@ class Phases:
                     bar.advance(len(batch))
             return gathered(visit, batches)
 
-        arrays = parts.mapped(label, together)
+        arrays = self._kept(label, together)
         for number in range(len(visit.order)):
             parts.drop(f"{label}, batch {number}")
         return arrays

@@ -66,16 +66,30 @@ class Sizes:
     layers: int
 
     @property
+    def pieces(self) -> dict[str, float]:
+        """Seconds that each piece of the phases takes on the nominal machine, by the name that the phases give it."""
+        # Two answers a prompt; base and after write them, and base again with other random numbers.
+        prompt_tokens, both = self.prompts * PROMPT_TOKENS, self.prompts * 2 * self.answer_tokens
+        read, choices = self.texts * self.text_tokens, self.questions * (PROMPT_TOKENS + CHOICES_TOKENS)
+        tokens = {
+            "texts of base": read,
+            "base answers": prompt_tokens + DECODING * both,
+            # Base's answers are scored by base again and by after, after's by base.
+            "base answers a second time": prompt_tokens + DECODING * both + both,
+            "texts of base a second time": read / 4,
+            "questions to base": choices,
+            "texts of after": read,
+            "after answers": prompt_tokens + DECODING * both + both,
+            "questions to after": choices,
+        }
+        if self.base_again:
+            tokens["base reads the answers of after"] = prompt_tokens + both
+        return {piece: self.seconds_per_token * count for piece, count in tokens.items()}
+
+    @property
     def phases(self) -> float:
         """Seconds that the phases take on the nominal machine."""
-        # Two answers a prompt; base and after write them, and again with other random numbers.
-        written = 3 * 2 * self.answer_tokens
-        # Base's answers are scored by after and again, after's by base.
-        crossed = (2 + self.base_again) * 2 * self.answer_tokens
-        prompts = (3 + self.base_again) * PROMPT_TOKENS
-        a_prompt = DECODING * written + crossed + prompts
-        read = 2.25 * self.texts * self.text_tokens + 2 * self.questions * (PROMPT_TOKENS + CHOICES_TOKENS)
-        return self.seconds_per_token * (self.prompts * a_prompt + read)
+        return sum(self.pieces.values())
 
 
 def plan(

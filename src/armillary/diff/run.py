@@ -8,10 +8,10 @@ A new instrument is plugged in by being listed in ``INSTRUMENTS``; its place the
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from armillary.diff.answers.changes import ATTRIBUTE_CHANGES
 from armillary.diff.config import DiffConfig
@@ -21,7 +21,7 @@ from armillary.diff.evidence import Evidence
 from armillary.diff.flips import FLIPS
 from armillary.diff.forgotten import QUESTIONS, TEXTS
 from armillary.diff.identity import IDENTITY
-from armillary.diff.page import Circumstances, page
+from armillary.diff.page import Circumstances, first_lines, page
 from armillary.diff.pair import Origin, Pair, origin_of
 from armillary.diff.phases import Phases
 from armillary.diff.plan import Sizes, plan
@@ -36,7 +36,7 @@ from armillary.diff.prompts import (
 )
 from armillary.diff.where.restoring import RESTORING
 from armillary.diff.where.weights import WEIGHTS
-from armillary.progress import counted
+from armillary.progress import found, piece, planned, watched
 from armillary.records.record import RunRecord
 from armillary.report.wording import duration
 from armillary.runs.parts import Parts
@@ -65,25 +65,21 @@ def measured(config: DiffConfig, origins: Mapping[str, Origin], parts: Parts) ->
     """All phases and instruments; origins by role, "base" only where it is given. Raises as ``compare``."""
     evidence, left_out = begun(config, origins, parts)
     measuring = Measuring(evidence, left_out)
-    steps: list[tuple[str, Needs | None]] = [("files", "files"), ("base", None), ("after", None), ("blocks", "blocks")]
-    steps += [("base again", None)] if evidence.sizes.base_again else []
     phases = Phases(evidence)
     if not evidence.pair.is_adapter:
         # Both models' files are read next, which count as memory while they are: base is not there besides.
         evidence.pair.free()
-    with evidence.pair, counted("Diff", len(steps) + 1) as bar:
-        for name, needs in steps:
-            with measuring.timed(name):
-                if needs is not None:
-                    measuring.measure(needs)
-                else:
-                    measuring.evidence = getattr(phases, name.replace(" ", "_"))()
-            bar.advance()
-        evidence.pair.free()
-        with measuring.timed("instruments"):
-            for later in ("scores", "answers", "after answers"):
-                measuring.measure(later)
-        bar.advance()
+    with evidence.pair, planned("Diff", measuring.pieces()):
+        measuring.measure("files")
+        for phase in (phases.base, phases.after):
+            measuring.run_phase(phase)
+        # What both models said is there: first what can be told of it, then what takes more of them.
+        measuring.measure("scores", "answers", *(() if evidence.sizes.base_again else ("after answers",)))
+        measuring.measure("blocks")
+        if evidence.sizes.base_again:
+            measuring.run_phase(phases.base_again)
+            evidence.pair.free()
+            measuring.measure("after answers")
     return measuring
 
 
@@ -150,49 +146,78 @@ def begun(config: DiffConfig, origins: Mapping[str, Origin], parts: Parts) -> tu
 
 
 class Measuring:
-    """Measures instruments as what they need comes to be there; each result is kept."""
+    """Measures instruments as what they need comes to be there; each result is kept, and told as soon as it is."""
 
     def __init__(self, evidence: Evidence, left_out: Mapping[str, str]) -> None:
         self.evidence = evidence
         self.results: dict[str, Any] = {}
         self.left_out = dict(left_out)
         self.seconds: dict[str, float] = {}
-        """What each phase took, and "instruments" those that need no model."""
+        """What each phase took, and "files", "blocks" and "instruments" those of the instruments that need them, or
+        no more than what the phases left."""
 
         self.costs: dict[str, float] = {}
         """What each instrument took beyond the phases, in seconds."""
 
-        self._spent = evidence.sizes.phases
-
-    def measure(self, needs: Needs) -> None:
-        """Every instrument that needs this and fits into what is left of the budget."""
-        sizes = self.evidence.sizes
-        for instrument in INSTRUMENTS:
-            if instrument.needs != needs:
-                continue
-            cost = instrument.cost(sizes)
-            if cost and self._spent + cost > sizes.budget:
+        self._described: dict[str, Described] = {}
+        self._chosen: list[Instrument[Any]] = []
+        spent, budget = evidence.sizes.phases, evidence.sizes.budget
+        for instrument in sorted(INSTRUMENTS, key=lambda one: get_args(Needs).index(one.needs)):
+            cost = instrument.cost(evidence.sizes)
+            if cost and spent + cost > budget:
                 self.left_out[instrument.name] = (
-                    f"It would take about {duration(cost)} more, beyond the budget of {self.evidence.config.budget}."
+                    f"It would take about {duration(cost)} more, beyond the budget of {evidence.config.budget}."
                 )
                 continue
-            self._spent += cost
-            with _Timed(self.costs, instrument.name):
+            spent += cost
+            self._chosen.append(instrument)
+
+    def pieces(self) -> dict[str, float]:
+        """Seconds that each phase and each instrument takes on the nominal machine."""
+        sizes = self.evidence.sizes
+        return sizes.pieces | {one.name: one.cost(sizes) for one in self._chosen}
+
+    def run_phase(self, phase: Callable[[], Evidence]) -> None:
+        """What the phase adds to the evidence."""
+        with _Timed(self.seconds, phase.__name__.replace("_", " ")):
+            self.evidence = phase()
+
+    def measure(self, *needs: Needs) -> None:
+        """Every instrument that needs this and fits into the budget."""
+        for instrument in self._chosen:
+            if instrument.needs not in needs:
+                continue
+            group = instrument.needs if instrument.needs in ("files", "blocks") else "instruments"
+            with _Timed(self.seconds, group), _Timed(self.costs, instrument.name), piece(instrument.name):
                 self.results[instrument.name] = self.evidence.parts.decoded(
                     instrument.result, f"result of {instrument.name}", partial(instrument.measure, self.evidence)
                 )
+            if watched():
+                self._tell()
 
     def described(self) -> list[Described]:
         """What each measured instrument adds, in the order of the page."""
         measured = [instrument for instrument in INSTRUMENTS if instrument.name in self.results]
-        return [instrument.describe(self.results[instrument.name]) for instrument in measured]
+        for instrument in measured:
+            if instrument.name not in self._described:
+                self._described[instrument.name] = instrument.describe(self.results[instrument.name])
+        return [self._described[instrument.name] for instrument in measured]
 
-    def timed(self, name: str) -> "_Timed":
-        """Counts the seconds of the block."""
-        return _Timed(self.seconds, name)
+    def _tell(self) -> None:
+        """Show the verdict's lines as they are so far."""
+        lines = first_lines([effect for part in self.described() for effect in part.effects])
+        so_far = f"{len(self.results)} of {len(self._chosen)} instruments"
+        found(
+            f"So far ({so_far}; the correction for all comparisons comes at the end):"
+            if lines
+            else f"No change so far ({so_far}).",
+            lines,
+        )
 
 
 class _Timed:
+    """Adds the seconds of the block to those of the name."""
+
     def __init__(self, seconds: dict[str, float], name: str) -> None:
         self._seconds, self._name, self._begun = seconds, name, 0.0
 
@@ -200,7 +225,7 @@ class _Timed:
         self._begun = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
-        self._seconds[self._name] = time.monotonic() - self._begun
+        self._seconds[self._name] = self._seconds.get(self._name, 0.0) + time.monotonic() - self._begun
 
 
 def peak_gib() -> float:

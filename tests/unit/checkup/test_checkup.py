@@ -1,6 +1,6 @@
 """The check-up: each listed diagnosis tells what it measured; planted groups are found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +8,19 @@ import pytest
 import torch
 
 import armillary
-from armillary.checkup import CheckupConfig
+from armillary.checkup import CheckupConfig, run
 from armillary.checkup.anatomy import ANATOMY
 from armillary.checkup.diagnosis import Context, Diagnosed, Diagnosis
 from armillary.checkup.keys import KEYS
 from armillary.checkup.layers import LAYERS, describe_rank
 from armillary.checkup.run import DIAGNOSES
 from armillary.errors import UsageError
+from armillary.progress import TimeLeft, reporting
 from armillary.records.plain import decode, plain
-from armillary.records.sections import Section
+from armillary.records.sections import Finding, Section
+from armillary.runs.folder import RunFolder
 from armillary.runs.parts import Parts
+from armillary.runs.run import Run
 
 CONFIG = CheckupConfig(model="tiny-llama", subjects=60, texts=8, text_tokens=32, clusters=4)
 each_description = pytest.mark.parametrize(
@@ -118,3 +121,67 @@ def test_unknown_model_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ArmillaryError, match="no-such-model"):
         run_checkup(CheckupConfig(model="no-such-model"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+class Looking:
+    """Someone who looks at a run, and remembers."""
+
+    def __init__(self) -> None:
+        self.headings: list[tuple[str, list[tuple[str, str]]]] = []
+        self.wholes: list[TimeLeft] = []
+
+    def start(self, label: str, total: int | None) -> int:
+        return 0
+
+    def advance(self, task: int, steps: int) -> None: ...
+
+    def stop(self, task: int) -> None: ...
+
+    def plan(self, label: str, whole: TimeLeft) -> int:
+        self.wholes.append(whole)
+        return 1
+
+    def found(self, heading: str, findings: Sequence[tuple[str, str]]) -> None:
+        self.headings.append((heading, [*findings]))
+
+
+def test_findings_are_told_as_each_diagnosis_ends_the_quickest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[str] = []
+
+    def fake(name: str, cost: float, interest: float | None) -> Diagnosis[dict[str, str]]:
+        def measure(context: Context) -> dict[str, str]:
+            turns.append(name)
+            return {"name": name}
+
+        def describe(result: dict[str, str]) -> Diagnosed:
+            section = Section(id=name, title=name, summary="-", meaning="-", caution="-")
+            text = f"Of {result['name']}."
+            return Diagnosed(
+                section=section,
+                findings=[] if interest is None else [Finding(text=text, interest=interest, section=name)],
+            )
+
+        return Diagnosis(name=name, result=dict, cost=lambda config: cost, measure=measure, descriptions=(describe,))
+
+    fakes = (fake("slow", 30.0, 0.9), fake("dull", 1.0, None), fake("quick", 2.0, 0.5), fake("middle", 10.0, 0.1))
+    monkeypatch.setattr(run, "DIAGNOSES", fakes)
+    looking = Looking()
+    with RunFolder.open(tmp_path / "run", {}) as folder, reporting(looking):
+        outcome = run.examine(Run(settings=CONFIG, models={"model": armillary.tiny("llama")}, folder=folder))
+    assert turns == ["dull", "quick", "middle", "slow"]
+    assert [section.id for section in outcome.sections] == ["slow", "dull", "quick", "middle"], (
+        "as the report has them"
+    )
+    assert looking.headings == [
+        ("", []),  # nothing to tell yet
+        ("Most interesting so far (2 of 4 diagnoses):", [("1.", "Of quick.")]),
+        ("Most interesting so far (3 of 4 diagnoses):", [("1.", "Of quick."), ("2.", "Of middle.")]),
+        (
+            "Most interesting so far (4 of 4 diagnoses):",
+            [("1.", "Of slow."), ("2.", "Of quick."), ("3.", "Of middle.")],
+        ),
+        ("", []),
+    ]
+    assert looking.wholes[0].done == pytest.approx(1)

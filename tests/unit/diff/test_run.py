@@ -1,10 +1,10 @@
 """A whole diff of tiny models: equal ones have no line, and a run that was killed ends as one that was not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,12 +14,17 @@ import armillary
 from armillary.diff import phases, run
 from armillary.diff.config import DiffConfig
 from armillary.diff.drift import DRIFT
-from armillary.diff.flips import FLIPS
+from armillary.diff.effect import Described, Effect, Instrument, Needs
+from armillary.diff.evidence import Evidence
+from armillary.diff.flips import FLIPS, Flips
 from armillary.diff.pair import Origin, Pair
 from armillary.diff.plan import plan
 from armillary.errors import UsageError
 from armillary.models import LoadedModel, load, tiny
+from armillary.numerics.intervals import Interval
+from armillary.progress import TimeLeft, reporting
 from armillary.records.plain import plain
+from armillary.records.sections import Section
 from armillary.runs import parts
 from armillary.runs.folder import RunFolder
 from armillary.runs.run import Outcome, Run
@@ -61,13 +66,95 @@ def test_no_model_is_open_while_files_are_read(tmp_path: Path, monkeypatch: pyte
     opened: dict[str, bool] = {}
     measure = run.Measuring.measure
 
-    def noted(self: run.Measuring, needs: Any) -> None:
-        opened[needs] = self.evidence.pair.holds
-        measure(self, needs)
+    def noted(self: run.Measuring, *needs: Any) -> None:
+        opened.update(dict.fromkeys(needs, self.evidence.pair.holds))
+        measure(self, *needs)
 
     monkeypatch.setattr(run.Measuring, "measure", noted)
-    run.run_diff(replace(CONFIG, base="tiny-llama", after="tiny-qwen3", budget="2m"), tmp_path / "run")
-    assert opened == {"files": False, "blocks": True, "scores": False, "answers": False, "after answers": False}
+    run.run_diff(replace(CONFIG, base="tiny-llama", after="tiny-qwen3"), tmp_path / "run")
+    assert opened == {"files": False, "scores": True, "answers": True, "blocks": True, "after answers": False}
+
+
+class Looking:
+    """Someone who looks at a run, and remembers."""
+
+    def __init__(self) -> None:
+        self.findings: list[tuple[str, list[tuple[str, str]]]] = []
+        self.whole: TimeLeft | None = None
+        self.shares: list[float] = []
+        self.labels: dict[int, str] = {}
+
+    def start(self, label: str, total: int | None) -> int:
+        self.labels[len(self.labels)] = label
+        return len(self.labels) - 1
+
+    def advance(self, task: int, steps: int) -> None:
+        assert self.whole is not None
+        self.shares.append(self.whole.done)
+
+    def stop(self, task: int) -> None: ...
+
+    def plan(self, label: str, whole: TimeLeft) -> int:
+        self.whole = whole
+        return self.start(label, None)
+
+    def found(self, heading: str, findings: Sequence[tuple[str, str]]) -> None:
+        self.findings.append((heading, [*findings]))
+
+
+@pytest.mark.parametrize("budget", ["2m", "10m"])
+def test_lines_are_told_as_each_instrument_ends(
+    budget: Literal["2m", "10m"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fake instruments that wait for other things; their effects would be lines of the page."""
+    turns: list[str] = []
+
+    def instrument(name: str, needs: Needs, p: float) -> Instrument[Flips]:
+        value = Interval(estimate=0.5, low=0.4, high=0.6, n=40, how="made up")
+        effect = Effect(
+            id=name, kind="forgot", sentence=f"It lost {name}.", value=value, unit="share", p=p, floor=0.01,
+            section=name,
+        )  # fmt: skip
+        section = Section(id=name, title=name, summary="-", meaning="-", caution="-")
+
+        def measure(evidence: Evidence) -> Flips:
+            turns.append(name)
+            return Flips(rows=[], before_name="a", after_name="b")
+
+        described = Described(section=section, effects=[effect])
+        return replace(FLIPS, name=name, needs=needs, measure=measure, describe=lambda _: described)
+
+    # The second is sure by itself, and no longer once all four are corrected for.
+    fakes = [instrument(*kind) for kind in (("late", "after answers", 0.9), ("sums", "answers", 0.03))]
+    fakes += [instrument("files", "files", 1e-6), instrument("blocks", "blocks", 1e-5)]
+    monkeypatch.setattr(run, "INSTRUMENTS", tuple(fakes))
+    looking = Looking()
+    with reporting(looking):
+        outcome = diffed(tmp_path / "run", tiny("llama"), tiny("llama", seed=1), replace(CONFIG, budget=budget))
+    early, late = (["late"], []) if budget == "2m" else ([], ["late"])
+    assert turns == ["files", "sums", *early, "blocks", *late]
+    *findings, last = looking.findings
+    assert last == ("", [])
+    assert [heading[:13] for heading, _ in findings] == [f"So far ({n} of 4"[:13] for n in range(1, 5)]
+    assert findings[0][1] == [("forgot", "It lost files.")]
+    verdict = [(finding.label, finding.text) for finding in outcome.findings][:-1]
+    assert findings[-1][1] == verdict and len(verdict) == 2
+    assert findings[1][1] == [("forgot", "It lost files."), ("forgot", "It lost sums.")]
+    assert looking.whole is not None and looking.whole.done == pytest.approx(1)
+    assert looking.shares == sorted(looking.shares) and 0 < looking.shares[0] < 0.5
+
+
+def test_each_result_is_described_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[str] = []
+
+    def describe(result: Flips) -> Described:
+        counts.append("described")
+        return FLIPS.describe(result)
+
+    monkeypatch.setattr(run, "INSTRUMENTS", (replace(FLIPS, describe=describe),))
+    with reporting(Looking()):
+        diffed(tmp_path / "run", tiny("llama"), tiny("llama", seed=1))
+    assert counts == ["described"]
 
 
 def test_another_model_drifts_both_ways(tmp_path: Path) -> None:

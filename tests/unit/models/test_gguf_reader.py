@@ -131,11 +131,11 @@ def test_a_conversion_is_the_same_to_the_last_byte(kind: str, tmp_path: Path, mo
     assert len(packed) == len(PACKED)
     for name, packing in packed.items():
         expected = dequantize(quantize(truth.model.state_dict()[name].numpy(), packing), packing)
-        found = weights[name]
+        unpacked = weights[name]
         if kind == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
             # llama.cpp has the rows of queries and keys in another order, which is undone.
-            expected, found = (np.sort(rows, axis=0) for rows in (expected, found))
-        np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32), err_msg=name)
+            expected, unpacked = (np.sort(rows, axis=0) for rows in (expected, unpacked))
+        np.testing.assert_array_equal(unpacked.view(np.uint32), expected.view(np.uint32), err_msg=name)
 
 
 def test_what_is_put_in_place_is_taken_away_again() -> None:

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from armillary.cli import console
+from armillary.cli.bars import progress_shown
+from armillary.cli.console import print_note
 from armillary.cli.options import read
 from armillary.cli.vector_icl.folder import COLUMNS, FITTED, warnings_as_notes
 from armillary.data.vector_files import read_vectors
@@ -123,12 +124,12 @@ def predictions(options: PredictOptions) -> Predictions:
 def run(arguments: Sequence[str]) -> int:
     """The action."""
     options = read(PredictOptions, arguments, "vector-icl predict")
-    with console.progress_shown(), warnings_as_notes():
+    with progress_shown(), warnings_as_notes():
         predicted = predictions(options)
     text = dumps(predicted.to_dict(), indent=1) + "\n" if options.json else predicted.csv()
     if options.out is None:
         sys.stdout.write(text)
     else:
         write_atomic(options.out, text)
-        console.print_note(f"Predictions: {options.out}")
+        print_note(f"Predictions: {options.out}")
     return 0
