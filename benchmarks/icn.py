@@ -6,6 +6,13 @@ Re-prompting does the same work the obvious way: in each round one ``generate`` 
 ranking, and one call for each chosen first token continues the first prompt; nothing is shared. Both arms have to give
 the same answers. Sampling draws as many tokens from the same prompts with ``generate``, all rows together; there the
 ratio is of seconds for equal numbers of tokens, above 1 where we are faster.
+
+The floor, by counting: a round's list holds the answers of the round before, so 8 rounds of at most 11 steps follow
+one another, each of 4 rows; re-prompting takes up to 360 steps of one row and reads every prompt anew. Were a step of
+4 rows as cheap as one of a single row, that were 4x. Sampling decodes its 256 rows together, where a round of eight
+questions has 32: each step's reading of the weights is shared by an eighth of the rows, and lists are read besides.
+More questions at once (``batch_size``) bring a token nearer to sampling's; nothing can be decoded before the round in
+which it is chosen.
 """
 
 import argparse
