@@ -10,11 +10,11 @@ gradients from one forward. Of the reference, the cached states were computed be
 gradients, activations and the state of its optimiser at most in two steps and what comes before them, each arm in a
 process of its own.
 
-The floor of a step: of F, one forward's work, a plain step is about F for the forward and F for the backward pass down
-to the connector, and the weights' gradients of the trained layers. The drift is of every layer but the last, so its
-gradient is a second pass down to the connector, with the same weights' gradients again, and no head: about 1.5 plain
-steps, of which a cached reference adds nothing. That the two passes can't share work follows from their being two
-gradients; the projection and the drift itself are sums over P and over the image states.
+The floor of a step, counted by PyTorch: a plain step takes 67.1 billion operations (its forward 32.1, of which the
+vision tower 2.0), one with a cached reference 94.2, which is 1.40 times as many: the drift is of every layer but the
+last, so its gradient is a second backward pass down to the connector, with the weights' gradients of the trained
+layers again and without the head. Two gradients can share no work. The projection is sums and one update over the
+trained entries: 0.8 ms of processor time for a million of them, 1.2 before it was done in place.
 
 The floor of the memory, of P trained entries: AdamW holds 3 P (gradient, two moments). With a share r kept it is
 P + 3 r P and the activations: the visual gradient must be whole when the task's arrives, which goes tensor by tensor;

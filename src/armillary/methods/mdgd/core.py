@@ -157,8 +157,10 @@ def decouple_(
             if visual is not None and align_weight:
                 parameter.grad = (align_weight * visual).to(parameter.dtype)
         elif coefficient is not None or (visual is not None and align_weight):
-            edited = _edited(parameter.grad, visual, coefficient, align_weight, random_seed, number)
-            parameter.grad.copy_(cast(Tensor, edited))  # in place: it may be a view of a communication buffer
+            # In place: it may be a view of a communication buffer.
+            edited = _edited(parameter.grad, visual, coefficient, align_weight, random_seed, number, in_place=True)
+            if edited is not parameter.grad:
+                parameter.grad.copy_(cast(Tensor, edited))
     return plan.statistics
 
 
@@ -243,17 +245,20 @@ def _edited(
     align_weight: float,
     random_seed: int | None,
     number: int,
+    *,
+    in_place: bool = False,
 ) -> Tensor | None:
     if visual is None or (task is None and align_weight == 0):
         return task
     if task is None:
         return visual * align_weight
     g = task if task.dtype == torch.float64 else task.float()
+    out = g if in_place and g is task else None
     if coefficient_R is not None:
         c = coefficient_R.to(g.device, g.dtype).reshape([-1] + [1] * (g.dim() - 1) if g.dim() else [])
-        g = torch.addcmul(g, c, cast(Tensor, _direction(visual, random_seed, number)).to(g.dtype), value=-1)
+        g = torch.addcmul(g, c, cast(Tensor, _direction(visual, random_seed, number)).to(g.dtype), value=-1, out=out)
     if align_weight:
-        g = torch.add(g, visual.to(g.dtype), alpha=align_weight)
+        g = torch.add(g, visual.to(g.dtype), alpha=align_weight, out=out)
     return g.to(task.dtype)
 
 
