@@ -149,7 +149,7 @@ def _same(weight: Any) -> Any:
 
 def _wide() -> Any:
     """Compiled: the float32 number whose upper half the bits of a bfloat16 are."""
-    numba, ir = optional("numba", "sparse"), optional("llvmlite.ir", "sparse")
+    numba, ir = optional("numba", "sparse"), optional("llvmlite.ir", "sparse", "numba")
     intrinsic = optional("numba.extending", "sparse").intrinsic
 
     def of_bits(_: Any, bits: Any) -> Any:
