@@ -148,7 +148,8 @@ def test_mixtral_opens_elsewhere_and_agrees(tmp_path: Path) -> None:
     with torch.no_grad():
         result = opened(input_ids=ids(loaded)).logits
     assert float((result - wanted).abs().max()) < 1e-2 < float((wanted - logits(loaded, ids(loaded))).abs().max())
-    smaller = mixtral_model(loaded, partition, router, 2, factor=1e-6)
+    # At 1e-6 the softmax's float32 no longer tells apart experts whose scores differ by 0.01, as some here do.
+    smaller = mixtral_model(loaded, partition, router, 2, factor=1e-5)
     with torch.no_grad():
         error = float((smaller(input_ids=ids(loaded)).logits - wanted).abs().max())
     assert error < float((result - wanted).abs().max())
