@@ -414,7 +414,8 @@ OCEAN = MethodCard(
         "better than likelihood does; on chains of lambda, as the theory asks, it does not. The stable objective "
         "makes held-out chains truer, by the graph and not by sharpening. Whether the paper's own objective does is "
         "undecided: it moves probability to what was never logged. Supervised tuning costs more elsewhere, but tuning "
-        "on logged chains that lookup calls true is not shown to be worse."
+        "on logged chains that lookup calls true is not shown to be worse. On a real model the value rises, "
+        "that answers get better is not shown, and the stable objective makes them worse."
     ),
     evidence=(
         "unbiased holds",
@@ -429,6 +430,9 @@ OCEAN = MethodCard(
         "sft-costs-more holds",
         "raw-ascent-flees holds",
         "beats-weighted undecided",
+        "real-value-rises holds",
+        "real-faithful undecided",
+        "real-faithful-stable fails",
     ),
     evidence_models="small models trained here",
     experiments=("ocean_real",),
