@@ -321,6 +321,6 @@ def test_names_of_tests_are_the_same_in_every_process(request: pytest.FixtureReq
         item.nodeid
         for item in request.session.items
         for value in getattr(getattr(item, "callspec", None), "params", {}).values()
-        if isinstance(value, bytes) and repr(value)[2:-1] in item.nodeid
+        if isinstance(value, bytes) and len(value) > 8 and repr(value)[2:-1] in item.nodeid  # shorter packs nothing
     ]
     assert named == []
