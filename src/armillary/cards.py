@@ -405,17 +405,19 @@ OCEAN = MethodCard(
     authors="Wu et al., 2025",
     arxiv="2410.23703",
     claim=(
-        "How well a model's chains of thought agree with a knowledge graph can be told from logged chains alone, by "
+        "By accounts of the paper: how well a model's chains of thought agree with a knowledge graph can be told from "
+        "logged chains alone, by "
         "weighing their entities with a policy trained on the graph's paths; ascending that value makes chains truer "
         "without the damage that supervised tuning does."
     ),
     finding=(
-        "On chains of the base policy the value ranks policies by how true their chains are, self-normalised too, and "
-        "better than likelihood does; on chains of lambda, as the theory asks, it does not. The stable objective "
-        "makes held-out chains truer, by the graph and not by sharpening. Whether the paper's own objective does is "
-        "undecided: it moves probability to what was never logged. Supervised tuning costs more elsewhere, but tuning "
-        "on logged chains that lookup calls true is not shown to be worse. On a real model the value rises, "
-        "that answers get better is not shown, and the stable objective makes them worse."
+        "In a small world the value, taken on chains of the base policy, ranks mixtures of that policy and the graph's by "
+        "how true their chains are, self-normalised too, and better than likelihood does; on chains of lambda, as the "
+        "theory asks, it does not. The stable objective makes held-out chains truer there, by the graph and not by "
+        "sharpening. Whether the paper's own objective does is undecided: it moves probability to what was never "
+        "logged. Supervised tuning costs more elsewhere; on logged chains that lookup calls true it reached more, "
+        "which is undecided. On a real model the value rises, that more answers are right is not shown, and the stable "
+        "objective makes fewer of them right."
     ),
     evidence=(
         "unbiased holds",

@@ -117,7 +117,7 @@ REAL_CLAIMS: tuple[Claim, ...] = (
         "Holds when the interval is above 0, fails when it is at or below: exact lookup is the simpler way.",
         above("real/stable/accuracy beyond grpo"),
         controls=(WRONG, KNOWS),
-        null="GRPO for as many steps, which draws chains of its own in each.",
+        null="GRPO for half as many steps, which draws chains of its own in each.",
         needs=("real/stable/accuracy beyond base", "real/grpo/accuracy beyond base"),
     ),
 )
