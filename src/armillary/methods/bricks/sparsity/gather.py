@@ -3,15 +3,16 @@
 Weights lie input-major, so that what an input multiplies is one contiguous row. Two ways, with the same result up to
 the order of sums: numba's (the extra ``sparse``) scans the input and adds eight rows at a time in registers of
 float32; torch's alone lists the inputs and hands them to ``embedding_bag``, which reads the same rows more slowly
-(``benchmarks/bricks_sparse.py`` measures both).
-Legend: I inputs, O outputs, K inputs that count, P threads.
+(``benchmarks/bricks_sparse.py`` measures both). Both run on one thread: parting a matrix between two of numba's and
+meeting again took longer than the sums themselves (a token of SmolLM2 79 ms against 42).
+Legend: I inputs, O outputs, K inputs that count.
 """
 
 import inspect
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -25,9 +26,6 @@ Engine = Literal["numba", "torch"]
 
 DTYPES = (torch.float32, torch.bfloat16)
 """Of weights that can be gathered; others run dense on the input with its small numbers set to 0."""
-
-LEAST_PER_THREAD = 100_000
-"""Weights of a matrix below which a second thread costs more than it saves: some 10 us to begin and to meet again."""
 
 
 class RowSum(Protocol):
@@ -49,52 +47,43 @@ def gatherer(engine: Engine | None = None) -> Gather:
 
 
 def by_torch(weight_IO: Float[Tensor, "i o"]) -> RowSum:
-    """Sums by ``embedding_bag``; a bag for each of torch's threads."""
+    """Sums by ``embedding_bag``, all in one bag."""
+    start = torch.zeros(1, dtype=torch.long)
 
     def total(x_I: Float[Tensor, " i"], least: float) -> Float[Tensor, " o"]:
         rows_K = (x_I.abs().float() >= least).nonzero()[:, 0]
-        threads = _threads(weight_IO)
-        starts_P = torch.arange(threads) * len(rows_K) // threads
-        sums_PO = functional.embedding_bag(rows_K, weight_IO, starts_P, mode="sum", per_sample_weights=x_I[rows_K])
-        return sums_PO[0] if threads == 1 else sums_PO.sum(0)
+        sums_1O = functional.embedding_bag(rows_K, weight_IO, start, mode="sum", per_sample_weights=x_I[rows_K])
+        return sums_1O[0]
 
     return total
 
 
 def by_numba(weight_IO: Float[Tensor, "i o"]) -> RowSum:
     """Sums by the compiled kernel, in float32 whatever the weights are; what comes out is of their type."""
-    one, several = _compiled(weight_IO.dtype)
+    add_counting = _compiled(weight_IO.dtype)
     is_wide, outputs = weight_IO.dtype == torch.float32, weight_IO.shape[1]
     # numpy has no bfloat16: its bits are handed on.
     rows_IO = weight_IO.numpy() if is_wide else weight_IO.view(torch.int16).numpy().view(np.uint16)
 
     def total(x_I: Float[Tensor, " i"], least: float) -> Float[Tensor, " o"]:
         y_O = np.empty(outputs, np.float32)
-        threads = _threads(weight_IO)
-        if threads == 1:
-            one(x_I.float().numpy(), np.float32(least), rows_IO, y_O)
-        else:
-            several(x_I.float().numpy(), np.float32(least), rows_IO, y_O, threads)
+        add_counting(x_I.float().numpy(), np.float32(least), rows_IO, y_O)
         return torch.from_numpy(y_O) if is_wide else torch.from_numpy(y_O).bfloat16()
 
     return total
 
 
-def _threads(weight_IO: Tensor) -> int:
-    return min(torch.get_num_threads(), 1 + weight_IO.numel() // LEAST_PER_THREAD)
-
-
 @cache
-def _compiled(dtype: torch.dtype) -> tuple[Callable[..., None], Callable[..., None]]:
-    """The kernel for one thread and for several; compiled at the first call, which takes seconds, and kept on disk."""
+def _compiled(dtype: torch.dtype) -> Callable[..., None]:
+    """The kernel; compiled at the first call, which takes seconds, and kept on disk."""
     numba = optional("numba", "sparse")
     bits = dtype != torch.float32
     wide = _wide() if bits else numba.njit(inspect.unwrap(_same), inline="always")
 
     # Compiled from what they are without the checks of types that tests put around every function.
-    def compiled(function: Callable[..., Any], **options: bool) -> Any:
+    def compiled(function: Callable[..., Any]) -> Any:
         # Sums may be taken in another order, which is what lets a processor add many numbers at once.
-        return numba.njit(inspect.unwrap(function), fastmath=True, nogil=True, **options)
+        return numba.njit(inspect.unwrap(function), fastmath=True, nogil=True)
 
     def counting(x_I: Any, least: Any) -> Any:
         rows_K = np.empty(len(x_I), np.int64)
@@ -126,21 +115,11 @@ def _compiled(dtype: torch.dtype) -> tuple[Callable[..., None], Callable[..., No
             k += 1
 
     count_rows, add = compiled(counting), compiled(add_rows)
-    threads_range = numba.prange
 
-    def one(x_I: Any, least: Any, W_IO: Any, y_O: Any) -> None:
+    def add_counting(x_I: Any, least: Any, W_IO: Any, y_O: Any) -> None:
         add(x_I, count_rows(x_I, least), W_IO, y_O)
 
-    def several(x_I: Any, least: Any, W_IO: Any, y_O: Any, threads: int) -> None:
-        rows_K = count_rows(x_I, least)
-        sums_PO = np.empty((threads, len(y_O)), np.float32)
-        for p in threads_range(threads):
-            add(x_I, rows_K[p * len(rows_K) // threads : (p + 1) * len(rows_K) // threads], W_IO, sums_PO[p])
-        y_O[:] = sums_PO[0]
-        for p in range(1, threads):
-            y_O += sums_PO[p]
-
-    return compiled(one), compiled(several, parallel=True)
+    return cast(Callable[..., None], compiled(add_counting))
 
 
 def _same(weight: Any) -> Any:

@@ -1,11 +1,9 @@
 """One token's product against the float64 sum over the inputs that count, by both engines; the rest is unread."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
-from armillary.methods.bricks.sparsity.gather import LEAST_PER_THREAD, Engine, Gather, gatherer
+from armillary.methods.bricks.sparsity.gather import Engine, Gather, gatherer
 
 ENGINES: tuple[Engine, ...] = ("numba", "torch")
 
@@ -17,21 +15,10 @@ def gather(request: pytest.FixtureRequest) -> Gather:
     return gatherer(request.param)
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(37, 53), (601, 400)])
 @pytest.mark.parametrize("least", [0.0, 0.7, 2.5, 100.0])
-def test_equal_to_the_masked_product(
-    gather: Gather, dtype: torch.dtype, shape: tuple[int, int], least: float, threads: int
-) -> None:
-    assert shape[0] * shape[1] < LEAST_PER_THREAD or threads * LEAST_PER_THREAD < 2.1 * shape[0] * shape[1]
+def test_equal_to_the_masked_product(gather: Gather, dtype: torch.dtype, shape: tuple[int, int], least: float) -> None:
     generator = torch.Generator().manual_seed(shape[0])
     x_I = torch.randn(shape[0], generator=generator).to(dtype)
     weight_IO = torch.randn(*shape, generator=generator).to(dtype)
