@@ -414,10 +414,10 @@ OCEAN = MethodCard(
         "In a small world the value, taken on chains of the base policy, ranks mixtures of that policy and the "
         "graph's by how true their chains are, self-normalised too, and better than likelihood does; on chains of "
         "lambda, as the theory asks, it does not. The stable objective makes held-out chains truer there, by the "
-        "graph and not by sharpening. Whether the paper's own objective does is undecided: it moves probability to what was "
-        "never logged. Supervised tuning costs more elsewhere; on logged chains that lookup calls true it reached "
-        "more, which is undecided. On a real model the value rises, that more answers are right is not shown, and the "
-        "stable objective makes fewer of them right."
+        "graph and not by sharpening. Whether the paper's own objective does is undecided: it moves probability to "
+        "what was never logged. Supervised tuning costs more elsewhere; on logged chains that lookup calls true it "
+        "reached more, which is undecided. On a real model the value rises, that more answers are right is not "
+        "shown, and the stable objective makes fewer of them right."
     ),
     evidence=(
         "unbiased holds",
