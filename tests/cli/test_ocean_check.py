@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -226,10 +227,9 @@ def test_wrong_options(
     ],
 )
 def test_wrong_options_of_models(
-    refused: Callable[..., str], tmp_path: Path, command: object, arguments: list[str], error: str
+    refused: Callable[..., str], tmp_path: Path, command: ModuleType, arguments: list[str], error: str
 ) -> None:
-    run = getattr(command, "run")  # noqa: B009
-    said = refused(run, "tiny-llama", rows(tmp_path / "c.jsonl", SPAIN), *arguments)
+    said = refused(command.run, "tiny-llama", rows(tmp_path / "c.jsonl", SPAIN), *arguments)
     assert re.search(re.escape(error), said)
 
 
@@ -267,7 +267,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_chains_that_models_refuse(
     refused: Callable[..., str],
     tmp_path: Path,
-    command: object,
+    command: ModuleType,
     lines: list[dict[str, object]],
     arguments: list[str],
     error: str,
@@ -275,8 +275,7 @@ def test_chains_that_models_refuse(
     base = ["--base", "tiny-llama"] if command is evaluate else ["--lora-rank", "0"]
     chains, graph = rows(tmp_path / "c.jsonl", *lines), rows(tmp_path / "g.tsv", "Spain\tcapital\tMadrid")
     given = [argument.format(kg=graph) for argument in arguments]
-    run = getattr(command, "run")  # noqa: B009
-    assert error.format(path=chains) in refused(run, "tiny-llama", chains, *base, *given)
+    assert error.format(path=chains) in refused(command.run, "tiny-llama", chains, *base, *given)
 
 
 def test_missing_support_is_refused_and_lifted_by_a_floor(

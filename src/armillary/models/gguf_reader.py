@@ -28,7 +28,7 @@ class QuickReader(GGUFReader):
         # Values of another byte order, and of arrays in arrays, are left to the package.
         if int(raw_type) != GGUFValueType.ARRAY or self.byte_order != "I":
             return super()._get_field_parts(orig_offs, raw_type)
-        view = memoryview(self.data)  # type: ignore[arg-type]
+        view = self.data.data
         kind, count = struct.unpack_from("=IQ", view, orig_offs)
         kind, start = GGUFValueType(kind), orig_offs + 12
         width = self.gguf_scalar_to_np.get(kind)

@@ -4,7 +4,6 @@ from .cost import (
     DecodeTimes as DecodeTimes,
     decode_cost as decode_cost,
     decode_times as decode_times,
-    static_cost as static_cost,
 )
 from .mixtral import mixtral_model as mixtral_model, write_mixtral as write_mixtral
 from .modularity import FunctionalExperts as FunctionalExperts, functional_experts as functional_experts

@@ -17,7 +17,6 @@ from transformers.cache_utils import DynamicCache
 
 from armillary.errors import UsageError
 from armillary.methods.bricks.experts.router import Router
-from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import bias_O, feed_forward, weight_OI
 from armillary.numerics.intervals import Array, Interval, bootstrap_mean
@@ -81,13 +80,6 @@ def dense_bytes(loaded: LoadedModel) -> int:
     embeddings = {id(module.weight) for module in loaded.model.modules() if isinstance(module, nn.Embedding)}
     looked_up = embeddings - {id(loaded.anatomy.head.weight)}
     return sum(_bytes(parameter) for parameter in loaded.model.parameters() if id(parameter) not in looked_up)
-
-
-def static_cost(loaded: LoadedModel, keep: Index) -> DecodeCost:
-    """Cost of a token with a fixed set of neurons; layers that ``keep`` does not name are read whole."""
-    layers, width = loaded.anatomy.num_layers, loaded.anatomy.intermediate_size
-    kept = sum(len(keep.neurons[layer]) if layer in keep.neurons else width for layer in range(layers))
-    return decode_cost(loaded, kept / (layers * width))
 
 
 def _bytes(values: Tensor | None) -> int:

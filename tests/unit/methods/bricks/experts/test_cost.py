@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from armillary.activations import run_texts, streaming
 from armillary.activations.neurons import column_norms
 from armillary.errors import ModelError, NumericError, StorageError, UsageError
-from armillary.methods.bricks.experts.cost import DecodeCost, DecodeTimes, decode_cost, decode_times, static_cost
+from armillary.methods.bricks.experts.cost import DecodeCost, DecodeTimes, decode_cost, decode_times
 from armillary.methods.bricks.experts.mixtral import mixtral_model, write_mixtral
 from armillary.methods.bricks.experts.partitioning import partition_by_weights, random_partition
 from armillary.methods.bricks.experts.quality import routing_curve, routing_gain
@@ -70,8 +70,6 @@ def test_cost_counts_every_byte_once() -> None:
     if not loaded.anatomy.tied:
         looked_up += loaded.anatomy.embedding.weight.numel()
     assert quarter.other_bytes == (sum(parameters.values()) - looked_up) * 4 - ffn
-    keep = Index({0: np.arange(12)})
-    assert static_cost(loaded, keep).read_ffn_bytes == decode_cost(loaded, 60 / 96).read_ffn_bytes
     with pytest.raises(UsageError, match="0 to 1"):
         decode_cost(loaded, 1.1)
 
