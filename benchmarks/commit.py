@@ -22,8 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mdgd import LAYERS, ROWS, Built, arguments, build, row, timed
-from measure import interleaved, show_and_save
+from mdgd import LAYERS, ROWS, Built, a_step, arguments, build, row
+from measure import Hardware, add_hardware, hardware_of, interleaved, show_and_save
 from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 
@@ -42,11 +42,14 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a tiny model, one repeat: shows that it runs")
+    add_hardware(parser)
     options = parser.parse_args()
+    hardware = hardware_of(options)
     warnings.simplefilter("ignore")
     model, rows = build(options.model, options.quick)
     rows = [{name: value for name, value in one.items() if name != "image_key"} for one in rows]
-    arms = {name: partial(timed, trainer((model, rows), config)) for name, config in ({STOCK: None} | ARMS).items()}
+    configs = {STOCK: None} | ARMS
+    arms = {name: partial(a_step, trainer((model, rows), config, hardware)) for name, config in configs.items()}
     for arm in arms.values():
         arm(0)  # warm-up
     gc.freeze()  # a Trainer collects garbage before every training, which the few steps timed here would pay for
@@ -54,15 +57,15 @@ def main() -> None:
     made = [row(f"a step of {name} against a plain one: time, s", found, STOCK, name, "seconds") for name in ARMS]
     settings = {"trained layers": LAYERS, "rows of a batch": ROWS, "steps timed together": INTERVAL}
     name = "tiny-llava" if options.quick else Path(options.model).name
-    show_and_save("commit", "Balanced learning rates", name, settings, made)
+    show_and_save("commit", "Balanced learning rates", name, settings, made, hardware=hardware, quick=options.quick)
 
 
-def trainer(built: Built, config: CoMMITConfig | None) -> Trainer:
+def trainer(built: Built, config: CoMMITConfig | None, hardware: Hardware) -> Trainer:
     """The stock Trainer where there are no settings; as many steps as from one probe to the next."""
     model, rows = built
     given: dict[str, Any] = {
         "model": copy.deepcopy(model),
-        "args": arguments(INTERVAL),
+        "args": arguments(INTERVAL, hardware),
         "train_dataset": rows,
     }
     made = Trainer(**given) if config is None else CoMMITTrainer(**given, commit=config)

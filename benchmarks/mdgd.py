@@ -30,7 +30,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -38,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import current_mb, interleaved, medians, peak_mb, ratio, show_and_save
+from measure import Hardware, add_hardware, hardware_of, interleaved, medians, per, ratio, show_and_save, timed
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
@@ -66,18 +65,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a tiny model, one repeat: shows that it runs")
+    add_hardware(parser)
     parser.add_argument("--arm", default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    hardware = hardware_of(options)
     repeats, steps = (1, 2) if options.quick else (options.repeats, options.steps)
     warnings.simplefilter("ignore")
     if options.arm:
-        print(json.dumps(memory(build(options.model, options.quick), options.arm)))
+        print(json.dumps(memory(build(options.model, options.quick), options.arm, hardware)))
         return
     built = build(options.model, options.quick)
     arms: dict[str, Callable[[int], dict[str, float]]] = {
-        name: partial(timed, trainer(built, name, steps)) for name in ("plain", "cached", "copy")
+        name: partial(a_step, trainer(built, name, steps, hardware)) for name in ("plain", "cached", "copy")
     }
-    arms["naive"] = partial(timed, NaiveTrainer(built, steps))
+    arms["naive"] = partial(a_step, NaiveTrainer(built, steps, hardware))
     for arm in arms.values():
         arm(0)  # warm-up, and the cache is filled
     gc.freeze()  # a Trainer collects garbage before every training, which the few steps timed here would pay for
@@ -92,23 +93,25 @@ def main() -> None:
         )
     ]
     used = interleaved(
-        {name: partial(isolated, options, name) for name in ("plain", "masked")}, 1 if options.quick else 2
+        {name: partial(isolated, options, hardware, name) for name in ("plain", "masked")}, 1 if options.quick else 2
     )
     rows.append(
         row("MDGD-GM, 10 % of the entries, against AdamW: memory of training, MB", used, "plain", "masked", "mb")
     )
     settings = {"trained layers": LAYERS, "rows of a batch": ROWS, "steps timed together": steps}
     name = "tiny-llava" if options.quick else Path(options.model).name
-    show_and_save("mdgd", "Modality-decoupled gradient descent", name, settings, rows)
+    title = "Modality-decoupled gradient descent"
+    show_and_save("mdgd", title, name, settings, rows, hardware=hardware, quick=options.quick)
 
 
 def build(model: str, quick: bool) -> Built:
-    """An image-text model of which the connector and the last layers are trained, and rows for it."""
+    """An image-text model of which the connector and the last layers are trained, and rows for it, on the processor:
+    each Trainer moves its own."""
     if quick:
         tiny = tiny_vision("llava")
         inner, batch = tiny.model, tiny.batch(ROWS)
     else:
-        inner, _ = assemble_image_text_model(model)
+        inner, _ = assemble_image_text_model(Hardware().load(model, trained=True))
         batch = images(inner)
     layers = find_vision_anatomy(inner).layers[-LAYERS:]
     trained = {id(p) for layer in layers for p in layer.parameters()}
@@ -136,18 +139,21 @@ def images(model: Any) -> dict[str, Tensor]:
     }
 
 
-def trainer(built: Built, arm: str, steps: int) -> MDGDTrainer:
+def trainer(built: Built, arm: str, steps: int, hardware: Hardware) -> MDGDTrainer:
     model, rows = built
     if "image_key" not in rows[0]:
         rows = [{**row, "image_key": torch.tensor(i)} for i, row in enumerate(rows)]
     made = MDGDTrainer(
-        model=copy.deepcopy(model), args=arguments(steps), train_dataset=rows, settings=MDGDSettings(**ARMS[arm])
+        model=copy.deepcopy(model),
+        args=arguments(steps, hardware),
+        train_dataset=rows,
+        settings=MDGDSettings(**ARMS[arm]),
     )
     made.remove_callback(PrinterCallback)
     return made
 
 
-def arguments(steps: int) -> TrainingArguments:
+def arguments(steps: int, hardware: Hardware) -> TrainingArguments:
     return TrainingArguments(
         output_dir=tempfile.mkdtemp(),
         max_steps=steps,
@@ -157,20 +163,19 @@ def arguments(steps: int) -> TrainingArguments:
         logging_strategy="no",
         report_to="none",
         disable_tqdm=True,
-        use_cpu=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=False,
+        **hardware.training,
     )
 
 
 class NaiveTrainer(Trainer):
     """The obvious way: a forward for the task, another for the drift, and the reference's own forward."""
 
-    def __init__(self, built: Built, steps: int) -> None:
+    def __init__(self, built: Built, steps: int, hardware: Hardware) -> None:
         model, rows = built
-        super().__init__(model=copy.deepcopy(model), args=arguments(steps), train_dataset=rows)
+        super().__init__(model=copy.deepcopy(model), args=arguments(steps, hardware), train_dataset=rows)
         self.remove_callback(PrinterCallback)
-        self.before = copy.deepcopy(model).eval()
+        self.before = copy.deepcopy(model).eval().to(self.args.device)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         inputs = {name: value for name, value in self._prepare_inputs(inputs).items() if name != "image_key"}
@@ -185,7 +190,7 @@ class NaiveTrainer(Trainer):
         ) as seen:
             model(**inputs)
         now = seen.states(layers)
-        with torch.no_grad():
+        with torch.no_grad(), self.accelerator.autocast():  # the Trainer wraps the model that it trains alone
             before = visual_hidden_states(self.before, inputs, layers, find_vision_anatomy(self.before))
         visual = torch.autograd.grad(drift_loss(now, before), parameters, allow_unused=True)
         for parameter, one, other in zip(parameters, task, visual, strict=True):
@@ -197,23 +202,23 @@ class NaiveTrainer(Trainer):
         return loss.detach()
 
 
-def timed(arm: Trainer, _repeat: int) -> dict[str, float]:
-    started = time.perf_counter()
-    arm.train()
-    return {"seconds": (time.perf_counter() - started) / arm.args.max_steps}
+def a_step(arm: Trainer, _repeat: int) -> dict[str, float]:
+    with timed(arm.args.device) as spent:
+        arm.train()
+    return per(spent, arm.args.max_steps)
 
 
-def memory(built: Built, arm: str) -> dict[str, float]:
-    """Greatest growth of this process over what it uses with the model loaded."""
-    made = trainer(built, arm, 2)
-    before = current_mb()
+def memory(built: Built, arm: str, hardware: Hardware) -> dict[str, float]:
+    """Greatest growth over what is used with the model loaded: of this process, or on the card."""
+    made = trainer(built, arm, 2, hardware)
+    before = hardware.resting_mb()
     made.train()
-    return {"mb": peak_mb() - before}
+    return {"mb": hardware.peak_mb() - before}
 
 
-def isolated(options: argparse.Namespace, arm: str, _repeat: int) -> dict[str, float]:
+def isolated(options: argparse.Namespace, hardware: Hardware, arm: str, _repeat: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--model", options.model, "--arm", arm, *(["--quick"] * options.quick)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run([*command, *hardware.flags], capture_output=True, text=True, check=True).stdout
     found: dict[str, float] = json.loads(told.splitlines()[-1])
     return found
 
