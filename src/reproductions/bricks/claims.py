@@ -30,6 +30,16 @@ ALMOST_NOTHING = 0.02
 CLUSTERED: tuple[Literal["weights", "coactivation"], ...] = ("weights", "coactivation")
 """Ways to group neurons that belong together, beside groups by lot."""
 
+LEFT_OUT = {"fixed neurons": (0.5, 0.25, 0.1), "experts": (0.25,), "inputs": (0.25, 0.4)}
+"""Shares left out of a decoded token, by what is left out: neurons that are never run, experts that a router does not
+choose, and of the inputs of all matrices the small ones, as ``armillary bricks sparsify`` does."""
+
+
+def configuration(kind: str, share: float) -> str:
+    """Its name: "inputs, 25% left out"."""
+    return f"{kind}, {share:.0%} left out"
+
+
 ABOVE_NULL = "scores/layers above the null, least capability"
 PERMUTED = ", permuted labels"
 HIGH_SHARES = tuple(f"scores/layers above 0.8, {name}" for name in HIGH)
@@ -397,7 +407,14 @@ CLAIMS: tuple[Claim, ...] = (
                 what="some configuration keeps the quality: its loss rises by 2 % at most",
                 rule=at_most("saving/loss of the best configuration", ALMOST_NOTHING),
             ),
+            Control(
+                what="it is what is left out: the same code with nothing left out takes longer",
+                rule=above("saving/time ratio to nothing left out", 1.0),
+            ),
         ),
         null="1: the dense model against itself; arms take turns in every round.",
+        needs=tuple(
+            f"saving/loss, {configuration(kind, share)}" for kind, shares in LEFT_OUT.items() for share in shares
+        ),
     ),
 )

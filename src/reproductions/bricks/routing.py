@@ -18,10 +18,14 @@ from armillary.methods.bricks.losses import Losses, effect, text_losses
 from armillary.methods.bricks.neurons.config import CAPABILITIES
 from armillary.methods.bricks.neurons.energy import keep_like, neuron_energy
 from armillary.methods.bricks.neurons.sets import specialised
-from armillary.methods.bricks.payloads import Index
+from armillary.methods.bricks.payloads import Index, Thresholds
+from armillary.methods.bricks.sparsity.calibration import calibrate
+from armillary.methods.bricks.sparsity.config import CalibrationConfig
+from armillary.methods.bricks.sparsity.gather import best_engine
+from armillary.methods.bricks.sparsity.sparse_model import sparsified
 from armillary.models.batches import encode
 from armillary.numerics.intervals import Interval, across_seeds
-from reproductions.bricks.claims import ALMOST_NOTHING, CLUSTERED
+from reproductions.bricks.claims import ALMOST_NOTHING, CLUSTERED, LEFT_OUT, configuration
 from reproductions.bricks.setup import Context, scaled
 
 SPLITTINGS: tuple[Splitting, ...] = get_args(Splitting)
@@ -29,14 +33,9 @@ BEYOND = 0.01
 """A partition has more functional experts than chance where at most this share of random ones has as many."""
 
 QUARTER, HALF = 0.25, 0.5
-FIXED = (0.5, 0.75, 0.9)
-"""Shares of the neurons in the fixed sets whose time and loss are measured."""
-
-ROUTED = 0.75
-"""Share of the experts at which a routed model is timed."""
 
 OWN = "code"
-"""Capability whose texts choose the fixed sets and are decoded."""
+"""Capability whose texts choose what is left out, and are decoded."""
 
 PROMPT, WARM_UP = 48, 5
 """Tokens read before decoding is timed, and steps that are not counted: the first ones allocate memory."""
@@ -114,10 +113,11 @@ def at_half(context: Context, kind: Splitting, offset: int, texts: dict[str, lis
 
 
 def saving(context: Context) -> dict[str, Interval]:
-    """Loss and time of a decoded token with part of the FFNs, on texts of one capability.
+    """Loss and time of a decoded token with part of the model, on texts of one capability.
 
     Of the configurations the one is judged that loses least on calibration texts; its time is taken only where it
-    keeps the quality on the texts that judge.
+    keeps the quality on the texts that judge. The others' losses stand beside it, and the times of those that keep the
+    quality. Each is timed beside the same code with nothing left out, which tells what the code gains by itself.
     """
     scale, loaded, arms = context.scale, context.loaded, parts_of_model(context)
     pilot, texts = ({OWN: rows[OWN]} for rows in (context.calibration, context.texts("test", 4 * scale.routing_texts)))
@@ -126,32 +126,63 @@ def saving(context: Context) -> dict[str, Interval]:
         with arms[name]():
             return text_losses(loaded, rows, max_tokens=scale.tokens)
 
-    parts = [name for name in arms if name != "dense"]
-    best = min(parts, key=lambda name: losses(name, pilot).per_token())
+    whole = {
+        configuration(kind, share): configuration(kind, 0) for kind, shares in LEFT_OUT.items() for share in shares
+    }
+    best = min(whole, key=lambda name: losses(name, pilot).per_token())
     dense = losses("dense", texts)
-    loss = scaled(effect(dense, losses(best, texts)).delta_nll, 1 / dense.per_token())
-    measures = {"saving/loss of the best configuration": replace(loss, how=f"{best}; {loss.how}")}
-    if loss.upper <= ALMOST_NOTHING:
+    rises = {name: scaled(effect(dense, losses(name, texts)).delta_nll, 1 / dense.per_token()) for name in whole}
+    measures = {"saving/loss of the best configuration": replace(rises[best], how=f"{best}; {rises[best].how}")}
+    measures |= {f"saving/loss, {name}": rise for name, rise in rises.items()}
+    kept = [name for name, rise in rises.items() if rise.upper <= ALMOST_NOTHING]
+    if kept:
         tokens = PROMPT + WARM_UP + scale.decode_steps
         ids = encode(loaded, ["\n".join(texts[OWN])], max_tokens=tokens)[0]
+        timed = dict.fromkeys(["dense", *kept, *(whole[name] for name in kept)])
         times = decode_times(
-            loaded, ids, {name: arms[name] for name in ("dense", best)},
+            loaded, ids, {name: arms[name] for name in timed},
             steps=scale.decode_steps, warm_up=WARM_UP, rounds=scale.decode_rounds,
         )  # fmt: skip
-        measures["saving/time ratio at equal quality"] = times.ratio("dense", best, seed=context.seed)
+
+        def ratio(slower: str, faster: str) -> Interval:
+            value = times.ratio(slower, faster, seed=context.seed)
+            return replace(value, how=f"{slower} over {faster} ({engine_of(context, faster)}); {value.how}")
+
+        measures |= {f"saving/time ratio, {name}": ratio("dense", name) for name in timed if name != "dense"}
+        if best in kept:
+            measures["saving/time ratio at equal quality"] = ratio("dense", best)
+            measures["saving/time ratio to nothing left out"] = ratio(whole[best], best)
     return measures
 
 
+def engine_of(context: Context, name: str) -> str:
+    """What computes a configuration: inputs are left out by a kernel that not every machine has."""
+    if not name.startswith("inputs"):
+        return "torch"
+    return f"kernel: {best_engine()}" if context.loaded.device.type == "cpu" else "masked, and read whole"
+
+
 def parts_of_model(context: Context) -> dict[str, Arm]:
-    """The dense model, the model sliced to fixed sets of neurons, and the routed one."""
-    loaded, anatomy = context.loaded, context.loaded.anatomy
-    energy_LM = neuron_energy(loaded, context.calibration[OWN], max_tokens=context.scale.tokens)
-    arms: dict[str, Arm] = {"dense": nullcontext}
-    for share in FIXED:
-        count = max(1, round(share * anatomy.intermediate_size))
-        sizes = Index(dict.fromkeys(range(anatomy.num_layers), np.arange(count)))
-        arms[f"fixed {share:.0%} of the neurons"] = partial(sliced, loaded, keep_like(energy_LM, sizes))
+    """The dense model, and for each kind of part the model without shares of it, none among them; all fitted to the
+    calibration texts."""
+    loaded, anatomy, texts = context.loaded, context.loaded.anatomy, context.calibration[OWN]
+    energy_LM = neuron_energy(loaded, texts, max_tokens=context.scale.tokens)
     split = context.partition("coactivation")
-    k = max(1, round(ROUTED * split.experts))
-    arms[f"routed, {ROUTED:.0%} of the experts"] = partial(routed, loaded, split, context.router, k=k)
+    calibration = calibrate(loaded, texts, CalibrationConfig(max_tokens=context.scale.tokens))
+
+    def neurons(share: float) -> Arm:
+        count = max(1, round((1 - share) * anatomy.intermediate_size))
+        sizes = Index(dict.fromkeys(range(anatomy.num_layers), np.arange(count)))
+        return partial(sliced, loaded, keep_like(energy_LM, sizes))
+
+    def experts(share: float) -> Arm:
+        return partial(routed, loaded, split, context.router, k=max(1, round((1 - share) * split.experts)))
+
+    arms: dict[str, Arm] = {"dense": nullcontext}
+    for kind, make in {"fixed neurons": neurons, "experts": experts}.items():
+        arms |= {configuration(kind, share): make(share) for share in (0, *LEFT_OUT[kind])}
+    levels = calibration.greedy(*LEFT_OUT["inputs"])
+    nothing = Thresholds(dict.fromkeys(levels[0].thresholds.least, 0.0))
+    for share, thresholds in {0: nothing, **{level.share: level.thresholds for level in levels}}.items():
+        arms[configuration("inputs", share)] = partial(sparsified, loaded, thresholds)
     return arms

@@ -12,7 +12,7 @@ from armillary.report.html import render_html
 from armillary.runs.parts import Parts
 from replays import replay
 from reproductions.bricks import editing
-from reproductions.bricks.claims import ABOVE_NULL, CLAIMS, HIGH, LOWER
+from reproductions.bricks.claims import ABOVE_NULL, CLAIMS, HIGH, LEFT_OUT, LOWER, configuration
 from reproductions.bricks.scale import ACTIVATION_LEVEL, MAGNITUDE_LEVEL, SCALES
 from reproductions.bricks.setup import Context
 
@@ -93,6 +93,12 @@ GOOD = {
     "growth/old, new neurons": about(0.0, 0.005),
     "saving/loss of the best configuration": about(0.01, 0.005),
     "saving/time ratio at equal quality": about(1.3),
+    "saving/time ratio to nothing left out": about(1.1),
+    **{
+        f"saving/loss, {configuration(kind, share)}": about(0.1)
+        for kind, shares in LEFT_OUT.items()
+        for share in shares
+    },
 }
 
 REFUTED = {
@@ -142,6 +148,10 @@ def test_each_verdict_can_be_reached(claim: str) -> None:
     assert verdict(claim, REFUTED[claim]) == "fails"
     if claim in UNCONTROLLED:
         assert verdict(claim, REFUTED[claim] | UNCONTROLLED[claim]) == "undecided"
+
+
+def test_a_gain_that_is_the_kernels_alone_is_no_saving() -> None:
+    assert verdict("saves-computation", {"saving/time ratio to nothing left out": about(1.0)}) == "undecided"
 
 
 def test_no_time_is_judged_where_none_was_taken() -> None:

@@ -38,9 +38,14 @@ Gather = Callable[[Tensor], RowSum]
 """Makes it from a contiguous matrix ``[I, O]``, which it keeps."""
 
 
+def best_engine() -> Engine:
+    """numba where it is installed, else torch."""
+    return "torch" if find_spec("numba") is None else "numba"
+
+
 def gatherer(engine: Engine | None = None) -> Gather:
-    """numba's where it is installed, else torch's. UsageError for an engine that is not installed."""
-    if engine == "torch" or (engine is None and find_spec("numba") is None):
+    """That of the engine, else of the best. UsageError for an engine that is not installed."""
+    if (engine or best_engine()) == "torch":
         return by_torch
     optional("numba", "sparse")
     return by_numba
