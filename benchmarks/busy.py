@@ -2,12 +2,18 @@
 
     python benchmarks/busy.py [--model smollm2-135m-instruct] [--quick]
 
-Run it on a machine that does nothing else: under four minutes on two cores. Each repeat is a fresh process, since
+Run it on a machine that does nothing else: some six minutes on two cores. Each repeat is a fresh process, since
 threads are chosen as torch is imported: "peer" leaves the environment as a user's is, "ours" calls what every command
 of ``armillary`` calls first (``runs.threads.choose_threads``). Both read the same rows and write the same tokens.
 The two busy processes count in a loop from before the choice is made; while torch and the model are read they are
 stopped, and go on before anything is timed. Goals: at most 3 % slower where the cores are idle (0.97x), at least 2x
 as fast beside others.
+
+Linux shares the cores among sessions first (autogroups; containers alike) and among the threads of each then, so the
+busy processes are put in sessions of their own, as other terminals, users and containers are, and once more in ours.
+In the first place more threads bring no larger share and wait for one another; in the second each thread brings a
+share of its own, and a third arm, as many threads as cores that sleep while they wait, shows what is given away there.
+No choice is best in both, and what else runs on a machine is seldom in one's own session.
 """
 
 import argparse
@@ -33,6 +39,18 @@ ROWS, TOKENS, PASSES, WRITTEN = 2, 96, 4, 24
 """Rows of a forward pass and their tokens, passes that are timed, tokens that are written one by one: about two
 seconds of one core each, of which one that spins away its turns takes several times as many."""
 
+PLACES = {
+    "idle": (0, False),
+    f"beside {BUSY} busy processes of other sessions": (BUSY, True),
+    f"beside {BUSY} busy processes of the same session": (BUSY, False),
+}
+"""How many others are busy, and whether they are apart."""
+
+ASLEEP = {"OMP_NUM_THREADS": str(os.cpu_count() or 1), "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""The environment of the third arm."""
+
+ARMS = ("peer", "ours", "all cores, asleep while they wait")
+
 WORK = {"forward": f"a forward pass of {ROWS} rows of {TOKENS} tokens, s", "writing": "a token of one answer, s"}
 
 
@@ -40,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--quick", action="store_true", help="a tiny model, one pair: shows that it runs")
-    parser.add_argument("--arm", choices=["ours", "peer"], help=argparse.SUPPRESS)
+    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm:
         measure_arm(options.arm, options.model)
@@ -51,27 +69,36 @@ def main() -> None:
     model, repeats = ("tiny-llama", 1) if options.quick else (options.model, 5)
     rows: list[dict[str, object]] = []
     settings: dict[str, object] = {"cores": os.cpu_count(), "busy before it began": round(others, 2)}
-    for place, goal, beside in (("idle", "0.97x", 0), (f"beside {BUSY} busy processes", "2x", BUSY)):
+    for place, (beside, apart) in PLACES.items():
         arms = {
-            arm: lambda _, arm=arm, beside=beside: in_fresh_process(arm, model, beside) for arm in ("peer", "ours")
+            arm: lambda _, arm=arm, beside=beside, apart=apart: in_fresh_process(arm, model, beside, apart)
+            for arm in (ARMS if beside else ARMS[:2])
         }
         timed = interleaved(arms, repeats)
         for arm, runs in timed.items():
             settings[f"{place}: threads of {arm}"] = sorted({int(run["threads"]) for run in runs})
-        for key, what in WORK.items():
-            peer, ours = timed["peer"], timed["ours"]
-            spread = ratio([run[key] for run in peer], [run[key] for run in ours])
-            name = f"{place}: {what} (goal {goal})"
-            rows.append({"what": name, "peer": medians(peer, key), "ours": medians(ours, key), "ratio": spread})
+        for against in [arm for arm in timed if arm != "ours"]:
+            goal = ("2x" if beside else "0.97x") if against == "peer" else None
+            for key, what in WORK.items():
+                peer, ours = timed[against], timed["ours"]
+                rows.append(
+                    {
+                        "what": f"{place}: {what} ({f'goal {goal}' if goal else f'peer: {against}'})",
+                        "peer": medians(peer, key),
+                        "ours": medians(ours, key),
+                        "ratio": ratio([run[key] for run in peer], [run[key] for run in ours]),
+                    }
+                )
     name = f"busy{'-quick' if options.quick else ''}"
     show_and_save(name, "Threads as chosen against PyTorch's own", Path(model).name, settings, rows)
 
 
-def in_fresh_process(arm: str, model: str, beside: int) -> dict[str, float]:
+def in_fresh_process(arm: str, model: str, beside: int, apart: bool) -> dict[str, float]:
     """Seconds of each work, by a process that began beside so many busy ones."""
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    environment |= ASLEEP if arm == ARMS[-1] else {}
     command = [sys.executable, __file__, "--arm", arm, "--model", model]
-    with busy(beside) as others:
+    with busy(beside, apart) as others:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, bufsize=1
         )
@@ -89,9 +116,10 @@ def in_fresh_process(arm: str, model: str, beside: int) -> dict[str, float]:
 
 
 @contextmanager
-def busy(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """So many processes that count in a loop, until the block ends."""
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+def busy(count: int, apart: bool) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """So many processes that count in a loop until the block ends; apart, each in a session of its own."""
+    loop = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(loop, start_new_session=apart) for _ in range(count)]
     try:
         if others:
             time.sleep(0.3)  # until they run: the choice of threads watches the load for a tenth of a second
