@@ -9,7 +9,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from armillary.errors import ModelError
+from armillary.errors import ModelError, StorageError
+from armillary.files import read_object
 from armillary.models.quiet import reason
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -62,6 +63,9 @@ def _another_kind(names: list[str]) -> str | None:
 
 def _instead(folder: Path, names: list[str]) -> str:
     """What a folder without configuration or without weights holds, and what to give instead."""
+    for place in (folder, folder / "brick"):  # of a brick itself, or of the run that made it
+        if (place / "brick.json").is_file():
+            return _brick(place)
     steps = sorted((int(name[11:]), name) for name in names if re.fullmatch(r"checkpoint-\d+", name))
     ggufs = [name for name in names if name.lower().endswith(".gguf") and "mmproj" not in name.lower()]
     has = "has a config.json but no weights" if "config.json" in names else "has no config.json"
@@ -107,6 +111,22 @@ def _instead(folder: Path, names: list[str]) -> str:
     if "config.json" in names:
         return "has a config.json but no weights (*.safetensors)."
     return "has no config.json, so it is not a model's folder; give a folder that save_pretrained wrote."
+
+
+def _brick(folder: Path) -> str:
+    """What the brick in a folder is for."""
+    if (folder / _ADAPTER).is_file():
+        return f"holds no model of its own; give the adapter that was made, {folder}."
+    try:
+        payload = read_object(folder / "brick.json").get("payload")
+    except StorageError as error:
+        raise ModelError(str(error)) from error
+    if isinstance(payload, dict) and payload.get("type") == "thresholds":
+        return (
+            "holds thresholds that leave out small inputs, not a model; open the base and run it with them: "
+            f"armillary.methods.bricks.sparsified(armillary.load(BASE), {str(folder)!r})."
+        )
+    return "holds a part of a model (a brick), not a whole model; give the base that it was made for."
 
 
 def read_settings(folder: Path) -> Mapping[str, Any]:
