@@ -1,21 +1,23 @@
-"""Fixed sets of neurons for a whole answer, chosen from what a prompt or a capability's texts make the FFNs do.
+"""A fixed set of neurons for a whole answer, chosen from what a capability's texts make the FFNs do.
 
 Legend: L layers, M neurons of an FFN, N tokens.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from armillary.activations import run_texts, streaming
 from armillary.activations.neurons import column_norms
 from armillary.errors import NumericError, UsageError
-from armillary.methods.bricks.payloads import Index
+from armillary.methods.bricks.experts.routed_model import ExpertBlock, RoutedLayer, Routing, replaced
+from armillary.methods.bricks.experts.router import ExpertChoice
 from armillary.models import LoadedModel
+from armillary.models.feed_forward import FfnFunction
 from armillary.numerics.intervals import Array
 
 
@@ -50,47 +52,15 @@ def neuron_energy(loaded: LoadedModel, texts: Sequence[str], *, max_tokens: int 
     return energy_LM
 
 
-def keep_by_share(energy_LM: Array, share: float, *, always: Index | None = None) -> Index:
-    """The always-on neurons and the fewest others that together hold ``share`` of each layer's energy.
+def sliced(loaded: LoadedModel, energy_LM: Array, count: int) -> AbstractContextManager[Routing]:
+    """Inside the block each FFN is a smaller dense one of its ``count`` neurons of most energy, cut out once.
 
-    UsageError for a share outside (0, 1], NumericError for a layer without energy.
+    No router and no choice at a token: what the model computes equals masking all other neurons. Raises as ``routed``.
     """
-    if not 0 < share <= 1:
-        raise UsageError(f"the share of energy must lie above 0 and up to 1; got {share}.")
-    if not (energy_LM.sum(axis=1) > 0).all():
-        raise NumericError("a layer has no energy at all, so no share of it can be kept.")
-    first_LM = _first(energy_LM, always)
-    kept = {}
-    for layer, (order_M, energy_M) in enumerate(zip(_ranked(energy_LM, first_LM), energy_LM, strict=True)):
-        before_M = np.concatenate([[0.0], np.cumsum(energy_M[order_M])[:-1]])
-        count = int((before_M < share * energy_M.sum()).sum())
-        kept[layer] = np.sort(order_M[: max(count, int(first_LM[layer].sum()))])
-    return Index(kept)
+    order_LM = np.argsort(-energy_LM, axis=1, kind="stable")
 
+    def layer_of(function: FfnFunction) -> RoutedLayer:
+        kept = np.sort(order_LM[function.parts.layer, :count])
+        return RoutedLayer(function=function, experts=[ExpertBlock.of(function, kept)], choice=ExpertChoice(k=1))
 
-def keep_like(energy_LM: Array, sizes: Index, *, always: Index | None = None) -> Index:
-    """As many neurons of each layer as ``sizes`` has: the always-on ones and then those of most energy.
-
-    With the energies of general text this is the generic set to compare a capability's with. UsageError where more
-    are always on than there is room for.
-    """
-    first_LM = _first(energy_LM, always)
-    order_LM = _ranked(energy_LM, first_LM)
-    kept = {}
-    for layer, neurons in sizes.neurons.items():
-        if first_LM[layer].sum() > len(neurons):
-            raise UsageError(
-                f"layer {layer} has {first_LM[layer].sum()} always-on neurons, but room for {len(neurons)}."
-            )
-        kept[layer] = np.sort(order_LM[layer, : len(neurons)])
-    return Index(kept)
-
-
-def _first(energy_LM: Array, always: Index | None) -> NDArray[np.bool_]:
-    layers, width = energy_LM.shape
-    return np.zeros((layers, width), bool) if always is None else always.mask(layers, width)
-
-
-def _ranked(energy_LM: Array, first_LM: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Neurons of each layer: those that are always on, then the others by falling energy."""
-    return np.lexsort((-energy_LM, ~first_LM), axis=1)
+    return replaced(loaded, layer_of)

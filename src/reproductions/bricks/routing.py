@@ -11,14 +11,13 @@ import torch
 from armillary.methods.bricks.experts.config import Splitting
 from armillary.methods.bricks.experts.cost import Arm, decode_times
 from armillary.methods.bricks.experts.modularity import TOP, functional_experts
-from armillary.methods.bricks.experts.quality import RoutingCurve, routing_curve, routing_gain
-from armillary.methods.bricks.experts.routed_model import routed, sliced
+from armillary.methods.bricks.experts.quality import RoutingCurve, routing_curve
+from armillary.methods.bricks.experts.routed_model import routed
 from armillary.methods.bricks.experts.router import Router, oracle
 from armillary.methods.bricks.losses import Losses, effect, text_losses
 from armillary.methods.bricks.neurons.config import CAPABILITIES
-from armillary.methods.bricks.neurons.energy import keep_like, neuron_energy
 from armillary.methods.bricks.neurons.sets import specialised
-from armillary.methods.bricks.payloads import Index, Thresholds
+from armillary.methods.bricks.payloads import Thresholds
 from armillary.methods.bricks.sparsity.calibration import calibrate
 from armillary.methods.bricks.sparsity.config import CalibrationConfig
 from armillary.methods.bricks.sparsity.gather import best_engine
@@ -26,6 +25,7 @@ from armillary.methods.bricks.sparsity.sparse_model import sparsified
 from armillary.models.batches import encode
 from armillary.numerics.intervals import Interval, across_seeds
 from reproductions.bricks.claims import ALMOST_NOTHING, CLUSTERED, LEFT_OUT, configuration
+from reproductions.bricks.fixed_sets import neuron_energy, sliced
 from reproductions.bricks.setup import Context, scaled
 
 SPLITTINGS: tuple[Splitting, ...] = get_args(Splitting)
@@ -92,13 +92,11 @@ def routing(context: Context) -> dict[str, Interval]:
         for name, curve in curves.items()
     }
     fitted = curves["fitted router"]
-    measures["routing/lot minus fitted router, a quarter"] = routing_gain(
-        curves["router by lot"], fitted, fitted.ks[0]
-    )
+    measures["routing/lot minus fitted router, a quarter"] = gain(curves["router by lot"], fitted)
     lots = [at_half(context, "random", offset, texts) for offset in range(context.scale.seeds)]
     for kind in CLUSTERED:
         clusters = at_half(context, kind, 0, texts)
-        gains = [routing_gain(row, clusters, row.ks[0], seed=draw) for draw, row in enumerate(lots)]
+        gains = [gain(row, clusters, seed=draw) for draw, row in enumerate(lots)]
         weakest = min(gains, key=lambda gain: gain.estimate)
         measures[f"routing/random minus {kind}, half, weakest draw"] = weakest
     least = min((row.effect(row.ks[0]).delta_nll for row in lots), key=lambda rise: rise.estimate)
@@ -110,6 +108,12 @@ def at_half(context: Context, kind: Splitting, offset: int, texts: dict[str, lis
     """Losses with half of the experts of a partition, chosen by its oracle."""
     split = context.partition(kind, offset)
     return routing_curve(context.loaded, split, oracle(), texts, shares=[HALF], **context.reading)
+
+
+def gain(worse: RoutingCurve, better: RoutingCurve, *, seed: int = 0) -> Interval:
+    """Loss of one curve less the other's at their first number of experts, nats per token, paired by text."""
+    k = worse.ks[0]
+    return effect(better.at(k), worse.at(k), seed=seed).delta_nll
 
 
 def saving(context: Context) -> dict[str, Interval]:
@@ -165,15 +169,14 @@ def engine_of(context: Context, name: str) -> str:
 def parts_of_model(context: Context) -> dict[str, Arm]:
     """The dense model, and for each kind of part the model without shares of it, none among them; all fitted to the
     calibration texts."""
-    loaded, anatomy, texts = context.loaded, context.loaded.anatomy, context.calibration[OWN]
+    loaded, texts = context.loaded, context.calibration[OWN]
     energy_LM = neuron_energy(loaded, texts, max_tokens=context.scale.tokens)
     split = context.partition("coactivation")
     calibration = calibrate(loaded, texts, CalibrationConfig(max_tokens=context.scale.tokens))
 
     def neurons(share: float) -> Arm:
-        count = max(1, round((1 - share) * anatomy.intermediate_size))
-        sizes = Index(dict.fromkeys(range(anatomy.num_layers), np.arange(count)))
-        return partial(sliced, loaded, keep_like(energy_LM, sizes))
+        count = max(1, round((1 - share) * loaded.anatomy.intermediate_size))
+        return partial(sliced, loaded, energy_LM, count)
 
     def experts(share: float) -> Arm:
         return partial(routed, loaded, split, context.router, k=max(1, round((1 - share) * split.experts)))

@@ -1,7 +1,11 @@
 """What each configuration leaves out is all that it changes, and a time is taken only of what keeps the quality."""
 
+from dataclasses import replace
+
 import pytest
 
+from armillary.methods.bricks.experts.quality import routing_curve
+from armillary.methods.bricks.experts.router import oracle
 from armillary.methods.bricks.losses import text_losses
 from armillary.models import load
 from armillary.runs.parts import Parts
@@ -49,3 +53,14 @@ def test_times_are_taken_of_what_keeps_the_quality(
     times = {name for name in measures if name.startswith("saving/time ratio")}
     judged = {"saving/time ratio at equal quality", "saving/time ratio to nothing left out"}
     assert times == ({f"saving/time ratio, {name}" for name in names | whole} | judged if limit > 0 else set())
+
+
+def test_a_gain_is_above_0_where_the_second_curve_is_the_better_one(context: Context) -> None:
+    texts = {routing.OWN: context.calibration[routing.OWN]}
+    split = context.partition("coactivation")
+    few = routing_curve(context.loaded, split, oracle(), texts, shares=[0.25], **context.reading)
+    dense = replace(few, after=(few.before,))
+    wanted = few.after[0].per_token() - few.before.per_token()
+    assert routing.gain(few, dense).estimate == pytest.approx(wanted, abs=1e-9)
+    assert routing.gain(dense, few).estimate == pytest.approx(-wanted, abs=1e-9)
+    assert abs(wanted) > ROUNDING

@@ -30,14 +30,12 @@ from .experts import (
     mlp_router as mlp_router,
     oracle as oracle,
     partition_by_coactivation as partition_by_coactivation,
-    partition_by_score as partition_by_score,
     partition_by_weights as partition_by_weights,
     random_partition as random_partition,
     ridge_router as ridge_router,
     routed as routed,
     router_recall as router_recall,
     routing_curve as routing_curve,
-    sliced as sliced,
     write_mixtral as write_mixtral,
 )
 from .growth import (

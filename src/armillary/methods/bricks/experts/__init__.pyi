@@ -9,7 +9,6 @@ from .mixtral import mixtral_model as mixtral_model, write_mixtral as write_mixt
 from .modularity import FunctionalExperts as FunctionalExperts, functional_experts as functional_experts
 from .partitioning import (
     partition_by_coactivation as partition_by_coactivation,
-    partition_by_score as partition_by_score,
     partition_by_weights as partition_by_weights,
     partitioned as partitioned,
     random_partition as random_partition,
@@ -19,9 +18,8 @@ from .quality import (
     RoutingCurve as RoutingCurve,
     router_recall as router_recall,
     routing_curve as routing_curve,
-    routing_gain as routing_gain,
 )
-from .routed_model import Routing as Routing, routed as routed, sliced as sliced
+from .routed_model import Routing as Routing, routed as routed
 from .router import (
     ExpertChoice as ExpertChoice,
     ExpertScorer as ExpertScorer,

@@ -37,20 +37,10 @@ class DecodeCost:
     """Attention, norms and the head; of an embedding that is not the head a single row, which is left out."""
 
     @property
-    def ffn_ratio(self) -> float:
-        """Dense FFN bytes over those read, the router among them."""
-        return self.dense_ffn_bytes / max(1.0, self.read_ffn_bytes + self.router_bytes)
-
-    @property
     def speed_limit(self) -> float:
         """The most by which the whole model can get faster: all bytes, dense over read."""
         dense = self.dense_ffn_bytes + self.other_bytes
         return dense / (self.read_ffn_bytes + self.router_bytes + self.other_bytes)
-
-    @property
-    def ffn_share(self) -> float:
-        """FFN bytes over all bytes of the dense model."""
-        return self.dense_ffn_bytes / (self.dense_ffn_bytes + self.other_bytes)
 
 
 def decode_cost(loaded: LoadedModel, neurons_share: float, router: Router | None = None) -> DecodeCost:

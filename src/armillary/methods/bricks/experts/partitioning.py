@@ -1,4 +1,4 @@
-"""Splitting every FFN into experts of equal size: by weights, by what fires together, by a table of scores, at random.
+"""Splitting every FFN into experts of equal size: by weights, by what fires together, at random.
 
 MoEfication (Zhang and others, 2022, arXiv 2110.01786) groups the rows of the first matrix by balanced k-means, and
 LLaMA-MoE the rows of gate or up; gate rows are the default here. Where MoEfication cuts the graph of co-activation, we
@@ -7,7 +7,7 @@ Legend: L layers, M neurons of an FFN, D hidden size, T tokens, G groups.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from armillary.activations.neurons import column_norms, ffn_writes, stream_ffns
-from armillary.errors import NumericError, UsageError
+from armillary.errors import UsageError
 from armillary.methods.bricks.experts.config import Splitting
 from armillary.methods.bricks.payloads import Partition
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import FfnFunction, ffn_functions, weight_OI
-from armillary.numerics.clustering import balanced_kmeans, best_assignment, group_sizes, unit_rows
+from armillary.numerics.clustering import balanced_kmeans, group_sizes, unit_rows
 from armillary.progress import track
 
 Rows = Literal["gate", "gate_up"]
@@ -94,22 +94,6 @@ def partition_by_coactivation(
         for layer in track(range(len(functions)), "grouping neurons by co-activation", len(functions))
     ]
     return Partition(np.stack(labels), experts)
-
-
-def partition_by_score(table_GLM: NDArray[np.floating[Any]]) -> Partition:
-    """One expert for each row of a table of scores: neurons go where they score highest, as far as there is room.
-
-    With a capability's functional scores as rows, and firing shares as a last row, the experts are capabilities and
-    resident neurons. The sum of scores is as large as equal sizes allow; rows should share a scale. UsageError unless
-    the table is ``[groups, layers, neurons]``, NumericError for scores that are not finite.
-    """
-    if table_GLM.ndim != 3 or 0 in table_GLM.shape:
-        raise UsageError(f"scores must be a table [groups, layers, neurons]; got shape {table_GLM.shape}.")
-    if not np.isfinite(table_GLM).all():
-        raise NumericError("the scores to group neurons by must be finite.")
-    sizes_G = group_sizes(table_GLM.shape[2], len(table_GLM))
-    rows = [best_assignment(scores_GM.T.astype(np.float64), sizes_G) for scores_GM in table_GLM.transpose(1, 0, 2)]
-    return Partition(np.stack(rows), len(table_GLM))
 
 
 class _FiringBits:

@@ -18,7 +18,7 @@ from armillary.methods.bricks.experts.cost import DecodeCost, decode_cost
 from armillary.methods.bricks.experts.routed_model import routed
 from armillary.methods.bricks.experts.router import ExpertChoice, ExpertScorer, Router, score_mass
 from armillary.methods.bricks.losses import LossEffect, Losses, Texts, effect, text_losses
-from armillary.methods.bricks.payloads import Index, Partition, sites_of
+from armillary.methods.bricks.payloads import Partition, sites_of
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import ffn_functions
 from armillary.numerics.intervals import Array, Interval, bootstrap_weighted
@@ -60,7 +60,6 @@ def routing_curve(
     texts: Texts,
     *,
     shares: Sequence[float] = SHARES,
-    always: Index | None = None,
     max_tokens: int = 128,
     tokens_per_batch: int = 2048,
     store: Store | None = None,
@@ -75,11 +74,7 @@ def routing_curve(
         raise UsageError(
             f"shares of {partition.experts} experts must rise from 1 expert up to all; got {tuple(shares)}, k = {ks}."
         )
-    state = part_name(
-        router.digest,
-        array_digest(partition.labels_LM),
-        None if always is None else array_digest(always.mask(*partition.labels_LM.shape)),
-    )
+    state = part_name(router.digest, array_digest(partition.labels_LM))
 
     def measure(name: str) -> Losses:
         return text_losses(
@@ -87,26 +82,13 @@ def routing_curve(
         )
 
     before, after, costs = measure("base"), [], []
-    resident = 0.0 if always is None else always.size / partition.labels_LM.size
     for k in track(ks, f"routing by {router.kind}", len(ks)):
-        with routed(loaded, partition, router, k=k, always=always):
+        with routed(loaded, partition, router, k=k):
             after.append(measure(f"routed {state} k={k}"))
-        share = resident + (1 - resident) * k / partition.experts
-        costs.append(decode_cost(loaded, share, None if router.kind == "oracle" else router))
+        costs.append(decode_cost(loaded, k / partition.experts, None if router.kind == "oracle" else router))
     return RoutingCurve(
         experts=partition.experts, router=router, ks=ks, before=before, after=tuple(after), costs=tuple(costs)
     )
-
-
-def routing_gain(worse: RoutingCurve, better: RoutingCurve, k: int, *, seed: int = 0) -> Interval:
-    """Loss of ``worse`` less that of ``better`` at k experts, nats per token over all texts, paired by text.
-
-    Above 0 where the second partition or router is the better one. UsageError for a k that one of them lacks, or for
-    curves of other texts or numbers of experts.
-    """
-    if worse.before.sizes != better.before.sizes or worse.experts != better.experts:
-        raise UsageError("two curves can be compared only on the same texts and number of experts.")
-    return effect(better.at(k), worse.at(k), seed=seed).delta_nll
 
 
 @dataclass(frozen=True, kw_only=True)

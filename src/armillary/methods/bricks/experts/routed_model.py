@@ -1,4 +1,4 @@
-"""Running a model with part of its FFNs: routed token by token, or cut down to a fixed set of neurons.
+"""Running a model with part of its FFNs, chosen token by token.
 
 The base's weights are never touched: inside the block the forwards of each FFN's matrices are replaced, and put back
 on any exit. An FFN is split into experts whose rows lie together in memory, and only those that are chosen are read:
@@ -8,7 +8,7 @@ Legend: L layers, N tokens, D hidden size, M neurons, E experts, S neurons of an
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from armillary.errors import UsageError
 from armillary.methods.bricks.experts.router import ExpertChoice, ExpertScorer, Router, expert_neurons, score_mass
-from armillary.methods.bricks.payloads import Index, Partition, sites_of
+from armillary.methods.bricks.payloads import Partition, sites_of
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import FfnFunction, bias_O, ffn_functions, weight_OI
 
@@ -39,8 +39,9 @@ class ExpertBlock:
     """Columns of the write matrix, row by row as it is: for one token that product is the faster one."""
 
     @classmethod
-    def of(cls, function: FfnFunction, neurons_S: Tensor) -> "ExpertBlock":
+    def of(cls, function: FfnFunction, neurons: NDArray[np.int64]) -> "ExpertBlock":
         """A copy of the neurons' rows as they are now."""
+        neurons_S = torch.from_numpy(neurons).to(function.parts.write.weight.device)
         biases = [bias_O(read) for read in function.reads]
         rows = [weight_OI(read).detach()[neurons_S] for read in function.reads]
         kept = [
@@ -66,7 +67,7 @@ class Usage:
     tokens: int = 0
     experts: int = 0
     neurons: int = 0
-    """Neurons read, summed over tokens, always-on ones included."""
+    """Neurons read, summed over tokens."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -79,13 +80,10 @@ class RoutedLayer:
 
     function: FfnFunction
     experts: Sequence[ExpertBlock]
-    always: ExpertBlock | None
-    """Neurons that run at every token."""
-
     choice: ExpertChoice
-    router: Router | None
-    scorer: ExpertScorer | None
-    """The oracle's, where there is no router."""
+    router: Router | None = None
+    scorer: ExpertScorer | None = None
+    """The oracle's. Where all experts run there is neither."""
 
     usage: Usage = field(default_factory=Usage)
     _chosen: tuple[list[ExpertBlock], list[Tensor]] = field(default=([], []), init=False)
@@ -132,27 +130,26 @@ class RoutedLayer:
 
     def _choose(self, x_ND: Tensor) -> tuple[list[ExpertBlock], list[Tensor]]:
         """The blocks to run. One token needs no indices, and nor do blocks that run for every token."""
-        first = [] if self.always is None else [self.always]
         everything = self.choice.k == len(self.experts)
         self.usage.tokens += len(x_ND)
+        blocks: list[ExpertBlock] = []
         if self.choice.k == 0 or everything or not len(x_ND):
-            blocks = [*first, *self.experts] if everything else first
-            self._count((len(blocks) - len(first)) * len(x_ND), blocks, len(x_ND))
+            blocks = list(self.experts) if everything else []
+            self._count(blocks, len(x_ND))
             return blocks, []
         scores = self._scores(x_ND)
         if len(x_ND) == 1:
-            blocks = first + [self.experts[expert] for expert in self.choice.of_one(*scores)]
-            self._count(len(blocks) - len(first), blocks, 1)
+            blocks = [self.experts[expert] for expert in self.choice.of_one(*scores)]
+            self._count(blocks, 1)
             return blocks, []
         mask_NE = self.choice.mask(*scores)
-        blocks, tokens = list(first), [torch.arange(len(x_ND), device=x_ND.device) for _ in first]
+        tokens = []
         for block, mask_N in zip(self.experts, mask_NE.T, strict=True):
             tokens_K = mask_N.nonzero()[:, 0]
             if len(tokens_K):
                 blocks.append(block)
                 tokens.append(tokens_K)
-                self._count(len(tokens_K), [block], len(tokens_K))
-        self._count(0, first, len(x_ND))
+                self._count([block], len(tokens_K))
         return blocks, tokens
 
     def _scores(self, x_ND: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -163,8 +160,8 @@ class RoutedLayer:
         scores_NE = self.router.scores(self.function.parts.layer, x_ND)
         return scores_NE, None if self.choice.share is None else self.router.mass(scores_NE)
 
-    def _count(self, experts: int, blocks: Sequence[ExpertBlock], tokens: int) -> None:
-        self.usage.experts += experts
+    def _count(self, blocks: Sequence[ExpertBlock], tokens: int) -> None:
+        self.usage.experts += len(blocks) * tokens
         self.usage.neurons += tokens * sum(len(block.neurons_S) for block in blocks)
 
 
@@ -197,20 +194,12 @@ class Routing:
         return sum(counts) / max(1, sum(layer.usage.tokens for layer in self.layers.values()))
 
 
-@contextmanager
 def routed(
-    loaded: LoadedModel,
-    partition: Partition,
-    router: Router,
-    *,
-    k: int | None = None,
-    share: float | None = None,
-    always: Index | None = None,
-) -> Iterator[Routing]:
+    loaded: LoadedModel, partition: Partition, router: Router, *, k: int | None = None, share: float | None = None
+) -> AbstractContextManager[Routing]:
     """Inside the block each token runs ``k`` experts a layer, or the fewest predicted to hold ``share`` of the mass.
 
-    ``always`` are neurons that run at every token besides; they belong to no expert. With ``k`` = E the outputs are
-    those of the dense model but for the order of sums, with 0 only the write's bias and the always-on neurons are
+    With ``k`` = E the outputs are those of the dense model but for the order of sums, with 0 only the write's bias is
     left. Weights are copied when the block is entered, a second set of FFN weights: what changes them later does not
     show. An oracle runs the dense FFN first to see its scores, so it saves nothing.
 
@@ -223,53 +212,30 @@ def routed(
     _check_router(loaded, partition, router)
     if share is not None and router.kind == "centroid":
         raise UsageError("a centroid router only orders the experts, so it can't tell a share; give k.")
-    _refuse_twice(loaded)
-    moved = router if router.kind == "oracle" else router.on(loaded.device, loaded.dtype)
-    layers = {}
-    for layer, function in enumerate(ffn_functions(loaded)):
-        kept = None if always is None else always.neurons.get(layer)
-        layers[layer] = RoutedLayer(
+    is_oracle = router.kind == "oracle"
+    moved = None if is_oracle else router.on(loaded.device, loaded.dtype)
+
+    def layer_of(function: FfnFunction) -> RoutedLayer:
+        return RoutedLayer(
             function=function,
-            experts=[_block(function, chosen) for chosen in expert_neurons(partition, layer, always)],
-            always=None if kept is None else _block(function, kept),
+            experts=[ExpertBlock.of(function, chosen) for chosen in expert_neurons(partition, function.parts.layer)],
             choice=choice,
-            router=None if router.kind == "oracle" else moved,
-            scorer=ExpertScorer(function, partition, router.score, always) if router.kind == "oracle" else None,
+            router=moved,
+            scorer=ExpertScorer(function, partition, router.score) if is_oracle else None,
         )
-    with _replaced(loaded, layers):
-        yield Routing(layers=layers)
+
+    return replaced(loaded, layer_of)
 
 
 @contextmanager
-def sliced(loaded: LoadedModel, keep: Index) -> Iterator[Routing]:
-    """Inside the block each FFN that ``keep`` names is a smaller dense one of these neurons, cut out once.
+def replaced(loaded: LoadedModel, layer_of: Callable[[FfnFunction], RoutedLayer]) -> Iterator[Routing]:
+    """Inside the block each FFN runs as the layer that is made of it; raises as ``routed``.
 
-    Other layers stay whole; the bias of the write stays. No router and no choice at a token: what the model computes
-    equals masking all other neurons. Raises as ``routed``.
+    The gate gives the activations, up a factor of one, the activation hands on, the write reads what was chosen.
     """
-    sites_of(loaded, keep, "keep")
-    if not keep.neurons:
-        raise UsageError("a fixed set of neurons must name a layer; got none.")
-    _refuse_twice(loaded)
-    functions = ffn_functions(loaded)
-    layers = {
-        layer: RoutedLayer(
-            function=functions[layer],
-            experts=(),
-            always=_block(functions[layer], chosen),
-            choice=ExpertChoice(k=0),
-            router=None,
-            scorer=None,
-        )
-        for layer, chosen in sorted(keep.neurons.items())
-    }
-    with _replaced(loaded, layers):
-        yield Routing(layers=layers)
-
-
-@contextmanager
-def _replaced(loaded: LoadedModel, layers: Mapping[int, RoutedLayer]) -> Iterator[None]:
-    """The gate gives the activations, up a factor of one, the activation hands on, the write reads what was chosen."""
+    if loaded.model in _ROUTED:
+        raise UsageError(f"{loaded.name} is routed already; leave the other block first.")
+    layers = {layer: layer_of(function) for layer, function in enumerate(ffn_functions(loaded))}
     with ExitStack() as undo:
         _ROUTED.add(loaded.model)
         undo.callback(_ROUTED.discard, loaded.model)
@@ -280,7 +246,7 @@ def _replaced(loaded: LoadedModel, layers: Mapping[int, RoutedLayer]) -> Iterato
             replace_forward(function.parts.write, layer.write, undo)
             if function.up is not None:
                 replace_forward(function.up, _factor_of_one, undo)
-        yield
+        yield Routing(layers=layers)
 
 
 def replace_forward(module: nn.Module, forward: Callable[[Tensor], Tensor], undo: ExitStack) -> None:
@@ -305,15 +271,6 @@ def _hand_on(x: Tensor) -> Tensor:
 
 def _factor_of_one(x: Tensor) -> Tensor:
     return x.new_ones(())
-
-
-def _block(function: FfnFunction, neurons: NDArray[np.int64]) -> ExpertBlock:
-    return ExpertBlock.of(function, torch.from_numpy(neurons).to(function.parts.write.weight.device))
-
-
-def _refuse_twice(loaded: LoadedModel) -> None:
-    if loaded.model in _ROUTED:
-        raise UsageError(f"{loaded.name} runs with part of its FFNs already; leave that block first.")
 
 
 def _check_router(loaded: LoadedModel, partition: Partition, router: Router) -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from armillary.errors import UsageError
 from armillary.methods.bricks.experts.config import RouterKind
-from armillary.methods.bricks.payloads import Index, Partition
+from armillary.methods.bricks.payloads import Partition
 from armillary.models.feed_forward import FfnFunction, weight_OI
 from armillary.runs.parts import array_digest
 
@@ -27,31 +27,22 @@ ScoreKind = Literal["norm", "energy", "magnitude"]
 ``magnitude``: MoEfication's sum of ``relu(a_i)``; in gated FFNs, where an activation can be negative, of ``|a_i|``."""
 
 
-def expert_neurons(partition: Partition, layer: int, always: Index | None = None) -> list[NDArray[np.int64]]:
-    """The neurons of each expert of a layer, rising; those in ``always`` run anyway and belong to no expert.
-
-    UsageError for a neuron of ``always`` that the partition lacks.
-    """
-    labels_M = partition.labels_LM[layer].copy()
-    if always is not None:
-        labels_M[always.mask(*partition.labels_LM.shape)[layer]] = -1
-    return [np.flatnonzero(labels_M == expert) for expert in range(partition.experts)]
+def expert_neurons(partition: Partition, layer: int) -> list[NDArray[np.int64]]:
+    """The neurons of each expert of a layer, rising."""
+    return [np.flatnonzero(partition.labels_LM[layer] == expert) for expert in range(partition.experts)]
 
 
 class ExpertScorer:
     """The oracle scores of one layer, from activations of all its neurons."""
 
-    def __init__(
-        self, function: FfnFunction, partition: Partition, kind: ScoreKind, always: Index | None = None
-    ) -> None:
+    def __init__(self, function: FfnFunction, partition: Partition, kind: ScoreKind) -> None:
         if kind not in get_args(ScoreKind):
             raise UsageError(f"the score of an expert is {', '.join(get_args(ScoreKind))}; got {kind!r}.")
         self.kind = kind
         write_DM = weight_OI(function.parts.write).detach().float()
         self._gated = function.up is not None
         self._neurons = [
-            torch.from_numpy(chosen).to(write_DM.device)
-            for chosen in expert_neurons(partition, function.parts.layer, always)
+            torch.from_numpy(chosen).to(write_DM.device) for chosen in expert_neurons(partition, function.parts.layer)
         ]
         self._down = [write_DM[:, chosen] for chosen in self._neurons] if kind == "norm" else []
         self._member_ME = torch.zeros(write_DM.shape[1], len(self._neurons), device=write_DM.device)

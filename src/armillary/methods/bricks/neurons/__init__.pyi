@@ -1,6 +1,5 @@
 from .ablation import AblationTable as AblationTable, ablate as ablate, ablated as ablated
 from .config import ProfileConfig as ProfileConfig
-from .energy import keep_by_share as keep_by_share, keep_like as keep_like, neuron_energy as neuron_energy
 from .examples import (
     FiringExample as FiringExample,
     NeuronExamples as NeuronExamples,

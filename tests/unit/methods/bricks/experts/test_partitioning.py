@@ -13,7 +13,6 @@ from armillary.methods.bricks.experts.modularity import functional_experts, leas
 from armillary.methods.bricks.experts.partitioning import (
     Rows,
     partition_by_coactivation,
-    partition_by_score,
     partition_by_weights,
     random_partition,
 )
@@ -117,18 +116,6 @@ def test_every_kind_of_ffn_can_be_split(kind: str) -> None:
     ):
         assert result.labels_LM.shape == (2, 48)
         assert sorted(np.bincount(result.labels_LM[0]).tolist()) == [9, 9, 10, 10, 10]
-
-
-def test_scores_decide_as_far_as_there_is_room() -> None:
-    generator = np.random.default_rng(0)
-    owner_LM = np.stack([generator.permutation(np.repeat(np.arange(3), 4)) for _ in range(2)])
-    table_GLM = 0.1 * generator.random((3, 2, 12)) + (owner_LM[None] == np.arange(3)[:, None, None])
-    assert np.array_equal(partition_by_score(table_GLM).labels_LM, owner_LM)
-    assert np.bincount(partition_by_score(np.ones((3, 1, 8))).labels_LM[0]).tolist() == [3, 3, 2]
-    with pytest.raises(NumericError):
-        partition_by_score(table_GLM * np.nan)
-    with pytest.raises(UsageError, match="groups, layers, neurons"):
-        partition_by_score(table_GLM[0])
 
 
 def test_random_partitions_differ_by_seed_and_layer_alone() -> None:

@@ -1,6 +1,5 @@
-"""Routed and sliced models against the dense one, against masks, and against what they were before."""
+"""Routed models against the dense one, against masks, and against what they were before."""
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,10 +8,9 @@ from armillary.activations import streaming
 from armillary.activations.neurons import changed
 from armillary.errors import ModelError, UsageError
 from armillary.methods.bricks.experts.partitioning import partition_by_weights, random_partition
-from armillary.methods.bricks.experts.routed_model import routed, sliced
+from armillary.methods.bricks.experts.routed_model import routed
 from armillary.methods.bricks.experts.router import ExpertChoice, ExpertScorer, Router, oracle
 from armillary.methods.bricks.experts.router_fit import centroid_router, ridge_router
-from armillary.methods.bricks.payloads import Index
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import bias_O, ffn_functions
 from armillary.models.tiny_models import KINDS, tiny
@@ -70,19 +68,18 @@ def test_no_experts_leave_the_bias_alone(kind: str) -> None:
 def test_routing_equals_masking_the_other_experts(kind: str, rows: tuple[int, int]) -> None:
     """Layer by layer: with the oracle's own choice as a mask at every token."""
     loaded, partition = tiny(kind), random_partition(2, 48, 5, seed=0)
-    always = Index({0: np.array([1, 2, 30]), 1: np.array([5])})
-    labels_LM, always_LM = torch.from_numpy(partition.labels_LM), torch.from_numpy(always.mask(2, 48))
+    labels_LM = torch.from_numpy(partition.labels_LM)
     tokens = ids(loaded, *rows)
 
     def kept(a: Tensor, layer: int) -> Tensor:
-        scores_NE = ExpertScorer(ffn_functions_[layer], partition, "energy", always)(a.reshape(-1, 48))
-        mask_NM = ExpertChoice(k=2).mask(scores_NE)[:, labels_LM[layer]] | always_LM[layer]
+        scores_NE = ExpertScorer(ffn_functions_[layer], partition, "energy")(a.reshape(-1, 48))
+        mask_NM = ExpertChoice(k=2).mask(scores_NE)[:, labels_LM[layer]]
         return a * mask_NM.reshape(a.shape)
 
     ffn_functions_ = ffn_functions(loaded)
     with changed(loaded, {layer: lambda a, layer=layer: kept(a, layer) for layer in range(2)}):
         wanted = logits(loaded, tokens)
-    with routed(loaded, partition, oracle("energy"), k=2, always=always) as routing:
+    with routed(loaded, partition, oracle("energy"), k=2) as routing:
         result = logits(loaded, tokens)
     close(result, wanted)
     assert float((result - logits(loaded, tokens)).abs().max()) > 1e-3
@@ -205,8 +202,6 @@ def test_bad_requests_are_refused() -> None:
         pass
     with pytest.raises(UsageError, match="48 neurons"), routed(loaded, narrow, oracle(), k=1):
         pass
-    with pytest.raises(UsageError, match="name a layer"), sliced(loaded, Index({})):
-        pass
 
 
 def test_an_ffn_of_another_form_is_refused() -> None:
@@ -216,22 +211,8 @@ def test_an_ffn_of_another_form_is_refused() -> None:
     with pytest.raises(ModelError, match="layer 1"), routed(loaded, random_partition(2, 48, 4, seed=0), oracle(), k=1):
         pass
     mlp.forward = lambda x: x  # type: ignore[method-assign]
-    with pytest.raises(ModelError, match="without its matrices"), sliced(loaded, Index({0: np.array([1])})):
+    with (
+        pytest.raises(ModelError, match="without its matrices"),
+        routed(loaded, random_partition(2, 48, 4, seed=0), oracle(), k=1),
+    ):
         pass
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_slice_equals_masking_the_rest(kind: str) -> None:
-    loaded = tiny(kind)
-    keep = Index({1: np.array([0, 5, 6, 40])})
-    kept_LM = torch.ones(2, 48)
-    kept_LM[1] = torch.from_numpy(keep.mask(2, 48)[1])
-    dense = logits(loaded, ids(loaded))
-    with sliced(loaded, keep) as routing:
-        close(logits(loaded, ids(loaded)), masked_outside(tiny(kind), kept_LM))
-    assert routing.neurons_share == pytest.approx(4 / 48)
-    assert torch.equal(logits(loaded, ids(loaded)), dense)
-
-
-def masked_outside(loaded: LoadedModel, kept_LM: Tensor) -> Tensor:
-    return masked(loaded, kept_LM, ids(loaded))

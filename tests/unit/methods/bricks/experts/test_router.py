@@ -15,12 +15,10 @@ from armillary.methods.bricks.experts.router import (
     ExpertScorer,
     Router,
     ScoreKind,
-    expert_neurons,
     oracle,
     score_mass,
 )
 from armillary.methods.bricks.experts.router_fit import centroid_router, mlp_router, ridge_router, train_mlp
-from armillary.methods.bricks.payloads import Index, Partition
 from armillary.models import LoadedModel
 from armillary.models.feed_forward import ffn_functions, weight_OI
 from armillary.models.tiny_models import KINDS, tiny
@@ -72,15 +70,12 @@ def test_scores_equal_a_loop_over_neurons(kind: str, score: ScoreKind) -> None:
     loaded, partition = tiny(kind), random_partition(2, 48, 5, seed=0)
     function = ffn_functions(loaded)[1]
     _, a_NM = seen(loaded, 1)
-    always = Index({1: np.array([3, 40])})
-    found_NE = ExpertScorer(function, partition, score, always)(a_NM)
+    found_NE = ExpertScorer(function, partition, score)(a_NM)
     down_DM = weight_OI(function.parts.write).detach().double()
     for expert in range(5):
         total = torch.zeros(len(a_NM), dtype=torch.float64)
         written = torch.zeros(len(a_NM), 32, dtype=torch.float64)
         for neuron in np.flatnonzero(partition.labels_LM[1] == expert).tolist():
-            if neuron in (3, 40):
-                continue
             a_N = a_NM[:, neuron].double()
             written += a_N[:, None] * down_DM[:, neuron]
             size = a_N.square() * down_DM[:, neuron].square().sum()
@@ -233,5 +228,3 @@ def test_bad_routers_are_refused() -> None:
         router_recall(loaded, partition, oracle(), TEXTS, 5)
     with pytest.raises(UsageError, match="norm, energy, magnitude"):
         ExpertScorer(ffn_functions(loaded)[0], partition, "loudness")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="outside"):
-        expert_neurons(Partition(np.zeros((1, 4), np.int64), 1), 0, Index({0: np.array([9])}))
