@@ -7,7 +7,8 @@ the factors of the merged one. PEFT works on modules of the right shape without 
 memory is the model's. Memory is the growth of the greatest use, each arm in a process of its own that read the
 adapters from a library and did a small merge first, so that neither a model nor imports count. The error is the
 relative Frobenius distance from the exact sum in float64, computed outside the clock; ours also computes and reports
-that error inside its time, PEFT does not.
+that error inside its time, PEFT does not. It has no ``--device``: a library's adapters are read, merged and written on
+the processor, and the model lends its shapes alone.
 """
 
 import argparse
@@ -15,12 +16,11 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measure import current_mb, interleaved, medians, peak_mb, ratio, show_and_save
+from measure import Hardware, current_mb, interleaved, medians, peak_mb, ratio, show_and_save, timed
 from peft_cat import peft_combined, read_combined
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -49,7 +49,7 @@ def main() -> None:
     if options.arm:
         print(json.dumps(memory(ARMS[options.arm], Path(options.library))))
         return
-    bricks = adapters(armillary.load(model, device="cpu"))
+    bricks = adapters(Hardware().load(model))
     with tempfile.TemporaryDirectory() as folder:
         library = BrickLibrary(folder)
         for brick in bricks:
@@ -57,7 +57,7 @@ def main() -> None:
         runs = timings(bricks, Path(folder), 1 if options.quick else 3)
     rows = [row for peer in ("cat", "svd", "linear") for row in against(peer, runs)]
     settings = {"adapters": ADAPTERS, "rank": RANK, "modules": len(bricks[0].sites), "weights": "equal"}
-    show_and_save("bricks_merge", "Ten adapters merged", Path(model).name, settings, rows)
+    show_and_save("bricks_merge", "Ten adapters merged", Path(model).name, settings, rows, quick=options.quick)
 
 
 def adapters(loaded: LoadedModel) -> list[Brick]:
@@ -110,18 +110,17 @@ def timings(bricks: list[Brick], library: Path, repeats: int) -> dict[str, list[
     """Seconds, MB and error of every arm and repeat."""
     exact = exact_sums(bricks)
 
-    def timed(name: str) -> Callable[[int], dict[str, float]]:
+    def spent_on(name: str) -> Callable[[int], dict[str, float]]:
         def arm(_repeat: int) -> dict[str, float]:
-            started, cpu = time.perf_counter(), time.process_time()
-            merged = ARMS[name](bricks)
-            spent = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
+            with timed("cpu") as spent:
+                merged = ARMS[name](bricks)
             return {**spent, "error": max(error(merged, exact), FLOOR), "mb": isolated(name, library)}
 
         return arm
 
     for arm in ARMS.values():  # warm-up
         arm(adapters(armillary.tiny()))
-    return interleaved({name: timed(name) for name in ARMS}, repeats)
+    return interleaved({name: spent_on(name) for name in ARMS}, repeats)
 
 
 def exact_sums(bricks: list[Brick]) -> LowRank:

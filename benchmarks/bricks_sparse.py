@@ -30,9 +30,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import ratio, show_and_save
+from measure import Hardware, add_hardware, hardware_of, ratio, refuse, show_and_save
 
-import armillary
 from armillary.data.texts.corpora import corpus_texts
 from armillary.methods.bricks.experts.cost import Arm, DecodeTimes, decode_times
 from armillary.methods.bricks.losses import effect, text_losses
@@ -58,21 +57,25 @@ def main() -> None:
     parser.add_argument("--model", default=None, help="smollm2-135m-instruct; tiny-llama with --quick")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a tiny model, few texts and rounds: shows that it runs")
+    add_hardware(parser)
     options = parser.parse_args()
+    hardware = hardware_of(options)
+    if hardware.device != "cpu":
+        refuse("This measures a kernel that reads weights on the processor; leave --device out, or give cpu.")
     if find_spec("numba") is None:
         sys.exit("This measures numba's kernel: pip install 'armillary[sparse]'.")
     name = options.model or ("tiny-llama" if options.quick else "smollm2-135m-instruct")
     count = 4 if options.quick else 24
     calibration_texts = corpus_texts(CORPUS, limit=count)
     held_out = corpus_texts(CORPUS, limit=count, split="test")
-    loaded = armillary.load(name, device="cpu")
+    loaded = Hardware().load(name)
     calibration = calibrate(loaded, calibration_texts)
     levels = calibration.greedy(*SHARES)
     thresholds = dict(zip(SHARES, (level.thresholds for level in levels), strict=True))
     rises, limits = quality(calibration, thresholds, held_out)
     rows = []
-    for dtype in DTYPES:
-        loaded = armillary.load(name, device="cpu", dtype=dtype)
+    for dtype in [options.dtype] if options.dtype else DTYPES:
+        loaded = Hardware(dtype=dtype).load(name)
         ids = tokens(loaded, held_out, PROMPT + STEPS + WARM_UP)
         for threads in THREADS:
             torch.set_num_threads(threads)
@@ -87,7 +90,8 @@ def main() -> None:
         "held-out texts": len(held_out),
         "left out of each input, by layer": {str(level.share): level.left_out for level in levels},
     }
-    show_and_save("bricks_sparse", "Decoding without small inputs", Path(name).name, settings, rows)
+    title, chosen = "Decoding without small inputs", hardware if options.dtype else None
+    show_and_save("bricks_sparse", title, Path(name).name, settings, rows, hardware=chosen, quick=options.quick)
 
 
 def quality(

@@ -7,7 +7,7 @@ threads are chosen as torch is imported: "peer" leaves the environment as a user
 of ``armillary`` calls first (``runs.threads.choose_threads``). Both read the same rows and write the same tokens.
 The two busy processes count in a loop from before the choice is made; while torch and the model are read they are
 stopped, and go on before anything is timed. Goals: at most 3 % slower where the cores are idle (0.97x), at least 2x
-as fast beside others.
+as fast beside others. It has no ``--device``: threads are the processor's.
 
 Linux shares the cores among sessions first (autogroups; containers alike) and among the threads of each then, so the
 busy processes are put in sessions of their own, as other terminals, users and containers are, and once more in ours.
@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from measure import interleaved, medians, ratio, show_and_save
+from measure import Hardware, interleaved, medians, per, ratio, show_and_save, timed
 
 from armillary.runs.threads import SPARE, VARIABLES
 
@@ -89,8 +89,8 @@ def main() -> None:
                         "ratio": ratio([run[key] for run in peer], [run[key] for run in ours]),
                     }
                 )
-    name = f"busy{'-quick' if options.quick else ''}"
-    show_and_save(name, "Threads as chosen against PyTorch's own", Path(model).name, settings, rows)
+    title = "Threads as chosen against PyTorch's own"
+    show_and_save("busy", title, Path(model).name, settings, rows, quick=options.quick)
 
 
 def in_fresh_process(arm: str, model: str, beside: int, apart: bool) -> dict[str, float]:
@@ -139,24 +139,21 @@ def measure_arm(arm: str, model: str) -> None:
     _tell("chosen")
     import torch
 
-    from armillary.models import load
-
-    loaded = load(model)
+    loaded = Hardware().load(model)
     generator = torch.Generator().manual_seed(0)
     ids_BT = torch.randint(3, loaded.anatomy.vocabulary_size, (ROWS, TOKENS), generator=generator)
     with torch.inference_mode():
         loaded.model(ids_BT)  # the first pass also fills memory pools
         _tell("ready")
-        begun = time.perf_counter()
-        for _ in range(PASSES):
-            loaded.model(ids_BT)
-        forward = (time.perf_counter() - begun) / PASSES
+        with timed("cpu") as passes:
+            for _ in range(PASSES):
+                loaded.model(ids_BT)
         cache, next_B1 = loaded.model(ids_BT[:1], use_cache=True).past_key_values, ids_BT[:1, :1]
-        begun = time.perf_counter()
-        for _ in range(WRITTEN):
-            next_B1 = loaded.model(next_B1, past_key_values=cache, use_cache=True).logits[:, -1:].argmax(-1)
-        writing = (time.perf_counter() - begun) / WRITTEN
-    print(json.dumps({"forward": forward, "writing": writing, "threads": torch.get_num_threads()}))
+        with timed("cpu") as steps:
+            for _ in range(WRITTEN):
+                next_B1 = loaded.model(next_B1, past_key_values=cache, use_cache=True).logits[:, -1:].argmax(-1)
+    seconds = {"forward": per(passes, PASSES)["seconds"], "writing": per(steps, WRITTEN)["seconds"]}
+    print(json.dumps({**seconds, "threads": torch.get_num_threads()}))
 
 
 def _tell(reached: str) -> None:

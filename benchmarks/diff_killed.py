@@ -4,7 +4,8 @@
 
 The command is run once in peace, which also tells how long it takes. Then it is begun in another folder and killed by
 SIGKILL after a random share of that time, again and again, the run resumed each time; at last it is left to end. Exit
-code 1 where the two records differ in anything that ``armillary replay`` compares.
+code 1 where the two records differ in anything that ``armillary replay`` compares. It has no ``--device`` of its own:
+the diff's stands among the options.
 """
 
 import argparse

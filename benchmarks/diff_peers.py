@@ -8,6 +8,9 @@ default settings, one after the other, in a process of its own whose processor t
 processor time, since another process beside it must not count. A peer names a change where what it calls changed is
 the thing that was planted. DIR holds tunes that a calibration has made. Without PYTHON ours runs alone, and nothing is
 saved.
+
+On a card the time is the wall clock's, and memory what is in use on the card beyond what was before, looked at while a
+tool runs. ``--dtype`` is passed on to the tools that have such an option; finetunecheck chooses by itself.
 """
 
 import argparse
@@ -16,11 +19,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure import ratio, show_and_save
+from measure import Hardware, add_hardware, hardware_of, ratio, show_and_save, timed
 
 PAIRS = ("identity", "neurons permuted", "tickets", "german", "arithmetic", "refusals", "short answers")
 QUIET = ("identity", "neurons permuted")
@@ -35,10 +39,10 @@ class Said:
     """Everything that it calls changed."""
 
     seconds: float
-    """Of processor time."""
+    """Of processor time; on a card by the wall clock."""
 
     megabytes: float
-    """At the peak."""
+    """At the peak: of the process, or on the card."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +61,18 @@ _FINETUNECHECK = """
 import sys
 from finetunecheck.config import QuickConfig
 from finetunecheck.eval.runner import EvalRunner
-results = EvalRunner(QuickConfig(base_model=sys.argv[1], finetuned_model=sys.argv[2], device="cpu")).run()
+results = EvalRunner(QuickConfig(base_model=sys.argv[1], finetuned_model=sys.argv[2], device=sys.argv[4])).run()
 open(sys.argv[3], "w").write(results.model_dump_json())
 """
 
 
-def tools(peers: str) -> dict[str, Tool]:
+def tools(peers: str, hardware: Hardware) -> dict[str, Tool]:
     """Ours first."""
+    flags = ["--device", "cpu"] if hardware.plain else hardware.flags  # formats at their defaults on the processor
     return {
         "armillary": Tool(
             command=lambda base, after, out: [
-                *(sys.executable, "-m", "armillary", "diff", base, after, "--out", str(out))
+                *(sys.executable, "-m", "armillary", "diff", base, after, *flags, "--out", str(out))
             ],
             changed=_lines,
             names={
@@ -80,13 +85,15 @@ def tools(peers: str) -> dict[str, Tool]:
         ),
         "modeldiffr": Tool(
             command=lambda base, after, out: [
-                *(peers, "-m", "modeldiffr.cli", "audit", base, after, "--device", "cpu", "--out", str(out))
+                *(peers, "-m", "modeldiffr.cli", "audit", base, after, *flags, "--out", str(out))
             ],
             changed=lambda out: json.loads((out / "report.json").read_text("utf-8"))["verdict"]["changed"],
             names={"arithmetic": ("capability",), "refusals": ("refusal",)},
         ),
         "finetunecheck": Tool(
-            command=lambda base, after, out: [peers, "-c", _FINETUNECHECK, base, after, str(out / "results.json")],
+            command=lambda base, after, out: [
+                *(peers, "-c", _FINETUNECHECK, base, after, str(out / "results.json"), hardware.device)
+            ],
             changed=_affected,
             names={"tickets": ("classification",), "arithmetic": ("math",), "refusals": ("safety", "instruction")},
         ),
@@ -118,8 +125,11 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=PAIRS)
     parser.add_argument("--plants", help="a folder with adapters that a calibration has trained")
     parser.add_argument("--quick", action="store_true", help="a tiny model and one pair: shows that it runs")
+    add_hardware(parser)
     parser.add_argument("--make", nargs=2, metavar=("PLANT", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    hardware = hardware_of(options)
+    known = _tools(options, hardware)
     model = "tiny-llama" if options.quick else options.model
     if options.make:
         make(options.make[0], model, Path(options.make[1]), options.plants, quick=options.quick)
@@ -129,16 +139,16 @@ def main() -> None:
         base = made("base", options, Path(scratch))
         for plant in options.pairs[: 1 if options.quick else None]:
             after = base if plant == "identity" else made(plant, options, Path(scratch))
-            for name, tool in _tools(options).items():
+            for name, tool in known.items():
                 out = Path(scratch) / "said" / plant / name
-                said.setdefault(name, {})[plant] = measured(tool, str(base), str(after), out)
+                said.setdefault(name, {})[plant] = measured(tool, str(base), str(after), out, hardware)
                 print(f"{plant}, {name}: {said[name][plant]}", flush=True)
             if options.peers:  # pair by pair, so that a run that is stopped leaves whole ones
-                save(said, _tools(options), model)
+                save(said, known, model, hardware, quick=options.quick)
 
 
-def _tools(options: argparse.Namespace) -> dict[str, Tool]:
-    known = tools(str(options.peers))
+def _tools(options: argparse.Namespace, hardware: Hardware) -> dict[str, Tool]:
+    known = tools(str(options.peers), hardware)
     return known if options.peers else {"armillary": known["armillary"]}
 
 
@@ -155,12 +165,11 @@ def make(plant: str, model: str, folder: Path, plants: str | None, *, quick: boo
     """Leave the base, or a plant with its adapter merged, as a folder that every tool opens."""
     from peft import PeftModel
 
-    import armillary
     from reproductions.diff_calibration.plants import TUNES, Plant, build
     from reproductions.diff_calibration.scale import SCALES
 
     recipe = SCALES["quick" if quick else "laptop"].recipe
-    loaded = armillary.load(model, device="cpu")
+    loaded = Hardware().load(model)
     if plant == "base":
         loaded.model.save_pretrained(folder)
     else:
@@ -173,29 +182,39 @@ def make(plant: str, model: str, folder: Path, plants: str | None, *, quick: boo
     loaded.tokenizer.save_pretrained(folder)
 
 
-def measured(tool: Tool, base: str, after: str, out: Path) -> Said:
+def measured(tool: Tool, base: str, after: str, out: Path, hardware: Hardware) -> Said:
     """One tool on one pair."""
     out.mkdir(parents=True)
     # Nothing may be fetched, so that every tool is timed at comparing alone.
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    child = subprocess.Popen(tool.command(base, after, out), env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
+    before = most = hardware.card_mb()
+    with timed("cpu") as spent:  # of this process, which waits: its wall clock is the child's
+        child = subprocess.Popen(tool.command(base, after, out), env=environment, stdout=subprocess.DEVNULL)
+        while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
+            most = max(most, hardware.card_mb())
+            time.sleep(0.1)  # peaks of a whole comparison last longer
+    _, status, usage = ended
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{child.args} ended with {child.returncode}.")
     unit = 2**20 if sys.platform == "darwin" else 2**10
-    seconds = usage.ru_utime + usage.ru_stime
-    return Said(changed=tuple(tool.changed(out)), seconds=seconds, megabytes=usage.ru_maxrss / unit)
+    seconds = usage.ru_utime + usage.ru_stime if hardware.clock == "cpu" else spent["seconds"]
+    megabytes = most - before if hardware.device == "cuda" else usage.ru_maxrss / unit
+    return Said(changed=tuple(tool.changed(out)), seconds=seconds, megabytes=megabytes)
 
 
-def save(said: Mapping[str, Mapping[str, Said]], known: Mapping[str, Tool], model: str) -> None:
+def save(
+    said: Mapping[str, Mapping[str, Said]], known: Mapping[str, Tool], model: str, hardware: Hardware, *, quick: bool
+) -> None:
     """Time and memory of the peers as ratios to ours, and what each named."""
+    minutes = "processor minutes" if hardware.clock == "cpu" else "minutes"
+    memory = "peak memory of the card" if hardware.device == "cuda" else "peak memory"
     rows: list[dict[str, object]] = []
     ours = said["armillary"]
     for name, of_pairs in said.items():
         for what, values in (
-            ("processor minutes a pair", lambda one: one.seconds / 60),
-            ("peak memory, MB", lambda one: one.megabytes),
+            (f"{minutes} a pair", lambda one: one.seconds / 60),
+            (f"{memory}, MB", lambda one: one.megabytes),
         ):
             peer, own = [values(one) for one in of_pairs.values()], [values(one) for one in ours.values()]
             mean = sum(peer) / len(peer), sum(own) / len(own)
@@ -206,7 +225,8 @@ def save(said: Mapping[str, Mapping[str, Said]], known: Mapping[str, Tool], mode
         "false alarms": {name: alarms(of_pairs) for name, of_pairs in said.items()},
         "said": {name: {pair: list(one.changed) for pair, one in of.items()} for name, of in said.items()},
     }
-    show_and_save("diff_peers", "armillary diff beside its peers", model, settings, rows)
+    title = "armillary diff beside its peers"
+    show_and_save("diff_peers", title, model, settings, rows, hardware=hardware, quick=quick)
 
 
 def counted(said: Mapping[str, Said], tool: Tool) -> str:

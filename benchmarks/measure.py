@@ -87,6 +87,15 @@ class Hardware:
         used = torch.mps.driver_allocated_memory() if self.device == "mps" else torch.cuda.max_memory_allocated()
         return used / 2**20
 
+    def card_mb(self) -> float:
+        """Memory in use on the card by whatever process, MB; 0 where there is none that counts it."""
+        if self.device != "cuda":
+            return 0.0
+        import torch
+
+        free, whole = torch.cuda.mem_get_info()
+        return (whole - free) / 2**20
+
     def facts(self) -> dict[str, str]:
         """The card, for the record's machine."""
         if self.device != "cuda":

@@ -4,19 +4,19 @@
 
 Both sampling arms draw 64 sequences of 16 tokens from the beginning-of-text token at temperature 1 from the whole
 vocabulary and give each one's log-probability. The bootstrap is that of a histogram of 20,000 weighted samples with
-1,000 resamples; the loop draws indices and calls ``numpy.histogram``, one resample after the other.
+1,000 resamples; the loop draws indices and calls ``numpy.histogram``, one resample after the other. It needs no model,
+so that other hardware than the processor in float32 leaves it out.
 """
 
 import argparse
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from measure import interleaved, medians, ratio, show_and_save
+from measure import add_hardware, hardware_of, interleaved, medians, ratio, show_and_save, timed
 
-import armillary
 from armillary.methods.modeldiff.core import replicate_sums, resampled
 from armillary.models import LoadedModel
 from armillary.scoring.fixed_length import draw_fixed_length
@@ -30,24 +30,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=None, help="smollm2-135m-instruct; tiny-llama with --quick")
     parser.add_argument("--quick", action="store_true", help="a tiny model, one repeat: shows that it runs")
+    add_hardware(parser)
     options = parser.parse_args()
+    hardware = hardware_of(options)
     model = options.model or ("tiny-llama" if options.quick else "smollm2-135m-instruct")
-    loaded = armillary.load(model, device="cpu")
+    loaded = hardware.load(model)
     loaded.model.generation_config.eos_token_id = None  # no row stops early
     repeats = 1 if options.quick else 7
-    rows = [*sampling(loaded, repeats), *bootstrap(1 if options.quick else 3)]
+    rows = sampling(loaded, repeats)
+    if hardware.plain:
+        rows += bootstrap(1 if options.quick else 3)
     settings = {"batch": BATCH, "length": LENGTH, "rungs": list(RUNGS), "samples": SAMPLES, "replicates": REPLICATES}
-    show_and_save(
-        "modeldiff", "Drawing and resampling for Model-diff", Path(options.model or model).name, settings, rows
-    )
+    name, title = Path(model).name, "Drawing and resampling for Model-diff"
+    show_and_save("modeldiff", title, name, settings, rows, hardware=hardware, quick=options.quick)
 
 
 def sampling(loaded: LoadedModel, repeats: int) -> list[dict[str, object]]:
     """Time of 64 sequences: the obvious way, with one rung, with four."""
     arms = {
-        "peer": lambda seed: timed(lambda: by_generate(loaded, seed)),
-        "one": lambda seed: timed(lambda: drawn(loaded, seed, (1.0,))),
-        "four": lambda seed: timed(lambda: drawn(loaded, seed, RUNGS)),
+        "peer": lambda seed: spent_on(loaded, lambda: by_generate(loaded, seed)),
+        "one": lambda seed: spent_on(loaded, lambda: drawn(loaded, seed, (1.0,))),
+        "four": lambda seed: spent_on(loaded, lambda: drawn(loaded, seed, RUNGS)),
     }
     interleaved(arms, 1)  # warm-up
     runs = interleaved(arms, repeats)
@@ -69,19 +72,18 @@ def sampling(loaded: LoadedModel, repeats: int) -> list[dict[str, object]]:
     return rows
 
 
-def timed(work: object) -> dict[str, float]:
+def spent_on(loaded: LoadedModel, work: Callable[[], object]) -> dict[str, float]:
     """Wall and CPU seconds of a call."""
-    assert callable(work)
-    started, cpu = time.perf_counter(), time.process_time()
-    work()
-    return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
+    with timed(loaded.device) as spent:
+        work()
+    return spent
 
 
 @torch.inference_mode()
 def by_generate(loaded: LoadedModel, seed: int) -> torch.Tensor:
     """Sampling by transformers, then one forward over the whole sequences."""
     torch.manual_seed(seed)
-    first = torch.full((BATCH, 1), int(loaded.tokenizer.bos_token_id))
+    first = torch.full((BATCH, 1), int(loaded.tokenizer.bos_token_id), device=loaded.device)
     drawn = loaded.model.generate(
         input_ids=first,
         attention_mask=torch.ones_like(first),
@@ -93,7 +95,7 @@ def by_generate(loaded: LoadedModel, seed: int) -> torch.Tensor:
         pad_token_id=0,
     )
     logits = loaded.model(input_ids=drawn).logits[:, :-1]
-    logprobs: torch.Tensor = logits.log_softmax(-1).gather(2, drawn[:, 1:, None])[:, :, 0].double().sum(1)
+    logprobs: torch.Tensor = logits.float().log_softmax(-1).gather(2, drawn[:, 1:, None])[:, :, 0].double().sum(1)
     assert drawn.shape == (BATCH, 1 + LENGTH)
     return logprobs
 
@@ -116,22 +118,22 @@ def bootstrap(repeats: int) -> list[dict[str, object]]:
     ends: dict[str, np.ndarray] = {}
 
     def ours(_repeat: int) -> dict[str, float]:
-        started, cpu = time.perf_counter(), time.process_time()
-        rows = np.arange(SAMPLES)
-        blocks = resampled(rows, np.zeros(SAMPLES, dtype=np.int64), REPLICATES, 0)
-        draws = ((counts, cells) for block in blocks for counts in block)
-        ends["ours"] = np.quantile(replicate_sums(weights, draws, BINS), [0.025, 0.975], axis=0)
-        return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
+        with timed("cpu") as spent:
+            rows = np.arange(SAMPLES)
+            blocks = resampled(rows, np.zeros(SAMPLES, dtype=np.int64), REPLICATES, 0)
+            draws = ((counts, cells) for block in blocks for counts in block)
+            ends["ours"] = np.quantile(replicate_sums(weights, draws, BINS), [0.025, 0.975], axis=0)
+        return spent
 
     def peer(repeat: int) -> dict[str, float]:
-        started, cpu = time.perf_counter(), time.process_time()
-        own = np.random.default_rng(repeat)
-        sums = []
-        for _ in range(REPLICATES):
-            chosen = own.choice(SAMPLES, size=SAMPLES)
-            sums.append(np.histogram(values[chosen], edges, weights=weights[chosen])[0])
-        ends["peer"] = np.quantile(np.stack(sums), [0.025, 0.975], axis=0)
-        return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu}
+        with timed("cpu") as spent:
+            own = np.random.default_rng(repeat)
+            sums = []
+            for _ in range(REPLICATES):
+                chosen = own.choice(SAMPLES, size=SAMPLES)
+                sums.append(np.histogram(values[chosen], edges, weights=weights[chosen])[0])
+            ends["peer"] = np.quantile(np.stack(sums), [0.025, 0.975], axis=0)
+        return spent
 
     runs = interleaved({"peer": peer, "ours": ours}, repeats)
     widths = {name: np.diff(one, axis=0)[0] for name, one in ends.items()}

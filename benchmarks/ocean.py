@@ -8,7 +8,8 @@ shown; walks over it are drawn in another. networkx gets a twentieth of the trip
 given a million; a smaller graph is the quicker one. All walkers draw from one law: a start uniform among the entities
 that lead on, each fact of an entity alike, and anew where a walk ends early or meets an entity twice. igraph's own
 ``random_walk`` sets up lists of all vertices in each call, so that its edges are drawn from ``incident``, which is
-quicker by far; the time of both is shown. Times are of the processor, of which every arm uses one.
+quicker by far; the time of both is shown. Times are of the processor, of which every arm uses one. Only the training
+step has a model and takes ``--device`` and ``--dtype``, which leave the rest out; on a card its time is the wall's.
 """
 
 import argparse
@@ -17,14 +18,13 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import interleaved, medians, peak_mb, ratio, show_and_save
+from measure import Hardware, add_hardware, hardware_of, interleaved, medians, peak_mb, ratio, show_and_save, timed
 
 from armillary.data.relations.facts import geography_facts, geography_names
 from armillary.data.texts import wordnet
@@ -57,21 +57,20 @@ def stream(triples: int, seed: int = 0) -> Iterator[Triple]:
 
 def build_arm(folder: str, triples: int) -> dict[str, float]:
     """Seconds and peak memory of building, the making of the stream included."""
-    started = time.process_time()
-    KnowledgeGraph.build(stream(triples), folder)
-    return {"seconds": time.process_time() - started, "peak": peak_mb()}
+    with timed("cpu") as spent:
+        KnowledgeGraph.build(stream(triples), folder)
+    return {"seconds": spent["cpu"], "peak": peak_mb()}
 
 
 def walks_arm(folder: str, walks: int) -> dict[str, float]:
     """Seconds and peak memory of opening a graph and drawing walks, uniform and then degree-aware."""
-    started = time.process_time()
-    graph = KnowledgeGraph.open(folder)
-    opened = time.process_time()
-    random_walks(graph, walks, HOPS, 0)
-    drawn = time.process_time()
-    random_walks(graph, walks, HOPS, 0, degree_aware=True)
-    aware = time.process_time() - drawn
-    return {"open": opened - started, "walks": drawn - opened, "aware": aware, "peak": peak_mb()}
+    with timed("cpu") as opening:
+        graph = KnowledgeGraph.open(folder)
+    with timed("cpu") as drawing:
+        random_walks(graph, walks, HOPS, 0)
+    with timed("cpu") as aware:
+        random_walks(graph, walks, HOPS, 0, degree_aware=True)
+    return {"open": opening["cpu"], "walks": drawing["cpu"], "aware": aware["cpu"], "peak": peak_mb()}
 
 
 def in_fresh_process(arm: str, folder: Path, count: int) -> dict[str, float]:
@@ -146,10 +145,10 @@ def own_igraph_walks(graph: Any, starts: np.ndarray, count: int) -> None:
         graph.random_walk(int(starts[random.randrange(len(starts))]), HOPS, stuck="return", return_type="edges")
 
 
-def timed(call: Callable[..., object], *arguments: object, **options: object) -> dict[str, float]:
-    started = time.process_time()
-    call(*arguments, **options)
-    return {"seconds": time.process_time() - started}
+def spent_on(call: Callable[..., object], *arguments: object, **options: object) -> dict[str, float]:
+    with timed("cpu") as spent:
+        call(*arguments, **options)
+    return {"seconds": spent["cpu"]}
 
 
 def row(
@@ -179,8 +178,8 @@ def graph_rows(triples: int, walks: int, repeats: int) -> list[dict[str, object]
     million, walk_million = 1e6 / len(few), 1e6 / walks
     loads = interleaved(
         {
-            "networkx": lambda _: timed(loaded_by_networkx, few),
-            "ours": lambda _: timed(KnowledgeGraph.of, few),
+            "networkx": lambda _: spent_on(loaded_by_networkx, few),
+            "ours": lambda _: spent_on(KnowledgeGraph.of, few),
         },
         repeats,
     )
@@ -208,8 +207,8 @@ def graph_rows(triples: int, walks: int, repeats: int) -> list[dict[str, object]
         small_walks = max(10, walks // PART)
         runs = interleaved(
             {
-                "networkx": lambda _: timed(networkx_walks, small, small_starts, small_walks),
-                "ours": lambda turn: timed(random_walks, graph, walks, HOPS, turn),
+                "networkx": lambda _: spent_on(networkx_walks, small, small_starts, small_walks),
+                "ours": lambda turn: spent_on(random_walks, graph, walks, HOPS, turn),
             },
             repeats,
         )
@@ -218,11 +217,11 @@ def graph_rows(triples: int, walks: int, repeats: int) -> list[dict[str, object]
         peer, tails = igraph_of(graph), np.array(graph.columns.edge_tails)
         starts = np.flatnonzero(graph.out_degrees)
         own = 20  # ``random_walk`` takes milliseconds each
-        random_walk = timed(own_igraph_walks, peer, starts, own)
+        random_walk = spent_on(own_igraph_walks, peer, starts, own)
         runs = interleaved(
             {
-                "igraph": lambda _: timed(igraph_walks, peer, tails, starts, small_walks),
-                "ours": lambda turn: timed(random_walks, graph, walks, HOPS, turn),
+                "igraph": lambda _: spent_on(igraph_walks, peer, tails, starts, small_walks),
+                "ours": lambda turn: spent_on(random_walks, graph, walks, HOPS, turn),
             },
             repeats,
         )
@@ -240,7 +239,7 @@ def graph_rows(triples: int, walks: int, repeats: int) -> list[dict[str, object]
 
 
 def linking_arm(link: Callable[[str], object], texts: Sequence[str]) -> Callable[[int], dict[str, float]]:
-    return lambda _: timed(lambda: [link(text) for text in texts])
+    return lambda _: spent_on(lambda: [link(text) for text in texts])
 
 
 def linking_rows(megabytes: float, repeats: int) -> list[dict[str, object]]:
@@ -281,7 +280,7 @@ STEP_LAYERS, STEP_HIDDEN, STEP_VOCABULARY = 4, 256, 8000
 """A model whose body and head both cost something: 7 million weights, a third of them in the head."""
 
 
-def step_rows(steps: int, repeats: int) -> list[dict[str, object]]:
+def step_rows(steps: int, repeats: int, hardware: Hardware) -> list[dict[str, object]]:
     """A training step of OCEAN against one of supervised tuning on the same rows: forward and backward pass.
 
     With cached log-probabilities of base and graph policy both read the model once; without, these are read too.
@@ -310,8 +309,8 @@ def step_rows(steps: int, repeats: int) -> list[dict[str, object]]:
     ]
     with tempfile.TemporaryDirectory() as scratch:
         fixed: dict[str, Any] = {
-            "output_dir": scratch, "per_device_train_batch_size": 8, "use_cpu": True, "report_to": [],
-            "save_strategy": "no", "disable_tqdm": True, "dataloader_pin_memory": False,
+            "output_dir": scratch, "per_device_train_batch_size": 8, "report_to": [],
+            "save_strategy": "no", "disable_tqdm": True, **hardware.training,
         }  # fmt: skip
         ocean = {
             name: OceanTrainer(
@@ -336,11 +335,12 @@ def step_rows(steps: int, repeats: int) -> list[dict[str, object]]:
 
         def arm(trainer: Any, read: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[int], dict[str, float]]:
             def run(_: int) -> dict[str, float]:
-                started = time.process_time()
-                for batch in batches:
-                    trainer.training_step(trainer.model, read(batch))
-                    trainer.model.zero_grad()
-                return {"seconds": (time.process_time() - started) / len(batches)}
+                # ``train`` would wrap the model in the Trainer's number format, a single step doesn't.
+                with timed(trainer.args.device) as spent, trainer.accelerator.autocast():
+                    for batch in batches:
+                        trainer.training_step(trainer.model, read(batch))
+                        trainer.model.zero_grad()
+                return {"seconds": spent[hardware.clock] / len(batches)}
 
             return run
 
@@ -359,6 +359,7 @@ def main() -> None:
     parser.add_argument("--walks", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="small, one repeat: shows that it runs")
+    add_hardware(parser)
     parser.add_argument("--arm", choices=["build", "walks"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
@@ -366,14 +367,18 @@ def main() -> None:
     if options.arm:
         print(json.dumps((build_arm if options.arm == "build" else walks_arm)(options.folder, options.count)))
         return
+    hardware = hardware_of(options)
     triples, walks, repeats = (
         (200_000, 20_000, 1) if options.quick else (options.triples, options.walks, options.repeats)
     )
-    rows = graph_rows(triples, walks, repeats) + linking_rows(0.2 if options.quick else 2.0, repeats)
-    rows += step_rows(2 if options.quick else 8, repeats)
-    settings = {"triples": triples, "walks": walks, "hops": HOPS, "part for networkx": PART}
-    name = "ocean-quick" if options.quick else "ocean"
-    show_and_save(name, "Knowledge graphs: loading, walks, linking", "none", settings, rows)
+    rows: list[dict[str, object]] = []
+    settings: dict[str, object] = {}
+    if hardware.plain:
+        rows += graph_rows(triples, walks, repeats) + linking_rows(0.2 if options.quick else 2.0, repeats)
+        settings |= {"triples": triples, "walks": walks, "hops": HOPS, "part for networkx": PART}
+    rows += step_rows(2 if options.quick else 8, repeats, hardware)
+    title = "Knowledge graphs: loading, walks, linking"
+    show_and_save("ocean", title, "none", settings, rows, hardware=hardware, quick=options.quick)
 
 
 if __name__ == "__main__":

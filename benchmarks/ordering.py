@@ -12,7 +12,8 @@ second and core, in whose place the peer's time stands; and the memory that a fi
 what the shorter one takes. Plain rows name their support; the other formats' edges are inferred from texts.
 
 training: rows learned by batches of like length with the head at learned tokens alone, against transformers' Trainer
-as it comes, which pads batches of any rows and makes logits at every token; the same model, rows and batch size.
+as it comes, which pads batches of any rows and makes logits at every token; the same model, rows and batch size. The
+only part that takes ``--device`` and ``--dtype``; on a card its time is the wall clock's.
 """
 
 import argparse
@@ -22,15 +23,15 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
-from measure import interleaved, medians, ratio, show_and_save
+from measure import Hardware, add_hardware, hardware_of, interleaved, medians, ratio, refuse, show_and_save, timed
 
 from armillary.errors import UsageError
 from armillary.methods.ordering.audit.auditing import AuditPlan, audit_piece
@@ -92,14 +93,13 @@ def arms_of(formulas: Sequence[Formula]) -> dict[str, Callable[[int], dict[str, 
 
 def we_decide(formulas: Sequence[Formula]) -> dict[str, float]:
     """Processor seconds for a decision of each, and a check of each proof."""
-    before = time.process_time()
     provable = 0
-    for formula in formulas:
-        proof = prove(formula)
-        if proof is not None:
-            provable += check(formula, proof).ok
-    seconds = time.process_time() - before
-    return {"whole": seconds, "without start": seconds, "provable": provable}
+    with timed("cpu") as spent:
+        for formula in formulas:
+            proof = prove(formula)
+            if proof is not None:
+                provable += check(formula, proof).ok
+    return {"whole": spent["cpu"], "without start": spent["cpu"], "provable": provable}
 
 
 def proofs(repeats: int, *, quick: bool) -> Rows:
@@ -156,13 +156,13 @@ def audited_rows(kind: str, count: int) -> Iterator[dict[str, object]]:
 
 def audit_seconds(path: Path, format: str) -> float:
     """Processor seconds for the whole file, its reader chosen by name."""
-    before = time.process_time()
-    source = opened_source(path, format)
-    plan, tally = AuditPlan(reader=source.reader), OrderTally()
-    for piece in source.pieces():
-        tally.merge(audit_piece(piece, plan), plan.examples)
-    assert tally.steps and tally.late
-    return time.process_time() - before
+    with timed("cpu") as spent:
+        source = opened_source(path, format)
+        plan, tally = AuditPlan(reader=source.reader), OrderTally()
+        for piece in source.pieces():
+            tally.merge(audit_piece(piece, plan), plan.examples)
+        assert tally.steps and tally.late
+    return spent["cpu"]
 
 
 def audit_peak(path: Path, format: str) -> float:
@@ -205,7 +205,7 @@ LENGTHS = (20, 400)
 """Tokens of samples with long steps, the fewest and the most; lengths are spread evenly in their logarithm."""
 
 
-def training_rows(quick: bool) -> dict[str, "tuple[OrderedRows, LoadedModel, int, int]"]:
+def training_rows(quick: bool, hardware: Hardware) -> dict[str, "tuple[OrderedRows, LoadedModel, int, int]"]:
     """Rows, a model, rows of a batch and steps: proofs of a hundred different tokens, and samples of 49,152."""
     import numpy as np
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -214,13 +214,12 @@ def training_rows(quick: bool) -> dict[str, "tuple[OrderedRows, LoadedModel, int
     from armillary.methods.ordering.training.config import DecoderShape
     from armillary.methods.ordering.training.rows import WorldTokens, joined_rows, world_rows
     from armillary.methods.ordering.training.start import small_decoder, world_tokenizer
-    from armillary.models.loading import load
 
     world = LogicWorld()
     known = WorldTokens.of(world)
     tokenizer = world_tokenizer(known)
     proofs = world_rows(world, world.problems(300 if quick else 3000, seed=0), "seq")
-    small = small_decoder(tokenizer, DecoderShape(width=16 if quick else 64), seed=0, device="cpu")
+    small = small_decoder(tokenizer, DecoderShape(width=16 if quick else 64), seed=0, device=hardware.device)
     draw = np.random.default_rng(0)
     wide = 512 if quick else 49_152  # SmolLM2's
     sizes = np.exp(draw.uniform(math.log(LENGTHS[0]), math.log(LENGTHS[1]), size=100 if quick else 600)).astype(int)
@@ -233,16 +232,18 @@ def training_rows(quick: bool) -> dict[str, "tuple[OrderedRows, LoadedModel, int
         vocab_size=wide, hidden_size=width, num_hidden_layers=4, num_attention_heads=4, intermediate_size=2 * width,
         max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=None, eos_token_id=1, pad_token_id=0,
     )  # fmt: skip
-    large = load((LlamaForCausalLM(config), tokenizer), device="cpu")
+    large = hardware.load((LlamaForCausalLM(config), tokenizer), trained=True)
     return {
         "proofs, 100 tokens in the vocabulary": (proofs, small, 32, 2 if quick else 40),
         "samples of 20 to 400 tokens, 49,152 in the vocabulary": (samples, large, 4, 2 if quick else 10),
     }
 
 
-def trained_by(trainer: "type[Trainer]", collate: Callable[..., object], rows: "OrderedRows", model: "LoadedModel",
-               batch: int, steps: int) -> dict[str, float]:  # fmt: skip
-    """Processor seconds for a thousand learned tokens: the tokens of a run differ, since batches do."""
+def trained_by(
+    trainer: "type[Trainer]", collate: Callable[..., object], _repeat: int, *, rows: "OrderedRows",
+    model: "LoadedModel", batch: int, steps: int, hardware: Hardware,
+) -> dict[str, float]:  # fmt: skip
+    """Seconds for a thousand learned tokens: the tokens of a run differ, since batches do."""
     import tempfile
 
     from transformers import TrainingArguments
@@ -261,20 +262,21 @@ def trained_by(trainer: "type[Trainer]", collate: Callable[..., object], rows: "
             model=model.model,
             args=TrainingArguments(
                 output_dir=folder, max_steps=steps, per_device_train_batch_size=batch, save_strategy="no", seed=0,
-                report_to="none", disable_tqdm=True, use_cpu=True, remove_unused_columns=False, learning_rate=1e-4,
-                dataloader_pin_memory=False, logging_strategy="no",
+                report_to="none", disable_tqdm=True, remove_unused_columns=False, learning_rate=1e-4,
+                logging_strategy="no",
+                **hardware.training,
             ),
             train_dataset=RowData(rows),
             data_collator=cast(Any, counting),
         )  # fmt: skip
-        made.loaded = model
+        made.loaded, made.shortens = model, hardware.dtype == "bfloat16"  # ours alone reads these
         made.remove_callback(PrinterCallback)
-        before = time.process_time()
-        made.train()
-        return {"seconds": (time.process_time() - before) / seen[0] * 1000}
+        with timed(made.args.device) as spent:
+            made.train()
+        return {"seconds": spent[hardware.clock] / seen[0] * 1000}
 
 
-def training(repeats: int, *, quick: bool) -> Rows:
+def training(repeats: int, *, quick: bool, hardware: Hardware) -> Rows:
     """The same rows learned by the plain Trainer, padded and with logits at every token, and by ours."""
     import torch
     from transformers import Trainer
@@ -284,7 +286,7 @@ def training(repeats: int, *, quick: bool) -> Rows:
 
     torch.set_num_threads(1)
     rows: Rows = []
-    for what, (learned, model, batch, steps) in training_rows(quick).items():
+    for what, (learned, model, batch, steps) in training_rows(quick, hardware).items():
         longest = max(len(row.ids) for row in learned)
 
         def to_longest(chosen: Sequence[Any], longest: int = longest) -> object:
@@ -298,37 +300,43 @@ def training(repeats: int, *, quick: bool) -> Rows:
             "padded to the longest row of all": to_longest,
         }
 
-        def timed(trainer: "type[Trainer]", collate: Callable[..., object]) -> Callable[[int], dict[str, float]]:
-            return lambda _: trained_by(trainer, collate, learned, model, batch, steps)  # noqa: B023 - called within
-
-        arms = {name: timed(Trainer, collate) for name, collate in peers.items()}
-        arms["ours"] = timed(CompletionTrainer, unmasked)
+        given = {"rows": learned, "model": model, "batch": batch, "steps": steps, "hardware": hardware}
+        arms = {name: partial(trained_by, Trainer, collate, **given) for name, collate in peers.items()}
+        arms["ours"] = partial(trained_by, CompletionTrainer, unmasked, **given)
         runs = interleaved(arms, repeats)
         for name in peers:
-            about = f"{what}, against a Trainer {name}: processor time of 1,000 learned tokens, s"
+            kind = "processor time" if hardware.clock == "cpu" else "time"
+            about = f"{what}, against a Trainer {name}: {kind} of 1,000 learned tokens, s"
             rows.append(row(about, runs[name], runs["ours"], "seconds", 1))
     return rows
 
 
-PARTS: dict[str, Callable[..., Rows]] = {"proofs": proofs, "audit": audit, "training": training}
+PARTS: dict[str, Callable[..., Rows]] = {"proofs": proofs, "audit": audit}
+"""Those without a model; the part "training" has one."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=[*PARTS, "training"], default=None, help="by default all")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="little work, one repeat: shows that it runs")
+    add_hardware(parser)
     options = parser.parse_args()
+    hardware = hardware_of(options)
     repeats = 1 if options.quick else options.repeats
-    for part in options.parts:
+    parts = options.parts or [*(PARTS if hardware.plain else ()), "training"]
+    if not hardware.plain and parts != ["training"]:
+        refuse("Proofs and audits run no model, so only --parts training takes a device and a number format.")
+    for part in parts:
+        where = hardware if part == "training" else None
         try:
-            rows = PARTS[part](repeats, quick=options.quick)
+            measured = PARTS.get(part) or partial(training, hardware=hardware)
+            rows = measured(repeats, quick=options.quick)
         except UsageError as missing:  # a program or package that only this part needs
             print(f"{part} is left out: {missing}")
             continue
-        # A quick run must not take the place of the committed figures.
-        name = f"ordering-{part}{'-quick' if options.quick else ''}"
-        show_and_save(name, f"Ordering: {part}", "no model", {"repeats": repeats}, rows)
+        settings, title = {"repeats": repeats}, f"Ordering: {part}"
+        show_and_save(f"ordering-{part}", title, "no model", settings, rows, hardware=where, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,19 @@ Why the second row stays below ten: of its 20 ids lm-eval needs more than 20 mic
 forbidden words, postscript, paragraphs, sections, bullets: most of its time), and for the other thirteen under
 seventeen, many of them one search in C. To take up a check and make its verdict costs us one microsecond, a fifth of
 our time in all, and reading the text once most of the rest; ten times as fast would be under three for each.
+
+It has no ``--device``: no model takes part.
 """
 
 import argparse
 import subprocess
 import sys
-import time
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from measure import interleaved, medians, peak_mb, ratio, show_and_save
+from measure import interleaved, medians, peak_mb, ratio, show_and_save, timed
 
 from armillary.attributes.attribute import Attribute
 from armillary.attributes.attribute_set import AttributeSet
@@ -131,31 +132,31 @@ def checkers(chosen: Sequence[Instruction]) -> list[Callable[[str], object]]:
 def ours(attributes: Sequence[Attribute], texts: Sequence[str]) -> dict[str, float]:
     """Seconds for all: one analysis a text, then every attribute."""
     catalogue = Catalogue.default()
-    started = time.process_time()
-    for text in texts:
-        stats = catalogue.stats(text)
-        for attribute in attributes:
-            catalogue.check(attribute, stats)
-    return {"seconds": time.process_time() - started}
+    with timed("cpu") as spent:
+        for text in texts:
+            stats = catalogue.stats(text)
+            for attribute in attributes:
+                catalogue.check(attribute, stats)
+    return {"seconds": spent["cpu"]}
 
 
 def theirs(ready: Sequence[Callable[[str], object]], texts: Sequence[str]) -> dict[str, float]:
     """Seconds for all."""
-    started = time.process_time()
-    for text in texts:
-        for check in ready:
-            check(text)
-    return {"seconds": time.process_time() - started}
+    with timed("cpu") as spent:
+        for text in texts:
+            for check in ready:
+                check(text)
+    return {"seconds": spent["cpu"]}
 
 
 def derived(texts: Sequence[str]) -> dict[str, float]:
     """Seconds for a set of 45 attributes of each text, and for its check on that text."""
-    started = time.process_time()
-    sets = [AttributeSet.from_text(text, n=ATTRIBUTES) for text in texts]
-    middle = time.process_time()
-    for own, text in zip(sets, texts, strict=True):
-        own.check(text)
-    return {"derive": middle - started, "check": time.process_time() - middle}
+    with timed("cpu") as deriving:
+        sets = [AttributeSet.from_text(text, n=ATTRIBUTES) for text in texts]
+    with timed("cpu") as checking:
+        for own, text in zip(sets, texts, strict=True):
+            own.check(text)
+    return {"derive": deriving["cpu"], "check": checking["cpu"]}
 
 
 def peak_of(count: int) -> None:
@@ -211,8 +212,8 @@ def main() -> None:
         }
     )
     settings = {"words of a response": WORDS, "responses": count, "attributes": ATTRIBUTES}
-    name = "ultragen-quick" if options.quick else "ultragen"
-    show_and_save(name, "Checks of attributes against lm-eval's", "none", settings, rows)
+    title = "Checks of attributes against lm-eval's"
+    show_and_save("ultragen", title, "none", settings, rows, quick=options.quick)
 
 
 def row(what: str, peer: Sequence[dict[str, float]], own: Sequence[dict[str, float]], count: int) -> dict[str, object]:

@@ -11,14 +11,13 @@ the true ratio is larger. Our goal for asking is 10x.
 """
 
 import argparse
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from measure import interleaved, medians, ratio, show_and_save
+from measure import add_hardware, hardware_of, interleaved, medians, per, ratio, show_and_save, timed
 from numpy.typing import NDArray
 from torch.nn import functional
 
@@ -34,11 +33,15 @@ from armillary.methods.vector_icl import (
 from armillary.methods.vector_icl.projector_fit import pretraining_row
 from armillary.methods.vector_icl.prompts import Row, joined, text_ids
 from armillary.methods.vector_icl.training import token_losses
-from armillary.models import LoadedModel, load
+from armillary.models import LoadedModel
 
 WORDS = ("red", "dog", "seven", "river", "green", "house", "music", "paper")
 DEMONSTRATIONS, QUERIES, PEER_QUERIES = 40, 300, 10
 SEQUENCE, WARM_STEPS, ALL_STEPS, EVERY = 512, 10, 40, 5
+ALIKE = {"float32": (1e-3, 1.0), "bfloat16": (0.02, 0.8)}
+"""Nats a token by which the losses of a step may differ, and the share of queries that must get the same class. With 8
+bits neighbouring logits tie, and another order of sums turns the class."""
+
 STARTS = ("ridge start", "random, matched scale", "paper's start")
 
 
@@ -47,16 +50,20 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a tiny model, one repeat: shows that it runs")
+    add_hardware(parser)
     options = parser.parse_args()
+    hardware = hardware_of(options)
     warnings.simplefilter("ignore")
-    loaded = load("tiny-llama" if options.quick else options.model)
+    loaded = hardware.load("tiny-llama" if options.quick else options.model)
     repeats = 1 if options.quick else options.repeats
     texts, vectors = synthetic_texts(200) if options.quick else glosses(1000)
-    rows = asking(loaded, vectors, repeats) + steps(loaded, texts, vectors, repeats)
+    nats, share = ALIKE[hardware.dtype]
+    rows = asking(loaded, vectors, repeats, share) + steps(loaded, texts, vectors, repeats, nats)
     rows += starts(loaded, texts, vectors, repeats, quick=options.quick)
     settings = {"demonstrations": DEMONSTRATIONS, "queries": QUERIES, "queries of the peer": PEER_QUERIES}
     settings |= {"tokens of a sequence": SEQUENCE, "steps of the ridge start": WARM_STEPS, "all steps": ALL_STEPS}
-    show_and_save("vector_icl", "Vectors in context", Path(loaded.name).name, settings, rows)
+    name, title = Path(loaded.name).name, "Vectors in context"
+    show_and_save("vector_icl", title, name, settings, rows, hardware=hardware, quick=options.quick)
 
 
 def glosses(count: int) -> tuple[list[str], NDArray[np.float32]]:
@@ -76,10 +83,10 @@ def synthetic_texts(count: int) -> tuple[list[str], NDArray[np.float32]]:
     return texts, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def timed(work: Callable[[], object], share: float = 1.0) -> dict[str, float]:
-    started, used = time.perf_counter(), time.process_time()
-    work()
-    return {"seconds": (time.perf_counter() - started) / share, "cpu": (time.process_time() - used) / share}
+def spent_on(loaded: LoadedModel, work: Callable[[], object], count: int = 1) -> dict[str, float]:
+    with timed(loaded.device) as spent:
+        work()
+    return per(spent, count)
 
 
 def compared(what: str, runs: dict[str, list[dict[str, float]]], peer: str, ours: str) -> list[dict[str, object]]:
@@ -94,7 +101,7 @@ def compared(what: str, runs: dict[str, list[dict[str, float]]], peer: str, ours
     ]
 
 
-def asking(loaded: LoadedModel, vectors: NDArray[np.float32], repeats: int) -> list[dict[str, object]]:
+def asking(loaded: LoadedModel, vectors: NDArray[np.float32], repeats: int, alike: float) -> list[dict[str, object]]:
     words = np.array([WORDS[i % len(WORDS)] for i in range(len(vectors))])
     ours = VectorICLClassifier(loaded, shots=DEMONSTRATIONS // len(WORDS), norm="match", tune=False)
     ours.fit(vectors[:100], words[:100])
@@ -111,11 +118,11 @@ def asking(loaded: LoadedModel, vectors: NDArray[np.float32], repeats: int) -> l
         return classes
 
     if loaded.name != "tiny-llama":  # its labels have several tokens, which the peer does not read
-        assert naive() == ours.predict(queries[:PEER_QUERIES]).tolist()
+        assert np.mean(np.array(naive()) == ours.predict(queries[:PEER_QUERIES])) >= alike
     runs = interleaved(
         {
-            "anew": lambda _: timed(naive, PEER_QUERIES),
-            "once": lambda _: timed(lambda: ours.predict(queries), QUERIES),
+            "anew": lambda _: spent_on(loaded, naive, PEER_QUERIES),
+            "once": lambda _: spent_on(loaded, lambda: ours.predict(queries), QUERIES),
         },
         repeats,
     )
@@ -123,7 +130,7 @@ def asking(loaded: LoadedModel, vectors: NDArray[np.float32], repeats: int) -> l
 
 
 def steps(
-    loaded: LoadedModel, texts: Sequence[str], vectors: NDArray[np.float32], repeats: int
+    loaded: LoadedModel, texts: Sequence[str], vectors: NDArray[np.float32], repeats: int, alike: float
 ) -> list[dict[str, object]]:
     table = torch.as_tensor(vectors).to(loaded.device)
     projector = Projector(vectors.shape[1], loaded.anatomy.embedding.embedding_dim).to(loaded.device)
@@ -150,16 +157,18 @@ def steps(
         loss.backward()
         return float(loss)
 
-    assert abs(ours() - everywhere()) < 1e-3
-    runs = interleaved({"all": lambda _: timed(everywhere), "learned": lambda _: timed(ours)}, repeats + 2)
+    assert abs(ours() - everywhere()) < alike
+    whole = {"all": lambda _: spent_on(loaded, everywhere), "learned": lambda _: spent_on(loaded, ours)}
+    runs = interleaved(whole, repeats + 2)
     share = sum(row.learned) / len(row)
     what = f"a training step, head on every position over on learned ones ({share:.0%} of them)"
     few = first_tokens(row)
     lean = interleaved(
         {
-            "all": lambda _: timed(everywhere),
-            "learned": lambda _: timed(
-                lambda: token_losses(loaded, [few], lambda c: projector(table[list(c)]))[0].mean().backward()
+            "all": lambda _: spent_on(loaded, everywhere),
+            "learned": lambda _: spent_on(
+                loaded,
+                lambda: token_losses(loaded, [few], lambda c: projector(table[list(c)]))[0].mean().backward(),
             ),
         },
         repeats + 2,

@@ -7,10 +7,11 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tools.diff_docs import calibration_parts, peers_part
 from tools.ocean_docs import ocean_parts
@@ -124,15 +125,26 @@ def benchmarks_table(results: Path) -> str:
     """A row for each thing that a committed benchmark measured: the peer over us."""
     rows = []
     for path in sorted(results.glob("*.json")):
+        if path.stem.endswith("-quick"):  # left there by whoever looked whether a script runs
+            continue
         record = json.loads(path.read_text("utf-8"))
+        model = record["model"] + _other_hardware(record)
         for row in record["rows"]:
             times, script = row["ratio"], f"../benchmarks/{record['benchmark'].split('-')[0]}.py"
             spread = f"{times['low']:.2f} to {times['high']:.2f}, {times['repeats']} repeats"
             rows.append(
-                [f"[`{record['benchmark']}`]({script})", record["model"], row["what"], f"{row['peer']:.3g}",
+                [f"[`{record['benchmark']}`]({script})", model, row["what"], f"{row['peer']:.3g}",
                  f"{row['ours']:.3g}", f"**{times['median']:.2f}x**", spread]
             )  # fmt: skip
     return table(["benchmark", "model", "what", "peer", "ours", "peer / ours", "range"], rows)
+
+
+def _other_hardware(record: Mapping[str, Any]) -> str:
+    """ ", bfloat16 on NVIDIA H200" where a benchmark's models ran elsewhere than on the processor in float32."""
+    device, dtype = (record["settings"].get(name, usual) for name, usual in (("device", "cpu"), ("dtype", "float32")))
+    if (device, dtype) == ("cpu", "float32"):
+        return ""
+    return f", {dtype} on {'the processor' if device == 'cpu' else record['machine'].get('card', device)}"
 
 
 def instruments_table() -> str:
