@@ -23,7 +23,7 @@ from armillary.models.prompts import given_tokens
 from armillary.progress import counted
 from armillary.runs.parts import Arrays
 from armillary.scoring.decoding import CachedPrompts, DecodingRows, end_tokens, few_rows
-from armillary.scoring.kv_cache import common_beginning, copy_cache, growing_cache, select_rows
+from armillary.scoring.kv_cache import common_beginning, copy_cache, growing_cache
 from armillary.scoring.nll import CHUNK_ELEMENTS, chunked_nll
 from armillary.scoring.sampling import draw
 
@@ -196,8 +196,7 @@ def _share_beginning(prompts: CachedPrompts, rows: Sequence[Sequence[int]], begi
     loaded = prompts.loaded
     cache = growing_cache()
     run_body(loaded, torch.tensor([shared], device=loaded.device), cache=cache)
-    prompts.cache = copy_cache(cache)
-    select_rows(prompts.cache, torch.zeros(len(rows), dtype=torch.long, device=loaded.device))
+    prompts.cache = copy_cache(cache, torch.zeros(len(rows), dtype=torch.long, device=loaded.device))
     prompts.rows = [shared] * len(rows)
 
 

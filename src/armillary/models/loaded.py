@@ -197,6 +197,11 @@ class LoadedModel:
         return tuple(sorted(self.known_ids))
 
     @cached_property
+    def spelled(self) -> tuple[str, ...]:
+        """The tokenizer's own string of each of ``token_ids``."""
+        return tuple(map(str, self.tokenizer.convert_ids_to_tokens(list(self.token_ids))))
+
+    @cached_property
     def nameless_ids(self) -> tuple[int, ...]:
         """Rows of the head that are no token: their probability is 0."""
         return tuple(token for token in range(self.anatomy.vocabulary_size) if token not in self.known_ids)

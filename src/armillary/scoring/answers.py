@@ -25,7 +25,7 @@ from armillary.errors import ModelError, NumericError, UsageError
 from armillary.models.anatomy import evaluating
 from armillary.models.batches import pad, positions
 from armillary.models.quiet import reason
-from armillary.scoring.kv_cache import copy_cache, growing_cache, same_states, select_rows
+from armillary.scoring.kv_cache import copy_cache, growing_cache, same_states
 from armillary.scoring.nll import CHUNK_ELEMENTS
 
 CONTINUED_AT_ONCE = 64
@@ -232,8 +232,7 @@ def _continued(
         tails = {row: answer[:-1] for row, answer in zip(rows, answers, strict=True)}
         hidden_CLD = _afresh(model, read.given, [tails.get(row, []) for row in range(len(read.mask_BT))])[rows_C, 1:]
     else:
-        cache = copy_cache(read.cache)
-        select_rows(cache, rows_C)
+        cache = copy_cache(read.cache, rows_C)
         hidden_CLD = _body(model, ids_CL, torch.cat([read.mask_BT[rows_C], new_CL], dim=1), cache)
     scored_CL = new_CL.bool()
     hidden_ND, targets_N = hidden_CLD[scored_CL], targets_CL[scored_CL]

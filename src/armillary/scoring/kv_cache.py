@@ -52,16 +52,17 @@ class GrowingLayer(DynamicLayer):
     def move(self, slots_BS: Tensor) -> None:
         """Slot ``s`` of each row becomes what slot ``slots[b, s]`` holds now; the cache gets as wide as ``slots``."""
         if self._room is not None:
-            index = slots_BS[:, None, :, None]
-            self._hold(*(room.gather(2, index.expand(-1, room.shape[1], -1, room.shape[3])) for room in self._room))
+            self._hold(*(self._moved(room, slots_BS) for room in self._room))
 
-    def copy(self) -> "GrowingLayer":
-        """The same states with room of their own."""
+    def copy(self, rows_B: Tensor | None = None) -> "GrowingLayer":
+        """The same states with room of their own; with ``rows`` as after ``select``."""
         other = GrowingLayer()
         if self._room is not None:
             used = self.get_seq_length()
             keys, values = (held[:, :, :used] for held in self._room)
             other.lazy_initialization(keys, values)
+            if rows_B is not None:
+                keys, values = keys.index_select(0, rows_B), values.index_select(0, rows_B)
             other._hold(keys, values)
         return other
 
@@ -70,6 +71,14 @@ class GrowingLayer(DynamicLayer):
         used = keys.shape[2]
         self._room = (self._larger(keys, keys, used), self._larger(values, values, used))
         self.keys, self.values = self._room[0][:, :, :used], self._room[1][:, :, :used]
+
+    @staticmethod
+    def _moved(room: Tensor, slots_BS: Tensor) -> Tensor:
+        """Copied vector by vector, ten times as fast as ``gather``, which goes number by number."""
+        rows, heads, capacity, size = room.shape
+        firsts_BH1 = torch.arange(0, rows * heads * capacity, capacity, device=room.device).view(rows, heads, 1)
+        index = (firsts_BH1 + slots_BS[:, None, :]).flatten()
+        return room.view(-1, size).index_select(0, index).view(rows, heads, -1, size)
 
     @staticmethod
     def _larger(held: Tensor | None, like: Tensor, used: int) -> Tensor:
@@ -100,10 +109,13 @@ def move_slots(cache: Cache, slots_BS: Tensor) -> None:
             layer.move(slots_BS)
 
 
-def copy_cache(cache: Cache) -> Cache:
-    """A ``growing_cache`` with the same states, which can be changed without changing the first."""
+def copy_cache(cache: Cache, rows_B: Tensor | None = None) -> Cache:
+    """A ``growing_cache`` with the same states, which can be changed without changing the first.
+
+    With ``rows`` it holds these rows of the batch, in this order; a row may come several times.
+    """
     other = growing_cache()
-    other.layers = [layer.copy() for layer in cache.layers if isinstance(layer, GrowingLayer)]
+    other.layers = [layer.copy(rows_B) for layer in cache.layers if isinstance(layer, GrowingLayer)]
     return other
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.cache_utils import Cache
 
 from armillary.errors import ModelError
 from armillary.methods.modeldiff.tempered_source import LoadedTempered
@@ -16,7 +17,7 @@ from armillary.models import KINDS, LoadedModel, load, tiny
 from armillary.models.tiny_models import tiny_tokenizer
 from armillary.scoring import CachedPrompts, branch_logits, next_token_logits, sample, token_nll
 from armillary.scoring.fixed_length import draw_fixed_length, fixed_length_nll
-from armillary.scoring.kv_cache import is_cacheable
+from armillary.scoring.kv_cache import copy_cache, growing_cache, is_cacheable, move_slots, select_rows
 
 REAL: dict[str, dict[str, object]] = {
     "rwkv": {"attention_hidden_size": 32},
@@ -185,3 +186,35 @@ def test_damaged_weights_are_no_fault_of_the_cache() -> None:
     with torch.no_grad():
         loaded.anatomy.embedding.weight[:] = float("nan")
     assert is_cacheable(loaded)
+
+
+def filled_cache() -> Cache:
+    """Three layers of two rows, four heads and five slots, with values of another size than the keys."""
+    cache, generator = growing_cache(), torch.Generator().manual_seed(0)
+    for layer in range(3):
+        cache.update(torch.randn(2, 4, 5, 6, generator=generator), torch.randn(2, 4, 5, 3, generator=generator), layer)
+    return cache
+
+
+def states(cache: Cache) -> list[Tensor]:
+    return [held.clone() for layer in cache.layers for held in (layer.keys, layer.values) if held is not None]
+
+
+def test_moved_slots_hold_what_gather_gives() -> None:
+    cache = filled_cache()
+    before, slots_BS = states(cache), torch.tensor([[0, 1, 4], [2, 2, 3]])
+    move_slots(cache, slots_BS)
+    assert cache.get_seq_length() == 3
+    for moved, held in zip(states(cache), before, strict=True):
+        assert torch.equal(moved, held.gather(2, slots_BS[:, None, :, None].expand(-1, 4, -1, held.shape[3])))
+
+
+def test_a_copy_of_some_rows_is_a_copy_with_its_rows_chosen() -> None:
+    cache, rows_B = filled_cache(), torch.tensor([1, 0, 1])
+    before, chosen = states(cache), copy_cache(cache)
+    select_rows(chosen, rows_B)
+    branched = copy_cache(cache, rows_B)
+    assert all(map(torch.equal, states(branched), states(chosen)))
+    branched.update(torch.zeros(3, 4, 1, 6), torch.zeros(3, 4, 1, 3), 0)
+    branched.layers[1].keys.zero_()
+    assert all(map(torch.equal, states(cache), before)), "what grows or changes in the copy leaves the first alone"

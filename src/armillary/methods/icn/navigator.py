@@ -23,6 +23,7 @@ from armillary.models.prompts import continuation_ids, unended
 from armillary.progress import track
 from armillary.runs.settings import changed
 from armillary.scoring import CachedPrompts, greedy
+from armillary.scoring.decoding import few_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -126,7 +127,8 @@ class _Batch:
     def _round(self, round: int, hidden_QD: Tensor, source: CachedPrompts, at_QD: Tensor) -> bool:
         """Choose first tokens by the ranking at ``hidden``, decode them from ``source``; False where none was left."""
         loaded = self.navigator.loaded
-        logits_QV = loaded.masked(loaded.anatomy.logits(hidden_QD).float())
+        with few_rows(loaded.anatomy.head):
+            logits_QV = loaded.masked(loaded.anatomy.logits(hidden_QD).float())
         normaliser_Q = logits_QV.logsumexp(dim=-1)
         owners: list[int] = []
         chosen: list[tuple[int, int]] = []

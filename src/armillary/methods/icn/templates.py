@@ -170,11 +170,11 @@ class FirstTokens:
         ranks: list[int] = []
         invalid = 0
         while True:
-            values, ids = logits_V.topk(width)
+            values, ids = (best.tolist() for best in logits_V.topk(width))
             # The smaller id first where two logits are equal, whatever order topk gives them.
-            order = sorted(range(width), key=lambda index: (-float(values[index]), int(ids[index])))
+            order = sorted(range(width), key=lambda index: (-values[index], ids[index]))
             for rank, index in enumerate(order[seen:], seen + 1):
-                token = int(ids[index])
+                token = ids[index]
                 if not self.begins_answer(token):
                     invalid += 1
                 elif self.key(token) not in explored:
@@ -190,10 +190,8 @@ class FirstTokens:
     @cached_property
     def stop_ids(self) -> list[int]:
         """Tokens that hold the stop text, and the model's end tokens."""
-        tokenizer = self.loaded.tokenizer
-        ids = self.loaded.token_ids
-        spelled = tokenizer.convert_ids_to_tokens(list(ids))
-        holds = [token for token, text in zip(ids, spelled, strict=True) if self.stop in str(text)]
+        spelled = self.loaded.spelled
+        holds = [token for token, text in zip(self.loaded.token_ids, spelled, strict=True) if self.stop in text]
         if not holds and len(text_ids(self.loaded, self.stop)) != 1:
             raise UsageError(f"No token of {self.loaded.name} holds the stop text {self.stop!r}; choose another.")
         return sorted({*holds, *end_tokens(self.loaded)})

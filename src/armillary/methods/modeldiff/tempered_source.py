@@ -21,7 +21,7 @@ from armillary.methods.modeldiff.source import ModelSource
 from armillary.methods.modeldiff.tempering import Redraw, TemperedModel, parallel_tempering
 from armillary.models.batches import run_body
 from armillary.models.loaded import LoadedModel
-from armillary.scoring.kv_cache import copy_cache, growing_cache, require_cache, select_rows
+from armillary.scoring.kv_cache import copy_cache, growing_cache, require_cache
 from armillary.scoring.sampling import draw
 
 
@@ -159,8 +159,7 @@ class LoadedTempered:
         tokens = self.prefix.shape[1] + ids_BL.shape[1]
         if room is not None and tokens > room:
             raise UsageError(f"prefix and sequence have {tokens} tokens; this model has {room} positions.")
-        cache = copy_cache(self._stem)
-        select_rows(cache, torch.zeros(len(ids_BL), dtype=torch.long, device=ids_BL.device))
+        cache = copy_cache(self._stem, torch.zeros(len(ids_BL), dtype=torch.long, device=ids_BL.device))
         hidden_BLD = self._stem_hidden_1D.expand(len(ids_BL), 1, -1)
         if ids_BL.shape[1] > 1:
             hidden_BLD = torch.cat([hidden_BLD, run_body(self.loaded, ids_BL[:, :-1], cache=cache)], dim=1)

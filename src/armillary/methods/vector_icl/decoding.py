@@ -23,7 +23,6 @@ from armillary.scoring.kv_cache import (
     copy_cache,
     growing_cache,
     require_cache,
-    select_rows,
     token_tree,
 )
 
@@ -103,8 +102,8 @@ class SharedPrefix:
         if rows == 1:
             return self._cache
         if rows != self._rows:
-            self._rows, self._expanded = rows, copy_cache(self._cache)
-            select_rows(self._expanded, torch.zeros(rows, dtype=torch.long, device=self.loaded.device))
+            first_B = torch.zeros(rows, dtype=torch.long, device=self.loaded.device)
+            self._rows, self._expanded = rows, copy_cache(self._cache, first_B)
         self._cut(self._expanded)
         return self._expanded
 

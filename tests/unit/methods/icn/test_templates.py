@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from armillary.errors import UsageError
-from armillary.methods.icn.templates import NUMBERED_LIST, WAYS, ListTemplate, load_template, template
+from armillary.methods.icn.templates import NUMBERED_LIST, WAYS, FirstTokens, ListTemplate, load_template, template
+from armillary.models import tiny
+from armillary.scoring.decoding import end_tokens
 
 
 def test_the_numbered_list_byte_for_byte() -> None:
@@ -67,3 +69,12 @@ def test_a_missing_file_and_a_template_that_reads_nothing_out(tmp_path: Path) ->
         load_template(tmp_path / "none.toml")
     with pytest.raises(UsageError, match="readout"):
         NUMBERED_LIST.read_out("1+1?", "Add.")
+
+
+def test_an_answer_stops_at_every_token_that_holds_the_stop_text_or_ends_a_text() -> None:
+    loaded = tiny()
+    spelled = {token: loaded.tokenizer.convert_ids_to_tokens(token) for token in loaded.known_ids}
+    for stop in ('"', "e"):
+        holding = {token for token, text in spelled.items() if stop in text}
+        assert holding, "the tiny vocabulary has such tokens"
+        assert set(FirstTokens(loaded, stop).stop_ids) == holding | set(end_tokens(loaded))
