@@ -28,7 +28,8 @@ class CoMMITConfig:
     """Weight of the past in the moving average of log kappa; 0 keeps the last value alone."""
 
     interval: int = 10
-    """Optimiser steps from one probe to the next; a probe costs a forward pass for each component and two more."""
+    """Optimiser steps from one probe to the next; a probe costs a forward pass for each component and one more, less
+    what frozen parts needn't do again."""
 
     first_probe: int = 5
     """No probe before this step: LoRA's first step moves one of its two matrices only."""
@@ -44,6 +45,11 @@ class CoMMITConfig:
 
     max_tokens: int = 256
     """Answer tokens used in one probe, evenly spaced over the batch."""
+
+    floor_every: int = 10
+    """Probes from one reading of the floor, what rounding alone reads as, to the next: it goes with the size of the
+    logits, which grows slowly. It is read anew at each probe whose changes come within a hundred times of it, and in
+    half precision at all, since changes are less it there."""
 
     aux_weight: float = 0.0
     """Weight of our regulariser; 0 is CoMMIT-CLR, the scheduler alone. It stands where the paper has one of its own,
@@ -65,7 +71,7 @@ class CoMMITConfig:
             raise UsageError(f"divergence must be one of {', '.join(get_args(Divergence))}; got {self.divergence!r}.")
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema must be 0 or more and less than 1, got {self.ema}.")
-        for name in ("interval", "max_tokens", "warn_after"):
+        for name in ("interval", "max_tokens", "floor_every", "warn_after"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}.")
         for name in ("first_probe", "least_change", "aux_weight"):

@@ -7,7 +7,8 @@ With a loop of one's own (accelerate, plain torch):
     schedule = component_schedule(optimizer, base)
     controller = CoMMITController(model, CoMMITConfig(), components, optimizer=optimizer)
     ...
-    loss.backward()
+    controller.listen()
+    model(**batch).loss.backward()
     controller.before_step(batch)
     optimizer.step()
     controller.after_step()
@@ -15,258 +16,38 @@ With a loop of one's own (accelerate, plain torch):
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Int
 from torch import Tensor, distributed, nn
-from torch.func import functional_call
 from torch.optim import Optimizer
-from transformers import PreTrainedConfig
 
-from armillary.errors import ModelError, UsageError
+from armillary.errors import UsageError
 from armillary.methods.commit import core
 from armillary.methods.commit.config import CoMMITConfig
+from armillary.methods.commit.frozen import FrozenParts
+from armillary.methods.commit.reading import (
+    answer_logits,
+    evaluation,
+    nudged,
+    refuse_sharded,
+    rounding,
+    snapshot,
+    swapped,
+    without_autocast,
+)
 from armillary.records.plain import decode
 from armillary.training.components import Components, component_parameters, set_multipliers, vision_components
 
-# What a model says at the answer tokens of a batch, now or with some parameters as they were, leaving no trace.
-#
-# Legend: B rows, T tokens, N answer tokens, V vocabulary, D hidden size.
-
-Parameters = Mapping[str, nn.Parameter]
 _FLOAT32 = torch.finfo(torch.float32).eps
 _ABOVE_FLOOR = 2.0  # a change must be so many times what rounding reads as: the floor itself is one reading
-_COUNTS = ("skipped", "invalid", "invalid_in_row", "below_floor")
-_NOT_INPUTS = ("labels", "shift_labels", "num_items_in_batch", "return_outputs")
-
-
-def snapshot(parameters: Parameters) -> dict[str, Tensor]:
-    """A copy of each parameter's values."""
-    return {name: parameter.detach().clone() for name, parameter in parameters.items()}
-
-
-@contextmanager
-def swapped(parameters: Parameters, values: Mapping[str, Tensor]) -> Iterator[None]:
-    """Inside, the parameters have these values; afterwards the very storage they had, bit for bit.
-
-    Only for passes without gradient: a graph that is built inside would be read with the other values.
-    """
-    kept = {name: parameter.data for name, parameter in parameters.items()}
-    try:
-        for name, parameter in parameters.items():
-            parameter.data = values[name]
-        yield
-    finally:
-        for name, parameter in parameters.items():
-            parameter.data = kept[name]
-
-
-@contextmanager
-def evaluation(model: nn.Module) -> Iterator[None]:
-    """Inside, eval mode; afterwards each module's mode and the generators' states are as before.
-
-    Batch norms and dropout don't advance, and several passes that follow one another draw the same numbers, if a model
-    draws any. Gradients are as outside.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    away = {parameter.device for parameter in model.parameters() if parameter.device.type != "cpu"}
-    kind = next(iter(away)).type if away else "cpu"
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices=sorted({device.index or 0 for device in away}), device_type=kind):
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def rounding(model: nn.Module) -> float:
-    """The relative rounding of a probe: that of float32 where weights and attention can be read in it, else coarser.
-
-    A difference of two forwards is known only down to its rounding. In bfloat16 that is more than what a step does.
-    """
-    kinds = {parameter.dtype for parameter in model.parameters()}
-    # The kernels of flash attention know half precision only; integers are quantised weights, read in half precision.
-    configs = [getattr(module, "config", None) for module in model.modules()]
-    flash = any("flash" in str(getattr(config, "_attn_implementation", "")) for config in configs)
-    coarse = torch.bfloat16 if flash or any(not kind.is_floating_point for kind in kinds) else torch.float64
-    return max(torch.finfo(kind).eps for kind in {coarse, *kinds} if kind.is_floating_point)
-
-
-@contextmanager
-def without_autocast(model: nn.Module) -> Iterator[None]:
-    """Inside, the model computes in its weights' own precision, also where a Trainer has put autocast around it, or
-    where float32 products are made from TF32 or bfloat16 (``tf32=True``, ``set_float32_matmul_precision``)."""
-    kernels: list[Any] = [
-        kernel
-        for library in (torch.backends.cuda, torch.backends.mkldnn, torch.backends.cudnn)
-        for name in ("matmul", "conv")
-        if hasattr(kernel := getattr(library, name, None), "fp32_precision")
-    ]
-    precisions = [kernel.fp32_precision for kernel in kernels]
-    hung = vars(model)
-    wrapped, own = hung.get("forward"), hung.get("_original_forward")  # by accelerate
-    if own is not None:
-        hung["forward"] = own
-    for kernel in kernels:
-        kernel.fp32_precision = "ieee"
-    try:
-        with torch.autocast(next(model.parameters()).device.type, enabled=False):
-            yield
-    finally:
-        if own is not None:
-            hung["forward"] = wrapped
-        for kernel, precision in zip(kernels, precisions, strict=True):
-            kernel.fp32_precision = precision
-
-
-@contextmanager
-def frozen_once(model: nn.Module, batch: Mapping[str, Any], kept: dict[nn.Module, Any]) -> Iterator[None]:
-    """Inside, what reads the batch's images or sounds by weights that no one trains, as a frozen tower, runs once.
-
-    Later passes get its outputs again from ``kept``, as long as that and the batch are the same. For passes in eval
-    mode without gradient, which would give the same outputs.
-    """
-    # Embeddings of token ids cost nothing, and some models write into them.
-    read = [value for value in batch.values() if isinstance(value, Tensor) and value.is_floating_point()]
-
-    def once(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def from_batch(*given: Any, **named: Any) -> Any:
-            tensors = [value for value in (*given, *named.values()) if isinstance(value, Tensor)]
-            if not tensors or not all(any(value is own for own in read) for value in tensors):
-                return forward(*given, **named)
-            if module not in kept:
-                kept[module] = forward(*given, **named)
-            return kept[module]
-
-        return from_batch
-
-    with ExitStack() as stack:
-        for module in _frozen(model):
-            hung = vars(module)
-            before = hung.get("forward")
-            hung["forward"] = once(module, module.forward)
-            stack.callback(hung.__setitem__ if before is not None else hung.pop, "forward", before)
-        yield
-
-
-def _frozen(module: nn.Module) -> Iterator[nn.Module]:
-    """The largest parts of a module that have parameters and train none of them."""
-    for child in module.children():
-        needs = [parameter.requires_grad for parameter in child.parameters()]
-        if needs and not any(needs):
-            yield child
-        else:
-            yield from _frozen(child)
-
-
-@contextmanager
-def nudged(model: nn.Module, size: float) -> Iterator[None]:
-    """Inside, token embeddings are up or down by the relative ``size``, by turns: a change that is rounding alone.
-
-    So are embeddings that are given in place of ids; of a module that names no embedding it is what comes out of its
-    first part with weights.
-    """
-    find = getattr(model, "get_input_embeddings", None)
-    own = (module for module in model.modules() if next(module.parameters(recurse=False), None) is not None)
-
-    def nudge(_: nn.Module, __: object, output: Any) -> Any:
-        if not isinstance(output, Tensor):
-            return output
-        signs = 1 - 2 * (torch.arange(output.shape[-1], device=output.device) % 2)
-        return output * (1 + size * signs).to(output.dtype)
-
-    def nudge_given(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        ready = {name: nudge(module, given, value) for name, value in named.items() if name == "inputs_embeds"}
-        return given, {**named, **ready}
-
-    embedding = next(own, None) if find is None else find()
-    with ExitStack() as stack:
-        handles = [model.register_forward_pre_hook(nudge_given, with_kwargs=True)]
-        handles += [] if embedding is None else [embedding.register_forward_hook(nudge)]
-        for handle in handles:
-            stack.callback(handle.remove)
-        yield
-
-
-def refuse_sharded(parameters: Parameters) -> None:
-    """ModelError for parameters of which a process holds a part only (FSDP, ZeRO-3): these are untested."""
-    for name, parameter in parameters.items():
-        if hasattr(parameter, "device_mesh") or hasattr(parameter, "ds_id") or "_flat_param" in name:
-            raise ModelError(
-                f"parameter {name} is sharded over processes (FSDP or ZeRO-3); CoMMIT is tested on one process and on "
-                "plain data parallelism (DDP) only."
-            )
-
-
-def answer_mask(labels_BT: Int[Tensor, "B T"], most: int) -> Bool[Tensor, "B T"]:
-    """True where the next token is an answer token (its label is not -100); of more than ``most``, evenly spaced."""
-    mask_BT = torch.zeros_like(labels_BT, dtype=torch.bool)
-    mask_BT[:, :-1] = labels_BT[:, 1:] != -100
-    positions = mask_BT.flatten().nonzero().squeeze(1)
-    if len(positions) > most:
-        kept = positions[(torch.arange(most, device=positions.device) * len(positions)) // most]
-        mask_BT = torch.zeros_like(mask_BT).flatten().index_fill(0, kept, True).view_as(mask_BT)
-    return mask_BT
-
-
-def answer_logits(
-    model: nn.Module, batch: Mapping[str, Any], most: int, overrides: Mapping[str, Tensor] | None = None
-) -> Tensor | None:
-    """Logits [N, V] at the answer tokens of a batch with ``labels``; None where it has none.
-
-    The head is given the hidden states of these tokens only, so that logits of all tokens never exist. A module
-    without ``get_output_embeddings`` must return logits [B, T, V] as ``.logits`` or alone, and is read whole. With
-    ``overrides``, parameters of these names have these values, and gradients reach the others. ModelError where hidden
-    states do not fit the labels, and for encoder-decoder models.
-    """
-    labels = batch.get("labels")
-    if not isinstance(labels, Tensor):
-        return None
-    mask_BT = answer_mask(labels, most)
-    if not bool(mask_BT.any()):
-        return None
-    inputs = {name: value for name, value in batch.items() if name not in _NOT_INPUTS}
-    config = getattr(model, "config", None)
-    if getattr(config, "is_encoder_decoder", False):
-        raise ModelError(f"{type(model).__name__} is an encoder-decoder model; CoMMIT reads decoder-only ones.")
-    if isinstance(config, PreTrainedConfig):
-        inputs |= {"use_cache": False, "return_dict": True}
-    find_head = getattr(model, "get_output_embeddings", None)
-    head = cast(nn.Module | None, find_head()) if find_head is not None else None
-    with ExitStack() as stack:
-        if head is not None:
-            stack.enter_context(_reading_only(head, mask_BT))
-        # A graph must hold the values themselves, which a swap of storage would change under it.
-        output = functional_call(model, dict(overrides), (), inputs) if overrides else model(**inputs)
-    logits = output if isinstance(output, Tensor) else output.logits
-    return cast(Tensor, logits[mask_BT] if head is None else logits.reshape(-1, logits.shape[-1]))
-
-
-@contextmanager
-def _reading_only(head: nn.Module, mask_BT: Tensor) -> Iterator[None]:
-    """Inside, the head reads the chosen positions only, as one row [1, N, D]."""
-    rows, length = mask_BT.shape
-
-    def choose(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        hidden = given[0]
-        if hidden.dim() != 3 or hidden.shape[0] != rows or hidden.shape[1] < length:
-            raise ModelError(
-                f"the head reads states of shape {tuple(hidden.shape)}, which do not fit labels of {rows} rows of "
-                f"{length} tokens."
-            )
-        # Models that put soft tokens before the text have states without a label at the front.
-        return (hidden[:, -length:][mask_BT.to(hidden.device)][None], *given[1:])
-
-    handle = head.register_forward_pre_hook(choose)
-    try:
-        yield
-    finally:
-        handle.remove()
+# Rounding differs from batch to batch by a few times: a change so far above an earlier reading is above a new one too.
+_FAR_ABOVE = 100.0
+_BEFORE, _ROUNDING = "before the step", "rounding"  # readings beside those of the components
+_COUNTS = ("skipped", "invalid", "invalid_in_row", "below_floor", "floor_age")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +68,8 @@ class BalanceProbe:
     """Answer tokens over all processes."""
 
     floor: float = 0.0
-    """What rounding alone reads as, in nats; with weights or kernels of half precision ``changes`` are less it."""
+    """What rounding alone reads as, in nats, when it was last read; with weights or kernels of half precision that is
+    at this probe, and ``changes`` are less it."""
 
 
 class CoMMITController:
@@ -331,12 +113,22 @@ class CoMMITController:
         self.multipliers = dict.fromkeys(self.names, 1.0)
         self.rounding = rounding(model)
         self.skipped = self.invalid = self.invalid_in_row = self.below_floor = 0
+        self.floor: float | None = None
+        self.floor_age = 0
         self.trace: list[BalanceProbe] = []
         self.reference: dict[str, Tensor] | None = None
-        self._pending: tuple[dict[str, Tensor], Tensor | None, float, Mapping[str, Any]] | None = None
-        self._outputs: dict[nn.Module, Any] = {}
+        self.frozen = FrozenParts(model, parts)
+        self._pending: tuple[dict[str, Tensor], Tensor | None, Mapping[str, Any]] | None = None
         if optimizer is not None:
             set_multipliers(optimizer, self.multipliers)
+
+    def listen(self) -> None:
+        """May be called before a step's forward pass: a probe then needn't repeat what frozen parts gave in it.
+
+        Where that can't be used (dropout, autocast), the probe runs them, to the same result.
+        """
+        if self._is_due():
+            self.frozen.listen()
 
     def before_step(self, batch: Mapping[str, Any] | None) -> None:
         """To be called when gradients are ready and before the optimiser steps, on every process alike.
@@ -344,39 +136,73 @@ class CoMMITController:
         ``batch``: the model's inputs with ``labels``; with accumulated gradients, the last micro-batch. None
         or a batch without answer tokens is skipped, unless another process has some.
         """
-        if self.step % self.config.interval or self.step < self.config.first_probe:
-            return
-        given, self._outputs = {} if batch is None else batch, {}
-        logits, floor = self._read(given), 0.0
-        if logits is not None:
-            with nudged(self.model, self.rounding):
-                floor = self._divergence(logits, cast(Tensor, self._read(given)))
-        self._pending = snapshot(self.parameters), logits, floor, given
+        self.frozen.hush()
+        if self._is_due():
+            given = {} if batch is None else batch
+            self._pending = snapshot(self.parameters), self._read(given, _BEFORE, keep=True), given
 
     def after_step(self) -> BalanceProbe | None:
         """To be called after the optimiser's step and before the schedule's; the measurement, if one was usable."""
         step, self.step = self.step, self.step + 1
         if self._pending is None:
             return None
-        (old, logits, floor, batch), self._pending = self._pending, None
+        (old, logits, batch), self._pending = self._pending, None
         if self.config.aux_weight:
             self.reference = old
-        sums = [0.0] * len(self.names) + [floor, 0.0 if logits is None else len(logits)]
-        for index, name in enumerate(self.names):
-            if logits is not None:
-                others = {key: value for part in self.names if part != name for key, value in self.parts[part].items()}
-                with swapped(others, old):
-                    sums[index] = self._divergence(logits, cast(Tensor, self._read(batch)))
-        self._outputs = {}
-        *totals, noise, tokens = _over_processes(sums, next(iter(self.parameters.values())).device)
-        if not tokens:
+        sums = self._moved(old, logits, batch)
+        if self.frozen.failed:
+            with swapped(self.parameters, old):
+                logits = self._read(batch, _BEFORE)
+            sums = self._moved(old, logits, batch)
+        device = next(iter(self.parameters.values())).device
+        tokens_here = 0 if logits is None else len(logits)
+        *totals, tokens = _over_processes([*sums, tokens_here], device)
+        probe = None
+        if tokens:
+            changes = tuple(total / tokens for total in totals)
+            if self._floor_is_old(changes):
+                (noise,) = _over_processes([self._noise(old, logits, batch)], device)
+                self.floor, self.floor_age = noise / tokens, 0
+            self.floor_age += 1
+            probe = self._learn(step, changes, cast(float, self.floor), round(tokens))
+        else:
             self.skipped += 1
-            return None
-        return self._learn(step, tuple(total / tokens for total in totals), noise / tokens, round(tokens))
+        self.frozen.forget()
+        return probe
+
+    def _is_due(self) -> bool:
+        return self.step % self.config.interval == 0 and self.step >= self.config.first_probe
+
+    def _moved(self, old: Mapping[str, Tensor], logits: Tensor | None, batch: Mapping[str, Any]) -> list[float]:
+        """Each component's divergence from ``logits``, summed over tokens, when the others are as they were."""
+        if logits is None:
+            return [0.0] * len(self.names)
+        sums = []
+        for name in self.names:
+            others = {key: value for part in self.names if part != name for key, value in self.parts[part].items()}
+            with swapped(others, old):
+                sums.append(self._divergence(logits, cast(Tensor, self._read(batch, name))))
+        return sums
+
+    def _floor_is_old(self, changes: tuple[float, ...]) -> bool:
+        """By what all processes know alike."""
+        if self.floor is None or self.rounding > _FLOAT32 or self.floor_age >= self.config.floor_every:
+            return True
+        return not min(changes) > _FAR_ABOVE * self.floor  # also where one is NaN
+
+    def _noise(self, old: Mapping[str, Tensor], logits: Tensor | None, batch: Mapping[str, Any]) -> float:
+        """The divergence, summed over tokens, that a nudge of the embeddings makes before the step."""
+        if logits is None:
+            return 0.0
+        with swapped(self.parameters, old), nudged(self.model, self.rounding):
+            moved = self._read(batch, _ROUNDING)
+            if self.frozen.failed:  # as for a part within which the embeddings are
+                moved = self._read(batch, _ROUNDING)
+        return self._divergence(logits, cast(Tensor, moved))
 
     @torch.no_grad()
-    def _read(self, batch: Mapping[str, Any]) -> Tensor | None:
-        with evaluation(self.model), self.exactly(), frozen_once(self.model, batch, self._outputs):
+    def _read(self, batch: Mapping[str, Any], reading: str, *, keep: bool = False) -> Tensor | None:
+        with evaluation(self.model), self.exactly(), self.frozen.once(reading, keep=keep):
             return answer_logits(self.model, batch, self.config.max_tokens)
 
     def exactly(self) -> AbstractContextManager[None]:
@@ -452,7 +278,7 @@ class CoMMITController:
         """What a later controller needs to go on, as plain data for JSON; the regulariser's snapshot is not in it."""
         counts = {name: getattr(self, name) for name in ("step", *_COUNTS)}
         trace = [asdict(probe) for probe in self.trace]
-        return {**counts, "ema": self.ema, "multipliers": dict(self.multipliers), "trace": trace}
+        return {**counts, "floor": self.floor, "ema": self.ema, "multipliers": dict(self.multipliers), "trace": trace}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from ``state_dict``; UsageError where it is of other components."""
@@ -461,6 +287,7 @@ class CoMMITController:
             raise UsageError(f"the saved state is of components {saved}; this run has {own}.")
         for name in ("step", *_COUNTS):
             setattr(self, name, state.get(name, 0))
+        self.floor = state.get("floor")
         self.ema = None if state["ema"] is None else tuple(state["ema"])
         self.multipliers = {name: state["multipliers"][name] for name in self.names}
         self.trace = [decode(BalanceProbe, probe, "the saved probe") for probe in state["trace"]]

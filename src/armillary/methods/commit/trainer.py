@@ -15,7 +15,8 @@ from armillary.errors import UsageError
 from armillary.files import write_atomic
 from armillary.methods.commit import core
 from armillary.methods.commit.config import CoMMITConfig
-from armillary.methods.commit.controller import CoMMITController, answer_logits, answer_mask, evaluation
+from armillary.methods.commit.controller import CoMMITController
+from armillary.methods.commit.reading import answer_logits, answer_mask, evaluation
 from armillary.training.components import ComponentMixin, RateMultipliers, log_figures, set_multipliers
 
 # The auxiliary regulariser: movement of the output since the last probe by each component alone, capped.
@@ -143,6 +144,15 @@ class BalanceMonitor(TrainerCallback, ExportableState):
         if self._handle is not None:
             self._handle.remove()
             self._handle = None
+        if self.controller is not None:
+            self.controller.frozen.hush()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        super().on_step_begin(args, state, control, **kwargs)
+        if self.controller is not None:
+            self.controller.listen()
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

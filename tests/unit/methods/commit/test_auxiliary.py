@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from armillary.methods.commit import CoMMITConfig, CoMMITController
-from armillary.methods.commit.controller import snapshot
+from armillary.methods.commit.reading import snapshot
 from armillary.methods.commit.trainer import auxiliary_gain, movements
 from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 

@@ -10,8 +10,9 @@ import torch
 from torch.optim import SGD, AdamW, Optimizer
 
 from armillary.errors import UsageError
-from armillary.methods.commit import BalanceProbe, CoMMITConfig, CoMMITController, controller as commit_controller
-from armillary.methods.commit.controller import snapshot
+from armillary.methods.commit import BalanceProbe, CoMMITConfig, CoMMITController
+from armillary.methods.commit.frozen import FrozenParts
+from armillary.methods.commit.reading import snapshot
 from armillary.models.tiny_vision_models import VISION_KINDS, tiny_vision
 from armillary.models.vision import find_vision_anatomy
 from armillary.training.components import Components, component_groups, component_schedule, vision_components
@@ -148,7 +149,7 @@ def test_a_frozen_vision_tower_runs_once_a_probe_and_changes_nothing(monkeypatch
     probes, passes = [], []
     for once in (True, False):
         if not once:
-            monkeypatch.setattr(commit_controller, "frozen_once", lambda *_: nullcontext())
+            monkeypatch.setattr(FrozenParts, "once", lambda *_, **__: nullcontext())
         tiny = tiny_vision("llava")
         model, batch = tiny.model, tiny.batch(2)
         anatomy = find_vision_anatomy(model)
@@ -160,12 +161,13 @@ def test_a_frozen_vision_tower_runs_once_a_probe_and_changes_nothing(monkeypatch
         inner.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         optimizer = SGD(component_groups(model, vision_components(model), 1e-3))
         controller = CoMMITController(model, CoMMITConfig(**EACH_STEP), optimizer=optimizer)
-        for _ in range(2):
+        for _ in range(3):
             probes.append(step(controller, optimizer, batch))
         passes.append(len(calls))
         assert "forward" not in vars(tower)
-    assert passes == [4, 10]  # beside the two steps' own passes: one a probe, and one each of four readings
-    assert probes[:2] == probes[2:] and probes[0] != probes[1]
+    # Beside the three steps' own passes and the first probe's four, all of which are checked there: one or three.
+    assert passes == [3 + 4 + 2, 3 + 4 + 6]
+    assert probes[:3] == probes[3:] and probes[0] != probes[1]
 
 
 def test_when_probes_are_made_and_skipped() -> None:

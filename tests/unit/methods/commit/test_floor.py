@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from armillary.methods.commit import CoMMITConfig, CoMMITController, CoMMITTrainer
-from armillary.methods.commit.controller import nudged, rounding, without_autocast
+from armillary.methods.commit.reading import nudged, rounding, without_autocast
 from armillary.models.tiny_vision_models import tiny_vision
 from armillary.training.components import component_groups, vision_components
 

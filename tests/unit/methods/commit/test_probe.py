@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from armillary.errors import ModelError
-from armillary.methods.commit.controller import (
+from armillary.methods.commit.reading import (
     answer_logits,
     answer_mask,
     evaluation,
