@@ -398,8 +398,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="saves-computation",
         statement="Running only the parts that are needed saves computation at equal quality.",
         paper="The first of the five benefits that the paper promises; no figure of its own.",
-        quantity="Time of a decoded token, dense over the configuration that loses least on calibration texts; taken "
-        "only where that keeps the loss within 2 % on the texts that judge.",
+        quantity="Time of a decoded token, dense over the configuration that loses least on texts that none was "
+        "fitted to; taken only where that keeps the loss within 2 % on the texts that judge.",
         rule="Holds if the interval lies above 1; fails if it lies at or below.",
         decide=above("saving/time ratio at equal quality", 1.0),
         controls=(
