@@ -194,11 +194,7 @@ def show_and_save(
     hardware: Hardware | None = None,
     quick: bool = False,
 ) -> None:
-    """Print the rows (``what``, ``peer``, ``ours``, ``ratio``) and write ``results/<name>.json``.
-
-    Other hardware than the processor in float32 has a file beside it (``<name>-cuda.json``), and so has a quick run,
-    neither of which may take the place of the committed figures. ``hardware`` is None where no model is run.
-    """
+    """Print the rows (``what``, ``peer``, ``ours``, ``ratio``) and ``save`` them."""
     table = Table("what", "peer", "ours", "peer / ours", "min to max", title=title)
     for row in rows:
         spread = row["ratio"]
@@ -211,12 +207,29 @@ def show_and_save(
             f"{spread['low']:.2f} to {spread['high']:.2f}",
         )
     Console().print(table)
+    save(name, model, settings, hardware=hardware, quick=quick, rows=rows)
+
+
+def save(
+    name: str,
+    model: str,
+    settings: Mapping[str, object],
+    *,
+    hardware: Hardware | None = None,
+    quick: bool = False,
+    **measured: object,
+) -> None:
+    """Write ``results/<name>.json``: what was measured, under its names, with the machine and the versions.
+
+    Other hardware than the processor in float32 has a file beside it (``<name>-cuda.json``), and so has a quick run,
+    neither of which may take the place of the committed figures. ``hardware`` is None where no model is run.
+    """
     RESULTS.mkdir(exist_ok=True)
     record = {
         "benchmark": name,
         "model": model,
         "settings": {**settings, **({} if hardware is None else {"device": hardware.device, "dtype": hardware.dtype})},
-        "rows": rows,
+        **measured,
         "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count(),
         "machine": {**machine(), **({} if hardware is None else hardware.facts())},
         "versions": versions(),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.diff_docs import calibration_parts, peers_part
+from tools.growth_docs import seven_part, slopes_part
 from tools.ocean_docs import ocean_parts
 from tools.ordering_docs import ordering_parts
 
@@ -129,7 +130,7 @@ def benchmarks_table(results: Path) -> str:
             continue
         record = json.loads(path.read_text("utf-8"))
         model = record["model"] + _other_hardware(record)
-        for row in record["rows"]:
+        for row in record.get("rows", ()):  # what has no peer to be held against has a table of its own
             times, script = row["ratio"], f"../benchmarks/{record['benchmark'].split('-')[0]}.py"
             spread = f"{times['low']:.2f} to {times['high']:.2f}, {times['repeats']} repeats"
             rows.append(
@@ -286,6 +287,8 @@ def pages(root: Path) -> dict[Path, str]:
             "claims of diff_calibration": claims_table("diff_calibration", results),
             **calibration_parts(results),
             "peers": peers_part(root / "benchmarks" / "results"),
+            "growth": slopes_part(root / "benchmarks" / "results"),
+            "seven billion": seven_part(root),
         },
         docs / "index.md": {"pages": pages_list(docs), "commands": commands_table(), "models": models_table()},
         docs / "benchmarks.md": {"ratios": benchmarks_table(root / "benchmarks" / "results")},

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = {path.stem: path for path in sorted((ROOT / "benchmarks").glob("*.py"))}
 
 NO_BENCHMARK = {"measure", "peft_cat"}
-ON_THE_PROCESSOR = {"bricks_merge", "busy", "diff_killed", "ultragen"}
+ON_THE_PROCESSOR = {"bricks_merge", "busy", "diff_killed", "growth", "ultragen"}
 """Measured there by what they are; their docstrings say why."""
 
 CLOCKS = {"perf_counter", "perf_counter_ns", "process_time", "thread_time", "monotonic"}

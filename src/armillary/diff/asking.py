@@ -155,10 +155,15 @@ class Visit:
     order: list[list[int]] = field(init=False)
     """Indices of the prompts of each batch: those of about one length together."""
 
+    beginning: tuple[int, ...] = field(init=False)
+    """Tokens that all prompts begin with: looked for once, since a batch that looks through all prompts would make
+    the visit's cost grow with their square."""
+
     def __post_init__(self) -> None:
         order = sorted(range(len(self.rows)), key=lambda index: (len(self.rows[index]), index), reverse=self.reverse)
         batches = [order[start : start + self.batch] for start in range(0, len(order), self.batch)]
         object.__setattr__(self, "order", batches)
+        object.__setattr__(self, "beginning", common_beginning(self.rows))
 
 
 @torch.inference_mode()
@@ -169,7 +174,7 @@ def visit_batch(loaded: LoadedModel, visit: Visit, number: int) -> Arrays:
     """
     batch = visit.order[number]
     prompts = CachedPrompts(loaded)
-    _share_beginning(prompts, [visit.rows[index] for index in batch], common_beginning(visit.rows))
+    _share_beginning(prompts, [visit.rows[index] for index in batch], visit.beginning)
     hidden_BD = prompts.read([visit.rows[index] for index in batch])
     out: Arrays = {}
     if visit.tokens:

@@ -217,12 +217,10 @@ def _hardly_effect(result: Drift) -> list[Effect]:
 
 def _bars(result: Drift) -> list[Figure]:
     """Divergence by kind of prompt, in the first direction."""
-    first, tags = result.directions[0], np.asarray(result.tags)
-    values = {
-        tag: bootstrap_mean(np.asarray(first.estimate)[tags == tag], seed=result.seed)
-        for tag in dict.fromkeys(result.tags)
-        if (tags == tag).sum() >= LEAST
-    }
+    by_tag: dict[str, list[float]] = {}
+    for tag, estimate in zip(result.tags, result.directions[0].estimate, strict=True):
+        by_tag.setdefault(tag, []).append(estimate)
+    values = {tag: bootstrap_mean(own, seed=result.seed) for tag, own in by_tag.items() if len(own) >= LEAST}
     if not values:
         return []
     ordered = dict(sorted(values.items(), key=lambda item: -item[1].estimate))

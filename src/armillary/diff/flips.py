@@ -98,9 +98,10 @@ def measure(evidence: Evidence) -> Flips:
 def changes(result: Flips) -> list[_Change]:
     """Of each tag with enough known answers, and of all together where there are several tags."""
     known = [row for row in result.rows if row.was_right is not None]
-    tags = [tag for tag in dict.fromkeys(row.tag for row in known)]
-    groups = {tag: [row for row in known if row.tag == tag] for tag in tags}
-    if len(tags) > 1:
+    groups: dict[str, list[Flip]] = {}
+    for row in known:
+        groups.setdefault(row.tag, []).append(row)
+    if len(groups) > 1:
         groups["all prompts"] = known
     return [_change(tag, rows, result.seed) for tag, rows in groups.items() if len(rows) >= LEAST]
 

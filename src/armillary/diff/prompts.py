@@ -205,7 +205,7 @@ def read_prompts(source: str) -> list[Prompt]:
     prompts = [prompt_of(row, where, f"{stem}-{number}") for number, (where, row) in enumerate(rows, 1)]
     ids = [prompt.id for prompt in prompts]
     if len(set(ids)) < len(ids):
-        twice = next(id for id in ids if ids.count(id) > 1)
+        twice = next(id for id, count in Counter(ids).items() if count > 1)
         raise UsageError(f"{source} has the id {twice!r} twice; leave ids out, or give each row its own.")
     return prompts
 

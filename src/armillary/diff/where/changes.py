@@ -30,6 +30,9 @@ REORDERED = 0.5
 """Norm ratio of the matrix that an FFN writes with, from which on its neurons are looked for in another order: no
 training that keeps a model's function moves a matrix so far."""
 
+LIKENESSES = 2**22
+"""Pairs of neurons whose likeness exists at a time: 16 MB, a small part of one matrix of a large model."""
+
 _LAYER = re.compile(r"(?:^|\.)(\d+)\.(.+)$")
 
 
@@ -284,11 +287,12 @@ def _common(first: tuple[int, ...], second: tuple[int, ...], name: str) -> int |
 def _reordering(base: Tensors, after: Tensors, members: list[str]) -> Mapping[str, tuple[int, Tensor]]:
     """Of the tensors of a layer whose neurons stand in another order: along which dimension, and after's index of
     base's neuron; empty where they stand as they did."""
+    vectors = [name for name in members if len(base.shapes[name]) == 1]
     for block, names in _blocks(base, members).items():
         shapes = {name: base.shapes[name] for name in names}
         widths = {size for shape in shapes.values() if len(shape) == 2 and shape[0] != shape[1] for size in shape}
         # The width of the hidden state is also that of every norm of the layer.
-        hidden = {base.shapes[name][0] for name in members if len(base.shapes[name]) == 1 and name not in names}
+        hidden = {base.shapes[name][0] for name in vectors if name not in shapes}
         neurons = widths - hidden
         if len(neurons) != 1 or any(base.shapes[name] != after.shapes[name] for name in names):
             continue
@@ -306,11 +310,12 @@ def _reordering(base: Tensors, after: Tensors, members: list[str]) -> Mapping[st
             torch.cat([side.tensor(name).float().movedim(along[name], 0) for name in matrices], dim=1)
             for side in (base, after)
         )
-        likeness = torch.nn.functional.normalize(rows_a, dim=1) @ torch.nn.functional.normalize(rows_b, dim=1).T
-        best = likeness.max(dim=1)
-        order = best.indices
+        first, second = (torch.nn.functional.normalize(rows, dim=1) for rows in (rows_a, rows_b))
+        # Of every pair the likeness, for some neurons at a time: the square of their number is never stored.
+        best = [(some @ second.T).max(dim=1) for some in first.split(max(1, LIKENESSES // width))]
+        order = torch.cat([one.indices for one in best])
         is_order = len(order.unique()) == width and not torch.equal(order, torch.arange(width))
-        if is_order and float(best.values.mean()) > REORDERED:
+        if is_order and float(torch.cat([one.values for one in best]).mean()) > REORDERED:
             return {name: (dimension, order) for name, dimension in along.items()}
     return {}
 

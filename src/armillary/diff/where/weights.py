@@ -6,6 +6,7 @@
 import math
 import statistics
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from armillary.diff.effect import Described, Effect, Instrument
 from armillary.diff.where.changes import TensorChange, WeightChanges, measure
@@ -36,12 +37,20 @@ def region(tensors: Iterable[TensorChange]) -> tuple[int, int, float] | None:
         if one.layer is not None:
             squares[one.layer] = squares.get(one.layer, 0.0) + one.moved**2
     layers = sorted(squares)
-    for width in range(1, len(layers) // 2 + 1):
-        shares = [sum(squares[layer] for layer in layers[at : at + width]) for at in range(len(layers) - width + 1)]
-        best = max(range(len(shares)), key=shares.__getitem__)
-        if whole and shares[best] >= MOST * whole:
-            return layers[best], layers[best + width - 1], shares[best] / whole
-    return None
+    upto = [0.0, *accumulate(squares[layer] for layer in layers)]
+    # For each last layer the nearest first one that leaves enough between them; neither ever goes back.
+    enough: list[tuple[int, float, int]] = []
+    first = 0
+    for last in range(len(layers)):
+        while first < last and upto[last + 1] - upto[first + 1] >= MOST * whole:
+            first += 1
+        held = upto[last + 1] - upto[first]
+        if whole and held >= MOST * whole:
+            enough.append((last - first, -held, first))
+    if not enough:
+        return None
+    width, held, first = min(enough)
+    return None if width + 1 > len(layers) // 2 else (layers[first], layers[first + width], -held / whole)
 
 
 def describe(result: WeightChanges) -> Described:
@@ -174,8 +183,10 @@ def _figures(result: WeightChanges) -> list[Figure]:
 
 def _tables(result: WeightChanges) -> list[Table]:
     rows: list[list[Cell]] = []
-    for kind in dict.fromkeys(one.kind for one in result.tensors):
-        of_kind = [one for one in result.tensors if one.kind == kind]
+    by_kind: dict[str, list[TensorChange]] = {}
+    for one in result.tensors:
+        by_kind.setdefault(one.kind, []).append(one)
+    for kind, of_kind in by_kind.items():
         moved = [one for one in of_kind if one.moved > 0]
         if not moved:
             continue
