@@ -66,8 +66,8 @@ def slopes_part(results: Path) -> str:
     told = "; ".join(f"{SIZES[size]} {number(values[-2])} to {number(values[-1])}" for size, values in ranges.items())
     parts.append(
         f"Exponent between the two upper sizes ({told}) with its 95 % interval over {record['settings']['repeats']} "
-        f"repeats; empty where the largest cost is below {LEAST['seconds']} s or {LEAST['memory']:.0f} MB. Bold: above "
-        "linear (for the width, above the square with which the parameters grow)."
+        f"repeats; empty where the largest cost is below {LEAST['seconds']} s or {LEAST['memory']:.0f} MB. Bold: "
+        "above linear (for the width, above the square with which the parameters grow)."
     )
     steep = [row for row in record["slopes"] if above(row)]
     lines = [f"- **{name}, {SIZES[size]}**: {reason(name, size)}" for name, size in _once(steep)]
