@@ -118,7 +118,8 @@ def in_fresh_process(arm: str, model: str, beside: int, apart: bool) -> dict[str
 @contextmanager
 def busy(count: int, apart: bool) -> Iterator[list[subprocess.Popen[bytes]]]:
     """So many processes that count in a loop until the block ends; apart, each in a session of its own."""
-    loop = [sys.executable, "-c", "while True: pass"]
+    # They end with the one that began them, should it be killed.
+    loop = [sys.executable, "-c", f"import os\nwhile os.getppid() == {os.getpid()}: pass"]
     others = [subprocess.Popen(loop, start_new_session=apart) for _ in range(count)]
     try:
         if others:
