@@ -124,6 +124,9 @@ class Instrument(Generic[ResultT]):
     """Seconds on the plan's nominal machine beyond what the phases take anyway; 0 where it only counts what is there.
     What no longer fits into the budget is left out, and the page says so."""
 
+    always: bool = False
+    """Whether it is measured whatever it costs: without it a reader can't tell what is compared."""
+
 
 def verdict(effects: Sequence[Effect], level: float = 0.05, most: int = 8) -> list[Line]:
     """The lines of the verdict: effects that survive Holm's correction over all of the page and exceed their floor.

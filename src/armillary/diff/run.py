@@ -164,7 +164,7 @@ class Measuring:
         spent, budget = evidence.sizes.phases, evidence.sizes.budget
         for instrument in sorted(INSTRUMENTS, key=lambda one: get_args(Needs).index(one.needs)):
             cost = instrument.cost(evidence.sizes)
-            if cost and spent + cost > budget:
+            if cost and not instrument.always and spent + cost > budget:
                 self.left_out[instrument.name] = (
                     f"It would take about {duration(cost)} more, beyond the budget of {evidence.config.budget}."
                 )

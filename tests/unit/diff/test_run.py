@@ -265,6 +265,18 @@ def test_sizes_fit_the_budget_and_grow_with_it() -> None:
     assert sizes("2m", 7_000_000_000).prompts == 8  # the fewest with which anything can be said
 
 
+def test_of_a_large_model_the_files_are_read_once_and_always() -> None:
+    """``identity`` reads them whatever the budget, so that ``weights``, which takes its numbers, has none to pay."""
+    config = replace(CONFIG, budget="2m")
+    sizes = plan(config, parameters=7_000_000_000, layers=32, prompts=320, texts=176, text_tokens=30, questions=220)
+    pair = Pair(Origin(name="a", ready=tiny("llama")), Origin(name="b", ready=tiny("llama")), config)
+    measuring = run.Measuring(
+        Evidence(config=config, sizes=sizes, pair=pair, parts=parts.Parts(None, "x"), prompts=[], texts=[]), {}
+    )
+    assert [*measuring.left_out] == ["restoring"]
+    assert measuring.pieces()["identity"] > 60 and measuring.pieces()["weights"] == 0
+
+
 def test_texts_are_given_under_names() -> None:
     assert DiffConfig(base="a", after="b", texts=("German=de.txt",)).named_texts() == {"German": "de.txt"}
     with pytest.raises(UsageError, match="NAME=FILE"):
