@@ -177,8 +177,8 @@ def seven_part(root: Path) -> str:
         [
             _table(["what", "two cores, s", "nominal GPU, s", "memory, GiB", "seconds are"], cells),
             f"{PARAMETERS / 1e9:.2f} billion parameters in bfloat16 (Llama 2 7B) at the default budget: on the cores "
-            f"{_given(cores.sizes)}, the least that any budget asks; on the card {_given(card.sizes)}. `weights` and "
-            "`restoring` are told whether they fit into a budget or not.",
+            f"{_given(cores.sizes)}, the least that any budget asks; on the card {_given(card.sizes)}. "
+            "`restoring` is told whether it fits into a budget or not.",
             f"Measured on SmolLM2, one core, pages of the calibration: after's phase {number(seconds['after, s'])} s, "
             f"which is {number(once / 1e9)} billion operations a second at 2 * parameters a token; `restoring`, where "
             f"all blocks differ, {number(seconds[RESTORED])} s, {number(restored / 1e9)} billion a second; `identity` "
