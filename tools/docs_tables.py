@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tools.benchmark_goals import goal_rows
 from tools.diff_docs import calibration_parts, peers_part
 from tools.growth_docs import seven_part, slopes_part
 from tools.ocean_docs import ocean_parts
@@ -291,7 +292,10 @@ def pages(root: Path) -> dict[Path, str]:
             "seven billion": seven_part(root),
         },
         docs / "index.md": {"pages": pages_list(docs), "commands": commands_table(), "models": models_table()},
-        docs / "benchmarks.md": {"ratios": benchmarks_table(root / "benchmarks" / "results")},
+        docs / "benchmarks.md": {
+            "goals": table(["benchmark", "what", "goal", "measured", ""], goal_rows(root / "benchmarks")),
+            "ratios": benchmarks_table(root / "benchmarks" / "results"),
+        },
     }
     parts[docs / "verdicts.md"] = {"changes": changed_table(docs / "verdicts.toml", results)}
     parts[docs / "methods" / "ordering.md"] = {"formats": formats_table(), **ordering_parts(results)}

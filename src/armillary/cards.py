@@ -168,16 +168,14 @@ BRICKS = MethodCard(
     ),
     finding=(
         "Every layer has neurons that tell a capability, their sets are further apart than chance makes them, and "
-        "neurons that act together collect them; averaging adapters keeps most of what each could do, and "
-        "subtracting one takes its ability away. But leaving out most neurons, or most experts of a partition made "
-        "without training, costs quality."
+        "neurons that act together collect them; the adapter retrieved for an input does at least as well as the best "
+        "fixed one. But leaving out most neurons, or most experts of a partition made without training, costs quality."
     ),
     evidence=(
         "functional-neurons holds",
         "sets-are-apart holds",
         "partitionable holds",
-        "merging holds",
-        "subtracting holds",
+        "retrieval holds",
         "masking-is-free fails",
         "routing-keeps-quality fails",
     ),
