@@ -32,7 +32,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from unittest import mock
 
 from measure import Hardware, current_mb, peak_mb, save, timed
@@ -195,9 +195,9 @@ def measured(config: DiffConfig, folder: Path) -> Meter:
 
     meter, free = Meter(), pair.Pair.free
 
-    def opened(name: str, **settings: object) -> "LoadedModel":
+    def opened(name: str, **settings: Any) -> "LoadedModel":
         with meter.of("opening"):
-            return unmetered(name, **settings)  # type: ignore[arg-type]
+            return unmetered(name, **settings)
 
     def freed(both: pair.Pair) -> None:
         with meter.of("opening"):

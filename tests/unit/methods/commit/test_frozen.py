@@ -86,7 +86,8 @@ def test_probes_are_bit_for_bit_those_of_whole_readings(kind: str, monkeypatch: 
         calls = counted(first_layer(model))
 
         def loss(number: int, model: Any = model) -> Tensor:
-            return model(**batches[number]).loss  # type: ignore[no-any-return]
+            value: Tensor = model(**batches[number]).loss
+            return value
 
         probes, controller = trained(model, vision_components(model), loss, batches.__getitem__)
         found.append(probes)
