@@ -10,7 +10,7 @@ from armillary.runs.threads import thread_facts
 
 PACKAGES = (
     "armillary", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "scikit-learn",
-    "accelerate", "peft", "trl", "datasets", "numba", "matplotlib", "altair",
+    "matplotlib", "altair",
 )  # fmt: skip
 
 
