@@ -431,10 +431,10 @@ def _as_words(words: Sequence[str]) -> re.Pattern[str]:
 
 
 def _sought(pieces: Sequence[str]) -> re.Pattern[str]:
-    """The keyword, literally, where no word character stands before or behind it."""
+    """The keyword, literally, where no letter or digit stands before or behind it: an underscore parts words."""
     body = r"\s+".join(map(re.escape, pieces))
-    before = r"(?<!\w)" if pieces[0][:1].isalnum() and not unspaced(pieces[0]) else ""
-    behind = r"(?!\w)" if pieces[-1][-1:].isalnum() and not unspaced(pieces[-1]) else ""
+    before = r"(?<![^\W_])" if pieces[0][:1].isalnum() and not unspaced(pieces[0]) else ""
+    behind = r"(?![^\W_])" if pieces[-1][-1:].isalnum() and not unspaced(pieces[-1]) else ""
     return re.compile(before + body + behind, re.IGNORECASE)
 
 

@@ -92,6 +92,7 @@ def test_places_are_places_of_the_text_as_given(text: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.text(alphabet="aA-'\u2019 _\n\u00e9\u00df\u0130\u017f.", max_size=40) | TEXTS_OF_PIECES)
 @example("a a a-a a--a 'a' a'a")
+@example("the the a_b \u0e20\u0e32")
 @example("\u017fun Sun SUN stra\u00dfe")
 def test_what_is_searched_for_is_what_cutting_out_all_words_finds(text: str) -> None:
     cut = TextStats(text)
