@@ -191,7 +191,7 @@ def test_neurons_are_laid_over_each_other_without_the_square_of_their_number(mon
     names = [f"model.layers.0.{name}.weight" for name in ("mlp.up", "mlp.down", "norm")]
     matrices = dict(zip(names, (up, down, norm), strict=True))
     turned = dict(zip(names, (up[order], down[:, order], norm), strict=True))
-    with Largest() as largest:  # type: ignore[no-untyped-call]
+    with Largest() as largest:
         result = weight_changes(Held(matrices), Held(turned), ("base", "after"))
     assert result.reordered == [0] and all(one.change == 0 for one in result.tensors)
     assert largest.numbers <= 256 * 6, "no more than the neurons' own rows"
